@@ -1,0 +1,94 @@
+/**
+ * The numbers that the probes print and the names that the world sees. The composer writes the numbers into
+ * the program, the decoder turns them back: both read this one file, so they cannot disagree.
+ */
+
+/** First element of every tuple that a probe prints: what kind of record it is. */
+export const TAGS = {
+  ready: 0,
+  heartbeat: 1,
+  export: 2,
+  release: 3,
+  import: 4,
+  detach: 5,
+  buffer_state: 6,
+  revoke_call: 7,
+  private_read: 8,
+  bind: 9,
+  unbind: 10,
+  snapshot_buffer: 11,
+  snapshot_end: 12,
+} as const;
+
+/** What an export says of the privacy of its memory; `undeclared` where the kernel's dialect has no such word. */
+export const PRIVACIES = ['undeclared', 'shared', 'private'] as const;
+export type Privacy = (typeof PRIVACIES)[number];
+
+/** The step of an import that succeeded or was refused; index = number on the wire, 0 is never sent. */
+export const STAGES = ['unknown', 'attach', 'map', 'iommufd', 'bind'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** Why the memory of a device was taken from, or given back to, its importers: the caller of the kernel's revoke. */
+export const CAUSES = [
+  'unknown',
+  'memory_enable',
+  'reset',
+  'flr',
+  'hot_reset',
+  'power_state',
+  'runtime_pm',
+  'device_close',
+] as const;
+export type Cause = (typeof CAUSES)[number];
+
+/** The kernel code that asked for the private data of a buffer. */
+export const READERS = ['other', 'kvm'] as const;
+export type Reader = (typeof READERS)[number];
+
+/** Ways in which the kernel accepted what its own rules forbid. */
+export const VIOLATIONS = ['none', 'foreign_vm', 'accepted_after_failed_lookup'] as const;
+export type Violation = (typeof VIOLATIONS)[number];
+
+/** Why the kernel refused, decided in the kernel from the call's arguments; index = number on the wire. */
+export const REASONS = [
+  'none',
+  'other',
+  'not_vfio',
+  'not_private',
+  'vm_mismatch',
+  'no_vm',
+  'size_mismatch',
+  'no_peer_to_peer',
+  'not_revocable',
+  'revoked',
+  'pin_refused',
+  'multiple_ranges',
+  'foreign_exporter',
+  'topology',
+  'private_not_mappable',
+  'no_ranges',
+  'unknown_flags',
+  'unaligned',
+  'empty_range',
+  'beyond_bar',
+  'not_mappable_bar',
+  'bad_argument',
+  'bad_pointer',
+  'bad_region',
+  'device_closing',
+  'driver_unsupported',
+  'fd_limit',
+  'no_memory',
+  'overflow',
+  'not_a_dmabuf',
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+/** Histogram buckets of the kernel maps: bucket b counts durations below 1024 * 4^b ns; the last one has no bound. */
+export const DURATION_BUCKETS = 15;
+
+/** Upper bounds in seconds of all buckets but the last (which is +Inf). */
+export const DURATION_BOUNDS: readonly number[] = Array.from(
+  { length: DURATION_BUCKETS - 1 },
+  (_, bucket) => (1024 * 4 ** bucket) / 1e9,
+);

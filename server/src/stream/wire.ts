@@ -1,0 +1,155 @@
+import { type Static, Type } from 'typebox';
+
+/**
+ * Lines that the collector itself writes between the lines of bpftrace, as `{"type": T, "data": D}`.
+ * Every `t` is in microseconds since boot (CLOCK_BOOTTIME), the clock of bpftrace's nsecs. The whole format is
+ * described in docs/stream.md.
+ */
+
+const Micros = Type.Integer({ minimum: 0, description: 'microseconds since boot' });
+const Pid = Type.Integer({ minimum: 0 });
+
+export const FORMAT_VERSION = 1;
+
+export const Header = Type.Object({
+  format: Type.Literal(FORMAT_VERSION),
+  tracer: Type.String(),
+  kernel: Type.String(),
+  boot_epoch_us: Type.Integer({ description: 'wall clock at t = 0, microseconds since 1970' }),
+  t: Micros,
+});
+export type Header = Static<typeof Header>;
+
+/** One probe of the composed program: attached, or why it is not. */
+export const ProbeState = Type.Object({
+  probe: Type.String({ description: 'name of the fragment, e.g. export' }),
+  function: Type.String(),
+  module: Type.Union([Type.String(), Type.Null()]),
+  attached: Type.Boolean(),
+  reason: Type.Union([Type.String(), Type.Null()]),
+});
+export type ProbeState = Static<typeof ProbeState>;
+
+export const DIALECTS = ['private-v1', 'private-v2', 'mainline', 'core', 'none'] as const;
+export const Dialect = Type.Enum([...DIALECTS]);
+export type Dialect = (typeof DIALECTS)[number];
+
+/** Why a child ended or could not start; a closed set, also the label of collector_restarts_total. */
+export const CHILD_REASONS = [
+  'stopped',
+  'crashed',
+  'killed',
+  'hung',
+  'start_failed',
+  'no_bpftrace',
+  'unsupported_bpftrace',
+  'not_root',
+  'no_btf',
+  'lockdown',
+  'no_symbols',
+  'function_missing',
+  'compile_error',
+] as const;
+export const ChildReason = Type.Enum([...CHILD_REASONS]);
+export type ChildReason = (typeof CHILD_REASONS)[number];
+
+export const Child = Type.Union([
+  Type.Object({
+    t: Micros,
+    generation: Type.Integer({ minimum: 1 }),
+    state: Type.Literal('starting'),
+    bpftrace: Type.String(),
+    dialect: Dialect,
+    probes: Type.Array(ProbeState),
+  }),
+  Type.Object({
+    t: Micros,
+    generation: Type.Integer({ minimum: 1 }),
+    state: Type.Literal('exited'),
+    reason: ChildReason,
+    message: Type.String(),
+  }),
+  Type.Object({
+    t: Micros,
+    generation: Type.Literal(0),
+    state: Type.Literal('unavailable'),
+    reason: ChildReason,
+    message: Type.String(),
+    remedy: Type.String(),
+    dialect: Dialect,
+    probes: Type.Array(ProbeState),
+  }),
+]);
+export type Child = Static<typeof Child>;
+
+/** Sent each second while no child runs, so that blind time grows. */
+export const Tick = Type.Object({ t: Micros });
+
+/** Cumulative count of lines that the collector dropped at one stage since it started. */
+export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full'] as const;
+export const Loss = Type.Object({ t: Micros, stage: Type.Enum([...LOSS_STAGES]), count: Type.Integer({ minimum: 0 }) });
+export type Loss = Static<typeof Loss>;
+
+export const Device = Type.Object({
+  t: Micros,
+  device: Type.String({ description: 'PCI address, e.g. 0000:41:00.0' }),
+  vendor_id: Type.String(),
+  device_id: Type.String(),
+  driver: Type.String(),
+  iommu_group: Type.String(),
+  numa_node: Type.Integer(),
+});
+export type Device = Static<typeof Device>;
+
+/** Who a process is, told once when it is first seen. name and uuid are of the VM if its command line gives them. */
+export const Process = Type.Object({
+  t: Micros,
+  pid: Pid,
+  start_ticks: Type.Integer({ minimum: 0, description: 'field 22 of /proc/PID/stat; with the pid it is unique' }),
+  comm: Type.String(),
+  vmm: Type.Union([Type.String(), Type.Null()], { description: 'qemu, ... or null where it is no known VMM' }),
+  name: Type.Union([Type.String(), Type.Null()]),
+  uuid: Type.Union([Type.String(), Type.Null()]),
+});
+export type Process = Static<typeof Process>;
+
+/** A process that was seen before has ended. */
+export const Exit = Type.Object({ t: Micros, pid: Pid });
+
+export const Holder = Type.Object({ pid: Pid, comm: Type.String(), fds: Type.Integer({ minimum: 0 }) });
+export type Holder = Static<typeof Holder>;
+
+export const SnapshotBuffer = Type.Object({
+  inode: Type.Integer({ minimum: 0 }),
+  bytes: Type.Integer({ minimum: 0 }),
+  device: Type.Integer({ minimum: 0, description: 'domain << 16 | bus << 8 | devfn; 0 where the device is closed' }),
+  ranges: Type.Integer({ minimum: 0 }),
+  revoked: Type.Boolean(),
+  privacy: Type.Integer({ minimum: 0, maximum: 2 }),
+  kvm_pid: Pid,
+  vm_type: Type.Integer({ minimum: 0 }),
+  attachments: Type.Integer({ minimum: 0 }),
+  holders: Type.Array(Holder),
+});
+export type SnapshotBuffer = Static<typeof SnapshotBuffer>;
+
+/** All VFIO dma-bufs that live, from a one-shot iter:dmabuf program and from fdinfo. */
+export const Snapshot = Type.Object({
+  t_begin: Micros,
+  t_end: Micros,
+  cause: Type.Enum(['start', 'gap', 'loss', 'owner_exit']),
+  complete: Type.Boolean({ description: 'false: an error left part of it out; nothing may be concluded from absence' }),
+  errors: Type.Array(Type.String()),
+  buffers: Type.Array(SnapshotBuffer),
+});
+export type Snapshot = Static<typeof Snapshot>;
+
+export type CollectorLine =
+  | { type: 'header'; data: Header }
+  | { type: 'child'; data: Child }
+  | { type: 'tick'; data: Static<typeof Tick> }
+  | { type: 'loss'; data: Loss }
+  | { type: 'device'; data: Device }
+  | { type: 'process'; data: Process }
+  | { type: 'exit'; data: Static<typeof Exit> }
+  | { type: 'snapshot'; data: Snapshot };
