@@ -87,7 +87,11 @@ export const Tick = Type.Object({ t: Micros });
 
 /** Cumulative count of lines that the collector dropped at one stage since it started. */
 export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full'] as const;
-export const Loss = Type.Object({ t: Micros, stage: Type.Enum([...LOSS_STAGES]), count: Type.Integer({ minimum: 0 }) });
+export const Loss = Type.Object({
+  t: Micros,
+  stage: Type.Enum([...LOSS_STAGES]),
+  count: Type.Integer({ minimum: 0 }),
+});
 export type Loss = Static<typeof Loss>;
 
 export const Device = Type.Object({
@@ -105,9 +109,14 @@ export type Device = Static<typeof Device>;
 export const Process = Type.Object({
   t: Micros,
   pid: Pid,
-  start_ticks: Type.Integer({ minimum: 0, description: 'field 22 of /proc/PID/stat; with the pid it is unique' }),
+  start_ticks: Type.Integer({
+    minimum: 0,
+    description: 'field 22 of /proc/PID/stat; with the pid it is unique',
+  }),
   comm: Type.String(),
-  vmm: Type.Union([Type.String(), Type.Null()], { description: 'qemu, ... or null where it is no known VMM' }),
+  vmm: Type.Union([Type.String(), Type.Null()], {
+    description: 'qemu, ... or null where it is no known VMM',
+  }),
   name: Type.Union([Type.String(), Type.Null()]),
   uuid: Type.Union([Type.String(), Type.Null()]),
 });
@@ -122,7 +131,10 @@ export type Holder = Static<typeof Holder>;
 export const SnapshotBuffer = Type.Object({
   inode: Type.Integer({ minimum: 0 }),
   bytes: Type.Integer({ minimum: 0 }),
-  device: Type.Integer({ minimum: 0, description: 'domain << 16 | bus << 8 | devfn; 0 where the device is closed' }),
+  device: Type.Integer({
+    minimum: 0,
+    description: 'domain << 16 | bus << 8 | devfn; 0 where the device is closed',
+  }),
   ranges: Type.Integer({ minimum: 0 }),
   revoked: Type.Boolean(),
   privacy: Type.Integer({ minimum: 0, maximum: 2 }),
@@ -138,7 +150,9 @@ export const Snapshot = Type.Object({
   t_begin: Micros,
   t_end: Micros,
   cause: Type.Enum(['start', 'gap', 'loss', 'owner_exit']),
-  complete: Type.Boolean({ description: 'false: an error left part of it out; nothing may be concluded from absence' }),
+  complete: Type.Boolean({
+    description: 'false: an error left part of it out; nothing may be concluded from absence',
+  }),
   errors: Type.Array(Type.String()),
   buffers: Type.Array(SnapshotBuffer),
 });

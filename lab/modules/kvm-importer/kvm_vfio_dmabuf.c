@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM's importer of private MMIO, as a lab plays it: the posted prototypes and
+ * the posted order of checks of the RFC "Private MMIO support for private
+ * assigned dev", written anew. A stand-in, not the patch: nothing is mapped
+ * into a guest, there is no page fault path.
+ *
+ * Nothing here is static or inlined: the tracer must find each of them in BTF.
+ */
+#include <linux/dma-buf.h>
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "kvm_vfio_dmabuf.h"
+
+MODULE_IMPORT_NS("DMA_BUF");
+
+/* Posted as importer_priv of the attachment: who holds this buffer. */
+struct kvm_vfio_dmabuf {
+	struct kvm *kvm;
+	struct kvm_memory_slot *slot;
+};
+
+/* Would zap the guest's range; no guest maps this slot, so nothing is to do. */
+static void lab_invalidate_mappings(struct dma_buf_attachment *attach)
+{
+	struct kvm_vfio_dmabuf *held = attach->importer_priv;
+
+	pr_debug("kvm_vfio_dmabuf_lab: %lu pages invalidated\n",
+		 held->slot->npages);
+}
+
+/* The exporter refuses an importer without both of these. */
+static const struct dma_buf_attach_ops lab_attach_ops = {
+	.allow_peer2peer = true,
+	.invalidate_mappings = lab_invalidate_mappings,
+};
+
+noinline struct vfio_dma_buf_data *
+kvm_vfio_dma_buf_get_data(struct dma_buf *dmabuf)
+{
+	typeof(&vfio_dma_buf_get_data) get_data;
+	struct vfio_dma_buf_data *data;
+
+	/* symbol_get as posted: KVM must not pull in vfio-pci-core. */
+	get_data = symbol_get(vfio_dma_buf_get_data);
+	if (!get_data)
+		return ERR_PTR(-ENOENT);
+	data = get_data(dmabuf);
+	symbol_put(vfio_dma_buf_get_data);
+	return data;
+}
+
+static bool acceptable(const struct vfio_dma_buf_data *data,
+		       const struct kvm *kvm)
+{
+#if LAB_PRIVATE_DIALECT == 1
+	if (!data->is_private)
+		return false;
+#endif
+	return data->kvm == kvm;
+}
+
+noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
+				  unsigned int fd)
+{
+	struct lab_slot *lab = container_of(slot, struct lab_slot, slot);
+	struct dma_buf_attachment *attach;
+	struct vfio_dma_buf_data *data;
+	struct kvm_vfio_dmabuf *held;
+	struct dma_buf *dmabuf;
+	/*
+	 * The posted code leaves this unset when the lookup below fails, so the
+	 * bind of a foreign buffer may even report success. The lab reproduces
+	 * that on purpose, with a value that the caller chooses.
+	 */
+	int ret = lab->stale_ret;
+
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	if (dmabuf->size != slot->npages << PAGE_SHIFT) {
+		ret = -EINVAL;
+		goto put;
+	}
+
+	data = kvm_vfio_dma_buf_get_data(dmabuf);
+	if (IS_ERR(data))
+		goto put;
+
+	if (!acceptable(data, kvm)) {
+		ret = -EINVAL;
+		goto put;
+	}
+
+	held = kzalloc(sizeof(*held), GFP_KERNEL);
+	if (!held) {
+		ret = -ENOMEM;
+		goto put;
+	}
+	held->kvm = kvm;
+	held->slot = slot;
+
+	/* Posted with no device; mainline refuses that, hence one named "kvm". */
+	attach = dma_buf_dynamic_attach(dmabuf, lab_kvm_device, &lab_attach_ops,
+					held);
+	if (IS_ERR(attach)) {
+		ret = PTR_ERR(attach);
+		kfree(held);
+		goto put;
+	}
+
+	lab->dmabuf_attach = attach;
+	return 0;
+
+put:
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
+noinline void kvm_vfio_dmabuf_unbind(struct kvm_memory_slot *slot)
+{
+	struct lab_slot *lab = container_of(slot, struct lab_slot, slot);
+	struct dma_buf_attachment *attach = lab->dmabuf_attach;
+	struct kvm_vfio_dmabuf *held;
+	struct dma_buf *dmabuf;
+
+	/*
+	 * A bind that lied leaves a slot without an attachment. The posting
+	 * warns here; the lab stays quiet, so that a warning in its log is news.
+	 */
+	if (!attach)
+		return;
+
+	held = attach->importer_priv;
+	dmabuf = attach->dmabuf;
+	dma_buf_detach(dmabuf, attach);
+	kfree(held);
+	dma_buf_put(dmabuf);
+	lab->dmabuf_attach = NULL;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The three functions a tracer looks for, with the prototypes that were posted. */
+#ifndef KVM_VFIO_DMABUF_H
+#define KVM_VFIO_DMABUF_H
+
+#include <linux/kvm_host.h>
+
+#include "vfio_dma_buf_data.h"
+
+/*
+ * The posting keeps the attachment inside struct kvm_memory_slot. The
+ * distribution's struct has no such field, so it stands beside a real slot.
+ */
+struct lab_slot {
+	struct kvm_memory_slot slot;
+	struct dma_buf_attachment *dmabuf_attach;
+	int stale_ret;
+};
+
+extern struct device *lab_kvm_device;
+
+struct vfio_dma_buf_data *kvm_vfio_dma_buf_get_data(struct dma_buf *dmabuf);
+int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
+			 unsigned int fd);
+void kvm_vfio_dmabuf_unbind(struct kvm_memory_slot *slot);
+
+#endif

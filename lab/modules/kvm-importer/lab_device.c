@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/kvm-vfio-dmabuf-lab: hands the lab's memory slots to the importer. It
+ * takes the place of KVM_SET_USER_MEMORY_REGION2 with the posted dma-buf flag,
+ * which the distribution's kvm.ko does not know.
+ */
+#include <linux/device/faux.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/xarray.h>
+
+#include "kvm_vfio_dmabuf.h"
+#include "kvm_vfio_dmabuf_lab.h"
+
+struct device *lab_kvm_device;
+static struct faux_device *lab_kvm_faux;
+
+struct lab_file {
+	struct mutex lock;
+	struct xarray slots;
+};
+
+/* A bound slot keeps its VM alive, as a memory slot never outlives its VM. */
+struct lab_binding {
+	struct lab_slot lab;
+	struct file *kvm_file;
+};
+
+static void binding_free(struct lab_binding *binding)
+{
+	kvm_vfio_dmabuf_unbind(&binding->lab.slot);
+	fput(binding->kvm_file);
+	kfree(binding);
+}
+
+/*
+ * file_is_kvm() is exported to kvm-amd and kvm-intel alone; symbol_get asks for
+ * it at run time and also keeps this module loadable on a host without KVM.
+ */
+static bool is_vm(struct file *file)
+{
+	typeof(&file_is_kvm) check = symbol_get(file_is_kvm);
+	bool yes;
+
+	if (!check)
+		return false;
+	yes = check(file);
+	symbol_put(file_is_kvm);
+	return yes;
+}
+
+static long lab_bind(struct lab_file *owner, void __user *argument)
+{
+	struct kvm_vfio_dmabuf_lab_bind request;
+	struct lab_binding *binding;
+	u32 id;
+	int ret;
+
+	if (copy_from_user(&request, argument, sizeof(request)))
+		return -EFAULT;
+	if (request.reserved || !request.bytes || !PAGE_ALIGNED(request.bytes))
+		return -EINVAL;
+
+	binding = kzalloc(sizeof(*binding), GFP_KERNEL);
+	if (!binding)
+		return -ENOMEM;
+
+	ret = -EBADF;
+	binding->kvm_file = fget(request.kvm_fd);
+	if (!binding->kvm_file)
+		goto free;
+	ret = -EINVAL;
+	if (!is_vm(binding->kvm_file))
+		goto put;
+
+	binding->lab.slot.npages = request.bytes >> PAGE_SHIFT;
+	binding->lab.stale_ret = request.stale_ret;
+	ret = kvm_vfio_dmabuf_bind(binding->kvm_file->private_data,
+				   &binding->lab.slot, request.dmabuf_fd);
+	if (ret) {
+		/* A stale positive value is a failure to KVM's caller as well. */
+		ret = ret > 0 ? -EPROTO : ret;
+		goto put;
+	}
+
+	ret = xa_alloc(&owner->slots, &id, binding, XA_LIMIT(0, INT_MAX),
+		       GFP_KERNEL);
+	if (ret) {
+		binding_free(binding);
+		return ret;
+	}
+	return id;
+
+put:
+	fput(binding->kvm_file);
+free:
+	kfree(binding);
+	return ret;
+}
+
+static long lab_unbind(struct lab_file *owner, void __user *argument)
+{
+	struct kvm_vfio_dmabuf_lab_unbind request;
+	struct lab_binding *binding;
+
+	if (copy_from_user(&request, argument, sizeof(request)))
+		return -EFAULT;
+	if (request.reserved)
+		return -EINVAL;
+
+	binding = xa_erase(&owner->slots, request.slot);
+	if (!binding)
+		return -ENOENT;
+	binding_free(binding);
+	return 0;
+}
+
+static long lab_ioctl(struct file *file, unsigned int command, unsigned long argument)
+{
+	struct lab_file *owner = file->private_data;
+	long ret;
+
+	mutex_lock(&owner->lock);
+	switch (command) {
+	case KVM_VFIO_DMABUF_LAB_BIND:
+		ret = lab_bind(owner, (void __user *)argument);
+		break;
+	case KVM_VFIO_DMABUF_LAB_UNBIND:
+		ret = lab_unbind(owner, (void __user *)argument);
+		break;
+	default:
+		ret = -ENOTTY;
+	}
+	mutex_unlock(&owner->lock);
+	return ret;
+}
+
+static int lab_open(struct inode *inode, struct file *file)
+{
+	struct lab_file *owner = kzalloc(sizeof(*owner), GFP_KERNEL);
+
+	if (!owner)
+		return -ENOMEM;
+	mutex_init(&owner->lock);
+	xa_init_flags(&owner->slots, XA_FLAGS_ALLOC);
+	file->private_data = owner;
+	return 0;
+}
+
+static int lab_release(struct inode *inode, struct file *file)
+{
+	struct lab_file *owner = file->private_data;
+	struct lab_binding *binding;
+	unsigned long id;
+
+	xa_for_each(&owner->slots, id, binding)
+		binding_free(binding);
+	xa_destroy(&owner->slots);
+	kfree(owner);
+	return 0;
+}
+
+static const struct file_operations lab_fops = {
+	.owner = THIS_MODULE,
+	.open = lab_open,
+	.release = lab_release,
+	.unlocked_ioctl = lab_ioctl,
+};
+
+static struct miscdevice lab_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = KVM_VFIO_DMABUF_LAB_NODE,
+	.fops = &lab_fops,
+	.mode = 0600,
+};
+
+static int __init lab_init(void)
+{
+	int ret;
+
+	lab_kvm_faux = faux_device_create("kvm", NULL, NULL);
+	if (!lab_kvm_faux)
+		return -ENODEV;
+	lab_kvm_device = &lab_kvm_faux->dev;
+
+	ret = misc_register(&lab_misc);
+	if (ret)
+		faux_device_destroy(lab_kvm_faux);
+	return ret;
+}
+
+static void __exit lab_exit(void)
+{
+	misc_deregister(&lab_misc);
+	faux_device_destroy(lab_kvm_faux);
+}
+
+module_init(lab_init);
+module_exit(lab_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Lab stand-in for KVM's importer of VFIO dma-bufs (posted RFC)");
