@@ -1,0 +1,117 @@
+#!/bin/sh
+# Builds the lab's kernel modules for one kernel, inside the tree that has its headers.
+# usage: build.sh KERNEL_RELEASE SOURCE_DIR OUT_DIR
+#
+#   OUT_DIR/private-v1/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   first posting, with is_private
+#   OUT_DIR/private-v2/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   second posting, without it
+#   OUT_DIR/iommufd.ko                                          where the distribution leaves it out
+#
+# SOURCE_DIR (the distribution's kernel source) is read only; OUT_DIR is only written.
+set -eu
+
+fail() {
+	echo "build.sh: $1" >&2
+	echo "  $2" >&2
+	exit 1
+}
+
+[ $# -eq 3 ] || fail "wants 3 arguments, got $#" "usage: build.sh KERNEL_RELEASE SOURCE_DIR OUT_DIR"
+release=$1 source=$2
+here=$(cd "$(dirname "$0")" && pwd)
+headers=/lib/modules/$release/build
+
+[ -f "$headers/Makefile" ] ||
+	fail "no headers for kernel $release in $headers" "Install linux-headers-$release in this tree."
+# Without it kbuild skips BTF with a mere notice; the running kernel's BTF would be another kernel's.
+[ -f "$headers/vmlinux" ] ||
+	fail "$headers has no vmlinux, so no module can get BTF" "Debian's headers carry a BTF-only vmlinux; reinstall linux-headers-$release."
+for tool in make awk pahole readelf nm; do
+	command -v $tool >/dev/null || fail "no $tool in this tree" "Install make, gawk or mawk, pahole, binutils."
+done
+for path in drivers/vfio/pci/vfio_pci_dmabuf.c drivers/iommu/iommufd/main.c lib/interval_tree.c; do
+	[ -f "$source/$path" ] ||
+		fail "no $path in $source" "Unpack the distribution's linux-source for $release there."
+done
+mkdir -p "$3"
+out=$(cd "$3" && pwd)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# build DIR MODULE [MAKE-ARGUMENT...]
+build() {
+	dir=$1 module=$2
+	shift 2
+	make -s -C "$headers" M="$dir" "$@" "$module.ko" >"$work/log" 2>&1 || {
+		cat "$work/log" >&2
+		fail "$module.ko did not build (the compiler's words are above)" "Does $source belong to kernel $release?"
+	}
+}
+
+# deliver FILE DIR FUNCTION...: every function that is to be traced must have a symbol and the module its BTF.
+deliver() {
+	file=$1 into=$2
+	shift 2
+	readelf -SW "$file" | grep -q ' \.BTF ' ||
+		fail "$(basename "$file") has no .BTF section" "pahole failed or is too old for $release: see $headers/scripts/gen-btf.sh."
+	for function; do
+		nm "$file" | grep -q " [Tt] $function\$" ||
+			fail "$(basename "$file") has no symbol $function" "The compiler inlined or renamed it: it must be noinline."
+	done
+	mkdir -p "$into"
+	cp "$file" "$into/"
+	echo "built $into/$(basename "$file")"
+}
+
+private_exporter() {
+	dialect=$1 dir=$work/v$1/vfio/pci
+	mkdir -p "$dir"
+	cp "$source"/drivers/vfio/*.h "$work/v$1/vfio/"
+	cp "$source"/drivers/vfio/pci/*.[ch] "$source/drivers/vfio/pci/Makefile" \
+		"$here"/private-exporter/*.h "$here"/private-exporter/*.c.inc "$dir/"
+	sh "$here/private-exporter/insert.sh" "$dir/vfio_pci_dmabuf.c"
+	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$dialect" >>"$dir/Makefile"
+	build "$dir" vfio-pci-core
+	deliver "$dir/vfio-pci-core.ko" "$out/private-v$dialect" \
+		vfio_dma_buf_get_data vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_move
+}
+
+kvm_importer() {
+	dialect=$1 dir=$work/kvm-v$1
+	mkdir -p "$dir"
+	cp "$here"/kvm-importer/* "$here/private-exporter/vfio_dma_buf_data.h" "$dir/"
+	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$dialect" >>"$dir/Kbuild"
+	build "$dir" kvm_vfio_dmabuf_lab
+	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/private-v$dialect" \
+		kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind kvm_vfio_dma_buf_get_data
+}
+
+# The distribution's iommufd, unchanged. Its span iterator lives in lib/ and is left out of a
+# vmlinux without iommufd, so that part alone comes along (the rest of the file vmlinux exports).
+iommufd() {
+	dir=$work/iommu/iommufd
+	mkdir -p "$dir"
+	cp "$source"/drivers/iommu/*.h "$work/iommu/"
+	cp "$source"/drivers/iommu/iommufd/*.[ch] "$source/drivers/iommu/iommufd/Makefile" "$dir/"
+	{
+		echo '#include <linux/interval_tree.h>'
+		awk '/^#ifdef CONFIG_INTERVAL_TREE_SPAN_ITER/ { inside = 1; next }
+			/^#endif/ { inside = 0 }
+			inside && !/^EXPORT_SYMBOL/' "$source/lib/interval_tree.c"
+	} >"$dir/lab_span_iter.c"
+	grep -q 'interval_tree_span_iter_first' "$dir/lab_span_iter.c" ||
+		fail "no span iterator found in $source/lib/interval_tree.c" "The kernel source changed: mend iommufd() in lab/modules/build.sh."
+	{
+		echo 'iommufd-y += lab_span_iter.o'
+		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_INTERVAL_TREE_SPAN_ITER=1'
+	} >>"$dir/Makefile"
+	build "$dir" iommufd CONFIG_IOMMUFD=m
+	deliver "$dir/iommufd.ko" "$out" iopt_map_file_pages iopt_revoke_notify
+}
+
+for dialect in 1 2; do
+	private_exporter $dialect
+	kvm_importer $dialect
+done
+iommufd
