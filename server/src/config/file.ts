@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { isMap, isScalar, LineCounter, type ParsedNode, parseDocument } from 'yaml';
+import { TracerError } from '../support/errors.ts';
+import type { Problem } from '../support/problems.ts';
+import { didYouMean } from '../support/suggest.ts';
+import { CONFIG_KEYS, isConfigKey } from './schema.ts';
+import type { Setting } from './values.ts';
+
+export interface FileSettings {
+  settings: Setting[];
+  problems: Problem[];
+}
+
+export function readConfigFile(path: string): FileSettings {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    throw new TracerError('file_unreadable', `the config file cannot be read (${code})`, {
+      where: path,
+      remedy: 'name a file that exists and that this user may read with --config.file',
+      cause: error,
+    });
+  }
+  return parseConfig(text, path);
+}
+
+/** Settings of a YAML text, each with its line and column; nested maps and dotted keys mean the same. */
+export function parseConfig(text: string, path: string): FileSettings {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const at = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${path}:${line}:${col}`;
+  };
+  if (document.errors.length > 0) {
+    const problems = document.errors.map((error) => ({
+      what: `this is not YAML: ${error.message.split(' at line ')[0]?.trim()}`,
+      where: at(error.pos[0]),
+      remedy: 'correct the syntax; the keys are those of --help, e.g. `web: {telemetry-path: /metrics}`',
+    }));
+    return { settings: [], problems };
+  }
+  const found: FileSettings = { settings: [], problems: [] };
+  const root = document.contents as ParsedNode | null;
+  if (root === null || (isScalar(root) && root.value === null)) return found;
+  if (!isMap(root)) {
+    found.problems.push({
+      what: 'the config file is not a map of keys and values',
+      where: at(root.range[0]),
+      remedy: 'write `key: value` lines; see --help for the keys',
+    });
+    return found;
+  }
+  walk(root as ParsedNode, '', found, at, document);
+  return found;
+}
+
+function walk(
+  node: ParsedNode,
+  prefix: string,
+  found: FileSettings,
+  at: (offset: number) => string,
+  document: { toJS(): unknown },
+): void {
+  if (!isMap(node)) return;
+  for (const pair of node.items) {
+    const keyNode = pair.key as ParsedNode;
+    const value = pair.value as ParsedNode | null;
+    const key = `${prefix}${isScalar(keyNode) ? String(keyNode.value) : keyNode.toString()}`;
+    const where = at(keyNode.range[0]);
+    if (isConfigKey(key)) {
+      const raw: unknown = value === null ? null : value.toJS(document as Parameters<typeof value.toJS>[0]);
+      if (found.settings.some((setting) => setting.key === key)) {
+        found.problems.push({ what: `${key} is given twice`, where, remedy: 'keep one of them' });
+      }
+      found.settings.push({ key, raw, where: value === null ? where : at(value.range[0]) });
+    } else if (isMap(value) && CONFIG_KEYS.some((known) => known.startsWith(`${key}.`))) {
+      walk(value as ParsedNode, `${key}.`, found, at, document);
+    } else {
+      found.problems.push({
+        what: `${key} is not a key of the config`,
+        where,
+        remedy: didYouMean(key, CONFIG_KEYS),
+      });
+    }
+  }
+}

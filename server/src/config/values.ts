@@ -1,0 +1,83 @@
+import { Value } from 'typebox/value';
+import type { Problem } from '../support/problems.ts';
+import { Config, type ConfigKey, type KeySchema, keySchema } from './schema.ts';
+
+/** A value as it was given, and where: `config.yaml:3:9`, `VFIO_DMABUF_TRACER_STRICT`, `--strict`. */
+export interface Setting {
+  key: ConfigKey;
+  /** Texts for flags and environment; whatever YAML made of it for the file. */
+  raw: unknown;
+  where: string;
+}
+
+/** Turns one setting into its typed value, or says what is wrong with it. */
+export function readSetting(setting: Setting): { value: unknown } | { problem: Problem } {
+  const schema = keySchema(setting.key);
+  const value = convert(setting.raw, schema);
+  if (Value.Check(Config.properties[setting.key], value)) {
+    const reason = objection(setting.key, value);
+    if (reason === undefined) return { value };
+    return { problem: { what: `${setting.key}: ${reason}`, where: setting.where, remedy: expected(schema) } };
+  }
+  return {
+    problem: {
+      what: `${setting.key} cannot be ${shown(setting.raw)}`,
+      where: setting.where,
+      remedy: `give ${expected(schema)}`,
+    },
+  };
+}
+
+/** What the schema accepts, in words. */
+export function expected(schema: KeySchema): string {
+  if (schema.enum !== undefined) return `one of ${schema.enum.join(', ')}`;
+  switch (schema.type) {
+    case 'boolean':
+      return 'true or false';
+    case 'integer':
+      return `a whole number from ${schema.minimum} to ${schema.maximum}`;
+    case 'number':
+      return `a number from ${schema.minimum} to ${schema.maximum}`;
+    case 'array':
+      return 'HOST:PORT, e.g. 127.0.0.1:10043 or [::1]:10043, port 0 to 65535';
+    default:
+      return schema.pattern?.startsWith('^/') === true
+        ? 'a path that begins with /, e.g. /metrics'
+        : 'a text';
+  }
+}
+
+function convert(raw: unknown, schema: KeySchema): unknown {
+  if (schema.type === 'array') {
+    const list = Array.isArray(raw) ? raw : [raw];
+    return list.map((item) => (typeof item === 'string' ? item.trim() : item));
+  }
+  if (typeof raw !== 'string') return raw;
+  const text = raw.trim();
+  if (schema.type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
+  if ((schema.type === 'integer' || schema.type === 'number') && /^-?\d+(\.\d+)?$/.test(text)) {
+    return Number(text);
+  }
+  return text;
+}
+
+/** What a pattern cannot say. */
+function objection(key: ConfigKey, value: unknown): string | undefined {
+  if (key === 'web.listen-address') {
+    const list = value as string[];
+    const high = list.find((address) => Number(address.slice(address.lastIndexOf(':') + 1)) > 65_535);
+    if (high !== undefined) return `${high} has a port above 65535`;
+    const twice = list.find((address, index) => list.indexOf(address) !== index && !address.endsWith(':0'));
+    if (twice !== undefined) return `${twice} is given twice`;
+  }
+  if (key === 'web.telemetry-path' && /^\/(api|-)(\/|$)/.test(value as string)) {
+    return `${value} is a path of the daemon itself`;
+  }
+  return undefined;
+}
+
+function shown(raw: unknown): string {
+  if (raw === '') return 'empty';
+  if (raw === null || raw === undefined) return 'left without a value';
+  return JSON.stringify(raw);
+}

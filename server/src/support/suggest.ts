@@ -1,0 +1,43 @@
+/** The known word that was most likely meant, or undefined where none is near enough to be worth naming. */
+export function nearest(word: string, known: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance && distance < candidate.length) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
+export function editDistance(a: string, b: string): number {
+  const width = b.length + 1;
+  const cell = new Array<number>((a.length + 1) * width).fill(0);
+  const at = (row: number, column: number): number => cell[row * width + column] ?? 0;
+  for (let row = 0; row <= a.length; row++) {
+    for (let column = 0; column <= b.length; column++) {
+      let value = row === 0 ? column : row;
+      if (row > 0 && column > 0) {
+        const same = a[row - 1] === b[column - 1];
+        value = Math.min(
+          at(row - 1, column) + 1,
+          at(row, column - 1) + 1,
+          at(row - 1, column - 1) + (same ? 0 : 1),
+        );
+        const swapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1];
+        if (swapped) value = Math.min(value, at(row - 2, column - 2) + 1);
+      }
+      cell[row * width + column] = value;
+    }
+  }
+  return at(a.length, b.length);
+}
+
+/** `did you mean X?` where something near is known, else what is there to choose from. */
+export function didYouMean(word: string, known: readonly string[]): string {
+  const guess = nearest(word, known);
+  return guess === undefined ? `known: ${known.join(', ')}` : `did you mean ${guess}?`;
+}
