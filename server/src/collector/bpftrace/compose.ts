@@ -1,0 +1,150 @@
+import { TAGS } from '../../stream/codes.ts';
+import type { Dialect, ProbeState } from '../../stream/wire.ts';
+import { TracerError } from '../../support/errors.ts';
+import { type ConditionFacts, type Term, whyNot } from './condition.ts';
+import type { Fragment, FragmentSet } from './fragment.ts';
+import { type Rendered, render, scan } from './render.ts';
+
+/** What the host said of the functions and members that the fragments ask for. */
+export interface ProbeFacts {
+  /** Module of each wanted function that can be traced, `vmlinux` for the kernel itself. */
+  functions: Readonly<Record<string, string>>;
+  /** The wanted `struct.member`s that exist. */
+  members: readonly string[];
+  /** Parts of the version, e.g. `[0, 23, 2]`; null where no bpftrace was found. */
+  bpftraceVersion: readonly number[] | null;
+}
+
+export interface Wanted {
+  functions: string[];
+  members: string[];
+}
+
+export interface Composed {
+  program: string;
+  probes: ProbeState[];
+  dialect: Dialect;
+}
+
+/** What the dialect is told by, beside what the fragments themselves name. */
+const DIALECT_FUNCTIONS = ['vfio_dma_buf_get_data', 'vfio_pci_dma_buf_attach', 'dma_buf_export'];
+const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
+
+/** The functions and members that the host has to be asked about, scanned from the fragments. */
+export function wantedBy(set: FragmentSet): Wanted {
+  const functions = new Set(DIALECT_FUNCTIONS);
+  const members = new Set([PRIVATE_FLAG]);
+  const note = (terms: readonly Term[]): void => {
+    for (const term of terms) {
+      if (term.kind === 'function') for (const name of term.names) functions.add(name);
+      if (term.kind === 'member') for (const name of term.names) members.add(name);
+    }
+  };
+  const fragments = [...set.probes, ...set.oneshots.values()];
+  for (const fragment of fragments) note(fragment.needs);
+  for (const source of [...fragments, ...set.snippets.values()]) {
+    const found = scan(source);
+    note(found.terms);
+    for (const name of found.functions) functions.add(name);
+  }
+  return { functions: [...functions].sort(), members: [...members].sort() };
+}
+
+/** Which of the four kinds of kernel this is; `none` where not even the dma-buf core can be traced. */
+export function dialectOf(facts: ProbeFacts): Dialect {
+  const has = (name: string): boolean => Object.hasOwn(facts.functions, name);
+  if (has('vfio_dma_buf_get_data')) {
+    return facts.members.includes(PRIVATE_FLAG) ? 'private-v1' : 'private-v2';
+  }
+  if (has('vfio_pci_dma_buf_attach')) return 'mainline';
+  return has('dma_buf_export') ? 'core' : 'none';
+}
+
+/** The long-running program: ready print, kept fragments in order, heartbeat with the counters. */
+export function compose(facts: ProbeFacts, set: FragmentSet): Composed {
+  const conditions = conditionFacts(facts);
+  const probes: ProbeState[] = [];
+  const kept: { fragment: Fragment; text: string }[] = [];
+  for (const fragment of set.probes) {
+    const rendered = render(fragment, set.snippets, conditions);
+    const reason = whyLeftOut(fragment, rendered, conditions);
+    probes.push(...statesOf(fragment, rendered, reason));
+    if (reason === null) kept.push({ fragment, text: rendered.text });
+  }
+  const program = [
+    readyBlock(),
+    ...kept.map(({ fragment, text }) => `// ${fragment.file}\n${text.trim()}\n`),
+    heartbeatBlock(kept),
+  ].join('\n');
+  return { program, probes, dialect: conditions.dialect };
+}
+
+/** A program of its own, e.g. `snapshot`; the reason where this host cannot run it. */
+export function composeOneshot(
+  name: string,
+  facts: ProbeFacts,
+  set: FragmentSet,
+): { program: string } | { reason: string } {
+  const fragment = set.oneshots.get(name);
+  if (fragment === undefined) {
+    throw new TracerError('invariant_broken', `there is no program called "${name}"`, {
+      where: 'probes/oneshot',
+    });
+  }
+  const conditions = conditionFacts(facts);
+  const rendered = render(fragment, set.snippets, conditions);
+  const reason = whyLeftOut(fragment, rendered, conditions);
+  return reason === null ? { program: `${rendered.text.trim()}\n` } : { reason };
+}
+
+function conditionFacts(facts: ProbeFacts): ConditionFacts {
+  return {
+    moduleOf: (name) => (Object.hasOwn(facts.functions, name) ? facts.functions[name] : undefined),
+    hasMember: (path) => facts.members.includes(path),
+    dialect: dialectOf(facts),
+    bpftrace: facts.bpftraceVersion,
+  };
+}
+
+function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFacts): string | null {
+  const reason = whyNot(fragment.needs, facts);
+  if (reason !== null) return reason;
+  const names = rendered.missing[0];
+  if (names === undefined) return null;
+  return whyNot([{ kind: 'function', negated: false, names: names.split('|') }], facts);
+}
+
+/** One state for each function on a kept line; a fragment without any is reported by what its header calls hooks. */
+function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null): ProbeState[] {
+  const state = { probe: fragment.name, attached: reason === null, reason };
+  const states = [
+    ...rendered.functions.map((found) => ({ ...state, ...found })),
+    ...rendered.missing.map((names) => ({ ...state, function: names, module: null })),
+  ];
+  return states.length > 0 ? states : [{ ...state, function: fragment.hooks, module: null }];
+}
+
+/** The branch is never taken: it only gives `@emitted` its type where no fragment writes it. */
+function readyBlock(): string {
+  return [
+    'BEGIN {',
+    '  if (nsecs == 0) { @emitted = count(); }',
+    `  print((${TAGS.ready}, nsecs / 1000));`,
+    '}',
+    '',
+  ].join('\n');
+}
+
+/** A map whose every write was dropped by a condition is not printed: bpftrace refuses a map that it never saw. */
+function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[]): string {
+  const text = kept.map((part) => part.text).join('\n');
+  const maps = new Set(kept.flatMap((part) => part.fragment.maps));
+  const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
+  return [
+    'interval:s:1 {',
+    `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted));`,
+    ...written.map((map) => `  print(${map});`),
+    '}',
+    '',
+  ].join('\n');
+}
