@@ -1,0 +1,212 @@
+/* Steps that make buffers and offer them to importers. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "export.h"
+#include "foreign.h"
+#include "handover.h"
+#include "kvm-importer.h"
+#include "session.h"
+#include "text.h"
+#include "vgem.h"
+
+enum { MOST_RANGES = 1024 };
+
+/* Files a new dma-buf as the next buffer; a refusal passes through. */
+static struct answer keep(struct session *session, int fd)
+{
+	struct answer answer = answer_of(fd);
+	struct buffer *buffer;
+
+	if (fd < 0)
+		return answer;
+	if (session->buffer_count == MOST_BUFFERS)
+		give_up(EXIT_USAGE, "at most %d buffers are possible", MOST_BUFFERS);
+	buffer = &session->buffers[session->buffer_count++];
+	*buffer = (struct buffer){ .fd = fd, .slot = -1 };
+	buffer->size = (uint64_t)lseek(fd, 0, SEEK_END);
+	answer.buffer = buffer;
+	return answer;
+}
+
+static struct lab_dma_range range(char *word)
+{
+	char *colon = strchr(word, ':');
+
+	if (!colon)
+		give_up(EXIT_USAGE, "'%s' is no range; write OFFSET:LENGTH, as 0x1000:4096", word);
+	*colon = '\0';
+	return (struct lab_dma_range){
+		.offset = number(word, UINT64_MAX),
+		.length = number(colon + 1, UINT64_MAX),
+	};
+}
+
+static struct answer export(struct session *session, char *arguments)
+{
+	struct device *device = current_device(session);
+	struct lab_dma_range ranges[MOST_RANGES];
+	uint32_t region = (uint32_t)number(next_word(&arguments), UINT32_MAX);
+	uint32_t given = 0, flags = 0, announced = 0;
+	unsigned int times = 1, made = 0;
+	bool announced_otherwise = false;
+	struct answer answer = { 0 };
+
+	for (char *word, *value; (word = next_word(&arguments));) {
+		if ((value = option(word, "flags"))) {
+			flags = (uint32_t)number(value, UINT32_MAX);
+		} else if ((value = option(word, "nr"))) {
+			announced = (uint32_t)number(value, UINT32_MAX);
+			announced_otherwise = true;
+		} else if ((value = option(word, "times"))) {
+			times = (unsigned int)number(value, MOST_BUFFERS);
+		} else if (given == MOST_RANGES) {
+			give_up(EXIT_USAGE, "at most %d ranges are possible", MOST_RANGES);
+		} else {
+			ranges[given++] = range(word);
+		}
+	}
+	if (!announced_otherwise)
+		announced = given;
+	for (unsigned int i = 0; i < times; i++) {
+		answer = keep(session, export_ranges(device->fd, region, flags, announced, ranges, given));
+		made += answer.ret >= 0;
+	}
+	answer.times = times;
+	answer.made = made;
+	return answer;
+}
+
+static struct answer probe(struct session *session, char *arguments)
+{
+	return answer_of(export_probe(current_device(session)->fd,
+				      (uint32_t)number(arguments, UINT32_MAX)));
+}
+
+static struct answer export_bad(struct session *session, char *arguments)
+{
+	struct device *device = current_device(session);
+	bool ranges = !strcmp(arguments, "ranges");
+	int region = first_memory_region(device);
+
+	if (!ranges && strcmp(arguments, "header"))
+		give_up(EXIT_USAGE, "write export-bad-pointer=header or export-bad-pointer=ranges");
+	if (region < 0)
+		give_up(EXIT_ENVIRONMENT, "%s has no memory BAR of whole pages; take another device",
+			device->address);
+	return answer_of(export_bad_pointer(device->fd, (uint32_t)region, ranges));
+}
+
+static struct answer vgem(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+
+	if (session->vgem_fd < 0)
+		session->vgem_fd = vgem_open();
+	return answer_of(vgem_import(session->vgem_fd, buffer->fd));
+}
+
+static struct answer map(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+
+	if (session->iommufd.fd < 0 && iommufd_open(&session->iommufd))
+		return answer_of(-1);
+	return answer_of(iommufd_map(&session->iommufd, buffer->fd, buffer->size, &buffer->iova));
+}
+
+static struct answer unmap(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+
+	if (session->iommufd.fd < 0)
+		give_up(EXIT_USAGE, "nothing is mapped; write iommufd=N before this step");
+	return answer_of(iommufd_unmap(&session->iommufd, buffer->iova, buffer->size));
+}
+
+static struct answer udmabuf(struct session *session, char *arguments)
+{
+	return keep(session, udmabuf_create(number(arguments, INT64_MAX)));
+}
+
+static struct answer heap(struct session *session, char *arguments)
+{
+	return keep(session, heap_allocate(number(arguments, INT64_MAX)));
+}
+
+static struct answer bind(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, next_word(&arguments));
+	uint64_t bytes = buffer->size;
+	int32_t stale = -EINVAL;
+	struct vm *vm = NULL;
+	int slot;
+
+	for (char *word, *value; (word = next_word(&arguments));) {
+		if ((value = option(word, "vm")))
+			vm = vm_of(session, value);
+		else if ((value = option(word, "bytes")))
+			bytes = number(value, INT64_MAX);
+		else if ((value = option(word, "stale")))
+			stale = (int32_t)signed_number(value);
+		else
+			give_up(EXIT_USAGE, "'%s' is unknown here; write bind=N,vm=NAME[,bytes=B][,stale=RET]", word);
+	}
+	if (!vm)
+		give_up(EXIT_USAGE, "names no VM; write bind=N,vm=NAME");
+	if (session->importer_fd < 0)
+		session->importer_fd = importer_open();
+	slot = importer_bind(session->importer_fd, vm->fd, buffer->fd, bytes, stale);
+	if (slot >= 0)
+		buffer->slot = slot;
+	return answer_of(slot);
+}
+
+static struct answer unbind(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+	int ret;
+
+	if (buffer->slot < 0)
+		give_up(EXIT_USAGE, "that buffer is not bound; bind=N,vm=NAME has to succeed before this step");
+	ret = importer_unbind(session->importer_fd, (uint32_t)buffer->slot);
+	if (!ret)
+		buffer->slot = -1;
+	return answer_of(ret);
+}
+
+static struct answer close_buffer(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+	int ret = close(buffer->fd);
+
+	buffer->fd = -1;
+	return answer_of(ret);
+}
+
+static struct answer send_buffer(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, next_word(&arguments));
+
+	if (!arguments || !*arguments)
+		give_up(EXIT_USAGE, "names no socket; write send=N,SOCKETPATH");
+	return answer_of(handover_send(buffer->fd, arguments));
+}
+
+const struct verb buffer_verbs[] = {
+	{ "export", "REGION,OFFSET:LENGTH[,OFFSET:LENGTH...][,flags=N][,nr=N][,times=N]", export },
+	{ "probe", "REGION", probe },
+	{ "export-bad-pointer", "header|ranges", export_bad },
+	{ "udmabuf", "BYTES", udmabuf },
+	{ "heap", "BYTES", heap },
+	{ "vgem", "N", vgem },
+	{ "iommufd", "N", map },
+	{ "iommufd-unmap", "N", unmap },
+	{ "bind", "N,vm=NAME[,bytes=B][,stale=RET]", bind },
+	{ "unbind", "N", unbind },
+	{ "send", "N,SOCKETPATH", send_buffer },
+	{ "close", "N", close_buffer },
+	{ 0 },
+};

@@ -1,0 +1,135 @@
+/* Steps on VMs and devices. */
+#include <errno.h>
+#include <string.h>
+
+#include "session.h"
+#include "text.h"
+
+static struct answer vm(struct session *session, char *arguments)
+{
+	struct vm *vm;
+	int ret;
+
+	for (unsigned int i = 0; i < session->vm_count; i++)
+		if (session->vms[i].fd >= 0 && !strcmp(session->vms[i].name, arguments))
+			give_up(EXIT_USAGE, "the VM %s is open already; give this one another name", arguments);
+	if (session->vm_count == MOST_VMS)
+		give_up(EXIT_USAGE, "at most %d VMs are possible", MOST_VMS);
+	vm = &session->vms[session->vm_count];
+	ret = vm_open(vm, arguments);
+	if (!ret)
+		session->vm_count++;
+	return answer_of(ret);
+}
+
+static struct answer close_vm(struct session *session, char *arguments)
+{
+	vm_close(vm_of(session, arguments));
+	return answer_of(0);
+}
+
+static struct device *device_at(struct session *session, const char *address)
+{
+	for (unsigned int i = 0; i < session->device_count; i++)
+		if (session->devices[i].fd >= 0 && !strcmp(session->devices[i].address, address))
+			return &session->devices[i];
+	return NULL;
+}
+
+static struct device *open_device(struct session *session, const char *address)
+{
+	struct device *device = device_at(session, address);
+
+	if (!device)
+		give_up(EXIT_USAGE, "%s is not open; write device=%s before this step", address, address);
+	return device;
+}
+
+static struct answer device(struct session *session, char *arguments)
+{
+	char *address = next_word(&arguments);
+	struct vm *vm = NULL;
+	struct device *device;
+	int ret;
+
+	for (char *word; (word = next_word(&arguments));) {
+		if (!option(word, "vm"))
+			give_up(EXIT_USAGE, "'%s' is unknown here; write device=ADDRESS[,vm=NAME]", word);
+		vm = vm_of(session, option(word, "vm"));
+	}
+	if (!address || strlen(address) != strlen("0000:00:00.0"))
+		give_up(EXIT_USAGE, "'%s' is no PCI address; write it as 0000:00:05.0", address ? address : "");
+	if (device_at(session, address))
+		give_up(EXIT_USAGE, "%s is open already; use=%s makes it current", address, address);
+	if (session->device_count == MOST_DEVICES)
+		give_up(EXIT_USAGE, "at most %d devices are possible", MOST_DEVICES);
+	device = &session->devices[session->device_count];
+	ret = device_open(device, address, vm ? vm->vfio_fd : -1);
+	if (!ret) {
+		session->device_count++;
+		session->current = device;
+	}
+	return answer_of(ret);
+}
+
+static struct answer use(struct session *session, char *arguments)
+{
+	session->current = open_device(session, arguments);
+	return answer_of(0);
+}
+
+static struct answer close_device(struct session *session, char *arguments)
+{
+	device_close(open_device(session, arguments));
+	return answer_of(0);
+}
+
+static struct answer memory(struct session *session, char *arguments)
+{
+	bool on = !strcmp(arguments, "on");
+
+	if (!on && strcmp(arguments, "off"))
+		give_up(EXIT_USAGE, "write memory=on or memory=off");
+	return answer_of(device_memory(current_device(session), on));
+}
+
+static struct answer reset(struct session *session, char *arguments)
+{
+	(void)arguments;
+	return answer_of(device_reset(current_device(session)));
+}
+
+static struct answer hot_reset(struct session *session, char *arguments)
+{
+	(void)arguments;
+	return answer_of(device_hot_reset(current_device(session), session->devices, session->device_count));
+}
+
+static struct answer flr(struct session *session, char *arguments)
+{
+	(void)arguments;
+	return answer_of(device_function_level_reset(current_device(session)));
+}
+
+static struct answer power(struct session *session, char *arguments)
+{
+	bool sleeping = !strcmp(arguments, "d3");
+
+	if (!sleeping && strcmp(arguments, "d0"))
+		give_up(EXIT_USAGE, "write power=d3 or power=d0");
+	return answer_of(device_power(current_device(session), sleeping ? 3 : 0));
+}
+
+const struct verb device_verbs[] = {
+	{ "vm", "NAME", vm },
+	{ "close-vm", "NAME", close_vm },
+	{ "device", "ADDRESS[,vm=NAME]", device },
+	{ "use", "ADDRESS", use },
+	{ "close-device", "ADDRESS", close_device },
+	{ "memory", "on|off", memory },
+	{ "reset", NULL, reset },
+	{ "hot-reset", NULL, hot_reset },
+	{ "flr", NULL, flr },
+	{ "power", "d3|d0", power },
+	{ 0 },
+};

@@ -1,0 +1,55 @@
+#include "iommufd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "text.h"
+#include "uapi.h"
+
+int iommufd_open(struct iommufd *iommufd)
+{
+	struct lab_ioas_alloc ioas = { .size = sizeof(ioas) };
+
+	iommufd->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (iommufd->fd < 0)
+		give_up(EXIT_ENVIRONMENT, "cannot open /dev/iommu (%m); load iommufd.ko (lab/modules builds it)");
+	if (ioctl(iommufd->fd, LAB_IOAS_ALLOC, &ioas)) {
+		int cause = errno;
+
+		close(iommufd->fd);
+		iommufd->fd = -1;
+		errno = cause;
+		return -1;
+	}
+	iommufd->ioas = ioas.ioas_id;
+	return 0;
+}
+
+int iommufd_map(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova)
+{
+	struct lab_ioas_map_file map = {
+		.size = sizeof(map),
+		.flags = LAB_IOAS_MAP_READABLE | LAB_IOAS_MAP_WRITEABLE,
+		.ioas_id = iommufd->ioas,
+		.fd = dmabuf_fd,
+		.length = bytes,
+	};
+	int ret = ioctl(iommufd->fd, LAB_IOAS_MAP_FILE, &map);
+
+	if (!ret)
+		*iova = map.iova;
+	return ret;
+}
+
+int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes)
+{
+	struct lab_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = iommufd->ioas,
+		.iova = iova,
+		.length = bytes,
+	};
+
+	return ioctl(iommufd->fd, LAB_IOAS_UNMAP, &unmap);
+}

@@ -1,0 +1,17 @@
+/* iommufd: the importer that maps a VFIO dma-buf, one range at a time. */
+#ifndef LAB_IOMMUFD_H
+#define LAB_IOMMUFD_H
+
+#include <stdint.h>
+
+struct iommufd {
+	int fd;
+	uint32_t ioas;
+};
+
+/* 0, or -1 and errno. */
+int iommufd_open(struct iommufd *iommufd);
+int iommufd_map(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova);
+int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes);
+
+#endif

@@ -1,0 +1,67 @@
+#include "kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "text.h"
+#include "uapi.h"
+
+int vm_open(struct vm *vm, const char *name)
+{
+	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	vm->fd = vm->vfio_fd = -1;
+	snprintf(vm->name, sizeof(vm->name), "%s", name);
+	if (kvm < 0)
+		give_up(EXIT_ENVIRONMENT,
+			"cannot open /dev/kvm (%m); load kvm_amd or kvm_intel, and start QEMU with -cpu max,+svm");
+
+	vm->fd = ioctl(kvm, KVM_CREATE_VM, 0);
+	close(kvm);
+	if (vm->fd < 0)
+		return -1;
+	if (ioctl(vm->fd, KVM_CREATE_DEVICE, &device)) {
+		int cause = errno;
+
+		vm_close(vm);
+		errno = cause;
+		return -1;
+	}
+	vm->vfio_fd = (int)device.fd;
+	return 0;
+}
+
+void vm_close(struct vm *vm)
+{
+	if (vm->vfio_fd >= 0)
+		close(vm->vfio_fd);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	vm->fd = vm->vfio_fd = -1;
+}
+
+static int set_group(int vfio_fd, uint64_t what, int group_fd)
+{
+	int32_t fd = group_fd;
+	struct kvm_device_attr attribute = {
+		.group = KVM_DEV_VFIO_GROUP,
+		.attr = what,
+		.addr = (uint64_t)(uintptr_t)&fd,
+	};
+
+	return ioctl(vfio_fd, KVM_SET_DEVICE_ATTR, &attribute);
+}
+
+int vm_link_group(int vfio_fd, int group_fd)
+{
+	return set_group(vfio_fd, KVM_DEV_VFIO_GROUP_ADD, group_fd);
+}
+
+int vm_unlink_group(int vfio_fd, int group_fd)
+{
+	return set_group(vfio_fd, KVM_DEV_VFIO_GROUP_DEL, group_fd);
+}

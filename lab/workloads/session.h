@@ -1,0 +1,68 @@
+/* Everything one session holds, and what a step answers. */
+#ifndef LAB_SESSION_H
+#define LAB_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "iommufd.h"
+#include "kvm.h"
+#include "vfio.h"
+
+enum { MOST_VMS = 16, MOST_DEVICES = 16, MOST_BUFFERS = 16384 };
+
+struct buffer {
+	int fd;          /* -1 when closed */
+	uint64_t size;
+	uint64_t iova;   /* while iommufd maps it */
+	int slot;        /* the last slot of the KVM importer, or -1 */
+};
+
+struct session {
+	struct vm vms[MOST_VMS];
+	unsigned int vm_count;
+	struct device devices[MOST_DEVICES];
+	unsigned int device_count;
+	struct device *current;
+	struct buffer *buffers;
+	unsigned int buffer_count;
+	int vgem_fd, importer_fd;
+	struct iommufd iommufd;
+};
+
+/* What the kernel said; buffer is the one that this step made, or NULL. */
+struct answer {
+	int64_t ret;
+	int error;
+	const struct buffer *buffer;
+	unsigned int times;  /* how often it was asked, if more than once */
+	unsigned int made;   /* how many of those succeeded */
+};
+
+typedef struct answer verb_function(struct session *session, char *arguments);
+
+struct verb {
+	const char *name;
+	const char *arguments;  /* for the usage text; NULL when it takes none */
+	verb_function *run;
+};
+
+/* Both tables end with an entry without a name. */
+extern const struct verb device_verbs[];
+extern const struct verb buffer_verbs[];
+extern const struct verb process_verbs[];
+
+/* An answer from a return value and errno. */
+struct answer answer_of(int64_t ret);
+/* These three leave with a usage error when there is no such thing. */
+struct device *current_device(struct session *session);
+struct buffer *buffer_of(struct session *session, const char *word);
+struct vm *vm_of(struct session *session, const char *name);
+
+void session_start(struct session *session);
+/* Executes one step, VERB or VERB=ARGUMENTS, and prints its line. */
+void step_check(const char *step);
+void step_run(struct session *session, unsigned int number, const char *step);
+void steps_usage(void);
+
+#endif

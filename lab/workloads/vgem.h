@@ -1,0 +1,10 @@
+/* vgem: an importer that attaches without peer-to-peer, which VFIO refuses. */
+#ifndef LAB_VGEM_H
+#define LAB_VGEM_H
+
+/* The fd of vgem's card. */
+int vgem_open(void);
+/* 0, or -1 and errno. */
+int vgem_import(int vgem_fd, int dmabuf_fd);
+
+#endif
