@@ -84,6 +84,7 @@ export type Child = Static<typeof Child>;
 
 /** Sent each second while no child runs, so that blind time grows. */
 export const Tick = Type.Object({ t: Micros });
+export type Tick = Static<typeof Tick>;
 
 /** Cumulative count of lines that the collector dropped at one stage since it started. */
 export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full'] as const;
@@ -124,6 +125,7 @@ export type Process = Static<typeof Process>;
 
 /** A process that was seen before has ended. */
 export const Exit = Type.Object({ t: Micros, pid: Pid });
+export type Exit = Static<typeof Exit>;
 
 export const Holder = Type.Object({ pid: Pid, comm: Type.String(), fds: Type.Integer({ minimum: 0 }) });
 export type Holder = Static<typeof Holder>;
@@ -161,9 +163,9 @@ export type Snapshot = Static<typeof Snapshot>;
 export type CollectorLine =
   | { type: 'header'; data: Header }
   | { type: 'child'; data: Child }
-  | { type: 'tick'; data: Static<typeof Tick> }
+  | { type: 'tick'; data: Tick }
   | { type: 'loss'; data: Loss }
   | { type: 'device'; data: Device }
   | { type: 'process'; data: Process }
-  | { type: 'exit'; data: Static<typeof Exit> }
+  | { type: 'exit'; data: Exit }
   | { type: 'snapshot'; data: Snapshot };
