@@ -1,0 +1,165 @@
+import { parseArgs } from 'node:util';
+import { CONFIG_KEYS, isConfigKey, keySchema } from '../config/schema.ts';
+import type { Setting } from '../config/values.ts';
+import type { Problem } from '../support/problems.ts';
+import { didYouMean } from '../support/suggest.ts';
+import { COMMANDS, type CommandSpec, commandOf, PRINTS, type Print } from './commands.ts';
+
+export interface ParsedArgs {
+  command: CommandSpec;
+  /** The command was named: its own help is wanted, not the program's. */
+  named: boolean;
+  help: boolean;
+  version: boolean;
+  operand: string | undefined;
+  print: Print | undefined;
+  configFile: string | undefined;
+  configCheck: boolean;
+  settings: Setting[];
+  problems: Problem[];
+}
+
+const WHERE = 'command line';
+const GLOBAL = ['help', 'version', 'config.file', 'config.check'] as const;
+
+type Token = NonNullable<ReturnType<typeof tokenize>>[number];
+type OptionToken = Extract<Token, { kind: 'option' }>;
+
+function tokenize(argv: readonly string[]) {
+  const options: Record<string, { type: 'string' | 'boolean'; short?: string }> = {
+    help: { type: 'boolean', short: 'h' },
+    version: { type: 'boolean' },
+    'config.file': { type: 'string' },
+    'config.check': { type: 'boolean' },
+    print: { type: 'string' },
+  };
+  for (const key of CONFIG_KEYS) {
+    options[key] = { type: keySchema(key).type === 'boolean' ? 'boolean' : 'string' };
+  }
+  return parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true }).tokens;
+}
+
+/** Reads the command line without judging values: what is wrong with its form comes back as problems, all of them. */
+export function readArgs(argv: readonly string[]): ParsedArgs {
+  const tokens = tokenize(argv);
+  const words = tokens.filter((token) => token.kind === 'positional');
+  const options = tokens.filter((token) => token.kind === 'option');
+  const commandNames = COMMANDS.map((command) => command.name);
+  const word = words[0];
+  const named = COMMANDS.find((command) => command.name === word?.value);
+  const parsed: ParsedArgs = {
+    command: named ?? commandOf('run'),
+    named: named !== undefined,
+    help: false,
+    version: false,
+    operand: undefined,
+    print: undefined,
+    configFile: undefined,
+    configCheck: false,
+    settings: [],
+    problems: [],
+  };
+  const known = flagsOf(parsed.command);
+  const strangers = options.filter((option) => !known.includes(option.name));
+
+  if (word !== undefined && named === undefined) {
+    // The word behind an unknown flag was most likely its value.
+    if (!strangers.some((option) => option.index === word.index - 1)) {
+      const remedy = `${didYouMean(word.value, commandNames)}; see --help`;
+      parsed.problems.push({ what: `there is no command ${word.value}`, where: WHERE, remedy });
+    }
+  } else {
+    readOperand(
+      words.slice(1).map((token) => token.value),
+      parsed,
+    );
+  }
+  for (const option of options) readOption(option, known, parsed);
+  if (parsed.command.operand !== undefined && parsed.operand === undefined) {
+    const what = `${parsed.command.name} needs a ${parsed.command.operand}`;
+    parsed.problems.push({ what, where: WHERE, remedy: `usage: vfio-dmabuf-tracer ${parsed.command.usage}` });
+  }
+  return parsed;
+}
+
+function readOperand(rest: readonly string[], parsed: ParsedArgs): void {
+  const { command } = parsed;
+  const taken = command.operand === undefined ? 0 : 1;
+  if (taken === 1) parsed.operand = rest[0];
+  for (const extra of rest.slice(taken)) {
+    parsed.problems.push({
+      what: `${command.name} does not take the argument ${JSON.stringify(extra)}`,
+      where: WHERE,
+      remedy: `usage: vfio-dmabuf-tracer ${command.usage}`,
+    });
+  }
+}
+
+function readOption(option: OptionToken, known: readonly string[], parsed: ParsedArgs): void {
+  const { name, rawName, problems } = { ...option, problems: parsed.problems };
+  if (!known.includes(name)) {
+    const other = COMMANDS.find((command) => flagsOf(command).includes(name));
+    const remedy =
+      other === undefined
+        ? didYouMean(
+            rawName,
+            known.map((flag) => `--${flag}`),
+          )
+        : `it is a flag of \`${other.name}\`; leave it out, or name that command`;
+    problems.push({ what: `${parsed.command.name} has no flag ${rawName}`, where: WHERE, remedy });
+    return;
+  }
+  const flag = isConfigKey(name) ? keySchema(name).type === 'boolean' : GLOBAL_SWITCHES.includes(name);
+  if (GLOBAL_SWITCHES.includes(name) && option.inlineValue === true) {
+    problems.push({ what: `${rawName} takes no value`, where: WHERE, remedy: `write ${rawName}` });
+    return;
+  }
+  const value = option.value ?? (flag ? 'true' : undefined);
+  // parseArgs takes the next word whatever it is; a flag in the place of a value is a forgotten value.
+  if (value === undefined || (!flag && option.inlineValue === false && /^-./.test(value))) {
+    const remedy = `write ${rawName}=VALUE`;
+    problems.push({ what: `${rawName} needs a value`, where: WHERE, remedy });
+    return;
+  }
+  if (isConfigKey(name)) {
+    const earlier = parsed.settings.find((setting) => setting.key === name);
+    if (earlier !== undefined && keySchema(name).type === 'array') (earlier.raw as string[]).push(value);
+    else if (earlier !== undefined) {
+      problems.push({ what: `${rawName} is given twice`, where: WHERE, remedy: 'keep one of them' });
+    } else {
+      const raw = keySchema(name).type === 'array' ? [value] : value;
+      parsed.settings.push({ key: name, raw, where: `flag ${rawName}` });
+    }
+    return;
+  }
+  readGlobal(name, value, parsed);
+}
+
+const GLOBAL_SWITCHES: readonly string[] = ['help', 'version', 'config.check'];
+
+function readGlobal(name: string, value: string, parsed: ParsedArgs): void {
+  switch (name) {
+    case 'help':
+      parsed.help = true;
+      return;
+    case 'version':
+      parsed.version = true;
+      return;
+    case 'config.check':
+      parsed.configCheck = true;
+      return;
+    case 'config.file':
+      parsed.configFile = value;
+      return;
+    case 'print':
+      parsed.print = PRINTS.find((print) => print === value);
+      if (parsed.print === undefined) {
+        const what = `--print cannot be ${JSON.stringify(value)}`;
+        parsed.problems.push({ what, where: 'flag --print', remedy: didYouMean(value, PRINTS) });
+      }
+  }
+}
+
+function flagsOf(command: CommandSpec): readonly string[] {
+  return [...command.keys, ...(command.print ? ['print'] : []), ...GLOBAL];
+}

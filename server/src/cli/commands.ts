@@ -1,0 +1,99 @@
+import type { Config, ConfigKey } from '../config/schema.ts';
+import type { StopRequest } from '../support/signals.ts';
+import type { ExitCode } from './exit-codes.ts';
+
+export const PRINTS = ['metrics', 'events'] as const;
+export type Print = (typeof PRINTS)[number];
+
+/** What a command gets: what was asked, and the world it may touch. */
+export interface CommandContext {
+  config: Config;
+  /** The FILE of record and replay. */
+  operand: string | undefined;
+  print: Print | undefined;
+  stop: StopRequest;
+  stdout: NodeJS.WriteStream;
+  stderr: NodeJS.WriteStream;
+  stdin: NodeJS.ReadStream;
+}
+
+export type CommandName = 'run' | 'record' | 'replay' | 'probes';
+
+export interface CommandSpec {
+  name: CommandName;
+  usage: string;
+  summary: string;
+  /** More lines for its own help page. */
+  detail: readonly string[];
+  operand: string | undefined;
+  /** The settings that change what it does; a flag of any other is refused. */
+  keys: readonly ConfigKey[];
+  print: boolean;
+  /** Loaded only when it is the one to run, so that the others start fast. */
+  load(): Promise<(context: CommandContext) => Promise<ExitCode>>;
+}
+
+const LOG: readonly ConfigKey[] = ['log.level', 'log.format'];
+const BPFTRACE: readonly ConfigKey[] = ['bpftrace.path', 'bpftrace.map-keys'];
+const SERVE: readonly ConfigKey[] = [
+  'web.listen-address',
+  'web.telemetry-path',
+  'web.max-requests',
+  'web.disable-exporter-metrics',
+  'events.keep',
+];
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'run',
+    usage: '[run] [flags]',
+    summary: 'trace this host and serve metrics, events and state (the default)',
+    detail: [
+      'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless told otherwise.',
+    ],
+    operand: undefined,
+    keys: [...SERVE, 'stale-after', 'strict', ...BPFTRACE, 'metrics.max-series', ...LOG],
+    print: false,
+    load: async () => (await import('./run.ts')).run,
+  },
+  {
+    name: 'record',
+    usage: 'record FILE [flags]',
+    summary: 'write the stream of this host to FILE until SIGINT or SIGTERM',
+    detail: [
+      'FILE is compressed where its name ends in .gz; `-` is the standard output. Log lines go to stderr.',
+    ],
+    operand: 'FILE',
+    keys: ['strict', ...BPFTRACE, ...LOG],
+    print: false,
+    load: async () => (await import('./record.ts')).record,
+  },
+  {
+    name: 'replay',
+    usage: 'replay FILE [--print metrics|events] [flags]',
+    summary: 'serve a recorded stream, or print what it comes to',
+    detail: [
+      'FILE may be compressed with gzip; `-` is the standard input. Needs no privilege and no bpftrace.',
+    ],
+    operand: 'FILE',
+    keys: [...SERVE, 'metrics.max-series', ...LOG],
+    print: true,
+    load: async () => (await import('./replay.ts')).replay,
+  },
+  {
+    name: 'probes',
+    usage: 'probes [flags]',
+    summary: 'print the bpftrace program for this host and, to stderr, what is missing here',
+    detail: ['Starts nothing: what it prints is what `run` would trace with.'],
+    operand: undefined,
+    keys: [...BPFTRACE, ...LOG],
+    print: false,
+    load: async () => (await import('./probes.ts')).probes,
+  },
+];
+
+export function commandOf(name: CommandName): CommandSpec {
+  const spec = COMMANDS.find((command) => command.name === name);
+  if (spec === undefined) throw new RangeError(`no command ${name}`);
+  return spec;
+}

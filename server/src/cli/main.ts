@@ -1,0 +1,68 @@
+import { VERSION } from '../support/version.ts';
+import { EXIT, type ExitCode, exitCodeOf } from './exit-codes.ts';
+
+/** argv to exit code. Everything else is loaded only by the command that needs it: a start may cost seconds in a guest. */
+export async function main(argv: readonly string[], host: NodeJS.Process): Promise<ExitCode> {
+  // A reader that has seen enough (`| head`) is no failure of ours.
+  host.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    host.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure);
+  });
+  if (argv.length === 1 && argv[0] === '--version') return await say(host, `${VERSION}\n`);
+  try {
+    return await dispatch(argv, host);
+  } catch (error) {
+    const { TracerError } = await import('../support/errors.ts');
+    const text =
+      error instanceof TracerError && error.isUserError
+        ? `vfio-dmabuf-tracer: ${error.describe()}`
+        : `vfio-dmabuf-tracer: internal error: ${error instanceof Error ? causes(error) : String(error)}`;
+    host.stderr.write(`${text}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<ExitCode> {
+  const { readArgs } = await import('./args.ts');
+  const args = readArgs(argv);
+  if (args.version) return await say(host, `${VERSION}\n`);
+  if (args.help) {
+    const { commandHelp, programHelp } = await import('./help.ts');
+    return await say(host, args.named ? commandHelp(args.command) : programHelp());
+  }
+  const { loadConfig } = await import('../config/load.ts');
+  const config = loadConfig({
+    environment: host.env,
+    flags: args.settings,
+    problems: args.problems,
+    file: args.configFile,
+  });
+  if (args.configCheck) return await say(host, 'the configuration is correct\n');
+
+  const run = await args.command.load();
+  const { stopOnSignals } = await import('../support/signals.ts');
+  const stop = stopOnSignals(host);
+  try {
+    return await run({
+      config,
+      operand: args.operand,
+      print: args.print,
+      stop,
+      stdout: host.stdout,
+      stderr: host.stderr,
+      stdin: host.stdin,
+    });
+  } finally {
+    stop.dispose();
+  }
+}
+
+async function say(host: NodeJS.Process, text: string): Promise<ExitCode> {
+  const { writeAll } = await import('../support/write-all.ts');
+  await writeAll(host.stdout, text);
+  return EXIT.ok;
+}
+
+function causes(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${causes(error.cause)}` : '';
+  return `${error.stack ?? error.message}${cause}`;
+}

@@ -1,0 +1,46 @@
+import { Catalogue } from '../metrics/catalogue.ts';
+import { renderMetrics } from '../metrics/exposition.ts';
+import { TracerModel } from '../model/model.ts';
+import { Pipeline } from '../model/pipeline.ts';
+import { RecordingSource } from '../stream/recording.ts';
+import { createLogger } from '../support/logger.ts';
+import { VERSION } from '../support/version.ts';
+import { writeAll } from '../support/write-all.ts';
+import type { CommandContext, Print } from './commands.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
+
+export async function replay(context: CommandContext): Promise<ExitCode> {
+  const source = new RecordingSource({ path: context.operand ?? '-', stdin: context.stdin });
+  if (context.print !== undefined) return await print(context, source, context.print);
+  const { serve } = await import('./serve.ts');
+  const logger = await createLogger({
+    level: context.config['log.level'],
+    format: context.config['log.format'],
+    fd: 1,
+    terminal: context.stdout.isTTY === true,
+  });
+  logger.info({ recording: source.name }, 'replay: what is served is a recording, not this host');
+  return await serve(context, source, logger);
+}
+
+/** Runs the recording to its end and prints; the same recording gives the same bytes. */
+async function print(context: CommandContext, source: RecordingSource, what: Print): Promise<ExitCode> {
+  const model = new TracerModel({
+    version: VERSION,
+    source: { kind: 'replay', name: source.name },
+    seriesLimit: context.config['metrics.max-series'],
+  });
+  const pipeline = new Pipeline({ source, model });
+  if (what === 'events') {
+    pipeline.subscribe((event) => context.stdout.write(`${JSON.stringify(event)}\n`));
+  }
+  await pipeline.run(context.stop.signal);
+  if (context.stop.signal.aborted) {
+    context.stderr.write('vfio-dmabuf-tracer: stopped before the end of the recording\n');
+    return EXIT.failure;
+  }
+  const text =
+    what === 'metrics' ? await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text') : '';
+  await writeAll(context.stdout, text);
+  return EXIT.ok;
+}

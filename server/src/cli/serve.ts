@@ -1,0 +1,25 @@
+import { Daemon } from '../daemon.ts';
+import type { LineSource } from '../stream/source.ts';
+import { systemClock } from '../support/clock.ts';
+import type { Logger } from '../support/logger.ts';
+import { VERSION } from '../support/version.ts';
+import type { CommandContext } from './commands.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
+
+/** Serves one source until a signal asks for the stop; whatever ends it, it is stopped in order. */
+export async function serve(context: CommandContext, source: LineSource, logger: Logger): Promise<ExitCode> {
+  const daemon = new Daemon({
+    config: context.config,
+    source,
+    version: VERSION,
+    logger,
+    clock: systemClock,
+  });
+  try {
+    await daemon.start();
+    await daemon.untilStopped(context.stop.signal);
+  } finally {
+    await daemon.stop();
+  }
+  return EXIT.ok;
+}

@@ -1,0 +1,215 @@
+import type { Config } from './config/schema.ts';
+import { type App, createApp } from './http/app.ts';
+import { type Readiness, readinessOf } from './http/readiness.ts';
+import type { ScrapeCounters } from './http/routes/metrics.ts';
+import { HttpServer } from './http/server.ts';
+import { StreamHub } from './http/sse/hub.ts';
+import { Catalogue } from './metrics/catalogue.ts';
+import { TracerModel } from './model/model.ts';
+import { Pipeline } from './model/pipeline.ts';
+import type { Status } from './model/schema.ts';
+import { EventLog } from './sinks/event-log.ts';
+import type { LineSource } from './stream/source.ts';
+import type { Clock } from './support/clock.ts';
+import { withinDeadline } from './support/deadline.ts';
+import { TracerError } from './support/errors.ts';
+import type { Logger } from './support/logger.ts';
+import { Throttle } from './support/throttle.ts';
+
+export interface DaemonOptions {
+  config: Config;
+  source: LineSource;
+  version: string;
+  logger: Logger;
+  clock: Clock;
+  /** Time for the whole stop; default 10 s. */
+  stopMs?: number;
+}
+
+/** The composition root: the one place that knows every part, and the order in which they start and stop. */
+export class Daemon {
+  readonly model: TracerModel;
+  readonly app: App;
+  readonly server: HttpServer;
+  readonly #options: DaemonOptions;
+  readonly #pipeline: Pipeline;
+  readonly #hub: StreamHub;
+  readonly #abort = new AbortController();
+  readonly #scrapes: ScrapeCounters = { refused: 0 };
+  /** Wall clock at boot, taken once: a later step of the wall clock must not make fresh counters look stale. */
+  readonly #bootEpochMs: number;
+  #reading: Promise<void> | undefined;
+  #replayed = false;
+  #stopped: Promise<void> | undefined;
+  #state: Status['state'] | undefined;
+  #fail: (error: unknown) => void = () => {};
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    const { config, source, logger, clock, version } = options;
+    this.#bootEpochMs = clock.wallMs() - clock.bootUs() / 1000;
+    this.model = new TracerModel({
+      version,
+      source: { kind: source.kind, name: source.name },
+      seriesLimit: config['metrics.max-series'],
+    });
+    const events = new EventLog({ keep: config['events.keep'], id: Math.round(clock.wallMs()).toString(36) });
+    this.#hub = new StreamHub({ log: events });
+    const catalogue = new Catalogue({
+      model: this.model,
+      processMetrics: !config['web.disable-exporter-metrics'],
+    });
+    this.#addOwnFamilies(catalogue, events);
+
+    const failures = new Throttle({ clock, everyMs: 10_000 });
+    this.#pipeline = new Pipeline({
+      source: this.#watched(source),
+      model: this.model,
+      onFailure: (failure) => {
+        const held = failures.pass();
+        if (held !== undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+      },
+      onSubscriberError: (error) => logger.error({ err: error }, 'a subscriber of the events failed'),
+    });
+    this.#pipeline.subscribe((event) => events.append(event));
+    this.app = createApp({
+      model: this.model,
+      metrics: catalogue,
+      events,
+      hub: this.#hub,
+      readiness: () => this.readiness(),
+      telemetryPath: config['web.telemetry-path'],
+      maxRequests: config['web.max-requests'],
+      scrapes: this.#scrapes,
+      logger,
+    });
+    this.server = new HttpServer({ app: this.app, addresses: config['web.listen-address'], logger });
+  }
+
+  /** Serves first, then reads: `up 0` and `not ready` are answers too. */
+  async start(): Promise<void> {
+    await this.server.start();
+    this.#reading = this.#pipeline.run(this.#abort.signal);
+    this.#reading.catch(() => {});
+  }
+
+  /** Resolves when the signal asks for the stop; rejects with what ended the daemon before. */
+  async untilStopped(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#fail = reject;
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      this.#reading?.then(() => {
+        if (this.#options.source.kind === 'replay') {
+          this.#replayed = true;
+          this.#options.logger.info({ recording: this.#options.source.name }, 'the recording is read');
+        } else if (!signal.aborted) {
+          reject(new TracerError('child_failed', 'the collector ended without being asked'));
+        }
+      }, reject);
+      if (this.#options.source.kind === 'live') this.#noteState();
+    });
+  }
+
+  readiness(): Readiness {
+    const status = this.model.status();
+    const { clock, config } = this.#options;
+    const read = status.last_counter_read;
+    return readinessOf({
+      status,
+      counterAgeUs:
+        read === null ? null : clock.bootUs() - Math.round((Date.parse(read) - this.#bootEpochMs) * 1000),
+      staleAfterS: config['stale-after'],
+      replayed: this.#replayed,
+      stopping: this.#stopped !== undefined,
+    });
+  }
+
+  /** Source and child, then what they still sent, then the streams, then the server: all under one deadline. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    const { logger, clock, stopMs = 10_000 } = this.#options;
+    const end = clock.bootUs() / 1000 + stopMs;
+    const left = (): number => end - clock.bootUs() / 1000;
+    this.#abort.abort('stop');
+    const reading = (this.#reading ?? Promise.resolve()).catch((error: unknown) => {
+      logger.debug({ err: error }, 'the source ended with an error');
+    });
+    // A part of the time is kept for the clients: they shall see their streams end.
+    if (!(await withinDeadline(reading, left() - stopMs / 10))) {
+      logger.error('the collector did not stop in time; it is left behind');
+    }
+    if (!(await withinDeadline(this.server.stop(), left()))) {
+      logger.warn('some clients did not take their answers in time; they are cut off');
+      this.server.abandon();
+    }
+    logger.info('stopped');
+  }
+
+  /** The source with an eye on what it says of the child, so that each change of state is logged once, when it comes. */
+  #watched(source: LineSource): LineSource {
+    if (source.kind === 'replay') return source;
+    return {
+      kind: source.kind,
+      name: source.name,
+      run: (onLine, signal, onDropped) =>
+        source.run(
+          (line) => {
+            onLine(line);
+            if (line.includes('"child"') || this.#state !== 'tracing') this.#noteState();
+          },
+          signal,
+          onDropped,
+        ),
+    };
+  }
+
+  #noteState(): void {
+    const { state, problem, dialect, generation } = this.model.status();
+    if (state === this.#state) return;
+    this.#state = state;
+    const { logger, config } = this.#options;
+    const told = { state, dialect, generation };
+    if (state !== 'unavailable') {
+      if (problem === null || state === 'tracing') logger.info(told, `collection: ${state}`);
+      else logger.warn({ ...told, reason: problem.reason }, `collection: ${state}: ${problem.message}`);
+      return;
+    }
+    const message = `this host cannot be traced: ${problem?.message ?? 'no reason was given'}`;
+    const remedy = problem?.remedy ?? undefined;
+    if (config.strict) {
+      const detail = remedy === undefined ? {} : { remedy };
+      this.#fail(new TracerError('host_untraceable', message, detail));
+    } else {
+      logger.error({ ...told, reason: problem?.reason, remedy }, message);
+    }
+  }
+
+  #addOwnFamilies(catalogue: Catalogue, events: EventLog): void {
+    catalogue.add({
+      name: 'events_dropped_total',
+      help: 'Events that this server let go after it had counted them: event_log made room for newer ones, sse had a reader too slow for the log.',
+      type: 'counter',
+      samples: () => [
+        { labels: { stage: 'event_log' }, value: events.dropped },
+        { labels: { stage: 'sse' }, value: this.#hub.dropped },
+      ],
+    });
+    catalogue.add({
+      name: 'stream_clients',
+      help: 'Clients that read /api/v1/stream now.',
+      type: 'gauge',
+      samples: () => [{ labels: {}, value: this.#hub.clients }],
+    });
+    catalogue.add({
+      name: 'scrapes_refused_total',
+      help: 'Scrapes answered with 503 because web.max-requests others were being answered.',
+      type: 'counter',
+      samples: () => [{ labels: {}, value: this.#scrapes.refused }],
+    });
+  }
+}

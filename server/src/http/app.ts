@@ -1,0 +1,97 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyPluginCallback,
+  fastify,
+  type RawServerDefault,
+} from 'fastify';
+import type { FamilySource } from '../metrics/exposition.ts';
+import type { TracerModel } from '../model/model.ts';
+import type { EventLog } from '../sinks/event-log.ts';
+import { installErrors } from './error.ts';
+import type { Readiness } from './readiness.ts';
+import { buffersRoute } from './routes/buffers.ts';
+import { eventsRoute } from './routes/events.ts';
+import { healthRoutes } from './routes/health.ts';
+import { landingRoute } from './routes/landing.ts';
+import { metricsRoute, type ScrapeCounters } from './routes/metrics.ts';
+import { statusRoute } from './routes/status.ts';
+import { streamRoute } from './routes/stream.ts';
+import type { StreamHub } from './sse/hub.ts';
+
+/** What the routes read. Nothing of it is owned here. */
+export interface AppOptions {
+  model: TracerModel;
+  metrics: FamilySource;
+  events: EventLog;
+  hub: StreamHub;
+  readiness: () => Readiness;
+  telemetryPath: string;
+  /** Scrapes answered at the same time, 0 for no limit. */
+  maxRequests: number;
+  scrapes: ScrapeCounters;
+  logger: FastifyBaseLogger;
+}
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+export type AppPlugin = FastifyPluginCallback<
+  AppOptions,
+  RawServerDefault,
+  TypeBoxTypeProvider,
+  FastifyBaseLogger
+>;
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Paths that answer GET, for hints and the landing page. */
+    paths: string[];
+  }
+}
+
+/** The routes and nothing of the process: it can be asked with `inject()` and served by any node:http server. */
+export function createApp(options: AppOptions): App {
+  const app = fastify({
+    loggerInstance: options.logger,
+    disableRequestLogging: true,
+    forceCloseConnections: 'idle',
+    routerOptions: { ignoreTrailingSlash: false },
+    // An unknown key in a query is a mistake to be told of, not to be taken away in silence.
+    ajv: { customOptions: { removeAdditional: false, allErrors: false } },
+  }).withTypeProvider<TypeBoxTypeProvider>() as App;
+
+  app.decorate('paths', [] as string[]);
+  app.addHook('onRoute', (route) => {
+    if (route.method === 'GET') app.paths.push(route.url);
+  });
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    const { method, url } = request;
+    const ms = Math.round(reply.elapsedTime * 10) / 10;
+    request.log.debug({ method, url, status: reply.statusCode, ms, from: request.ip }, 'answered');
+    done();
+  });
+  installErrors(app);
+
+  const plugins = [
+    landingRoute,
+    healthRoutes,
+    metricsRoute,
+    statusRoute,
+    buffersRoute,
+    eventsRoute,
+    streamRoute,
+  ];
+  for (const plugin of plugins) app.register(plugin, options);
+  return app;
+}

@@ -1,0 +1,42 @@
+import { Type } from 'typebox';
+import { BufferView } from '../../model/schema.ts';
+import { PRIVACIES } from '../../stream/codes.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { canonicalDevice, DeviceQuery } from './query.ts';
+
+export const BuffersQuery = Type.Object(
+  {
+    device: Type.Optional(DeviceQuery),
+    state: Type.Optional(Type.Enum(['live', 'revoked', 'released'])),
+    privacy: Type.Optional(Type.Enum([...PRIVACIES])),
+    limit: Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: '1 to 10000' }),
+  },
+  { additionalProperties: false },
+);
+
+export const BuffersAnswer = Type.Object({
+  total: Type.Integer({ description: 'buffers that match, also those beyond the limit' }),
+  buffers: Type.Array(BufferView),
+});
+
+export const buffersRoute: AppPlugin = (app, options, done) => {
+  app.get(
+    '/api/v1/buffers',
+    { schema: { querystring: BuffersQuery, response: { 200: BuffersAnswer, ...errorResponses } } },
+    (request) => {
+      const { device, state, privacy, limit } = request.query;
+      const address = device === undefined ? undefined : canonicalDevice(device);
+      const matching = options.model
+        .buffers()
+        .filter(
+          (buffer) =>
+            (address === undefined || buffer.device === address) &&
+            (state === undefined || buffer.state === state) &&
+            (privacy === undefined || buffer.privacy === privacy),
+        );
+      return { total: matching.length, buffers: matching.slice(0, limit) };
+    },
+  );
+  done();
+};

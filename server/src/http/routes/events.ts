@@ -1,0 +1,52 @@
+import { Type } from 'typebox';
+import { TracerEvent } from '../../model/schema.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { EventFilter, eventMatcher } from './query.ts';
+
+export const EventsQuery = Type.Object(
+  {
+    ...EventFilter.properties,
+    after: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      default: 0,
+      description: 'the seq behind which to go on: `next` of the answer before, 0 for the oldest kept',
+    }),
+    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: '1 to 1000' }),
+    log: Type.Optional(
+      Type.String({ description: '`log` of the answer before: a cursor of another log begins anew' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const EventsAnswer = Type.Object({
+  log: Type.String({ description: 'name of this log; another one after a restart' }),
+  events: Type.Array(TracerEvent),
+  next: Type.Integer({ description: 'give it back as `after` to go on' }),
+  more: Type.Boolean({ description: 'there is more behind `next` now' }),
+  dropped: Type.Integer({
+    description: 'events behind `after` that had left the log, whether they would have matched or not',
+  }),
+  reset: Type.Boolean({
+    description: 'the cursor was of another log: this answer begins with the oldest kept',
+  }),
+  oldest: Type.Integer(),
+  newest: Type.Integer(),
+});
+
+export const eventsRoute: AppPlugin = (app, options, done) => {
+  const log = options.events;
+  app.get(
+    '/api/v1/events',
+    { schema: { querystring: EventsQuery, response: { 200: EventsAnswer, ...errorResponses } } },
+    (request) => {
+      const { after, limit, log: id, ...filter } = request.query;
+      const reset = (id !== undefined && id !== log.id) || after > log.newest;
+      const page = log.read(reset ? 0 : after, limit, eventMatcher(filter));
+      return { log: log.id, ...page, reset, oldest: log.oldest, newest: log.newest };
+    },
+  );
+  done();
+};

@@ -1,0 +1,55 @@
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { CONTENT_TYPES, negotiate, renderMetrics } from '../../metrics/exposition.ts';
+import { TracerError } from '../../support/errors.ts';
+import type { AppPlugin } from '../app.ts';
+
+/** What the scrapes did; read by the metrics. */
+export interface ScrapeCounters {
+  /** Scrapes refused because web.max-requests others were being answered. */
+  refused: number;
+}
+
+const compress = promisify(gzip);
+
+export const metricsRoute: AppPlugin = (app, options, done) => {
+  let answering = 0;
+  app.addHook('onRequest', async (_request, reply) => {
+    if (options.maxRequests > 0 && answering >= options.maxRequests) {
+      options.scrapes.refused += 1;
+      reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
+      return await reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
+    }
+    answering += 1;
+    // `close` comes once for an answer that was sent and for a client that went away.
+    reply.raw.once('close', () => {
+      answering -= 1;
+    });
+    return undefined;
+  });
+
+  app.get(options.telemetryPath, async (request, reply) => {
+    if (Object.keys(request.query as object).length > 0) {
+      throw new TracerError('bad_request', `${options.telemetryPath} takes no parameters`, {
+        remedy: 'leave out what follows the ?',
+      });
+    }
+    const format = negotiate(request.headers.accept);
+    const text = await renderMetrics(options.metrics, format);
+    reply.header('content-type', CONTENT_TYPES[format]).header('vary', 'accept, accept-encoding');
+    if (!asksForGzip(request.headers['accept-encoding'])) return reply.send(text);
+    return reply.header('content-encoding', 'gzip').send(await compress(text));
+  });
+  done();
+};
+
+/** Only where the client names gzip and does not forbid it with q=0. */
+export function asksForGzip(header: string | string[] | undefined): boolean {
+  return String(header ?? '')
+    .split(',')
+    .some((part) => {
+      const [coding, ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
+      const q = parameters.find((parameter) => parameter.startsWith('q='));
+      return coding === 'gzip' && (q === undefined || Number(q.slice(2)) > 0);
+    });
+}

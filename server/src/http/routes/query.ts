@@ -1,0 +1,41 @@
+import { type Static, Type } from 'typebox';
+import { EVENT_KINDS, type TracerEvent } from '../../model/schema.ts';
+import { REASONS } from '../../stream/codes.ts';
+
+export const NoQuery = Type.Object({}, { additionalProperties: false });
+
+export const DeviceQuery = Type.String({
+  pattern: '^(([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]|unknown)$',
+  description: 'a PCI address such as 0000:41:00.0 or 41:00.0, or unknown',
+});
+
+/** Which events are wanted; what is left out is not asked about. Shared by the log and the stream. */
+export const EventFilter = Type.Object(
+  {
+    kind: Type.Optional(Type.Enum([...EVENT_KINDS])),
+    device: Type.Optional(DeviceQuery),
+    reason: Type.Optional(Type.Enum([...REASONS])),
+    result: Type.Optional(
+      Type.Enum(['ok', 'failed'], { description: 'of the events that have a result: whether errno is 0' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type EventFilter = Static<typeof EventFilter>;
+
+/** The PCI address as the model writes it: with its domain, in lower case. */
+export function canonicalDevice(given: string): string {
+  const address = given.toLowerCase();
+  return /^[0-9a-f]{2}:/.test(address) ? `0000:${address}` : address;
+}
+
+export function eventMatcher(filter: EventFilter): (event: TracerEvent) => boolean {
+  const device = filter.device === undefined ? undefined : canonicalDevice(filter.device);
+  return (event) => {
+    if (filter.kind !== undefined && event.kind !== filter.kind) return false;
+    if (device !== undefined && event.device !== device) return false;
+    if (filter.reason !== undefined && !('reason' in event && event.reason === filter.reason)) return false;
+    if (filter.result === undefined) return true;
+    return 'errno' in event && (event.errno === 0) === (filter.result === 'ok');
+  };
+}

@@ -1,0 +1,13 @@
+import { Status } from '../../model/schema.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { NoQuery } from './query.ts';
+
+export const statusRoute: AppPlugin = (app, options, done) => {
+  app.get(
+    '/api/v1/status',
+    { schema: { querystring: NoQuery, response: { 200: Status, ...errorResponses } } },
+    () => options.model.status(),
+  );
+  done();
+};

@@ -1,0 +1,49 @@
+import { TracerError } from '../../support/errors.ts';
+import type { AppPlugin } from '../app.ts';
+import { EventFilter, eventMatcher } from './query.ts';
+
+/** Server-sent events. The id of each is LOG.SEQ, so that a client that comes back goes on where it was. */
+export const streamRoute: AppPlugin = (app, options, done) => {
+  app.get(
+    '/api/v1/stream',
+    { exposeHeadRoute: false, schema: { querystring: EventFilter } },
+    (request, reply) => {
+      if (options.hub.full) {
+        reply.header('retry-after', '10').code(503);
+        return reply.send({
+          error: {
+            code: 'too_many_clients',
+            message: `${options.hub.clients} clients are reading the stream: there is no room for more`,
+            where: null,
+            hint: 'try again later, or poll /api/v1/events',
+          },
+        });
+      }
+      const resume = request.headers['last-event-id'];
+      const position = resume === undefined || resume === '' ? undefined : parseEventId(String(resume));
+      reply.hijack();
+      const headers = reply.getHeaders();
+      for (const [name, value] of Object.entries(headers)) {
+        if (value !== undefined) reply.raw.setHeader(name, value);
+      }
+      options.hub.attach(reply.raw, { matches: eventMatcher(request.query), position });
+      return reply;
+    },
+  );
+  app.addHook('preClose', (closed) => {
+    options.hub.close();
+    closed();
+  });
+  done();
+};
+
+export function parseEventId(id: string): { log: string; seq: number } {
+  const match = /^([0-9a-z]+)\.(\d{1,15})$/.exec(id);
+  if (match === null) {
+    throw new TracerError('bad_request', `Last-Event-ID cannot be ${JSON.stringify(id)}`, {
+      where: 'header Last-Event-ID',
+      remedy: 'send back the id of the last event as it came, or leave the header out',
+    });
+  }
+  return { log: match[1] ?? '', seq: Number(match[2]) };
+}

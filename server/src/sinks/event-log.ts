@@ -1,0 +1,77 @@
+import type { TracerEvent } from '../model/schema.ts';
+
+export interface EventLogOptions {
+  /** Events kept; the oldest make room. */
+  keep: number;
+  /** Name of this log: a cursor of another one (another run of the daemon) means nothing here. */
+  id: string;
+}
+
+export interface EventPage {
+  events: TracerEvent[];
+  /** Cursor for the next read: everything up to it has been looked at. */
+  next: number;
+  /** True where more than `next` is already there. */
+  more: boolean;
+  /** Events behind the cursor that had left the log before they could be read. */
+  dropped: number;
+}
+
+/** The last events, by their seq, which grows by one from event to event. Bounded; counts what it let go. */
+export class EventLog {
+  readonly id: string;
+  readonly #keep: number;
+  readonly #ring: TracerEvent[] = [];
+  readonly #listeners = new Set<() => void>();
+  /** Seq of the newest event, 0 before the first. */
+  #newest = 0;
+  #dropped = 0;
+
+  constructor(options: EventLogOptions) {
+    this.#keep = options.keep;
+    this.id = options.id;
+  }
+
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /** Seq of the oldest event kept; newest + 1 where there is none. */
+  get oldest(): number {
+    return this.#newest - this.#ring.length + 1;
+  }
+
+  /** Events that made room for others since the start. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  append(event: TracerEvent): void {
+    if (event.seq !== this.#newest + 1 && this.#newest !== 0) {
+      throw new RangeError(`event ${event.seq} does not follow ${this.#newest}`);
+    }
+    const slot = event.seq % this.#keep;
+    if (this.#ring.length === this.#keep) this.#dropped += 1;
+    this.#ring[slot] = event;
+    this.#newest = event.seq;
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Calls back after each append until the returned function is called. */
+  onAppend(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** At most `limit` matching events behind the cursor, oldest first. */
+  read(after: number, limit: number, matches: (event: TracerEvent) => boolean = () => true): EventPage {
+    const start = Math.max(after + 1, this.oldest);
+    const events: TracerEvent[] = [];
+    let seq = start;
+    for (; seq <= this.#newest && events.length < limit; seq++) {
+      const event = this.#ring[seq % this.#keep];
+      if (event !== undefined && matches(event)) events.push(event);
+    }
+    return { events, next: Math.max(after, seq - 1), more: seq <= this.#newest, dropped: start - after - 1 };
+  }
+}
