@@ -35,9 +35,9 @@ export function wantedBy(set: FragmentSet): Wanted {
   const functions = new Set(DIALECT_FUNCTIONS);
   const members = new Set([PRIVATE_FLAG]);
   const note = (terms: readonly Term[]): void => {
-    for (const term of terms) {
-      if (term.kind === 'function') for (const name of term.names) functions.add(name);
-      if (term.kind === 'member') for (const name of term.names) members.add(name);
+    for (const { kind, name } of terms.flatMap((term) => term.atoms)) {
+      if (kind === 'function') functions.add(name);
+      if (kind === 'member') members.add(name);
     }
   };
   const fragments = [...set.probes, ...set.oneshots.values()];
@@ -72,6 +72,7 @@ export function compose(facts: ProbeFacts, set: FragmentSet): Composed {
     if (reason === null) kept.push({ fragment, text: rendered.text });
   }
   const program = [
+    CONFIG,
     readyBlock(),
     ...kept.map(({ fragment, text }) => `// ${fragment.file}\n${text.trim()}\n`),
     heartbeatBlock(kept),
@@ -94,7 +95,7 @@ export function composeOneshot(
   const conditions = conditionFacts(facts);
   const rendered = render(fragment, set.snippets, conditions);
   const reason = whyLeftOut(fragment, rendered, conditions);
-  return reason === null ? { program: `${rendered.text.trim()}\n` } : { reason };
+  return reason === null ? { program: `${CONFIG}\n${rendered.text.trim()}\n` } : { reason };
 }
 
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
@@ -111,7 +112,8 @@ function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFact
   if (reason !== null) return reason;
   const names = rendered.missing[0];
   if (names === undefined) return null;
-  return whyNot([{ kind: 'function', negated: false, names: names.split('|') }], facts);
+  const atoms = names.split('|').map((name) => ({ kind: 'function' as const, name }));
+  return whyNot([{ negated: false, atoms }], facts);
 }
 
 /** One state for each function on a kept line; a fragment without any is reported by what its header calls hooks. */
@@ -124,15 +126,12 @@ function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null)
   return states.length > 0 ? states : [{ ...state, function: fragment.hooks, module: null }];
 }
 
-/** The branch is never taken: it only gives `@emitted` its type where no fragment writes it. */
+/** bpftrace up to 0.23 does not read this setting from the environment. */
+const CONFIG = 'config = { print_maps_on_exit = 0 }\n';
+
+/** Counts itself, so that `@emitted` exists where no fragment has written it yet: 0.27 complains each second otherwise. */
 function readyBlock(): string {
-  return [
-    'BEGIN {',
-    '  if (nsecs == 0) { @emitted = count(); }',
-    `  print((${TAGS.ready}, nsecs / 1000));`,
-    '}',
-    '',
-  ].join('\n');
+  return ['BEGIN {', '  @emitted = count();', `  print((${TAGS.ready}, nsecs / 1000));`, '}', ''].join('\n');
 }
 
 /** A map whose every write was dropped by a condition is not printed: bpftrace refuses a map that it never saw. */
@@ -142,7 +141,7 @@ function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[]): 
   const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
   return [
     'interval:s:1 {',
-    `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted));`,
+    `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
     ...written.map((map) => `  print(${map});`),
     '}',
     '',

@@ -13,89 +13,93 @@ export interface ConditionFacts {
   readonly bpftrace: readonly number[] | null;
 }
 
-export type Term =
-  | { kind: 'function'; negated: boolean; names: string[] }
-  | { kind: 'member'; negated: boolean; names: string[] }
-  | { kind: 'dialect'; negated: boolean; names: string[] }
-  | { kind: 'bpftrace'; negated: boolean; version: number[] };
+export type Atom =
+  | { kind: 'function'; name: string }
+  | { kind: 'member'; name: string }
+  | { kind: 'dialect'; name: string }
+  | { kind: 'bpftrace'; name: string; version: number[] };
+
+/** Holds where any of its atoms does, or, negated, where none does. */
+export interface Term {
+  negated: boolean;
+  atoms: Atom[];
+}
 
 const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
 const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
 
-/** Parses `a|b, !struct.member, dialect:x, bpftrace>=0.24`: all terms must hold. Throws with `where`. */
+/** Parses `fn:a|b, !struct.member, dialect:x, bpftrace>=0.24`: all terms must hold. Throws with `where`. */
 export function parseCondition(text: string, where: string): Term[] {
-  return text.split(',').map((part) => parseTerm(part.trim(), where));
-}
-
-function parseTerm(source: string, where: string): Term {
-  const negated = source.startsWith('!');
-  const text = negated ? source.slice(1).trim() : source;
-  const version = VERSION.exec(text)?.[1];
-  if (version !== undefined) return { kind: 'bpftrace', negated, version: version.split('.').map(Number) };
-  if (text.startsWith('dialect:')) {
-    const names = alternatives(text.slice('dialect:'.length));
-    if (names.every((name) => (DIALECTS as readonly string[]).includes(name))) {
-      return { kind: 'dialect', negated, names };
+  return text.split(',').map((part) => {
+    const source = part.trim();
+    const negated = source.startsWith('!');
+    const words = (negated ? source.slice(1) : source).split('|').map((word) => word.trim());
+    const atoms: Atom[] = [];
+    for (const word of words) {
+      const atom = parseAtom(word, atoms.at(-1)?.kind === 'dialect');
+      if (atom === null) {
+        throw new TracerError('invariant_broken', `the condition "${source}" cannot be understood`, {
+          where,
+          remedy: 'write fn:NAME, struct.member, dialect:NAME or bpftrace>=0.24',
+        });
+      }
+      atoms.push(atom);
     }
-  } else {
-    const names = alternatives(text.startsWith('fn:') ? text.slice('fn:'.length) : text);
-    if (names.every((name) => IDENTIFIER.test(name))) return { kind: 'function', negated, names };
-    if (names.every((name) => MEMBER.test(name))) return { kind: 'member', negated, names };
-  }
-  throw new TracerError('invariant_broken', `the condition "${source}" cannot be understood`, {
-    where,
-    remedy: 'write fn:NAME, struct.member, dialect:NAME or bpftrace>=0.24',
+    return { negated, atoms };
   });
 }
 
-function alternatives(text: string): string[] {
-  return text.split('|').map((name) => name.trim());
+/** `afterDialect`: a bare word among the alternatives of a dialect is a dialect too. */
+function parseAtom(word: string, afterDialect: boolean): Atom | null {
+  const version = VERSION.exec(word)?.[1];
+  if (version !== undefined)
+    return { kind: 'bpftrace', name: version, version: version.split('.').map(Number) };
+  const [, prefix, name = ''] = /^(?:(fn|dialect):)?(.*)$/.exec(word) ?? [];
+  if (prefix === 'dialect' || (prefix === undefined && afterDialect)) {
+    return (DIALECTS as readonly string[]).includes(name) ? { kind: 'dialect', name } : null;
+  }
+  if (IDENTIFIER.test(name)) return { kind: 'function', name };
+  return prefix === undefined && MEMBER.test(name) ? { kind: 'member', name } : null;
 }
 
 /** Why the condition does not hold on this host, as a phrase for people; null where it holds. */
 export function whyNot(terms: readonly Term[], facts: ConditionFacts): string | null {
   for (const term of terms) {
-    if (holds(term, facts) === term.negated) return describe(term, facts);
+    if (term.atoms.some((atom) => holds(atom, facts)) === term.negated) return describe(term, facts);
   }
   return null;
 }
 
-function holds(term: Term, facts: ConditionFacts): boolean {
-  switch (term.kind) {
+function holds(atom: Atom, facts: ConditionFacts): boolean {
+  switch (atom.kind) {
     case 'function':
-      return term.names.some((name) => facts.moduleOf(name) !== undefined);
+      return facts.moduleOf(atom.name) !== undefined;
     case 'member':
-      return term.names.some((name) => facts.hasMember(name));
+      return facts.hasMember(atom.name);
     case 'dialect':
-      return term.names.includes(facts.dialect);
+      return atom.name === facts.dialect;
     case 'bpftrace':
-      return facts.bpftrace !== null && compareVersions(facts.bpftrace, term.version) >= 0;
+      return facts.bpftrace !== null && compareVersions(facts.bpftrace, atom.version) >= 0;
     default:
-      return term satisfies never;
+      return atom satisfies never;
   }
 }
 
 function describe(term: Term, facts: ConditionFacts): string {
-  switch (term.kind) {
-    case 'function': {
-      const names = term.names.join(' or ');
-      if (term.negated) return `function ${names} exists`;
-      return term.names.length === 1
-        ? `function ${names} is in no loaded module`
-        : `none of the functions ${names} is in a loaded module`;
-    }
-    case 'member': {
-      const names = term.names.join(' or ');
-      return term.negated ? `the kernel has ${names}` : `the kernel has no ${names}`;
-    }
-    case 'dialect':
-      return `the dialect of this kernel is ${facts.dialect}${term.negated ? '' : `, not ${term.names.join(' or ')}`}`;
-    case 'bpftrace':
-      return `bpftrace is ${facts.bpftrace?.join('.') ?? 'not there'}, ${term.negated ? 'before' : 'at least'} ${term.version.join('.')} is needed`;
-    default:
-      return term satisfies never;
+  const kinds = new Set(term.atoms.map((atom) => atom.kind));
+  const names = term.atoms.map((atom) => atom.name);
+  if (kinds.has('dialect')) {
+    return `the dialect of this kernel is ${facts.dialect}${term.negated ? '' : `, not ${names.join(' or ')}`}`;
   }
+  if (kinds.has('bpftrace')) {
+    return `bpftrace is ${facts.bpftrace?.join('.') ?? 'missing'}, ${term.negated ? 'older than' : 'at least'} ${names.join(' or ')} is needed`;
+  }
+  if (term.negated) return `the kernel has ${names.join(' or ')}`;
+  if (kinds.has('member')) return `the kernel has no ${names.join(' or ')}`;
+  return names.length === 1
+    ? `function ${names[0]} is in no loaded module`
+    : `none of the functions ${names.join(', ')} is in a loaded module`;
 }
 
 /** Negative, zero or positive as `a` is older, equal or newer; a missing part counts as 0. */

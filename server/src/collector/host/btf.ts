@@ -1,0 +1,204 @@
+import { TracerError } from '../../support/errors.ts';
+
+/**
+ * A small reader of BTF, the kernel's type information (Documentation/bpf/btf.rst). A kernel has some 150,000 types
+ * and 2 MB of names, so nothing is built from them: one pass over the strings finds where the wanted names stand, one
+ * over the types compares those offsets.
+ */
+interface Btf {
+  words: Uint32Array;
+  strings: Buffer;
+  /** The kernel's own BTF, where this one is a module's, which continues its type ids and string offsets. */
+  base: Btf | null;
+  firstTypeId: number;
+  firstString: number;
+  typeCount: number;
+}
+
+export interface BtfNames {
+  functions: readonly string[];
+  /** `struct.member` */
+  members: readonly string[];
+}
+
+const MAGIC = 0xeb9f;
+const KIND_STRUCT = 4;
+const KIND_UNION = 5;
+const KIND_FUNC = 12;
+/** FNV-1a, over 32 bits. */
+const HASH_START = 0x811c9dc5 | 0;
+const HASH_FACTOR = 0x01000193;
+const NONE: readonly string[] = [];
+/** Kinds that stand for the type they point to: typedef, volatile, const, restrict, type_tag. */
+const KINDS_THROUGH = new Set([8, 9, 10, 11, 18]);
+
+/** Reads the header. `bytes` is /sys/kernel/btf/NAME; `base` is the kernel's own for a module's. */
+function openBtf(bytes: Buffer, base: Btf | null = null): Btf {
+  if (
+    bytes.length < 24 ||
+    new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + 2))[0] !== MAGIC
+  ) {
+    throw new TracerError(
+      'host_untraceable',
+      "the type information of the kernel is not in this machine's BTF format",
+    );
+  }
+  // A copy starts on a word's boundary whatever the buffer's offset is, and is read in the machine's byte order.
+  const aligned = new Uint8Array(bytes).buffer;
+  const header = new Uint32Array(aligned, 0, 6);
+  const [, headerLength = 0, typeOffset = 0, typeLength = 0, stringOffset = 0, stringLength = 0] = header;
+  const words = new Uint32Array(aligned, headerLength + typeOffset, typeLength >>> 2);
+  const btf: Btf = {
+    words,
+    strings: Buffer.from(aligned, headerLength + stringOffset, stringLength),
+    base,
+    firstTypeId: base === null ? 1 : base.firstTypeId + base.typeCount,
+    firstString: base === null ? 0 : base.firstString + base.strings.length,
+    typeCount: 0,
+  };
+  for (let at = 0; at < words.length; at = nextType(words, at)) btf.typeCount++;
+  return btf;
+}
+
+/** Looks for one set of names in the kernel's BTF and then in that of each module. */
+export class BtfSearch {
+  private readonly wanted: BtfNames;
+  private readonly names: ReadonlyMap<number, string[]>;
+  private base: Btf | null = null;
+  private baseOffsets: ReadonlyMap<string, number> = new Map();
+
+  constructor(wanted: BtfNames) {
+    this.wanted = wanted;
+    const names = new Map<number, string[]>();
+    for (const name of new Set([...wanted.functions, ...wanted.members.flatMap((path) => path.split('.'))])) {
+      names.set(hashOf(name), [...(names.get(hashOf(name)) ?? []), name]);
+    }
+    this.names = names;
+  }
+
+  /** What the kernel itself defines of the wanted names; has to come first. */
+  searchKernel(bytes: Buffer): BtfNames {
+    this.base = openBtf(bytes);
+    this.baseOffsets = locate(this.base, this.names);
+    return this.search(this.base, [this.baseOffsets]);
+  }
+
+  /** What a module defines; its names may stand in the strings of the kernel. */
+  searchModule(bytes: Buffer): BtfNames {
+    const btf = openBtf(bytes, this.base);
+    return this.search(btf, [this.baseOffsets, locate(btf, this.names)]);
+  }
+
+  private search(btf: Btf, located: ReadonlyMap<string, number>[]): BtfNames {
+    const offsets = (name: string): number[] =>
+      located.flatMap((names) => {
+        const offset = names.get(name);
+        return offset === undefined ? [] : [offset];
+      });
+    const functionAt = new Map<number, string>();
+    for (const name of this.wanted.functions) for (const at of offsets(name)) functionAt.set(at, name);
+    const structAt = new Map<number, { path: string; member: ReadonlySet<number> }[]>();
+    for (const path of this.wanted.members) {
+      const [struct = '', member = ''] = path.split('.');
+      for (const at of offsets(struct)) {
+        structAt.set(at, [...(structAt.get(at) ?? []), { path, member: new Set(offsets(member)) }]);
+      }
+    }
+    const functions = new Set<string>();
+    const members = new Set<string>();
+    const { words } = btf;
+    for (let at = 0; at < words.length; at = nextType(words, at)) {
+      const kind = kindOf(words, at);
+      if (kind === KIND_FUNC) {
+        const name = functionAt.get(words[at] as number);
+        if (name !== undefined) functions.add(name);
+      } else if (kind === KIND_STRUCT || kind === KIND_UNION) {
+        for (const { path, member } of structAt.get(words[at] as number) ?? []) {
+          if (!members.has(path) && hasMember(btf, at, member)) members.add(path);
+        }
+      }
+    }
+    return { functions: [...functions], members: [...members] };
+  }
+}
+
+/** Whether the struct or union at word `at`, or an anonymous one inside it, has a member of one of these names. */
+function hasMember(btf: Btf, at: number, names: ReadonlySet<number>): boolean {
+  const { words } = btf;
+  const count = (words[at + 1] as number) & 0xffff;
+  for (let index = 0; index < count; index++) {
+    const name = words[at + 3 + index * 3] as number;
+    if (names.has(name)) return true;
+    if (name !== 0) continue;
+    const inner = findStruct(btf, words[at + 4 + index * 3] as number);
+    if (inner !== null && hasMember(inner.btf, inner.at, names)) return true;
+  }
+  return false;
+}
+
+/** Walks to the struct or union of a type id, through typedefs and qualifiers. */
+function findStruct(btf: Btf, id: number): { btf: Btf; at: number } | null {
+  if (id < btf.firstTypeId) return btf.base === null ? null : findStruct(btf.base, id);
+  const { words } = btf;
+  let at = 0;
+  for (let current = btf.firstTypeId; current < id && at < words.length; current++) at = nextType(words, at);
+  if (at >= words.length) return null;
+  const kind = kindOf(words, at);
+  if (kind === KIND_STRUCT || kind === KIND_UNION) return { btf, at };
+  return KINDS_THROUGH.has(kind) ? findStruct(btf, words[at + 2] as number) : null;
+}
+
+function kindOf(words: Uint32Array, at: number): number {
+  return ((words[at + 1] as number) >>> 24) & 0x1f;
+}
+
+/** Index of the type after the one at `at`: three words, then what its kind adds. */
+function nextType(words: Uint32Array, at: number): number {
+  const info = words[at + 1] as number;
+  const count = info & 0xffff;
+  switch ((info >>> 24) & 0x1f) {
+    case 1: // int
+    case 14: // var
+    case 17: // decl_tag
+      return at + 4;
+    case 3: // array
+      return at + 6;
+    case KIND_STRUCT:
+    case KIND_UNION:
+    case 15: // datasec
+    case 19: // enum64
+      return at + 3 + count * 3;
+    case 6: // enum
+    case 13: // func_proto
+      return at + 3 + count * 2;
+    default:
+      return at + 3;
+  }
+}
+
+/** Offsets, as the types use them, of the wanted names in the strings of one BTF: one pass over its bytes. */
+function locate(btf: Btf, wanted: ReadonlyMap<number, string[]>): Map<string, number> {
+  const found = new Map<string, number>();
+  const { strings } = btf;
+  let hash = HASH_START;
+  let start = 0;
+  for (let at = 0; at < strings.length; at++) {
+    const byte = strings[at] as number;
+    if (byte !== 0) {
+      hash = Math.imul(hash ^ byte, HASH_FACTOR);
+      continue;
+    }
+    for (const name of wanted.get(hash) ?? NONE) {
+      if (strings.toString('latin1', start, at) === name) found.set(name, btf.firstString + start);
+    }
+    start = at + 1;
+    hash = HASH_START;
+  }
+  return found;
+}
+
+function hashOf(name: string): number {
+  let hash = HASH_START;
+  for (const byte of Buffer.from(name, 'latin1')) hash = Math.imul(hash ^ byte, HASH_FACTOR);
+  return hash;
+}
