@@ -107,7 +107,7 @@ iommufd() {
 		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_INTERVAL_TREE_SPAN_ITER=1'
 	} >>"$dir/Makefile"
 	build "$dir" iommufd CONFIG_IOMMUFD=m
-	deliver "$dir/iommufd.ko" "$out" iopt_map_file_pages iopt_revoke_notify
+	deliver "$dir/iommufd.ko" "$out" iommufd_ioas_map_file iopt_revoke_notify
 }
 
 for dialect in 1 2; do

@@ -4,7 +4,8 @@
  * As fast as the machine can: E exports of one page, each closed at once; R
  * that the kernel must refuse (unaligned), V imports into vgem that it must
  * refuse, spread evenly in between. Prints what the kernel really answered, so
- * that a tracer's counts can be held against it.
+ * that a tracer's counts can be held against it. With --vgem one more export is
+ * made and counted: the buffer that is offered to vgem.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -142,7 +143,6 @@ int main(int argument_count, char **words)
 	whole.device_fd = device.fd;
 	if (whole.wanted[VGEM]) {
 		whole.vgem_fd = vgem_open();
-		/* One export more than asked for; it is counted with the others below. */
 		whole.shared_buffer = export_ranges(device.fd, whole.region, 0, 1, &page, 1);
 		if (whole.shared_buffer < 0)
 			give_up(EXIT_ENVIRONMENT, "cannot export a page of region %u of %s: %m", whole.region, address);

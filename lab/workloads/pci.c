@@ -101,6 +101,6 @@ int device_power(const struct device *device, unsigned int state)
 
 	if (!at || config_read(device, at + PCI_PM_CTRL, &control, sizeof(control)))
 		return -1;
-	control = (uint16_t)((control & ~PCI_PM_CTRL_STATE_MASK) | state);
+	control = (uint16_t)((control & ~(unsigned int)PCI_PM_CTRL_STATE_MASK) | state);
 	return config_write(device, at + PCI_PM_CTRL, &control, sizeof(control));
 }

@@ -60,8 +60,9 @@ struct buffer *buffer_of(struct session *session, const char *word);
 struct vm *vm_of(struct session *session, const char *name);
 
 void session_start(struct session *session);
-/* Executes one step, VERB or VERB=ARGUMENTS, and prints its line. */
-void step_check(const char *step);
+/* The verb of a step, VERB or VERB=ARGUMENTS; leaves with a usage error if it has none. */
+const struct verb *step_check(const char *step);
+/* Executes one step and prints its line. */
 void step_run(struct session *session, unsigned int number, const char *step);
 void steps_usage(void);
 

@@ -30,7 +30,7 @@ void steps_usage(void)
 	     "      3 the machine lacks something, 4 a wait ran out");
 }
 
-void step_check(const char *step)
+const struct verb *step_check(const char *step)
 {
 	size_t length = strcspn(step, "=");
 	const struct verb *verb = find(step, length);
@@ -42,6 +42,7 @@ void step_check(const char *step)
 		give_up(EXIT_USAGE, "wants arguments: %s=%s", verb->name, verb->arguments);
 	if (!verb->arguments && step[length])
 		give_up(EXIT_USAGE, "takes no arguments: write %s", verb->name);
+	return verb;
 }
 
 static void print(unsigned int number, const char *verb, const struct session *session,
@@ -64,15 +65,13 @@ void step_run(struct session *session, unsigned int number, const char *step)
 {
 	char *text = strdup(step);
 	char *arguments = text ? strchr(text, '=') : NULL;
-	const struct verb *verb;
+	const struct verb *verb = step_check(step);
 	struct answer answer;
 
 	if (!text)
 		abort();
 	if (arguments)
 		*arguments++ = '\0';
-	verb = find(text, strlen(text));
-	message_context("session", step);
 	answer = verb->run(session, arguments);
 	print(number, verb->name, session, &answer);
 	free(text);

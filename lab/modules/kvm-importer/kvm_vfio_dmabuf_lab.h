@@ -4,7 +4,10 @@
  *
  * BIND answers a slot id (0 or more) or -errno: it plays the memory slot that
  * KVM_SET_USER_MEMORY_REGION2 would make. UNBIND takes that id. Closing the
- * file unbinds whatever is left.
+ * file unbinds whatever is left; until then a bound slot keeps its VM alive.
+ *
+ * A stale_ret of 0 gives a slot that holds no attachment; one above 0 cannot be
+ * told from a slot id, so BIND then answers -EPROTO.
  */
 #ifndef KVM_VFIO_DMABUF_LAB_H
 #define KVM_VFIO_DMABUF_LAB_H
