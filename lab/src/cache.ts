@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+
+/** Where the lab keeps what it built, outside the repository. */
+export const cacheRoot = (): string =>
+  join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'vfio-dmabuf-tracer', 'lab');
+
+/** A short digest of texts and of the contents of files and folders: the key of what is built from them. */
+export const digest = (texts: readonly string[], paths: readonly string[] = []): string => {
+  const hash = createHash('sha256');
+  for (const text of texts) hash.update(`${text.length}:${text}`);
+  for (const path of paths) {
+    for (const file of filesBelow(path)) {
+      hash.update(`${relative(dirname(path), file)}\0`);
+      hash.update(readFileSync(file));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+};
+
+const filesBelow = (path: string): string[] =>
+  statSync(path).isFile()
+    ? [path]
+    : readdirSync(path, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => join(entry.parentPath, entry.name))
+        .sort();
+
+/**
+ * The folder NAME-KEY of the cache, built by `build` when it is not there. It is built under another name and renamed
+ * when it is whole, so what stands under the name can be trusted; half-built and outdated ones are removed.
+ */
+export const cached = async (
+  name: string,
+  key: string,
+  log: (line: string) => void,
+  build: (directory: string) => Promise<void>,
+): Promise<string> => {
+  const root = cacheRoot();
+  const final = join(root, `${name}-${key}`);
+  if (existsSync(final)) return final;
+  mkdirSync(root, { recursive: true });
+  for (const entry of readdirSync(root)) {
+    if (entry.startsWith(`${name}-`)) {
+      log(`${name}: removing ${entry.endsWith('.partial') ? 'half-built' : 'outdated'} ${entry}`);
+      rmSync(join(root, entry), { recursive: true, force: true });
+    }
+  }
+  const partial = `${final}.partial`;
+  mkdirSync(partial);
+  log(`${name}: building`);
+  const started = Date.now();
+  await build(partial);
+  renameSync(partial, final);
+  log(`${name}: built in ${Math.round((Date.now() - started) / 1000)} s`);
+  return final;
+};
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+};
+
+/** Holds the cache for one builder at a time; the lock of a process that is gone is taken over. */
+export const withCacheLock = async <T>(log: (line: string) => void, action: () => Promise<T>): Promise<T> => {
+  const lock = join(cacheRoot(), 'lock');
+  mkdirSync(cacheRoot(), { recursive: true });
+  for (let told = false; ; ) {
+    try {
+      writeFileSync(lock, `${process.pid}\n`, { flag: 'wx' });
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      const holder = Number(existsSync(lock) ? readFileSync(lock, 'utf8') : 0);
+      if (holder > 0 && !isAlive(holder)) {
+        rmSync(lock, { force: true });
+        continue;
+      }
+      if (!told) log(`waiting for the lab cache, held by process ${holder}`);
+      told = true;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+  try {
+    return await action();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+};

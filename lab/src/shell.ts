@@ -1,0 +1,50 @@
+import { spawn } from 'node:child_process';
+
+/** A command that failed, with the last lines of what it said. */
+export class CommandError extends Error {
+  override name = 'CommandError';
+}
+
+export interface RunOptions {
+  cwd?: string;
+  env?: NodeJS.ProcessEnv;
+  /** Called for every line of output while the command runs. */
+  onLine?: (line: string) => void;
+}
+
+/** Runs a command to its end and returns its standard output; rejects with its last lines when it fails. */
+export const run = (command: string, args: readonly string[], options: RunOptions = {}): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env: options.env ?? process.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stdout = '';
+    const tail: string[] = [];
+    const keep = (chunk: Buffer): void => {
+      for (const line of chunk.toString().split('\n')) {
+        if (line.trim() === '') continue;
+        options.onLine?.(line);
+        tail.push(line);
+        if (tail.length > 40) tail.shift();
+      }
+    };
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk;
+      keep(chunk);
+    });
+    child.stderr.on('data', keep);
+    child.on('error', (error) => reject(new CommandError(`${command}: ${error.message}`, { cause: error })));
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve(stdout);
+      else reject(new CommandError(`${command} ${args.join(' ')}: ${signal ?? `exit ${code}`}\n${tail.join('\n')}`));
+    });
+  });
+
+/** True where the command is on the PATH. */
+export const hasCommand = (command: string): Promise<boolean> =>
+  run('sh', ['-c', `command -v ${command}`]).then(
+    () => true,
+    () => false,
+  );
