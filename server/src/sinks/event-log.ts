@@ -17,7 +17,7 @@ export interface EventPage {
   dropped: number;
 }
 
-/** The last events, by their seq, which grows by one from event to event. Bounded; counts what it let go. */
+/** The last events, by their seq, which begins at 1 and grows by one. Bounded; counts what it let go. */
 export class EventLog {
   readonly id: string;
   readonly #keep: number;
@@ -47,12 +47,11 @@ export class EventLog {
   }
 
   append(event: TracerEvent): void {
-    if (event.seq !== this.#newest + 1 && this.#newest !== 0) {
+    if (event.seq !== this.#newest + 1) {
       throw new RangeError(`event ${event.seq} does not follow ${this.#newest}`);
     }
-    const slot = event.seq % this.#keep;
     if (this.#ring.length === this.#keep) this.#dropped += 1;
-    this.#ring[slot] = event;
+    this.#ring[this.#slot(event.seq)] = event;
     this.#newest = event.seq;
     for (const listener of this.#listeners) listener();
   }
@@ -69,9 +68,14 @@ export class EventLog {
     const events: TracerEvent[] = [];
     let seq = start;
     for (; seq <= this.#newest && events.length < limit; seq++) {
-      const event = this.#ring[seq % this.#keep];
+      const event = this.#ring[this.#slot(seq)];
       if (event !== undefined && matches(event)) events.push(event);
     }
     return { events, next: Math.max(after, seq - 1), more: seq <= this.#newest, dropped: start - after - 1 };
+  }
+
+  /** Seqs begin at 1, so that the ring is filled from its first slot on and its length is what it holds. */
+  #slot(seq: number): number {
+    return (seq - 1) % this.#keep;
   }
 }

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readArgs } from '../../src/cli/args.ts';
+
+const whats = (...argv: string[]) => readArgs(argv).problems.map((problem) => problem.what);
+const remedies = (...argv: string[]) => readArgs(argv).problems.map((problem) => problem.remedy);
+
+test('no word at all means run', () => {
+  const args = readArgs([]);
+  assert.equal(args.command.name, 'run');
+  assert.equal(args.named, false);
+  assert.deepEqual(args.problems, []);
+});
+
+test('flags may stand before and behind the command and its file', () => {
+  const args = readArgs([
+    '--log.level',
+    'debug',
+    'replay',
+    'x.gz',
+    '--print=metrics',
+    '--config.file=c.yaml',
+  ]);
+  assert.equal(args.command.name, 'replay');
+  assert.equal(args.operand, 'x.gz');
+  assert.equal(args.print, 'metrics');
+  assert.equal(args.configFile, 'c.yaml');
+  assert.deepEqual(args.settings, [{ key: 'log.level', raw: 'debug', where: 'flag --log.level' }]);
+  assert.deepEqual(args.problems, []);
+});
+
+test('- is a file', () => {
+  const args = readArgs(['replay', '-']);
+  assert.equal(args.operand, '-');
+  assert.deepEqual(args.problems, []);
+});
+
+test('an address may be given more than once, anything else may not', () => {
+  const args = readArgs(['--web.listen-address=:1', '--web.listen-address=:2']);
+  assert.deepEqual(args.settings[0]?.raw, [':1', ':2']);
+  assert.deepEqual(whats('--log.level=info', '--log.level=warn'), ['--log.level is given twice']);
+});
+
+test('a switch is true alone, and takes true or false behind =', () => {
+  assert.equal(readArgs(['--strict']).settings[0]?.raw, 'true');
+  assert.equal(readArgs(['--strict=false']).settings[0]?.raw, 'false');
+  assert.deepEqual(whats('--config.check=false'), ['--config.check takes no value']);
+});
+
+for (const [name, argv, what, remedy] of [
+  ['an unknown flag', ['--strct'], 'run has no flag --strct', /did you mean --strict\?/],
+  ['a flag of another command', ['probes', '--strict'], 'probes has no flag --strict', /flag of `run`/],
+  ['an unknown command', ['replya', 'x'], 'there is no command replya', /did you mean replay\?/],
+  ['a word too many', ['probes', 'x'], 'probes does not take the argument "x"', /usage: .* probes/],
+  ['no file', ['record'], 'record needs a FILE', /usage: .* record FILE/],
+  ['no value', ['--log.level'], '--log.level needs a value', /--log\.level=VALUE/],
+  ['a flag in the place of a value', ['--log.level', '--strict'], '--log.level needs a value', /=VALUE/],
+  ['a wrong --print', ['replay', 'x', '--print=metrix'], '--print cannot be "metrix"', /metrics/],
+] as const) {
+  test(`${name} is refused with what is right`, () => {
+    assert.deepEqual(whats(...argv), [what]);
+    assert.match(remedies(...argv)[0] ?? '', remedy);
+  });
+}
+
+test('the value of an unknown flag is not taken for a command', () => {
+  assert.deepEqual(whats('--colour', 'red'), ['run has no flag --colour']);
+});

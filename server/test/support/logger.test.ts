@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const logger = new URL('../../src/support/logger.ts', import.meta.url).href;
+
+/** A logger writes to a descriptor: it is watched from outside, in a process of its own. */
+function logged(options: object, statement: string): string {
+  const program = `import { createLogger } from ${JSON.stringify(logger)};
+    const log = await createLogger(${JSON.stringify(options)}); ${statement}`;
+  const run = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    encoding: 'utf8',
+    cwd: fileURLToPath(new URL('../../..', import.meta.url)),
+  });
+  assert.equal(run.status, 0, run.stderr);
+  return run.stdout;
+}
+
+const json = { level: 'info', format: 'json', fd: 1, terminal: false };
+
+test('a line is JSON with its level in words and its time in ISO 8601', () => {
+  const line = JSON.parse(logged(json, `log.debug('unheard'); log.info({ url: 'x' }, 'listening')`));
+  assert.equal(line.level, 'info');
+  assert.equal(line.msg, 'listening');
+  assert.equal(new Date(line.time).toISOString(), line.time);
+  assert.deepEqual(Object.keys(line).sort(), ['level', 'msg', 'time', 'url']);
+});
+
+test('what may be a credential is not written', () => {
+  const text = logged(
+    json,
+    `log.info({ token: 'hush', req: { password: 'hush', headers: { authorization: 'hush', cookie: 'hush' } } })`,
+  );
+  assert.doesNotMatch(text, /hush/);
+  assert.equal(text.match(/\[redacted\]/g)?.length, 4);
+});
+
+test('auto is pretty on a terminal and JSON elsewhere', () => {
+  assert.match(logged({ ...json, format: 'auto' }, `log.info('hello')`), /^\{/);
+  assert.doesNotMatch(logged({ ...json, format: 'auto', terminal: true }, `log.info('hello')`), /^\{/);
+});
