@@ -21,12 +21,14 @@ export class HttpServer {
     this.#options = options;
   }
 
-  /** Where it really listens, as base URLs. */
+  /** Where it really listens now, as base URLs. */
   get urls(): string[] {
-    return this.#servers.map((server) => {
-      const { address, port, family } = server.address() as AddressInfo;
-      return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
-    });
+    return this.#servers
+      .filter((server) => server.listening)
+      .map((server) => {
+        const { address, port, family } = server.address() as AddressInfo;
+        return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+      });
   }
 
   /** Listens on all addresses or, with a TracerError, on none. */

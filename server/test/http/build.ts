@@ -1,0 +1,89 @@
+import type { TestContext } from 'node:test';
+import { pino } from 'pino';
+import { type AppOptions, createApp } from '../../src/http/app.ts';
+import { StreamHub } from '../../src/http/sse/hub.ts';
+import { Catalogue } from '../../src/metrics/catalogue.ts';
+import { TracerModel } from '../../src/model/model.ts';
+import { Pipeline } from '../../src/model/pipeline.ts';
+import type { TracerEvent } from '../../src/model/schema.ts';
+import { EventLog } from '../../src/sinks/event-log.ts';
+import {
+  bufferState,
+  exported,
+  HEADER,
+  heartbeat,
+  imported,
+  mapLine,
+  ready,
+  released,
+  starting,
+} from '../fixtures/stream-lines.ts';
+
+/** Three exports (one refused), an import that worked and one that did not, a revocation and a release. */
+export const STREAM: readonly string[] = [
+  HEADER,
+  starting(1_000_000, 1),
+  ready(1_100_000),
+  exported({ t: 2_000_000, inode: 7, privacy: 2 }),
+  imported({ t: 2_100_000, inode: 7, stage: 1, importer: 'mlx5_core' }),
+  imported({ t: 2_200_000, inode: 7, stage: 2, importer: 'mlx5_core', errno: 19, reason: 9 }),
+  exported({ t: 2_300_000, inode: 8, device: 0x4200 }),
+  exported({ t: 2_400_000, inode: 0, bytes: 0, errno: 22, reason: 15 }),
+  bufferState(2_500_000, 8, true),
+  exported({ t: 2_600_000, inode: 9 }),
+  released(2_700_000, 9),
+  heartbeat(3_000_000, 8),
+  mapLine('exports', { [`${0x4100},2`]: 1, [`${0x4100},1`]: 1, [`${0x4200},1`]: 1 }),
+  mapLine('emitted', 8),
+];
+
+export interface Built {
+  app: ReturnType<typeof createApp>;
+  model: TracerModel;
+  log: EventLog;
+  hub: StreamHub;
+}
+
+export interface BuildOptions extends Partial<AppOptions> {
+  keep?: number;
+  maxClients?: number;
+  heartbeatMs?: number;
+  lines?: readonly string[];
+}
+
+/** An app with a real model behind it, fed with the lines; closed when the test ends. */
+export async function build(t: TestContext, options: BuildOptions = {}): Promise<Built> {
+  const { keep = 100, maxClients = 64, heartbeatMs = 60_000, lines = STREAM, ...overrides } = options;
+  const model = new TracerModel({ version: '1.2.3', source: { kind: 'live', name: 'bpftrace' } });
+  const log = new EventLog({ keep, id: 'log1' });
+  const hub = new StreamHub({ log, maxClients, heartbeatMs });
+  const pipeline = new Pipeline({
+    model,
+    source: {
+      kind: 'live',
+      name: 'bpftrace',
+      run: async (onLine) => lines.forEach((line) => void onLine(line)),
+    },
+  });
+  pipeline.subscribe((event) => log.append(event));
+  await pipeline.run(new AbortController().signal);
+  const app = createApp({
+    model,
+    metrics: new Catalogue({ model, processMetrics: false }),
+    events: log,
+    hub,
+    readiness: () => ({ ready: true }),
+    telemetryPath: '/metrics',
+    maxRequests: 40,
+    scrapes: { refused: 0 },
+    logger: pino({ level: 'silent' }),
+    ...overrides,
+  });
+  t.after(() => app.close());
+  return { app, model, log, hub };
+}
+
+export function releaseEvent(seq: number): TracerEvent {
+  const time = new Date(seq).toISOString();
+  return { seq, time, boot_us: seq, pid: 1, comm: 'c', kind: 'release', device: '0000:41:00.0', inode: seq };
+}

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { Value } from 'typebox/value';
+import { BuffersAnswer } from '../../src/http/routes/buffers.ts';
+import { EventsAnswer } from '../../src/http/routes/events.ts';
+import { asksForGzip } from '../../src/http/routes/metrics.ts';
+import { Status } from '../../src/model/schema.ts';
+import { build } from './build.ts';
+
+test('metrics come as text unless OpenMetrics is asked for', async (t) => {
+  const { app } = await build(t);
+  const text = await app.inject('/metrics');
+  assert.equal(text.statusCode, 200);
+  assert.equal(text.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8');
+  assert.equal(text.headers['content-encoding'], undefined);
+  assert.match(text.body, /^vfio_dmabuf_exports_total\{device="0000:41:00.0",privacy="private"\} 1$/m);
+  const open = await app.inject({
+    url: '/metrics',
+    headers: { accept: 'application/openmetrics-text;version=1.0.0' },
+  });
+  assert.equal(open.headers['content-type'], 'application/openmetrics-text; version=1.0.0; charset=utf-8');
+  assert.match(open.body, /# EOF\n$/);
+  assert.equal(open.headers.vary, 'accept, accept-encoding');
+});
+
+test('metrics are compressed only when asked, and to the same bytes', async (t) => {
+  const { app } = await build(t);
+  const plain = await app.inject('/metrics');
+  const packed = await app.inject({ url: '/metrics', headers: { 'accept-encoding': 'gzip' } });
+  assert.equal(packed.headers['content-encoding'], 'gzip');
+  assert.equal(gunzipSync(packed.rawPayload).toString(), plain.body);
+});
+
+for (const [header, asked] of [
+  [undefined, false],
+  ['gzip', true],
+  ['deflate, GZIP;q=0.5', true],
+  ['gzip;q=0', false],
+  ['br', false],
+  ['*', false],
+] as const) {
+  test(`accept-encoding ${header} ${asked ? 'asks' : 'does not ask'} for gzip`, () => {
+    assert.equal(asksForGzip(header), asked);
+  });
+}
+
+test('a scrape beyond web.max-requests is refused and counted, and those before it are answered', async (t) => {
+  const scrapes = { refused: 0 };
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const metrics = { families: () => gate.then(() => []) };
+  const { app } = await build(t, { maxRequests: 1, scrapes, metrics });
+  const first = app.inject('/metrics');
+  await new Promise((resolve) => setImmediate(resolve));
+  const second = await app.inject('/metrics');
+  assert.equal(second.statusCode, 503);
+  assert.equal(scrapes.refused, 1);
+  open();
+  assert.equal((await first).statusCode, 200);
+  assert.equal((await app.inject('/metrics')).statusCode, 200);
+});
+
+test('the path of the metrics is the one of the config', async (t) => {
+  const { app } = await build(t, { telemetryPath: '/m' });
+  assert.equal((await app.inject('/m')).statusCode, 200);
+  assert.equal((await app.inject('/metrics')).statusCode, 404);
+});
+
+test('healthy is about the process, ready about its numbers', async (t) => {
+  let ready = false;
+  const readiness = () =>
+    ready ? ({ ready } as const) : ({ ready: false, why: 'bpftrace is starting' } as const);
+  const { app } = await build(t, { readiness });
+  assert.equal((await app.inject('/-/healthy')).statusCode, 200);
+  const no = await app.inject('/-/ready');
+  assert.equal(no.statusCode, 503);
+  assert.equal(no.body, 'not ready: bpftrace is starting\n');
+  ready = true;
+  assert.equal((await app.inject('/-/ready')).statusCode, 200);
+});
+
+test('the status is what the model says, whole', async (t) => {
+  const { app, model } = await build(t);
+  const answer = await app.inject('/api/v1/status');
+  assert.deepEqual(answer.json(), model.status());
+  assert.ok(Value.Check(Status, answer.json()));
+  assert.equal(answer.json().state, 'tracing');
+});
+
+test('buffers are filtered by device, state and privacy', async (t) => {
+  const { app, model } = await build(t);
+  const ask = async (query: string) => {
+    const answer = await app.inject(`/api/v1/buffers${query}`);
+    assert.equal(answer.statusCode, 200, answer.body);
+    assert.ok(Value.Check(BuffersAnswer, answer.json()));
+    return answer.json().buffers.map((buffer: { inode: number }) => buffer.inode);
+  };
+  assert.deepEqual((await app.inject('/api/v1/buffers')).json().buffers, model.buffers());
+  assert.deepEqual((await ask('')).sort(), [7, 8, 9]);
+  assert.deepEqual(await ask('?device=0000:42:00.0'), [8]);
+  assert.deepEqual(await ask('?device=42:00.0'), [8]);
+  assert.deepEqual(await ask('?state=released'), [9]);
+  assert.deepEqual(await ask('?state=revoked&privacy=shared'), [8]);
+  assert.deepEqual(await ask('?privacy=private'), [7]);
+  const limited = await app.inject('/api/v1/buffers?limit=1');
+  assert.equal(limited.json().buffers.length, 1);
+  assert.equal(limited.json().total, 3);
+});
+
+test('events are read page by page with the cursor of the answer before', async (t) => {
+  const { app, log } = await build(t);
+  const all = (await app.inject('/api/v1/events?limit=1000')).json();
+  assert.ok(Value.Check(EventsAnswer, all));
+  assert.deepEqual(all.events, log.read(0, 1000).events);
+  assert.equal(all.more, false);
+  const seen: number[] = [];
+  let after = 0;
+  for (let more = true; more; ) {
+    const page = (await app.inject(`/api/v1/events?limit=3&after=${after}&log=${all.log}`)).json();
+    seen.push(...page.events.map((event: { seq: number }) => event.seq));
+    ({ next: after, more } = page);
+  }
+  assert.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test('events are filtered by kind, device, reason and result', async (t) => {
+  const { app } = await build(t);
+  const ask = async (query: string) =>
+    (await app.inject(`/api/v1/events?${query}`)).json().events.map((event: { seq: number }) => event.seq);
+  assert.deepEqual(await ask('kind=export'), [1, 4, 5, 7]);
+  assert.deepEqual(await ask('kind=export&result=failed'), [5]);
+  assert.deepEqual(await ask('device=42:00.0'), [4, 6]);
+  assert.deepEqual(await ask('reason=revoked'), [3]);
+  assert.deepEqual(await ask('result=ok'), [1, 2, 4, 7]);
+});
+
+test('a reader that comes too late is told how many events it missed', async (t) => {
+  const { app } = await build(t, { keep: 3 });
+  const page = (await app.inject('/api/v1/events?after=2')).json();
+  assert.equal(page.dropped, 3);
+  assert.equal(page.oldest, 6);
+  assert.equal(page.reset, false);
+});
+
+test('a cursor of another log, or from beyond the end, begins anew and says so', async (t) => {
+  const { app } = await build(t);
+  for (const query of ['after=5&log=other', 'after=4000']) {
+    const page = (await app.inject(`/api/v1/events?${query}`)).json();
+    assert.equal(page.reset, true);
+    assert.equal(page.events[0].seq, 1);
+  }
+});
+
+for (const [url, message, hint] of [
+  ['/api/v1/events?knd=export', /knd is not a parameter/, /did you mean kind\?/],
+  ['/api/v1/events?kind=exprt', /kind cannot be "exprt"/, /did you mean export\?/],
+  ['/api/v1/events?limit=1001', /limit cannot be 1001/, /1 to 1000/],
+  ['/api/v1/events?limit=ten', /limit cannot be "ten"/, /1 to 1000/],
+  ['/api/v1/events?after=-1', /after cannot be -1/, /seq/],
+  ['/api/v1/events?kind=export&kind=bind', /kind cannot be/, /./],
+  ['/api/v1/buffers?device=gpu', /device cannot be "gpu"/, /0000:41:00\.0/],
+  ['/api/v1/buffers?state=dead', /state cannot be "dead"/, /live/],
+  ['/api/v1/status?x=1', /x is not a parameter/, /./],
+  ['/api/v1/stream?kynd=bind', /kynd is not a parameter/, /kind/],
+  ['/metrics?name[]=up', /takes no parameters/, /./],
+] as const) {
+  test(`${url} is refused with a hint`, async (t) => {
+    const { app } = await build(t);
+    const answer = await app.inject(url);
+    assert.equal(answer.statusCode, 400);
+    assert.match(answer.headers['content-type'] as string, /^application\/json/);
+    const { error } = answer.json();
+    assert.equal(error.code, 'bad_request');
+    assert.match(error.message, message);
+    assert.match(error.hint, hint);
+  });
+}
+
+test('a path that is not there names the nearest one', async (t) => {
+  const { app } = await build(t);
+  const answer = await app.inject('/api/v1/event');
+  assert.equal(answer.statusCode, 404);
+  assert.match(answer.json().error.hint, /did you mean \/api\/v1\/events\?/);
+});
+
+test('a method that is not there is told the ones that are', async (t) => {
+  const { app } = await build(t);
+  const answer = await app.inject({ method: 'POST', url: '/api/v1/status' });
+  assert.equal(answer.statusCode, 405);
+  assert.equal(answer.headers.allow, 'GET, HEAD');
+});
+
+test('a defect is a 500 that shows nothing of the inside', async (t) => {
+  const metrics = { families: () => Promise.reject(new Error('inside')) };
+  const { app } = await build(t, { metrics });
+  const answer = await app.inject('/metrics');
+  assert.equal(answer.statusCode, 500);
+  assert.doesNotMatch(answer.body, /inside/);
+});
+
+test('the landing page links what there is, escapes what it shows, and may load nothing', async (t) => {
+  const readiness = () => ({ ready: false, why: '<script>alert(1)</script>' }) as const;
+  const { app } = await build(t, { readiness });
+  const answer = await app.inject('/');
+  assert.equal(answer.statusCode, 200);
+  for (const path of ['/metrics', '/-/healthy', '/-/ready', '/api/v1/status', '/api/v1/stream']) {
+    assert.ok(answer.body.includes(`href="${path}"`), path);
+  }
+  assert.doesNotMatch(answer.body, /<script|https?:|src=/);
+  const policy = answer.headers['content-security-policy'] as string;
+  assert.match(policy, /^default-src 'none';/);
+  assert.doesNotMatch(policy, /unsafe/);
+  const style = /<style>(.*?)<\/style>/s.exec(answer.body)?.[1] ?? '';
+  assert.ok(
+    policy.includes(createHash('sha256').update(style).digest('base64')),
+    'the hash is of this style',
+  );
+});
+
+test('every answer forbids guessing its type and keeping it', async (t) => {
+  const { app } = await build(t);
+  for (const url of ['/', '/metrics', '/api/v1/status', '/nowhere']) {
+    const { headers } = await app.inject(url);
+    assert.equal(headers['x-content-type-options'], 'nosniff');
+    assert.equal(headers['cache-control'], 'no-store');
+  }
+});

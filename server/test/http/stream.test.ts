@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { createServer, get, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import type { EventLog } from '../../src/sinks/event-log.ts';
+import { type BuildOptions, type Built, build, releaseEvent } from './build.ts';
+
+interface Message {
+  event: string;
+  id: string;
+  data: Record<string, unknown>;
+}
+
+/** A reader of the stream that keeps what came and waits for more. */
+class Reader {
+  readonly response: IncomingMessage;
+  text = '';
+  closed = false;
+
+  constructor(response: IncomingMessage) {
+    this.response = response;
+    response.setEncoding('utf8');
+    response.on('data', (chunk: string) => {
+      this.text += chunk;
+    });
+    response.on('close', () => {
+      this.closed = true;
+    });
+    response.on('error', () => {});
+  }
+
+  get messages(): Message[] {
+    return [...this.text.matchAll(/event: (.*)\nid: (.*)\ndata: (.*)\n\n/g)].map((match) => ({
+      event: match[1] ?? '',
+      id: match[2] ?? '',
+      data: JSON.parse(match[3] ?? '{}'),
+    }));
+  }
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!condition()) {
+    if (Date.now() > end) assert.fail(`waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function serve(t: TestContext, options: BuildOptions = {}) {
+  const built: Built = await build(t, { lines: [], ...options });
+  await built.app.ready();
+  const server: Server = createServer((request, response) => built.app.routing(request, response));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const open = (query = '', headers: Record<string, string> = {}) =>
+    new Promise<Reader>((resolve, reject) => {
+      const request = get({ port, host: '127.0.0.1', path: `/api/v1/stream${query}`, headers }, (response) =>
+        resolve(new Reader(response)),
+      );
+      request.on('error', reject);
+    });
+  return { ...built, open };
+}
+
+function append(log: EventLog, count: number): void {
+  for (let index = 0; index < count; index++) log.append(releaseEvent(log.newest + 1));
+}
+
+test('a reader gets what comes from now on, each with its id', async (t) => {
+  const { log, open } = await serve(t);
+  append(log, 2);
+  const reader = await open();
+  assert.match(reader.response.headers['content-type'] ?? '', /^text\/event-stream/);
+  assert.equal(reader.response.headers['x-content-type-options'], 'nosniff');
+  append(log, 2);
+  await until(() => reader.messages.length === 2, 'two events');
+  assert.deepEqual(
+    reader.messages.map(({ event, id }) => [event, id]),
+    [
+      ['release', 'log1.3'],
+      ['release', 'log1.4'],
+    ],
+  );
+  assert.deepEqual(reader.messages[0]?.data, { ...releaseEvent(3) });
+});
+
+test('a reader that comes back goes on behind its last event', async (t) => {
+  const { log, open } = await serve(t);
+  append(log, 5);
+  const reader = await open('', { 'last-event-id': 'log1.3' });
+  await until(() => reader.messages.length === 2, 'the missed events');
+  assert.deepEqual(
+    reader.messages.map(({ id }) => id),
+    ['log1.4', 'log1.5'],
+  );
+});
+
+test('a reader that comes back too late is told how many it missed, and they are counted', async (t) => {
+  const { log, hub, open } = await serve(t, { keep: 3 });
+  append(log, 10);
+  const reader = await open('', { 'last-event-id': 'log1.2' });
+  await until(() => reader.messages.length === 4, 'the kept events');
+  assert.equal(reader.messages[0]?.event, 'dropped');
+  assert.equal(reader.messages[0]?.data.count, 5);
+  assert.equal(reader.messages[1]?.id, 'log1.8');
+  assert.equal(hub.dropped, 5);
+});
+
+test('a reader of an earlier run is told to begin anew', async (t) => {
+  const { log, open } = await serve(t);
+  append(log, 2);
+  const reader = await open('', { 'last-event-id': 'before.1' });
+  await until(() => reader.messages.length === 3, 'all events');
+  assert.deepEqual(
+    reader.messages.map(({ event }) => event),
+    ['reset', 'release', 'release'],
+  );
+});
+
+test('an id that is none of ours is refused before the stream begins', async (t) => {
+  const { open } = await serve(t);
+  const reader = await open('', { 'last-event-id': 'nonsense' });
+  assert.equal(reader.response.statusCode, 400);
+});
+
+test('filters hold for the stream too', async (t) => {
+  const { log, open } = await serve(t);
+  const reader = await open('?kind=export');
+  const all = await open();
+  append(log, 3);
+  await until(() => all.messages.length === 3, 'the unfiltered events');
+  assert.equal(reader.messages.length, 0);
+});
+
+test('a reader that takes nothing loses events, is told how many, and holds nobody up', async (t) => {
+  const { log, hub, open } = await serve(t, { keep: 50 });
+  const slow = await open();
+  const fast = await open();
+  slow.response.pause();
+  // Far more than the socket buffers of both ends hold; in bursts, so that the fast one can keep up.
+  const total = 100_000;
+  for (let burst = 0; burst < total / 50; burst++) {
+    append(log, 50);
+    await new Promise((resolve) => setImmediate(resolve));
+    if (burst % 40 === 0)
+      await until(() => (fast.messages.at(-1)?.data.seq ?? 0) === log.newest, 'the fast one');
+    if (burst % 40 === 0) fast.text = fast.text.slice(-500);
+  }
+  slow.response.resume();
+  await until(() => slow.text.includes(`id: log1.${total}\n`), 'the last event');
+  const dropped = slow.messages.filter(({ event }) => event === 'dropped');
+  const lost = dropped.reduce((sum, { data }) => sum + Number(data.count), 0);
+  assert.ok(lost > 0, 'something was dropped');
+  assert.equal(hub.dropped, lost);
+  assert.equal(slow.messages.length - dropped.length + lost, total);
+});
+
+test('an idle stream is kept alive by comments', async (t) => {
+  const { open } = await serve(t, { heartbeatMs: 20 });
+  const reader = await open();
+  await until(() => (reader.text.match(/^: alive$/gm)?.length ?? 0) >= 2, 'heartbeats');
+  assert.deepEqual(reader.messages, []);
+});
+
+test('a client that goes away is forgotten, and its place is free again', async (t) => {
+  const { hub, open } = await serve(t, { maxClients: 1 });
+  const first = await open();
+  assert.equal(hub.clients, 1);
+  const second = await open();
+  assert.equal(second.response.statusCode, 503);
+  await until(() => second.closed || second.text.includes('}'), 'the refusal');
+  assert.match(second.text, /no room for more/);
+  first.response.destroy();
+  await until(() => hub.clients === 0, 'the place');
+  assert.equal((await open()).response.statusCode, 200);
+});
+
+test('closing the app ends the streams', async (t) => {
+  const { app, hub, open } = await serve(t);
+  const reader = await open();
+  await app.close();
+  await until(() => reader.closed, 'the end');
+  assert.equal(reader.response.complete, true);
+  assert.equal(hub.clients, 0);
+  hub.close();
+});
