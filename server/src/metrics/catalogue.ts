@@ -1,5 +1,12 @@
+import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import type { TracerModel } from '../model/model.ts';
 import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
+import type { FamilySpec } from './family.ts';
+import { KERNEL_FAMILIES } from './kernel-families.ts';
+import { SELF_FAMILIES } from './self-families.ts';
+import { STATE_FAMILIES } from './state-families.ts';
+
+export const PREFIX = 'vfio_dmabuf_';
 
 /** A family of another part (HTTP, config reload), read at each scrape. The name is without the `vfio_dmabuf_` prefix. */
 export interface ExtraFamily {
@@ -15,14 +22,64 @@ export interface CatalogueOptions {
   processMetrics: boolean;
 }
 
+const FOLDED: FamilySpec = {
+  name: 'series_folded_total',
+  help:
+    'Label sets of a counter that were folded into its series `other`, because it had as many as it may have; counted ' +
+    'again for each bpftrace child.',
+  type: 'counter',
+  samples: (model) => {
+    const folded = model.counters.folded();
+    return Object.entries(folded).map(([metric, value]) => ({ labels: { metric }, value }));
+  },
+};
+
+/** All families in the order of the exposition. */
+export const FAMILIES: readonly FamilySpec[] = [
+  ...KERNEL_FAMILIES,
+  ...STATE_FAMILIES,
+  ...SELF_FAMILIES,
+  FOLDED,
+];
+
 /** All metric families of one server, on a registry of its own. */
 export class Catalogue implements FamilySource {
-  constructor(_options: CatalogueOptions) {}
+  readonly #registry = new Registry();
+
+  constructor({ model, processMetrics }: CatalogueOptions) {
+    for (const spec of FAMILIES) {
+      this.#register(spec.name, spec.help, spec.type, () =>
+        spec.present === undefined || spec.present(model) ? spec.samples(model) : [],
+      );
+    }
+    if (processMetrics) collectDefaultMetrics({ register: this.#registry });
+  }
 
   /** Adds a family after those of the model. */
-  add(_family: ExtraFamily): void {}
+  add({ name, help, type, samples }: ExtraFamily): void {
+    this.#register(name, help, type, samples);
+  }
 
   async families(): Promise<readonly MetricFamily[]> {
-    return [];
+    const families = (await this.#registry.getMetricsAsJSON()) as unknown as MetricFamily[];
+    // nodejs_active_*_total are gauges: OpenMetrics has no gauge of that name.
+    return families.filter(({ name, type }) => !(type === 'gauge' && name.endsWith('_total')));
+  }
+
+  /**
+   * prom-client's own classes count by themselves; ours are counted in the kernel and only shown here, so each is an
+   * object with the one method that the registry calls.
+   */
+  #register(
+    name: string,
+    help: string,
+    type: MetricFamily['type'],
+    samples: () => readonly MetricSample[],
+  ): void {
+    const metric = {
+      name: `${PREFIX}${name}`,
+      get: async () => ({ name: `${PREFIX}${name}`, help, type, values: samples(), aggregator: 'sum' }),
+    };
+    this.#registry.registerMetric(metric as unknown as Metric);
   }
 }

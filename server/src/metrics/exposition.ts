@@ -20,11 +20,6 @@ export const CONTENT_TYPES: Readonly<Record<ExpositionFormat, string>> = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
 };
 
-/** The format of the highest q that we speak; text 0.0.4 where there is no header or nothing fits. */
-export function negotiate(_accept: string | undefined): ExpositionFormat {
-  return 'text';
-}
-
 /** Anything that gives families: a Catalogue. */
 export interface FamilySource {
   families(): Promise<readonly MetricFamily[]>;
@@ -35,6 +30,113 @@ export async function renderMetrics(source: FamilySource, format: ExpositionForm
   return renderFamilies(await source.families(), format);
 }
 
-export function renderFamilies(_families: readonly MetricFamily[], _format: ExpositionFormat): string {
-  return '';
+/** Writes families in their order and the series of each by their labels; a family without series is left out. */
+export function renderFamilies(families: readonly MetricFamily[], format: ExpositionFormat): string {
+  const lines: string[] = [];
+  for (const family of families) {
+    if (family.values.length > 0) writeFamily(family, format, lines);
+  }
+  if (format === 'openmetrics') lines.push('# EOF');
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function writeFamily(family: MetricFamily, format: ExpositionFormat, lines: string[]): void {
+  const { name, type } = family;
+  // OpenMetrics names a counter without `_total` and its sample with it; text 0.0.4 names both alike.
+  const titled = format === 'openmetrics' && type === 'counter' ? name.replace(/_total$/, '') : name;
+  const sampled = format === 'openmetrics' && type === 'counter' ? `${titled}_total` : name;
+  lines.push(`# HELP ${titled} ${escapeHelp(family.help, format)}`, `# TYPE ${titled} ${type}`);
+  for (const group of inOrder(family.values)) {
+    for (const sample of group) {
+      const labels = writeLabels(sample.labels, format);
+      lines.push(`${sample.metricName ?? sampled}${labels} ${writeNumber(sample.value)}`);
+    }
+  }
+}
+
+/** Samples that differ in nothing but `le` or `quantile` stay together and in their order; the groups are sorted. */
+function inOrder(samples: readonly MetricSample[]): MetricSample[][] {
+  const groups = new Map<string, MetricSample[]>();
+  for (const sample of samples) {
+    const { le: _le, quantile: _quantile, ...own } = sample.labels;
+    const key = JSON.stringify(Object.entries(own));
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [sample]);
+    else group.push(sample);
+  }
+  const compare = ([left]: [string, unknown], [right]: [string, unknown]) =>
+    left < right ? -1 : left > right ? 1 : 0;
+  return [...groups].sort(compare).map(([, group]) => group);
+}
+
+function writeLabels(labels: MetricSample['labels'], format: ExpositionFormat): string {
+  const parts: string[] = [];
+  for (const [name, value] of Object.entries(labels)) {
+    if (value === undefined) continue;
+    const text = name === 'le' && format === 'openmetrics' ? canonicalBound(String(value)) : String(value);
+    parts.push(`${name}="${escapeLabel(text)}"`);
+  }
+  return parts.length === 0 ? '' : `{${parts.join(',')}}`;
+}
+
+/** OpenMetrics wants bounds as floating point numbers: `1.0`, not `1`. */
+function canonicalBound(bound: string): string {
+  return /^-?\d+$/.test(bound) ? `${bound}.0` : bound;
+}
+
+function writeNumber(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf';
+  if (value === Number.NEGATIVE_INFINITY) return '-Inf';
+  return String(value);
+}
+
+function escapeLabel(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"');
+}
+
+function escapeHelp(text: string, format: ExpositionFormat): string {
+  const escaped = text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
+  return format === 'openmetrics' ? escaped.replaceAll('"', '\\"') : escaped;
+}
+
+interface Accepted {
+  format: ExpositionFormat;
+  q: number;
+}
+
+/**
+ * The format of the highest q that we speak; of equals the first in the header. Text 0.0.4 where there is no header, it
+ * asks for anything, or nothing fits: a scrape that gets something is better than one that fails.
+ */
+export function negotiate(accept: string | undefined): ExpositionFormat {
+  let best: Accepted | null = null;
+  for (const range of (accept ?? '').split(',')) {
+    const accepted = readRange(range);
+    if (accepted !== null && accepted.q > (best?.q ?? 0)) best = accepted;
+  }
+  return best?.format ?? 'text';
+}
+
+function readRange(range: string): Accepted | null {
+  const [type = '', ...rest] = range.split(';').map((part) => part.trim().toLowerCase());
+  const parameters = new Map(rest.map((part) => readParameter(part)));
+  const q = Number(parameters.get('q') ?? 1);
+  if (!(q > 0 && q <= 1)) return null;
+  const version = parameters.get('version');
+  switch (type) {
+    case 'application/openmetrics-text':
+      return version === undefined || version === '1.0.0' ? { format: 'openmetrics', q } : null;
+    case 'text/plain':
+      return version === undefined || version === '0.0.4' ? { format: 'text', q } : null;
+    case 'text/*':
+    case '*/*':
+      return { format: 'text', q };
+    default:
+      return null;
+  }
+}
+
+function readParameter(part: string): [string, string] {
+  const [name = '', value = ''] = part.split('=').map((side) => side.trim());
+  return [name, value.replace(/^"(.*)"$/, '$1')];
 }

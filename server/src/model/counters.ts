@@ -1,12 +1,229 @@
+import {
+  CAUSES,
+  DURATION_BUCKETS,
+  PRIVACIES,
+  READERS,
+  REASONS,
+  STAGES,
+  VIOLATIONS,
+} from '../stream/codes.ts';
+import { MAPS, type MapName, type MapRead, splitKey, unpackName } from '../stream/maps.ts';
+import { errnoName } from './errno.ts';
+import { codeName, deviceAddress, importerName } from './naming.ts';
+import { type Labels, SeriesSet } from './series-set.ts';
+
 /** One series of a counter: cumulative over all bpftrace children, never going back. */
 export interface CounterSeries {
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Labels;
   value: number;
 }
 
-/** One series of a histogram; `buckets[b]` counts the durations of bucket b alone (not cumulative), `sum` is in seconds. */
+/** One series of a histogram; `buckets[b]` counts the durations of bucket b alone (not cumulative). */
 export interface HistogramSeries {
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Labels;
   readonly buckets: number[];
-  sum: number;
+  sumNs: number;
+}
+
+/** The families that the kernel's maps feed, and the labels that remain of each map's key. */
+export const COUNTERS = {
+  exports: ['device', 'privacy'],
+  exported_bytes: ['device', 'privacy'],
+  export_failures: ['device', 'reason', 'errno'],
+  releases: [],
+  revocations: ['device', 'cause'],
+  restorations: ['device', 'cause'],
+  imports: ['importer', 'stage'],
+  import_rejections: ['importer', 'stage', 'reason', 'errno'],
+  detaches: ['importer'],
+  private_data_reads: ['importer'],
+  private_data_read_failures: ['importer', 'reason'],
+  policy_violations: ['kind'],
+} as const satisfies Record<string, readonly string[]>;
+export type CounterName = keyof typeof COUNTERS;
+
+export const HISTOGRAMS = {
+  export_duration: [],
+  revocation_duration: [],
+  import_duration: ['importer', 'stage'],
+} as const satisfies Record<string, readonly string[]>;
+export type HistogramName = keyof typeof HISTOGRAMS;
+
+type Route = { counter: CounterName } | { histogram: HistogramName; part: 'sum' | 'bucket' } | null;
+
+/** Where each map goes; `emitted` is told by the heartbeat too, in order with the events. */
+const ROUTES: Record<MapName, Route> = {
+  exports: { counter: 'exports' },
+  export_bytes: { counter: 'exported_bytes' },
+  export_failures: { counter: 'export_failures' },
+  export_ns: { histogram: 'export_duration', part: 'sum' },
+  export_bucket: { histogram: 'export_duration', part: 'bucket' },
+  releases: { counter: 'releases' },
+  revocations: { counter: 'revocations' },
+  restores: { counter: 'restorations' },
+  revoke_ns: { histogram: 'revocation_duration', part: 'sum' },
+  revoke_bucket: { histogram: 'revocation_duration', part: 'bucket' },
+  imports: { counter: 'imports' },
+  import_rejections: { counter: 'import_rejections' },
+  import_ns: { histogram: 'import_duration', part: 'sum' },
+  import_bucket: { histogram: 'import_duration', part: 'bucket' },
+  detaches: { counter: 'detaches' },
+  private_reads: { counter: 'private_data_reads' },
+  private_read_failures: { counter: 'private_data_read_failures' },
+  policy_violations: { counter: 'policy_violations' },
+  emitted: null,
+};
+
+/** One key of one map of the running child: how far it was read, and the series that it feeds. */
+interface Cell {
+  last: number;
+  add(growth: number): void;
+}
+
+/** All counters and histograms. Each read adds what has grown since the last one, so a child that begins at zero adds. */
+export class CounterBook {
+  readonly #counters: Record<CounterName, SeriesSet<CounterSeries>>;
+  readonly #histograms: Record<HistogramName, SeriesSet<HistogramSeries>>;
+  readonly #cells = new Map<MapName, Map<string, Cell>>();
+
+  constructor(limit: number) {
+    const counter = () => new SeriesSet<CounterSeries>(limit, (labels) => ({ labels, value: 0 }));
+    const histogram = () =>
+      new SeriesSet<HistogramSeries>(limit, (labels) => ({
+        labels,
+        buckets: new Array<number>(DURATION_BUCKETS).fill(0),
+        sumNs: 0,
+      }));
+    this.#counters = mapValues(COUNTERS, counter);
+    this.#histograms = mapValues(HISTOGRAMS, histogram);
+  }
+
+  /** A new child has been started: its maps are empty. */
+  newChild(): void {
+    this.#cells.clear();
+  }
+
+  read({ name, entries }: MapRead): void {
+    const route = ROUTES[name];
+    if (route === null) return;
+    let cells = this.#cells.get(name);
+    if (cells === undefined) {
+      cells = new Map();
+      this.#cells.set(name, cells);
+    }
+    for (const [key, value] of entries) {
+      let cell = cells.get(key);
+      if (cell === undefined) {
+        cell = this.#cell(route, name, key);
+        cells.set(key, cell);
+      }
+      // A map of the kernel never shrinks: a smaller value is a child whose start was missed.
+      if (value !== cell.last) cell.add(value > cell.last ? value - cell.last : value);
+      cell.last = value;
+    }
+  }
+
+  counter(name: CounterName): readonly CounterSeries[] {
+    return this.#counters[name].all();
+  }
+
+  histogram(name: HistogramName): readonly HistogramSeries[] {
+    return this.#histograms[name].all();
+  }
+
+  /** How many label sets each family has folded into `other`. */
+  folded(): Record<CounterName | HistogramName, number> {
+    const count = (set: { folded: number }) => set.folded;
+    return {
+      ...mapValues(this.#counters, (_, name) => count(this.#counters[name])),
+      ...mapValues(this.#histograms, (_, name) => count(this.#histograms[name])),
+    };
+  }
+
+  #cell(route: NonNullable<Route>, name: MapName, key: string): Cell {
+    const parts = readKey(name, key);
+    if ('counter' in route) {
+      const series = this.#counters[route.counter].admit(pick(COUNTERS[route.counter], parts));
+      return {
+        last: 0,
+        add: (growth) => {
+          series.value += growth;
+        },
+      };
+    }
+    const series = this.#histograms[route.histogram].admit(pick(HISTOGRAMS[route.histogram], parts));
+    if (route.part === 'sum') {
+      return {
+        last: 0,
+        add: (growth) => {
+          series.sumNs += growth;
+        },
+      };
+    }
+    const bucket = Math.min(Number(parts.bucket), DURATION_BUCKETS - 1);
+    return {
+      last: 0,
+      add: (growth) => {
+        series.buckets[bucket] = (series.buckets[bucket] ?? 0) + growth;
+      },
+    };
+  }
+}
+
+function mapValues<K extends string, A, B>(
+  record: Record<K, A>,
+  change: (value: A, key: K) => B,
+): Record<K, B> {
+  const entries = Object.entries(record) as [K, A][];
+  return Object.fromEntries(entries.map(([key, value]) => [key, change(value, key)])) as Record<K, B>;
+}
+
+function pick(names: readonly string[], parts: Labels): Labels {
+  return Object.fromEntries(names.map((name) => [name, parts[name] ?? '']));
+}
+
+/** The parts of a key by their label names; the importer's name is put together again. */
+function readKey(map: MapName, key: string): Labels {
+  const parts: Record<string, string> = {};
+  const words = splitKey(key);
+  MAPS[map].forEach((part, index) => {
+    const word = words[index] ?? '0';
+    switch (part) {
+      case 'device':
+        parts.device = deviceAddress(Number(word));
+        break;
+      case 'privacy':
+        parts.privacy = codeName(PRIVACIES, Number(word));
+        break;
+      case 'reason':
+        parts.reason = codeName(REASONS, Number(word));
+        break;
+      case 'cause':
+        parts.cause = codeName(CAUSES, Number(word));
+        break;
+      case 'stage':
+        parts.stage = codeName(STAGES, Number(word));
+        break;
+      case 'reader':
+        parts.importer = codeName(READERS, Number(word));
+        break;
+      case 'violation':
+        parts.kind = codeName(VIOLATIONS, Number(word));
+        break;
+      case 'errno':
+        parts.errno = errnoName(Number(word));
+        break;
+      case 'bucket':
+        parts.bucket = word;
+        break;
+      case 'name0':
+        parts.importer = importerName(unpackName(word, words[index + 1] ?? '0'));
+        break;
+      case 'name1':
+        break;
+      default:
+        part satisfies never;
+    }
+  });
+  return parts;
 }

@@ -1,0 +1,105 @@
+import type { CounterName, HistogramName } from '../model/counters.ts';
+import type { TracerModel } from '../model/model.ts';
+import { type Labels, labelKey, SeriesSet } from '../model/series-set.ts';
+import { DURATION_BOUNDS } from '../stream/codes.ts';
+import type { MetricSample } from './exposition.ts';
+
+/** One family of the catalogue, read from the model at each scrape. */
+export interface FamilySpec {
+  /** Without the prefix, with `_total` where it is a counter. */
+  name: string;
+  help: string;
+  type: 'counter' | 'gauge' | 'histogram';
+  /** False where nothing can feed it on this host: then it is absent, for a zero would look like peace. */
+  present?: (model: TracerModel) => boolean;
+  samples: (model: TracerModel) => MetricSample[];
+}
+
+export function single(value: number): MetricSample[] {
+  return [{ labels: {}, value }];
+}
+
+/** True where any of these probes has been attached in this stream. */
+export function fedBy(...probes: readonly string[]): (model: TracerModel) => boolean {
+  return (model) => probes.some((probe) => model.wasAttached(probe));
+}
+
+/** A counter of the kernel's maps. `known` are the label sets that exist before their first event. */
+export function kernelCounter(
+  spec: Omit<FamilySpec, 'type' | 'samples'> & { counter: CounterName; known?: readonly Labels[] },
+): FamilySpec {
+  const { counter, known = [], ...rest } = spec;
+  return {
+    ...rest,
+    type: 'counter',
+    samples: (model) => {
+      const series = model.counters.counter(counter);
+      const there = new Set(series.map(({ labels }) => labelKey(labels)));
+      const missing = known.filter((labels) => !there.has(labelKey(labels)));
+      return [...series, ...missing.map((labels) => ({ labels, value: 0 }))];
+    },
+  };
+}
+
+/** A histogram of the kernel's own buckets. */
+export function kernelHistogram(
+  spec: Omit<FamilySpec, 'type' | 'samples'> & { histogram: HistogramName; known?: readonly Labels[] },
+): FamilySpec {
+  const { histogram, known = [], ...rest } = spec;
+  const name = `vfio_dmabuf_${rest.name}`;
+  return {
+    ...rest,
+    type: 'histogram',
+    samples: (model) => {
+      const series = model.counters.histogram(histogram);
+      const shown = series.length > 0 ? series : known.map((labels) => ({ labels, buckets: [], sumNs: 0 }));
+      return shown.flatMap(({ labels, buckets, sumNs }) => histogramSamples(name, labels, buckets, sumNs));
+    },
+  };
+}
+
+function histogramSamples(
+  name: string,
+  labels: Labels,
+  buckets: readonly number[],
+  sumNs: number,
+): MetricSample[] {
+  const samples: MetricSample[] = [];
+  let count = 0;
+  for (let bucket = 0; bucket <= DURATION_BOUNDS.length; bucket += 1) {
+    count += buckets[bucket] ?? 0;
+    const le = DURATION_BOUNDS[bucket];
+    samples.push({
+      metricName: `${name}_bucket`,
+      labels: { ...labels, le: le === undefined ? '+Inf' : String(le) },
+      value: count,
+    });
+  }
+  samples.push({ metricName: `${name}_sum`, labels, value: sumNs / 1e9 });
+  samples.push({ metricName: `${name}_count`, labels, value: count });
+  return samples;
+}
+
+/** Adds up values of the same labels, with at most `limit` label sets; the rest is added to `other`. */
+export function sumByLabels(
+  rows: Iterable<{ labels: Labels; value: number }>,
+  limit: number,
+): MetricSample[] {
+  const sums = new SeriesSet<{ labels: Labels; value: number }>(limit, (labels) => ({ labels, value: 0 }));
+  for (const { labels, value } of rows) sums.admit(labels).value += value;
+  return sums.all();
+}
+
+/** Series with value 1 that only carry facts; the same facts are there once. */
+export function infos(rows: Iterable<Labels>, limit: number): MetricSample[] {
+  const ones = sumByLabels(
+    Array.from(rows, (labels) => ({ labels, value: 1 })),
+    limit,
+  );
+  return ones.map(({ labels }) => ({ labels, value: 1 }));
+}
+
+/** One series for each key of a closed set. */
+export function byKey(label: string, counts: Readonly<Record<string, number>>): MetricSample[] {
+  return Object.entries(counts).map(([key, value]) => ({ labels: { [label]: key }, value }));
+}

@@ -1,0 +1,124 @@
+import type { TracerModel } from '../model/model.ts';
+import { byKey, type FamilySpec, infos, single } from './family.ts';
+
+function probes(model: TracerModel): Record<string, number> {
+  const attached: Record<string, number> = {};
+  for (const state of model.status().probes) {
+    attached[state.probe] = Math.min(attached[state.probe] ?? 1, state.attached ? 1 : 0);
+  }
+  return attached;
+}
+
+/** What the tracer says of itself: what it sees, what it has lost, since when it is blind. */
+export const SELF_FAMILIES: readonly FamilySpec[] = [
+  {
+    name: 'up',
+    help: '1 while a bpftrace child is tracing.',
+    type: 'gauge',
+    samples: (model) => single(model.accounting.state === 'tracing' ? 1 : 0),
+  },
+  {
+    name: 'probe_attached',
+    help:
+      '1 where the probe is part of the last program composed for this kernel, 0 where the kernel has not what it ' +
+      'needs; up tells whether that program runs.',
+    type: 'gauge',
+    samples: (model) => byKey('probe', probes(model)),
+  },
+  {
+    name: 'events_total',
+    help: 'Events received from the probes. Counts of what happened in the kernel are the other families: they lose nothing.',
+    type: 'counter',
+    samples: (model) => byKey('kind', model.accounting.eventsByKind),
+  },
+  {
+    name: 'events_lost_total',
+    help:
+      'Losses by stage: events that probes emitted and that were missing at two heartbeats in a row, less what the ' +
+      'collector dropped (kernel_ring); lines that the collector dropped (splitter, queue); probe runs that the kernel ' +
+      'skipped (probe_missed); counts without room in their map (map_full).',
+    type: 'counter',
+    samples: (model) => byKey('stage', model.accounting.losses),
+  },
+  {
+    name: 'events_unaccounted',
+    help:
+      'Events that the probes had emitted at the last heartbeat and that had not arrived by then: lost, or still on ' +
+      'their way.',
+    type: 'gauge',
+    samples: (model) => single(model.accounting.eventsUnaccounted),
+  },
+  {
+    name: 'decode_errors_total',
+    help: 'Lines of the stream that could not be decoded.',
+    type: 'counter',
+    samples: (model) => byKey('reason', model.accounting.decodeErrors),
+  },
+  {
+    name: 'helper_errors_total',
+    help: 'BPF helpers that failed and errors at run time that bpftrace reported.',
+    type: 'counter',
+    samples: (model) => single(model.accounting.helperErrors),
+  },
+  {
+    name: 'loss_reports_total',
+    help: 'Times that bpftrace reported lost events; how many it says is not to be trusted, events_lost_total tells.',
+    type: 'counter',
+    samples: (model) => single(model.accounting.lossReports),
+  },
+  {
+    name: 'unknown_records_total',
+    help: 'Lines of the stream that mean nothing to this version, such as plain text of bpftrace.',
+    type: 'counter',
+    samples: (model) => single(model.accounting.unknownRecords),
+  },
+  {
+    name: 'blind_seconds_total',
+    help:
+      'Time in which nothing was traced: from the last heartbeat of a child that ended (from its start where it never ' +
+      'beat), or from the line that none can run, to the next that is ready. The start of the first child does not count.',
+    type: 'counter',
+    samples: (model) => single(model.accounting.blindSeconds),
+  },
+  {
+    name: 'collector_restarts_total',
+    help: 'bpftrace children started in place of one that had ended, by why it ended.',
+    type: 'counter',
+    samples: (model) => byKey('reason', model.accounting.restarts),
+  },
+  {
+    name: 'picture_exact',
+    help:
+      '1 where the buffers were reconciled with the kernel (iter/dmabuf) after the last loss or gap, so that the ' +
+      'gauges of buffers miss nothing.',
+    type: 'gauge',
+    samples: (model) => single(model.pictureExact ? 1 : 0),
+  },
+  {
+    name: 'last_counter_read_timestamp_seconds',
+    help: 'When the kernel maps were last read, in seconds since 1970; 0 before the first read.',
+    type: 'gauge',
+    samples: (model) => single(model.lastCounterReadSeconds),
+  },
+  {
+    name: 'kernel_dialect_info',
+    help: 'What the kernel can say of exports, told by vfio_dma_buf_get_data and vfio_pci_dma_buf_attach.',
+    type: 'gauge',
+    samples: (model) => {
+      const { dialect, kernel, bpftrace } = model.status();
+      return infos([{ dialect, kernel: kernel ?? '', bpftrace: bpftrace ?? '' }], 1);
+    },
+  },
+  {
+    name: 'source_info',
+    help: 'Where the stream comes from: live or replay of a recording.',
+    type: 'gauge',
+    samples: (model) => infos([{ ...model.options.source }], 1),
+  },
+  {
+    name: 'build_info',
+    help: 'Version of this program.',
+    type: 'gauge',
+    samples: (model) => infos([{ version: model.options.version }], 1),
+  },
+];

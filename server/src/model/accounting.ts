@@ -1,0 +1,244 @@
+import type { DecodeReason } from '../stream/decode.ts';
+import { DECODE_REASONS } from '../stream/decode.ts';
+import { CHILD_REASONS, type ChildReason, LOSS_STAGES, type Loss } from '../stream/wire.ts';
+import { BlindTime } from './blind-time.ts';
+import { EVENT_KINDS, type EventKind } from './schema.ts';
+
+/** Where events or counts can be lost: on the kernel's ring, or at a stage that the collector reports. */
+export const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
+export type LossStage = (typeof ALL_LOSS_STAGES)[number];
+
+export type State = 'waiting' | 'starting' | 'tracing' | 'blind' | 'unavailable';
+
+/** One bpftrace child, as far as its events are accounted for. */
+interface ChildAccount {
+  startedAt: number;
+  lastBeatAt: number | null;
+  /** True once its `ready` was seen: then `emitted` counts from zero with us. */
+  whole: boolean;
+  /** What it had emitted before we listened. */
+  emittedBefore: number;
+  emitted: number;
+  arrived: number;
+  unaccounted: number;
+  /** Unaccounted less what the collector says it dropped, at the last heartbeat. */
+  missing: number;
+  ringLost: number;
+  collectorDropsBefore: number;
+}
+
+function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
+  return Object.fromEntries(keys.map((key) => [key, 0])) as Record<K, number>;
+}
+
+/** What was emitted, received, lost and not seen, over all children. No clock: time is what the lines say. */
+export class Accounting {
+  state: State = 'waiting';
+  generation = 0;
+  /** Latest time in the stream, microseconds since boot. */
+  now = 0;
+  /** When the counters were last read; null before the first read. */
+  lastReadAt: number | null = null;
+  /** When something was last lost or not seen: what was learnt before is not the whole picture. */
+  lastLossAt = 0;
+  helperErrors = 0;
+  lossReports = 0;
+  unknownRecords = 0;
+  readonly eventsByKind = zeros(EVENT_KINDS);
+  readonly decodeErrors = zeros(DECODE_REASONS);
+  readonly restarts = zeros(CHILD_REASONS);
+
+  #child: ChildAccount | null = null;
+  #everReady = false;
+  #endedBy: ChildReason | null = null;
+  #blind = new BlindTime();
+  #past = { emitted: 0, unaccounted: 0, ringLost: 0 };
+  #lossLines = zeros(LOSS_STAGES);
+  #lossLast = zeros(LOSS_STAGES);
+  #fullMapErrors = 0;
+
+  get blindSeconds(): number {
+    return this.#blind.micros / 1e6;
+  }
+
+  get eventsReceived(): number {
+    return Object.values(this.eventsByKind).reduce((sum, count) => sum + count, 0);
+  }
+
+  get eventsEmitted(): number {
+    return this.#past.emitted + (this.#child === null ? 0 : this.#child.emitted - this.#child.emittedBefore);
+  }
+
+  get eventsUnaccounted(): number {
+    return this.#past.unaccounted + (this.#child?.unaccounted ?? 0);
+  }
+
+  get losses(): Record<LossStage, number> {
+    return {
+      kernel_ring: this.#past.ringLost + (this.#child?.ringLost ?? 0),
+      ...this.#lossLines,
+      // The collector may report these too, and may also pass the messages on: they are the same ones.
+      map_full: Math.max(this.#lossLines.map_full, this.#fullMapErrors),
+    };
+  }
+
+  /** Moves the stream's time on. */
+  seen(t: number): void {
+    if (t > this.now) this.now = t;
+  }
+
+  /** Another collector, or another connection to it: what came between is unknown. */
+  header(t: number): void {
+    this.seen(t);
+    this.#lossLast = zeros(LOSS_STAGES);
+    this.#lost(t);
+  }
+
+  childStarting(t: number): void {
+    this.seen(t);
+    if (this.#child !== null) this.childExited(t, 'stopped');
+    if (this.#endedBy !== null && this.generation > 0) this.restarts[this.#endedBy] += 1;
+    this.#endedBy = null;
+    this.generation += 1;
+    this.#child = this.#newChild(t);
+    this.#blind.advance(t);
+    this.state = this.#everReady ? 'blind' : 'starting';
+  }
+
+  childExited(t: number, reason: ChildReason): void {
+    this.seen(t);
+    this.#endedBy = reason;
+    this.state = 'blind';
+    this.#lost(t);
+    if (this.#child === null) return;
+    this.#blind.open(this.#child.lastBeatAt ?? this.#child.startedAt);
+    this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
+    this.#past.unaccounted += this.#child.unaccounted;
+    this.#past.ringLost += this.#child.ringLost;
+    this.#child = null;
+  }
+
+  childUnavailable(t: number, reason: ChildReason): void {
+    this.seen(t);
+    if (this.#child !== null) this.childExited(t, reason);
+    this.#endedBy = reason;
+    this.#blind.open(t);
+    this.#blind.advance(t);
+    this.#lost(t);
+    this.state = 'unavailable';
+  }
+
+  tick(t: number): void {
+    this.seen(t);
+    this.#blind.advance(t);
+  }
+
+  ready(t: number): void {
+    this.seen(t);
+    this.#child ??= this.#newChild(t);
+    this.#child.whole = true;
+    this.#tracing(t);
+  }
+
+  heartbeat(t: number, emitted: number): void {
+    this.seen(t);
+    const child = this.#listening(t);
+    if (child === null) return;
+    if (this.state !== 'tracing') this.#tracing(t);
+    if (!child.whole) {
+      child.whole = true;
+      child.emittedBefore = Math.max(0, emitted - child.arrived);
+    }
+    child.lastBeatAt = t;
+    child.emitted = Math.max(child.emitted, emitted);
+    child.unaccounted = Math.max(0, child.emitted - child.emittedBefore - child.arrived);
+    // What the collector dropped did come off the ring, so it is not the ring's loss.
+    const drops = this.#collectorDrops() - child.collectorDropsBefore;
+    const missing = Math.max(0, child.unaccounted - drops);
+    // Missing at two heartbeats in a row: lost. Missing at one may still be on its way between two processors.
+    const lost = Math.min(child.missing, missing);
+    child.missing = missing;
+    if (lost > child.ringLost) {
+      child.ringLost = lost;
+      this.#lost(t);
+    }
+  }
+
+  event(kind: EventKind, t: number): void {
+    this.seen(t);
+    this.eventsByKind[kind] += 1;
+    const child = this.#listening(t);
+    if (child !== null) child.arrived += 1;
+  }
+
+  mapRead(): void {
+    this.lastReadAt = this.now;
+  }
+
+  decodeFailure(reason: DecodeReason): void {
+    this.decodeErrors[reason] += 1;
+    // It came, so the ring did not lose it.
+    if ((reason === 'bad_fields' || reason === 'unknown_tag') && this.#child !== null)
+      this.#child.arrived += 1;
+    this.#lost(this.now);
+  }
+
+  helperError(mapFull: boolean): void {
+    this.helperErrors += 1;
+    if (!mapFull) return;
+    this.#fullMapErrors += 1;
+    this.#lost(this.now);
+  }
+
+  lossReport(): void {
+    this.lossReports += 1;
+    this.#lost(this.now);
+  }
+
+  loss({ t, stage, count }: Loss): void {
+    this.seen(t);
+    const last = this.#lossLast[stage];
+    const growth = count >= last ? count - last : count;
+    this.#lossLast[stage] = count;
+    if (growth === 0) return;
+    this.#lossLines[stage] += growth;
+    this.#lost(t);
+  }
+
+  #lost(t: number): void {
+    this.lastLossAt = Math.max(this.lastLossAt, t);
+  }
+
+  #tracing(t: number): void {
+    if (this.state === 'tracing') return;
+    this.#blind.close(t);
+    this.#everReady = true;
+    this.state = 'tracing';
+    this.#lost(t);
+  }
+
+  #collectorDrops(): number {
+    return this.#lossLines.splitter + this.#lossLines.queue;
+  }
+
+  #newChild(t: number): ChildAccount {
+    return {
+      startedAt: t,
+      lastBeatAt: null,
+      whole: false,
+      emittedBefore: 0,
+      emitted: 0,
+      arrived: 0,
+      unaccounted: 0,
+      missing: 0,
+      ringLost: 0,
+      collectorDropsBefore: this.#collectorDrops(),
+    };
+  }
+
+  /** The running child, also where the line of its start was missed; null for what comes late from one that has ended. */
+  #listening(t: number): ChildAccount | null {
+    if (this.#child === null && this.#endedBy === null) this.#child = this.#newChild(t);
+    return this.#child;
+  }
+}

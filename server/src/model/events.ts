@@ -1,0 +1,146 @@
+import type { TupleOf } from '../stream/tuples.ts';
+import { deviceAddress, importerName } from './naming.ts';
+import { type ProcessTable, vmRef } from './processes.ts';
+import type { EventKind, TracerEvent } from './schema.ts';
+
+/** A tuple that is an event of the kernel, not of the protocol. */
+export type EventRecord = TupleOf<EventKind>;
+
+export interface EventContext {
+  seq: number;
+  time: string;
+  processes: ProcessTable;
+  /** Device of a buffer that the event itself does not name, packed. */
+  device: number;
+  /** Mappings that this event made dead. */
+  lostMappings: number;
+}
+
+/** What the world is told of an event. */
+export function toTracerEvent(record: EventRecord, context: EventContext): TracerEvent {
+  const { seq, time, processes } = context;
+  const { t, pid, comm } = record.data;
+  const common = { seq, time, boot_us: t, pid, comm };
+  const vm = (vmPid: number) => vmRef(processes.vm(vmPid));
+  switch (record.type) {
+    case 'export': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'export',
+        device: deviceAddress(data.device),
+        region: data.region,
+        ranges: data.ranges,
+        bytes: data.bytes,
+        inode: data.inode,
+        privacy: data.privacy,
+        born_revoked: data.born_revoked,
+        vm: vmRef(processes.vm(data.kvm_pid, data.vm_type)),
+        duration_ns: data.ns,
+        errno: data.errno,
+        reason: data.reason,
+      };
+    }
+    case 'release':
+      return {
+        ...common,
+        kind: 'release',
+        device: deviceAddress(context.device),
+        inode: record.data.inode,
+      };
+    case 'import': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'import',
+        stage: data.stage,
+        device: deviceAddress(data.device),
+        inode: data.inode,
+        importer: importerName(data.importer),
+        importer_device: data.importer_device,
+        duration_ns: data.ns,
+        errno: data.errno,
+        reason: data.reason,
+      };
+    }
+    case 'detach': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'detach',
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        importer: importerName(data.importer),
+        importer_device: data.importer_device,
+      };
+    }
+    case 'buffer_state': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'buffer_state',
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        revoked: data.revoked,
+        cause: data.cause,
+        lost_mappings: context.lostMappings,
+      };
+    }
+    case 'revoke_call': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'revoke_call',
+        device: deviceAddress(data.device),
+        revoked: data.revoked,
+        cause: data.cause,
+        buffers: data.buffers,
+        duration_ns: data.ns,
+      };
+    }
+    case 'private_read': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'private_read',
+        reader: data.reader,
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        errno: data.errno,
+        reason: data.reason,
+        privacy: data.privacy,
+        owner_vm: vm(data.kvm_pid),
+      };
+    }
+    case 'bind': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'bind',
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        errno: data.errno,
+        reason: data.reason,
+        violation: data.violation,
+        vm: vm(data.vm_pid),
+        owner_vm: vm(data.owner_vm_pid),
+        slot_bytes: data.slot_bytes,
+        buffer_bytes: data.buffer_bytes,
+        privacy: data.privacy,
+        duration_ns: data.ns,
+      };
+    }
+    case 'unbind': {
+      const { data } = record;
+      return {
+        ...common,
+        kind: 'unbind',
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        vm: vm(data.vm_pid),
+      };
+    }
+    default:
+      return record satisfies never;
+  }
+}

@@ -1,0 +1,32 @@
+/** Names that the world sees for what the wire packs into numbers. */
+
+export const UNKNOWN_DEVICE = 'unknown';
+
+/** `0000:41:00.0` for `domain << 16 | bus << 8 | devfn`. A shift would cut domains above 0x7fff, so it divides. */
+export function deviceAddress(packed: number): string {
+  if (packed === 0) return UNKNOWN_DEVICE;
+  const domain = Math.floor(packed / 0x10000);
+  const bus = Math.floor(packed / 0x100) % 0x100;
+  const slot = Math.floor(packed / 8) % 0x20;
+  const hex = (value: number, width: number) => value.toString(16).padStart(width, '0');
+  return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(slot, 2)}.${packed % 8}`;
+}
+
+/** iommufd attaches with its misc device, which is called `iommu`. */
+export function importerName(wire: string): string {
+  if (wire === 'iommu') return 'iommufd';
+  return wire === '' ? 'unknown' : wire;
+}
+
+/** x86's KVM_X86_*_VM; other architectures number their own kinds, which stay numbers. */
+const VM_KINDS = ['default', 'sw_protected', 'sev', 'sev_es', 'snp', 'tdx'] as const;
+
+export function vmKind(type: number | null): string {
+  if (type === null) return 'unknown';
+  return VM_KINDS[type] ?? `type_${type}`;
+}
+
+/** A name of a closed list; a number beyond it (a newer probe) stays visible instead of being lost. */
+export function codeName(names: readonly string[], index: number): string {
+  return names[index] ?? `code_${index}`;
+}

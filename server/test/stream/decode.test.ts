@@ -1,0 +1,299 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { TAGS } from '../../src/stream/codes.ts';
+import { DECODE_REASONS, decodeLine } from '../../src/stream/decode.ts';
+import { TUPLES } from '../../src/stream/tuples.ts';
+
+const value = (...data: unknown[]) => JSON.stringify({ type: 'value', data });
+const EXPORT = [2, 10, 5000, 7, 16640, 0, 0, 2, 1, 4096, 99, 1, 0, 1, 7, 5, 'qemu'];
+const EXPORTED = {
+  t: 10,
+  ns: 5000,
+  pid: 7,
+  device: 16640,
+  errno: 0,
+  reason: 'none',
+  region: 2,
+  ranges: 1,
+  bytes: 4096,
+  inode: 99,
+  privacy: 'shared',
+  born_revoked: false,
+  kvm: true,
+  kvm_pid: 7,
+  vm_type: 5,
+  comm: 'qemu',
+};
+
+const decoded: [string, string, unknown][] = [
+  ['ready', value(0, 123), { type: 'ready', data: { t: 123 } }],
+  ['heartbeat', value(1, 123, 5), { type: 'heartbeat', data: { t: 123, emitted: 5 } }],
+  ['export', value(...EXPORT), { type: 'export', data: EXPORTED }],
+  [
+    'release',
+    value(3, 1, 7, 99, 'qemu'),
+    { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'qemu' } },
+  ],
+  [
+    'import',
+    value(4, 1, 2, 3, 4, 16640, 99, 22, 3, 'kvm', 'kvm', 'CPU 0/KVM'),
+    {
+      type: 'import',
+      data: {
+        t: 1,
+        ns: 2,
+        pid: 3,
+        stage: 'bind',
+        device: 16640,
+        inode: 99,
+        errno: 22,
+        reason: 'not_private',
+        importer: 'kvm',
+        importer_device: 'kvm',
+        comm: 'CPU 0/KVM',
+      },
+    },
+  ],
+  [
+    'detach',
+    value(5, 1, 3, 16640, 99, 'mlx5_core', '0000:01:00.0', 'x'),
+    {
+      type: 'detach',
+      data: {
+        t: 1,
+        pid: 3,
+        device: 16640,
+        inode: 99,
+        importer: 'mlx5_core',
+        importer_device: '0000:01:00.0',
+        comm: 'x',
+      },
+    },
+  ],
+  [
+    'buffer_state',
+    value(6, 1, 3, 16640, 99, true, 3, 'x'),
+    {
+      type: 'buffer_state',
+      data: { t: 1, pid: 3, device: 16640, inode: 99, revoked: true, cause: 'flr', comm: 'x' },
+    },
+  ],
+  [
+    'revoke_call',
+    value(7, 1, 2, 3, 16640, 1, 1, 4, 'x'),
+    {
+      type: 'revoke_call',
+      data: {
+        t: 1,
+        ns: 2,
+        pid: 3,
+        device: 16640,
+        revoked: true,
+        cause: 'memory_enable',
+        buffers: 4,
+        comm: 'x',
+      },
+    },
+  ],
+  [
+    'private_read',
+    value(8, 1, 3, 1, 16640, 99, 0, 0, 2, 44, 'x'),
+    {
+      type: 'private_read',
+      data: {
+        t: 1,
+        pid: 3,
+        reader: 'kvm',
+        device: 16640,
+        inode: 99,
+        errno: 0,
+        reason: 'none',
+        privacy: 'private',
+        kvm_pid: 44,
+        comm: 'x',
+      },
+    },
+  ],
+  [
+    'bind',
+    value(9, 1, 2, 3, 16640, 99, 0, 0, 1, 44, 45, 4096, 8192, 2, 'x'),
+    {
+      type: 'bind',
+      data: {
+        t: 1,
+        ns: 2,
+        pid: 3,
+        device: 16640,
+        inode: 99,
+        errno: 0,
+        reason: 'none',
+        violation: 'foreign_vm',
+        vm_pid: 44,
+        owner_vm_pid: 45,
+        slot_bytes: 4096,
+        buffer_bytes: 8192,
+        privacy: 'private',
+        comm: 'x',
+      },
+    },
+  ],
+  [
+    'unbind',
+    value(10, 1, 3, 16640, 99, 44, 'x'),
+    { type: 'unbind', data: { t: 1, pid: 3, device: 16640, inode: 99, vm_pid: 44, comm: 'x' } },
+  ],
+  [
+    'snapshot_buffer',
+    value(11, 1, 99, 4096, 16640, 0, 1, 1, 1, 44, 0, 2),
+    {
+      type: 'snapshot_buffer',
+      data: {
+        t: 1,
+        inode: 99,
+        bytes: 4096,
+        device: 16640,
+        revoked: false,
+        ranges: 1,
+        privacy: 'shared',
+        kvm: true,
+        kvm_pid: 44,
+        vm_type: 0,
+        attachments: 2,
+      },
+    },
+  ],
+  ['snapshot_end', value(12, 1, 3), { type: 'snapshot_end', data: { t: 1, buffers: 3 } }],
+  [
+    'a number that no double holds, as bpftrace 0.24+ prints it',
+    value(1, '9007199254740993', 5),
+    { type: 'heartbeat', data: { t: 9007199254740992, emitted: 5 } },
+  ],
+  [
+    'a name with bytes above 0x7f, as every bpftrace prints it',
+    '{"type": "value", "data": [3,1,7,99,"caf\\uffffffc3\\uffffffa9 \\uffffffff"]}',
+    { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'café \ufffd' } },
+  ],
+  [
+    'a map',
+    '{"type": "map", "data": {"@exports": {"16640,0": 3, "16648,1": "9007199254740993"}}}',
+    {
+      type: 'map',
+      data: {
+        name: 'exports',
+        entries: [
+          ['16640,0', 3],
+          ['16648,1', 9007199254740992],
+        ],
+      },
+    },
+  ],
+  [
+    'a map without a key',
+    '{"type": "map", "data": {"@releases": 4}}',
+    { type: 'map', data: { name: 'releases', entries: [['', 4]] } },
+  ],
+  [
+    'an empty map of bpftrace 0.24',
+    '{"type": "map", "data": {"@releases": {}}}',
+    { type: 'map', data: { name: 'releases', entries: [] } },
+  ],
+  [
+    'another map',
+    '{"type": "map", "data": {"@start": {"1": 2}}}',
+    { type: 'unknown', data: { what: 'map' } },
+  ],
+  ['an unknown type', '{"type": "printf", "data": "x"}', { type: 'unknown', data: { what: 'printf' } }],
+  ['plain text', 'stdin:1:1-5: WARNING: look', { type: 'unknown', data: { what: 'text' } }],
+  [
+    'a full map',
+    '{"type": "helper_error", "msg": "x", "helper": "map_update_elem", "retcode": -7, "line": 1, "col": 1}',
+    { type: 'helper_error', data: { helper: 'map_update_elem', retcode: -7, map_full: true } },
+  ],
+  [
+    'another failing helper',
+    '{"type": "helper_error", "helper": "probe_read_kernel", "retcode": -14}',
+    { type: 'helper_error', data: { helper: 'probe_read_kernel', retcode: -14, map_full: false } },
+  ],
+  [
+    'a runtime error',
+    '{"type": "runtime_error", "msg": "division by 0"}',
+    { type: 'runtime_error', data: { message: 'division by 0' } },
+  ],
+  ['lost events', '{"type": "lost_events", "data": {"events": 3}}', { type: 'lost_events' }],
+  [
+    'lost events whose count turned hex',
+    '{"type": "lost_events", "count": c4c3, "data": {"events": c4c3}}',
+    { type: 'lost_events' },
+  ],
+  ['a tick', '{"type":"tick","data":{"t":5}}', { type: 'tick', data: { t: 5 } }],
+  ['an exit', '{"type":"exit","data":{"t":5,"pid":7}}', { type: 'exit', data: { t: 5, pid: 7 } }],
+];
+
+for (const [name, line, record] of decoded) {
+  test(`decodes ${name}`, () => assert.deepEqual(decodeLine(line), record));
+}
+
+const failing: [string, string, string][] = [
+  ['a cut line', '{"type": "val', 'not_json'],
+  ['an object without a type', '{"data": 1}', 'not_a_record'],
+  ['a value that is no tuple', '{"type": "value", "data": 4}', 'not_a_record'],
+  ['an unknown tag', value(99, 1), 'unknown_tag'],
+  ['a tag that is no number', value('x', 1), 'unknown_tag'],
+  ['a tuple too short', value(3, 1, 7, 99), 'bad_fields'],
+  ['a tuple too long', value(3, 1, 7, 99, 'x', 1), 'bad_fields'],
+  ['a number in place of a string', value(3, 1, 7, 99, 5), 'bad_fields'],
+  ['a negative number', value(3, -1, 7, 99, 'x'), 'bad_fields'],
+  ['a fraction', value(3, 1.5, 7, 99, 'x'), 'bad_fields'],
+  ['a flag of 2', value(6, 1, 3, 16640, 99, 2, 3, 'x'), 'bad_fields'],
+  ['a cause beyond the list', value(6, 1, 3, 16640, 99, 1, 99, 'x'), 'bad_fields'],
+  ['a collector line with a missing field', '{"type":"exit","data":{"t":5}}', 'bad_collector_line'],
+  ['a collector line without data', '{"type":"header"}', 'bad_collector_line'],
+  ['a header of another format', '{"type":"header","data":{"format":2}}', 'bad_collector_line'],
+  ['a map key with text', '{"type": "map", "data": {"@detaches": {"a,b": 1}}}', 'bad_map'],
+  ['a map key with too few parts', '{"type": "map", "data": {"@detaches": {"1": 1}}}', 'bad_map'],
+  ['a map value that is no number', '{"type": "map", "data": {"@detaches": {"1,2": "x"}}}', 'bad_map'],
+  ['a keyed map printed as a number', '{"type": "map", "data": {"@detaches": 4}}', 'bad_map'],
+  ['a map line with two maps', '{"type": "map", "data": {"@releases": 4, "@emitted": 5}}', 'bad_map'],
+];
+
+for (const [name, line, reason] of failing) {
+  test(`refuses ${name} as ${reason}`, () => {
+    assert.deepEqual(decodeLine(line), { type: 'failure', reason, sample: line });
+  });
+}
+
+test('has one table entry for each tag', () => {
+  assert.deepEqual(Object.keys(TUPLES).sort(), Object.keys(TAGS).sort());
+});
+
+test('a failure keeps only the beginning of the line', () => {
+  const record = decodeLine(`{"type": "x${'y'.repeat(5000)}`);
+  assert.equal(record.type === 'failure' && record.sample.length, 200);
+});
+
+test('never throws, whatever the line', () => {
+  const tuple = fc.array(
+    fc.oneof(fc.integer({ min: -1, max: 13 }), fc.string(), fc.boolean(), fc.constant(null)),
+  );
+  const line = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.uint8Array().map((bytes) => `{${Buffer.from(bytes).toString('utf8')}`),
+    fc.json(),
+    tuple.map((data) => JSON.stringify({ type: 'value', data })),
+    fc
+      .tuple(
+        fc.constantFrom('map', 'header', 'child', 'snapshot', 'helper_error', '__proto__', 'toString'),
+        fc.jsonValue(),
+      )
+      .map(([type, data]) => JSON.stringify({ type, data })),
+  );
+  fc.assert(
+    fc.property(line, (text) => {
+      const record = decodeLine(text);
+      assert.equal(typeof record.type, 'string');
+      if (record.type === 'failure') assert.ok(DECODE_REASONS.includes(record.reason));
+    }),
+    { numRuns: 1000 },
+  );
+});
