@@ -33,12 +33,18 @@ export class GuestError extends Error {
   override name = 'GuestError';
 }
 
-/** Memory devices of the lab: one on the root bus, one behind a root port (so that a bus reset reaches it alone). */
+/**
+ * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
+ * root port that a bus reset reaches alone, and one that also takes a function-level reset and power states.
+ */
+export const LAB_DEVICES = { plain: '0000:00:08.0', resettable: '0000:01:00.0', capable: '0000:02:00.0' } as const;
+
 const DEVICES = [
-  ...['-device', 'pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=10.0'],
   ...['-object', 'memory-backend-ram,id=bar0,size=16M,share=on', '-device', 'ivshmem-plain,memdev=bar0,bus=pcie.0,addr=8.0'],
+  ...['-device', 'pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=10.0'],
   ...['-object', 'memory-backend-ram,id=bar1,size=4M,share=on', '-device', 'ivshmem-plain,memdev=bar1,bus=rp1,addr=0.0'],
-  ...['-device', 'edu,bus=pcie.0,addr=9.0'],
+  ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
+  ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
 ];
 
 /** One booted guest: commands go to its agent, its console is kept. */
@@ -72,12 +78,12 @@ export class Guest {
   async start(seconds = 180): Promise<void> {
     const socket = join(this.#directory, 'agent');
     mkdirSync(this.#options.out, { recursive: true });
-    const connected = new Promise<void>((resolve) => {
+    const connected = new Promise<string>((resolve) => {
       this.#server = createServer((agent) => {
         this.#agent = agent;
         createInterface({ input: agent }).on('line', (line) => {
           const [id = '', status = '1', output = ''] = line.split(' ');
-          if (id === 'ready') return resolve();
+          if (id === 'ready') return resolve(Buffer.from(output, 'base64').toString());
           this.#waiting.get(id)?.({ status: Number(status), output: Buffer.from(output, 'base64').toString() });
           this.#waiting.delete(id);
         });
@@ -105,7 +111,8 @@ export class Guest {
       });
     });
     if (this.#options.shell === true) return this.#ended;
-    await this.#bounded(connected, seconds, () => `the guest's agent did not answer ${complaints}`);
+    const problems = await this.#bounded(connected, seconds, () => `the guest's agent did not answer ${complaints}`);
+    if (problems !== '') throw new GuestError(`${problems}--- end of the guest's console\n${this.console()}`);
   }
 
   #arguments(socket: string): string[] {
