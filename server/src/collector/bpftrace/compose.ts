@@ -9,6 +9,8 @@ import { type Rendered, render, scan } from './render.ts';
 export interface ProbeFacts {
   /** Module of each wanted function that can be traced, `vmlinux` for the kernel itself. */
   functions: Readonly<Record<string, string>>;
+  /** Wanted functions that exist but that the kernel does not list as traceable. */
+  untraceable: readonly string[];
   /** The wanted `struct.member`s that exist. */
   members: readonly string[];
   /** Parts of the version, e.g. `[0, 23, 2]`; null where no bpftrace was found. */
@@ -16,14 +18,24 @@ export interface ProbeFacts {
 }
 
 export interface Wanted {
-  functions: string[];
-  members: string[];
+  functions: readonly string[];
+  members: readonly string[];
 }
 
 export interface Composed {
   program: string;
   probes: ProbeState[];
   dialect: Dialect;
+  parts: Part[];
+}
+
+/** A fragment in the program: to find whose fault it is where bpftrace refuses the whole. */
+export interface Part {
+  probe: string;
+  /** Lines of the program, from 1, both included. */
+  firstLine: number;
+  lastLine: number;
+  functions: string[];
 }
 
 /** What the dialect is told by, beside what the fragments themselves name. */
@@ -60,24 +72,37 @@ export function dialectOf(facts: ProbeFacts): Dialect {
   return has('dma_buf_export') ? 'core' : 'none';
 }
 
-/** The long-running program: ready print, kept fragments in order, heartbeat with the counters. */
-export function compose(facts: ProbeFacts, set: FragmentSet): Composed {
+/**
+ * The long-running program: ready print, kept fragments in order, heartbeat with the counters. `excluded` are fragments
+ * that this host has refused, with the reason.
+ */
+export function compose(
+  facts: ProbeFacts,
+  set: FragmentSet,
+  excluded: ReadonlyMap<string, string> = new Map(),
+): Composed {
   const conditions = conditionFacts(facts);
   const probes: ProbeState[] = [];
+  const parts: Part[] = [];
   const kept: { fragment: Fragment; text: string }[] = [];
+  let program = `${CONFIG}\n${readyBlock()}\n`;
   for (const fragment of set.probes) {
     const rendered = render(fragment, set.snippets, conditions);
-    const reason = whyLeftOut(fragment, rendered, conditions);
+    const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
-    if (reason === null) kept.push({ fragment, text: rendered.text });
+    if (reason !== null) continue;
+    kept.push({ fragment, text: rendered.text });
+    const firstLine = program.split('\n').length;
+    program += `// ${fragment.file}\n${rendered.text.trim()}\n\n`;
+    parts.push({
+      probe: fragment.name,
+      firstLine,
+      lastLine: program.split('\n').length - 1,
+      functions: rendered.functions.map((found) => found.function),
+    });
   }
-  const program = [
-    CONFIG,
-    readyBlock(),
-    ...kept.map(({ fragment, text }) => `// ${fragment.file}\n${text.trim()}\n`),
-    heartbeatBlock(kept),
-  ].join('\n');
-  return { program, probes, dialect: conditions.dialect };
+  program += heartbeatBlock(kept);
+  return { program, probes, dialect: conditions.dialect, parts };
 }
 
 /** A program of its own, e.g. `snapshot`; the reason where this host cannot run it. */
@@ -101,6 +126,7 @@ export function composeOneshot(
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
   return {
     moduleOf: (name) => (Object.hasOwn(facts.functions, name) ? facts.functions[name] : undefined),
+    isUntraceable: (name) => facts.untraceable.includes(name),
     hasMember: (path) => facts.members.includes(path),
     dialect: dialectOf(facts),
     bpftrace: facts.bpftraceVersion,

@@ -6,6 +6,8 @@ import { TracerError } from '../../support/errors.ts';
 export interface ConditionFacts {
   /** Module of a traceable function (`vmlinux` for the kernel itself), undefined where no loaded module has it. */
   moduleOf(name: string): string | undefined;
+  /** Whether a function exists that the kernel does not let anybody trace. */
+  isUntraceable(name: string): boolean;
   /** Whether `struct.member` exists. */
   hasMember(path: string): boolean;
   readonly dialect: Dialect;
@@ -97,6 +99,9 @@ function describe(term: Term, facts: ConditionFacts): string {
   }
   if (term.negated) return `the kernel has ${names.join(' or ')}`;
   if (kinds.has('member')) return `the kernel has no ${names.join(' or ')}`;
+  const untraceable = names.find((name) => facts.isUntraceable(name));
+  if (untraceable !== undefined)
+    return `function ${untraceable} exists, but the kernel does not let it be traced`;
   return names.length === 1
     ? `function ${names[0]} is in no loaded module`
     : `none of the functions ${names.join(', ')} is in a loaded module`;

@@ -1,0 +1,58 @@
+import type { ChildReason } from '../../stream/wire.ts';
+
+const MESSAGE_LENGTH = 1000;
+
+/** What bpftrace 0.23 to 0.27 write when they cannot start; the first that fits counts. */
+const PATTERNS: readonly (readonly [RegExp, ChildReason])[] = [
+  [
+    /only supports running as the root user|Missing CAP_\w+ capability|query process capabilities/,
+    'not_root',
+  ],
+  [/Kernel lockdown is enabled/, 'lockdown'],
+  [
+    /BTF data not available|failed to parse BTF from|kernel BTF is missing|Error loading vmlinux BTF/,
+    'no_btf',
+  ],
+  [/Failed to open kernel function info|failed to open \/proc\/kallsyms/, 'no_symbols'],
+  [
+    /No matches for |No BTF found for |BTF data for the function not found|function not traceable|Error attaching probe|Unable to attach probe/,
+    'function_missing',
+  ],
+  [/fentry\/fexit not available/, 'start_failed'],
+  [
+    /stdin:\d+(?:[:-]\d+)*: ERROR|syntax error|Error loading BPF program|Error loading program/,
+    'compile_error',
+  ],
+];
+
+/** Names why a child that never got ready has ended, from what it wrote to stderr (see StderrTail). */
+export function classifyStart(stderr: string): ChildReason {
+  const errors = errorLines(stderr);
+  const text = errors.length > 0 ? errors.join('\n') : stderr;
+  return PATTERNS.find(([pattern]) => pattern.test(text))?.[1] ?? 'start_failed';
+}
+
+/** Which line of the program bpftrace complains of first; null where it names none. */
+export function failedLine(stderr: string): number | null {
+  const line = /stdin:(\d+)[^\n]*?: ERROR/.exec(stderr)?.[1];
+  return line === undefined ? null : Number(line);
+}
+
+/** Function of the probe that bpftrace could not load or attach: `fentry:MODULE:FUNCTION`; null where it names none. */
+export function failedFunction(stderr: string): string | null {
+  const pattern =
+    /(?:attach|program|prog|matches for)[^\n]*?\b(?:fentry|fexit|kfunc|kretfunc)[: ](?:\w+:)?(\w+)/i;
+  return pattern.exec(errorLines(stderr).join('\n'))?.[1] ?? null;
+}
+
+/** A bounded message for people: the lines with an error and what follows them, or all of it. */
+export function shortMessage(stderr: string): string {
+  const lines = stderr.split('\n');
+  const first = lines.findIndex((line) => /ERROR/.test(line));
+  const text = (first < 0 ? lines : lines.slice(first)).join('\n').trim();
+  return text.length <= MESSAGE_LENGTH ? text : `${text.slice(0, MESSAGE_LENGTH)}...`;
+}
+
+function errorLines(stderr: string): string[] {
+  return stderr.split('\n').filter((line) => /ERROR|libbpf:/.test(line));
+}

@@ -1,0 +1,66 @@
+import type { CollectorLine, Loss } from '../../stream/wire.ts';
+
+/**
+ * Keeps the collector's own counts of what was lost, as cumulative `loss` lines, and tells when the events of a child
+ * are fewer than it emitted.
+ */
+export class LossWatch {
+  private readonly emit: (line: CollectorLine) => void;
+  private readonly onEventsLost: () => void;
+  private readonly counts = new Map<Loss['stage'], number>();
+  private readonly told = new Map<Loss['stage'], number>();
+  private received = 0;
+  private before: number | null = null;
+  private lost = 0;
+  private missedOfChild = 0;
+
+  constructor(options: { emit: (line: CollectorLine) => void; onEventsLost: () => void }) {
+    this.emit = options.emit;
+    this.onEventsLost = options.onEventsLost;
+  }
+
+  /** A new child counts from zero. */
+  childStarted(): void {
+    this.received = 0;
+    this.before = null;
+    this.lost = 0;
+    this.missedOfChild = 0;
+  }
+
+  eventReceived(): void {
+    this.received++;
+  }
+
+  /** Compares with the heartbeat before: records of two CPUs may overtake each other, but not by a second. */
+  heartbeat(emitted: number): void {
+    const lost = this.before === null ? 0 : Math.max(0, this.before - this.received);
+    if (lost > this.lost) {
+      this.lost = lost;
+      this.onEventsLost();
+    }
+    this.before = emitted;
+  }
+
+  lineDropped(): void {
+    this.add('splitter', 1);
+  }
+
+  /** Probe runs that were skipped so far, as the kernel counts them for the running child. */
+  probesMissed(total: number): void {
+    this.add('probe_missed', Math.max(0, total - this.missedOfChild));
+    this.missedOfChild = Math.max(total, this.missedOfChild);
+  }
+
+  /** Writes a line for each count that has grown since it was last told. */
+  tell(t: number): void {
+    for (const [stage, count] of this.counts) {
+      if (this.told.get(stage) === count) continue;
+      this.told.set(stage, count);
+      this.emit({ type: 'loss', data: { t, stage, count } });
+    }
+  }
+
+  private add(stage: Loss['stage'], more: number): void {
+    if (more > 0) this.counts.set(stage, (this.counts.get(stage) ?? 0) + more);
+  }
+}

@@ -1,0 +1,83 @@
+import type { Dialect, ProbeState } from '../../stream/wire.ts';
+import type { HostFacts } from '../host/facts.ts';
+import { type Composed, compose, composeOneshot } from './compose.ts';
+import { compareVersions } from './condition.ts';
+import type { FragmentSet } from './fragment.ts';
+import type { Bpftrace, StartFailure } from './version.ts';
+
+/** What to run on this host, or why nothing can be. */
+export type Plan =
+  | {
+      runnable: true;
+      bpftrace: Bpftrace;
+      composed: Composed;
+      oneshot: { program: string } | { reason: string };
+    }
+  | { runnable: false; failure: StartFailure; dialect: Dialect; probes: ProbeState[] };
+
+/** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has refused here, with the reason. */
+export function composeForHost(
+  facts: HostFacts,
+  set: FragmentSet,
+  excluded: ReadonlyMap<string, string> = new Map(),
+): Plan {
+  const composed = compose(facts, set, excluded);
+  const { dialect, probes, parts } = composed;
+  const failure = whyNotAtAll(facts);
+  const blocked = (why: StartFailure): Plan => ({
+    runnable: false,
+    failure: why,
+    dialect,
+    probes: probes.map((probe) => ({ ...probe, attached: false, reason: probe.reason ?? why.message })),
+  });
+  if (failure !== null) return blocked(failure);
+  if (!('path' in facts.bpftrace)) return blocked(facts.bpftrace);
+  if (parts.length === 0) {
+    const first = probes.find((probe) => probe.reason !== null)?.reason;
+    return blocked({
+      reason: 'function_missing',
+      message: `no probe fits this kernel: ${first ?? 'there are no probes'}`,
+      remedy: 'load vfio_pci_core (`modprobe vfio-pci`) on a kernel with VFIO dma-buf export, 6.19 or newer',
+    });
+  }
+  return {
+    runnable: true,
+    bpftrace: facts.bpftrace,
+    composed,
+    oneshot: composeOneshot('snapshot', facts, set),
+  };
+}
+
+/** What stands in the way of any tracing; the most fundamental first. */
+function whyNotAtAll(facts: HostFacts): StartFailure | null {
+  if (!facts.btf) {
+    return {
+      reason: 'no_btf',
+      message: 'the kernel does not tell its types: there is no /sys/kernel/btf/vmlinux',
+      remedy: 'boot a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys',
+    };
+  }
+  if (facts.lockdown === 'confidentiality') {
+    return {
+      reason: 'lockdown',
+      message: 'the kernel is locked down for confidentiality, which forbids tracing',
+      remedy: 'boot with lockdown=integrity or none (/sys/kernel/security/lockdown)',
+    };
+  }
+  // bpftrace 0.25 and later do with capabilities, and say themselves which one is missing.
+  if (facts.uid !== 0 && compareVersions(facts.bpftraceVersion ?? [0], [0, 25]) < 0) {
+    return {
+      reason: 'not_root',
+      message: `bpftrace needs root, this process runs as user ${facts.uid}`,
+      remedy: 'run the collector as root; the server beside it needs no privilege',
+    };
+  }
+  if (!facts.tracefs) {
+    return {
+      reason: 'no_symbols',
+      message: 'tracefs is not mounted: there is no /sys/kernel/tracing/available_filter_functions',
+      remedy: 'mount -t tracefs tracefs /sys/kernel/tracing',
+    };
+  }
+  return null;
+}

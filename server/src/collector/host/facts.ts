@@ -1,0 +1,140 @@
+import { createReadStream } from 'node:fs';
+import { access, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ProbeFacts, Wanted } from '../bpftrace/compose.ts';
+import { type Bpftrace, findBpftrace, type StartFailure } from '../bpftrace/version.ts';
+import { BtfSearch } from './btf.ts';
+
+/** What of this host decides whether and what can be traced. */
+export interface HostFacts extends ProbeFacts {
+  /** Release of the running kernel. */
+  kernel: string;
+  /** Effective user id of this process. */
+  uid: number;
+  /** Whether the kernel tells its types (/sys/kernel/btf/vmlinux). */
+  btf: boolean;
+  /** `none`, `integrity` or `confidentiality`; null where the kernel has no lockdown. */
+  lockdown: string | null;
+  tracefs: boolean;
+  /** Loaded modules with type information. */
+  modules: readonly string[];
+  bpftrace: Bpftrace | StartFailure;
+}
+
+export interface InspectOptions {
+  /** Functions and members that the fragments ask for: see wantedBy(). */
+  wanted: Wanted;
+  /** bpftrace: a path, or a name to look for in PATH. */
+  bpftrace: string;
+  searchPath?: string;
+  procRoot?: string;
+  sysRoot?: string;
+  uid?: number;
+}
+
+/** Asks the host. Reads only; what cannot be read counts as not there. */
+export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
+  const { wanted, procRoot = '/proc', sysRoot = '/sys' } = options;
+  const bpftrace = await findBpftrace({
+    command: options.bpftrace,
+    searchPath: options.searchPath ?? process.env.PATH ?? '',
+  });
+  const tracing = await findTracefs(sysRoot);
+  const traceable = tracing === null ? null : await readTraceable(tracing, new Set(wanted.functions));
+  const types = await readTypes(join(sysRoot, 'kernel/btf'), wanted);
+  const functions: Record<string, string> = {};
+  const untraceable: string[] = [];
+  for (const [name, modules] of types.functions) {
+    const module = modules.find((candidate) => traceable === null || traceable.has(`${name} ${candidate}`));
+    if (module === undefined) untraceable.push(name);
+    else functions[name] = module;
+  }
+  return {
+    kernel: (await readText(join(procRoot, 'sys/kernel/osrelease')))?.trim() ?? 'unknown',
+    uid: options.uid ?? process.geteuid?.() ?? 0,
+    btf: types.present,
+    lockdown: parseLockdown(await readText(join(sysRoot, 'kernel/security/lockdown'))),
+    tracefs: tracing !== null,
+    functions,
+    untraceable,
+    members: types.members,
+    modules: types.modules,
+    bpftrace,
+    bpftraceVersion: 'parts' in bpftrace ? bpftrace.parts : null,
+  };
+}
+
+/** `none [integrity] confidentiality` -> `integrity` */
+export function parseLockdown(text: string | null): string | null {
+  return /\[(\w+)\]/.exec(text ?? '')?.[1] ?? null;
+}
+
+/** Names of the loaded modules (and `vmlinux`) that have type information, sorted: changes where one is (un)loaded. */
+export async function listBtfModules(folder: string): Promise<string[]> {
+  return (await readdir(folder).catch(() => [])).sort();
+}
+
+interface Types {
+  present: boolean;
+  functions: Map<string, string[]>;
+  members: string[];
+  modules: string[];
+}
+
+async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
+  const functions = new Map<string, string[]>();
+  const members = new Set<string>();
+  const kernel = await readFile(join(folder, 'vmlinux')).catch(() => null);
+  if (kernel === null) return { present: false, functions, members: [], modules: [] };
+  const note = (module: string, found: Wanted): void => {
+    for (const name of found.functions) functions.set(name, [...(functions.get(name) ?? []), module]);
+    for (const path of found.members) members.add(path);
+  };
+  const search = new BtfSearch(wanted);
+  note('vmlinux', search.searchKernel(kernel));
+  const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
+  for (const module of modules) {
+    // A module that goes while we read is one that is not there.
+    const bytes = await readFile(join(folder, module)).catch(() => null);
+    if (bytes !== null) note(module, search.searchModule(bytes));
+  }
+  return { present: true, functions, members: [...members].sort(), modules };
+}
+
+async function findTracefs(sysRoot: string): Promise<string | null> {
+  for (const folder of ['kernel/tracing', 'kernel/debug/tracing']) {
+    const path = join(sysRoot, folder, 'available_filter_functions');
+    const found = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (found) return path;
+  }
+  return null;
+}
+
+/** `NAME MODULE` of the wanted functions that the kernel lists as traceable; null where the list cannot be read. */
+async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise<Set<string> | null> {
+  const found = new Set<string>();
+  let rest = '';
+  const take = (line: string): void => {
+    const space = line.search(/[\s]/);
+    const name = space < 0 ? line : line.slice(0, space);
+    if (wanted.has(name)) found.add(`${name} ${/\[(.+)\]/.exec(line)?.[1] ?? 'vmlinux'}`);
+  };
+  try {
+    for await (const chunk of createReadStream(path, { encoding: 'latin1', highWaterMark: 1 << 18 })) {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) take(line);
+    }
+  } catch {
+    return null;
+  }
+  take(rest);
+  return found.size === 0 ? null : found;
+}
+
+async function readText(path: string): Promise<string | null> {
+  return readFile(path, 'utf8').catch(() => null);
+}

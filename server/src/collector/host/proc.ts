@@ -1,0 +1,130 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate as breathe } from 'node:timers/promises';
+import type { Holder } from '../../stream/wire.ts';
+
+export interface ProcStat {
+  comm: string;
+  state: string;
+  /** Clock ticks between boot and the start of the process: with the pid unique. */
+  startTicks: number;
+}
+
+/** Field 2 of /proc/PID/stat is in parentheses and may hold anything, even `) S 1` and line feeds: it ends at the last `)`. */
+export function parseStat(text: string): ProcStat | null {
+  const open = text.indexOf('(');
+  const close = text.lastIndexOf(')');
+  if (open < 0 || close < open) return null;
+  const rest = text
+    .slice(close + 1)
+    .trim()
+    .split(/\s+/);
+  const startTicks = Number(rest[19]);
+  if (rest[0] === undefined || rest[19] === undefined || !Number.isSafeInteger(startTicks)) return null;
+  return { comm: text.slice(open + 1, close), state: rest[0], startTicks };
+}
+
+/** Null where the process is gone, or is only waiting to be reaped. */
+export async function readStat(procRoot: string, pid: number): Promise<ProcStat | null> {
+  const text = await readFile(join(procRoot, String(pid), 'stat'), 'utf8').catch(() => null);
+  const stat = text === null ? null : parseStat(text);
+  return stat === null || stat.state === 'Z' || stat.state === 'X' ? null : stat;
+}
+
+export interface DmabufInfo {
+  inode: number;
+  bytes: number;
+  exporter: string;
+}
+
+/** What /proc/PID/fdinfo/N says of a dma-buf; null where it is none. */
+export function parseFdinfo(text: string): DmabufInfo | null {
+  const field = (name: string): string | undefined =>
+    new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1]?.trim();
+  const exporter = field('exp_name');
+  const inode = Number(field('ino'));
+  const bytes = Number(field('size'));
+  if (exporter === undefined || !Number.isSafeInteger(inode) || !Number.isSafeInteger(bytes)) return null;
+  return { inode, bytes, exporter };
+}
+
+export interface HeldBuffer {
+  inode: number;
+  bytes: number;
+  holders: Holder[];
+}
+
+export interface HeldBuffers {
+  buffers: Map<number, HeldBuffer>;
+  /** What could not be looked at, in words; empty where the picture is whole. */
+  errors: string[];
+}
+
+export interface WalkOptions {
+  procRoot: string;
+  exporter: string;
+  signal: AbortSignal;
+  /** Most descriptors looked at, over all processes. */
+  maxFds?: number;
+}
+
+/**
+ * Who holds the dma-bufs of one exporter. A descriptor is never opened through /proc/PID/fd, not even with O_PATH: on
+ * kernels up to 7.3-rc that keeps the file but not the dma-buf alive and crashes the host. Link and fdinfo tell enough.
+ */
+export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
+  const { procRoot, exporter, signal, maxFds = 1_000_000 } = options;
+  const buffers = new Map<number, HeldBuffer>();
+  const errors: string[] = [];
+  let looked = 0;
+  let denied = 0;
+  const pids = (await readdir(procRoot).catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number);
+  if (pids.length === 0) errors.push(`${procRoot} shows no processes`);
+  for (const pid of pids) {
+    if (signal.aborted) return { buffers, errors: [...errors, 'stopped while looking for holders'] };
+    const folder = join(procRoot, String(pid));
+    const fds = await readdir(join(folder, 'fd')).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EACCES' || error.code === 'EPERM') denied++;
+      return [];
+    });
+    const held = new Map<number, { bytes: number; fds: number }>();
+    for (const fd of fds) {
+      if (++looked > maxFds) return { buffers, errors: [...errors, `more than ${maxFds} open files`] };
+      if (looked % 256 === 0) await breathe();
+      const info = await readDmabuf(folder, fd);
+      if (info?.exporter !== exporter) continue;
+      held.set(info.inode, { bytes: info.bytes, fds: (held.get(info.inode)?.fds ?? 0) + 1 });
+    }
+    if (held.size === 0) continue;
+    const comm = (await readStat(procRoot, pid))?.comm ?? '';
+    for (const [inode, { bytes, fds: count }] of held) {
+      const buffer = buffers.get(inode) ?? { inode, bytes, holders: [] };
+      buffer.holders.push({ pid, comm, fds: count });
+      buffers.set(inode, buffer);
+    }
+  }
+  if (denied > 0) errors.push(`the open files of ${denied} processes may not be looked at`);
+  return { buffers, errors };
+}
+
+async function readDmabuf(folder: string, fd: string): Promise<DmabufInfo | null> {
+  const target = await readlink(join(folder, 'fd', fd)).catch(() => '');
+  if (!target.startsWith('/dmabuf:')) return null;
+  const text = await readFile(join(folder, 'fdinfo', fd), 'utf8').catch(() => null);
+  return text === null ? null : parseFdinfo(text);
+}
+
+/** How often the BPF programs that a process holds were skipped because they were running already. */
+export async function countRecursionMisses(procRoot: string, pid: number): Promise<number | null> {
+  const folder = join(procRoot, String(pid), 'fdinfo');
+  const fds = await readdir(folder).catch(() => null);
+  if (fds === null) return null;
+  const programs = new Map<string, number>();
+  for (const fd of fds) {
+    const text = await readFile(join(folder, fd), 'latin1').catch(() => '');
+    const misses = /^recursion_misses:\s*(\d+)$/m.exec(text)?.[1];
+    if (misses === undefined) continue;
+    programs.set(/^prog_id:\s*(\d+)$/m.exec(text)?.[1] ?? `fd ${fd}`, Number(misses));
+  }
+  return [...programs.values()].reduce((sum, misses) => sum + misses, 0);
+}

@@ -1,0 +1,58 @@
+import type { LineSource } from '../stream/source.ts';
+import { type Clock, systemClock } from '../support/clock.ts';
+import type { Logger } from '../support/logger.ts';
+import { wantedBy } from './bpftrace/compose.ts';
+import type { FragmentSet } from './bpftrace/fragment.ts';
+import { childEnvironment, findGuard } from './bpftrace/launch.ts';
+import { Supervisor } from './bpftrace/supervisor.ts';
+import { DEFAULT_TIMING, type SupervisorTiming } from './bpftrace/timing.ts';
+import { createBootClock } from './host/boot-clock.ts';
+import { inspectHost } from './host/facts.ts';
+
+export interface LiveSourceOptions {
+  /** From loadFragments(probesDirectory()). */
+  fragments: FragmentSet;
+  /** bpftrace: a path, or a name to look for in PATH. */
+  bpftrace: string;
+  /** Keys that each kernel map can hold. */
+  mapKeys: number;
+  /** Version of this program. */
+  tracer: string;
+  logger: Pick<Logger, 'info' | 'warn'>;
+  env?: NodeJS.ProcessEnv;
+  /** Default: the system's, with a boot time as fine as bpftrace's. */
+  clock?: Clock;
+  procRoot?: string;
+  sysRoot?: string;
+  uid?: number;
+  timing?: Partial<SupervisorTiming>;
+}
+
+/** The source for `run`, `collect` and `record`: bpftrace on this host, kept running. Starts nothing before run(). */
+export function createLiveSource(options: LiveSourceOptions): LineSource {
+  const { fragments, bpftrace, mapKeys, tracer, logger } = options;
+  const { env = process.env, procRoot = '/proc', sysRoot = '/sys' } = options;
+  const searchPath = env.PATH ?? '';
+  let guard: readonly string[] | null = null;
+  return new Supervisor({
+    fragments,
+    tracer,
+    logger,
+    procRoot,
+    sysRoot,
+    clock: options.clock ?? { ...systemClock, bootUs: createBootClock({ procRoot }) },
+    timing: { ...DEFAULT_TIMING, ...options.timing },
+    inspect: async () => {
+      guard ??= await findGuard(searchPath);
+      return inspectHost({
+        wanted: wantedBy(fragments),
+        bpftrace,
+        searchPath,
+        procRoot,
+        sysRoot,
+        ...(options.uid === undefined ? {} : { uid: options.uid }),
+      });
+    },
+    launch: (path) => ({ path, guard: guard ?? [], env: childEnvironment(env, mapKeys) }),
+  });
+}
