@@ -1,11 +1,12 @@
-// Bundles the program into dist/, so that it runs with nothing but node: the program, its chunks, and the probes.
+// Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, and the probes.
 // Chunks, because a command shall not read the code of the others: `--version` needs 3 of the 1,600 KB.
 import { chmod, cp, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const outdir = `${root}dist`;
+const outdir = resolve(process.argv[2] ?? `${root}dist`);
 
 await rm(outdir, { recursive: true, force: true });
 await build({

@@ -41,11 +41,16 @@ export class Daemon {
   #reading: Promise<void> | undefined;
   #replayed = false;
   #stopped: Promise<void> | undefined;
-  #state: Status['state'] | undefined;
+  #state: Status['state'] = 'waiting';
   #fail: (error: unknown) => void = () => {};
+  readonly #failed: Promise<never>;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
+    this.#failed = new Promise((_resolve, reject) => {
+      this.#fail = reject;
+    });
+    this.#failed.catch(() => {});
     const { config, source, logger, clock, version } = options;
     this.#bootEpochMs = clock.wallMs() - clock.bootUs() / 1000;
     this.model = new TracerModel({
@@ -90,25 +95,17 @@ export class Daemon {
   async start(): Promise<void> {
     await this.server.start();
     this.#reading = this.#pipeline.run(this.#abort.signal);
-    this.#reading.catch(() => {});
+    this.#reading.then(() => this.#sourceEnded(), this.#fail);
+    if (this.#options.source.kind === 'live') this.#noteState();
   }
 
-  /** Resolves when the signal asks for the stop; rejects with what ended the daemon before. */
+  /** Resolves when the signal asks for the stop; rejects with what ended the daemon before, also if that is past. */
   async untilStopped(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#fail = reject;
+    const asked = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      this.#reading?.then(() => {
-        if (this.#options.source.kind === 'replay') {
-          this.#replayed = true;
-          this.#options.logger.info({ recording: this.#options.source.name }, 'the recording is read');
-        } else if (!signal.aborted) {
-          reject(new TracerError('child_failed', 'the collector ended without being asked'));
-        }
-      }, reject);
-      if (this.#options.source.kind === 'live') this.#noteState();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
     });
+    await Promise.race([asked, this.#failed]);
   }
 
   readiness(): Readiness {
@@ -166,6 +163,17 @@ export class Daemon {
           onDropped,
         ),
     };
+  }
+
+  #sourceEnded(): void {
+    const { source, logger } = this.#options;
+    if (this.#abort.signal.aborted) return;
+    if (source.kind === 'live') {
+      this.#fail(new TracerError('child_failed', 'the collector ended without being asked'));
+      return;
+    }
+    this.#replayed = true;
+    logger.info({ recording: source.name }, 'the recording is read');
   }
 
   #noteState(): void {

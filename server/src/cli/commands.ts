@@ -86,7 +86,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'print the bpftrace program for this host and, to stderr, what is missing here',
     detail: ['Starts nothing: what it prints is what `run` would trace with.'],
     operand: undefined,
-    keys: [...BPFTRACE, ...LOG],
+    keys: ['bpftrace.path'],
     print: false,
     load: async () => (await import('./probes.ts')).probes,
   },

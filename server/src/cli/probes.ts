@@ -1,5 +1,36 @@
+import { compose, wantedBy } from '../collector/bpftrace/compose.ts';
+import { loadFragments } from '../collector/bpftrace/fragment.ts';
+import { composeForHost } from '../collector/bpftrace/plan.ts';
+import { inspectHost } from '../collector/host/facts.ts';
+import { TracerError } from '../support/errors.ts';
+import { probesDirectory } from '../support/probes-directory.ts';
+import { writeAll } from '../support/write-all.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
-export async function probes(_context: CommandContext): Promise<ExitCode> {
-  return EXIT.failure;
+
+/** The program to stdout, so that it can be piped into bpftrace; what is missing to stderr. */
+export async function probes(context: CommandContext): Promise<ExitCode> {
+  const fragments = await loadFragments(probesDirectory());
+  const facts = await inspectHost({
+    wanted: wantedBy(fragments),
+    bpftrace: context.config['bpftrace.path'],
+  });
+  const { program, probes: states, dialect } = compose(facts, fragments);
+  const plan = composeForHost(facts, fragments);
+  const version = facts.bpftraceVersion?.join('.') ?? 'none';
+  const lines = [`kernel ${facts.kernel}, dialect ${dialect}, bpftrace ${version}`];
+  if (!plan.runnable) {
+    const { message, remedy } = plan.failure;
+    const error = new TracerError('host_untraceable', `this host cannot be traced: ${message}`, { remedy });
+    lines.push(error.describe());
+  }
+  const missing = states.filter((state) => !state.attached);
+  lines.push(`${states.length - missing.length} of ${states.length} probes fit this kernel`);
+  for (const state of missing) {
+    lines.push(`  missing: ${state.probe} (${state.function}): ${state.reason ?? 'no reason known'}`);
+  }
+  if (plan.runnable && 'reason' in plan.oneshot) lines.push(`  no snapshots: ${plan.oneshot.reason}`);
+  await writeAll(context.stderr, `${lines.join('\n')}\n`);
+  await writeAll(context.stdout, program);
+  return EXIT.ok;
 }

@@ -1,5 +1,64 @@
+import { decodeLine } from '../stream/decode.ts';
+import { Recorder } from '../stream/recording.ts';
+import { TracerError } from '../support/errors.ts';
+import { createLogger } from '../support/logger.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
-export async function record(_context: CommandContext): Promise<ExitCode> {
-  return EXIT.failure;
+import { liveSource } from './live.ts';
+
+/** Writes the stream of this host to a file until a signal. The file is whole at any time but for its last second. */
+export async function record(context: CommandContext): Promise<ExitCode> {
+  const { config, operand = '-' } = context;
+  const logger = await createLogger({
+    level: config['log.level'],
+    format: config['log.format'],
+    fd: 2,
+    terminal: context.stderr.isTTY === true,
+  });
+  const source = await liveSource(config, logger);
+  const recorder = new Recorder({ path: operand === '-' ? '/dev/stdout' : operand });
+  await recorder.start();
+  logger.info({ file: recorder.path }, 'recording; SIGINT or SIGTERM ends it');
+  const broken = new AbortController();
+  let failure: TracerError | undefined;
+  const giveUp = (error: TracerError): void => {
+    failure ??= error;
+    broken.abort();
+  };
+  try {
+    await source.run(
+      (line) => {
+        recorder.write(line);
+        if (recorder.error !== null) giveUp(unwritable(recorder.path, recorder.error));
+        if (config.strict && line.includes('"unavailable"')) {
+          const error = untraceable(line);
+          if (error !== undefined) giveUp(error);
+        }
+      },
+      AbortSignal.any([context.stop.signal, broken.signal]),
+    );
+  } finally {
+    await recorder.stop();
+  }
+  if (recorder.error !== null) giveUp(unwritable(recorder.path, recorder.error));
+  if (failure !== undefined) throw failure;
+  const { path: file, written, dropped } = recorder;
+  if (dropped > 0) logger.warn({ file, written, dropped }, 'recorded with gaps: the file was too slow');
+  else logger.info({ file, written }, 'recorded');
+  return EXIT.ok;
+}
+
+function unwritable(path: string, cause: Error): TracerError {
+  return new TracerError('file_unwritable', `the recording cannot be written on: ${cause.message}`, {
+    where: path,
+    remedy: 'make room, or record to another file system',
+    cause,
+  });
+}
+
+function untraceable(line: string): TracerError | undefined {
+  const record = decodeLine(line);
+  if (record.type !== 'child' || record.data.state !== 'unavailable') return undefined;
+  const { message, remedy } = record.data;
+  return new TracerError('host_untraceable', `this host cannot be traced: ${message}`, { remedy });
 }

@@ -66,7 +66,7 @@ export const Config = Type.Object(
       description: 'events kept in memory for /api/v1/events and for resumed streams',
     }),
     'metrics.max-series': Type.Integer({
-      default: 1000,
+      default: 500,
       minimum: 10,
       maximum: 100_000,
       description: 'series of one metric; what is beyond is folded into one with the label value `other`',

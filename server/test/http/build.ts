@@ -8,7 +8,6 @@ import { Pipeline } from '../../src/model/pipeline.ts';
 import type { TracerEvent } from '../../src/model/schema.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
 import {
-  bufferState,
   exported,
   HEADER,
   heartbeat,
@@ -17,6 +16,7 @@ import {
   ready,
   released,
   starting,
+  tupleLine,
 } from '../fixtures/stream-lines.ts';
 
 /** Three exports (one refused), an import that worked and one that did not, a revocation and a release. */
@@ -29,7 +29,7 @@ export const STREAM: readonly string[] = [
   imported({ t: 2_200_000, inode: 7, stage: 2, importer: 'mlx5_core', errno: 19, reason: 9 }),
   exported({ t: 2_300_000, inode: 8, device: 0x4200 }),
   exported({ t: 2_400_000, inode: 0, bytes: 0, errno: 22, reason: 15 }),
-  bufferState(2_500_000, 8, true),
+  tupleLine('buffer_state', 2_500_000, 100, 0x4200, 8, true, 3, 'qemu'),
   exported({ t: 2_600_000, inode: 9 }),
   released(2_700_000, 9),
   heartbeat(3_000_000, 8),

@@ -78,7 +78,9 @@ export class StreamClient {
     if (this.#blockedBeats >= STALLED_BEATS) this.#options.response.destroy();
   }
 
+  /** Writes what the socket still takes, and ends. May be called twice. */
   end(): void {
+    this.pump();
     if (this.#ended) return;
     this.#ended = true;
     const { response } = this.#options;

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
+import { loadConfig } from '../src/config/load.ts';
+import { Daemon } from '../src/daemon.ts';
+import type { LineSource } from '../src/stream/source.ts';
+import type { Clock } from '../src/support/clock.ts';
+import { TracerError } from '../src/support/errors.ts';
+import {
+  collectorLine,
+  exported,
+  HEADER,
+  heartbeat,
+  mapLine,
+  ready,
+  starting,
+} from './fixtures/stream-lines.ts';
+
+/** A live collector in the hand of the test. It ends when it is told to, or a moment after the stop. */
+class FakeSource implements LineSource {
+  readonly kind = 'live';
+  readonly name = 'bpftrace';
+  say: (line: string) => void = () => {};
+  fail: (error: Error) => void = () => {};
+  /** What the child still prints between the stop and its end. */
+  lastWords: string[] = [];
+  deaf = false;
+  ended = false;
+
+  run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    this.say = onLine;
+    return new Promise((resolve, reject) => {
+      this.fail = reject;
+      signal.addEventListener('abort', () => {
+        if (this.deaf) return;
+        setTimeout(() => {
+          for (const line of this.lastWords) onLine(line);
+          this.ended = true;
+          resolve();
+        }, 20);
+      });
+    });
+  }
+}
+
+/** 2023-11-14, at the boot that the fixture's header tells of; moved by hand. */
+class FakeClock implements Clock {
+  us = 3_000_000;
+  step = 0;
+  bootUs = () => this.us;
+  wallMs = () => 1_700_000_000_000 + this.us / 1000 + this.step;
+  sleep = async () => {};
+}
+
+const TRACING = [
+  HEADER,
+  starting(1_000_000, 1),
+  ready(1_100_000),
+  heartbeat(2_500_000, 0),
+  mapLine('emitted', 0),
+];
+const UNAVAILABLE = collectorLine('child', {
+  t: 1_000_000,
+  generation: 0,
+  state: 'unavailable',
+  reason: 'no_btf',
+  message: 'this kernel has no BTF',
+  remedy: 'boot a kernel built with CONFIG_DEBUG_INFO_BTF=y',
+  dialect: 'none',
+  probes: [],
+});
+
+interface Line {
+  level: number;
+  msg: string;
+  remedy?: string;
+}
+
+function create(t: TestContext, options: { strict?: boolean; stopMs?: number } = {}) {
+  const source = new FakeSource();
+  const clock = new FakeClock();
+  const lines: Line[] = [];
+  const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
+  const flags = [
+    { key: 'web.listen-address' as const, raw: ['127.0.0.1:0'], where: 'test' },
+    { key: 'strict' as const, raw: String(options.strict ?? false), where: 'test' },
+  ];
+  const config = loadConfig({ environment: {}, flags, file: undefined });
+  const daemon = new Daemon({
+    config,
+    source,
+    clock,
+    logger,
+    version: '1.2.3',
+    ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
+  });
+  t.after(() => daemon.stop());
+  return { daemon, source, clock, lines, ask: (path: string) => fetch(`${daemon.server.urls[0]}${path}`) };
+}
+
+test('it is not ready before the counters are read, ready while they are, and not when they grow old', async (t) => {
+  const { daemon, source, clock, ask } = create(t);
+  await daemon.start();
+  assert.equal((await ask('/-/ready')).status, 503);
+  for (const line of TRACING) source.say(line);
+  assert.deepEqual(daemon.readiness(), { ready: true });
+  clock.step = 3_600_000;
+  assert.deepEqual(daemon.readiness(), { ready: true }, 'a step of the wall clock changes nothing');
+  clock.us += 11_000_000;
+  const late = await ask('/-/ready');
+  assert.equal(late.status, 503);
+  assert.match(await late.text(), /^not ready: the counters were last read 11\.5 s ago/);
+  assert.equal((await ask('/-/healthy')).status, 200);
+});
+
+test('a host that cannot be traced is said once, with its remedy, and is served as up 0', async (t) => {
+  const { daemon, source, lines, ask } = create(t);
+  await daemon.start();
+  const stop = new AbortController();
+  const stopped = daemon.untilStopped(stop.signal);
+  source.say(HEADER);
+  source.say(UNAVAILABLE);
+  source.say(UNAVAILABLE);
+  const told = lines.filter((line) => line.msg.includes('no BTF'));
+  assert.equal(told.length, 1);
+  assert.match(told[0]?.remedy ?? '', /CONFIG_DEBUG_INFO_BTF/);
+  assert.match(await (await ask('/-/ready')).text(), /this host cannot be traced: this kernel has no BTF/);
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_up 0$/m);
+  stop.abort();
+  await stopped;
+});
+
+test('with --strict a host that cannot be traced ends it', async (t) => {
+  const { daemon, source } = create(t, { strict: true });
+  await daemon.start();
+  const stopped = daemon.untilStopped(new AbortController().signal);
+  source.say(HEADER);
+  source.say(UNAVAILABLE);
+  await assert.rejects(stopped, (error) => {
+    assert.ok(error instanceof TracerError);
+    assert.equal(error.code, 'host_untraceable');
+    assert.match(error.remedy ?? '', /CONFIG_DEBUG_INFO_BTF/);
+    return true;
+  });
+});
+
+test('with --strict it ends also where that is known before anyone waits', async (t) => {
+  const { daemon, source } = create(t, { strict: true });
+  await daemon.start();
+  source.say(HEADER);
+  source.say(UNAVAILABLE);
+  await assert.rejects(daemon.untilStopped(new AbortController().signal), /cannot be traced/);
+});
+
+test('what the child says while it stops still reaches the streams, which then end', async (t) => {
+  const { daemon, source, ask } = create(t);
+  await daemon.start();
+  for (const line of TRACING) source.say(line);
+  const stream = await ask('/api/v1/stream');
+  source.lastWords = [exported({ t: 3_100_000, inode: 7 })];
+  await Promise.all([daemon.stop(), daemon.stop()]);
+  assert.match(await stream.text(), /event: export\n/);
+  await assert.rejects(ask('/-/healthy'), 'nothing listens any more');
+});
+
+test('a source that does not stop is left behind at the deadline', async (t) => {
+  const { daemon, source, lines } = create(t, { stopMs: 200 });
+  await daemon.start();
+  source.deaf = true;
+  const begin = Date.now();
+  await daemon.stop();
+  assert.ok(Date.now() - begin < 2000);
+  assert.ok(lines.some((line) => line.msg.includes('did not stop in time')));
+});
+
+test('a source that breaks, or ends without being asked, ends the daemon', async (t) => {
+  const broken = create(t);
+  await broken.daemon.start();
+  broken.source.fail(new TracerError('child_failed', 'gone'));
+  await assert.rejects(broken.daemon.untilStopped(new AbortController().signal), /gone/);
+});
+
+test('the metrics tell what the log and the streams let go, from the first scrape on', async (t) => {
+  const { daemon, ask } = create(t);
+  await daemon.start();
+  const text = await (await ask('/metrics')).text();
+  assert.match(text, /^vfio_dmabuf_events_dropped_total\{stage="event_log"\} 0$/m);
+  assert.match(text, /^vfio_dmabuf_events_dropped_total\{stage="sse"\} 0$/m);
+  assert.match(text, /^vfio_dmabuf_stream_clients 0$/m);
+});

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { STREAM } from '../http/build.ts';
+import { Program } from './program.ts';
+
+const program = new Program();
+const plain = join(program.folder, 'stream.jsonl');
+const packed = join(program.folder, 'stream.jsonl.gz');
+
+before(() => {
+  program.build();
+  const text = `${STREAM.join('\n')}\n`;
+  writeFileSync(plain, text);
+  writeFileSync(packed, gzipSync(text));
+});
+after(() => program.remove());
+
+test('--version prints the version alone', () => {
+  const { code, stdout, stderr } = program.run(['--version']);
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('--help names every command and every exit code', () => {
+  const { code, stdout } = program.run(['--help']);
+  assert.equal(code, 0);
+  for (const { name } of COMMANDS) assert.match(stdout, new RegExp(`vfio-dmabuf-tracer \\[?${name}`));
+  for (const exit of [0, 1, 2, 3]) assert.match(stdout, new RegExp(`^ {2}${exit} {2}`, 'm'));
+});
+
+for (const command of COMMANDS) {
+  test(`${command.name} --help names each of its flags`, () => {
+    const { code, stdout } = program.run([command.name, '--help']);
+    assert.equal(code, 0);
+    for (const key of command.keys) assert.ok(stdout.includes(`--${key}`), key);
+  });
+}
+
+test('an unknown flag and a bad value are told together, with remedies, and end with 2', () => {
+  const { code, stdout, stderr } = program.run(['--strct', '--stale-after=soon', '--web.max-requests=-1']);
+  assert.deepEqual([code, stdout], [2, '']);
+  assert.match(stderr, /did you mean --strict\?/);
+  assert.match(stderr, /stale-after cannot be "soon"\n.*flag --stale-after\n.*a number from 1 to 3600/);
+  assert.match(stderr, /a whole number from 0 to 10000/);
+  assert.doesNotMatch(stderr, /\.mjs:\d+|^\s+at /m);
+});
+
+test('--config.check says whether the settings are correct, with the line where they are not', () => {
+  assert.equal(program.run(['--config.check']).stdout, 'the configuration is correct\n');
+  const file = join(program.folder, 'bad.yaml');
+  writeFileSync(file, 'log:\n  level: loud\n');
+  const { code, stderr } = program.run(['--config.check', '--config.file', file]);
+  assert.equal(code, 2);
+  assert.ok(stderr.includes(`${file}:2:10`), stderr);
+});
+
+test('a replay prints the same bytes each time, plain, packed or from the standard input', () => {
+  const first = program.run(['replay', plain, '--print', 'metrics']);
+  assert.equal(first.code, 0, first.stderr);
+  assert.match(first.stdout, /^vfio_dmabuf_exports_total\{device="0000:41:00.0",privacy="private"\} 1$/m);
+  assert.equal(program.run(['replay', plain, '--print', 'metrics']).stdout, first.stdout);
+  const nameless = (text: string) => text.replaceAll(/^vfio_dmabuf_source_info.*$/gm, '');
+  const gzip = program.run(['replay', packed, '--print', 'metrics']);
+  assert.equal(nameless(gzip.stdout), nameless(first.stdout));
+  const stdin = program.run(['replay', '-', '--print=metrics'], { input: `${STREAM.join('\n')}\n` });
+  assert.equal(nameless(stdin.stdout), nameless(first.stdout));
+});
+
+test('a replay prints its events, one line of JSON each', () => {
+  const { code, stdout } = program.run(['replay', packed, '--print=events']);
+  assert.equal(code, 0);
+  const kinds = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).kind);
+  assert.deepEqual(kinds.slice(0, 3), ['export', 'import', 'import']);
+  assert.equal(kinds.length, 8);
+});
+
+for (const [name, content] of [
+  ['a packed file that is cut short', gzipSync(`${STREAM.join('\n')}\n`).subarray(0, 60)],
+  ['a file that is no recording', 'hello\nworld\n'],
+  ['an empty file', ''],
+] as const) {
+  test(`${name} is refused without a stack, and nothing is printed as if it were true`, () => {
+    const file = join(program.folder, 'broken');
+    writeFileSync(file, content);
+    const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.ok(stderr.includes(file), stderr);
+    assert.doesNotMatch(stderr, /internal error|\.mjs:\d+/);
+  });
+}
+
+test('a file that is not there is named', () => {
+  const { code, stderr } = program.run(['replay', '/nowhere.gz', '--print=metrics']);
+  assert.equal(code, 1);
+  assert.match(stderr, /\/nowhere\.gz/);
+});
+
+test('a served replay is ready when it is read, says what it is, and stops with 0', async (t) => {
+  const serving = await program.serve(t, ['replay', packed]);
+  const ask = (path: string) => fetch(`${serving.url}${path}`);
+  await serving.until(async () => (await ask('/-/ready')).status === 200, 'it to be ready');
+  const status = (await (await ask('/api/v1/status')).json()) as { source: object };
+  assert.deepEqual(status.source, { kind: 'replay', name: packed });
+  assert.match(await (await ask('/')).text(), /replay of .*not this host/);
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_refused_total 0$/m);
+  const stream = await ask('/api/v1/stream');
+  serving.child.kill('SIGTERM');
+  assert.equal(await serving.ended, 0);
+  assert.match(await stream.text(), /stream of log/);
+});
+
+test('a broken recording ends a served replay with 1', () => {
+  const file = join(program.folder, 'broken');
+  writeFileSync(file, 'hello\n');
+  assert.equal(program.run(['replay', file, '--web.listen-address=127.0.0.1:0']).code, 1);
+});
+
+test('an address in use is told with its remedy and ends with 1', async (t) => {
+  const serving = await program.serve(t, ['replay', packed]);
+  const address = serving.url.slice('http://'.length);
+  const { code, stderr } = program.run(['replay', plain, `--web.listen-address=${address}`]);
+  assert.equal(code, 1);
+  assert.match(stderr, /another program listens there/);
+  assert.match(stderr, /to mend it: .*--web\.listen-address/);
+});
+
+test('the probes lie beside the built program', () => {
+  assert.ok(existsSync(join(program.folder, 'dist', 'probes', 'export.bt')));
+});

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const BUILD = fileURLToPath(new URL('../../../tools/build.mjs', import.meta.url));
+
+/** The built program in a folder of its own, far from any node_modules. */
+export class Program {
+  readonly folder: string;
+  readonly path: string;
+
+  constructor() {
+    this.folder = mkdtempSync(join(tmpdir(), 'built-'));
+    this.path = join(this.folder, 'dist', 'vfio-dmabuf-tracer.mjs');
+  }
+
+  build(): void {
+    const run = spawnSync(process.execPath, [BUILD, join(this.folder, 'dist')], { encoding: 'utf8' });
+    assert.equal(run.status, 0, run.stderr);
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Runs it to its end; the environment has nothing but what is given. */
+  run(args: readonly string[], options: { input?: string | Buffer; env?: Record<string, string> } = {}) {
+    const { input = '', env = {} } = options;
+    const run = spawnSync(process.execPath, [this.path, ...args], { input, env, timeout: 30_000 });
+    return { code: run.status, stdout: run.stdout.toString(), stderr: run.stderr.toString() };
+  }
+
+  /** Starts it as a daemon on a free port; killed when the test ends. */
+  async serve(t: TestContext, args: readonly string[]): Promise<Serving> {
+    const child = spawn(process.execPath, [this.path, ...args, '--web.listen-address=127.0.0.1:0'], {
+      env: {},
+    });
+    t.after(() => child.kill('SIGKILL'));
+    const serving = new Serving(child);
+    await serving.listening();
+    return serving;
+  }
+}
+
+export class Serving {
+  readonly child: ChildProcess;
+  readonly ended: Promise<number | null>;
+  log = '';
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout?.on('data', (chunk) => {
+      this.log += chunk;
+    });
+    this.ended = new Promise((resolve) => child.once('close', resolve));
+  }
+
+  get url(): string {
+    return /"url":"(http:[^"]+)"/.exec(this.log)?.[1] ?? '';
+  }
+
+  async listening(): Promise<void> {
+    await this.until(() => this.url !== '', 'it to listen');
+  }
+
+  async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+    for (const end = Date.now() + 15_000; !(await condition()); ) {
+      assert.ok(Date.now() < end, `waited in vain for ${what}; its log:\n${this.log}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
