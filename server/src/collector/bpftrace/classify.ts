@@ -13,9 +13,12 @@ const PATTERNS: readonly (readonly [RegExp, ChildReason])[] = [
     /BTF data not available|failed to parse BTF from|kernel BTF is missing|Error loading vmlinux BTF/,
     'no_btf',
   ],
-  [/Failed to open kernel function info|failed to open \/proc\/kallsyms/, 'no_symbols'],
   [
-    /No matches for |No BTF found for |BTF data for the function not found|function not traceable|Error attaching probe|Unable to attach probe/,
+    /Failed to open kernel function info|could not read traceable functions|failed to open \/proc\/kallsyms/,
+    'no_symbols',
+  ],
+  [
+    /No matches for |No BTF found for |BTF data for the function not found|function not traceable|Error attaching probe|Unable to attach probe|Could not resolve symbol/,
     'function_missing',
   ],
   [/fentry\/fexit not available/, 'start_failed'],
@@ -34,15 +37,18 @@ export function classifyStart(stderr: string): ChildReason {
 
 /** Which line of the program bpftrace complains of first; null where it names none. */
 export function failedLine(stderr: string): number | null {
-  const line = /stdin:(\d+)[^\n]*?: ERROR/.exec(stderr)?.[1];
+  // `stdin:9:1-30`, or `stdin:6-9`: lines 6 to 9, of which the last has the probe.
+  const [, first, last] = /stdin:(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?: ERROR/.exec(stderr) ?? [];
+  const line = last ?? first;
   return line === undefined ? null : Number(line);
 }
 
-/** Function of the probe that bpftrace could not load or attach: `fentry:MODULE:FUNCTION`; null where it names none. */
-export function failedFunction(stderr: string): string | null {
-  const pattern =
-    /(?:attach|program|prog|matches for)[^\n]*?\b(?:fentry|fexit|kfunc|kretfunc)[: ](?:\w+:)?(\w+)/i;
-  return pattern.exec(errorLines(stderr).join('\n'))?.[1] ?? null;
+/** Which of these functions bpftrace names where it says what it could not load or attach; null where none. */
+export function failedFunction(stderr: string, functions: readonly string[]): string | null {
+  const text = errorLines(stderr).join('\n');
+  const named = functions.filter((name) => text.includes(name));
+  // A name may hold another one: the longest is meant.
+  return named.sort((a, b) => b.length - a.length)[0] ?? null;
 }
 
 /** A bounded message for people: the lines with an error and what follows them, or all of it. */

@@ -185,13 +185,13 @@ export class Supervisor implements LineSource {
   /** Leaves out, from now on, the fragment that bpftrace names as the reason why it did not start. */
   private exclude(plan: RunnablePlan, end: ChildEnd): boolean {
     if (end.ready || (end.reason !== 'compile_error' && end.reason !== 'function_missing')) return false;
+    const { parts } = plan.composed;
     const line = failedLine(end.stderr);
-    const name = failedFunction(end.stderr);
-    const part = plan.composed.parts.find((candidate) =>
-      line !== null
-        ? line >= candidate.firstLine && line <= candidate.lastLine
-        : name !== null && candidate.functions.includes(name),
-    );
+    const functions = parts.flatMap((candidate) => candidate.functions);
+    const name = failedFunction(end.stderr, functions);
+    const part =
+      parts.find(({ firstLine, lastLine }) => line !== null && line >= firstLine && line <= lastLine) ??
+      parts.find((candidate) => name !== null && candidate.functions.includes(name));
     if (part === undefined || this.excluded.has(part.probe)) return false;
     this.excluded.set(part.probe, `bpftrace refused it: ${end.message}`);
     return true;

@@ -21,6 +21,8 @@ export interface BtfNames {
   members: readonly string[];
 }
 
+type Offsets = ReadonlyMap<string, readonly number[]>;
+
 const MAGIC = 0xeb9f;
 const KIND_STRUCT = 4;
 const KIND_UNION = 5;
@@ -65,7 +67,7 @@ export class BtfSearch {
   private readonly wanted: BtfNames;
   private readonly names: ReadonlyMap<number, string[]>;
   private base: Btf | null = null;
-  private baseOffsets: ReadonlyMap<string, number> = new Map();
+  private baseOffsets: Offsets = new Map();
 
   constructor(wanted: BtfNames) {
     this.wanted = wanted;
@@ -89,12 +91,8 @@ export class BtfSearch {
     return this.search(btf, [this.baseOffsets, locate(btf, this.names)]);
   }
 
-  private search(btf: Btf, located: ReadonlyMap<string, number>[]): BtfNames {
-    const offsets = (name: string): number[] =>
-      located.flatMap((names) => {
-        const offset = names.get(name);
-        return offset === undefined ? [] : [offset];
-      });
+  private search(btf: Btf, located: readonly Offsets[]): BtfNames {
+    const offsets = (name: string): number[] => located.flatMap((names) => names.get(name) ?? []);
     const functionAt = new Map<number, string>();
     for (const name of this.wanted.functions) for (const at of offsets(name)) functionAt.set(at, name);
     const structAt = new Map<number, { path: string; member: ReadonlySet<number> }[]>();
@@ -177,8 +175,8 @@ function nextType(words: Uint32Array, at: number): number {
 }
 
 /** Offsets, as the types use them, of the wanted names in the strings of one BTF: one pass over its bytes. */
-function locate(btf: Btf, wanted: ReadonlyMap<number, string[]>): Map<string, number> {
-  const found = new Map<string, number>();
+function locate(btf: Btf, wanted: ReadonlyMap<number, string[]>): Offsets {
+  const found = new Map<string, number[]>();
   const { strings } = btf;
   let hash = HASH_START;
   let start = 0;
@@ -189,7 +187,8 @@ function locate(btf: Btf, wanted: ReadonlyMap<number, string[]>): Map<string, nu
       continue;
     }
     for (const name of wanted.get(hash) ?? NONE) {
-      if (strings.toString('latin1', start, at) === name) found.set(name, btf.firstString + start);
+      if (strings.toString('latin1', start, at) !== name) continue;
+      found.set(name, [...(found.get(name) ?? []), btf.firstString + start]);
     }
     start = at + 1;
     hash = HASH_START;

@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  compose,
+  composeOneshot,
+  dialectOf,
+  type ProbeFacts,
+  wantedBy,
+} from '../../../src/collector/bpftrace/compose.ts';
+import { type FragmentSet, loadFragments, parseFragment } from '../../../src/collector/bpftrace/fragment.ts';
+import { TracerError } from '../../../src/support/errors.ts';
+import { probesDirectory } from '../../../src/support/probes-directory.ts';
+
+const HEADER = '// name: one\n// hooks: fentry f\n// needs: -\n// emits: export\n// maps: -\n';
+
+function set(probes: Record<string, string>, snippets: Record<string, string> = {}): FragmentSet {
+  return {
+    probes: Object.entries(probes).map(([name, text]) => parseFragment(`probes/${name}.bt`, text)),
+    oneshots: new Map(),
+    snippets: new Map(
+      Object.entries(snippets).map(([name, text]) => [
+        name,
+        { file: `probes/snippets/${name}.bt`, text, firstLine: 1 },
+      ]),
+    ),
+  };
+}
+
+const facts: ProbeFacts = {
+  functions: { f: 'vmlinux', g: 'vfio_pci_core', dma_buf_export: 'vmlinux' },
+  untraceable: [],
+  members: ['s.m'],
+  bpftraceVersion: [0, 23, 2],
+};
+
+function throwsAt(work: () => unknown, where: string, message: RegExp): void {
+  assert.throws(
+    work,
+    (error) => error instanceof TracerError && error.where === where && message.test(error.message),
+  );
+}
+
+test('placeholders become numbers, functions and snippets', () => {
+  const text = `${HEADER}fentry:{{fn:none|g}} { {{use:inner}} }\nfexit:{{ fn:f }} { $a = {{reason.unaligned}}; }\n`;
+  const { program } = compose(
+    facts,
+    set({ one: text }, { inner: '$b = {{bucket.last}}; //? s.m\n$c = 1; //? !s.m\n' }),
+  );
+  assert.match(program, /^fentry:vfio_pci_core:g \{ \$b = 14; \}$/m);
+  assert.match(program, /^fexit:vmlinux:f \{ \$a = 17; \}$/m);
+  assert.doesNotMatch(program, /\{\{|\/\/\?/);
+});
+
+test('the program begins with ready and ends with a heartbeat of the counters that are written', () => {
+  const header = HEADER.replace('maps: -', 'maps: @b, @a, @never,\n//   @later');
+  const text = `${header}fentry:{{fn:f}} { @b[1] = count(); @a = sum(2); @later = count(); print(@never);\n@never = count(); //? none\n}\n`;
+  const { program } = compose(facts, set({ one: text }));
+  assert.match(
+    program,
+    /^config = \{ print_maps_on_exit = 0 \}\n\nBEGIN \{\n {2}@emitted = count\(\);\n {2}print\(\(0, nsecs \/ 1000\)\);\n\}\n/,
+  );
+  assert.ok(
+    program.endsWith(
+      'interval:s:1 {\n  print((1, nsecs / 1000, (int64)@emitted - 1));\n  print(@a);\n  print(@b);\n  print(@later);\n}\n',
+    ),
+  );
+});
+
+test('conditional lines and blocks are kept where their condition holds', () => {
+  const text = `${HEADER}fentry:{{fn:f}} {
+a //? s.m
+b //? s.none
+//? g {
+c
+//? s.none {
+d
+e //? s.m
+//? }
+h //? s.m, dialect:core
+//? }
+}`;
+  const { program } = compose(facts, set({ one: text }));
+  const lines = program.split('\n').map((line) => line.trim());
+  for (const kept of ['a', 'c', 'h']) assert.ok(lines.includes(kept), kept);
+  for (const dropped of ['b', 'd', 'e']) assert.ok(!lines.includes(dropped), dropped);
+});
+
+test('a fragment whose needs are not met is left out, with a reason for each of its functions', () => {
+  const needy = HEADER.replace('name: one', 'name: two').replace('needs: -', 'needs: s.none');
+  const { program, probes, parts } = compose(
+    facts,
+    set({
+      one: `${HEADER}fentry:{{fn:f}} { 1 }\nfentry:{{fn:h}} { 2 } //? h\n`,
+      two: `${needy}fentry:{{fn:g}} { 3 }\n`,
+      three: `${HEADER.replace('name: one', 'name: three')}fentry:{{fn:missing|gone}} { 4 }\n`,
+      four: `${HEADER.replace('name: one', 'name: four').replace('needs: -', 'needs: zap')}tracepoint:x:y { 5 }\n`,
+    }),
+  );
+  assert.deepEqual(probes, [
+    { probe: 'one', function: 'f', module: 'vmlinux', attached: true, reason: null },
+    {
+      probe: 'two',
+      function: 'g',
+      module: 'vfio_pci_core',
+      attached: false,
+      reason: 'the kernel has no s.none',
+    },
+    {
+      probe: 'three',
+      function: 'missing|gone',
+      module: null,
+      attached: false,
+      reason: 'none of the functions missing, gone is in a loaded module',
+    },
+    {
+      probe: 'four',
+      function: 'fentry f',
+      module: null,
+      attached: false,
+      reason: 'function zap is in no loaded module',
+    },
+  ]);
+  assert.deepEqual(
+    parts.map((part) => part.probe),
+    ['one'],
+  );
+  for (const dropped of ['2', '3', '4', '5']) assert.ok(!program.includes(`{ ${dropped} }`));
+});
+
+test('the lines of each part are those of the program', () => {
+  const two = HEADER.replace('name: one', 'name: two');
+  const { program, parts } = compose(
+    facts,
+    set({ one: `${HEADER}\nfentry:{{fn:f}} {\n first\n}\n`, two: `${two}fentry:{{fn:g}} { second }\n` }),
+  );
+  const lines = program.split('\n');
+  const [first, second] = parts.map(({ firstLine, lastLine }) =>
+    lines.slice(firstLine - 1, lastLine).join('\n'),
+  );
+  assert.match(first ?? '', /^\/\/ probes\/one\.bt\n[^]*first\n\}\n$/);
+  assert.match(second ?? '', /^\/\/ probes\/two\.bt\n.*second \}\n$/);
+});
+
+test('an excluded fragment is left out with the reason of its exclusion', () => {
+  const { probes, parts } = compose(
+    facts,
+    set({ one: `${HEADER}fentry:{{fn:f}} { 1 }\n` }),
+    new Map([['one', 'refused']]),
+  );
+  assert.deepEqual(parts, []);
+  assert.equal(probes[0]?.reason, 'refused');
+});
+
+test('the host is asked for what stands in needs, conditions and placeholders, kept or not', () => {
+  const header = HEADER.replace('needs: -', 'needs: a|b, !s.c');
+  const wanted = wantedBy(
+    set(
+      { one: `${header}fentry:{{fn:d|e}} { {{use:x}} } //? dialect:core\n//? i {\n//? }\n` },
+      { x: '1 //? s.h, fn:g\n' },
+    ),
+  );
+  for (const name of ['a', 'b', 'd', 'e', 'g', 'i']) assert.ok(wanted.functions.includes(name), name);
+  assert.deepEqual(wanted.members, ['s.c', 's.h', 'vfio_dma_buf_data.is_private']);
+});
+
+test('the dialect is told by functions and the private flag', () => {
+  const dialect = (functions: string[], members: string[] = []): string =>
+    dialectOf({ ...facts, functions: Object.fromEntries(functions.map((name) => [name, 'm'])), members });
+  assert.equal(dialect(['vfio_dma_buf_get_data'], ['vfio_dma_buf_data.is_private']), 'private-v1');
+  assert.equal(dialect(['vfio_dma_buf_get_data', 'vfio_pci_dma_buf_attach']), 'private-v2');
+  assert.equal(dialect(['vfio_pci_dma_buf_attach', 'dma_buf_export']), 'mainline');
+  assert.equal(dialect(['dma_buf_export']), 'core');
+  assert.equal(dialect([]), 'none');
+});
+
+test('what is unknown in a fragment is an error with file and line', () => {
+  const body = (text: string): FragmentSet =>
+    set({ one: `${HEADER}ok\n${text}\n` }, { loop: '{{use:loop}}', bad: '\n{{nix}}' });
+  const cases: [string, string, RegExp][] = [
+    ['{{reason.nothing}}', 'probes/one.bt:7', /stands for nothing/],
+    ['{{tag.toString}}', 'probes/one.bt:7', /stands for nothing/],
+    ['{{constructor.name}}', 'probes/one.bt:7', /stands for nothing/],
+    ['{{fn:a b}}', 'probes/one.bt:7', /names no function/],
+    ['{{use:missing}}', 'probes/one.bt:7', /no snippet is called/],
+    ['{{use:loop}}', 'probes/snippets/loop.bt:1', /uses itself/],
+    ['{{use:bad}}', 'probes/snippets/bad.bt:2', /stands for nothing/],
+    ['x //? klingon:1', 'probes/one.bt:7', /cannot be understood/],
+    ['//? f {', 'probes/one.bt:7', /not closed/],
+    ['//? }', 'probes/one.bt:7', /closes nothing/],
+  ];
+  for (const [text, where, message] of cases) throwsAt(() => compose(facts, body(text)), where, message);
+});
+
+test('a header that is wrong is an error with file and line', () => {
+  const cases: [string, string, RegExp][] = [
+    ['', 'p.bt:1', /"needs" is missing/],
+    [HEADER.replace('// maps: -\n', ''), 'p.bt:1', /"maps" is missing/],
+    [HEADER.replace('needs', 'need'), 'p.bt:3', /unknown field "need"/],
+    [`${HEADER}// name: two\n`, 'p.bt:6', /stands twice/],
+    [HEADER.replace('emits: export', 'emits: exports'), 'p.bt:4', /no record is called/],
+    [HEADER.replace('maps: -', 'maps: exports'), 'p.bt:5', /no name of a map/],
+    [HEADER.replace('needs: -', 'needs: a b'), 'p.bt:3', /cannot be understood/],
+  ];
+  for (const [text, where, message] of cases) throwsAt(() => parseFragment('p.bt', text), where, message);
+});
+
+test('the probes of this repository are understood, and each map and record is named once', async () => {
+  const probes = await loadFragments(probesDirectory());
+  const wanted = wantedBy(probes);
+  const everything: ProbeFacts = {
+    functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
+    untraceable: [],
+    members: wanted.members,
+    bpftraceVersion: [0, 27, 1],
+  };
+  const nothing: ProbeFacts = { functions: {}, untraceable: [], members: [], bpftraceVersion: [0, 23, 0] };
+  const all = compose(everything, probes);
+  assert.equal(all.dialect, 'private-v1');
+  assert.deepEqual(
+    all.probes.filter((probe) => !probe.attached),
+    [],
+  );
+  assert.ok(all.parts.length > 0);
+  const none = compose(nothing, probes);
+  assert.deepEqual(none.parts, []);
+  assert.ok(none.probes.every((probe) => !probe.attached && probe.reason !== null));
+  assert.ok('program' in composeOneshot('snapshot', everything, probes));
+  assert.ok('reason' in composeOneshot('snapshot', nothing, probes));
+});

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  type ConditionFacts,
+  compareVersions,
+  parseCondition,
+  whyNot,
+} from '../../../src/collector/bpftrace/condition.ts';
+import { TracerError } from '../../../src/support/errors.ts';
+
+const facts: ConditionFacts = {
+  moduleOf: (name) => ({ dma_buf_export: 'vmlinux', attach: 'vfio_pci_core' })[name],
+  isUntraceable: (name) => name === 'hidden',
+  hasMember: (path) => path === 'kvm.userspace_pid',
+  dialect: 'mainline',
+  bpftrace: [0, 23, 2],
+};
+
+test('a condition holds or says why not', () => {
+  const cases: [string, string | null][] = [
+    ['dma_buf_export', null],
+    ['fn:dma_buf_export, kvm.userspace_pid, dialect:mainline, bpftrace>=0.23', null],
+    ['fn:none|attach', null],
+    ['fn:none|fn:attach', null],
+    ['none|kvm.userspace_pid', null],
+    ['!none, !kvm.none, !dialect:core|none, !bpftrace>=0.24', null],
+    ['dialect:core|mainline', null],
+    ['bpftrace>=0', null],
+    ['none', 'function none is in no loaded module'],
+    ['hidden', 'function hidden exists, but the kernel does not let it be traced'],
+    ['none|nothing', 'none of the functions none, nothing is in a loaded module'],
+    ['attach, kvm.none', 'the kernel has no kvm.none'],
+    ['!attach', 'the kernel has attach'],
+    ['dialect:private-v1|private-v2', 'the dialect of this kernel is mainline, not private-v1 or private-v2'],
+    ['!dialect:mainline', 'the dialect of this kernel is mainline'],
+    ['bpftrace>=0.24', 'bpftrace is 0.23.2, at least 0.24 is needed'],
+    ['bpftrace>=0.23.3', 'bpftrace is 0.23.2, at least 0.23.3 is needed'],
+    ['!bpftrace>=0.23', 'bpftrace is 0.23.2, older than 0.23 is needed'],
+  ];
+  for (const [text, expected] of cases)
+    assert.equal(whyNot(parseCondition(text, 'x'), facts), expected, text);
+});
+
+test('without a bpftrace none is new enough', () => {
+  const without = { ...facts, bpftrace: null };
+  assert.equal(
+    whyNot(parseCondition('bpftrace>=0.23', 'x'), without),
+    'bpftrace is missing, at least 0.23 is needed',
+  );
+});
+
+test('what is no condition is an error that says where', () => {
+  for (const text of [
+    '',
+    'a b',
+    'fn:',
+    'dialect:klingon',
+    'bpftrace>0.24',
+    'a.b.c',
+    'a,,b',
+    '!',
+    'fn:a.b',
+    '!!a',
+  ]) {
+    assert.throws(
+      () => parseCondition(text, 'probes/x.bt:3'),
+      (error) => error instanceof TracerError && error.where === 'probes/x.bt:3',
+      text,
+    );
+  }
+});
+
+test('parsing either gives terms or a TracerError', () => {
+  const word = fc.constantFrom(
+    'fn:',
+    'a',
+    'b.c',
+    '|',
+    ',',
+    '!',
+    ' ',
+    'dialect:',
+    'core',
+    'bpftrace>=',
+    '0.24',
+    '.',
+  );
+  fc.assert(
+    fc.property(fc.array(word, { maxLength: 8 }), (words) => {
+      try {
+        assert.ok(parseCondition(words.join(''), 'x').length > 0);
+      } catch (error) {
+        assert.ok(error instanceof TracerError);
+      }
+    }),
+  );
+});
+
+test('a negated condition holds exactly where the condition does not', () => {
+  const atom = fc.constantFrom(
+    'attach',
+    'none',
+    'kvm.userspace_pid',
+    'kvm.none',
+    'dialect:core',
+    'bpftrace>=0.24',
+  );
+  fc.assert(
+    fc.property(atom, (text) => {
+      const holds = whyNot(parseCondition(text, 'x'), facts) === null;
+      assert.equal(whyNot(parseCondition(`!${text}`, 'x'), facts) === null, !holds);
+    }),
+  );
+});
+
+test('versions compare by their numbers', () => {
+  assert.ok(compareVersions([0, 9], [0, 23]) < 0);
+  assert.ok(compareVersions([0, 23, 0], [0, 23]) === 0);
+  assert.ok(compareVersions([1], [0, 99, 9]) > 0);
+});

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BtfSearch } from '../../../src/collector/host/btf.ts';
+import { TracerError } from '../../../src/support/errors.ts';
+import { buildBtf } from './btf-builder.ts';
+
+const kernel = buildBtf([
+  { kind: 'int', name: 'int' },
+  { kind: 'func', name: 'dma_buf_export' },
+  { kind: 'struct', name: '', members: [{ name: 'deep', type: 1 }] },
+  { kind: 'const', type: 3 },
+  {
+    kind: 'union',
+    name: '',
+    members: [
+      { name: '', type: 4 },
+      { name: 'shallow', type: 1 },
+    ],
+  },
+  {
+    kind: 'struct',
+    name: 'task_struct',
+    members: [
+      { name: 'pid', type: 1 },
+      { name: '', type: 5 },
+    ],
+  },
+  { kind: 'enum', name: 'color', values: ['dma_buf_detach', 'pid'] },
+]);
+const module = buildBtf(
+  [
+    { kind: 'func', name: 'vfio_attach' },
+    { kind: 'func', name: 'pid' },
+    {
+      kind: 'struct',
+      name: 'vfio',
+      members: [
+        { name: 'kvm', type: 1 },
+        { name: '', type: 6 },
+      ],
+    },
+  ],
+  kernel,
+);
+
+test('functions and members are found, also in anonymous inner structs and unions', () => {
+  const search = new BtfSearch({
+    functions: ['dma_buf_export', 'dma_buf_detach', 'task_struct', 'vfio_attach'],
+    members: ['task_struct.pid', 'task_struct.deep', 'task_struct.shallow', 'task_struct.kvm', 'int.pid'],
+  });
+  const found = search.searchKernel(kernel.bytes);
+  assert.deepEqual(found.functions, ['dma_buf_export']);
+  assert.deepEqual([...found.members].sort(), ['task_struct.deep', 'task_struct.pid', 'task_struct.shallow']);
+});
+
+test('a module continues the strings and the type ids of the kernel', () => {
+  const search = new BtfSearch({
+    functions: ['vfio_attach', 'pid', 'dma_buf_export'],
+    members: ['vfio.kvm', 'vfio.deep', 'vfio.none'],
+  });
+  search.searchKernel(kernel.bytes);
+  const found = search.searchModule(module.bytes);
+  assert.deepEqual(found.functions, ['vfio_attach', 'pid']);
+  assert.deepEqual([...found.members].sort(), ['vfio.deep', 'vfio.kvm']);
+});
+
+test('the bytes may lie at any offset of their buffer', () => {
+  const shifted = Buffer.concat([Buffer.from('x'), kernel.bytes]).subarray(1);
+  const found = new BtfSearch({ functions: ['dma_buf_export'], members: [] }).searchKernel(shifted);
+  assert.deepEqual(found.functions, ['dma_buf_export']);
+});
+
+test('what is no BTF is an error of the host', () => {
+  for (const bytes of [Buffer.alloc(0), Buffer.from('\x7fELF'.padEnd(64, '\0')), Buffer.alloc(64)]) {
+    assert.throws(
+      () => new BtfSearch({ functions: [], members: [] }).searchKernel(bytes),
+      (error) => error instanceof TracerError && error.code === 'host_untraceable',
+    );
+  }
+});
