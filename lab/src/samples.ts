@@ -1,0 +1,36 @@
+/** Samples of a text exposition, `name{labels}` (without the common prefix) to value. */
+export type Samples = ReadonlyMap<string, number>;
+
+const PREFIX = 'vfio_dmabuf_';
+
+export const parseSamples = (text: string): Samples => {
+  const samples = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#') || !line.startsWith(PREFIX)) continue;
+    const space = line.lastIndexOf(' ');
+    samples.set(line.slice(PREFIX.length, space), Number(line.slice(space + 1)));
+  }
+  return samples;
+};
+
+/** Sum of all series of one metric. */
+export const total = (samples: Samples, name: string, ...having: string[]): number => {
+  let sum = 0;
+  for (const [key, value] of samples) {
+    if ((key === name || key.startsWith(`${name}{`)) && having.every((label) => key.includes(label))) sum += value;
+  }
+  return sum;
+};
+
+/** Samples that tell of time, of the tracer itself, or of the events (which are compared on their own). */
+const VOLATILE = /(_seconds_sum|_seconds_bucket|_timestamp_seconds)|^(events_|last_|blind_|probe_|unknown_records|series_folded)/;
+
+/** Differences between two readings, without the samples that no scenario can foresee. */
+export const changed = (before: Samples, after: Samples): Record<string, number> => {
+  const difference: Record<string, number> = {};
+  for (const key of [...new Set([...before.keys(), ...after.keys()])].sort()) {
+    const grown = (after.get(key) ?? 0) - (before.get(key) ?? 0);
+    if (grown !== 0 && !VOLATILE.test(key)) difference[key] = grown;
+  }
+  return difference;
+};

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import type { TracerEvent } from '../../server/src/model/schema.ts';
+import type { GuestDialect } from './guest.ts';
+import type { Lab } from './lab.ts';
+import { compareStreams, sliceStream } from './recording.ts';
+import { changed } from './samples.ts';
+import { contradictions, hear, heardSince } from './witness.ts';
+
+/** An event that must come: the fields named here, whatever the others are. */
+export type ExpectedEvent = Partial<TracerEvent> & { kind: TracerEvent['kind'] };
+
+/** One row of the truth table: what the kernel is made to do, and what must be told of it. */
+export interface Scenario {
+  name: string;
+  /** One sentence for the report. */
+  title: string;
+  dialect: GuestDialect;
+  /** Makes the kernel do it; asserts on the state in between where that matters. */
+  run(lab: Lab): Promise<void>;
+  /** Every sample that changes, and by how much; none other may. */
+  metrics: Readonly<Record<string, number>>;
+  /** Every event, in order; none other may come. */
+  events: readonly ExpectedEvent[];
+}
+
+/** Runs one scenario and resolves with its own part of the stream; throws an AssertionError that says what differs. */
+export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => {
+  await lab.settle();
+  const before = { samples: await lab.samples(), heard: await hear(lab.guest), line: lab.stream().length };
+  const last = (await lab.events(0)).at(-1)?.seq ?? 0;
+  await scenario.run(lab);
+  const status = await lab.settle();
+  const delta = changed(before.samples, await lab.samples());
+  const events = await lab.events(last);
+  const heard = heardSince(before.heard, await hear(lab.guest));
+
+  assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees');
+  assert.deepEqual(
+    events.map((event, index) => pick(event, scenario.events[index] ?? event)),
+    scenario.events,
+    'the events differ',
+  );
+  assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ');
+  assert.equal(status.events_unaccounted, 0, 'events are unaccounted for');
+  return sliceStream(lab.stream(), before.line);
+};
+
+const pick = (event: TracerEvent, wanted: object): object =>
+  Object.fromEntries(Object.keys(wanted).map((key) => [key, event[key as keyof TracerEvent]]));
+
+const sorted = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(metrics).sort(([a], [b]) => (a < b ? -1 : 1)));
+
+/** Throws where a stream no longer says what the committed recording of the scenario says. */
+export const assertSameStory = (recorded: readonly string[], fresh: readonly string[]): void => {
+  const differences = compareStreams(recorded, fresh);
+  assert.deepEqual(differences, [], 'the recording is not what the kernel says now');
+};

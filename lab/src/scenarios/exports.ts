@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import type { Scenario } from '../scenario.ts';
+import { exported, KIB, PLAIN, RESETTABLE, refusedExport, sum } from './names.ts';
+
+const refused = (name: string, title: string, step: string, errno: number, code: string, reason: string, ranges: number, region = 2): Scenario => ({
+  name: `export-${name}`,
+  title,
+  dialect: 'mainline',
+  run: async (lab) => {
+    const [, refusal] = await lab.session(`device=${PLAIN}`, step);
+    assert.equal(refusal?.errno, errno);
+  },
+  metrics: refusedExport(PLAIN, code, reason),
+  events: [
+    { kind: 'export', device: PLAIN, region, ranges, bytes: 0, inode: 0, errno, reason, comm: 'session' } as never,
+  ],
+});
+
+export const EXPORTS: readonly Scenario[] = [
+  {
+    name: 'export-one-range',
+    title: 'one range of one BAR is exported and freed when its descriptor is closed',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const [, made] = await lab.session(`device=${PLAIN}`, 'export=2,0:65536', 'close=0');
+      assert.equal(made?.errno, 0);
+    },
+    metrics: sum(exported(PLAIN, 64 * KIB), { releases_total: 1 }),
+    events: [
+      {
+        kind: 'export',
+        device: PLAIN,
+        region: 2,
+        ranges: 1,
+        bytes: 64 * KIB,
+        privacy: 'undeclared',
+        born_revoked: false,
+        vm: null,
+        errno: 0,
+        reason: 'none',
+        comm: 'session',
+      },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  {
+    name: 'export-two-devices',
+    title: 'two devices export at the same time, one of them two ranges',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const held = await lab.background(
+        'two',
+        `device=${PLAIN}`,
+        'export=2,0:4096,8192:4096',
+        `device=${RESETTABLE}`,
+        'export=2,0:1048576',
+        'wait=/tmp/go',
+        'close=0',
+        'close=1',
+      );
+      await lab.until('both buffers in /api/v1/buffers', 30, async () => {
+        const { body } = await lab.get('/api/v1/buffers?state=live');
+        return (JSON.parse(body) as { buffers: unknown[] }).buffers.length === 2;
+      });
+      const samples = await lab.samples();
+      assert.equal(samples.get(`buffers{device="${PLAIN}",privacy="undeclared",state="live"}`), 1);
+      assert.equal(samples.get(`buffer_bytes{device="${RESETTABLE}",privacy="undeclared",state="live"}`), 1024 * KIB);
+      await lab.command('touch /tmp/go');
+      await held.finish();
+      await lab.command('rm /tmp/go');
+    },
+    metrics: sum(exported(PLAIN, 8 * KIB), exported(RESETTABLE, 1024 * KIB), { releases_total: 2 }),
+    events: [
+      { kind: 'export', device: PLAIN, ranges: 2, bytes: 8 * KIB, errno: 0 },
+      { kind: 'export', device: RESETTABLE, ranges: 1, bytes: 1024 * KIB, errno: 0 },
+      { kind: 'release', device: PLAIN },
+      { kind: 'release', device: RESETTABLE },
+    ],
+  },
+  {
+    name: 'export-probe',
+    title: 'asking whether exports are possible (PROBE) counts as nothing',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const [, probe] = await lab.session(`device=${PLAIN}`, 'probe=2');
+      assert.equal(probe?.errno, 0);
+    },
+    metrics: {},
+    events: [],
+  },
+  {
+    name: 'export-odd-task-name',
+    title: 'a task name with a quote, a backslash and invalid UTF-8 breaks no line',
+    dialect: 'mainline',
+    run: async (lab) => {
+      await lab.session('comm=a"b\\x5cc\\xff\\xc3\\xa9', `device=${PLAIN}`, 'export=2,0:4096', 'close=0');
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), { releases_total: 1 }),
+    events: [
+      { kind: 'export', errno: 0, comm: 'a"b\\c\ufffd\u00e9' },
+      { kind: 'release', comm: 'a"b\\c\ufffd\u00e9' },
+    ],
+  },
+  refused('no-ranges', 'an export without ranges', 'export=2,0:4096,nr=0', 22, 'EINVAL', 'no_ranges', 0),
+  refused('unknown-flags', 'an export with flags that no kernel knows', 'export=2,0:4096,flags=1', 22, 'EINVAL', 'unknown_flags', 1),
+  refused('unaligned', 'an export of half a page', 'export=2,0:2048', 22, 'EINVAL', 'unaligned', 1),
+  refused('empty-range', 'an export whose second range has no length', 'export=2,0:4096,4096:0', 22, 'EINVAL', 'empty_range', 2),
+  refused('beyond-bar', 'an export that ends beyond the BAR', 'export=2,16773120:8192', 22, 'EINVAL', 'beyond_bar', 1),
+  refused('bad-region', 'an export of a region that is no BAR', 'export=7,0:4096', 19, 'ENODEV', 'bad_region', 1, 7),
+  refused('bad-pointer', 'an export whose request the kernel cannot read', 'export-bad-pointer=header', 14, 'EFAULT', 'bad_pointer', 0, 0),
+];

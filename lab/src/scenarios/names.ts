@@ -1,0 +1,49 @@
+import { LAB_DEVICES } from '../guest.ts';
+
+export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE } = LAB_DEVICES;
+
+export const KIB = 1024;
+
+/** Samples that every good export of `count` buffers of `bytes` in all changes. */
+export const exported = (
+  device: string,
+  bytes: number,
+  count = 1,
+  privacy = 'undeclared',
+): Record<string, number> => ({
+  [`exports_total{device="${device}",privacy="${privacy}"}`]: count,
+  [`exported_bytes_total{device="${device}",privacy="${privacy}"}`]: bytes,
+  export_duration_seconds_count: count,
+});
+
+/** Samples that a refused export changes. */
+export const refusedExport = (device: string, errno: string, reason: string): Record<string, number> => ({
+  [`export_failures_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
+  export_duration_seconds_count: 1,
+});
+
+/** Samples that a successful step of an import changes. */
+export const imported = (importer: string, stage: string, count = 1): Record<string, number> => ({
+  [`imports_total{importer="${importer}",stage="${stage}"}`]: count,
+  [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: count,
+});
+
+/** Samples that a refused step of an import changes. */
+export const refusedImport = (
+  importer: string,
+  stage: string,
+  errno: string,
+  reason: string,
+): Record<string, number> => ({
+  [`import_rejections_total{errno="${errno}",importer="${importer}",reason="${reason}",stage="${stage}"}`]: 1,
+  [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
+});
+
+/** Adds the changes of several actions up. */
+export const sum = (...changes: Record<string, number>[]): Record<string, number> => {
+  const result: Record<string, number> = {};
+  for (const change of changes) {
+    for (const [key, value] of Object.entries(change)) result[key] = (result[key] ?? 0) + value;
+  }
+  return result;
+};
