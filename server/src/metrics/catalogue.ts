@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { HISTOGRAMS } from '../model/counters.ts';
 import type { TracerModel } from '../model/model.ts';
 import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
 import type { FamilySpec } from './family.ts';
@@ -29,8 +30,10 @@ const FOLDED: FamilySpec = {
     'again for each bpftrace child.',
   type: 'counter',
   samples: (model) => {
-    const folded = model.counters.folded();
-    return Object.entries(folded).map(([metric, value]) => ({ labels: { metric }, value }));
+    return Object.entries(model.counters.folded()).map(([name, value]) => ({
+      labels: { metric: `${PREFIX}${name}${name in HISTOGRAMS ? '_seconds' : '_total'}` },
+      value,
+    }));
   },
 };
 

@@ -80,8 +80,10 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'lost_mappings',
     help:
       'iommufd mappings that a revocation made dead (vfio_pci_dma_buf_move, iopt_revoke_notify) and that nobody has ' +
-      'made again; the kernel never does. Closed by a new iommufd map of the buffer or by its release.',
+      'made again; the kernel never does. Each new iommufd map of the buffer closes one, its release all; a detach ' +
+      'closes none, for what is unmapped is still not mapped.',
     type: 'gauge',
+    present: (model) => model.wasAttached('revoke') && model.wasAttached('iommufd_map'),
     samples: (model) => sumByLabels(lostMappings(model), model.options.seriesLimit),
   },
   {

@@ -44,7 +44,8 @@ export class TracerModel {
   #snapshotBegin: number | null = null;
 
   constructor(options: ModelOptions) {
-    this.options = { historyLimit: 1000, seriesLimit: 500, ...options };
+    const { kind, name } = options.source;
+    this.options = { historyLimit: 1000, seriesLimit: 500, ...options, source: { kind, name } };
     this.counters = new CounterBook(this.options.seriesLimit);
     this.#buffers = new BufferTable(this.#processes, this.options.historyLimit);
   }

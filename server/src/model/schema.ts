@@ -22,7 +22,7 @@ const common = {
 /** The VM that a device or a call belongs to. */
 export const VmRef = Type.Object({
   pid: Type.Integer({ description: 'process that made the VM (kvm->userspace_pid)' }),
-  kind: Type.String({ description: 'default, sw_protected, sev, sev_es, snp, tdx or type_N' }),
+  kind: Type.String({ description: 'default, sw_protected, sev, sev_es, snp, tdx, type_N, or unknown' }),
   name: Nullable(Type.String()),
   uuid: Nullable(Type.String()),
 });
@@ -191,7 +191,10 @@ export const BufferView = Type.Object({
   exported_at: Nullable(Type.String()),
   changed_at: Type.String(),
   revoke_cause: Nullable(Type.Enum([...CAUSES])),
-  lost_mappings: Type.Integer({ description: 'iommufd mappings dead since a revocation and not made again' }),
+  lost_mappings: Type.Integer({
+    description:
+      'iommufd mappings dead since a revocation: each new iommufd map of the buffer closes one, its release all, a detach none',
+  }),
   attachments: Type.Array(Attachment),
   attachment_count: Type.Integer({
     description: 'attachments the kernel counted at the last snapshot, plus events since',

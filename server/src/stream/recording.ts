@@ -1,4 +1,14 @@
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { createGunzip } from 'node:zlib';
+import { TracerError } from '../support/errors.ts';
+import { decodeLine } from './decode.ts';
 import type { DroppedLine, LineSource } from './source.ts';
+import { LineSplitter } from './splitter.ts';
+import { FORMAT_VERSION } from './wire.ts';
+
+// Reading and writing a recording are found in one place.
+export { Recorder, type RecorderOptions } from './recorder.ts';
 
 export interface RecordingOptions {
   /** File to read; `-` is standard input. */
@@ -7,52 +17,171 @@ export interface RecordingOptions {
   stdin?: NodeJS.ReadableStream;
 }
 
+const GZIP_MAGIC = [0x1f, 0x8b] as const;
+
 /** Reads a recording, plain or gzip (told by its magic bytes). */
 export class RecordingSource implements LineSource {
   readonly kind = 'replay';
   readonly name: string;
+  readonly #stdin: NodeJS.ReadableStream;
 
   constructor(options: RecordingOptions) {
     this.name = options.path;
+    this.#stdin = options.stdin ?? process.stdin;
   }
 
   async run(
-    _onLine: (line: string) => void,
-    _signal: AbortSignal,
-    _onDropped?: (why: DroppedLine) => void,
-  ): Promise<void> {}
-}
-
-export interface RecorderOptions {
-  /** File to write, gzip when it ends in `.gz`; an existing file is replaced. */
-  path: string;
-  /** Bytes that may wait for the disk before lines are dropped; default 8 MiB. */
-  maxPendingBytes?: number;
-  /** Milliseconds that a line may wait before it is written; default 1000. */
-  flushMs?: number;
-}
-
-/** Writes stream lines behind the pipeline's back: `write` never blocks and never throws. */
-export class Recorder {
-  /** Lines handed to the file. */
-  written = 0;
-  /** Lines dropped because the disk was slow or has failed. */
-  dropped = 0;
-  /** The first error of the file, if any; later lines are dropped. */
-  error: Error | null = null;
-
-  readonly path: string;
-
-  constructor(options: RecorderOptions) {
-    this.path = options.path;
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+    onDropped?: (why: DroppedLine) => void,
+  ): Promise<void> {
+    const reading = new Reading(this.name, onLine, onDropped);
+    const chunks = this.#chunks(signal);
+    const head = await readHead(chunks);
+    const isGzip = head[0] === GZIP_MAGIC[0] && head[1] === GZIP_MAGIC[1];
+    const bytes = withHead(head, chunks);
+    if (isGzip) await gunzip(bytes, reading, this.name, signal);
+    else for await (const chunk of bytes) reading.push(chunk);
+    if (!signal.aborted) reading.end();
   }
 
-  /** Opens the file; rejects with a TracerError when it cannot be written. */
-  async start(): Promise<void> {}
+  /** The bytes of the file; an abort ends them early, what goes wrong is told as the user's error. */
+  async *#chunks(signal: AbortSignal): AsyncGenerator<Buffer> {
+    const input = this.name === '-' ? this.#stdin : createReadStream(this.name);
+    const stop = () => (input as { destroy?: () => void }).destroy?.();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      for await (const chunk of input) {
+        if (signal.aborted) return;
+        yield typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);
+      }
+    } catch (cause) {
+      if (signal.aborted) return;
+      const remedy = 'give the path of a recording that this user may read, or - for standard input';
+      throw new TracerError('file_unreadable', 'the recording cannot be read', {
+        where: this.name,
+        remedy,
+        cause,
+      });
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+}
 
-  /** Takes one line without its line feed. */
-  write(_line: string): void {}
+/** Lines of a recording on their way; refuses a stream that does not begin with a header. */
+class Reading {
+  readonly #name: string;
+  readonly #onLine: (line: string) => void;
+  readonly #splitter: LineSplitter;
+  #begun = false;
+  #refused: TracerError | null = null;
 
-  /** Writes what waits and closes the file. May be called twice, never rejects. */
-  async stop(): Promise<void> {}
+  constructor(name: string, onLine: (line: string) => void, onDropped?: (why: DroppedLine) => void) {
+    this.#name = name;
+    this.#onLine = onLine;
+    this.#splitter = new LineSplitter({
+      onLine: (line) => this.#line(line),
+      onDropped: (why) => {
+        if (this.#begun) onDropped?.(why);
+      },
+    });
+  }
+
+  push(chunk: Buffer): void {
+    this.#splitter.push(chunk);
+    if (this.#refused !== null) throw this.#refused;
+  }
+
+  end(): void {
+    this.#splitter.end();
+    if (!this.#begun) throw this.#refuse('it has no header line');
+  }
+
+  #line(line: string): void {
+    if (this.#refused !== null) return;
+    if (!this.#begun) {
+      if (decodeLine(line).type !== 'header') {
+        this.#refused = this.#refuse(whyNoHeader(line));
+        return;
+      }
+      this.#begun = true;
+    }
+    this.#onLine(line);
+  }
+
+  #refuse(why: string): TracerError {
+    return new TracerError('bad_recording', `this is no recording: ${why}`, {
+      where: `${this.#name}:1`,
+      remedy: 'make one with `vfio-dmabuf-tracer record FILE`',
+    });
+  }
+}
+
+function whyNoHeader(line: string): string {
+  const format = /^\{"type": ?"header".*"format": ?(\d+)/.exec(line)?.[1];
+  if (format !== undefined && Number(format) !== FORMAT_VERSION) {
+    return `its format is ${format}, this program reads format ${FORMAT_VERSION}`;
+  }
+  return 'its first line is no header';
+}
+
+/** The first bytes, at least two unless there are no more: enough to know a gzip file. */
+async function readHead(chunks: AsyncGenerator<Buffer>): Promise<Buffer> {
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < GZIP_MAGIC.length) {
+    const next = await chunks.next();
+    if (next.done) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+async function* withHead(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  yield head;
+  yield* rest;
+}
+
+/** Hands on all that could be unpacked, and only then tells that the file ends too early or is damaged. */
+async function gunzip(
+  packed: AsyncGenerator<Buffer>,
+  reading: Reading,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const unpack = createGunzip();
+  let thrown: unknown;
+  unpack.on('data', (chunk: Buffer) => {
+    if (thrown !== undefined) return;
+    try {
+      reading.push(chunk);
+    } catch (error) {
+      thrown = error;
+    }
+  });
+  let damage: unknown;
+  const ended = once(unpack, 'end').catch((error: unknown) => {
+    damage = error;
+  });
+  for await (const chunk of packed) {
+    if (thrown !== undefined || damage !== undefined) break;
+    if (!unpack.write(chunk)) await Promise.race([once(unpack, 'drain').catch(() => {}), ended]);
+  }
+  if (signal.aborted || thrown !== undefined) {
+    unpack.destroy();
+    if (thrown !== undefined) throw thrown;
+    return;
+  }
+  unpack.end();
+  await ended;
+  if (thrown !== undefined) throw thrown;
+  if (damage === undefined) return;
+  const truncated = (damage as NodeJS.ErrnoException).code === 'Z_BUF_ERROR';
+  throw new TracerError(
+    'bad_recording',
+    truncated
+      ? 'the recording ends too early (its gzip stream is cut off); what it had was read'
+      : 'the recording is damaged (its gzip stream cannot be unpacked); what came before was read',
+    { where: name, remedy: 'a recording that was cut off by a crash may be used as it is', cause: damage },
+  );
 }

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const SOURCE = fileURLToPath(new URL('../src', import.meta.url));
+const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^;'"]*?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/g;
+
+interface Import {
+  file: string;
+  /** First folder below src, or the file itself where it is in none. */
+  part: string;
+  target: string;
+}
+
+const part = (file: string) => file.split('/')[0] as string;
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(SOURCE, file), 'utf8');
+  return [...text.matchAll(IMPORT)].map((match) => {
+    const name = (match[1] ?? match[2]) as string;
+    const target = name.startsWith('.') ? relative(SOURCE, resolve(SOURCE, dirname(file), name)) : name;
+    return { file, part: part(file), target };
+  });
+}
+
+const FILES = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .sort();
+const IMPORTS = FILES.flatMap(importsOf);
+
+/** What each part may import of ours, besides itself. Parts that are not named may import all. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  support: [],
+  stream: ['support'],
+  model: ['stream', 'support'],
+  metrics: ['model', 'stream', 'support'],
+  sinks: ['metrics', 'model', 'stream', 'support'],
+  http: ['config', 'metrics', 'model', 'sinks', 'stream', 'support'],
+  collector: ['stream', 'support'],
+  config: ['support'],
+};
+
+test('there is something to look at', () => {
+  assert.ok(FILES.length > 20);
+  assert.ok(
+    IMPORTS.some(({ file, target }) => file === 'model/pipeline.ts' && target === 'stream/decode.ts'),
+  );
+});
+
+test('imports run one way', () => {
+  const ours = new Set(FILES.map(part));
+  const wrong = IMPORTS.filter((one) => {
+    const allowed = MAY_IMPORT[one.part];
+    const target = part(one.target);
+    return allowed !== undefined && ours.has(target) && target !== one.part && !allowed.includes(target);
+  });
+  assert.deepEqual(
+    wrong.map(({ file, target }) => `${file} imports ${target}`),
+    [],
+  );
+});
+
+test('prom-client is imported in one file', () => {
+  const importers = IMPORTS.filter(({ target }) => target === 'prom-client').map(({ file }) => file);
+  assert.deepEqual(importers, ['metrics/catalogue.ts']);
+});
+
+test('the stream and the model touch no clock, no process and no network; only recordings touch files', () => {
+  const impure = /^node:(?!buffer)/;
+  const files = IMPORTS.filter(
+    ({ part, target }) => (part === 'stream' || part === 'model') && impure.test(target),
+  );
+  assert.deepEqual(
+    [...new Set(files.map(({ file }) => file))],
+    ['stream/recorder.ts', 'stream/recording.ts'],
+  );
+  for (const file of FILES.filter((name) => name.startsWith('model/'))) {
+    const text = readFileSync(join(SOURCE, file), 'utf8');
+    assert.doesNotMatch(
+      text,
+      /\bDate\.now\b|\bperformance\b|new Date\(\)|\bprocess\.(env|hrtime|stdout)/,
+      file,
+    );
+  }
+});

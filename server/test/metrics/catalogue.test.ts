@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Catalogue, FAMILIES, PREFIX } from '../../src/metrics/catalogue.ts';
+import { renderMetrics } from '../../src/metrics/exposition.ts';
+import { feed } from '../fixtures/feed.ts';
+import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
+import { type ParsedFamily, parseExposition } from '../fixtures/parse-exposition.ts';
+import {
+  DEVICE,
+  exported,
+  HEADER,
+  mapLine,
+  ready,
+  released,
+  type StartingOptions,
+  starting,
+} from '../fixtures/stream-lines.ts';
+
+async function scrape(lines: readonly string[], seriesLimit = 500): Promise<Map<string, ParsedFamily>> {
+  const { model } = feed(lines, { seriesLimit });
+  const text = await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
+  return new Map(parseExposition(text, 'text').map((family) => [family.name.slice(PREFIX.length), family]));
+}
+
+const tracing = (options: StartingOptions = {}) => [
+  HEADER,
+  starting(1_000_000, 1, options),
+  ready(2_000_000),
+];
+
+test('names follow the rules of Prometheus', () => {
+  for (const { name, help, type } of FAMILIES) {
+    assert.match(name, /^[a-z][a-z0-9_]*$/);
+    assert.equal(type === 'counter', name.endsWith('_total'), name);
+    assert.ok(help.endsWith('.'), `HELP of ${name} is a sentence`);
+  }
+  assert.equal(new Set(FAMILIES.map(({ name }) => name)).size, FAMILIES.length);
+});
+
+test('every family that the kernel feeds names the kernel function behind it', async () => {
+  for (const [name, { help }] of await scrape(PRIVATE_VM)) {
+    if (/^(export|import|release|detach|revo|restor|private|policy|buffer|attach|lost)/.test(name)) {
+      assert.match(help, /(vfio|dma_buf|kvm)_\w+/, name);
+    }
+  }
+});
+
+test('a whole stream fills every family', async () => {
+  const seen = [...(await scrape(PRIVATE_VM)).keys()];
+  assert.deepEqual(
+    FAMILIES.map(({ name }) => name).filter((name) => !seen.includes(name)),
+    ['private_data_read_failures_total'],
+  );
+});
+
+test('each counter whose labels are a closed set is there at 0 before its first event', async () => {
+  const families = await scrape(tracing());
+  const series = (name: string) => families.get(name)?.samples.map(({ labels, value }) => [labels, value]);
+  assert.deepEqual(series('releases_total'), [[{}, 0]]);
+  assert.deepEqual(series('private_data_reads_total'), [
+    [{ importer: 'kvm' }, 0],
+    [{ importer: 'other' }, 0],
+  ]);
+  assert.deepEqual(series('policy_violations_total'), [
+    [{ kind: 'accepted_after_failed_lookup' }, 0],
+    [{ kind: 'foreign_vm' }, 0],
+  ]);
+  assert.equal(series('events_total')?.length, 9);
+  assert.equal(series('events_lost_total')?.length, 5);
+  assert.equal(series('decode_errors_total')?.length, 8);
+  assert.equal(series('collector_restarts_total')?.length, 13);
+  assert.ok(families.get('export_duration_seconds')?.samples.every(({ value }) => value === 0));
+  assert.equal(families.get('export_duration_seconds')?.samples.length, 17);
+});
+
+test('without the helper no private family is there to look like peace', async () => {
+  const attached = ['export', 'release', 'attach', 'map', 'iommufd_map', 'detach', 'revoke'];
+  const families = await scrape(tracing({ dialect: 'mainline', attached }));
+  for (const name of [
+    'private_data_reads_total',
+    'private_data_read_failures_total',
+    'policy_violations_total',
+  ]) {
+    assert.equal(families.has(name), false, name);
+  }
+  assert.equal(families.has('releases_total'), true);
+  assert.deepEqual(
+    families
+      .get('probe_attached')
+      ?.samples.filter(({ value }) => value === 0)
+      .map(({ labels }) => labels.probe),
+    ['bind', 'private_read', 'unbind'],
+  );
+});
+
+test('a family whose probe is not attached is absent', async () => {
+  const families = await scrape([...tracing({ attached: ['export'] }), exported({ t: 3_000_000, inode: 9 })]);
+  for (const name of ['releases_total', 'revocation_duration_seconds', 'lost_mappings', 'imports_total']) {
+    assert.equal(families.has(name), false, name);
+  }
+  assert.equal(families.has('export_duration_seconds'), true);
+  assert.equal(families.has('buffers'), true);
+});
+
+test('before anything is known only the tracer itself is shown', async () => {
+  const families = await scrape([]);
+  assert.equal(families.get('up')?.samples[0]?.value, 0);
+  assert.equal(families.has('releases_total'), false);
+  assert.equal(families.get('last_counter_read_timestamp_seconds')?.samples[0]?.value, 0);
+});
+
+test('series of a buffer that is gone go', async () => {
+  const lines = [...tracing(), exported({ t: 3_000_000, inode: 9 })];
+  assert.equal((await scrape(lines)).get('buffers')?.samples.length, 1);
+  assert.equal((await scrape([...lines, released(4_000_000, 9)])).has('buffers'), false);
+});
+
+test('what may be folded is named as its family is', async () => {
+  const names = new Set(FAMILIES.map(({ name }) => `${PREFIX}${name}`));
+  for (const { labels } of (await scrape([])).get('series_folded_total')?.samples ?? []) {
+    assert.ok(names.has(labels.metric ?? ''), labels.metric);
+  }
+});
+
+test('families are capped, and what was folded is counted', async () => {
+  const keys = Object.fromEntries([1, 2, 3, 4].map((index) => [`${DEVICE + index},0`, index]));
+  const exports = [1, 2, 3, 4].map((index) =>
+    exported({ t: 3_000_000, inode: index, device: DEVICE + index }),
+  );
+  const families = await scrape([...tracing(), mapLine('exports', keys), ...exports], 2);
+  assert.deepEqual(
+    families.get('exports_total')?.samples.map(({ labels, value }) => [labels.device, value]),
+    [
+      ['0000:41:00.1', 1],
+      ['0000:41:00.2', 2],
+      ['other', 7],
+    ],
+  );
+  assert.deepEqual(
+    families.get('buffers')?.samples.map(({ labels, value }) => [labels.device, value]),
+    [
+      ['0000:41:00.1', 1],
+      ['0000:41:00.2', 1],
+      ['other', 2],
+    ],
+  );
+  const folded = families.get('series_folded_total')?.samples;
+  assert.equal(folded?.find(({ labels }) => labels.metric === 'vfio_dmabuf_exports_total')?.value, 2);
+});
+
+test('every histogram is cumulative and its last bucket is its count', async () => {
+  const families = await scrape(PRIVATE_VM);
+  for (const { name, type, samples } of families.values()) {
+    if (type !== 'histogram') continue;
+    let last = 0;
+    for (const { name: sample, labels, value } of samples) {
+      if (sample === `${name}_bucket`) {
+        assert.ok(value >= last, sample);
+        last = labels.le === '+Inf' ? 0 : value;
+      }
+      if (sample === `${name}_count`) {
+        const { le: _, ...own } = labels;
+        const inf = samples.find(
+          (other) =>
+            other.labels.le === '+Inf' &&
+            JSON.stringify({ ...other.labels, le: undefined }) === JSON.stringify(own),
+        );
+        assert.equal(inf?.value, value);
+      }
+    }
+  }
+});
+
+test('process metrics are there when asked for, without the gauges that end in _total', async () => {
+  const { model } = feed(tracing());
+  const catalogue = new Catalogue({ model, processMetrics: true });
+  const text = await renderMetrics(catalogue, 'openmetrics');
+  const families = parseExposition(text, 'openmetrics');
+  const names = families.map(({ name }) => name);
+  assert.ok(names.includes('process_cpu_seconds'));
+  assert.ok(names.includes('nodejs_heap_size_used_bytes'));
+  assert.equal(text.includes('nodejs_active_handles_total'), false);
+});
+
+test('another part may add families, after those of the model', async () => {
+  const { model } = feed(tracing());
+  const catalogue = new Catalogue({ model, processMetrics: false });
+  catalogue.add({
+    name: 'sse_clients',
+    help: 'Clients.',
+    type: 'gauge',
+    samples: () => [{ labels: {}, value: 3 }],
+  });
+  const text = await renderMetrics(catalogue, 'text');
+  assert.ok(text.endsWith('# TYPE vfio_dmabuf_sse_clients gauge\nvfio_dmabuf_sse_clients 3\n'));
+  assert.throws(() => catalogue.add({ name: 'up', help: 'x', type: 'gauge', samples: () => [] }), /already/);
+});
+
+test('two catalogues in one process do not meet', async () => {
+  const one = new Catalogue({ model: feed(tracing()).model, processMetrics: true });
+  const two = new Catalogue({ model: feed([]).model, processMetrics: true });
+  assert.match(await renderMetrics(one, 'text'), /vfio_dmabuf_up 1/);
+  assert.match(await renderMetrics(two, 'text'), /vfio_dmabuf_up 0/);
+});

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { Catalogue } from '../../src/metrics/catalogue.ts';
+import { renderMetrics } from '../../src/metrics/exposition.ts';
+import { feed } from '../fixtures/feed.ts';
+import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
+import { parseExposition } from '../fixtures/parse-exposition.ts';
+
+const GOLDEN = new URL('../fixtures/golden/private-vm.prom', import.meta.url);
+
+const catalogue = () => new Catalogue({ model: feed(PRIVATE_VM).model, processMetrics: false });
+
+test('the stream of a private VM gives its metrics, byte for byte', async () => {
+  const text = await renderMetrics(catalogue(), 'text');
+  if (process.env.UPDATE_GOLDEN === '1') writeFileSync(GOLDEN, text);
+  assert.equal(text, readFileSync(GOLDEN, 'utf8'));
+});
+
+test('both formats tell the same', async () => {
+  const source = catalogue();
+  const text = parseExposition(await renderMetrics(source, 'text'), 'text');
+  const open = parseExposition(await renderMetrics(source, 'openmetrics'), 'openmetrics');
+  const samples = (families: typeof text) =>
+    families.flatMap(({ samples }) => samples).map(({ name, labels, value }) => ({ name, labels, value }));
+  assert.deepEqual(samples(open), samples(text));
+});

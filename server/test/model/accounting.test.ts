@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Accounting } from '../../src/model/accounting.ts';
+
+const SECOND = 1_000_000;
+
+function running(): Accounting {
+  const accounting = new Accounting();
+  accounting.childStarting(0);
+  accounting.ready(SECOND);
+  return accounting;
+}
+
+function events(accounting: Accounting, count: number, t: number): void {
+  for (let index = 0; index < count; index += 1) accounting.event('export', t);
+}
+
+test('a first start is no blind time', () => {
+  assert.equal(running().blindSeconds, 0);
+  assert.equal(running().state, 'tracing');
+});
+
+test('blind time runs from the last heartbeat of the old child to the ready of the next', () => {
+  const accounting = running();
+  accounting.heartbeat(2 * SECOND, 0);
+  accounting.childExited(5 * SECOND, 'crashed');
+  assert.equal(accounting.blindSeconds, 0);
+  accounting.tick(6 * SECOND);
+  assert.equal(accounting.blindSeconds, 4);
+  accounting.childStarting(7 * SECOND);
+  assert.equal(accounting.state, 'blind');
+  accounting.ready(8 * SECOND);
+  assert.equal(accounting.blindSeconds, 6);
+  accounting.heartbeat(20 * SECOND, 0);
+  assert.equal(accounting.blindSeconds, 6);
+  assert.equal(accounting.restarts.crashed, 1);
+});
+
+test('a child that never beat was blind from its start', () => {
+  const accounting = new Accounting();
+  accounting.childStarting(3 * SECOND);
+  accounting.childExited(5 * SECOND, 'start_failed');
+  accounting.tick(7 * SECOND);
+  assert.equal(accounting.blindSeconds, 4);
+});
+
+test('time without any child that could run is blind, and its first child is no restart', () => {
+  const accounting = new Accounting();
+  accounting.childUnavailable(SECOND, 'no_bpftrace');
+  accounting.tick(4 * SECOND);
+  assert.equal(accounting.state, 'unavailable');
+  assert.equal(accounting.blindSeconds, 3);
+  accounting.childStarting(5 * SECOND);
+  accounting.ready(6 * SECOND);
+  assert.equal(accounting.blindSeconds, 5);
+  assert.equal(accounting.restarts.no_bpftrace, 0);
+});
+
+test('an exit at the end of a stream is no restart', () => {
+  const accounting = running();
+  accounting.heartbeat(2 * SECOND, 0);
+  accounting.childExited(3 * SECOND, 'stopped');
+  assert.equal(accounting.restarts.stopped, 0);
+  assert.equal(accounting.blindSeconds, 0);
+});
+
+test('events on their way between two processors are unaccounted but not lost', () => {
+  const accounting = running();
+  events(accounting, 8, SECOND);
+  accounting.heartbeat(2 * SECOND, 10);
+  assert.equal(accounting.eventsUnaccounted, 2);
+  events(accounting, 2, 2 * SECOND);
+  accounting.heartbeat(3 * SECOND, 10);
+  assert.equal(accounting.eventsUnaccounted, 0);
+  assert.equal(accounting.losses.kernel_ring, 0);
+});
+
+test('events missing at two heartbeats in a row are lost', () => {
+  const accounting = running();
+  events(accounting, 8, SECOND);
+  accounting.heartbeat(2 * SECOND, 10);
+  assert.equal(accounting.losses.kernel_ring, 0);
+  events(accounting, 3, 2 * SECOND);
+  accounting.heartbeat(3 * SECOND, 14);
+  assert.equal(accounting.eventsUnaccounted, 3);
+  assert.equal(accounting.losses.kernel_ring, 2);
+  assert.equal(accounting.lastLossAt, 3 * SECOND);
+});
+
+test('what a dead child still delivered after its last heartbeat hides no loss', () => {
+  const accounting = running();
+  accounting.heartbeat(2 * SECOND, 5);
+  accounting.heartbeat(3 * SECOND, 5);
+  events(accounting, 50, 3 * SECOND);
+  accounting.childExited(4 * SECOND, 'crashed');
+  accounting.childStarting(5 * SECOND);
+  accounting.ready(6 * SECOND);
+  events(accounting, 9, 6 * SECOND);
+  accounting.heartbeat(7 * SECOND, 2);
+  assert.equal(accounting.eventsUnaccounted, 5);
+  assert.equal(accounting.eventsEmitted, 7);
+  assert.equal(accounting.losses.kernel_ring, 5);
+});
+
+test('a line that arrives after its child has ended starts no child', () => {
+  const accounting = running();
+  accounting.childExited(2 * SECOND, 'hung');
+  events(accounting, 1, 2 * SECOND);
+  accounting.heartbeat(2 * SECOND, 4);
+  assert.equal(accounting.state, 'blind');
+  accounting.childStarting(3 * SECOND);
+  assert.equal(accounting.restarts.hung, 1);
+  assert.equal(accounting.eventsReceived, 1);
+});
+
+test('who joins a child that runs already is not told of losses before', () => {
+  const accounting = new Accounting();
+  accounting.childStarting(0);
+  events(accounting, 2, SECOND);
+  accounting.heartbeat(SECOND, 1000);
+  accounting.heartbeat(2 * SECOND, 1001);
+  assert.equal(accounting.eventsUnaccounted, 1);
+  assert.equal(accounting.eventsEmitted, 3);
+  assert.equal(accounting.losses.kernel_ring, 0);
+  assert.equal(accounting.state, 'tracing');
+});
+
+test('what the collector dropped is its loss, not the ring’s', () => {
+  const accounting = running();
+  accounting.heartbeat(2 * SECOND, 6);
+  accounting.loss({ t: 2 * SECOND, stage: 'queue', count: 4 });
+  accounting.heartbeat(3 * SECOND, 6);
+  assert.equal(accounting.eventsUnaccounted, 6);
+  assert.deepEqual(accounting.losses, {
+    kernel_ring: 2,
+    splitter: 0,
+    queue: 4,
+    probe_missed: 0,
+    map_full: 0,
+  });
+});
+
+test('an event that came but could not be decoded is not the ring’s loss', () => {
+  const accounting = running();
+  accounting.decodeFailure('bad_fields');
+  accounting.heartbeat(2 * SECOND, 1);
+  accounting.heartbeat(3 * SECOND, 1);
+  assert.equal(accounting.losses.kernel_ring, 0);
+  assert.equal(accounting.decodeErrors.bad_fields, 1);
+});
+
+test('losses of a collector that begins again at zero are added', () => {
+  const accounting = running();
+  accounting.loss({ t: 1, stage: 'queue', count: 4 });
+  accounting.loss({ t: 2, stage: 'queue', count: 6 });
+  accounting.loss({ t: 3, stage: 'queue', count: 1 });
+  assert.equal(accounting.losses.queue, 7);
+});
+
+test('a full map told by bpftrace and by the collector is one loss', () => {
+  const accounting = running();
+  for (let index = 0; index < 3; index += 1) accounting.helperError(true);
+  accounting.loss({ t: 1, stage: 'map_full', count: 2 });
+  assert.equal(accounting.losses.map_full, 3);
+  assert.equal(accounting.helperErrors, 3);
+});
+
+const step = fc.oneof(
+  fc.record({ op: fc.constantFrom('starting', 'ready', 'tick', 'exited', 'unavailable'), n: fc.constant(0) }),
+  fc.record({ op: fc.constantFrom('beat', 'events', 'loss'), n: fc.nat(20) }),
+);
+
+test('no counter goes back and nothing is negative, whatever the stream', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const accounting = new Accounting();
+      let before = [0, 0, 0, 0, 0, 0];
+      steps.forEach(({ op, n }, index) => {
+        const t = index * SECOND;
+        if (op === 'starting') accounting.childStarting(t);
+        else if (op === 'ready') accounting.ready(t);
+        else if (op === 'tick') accounting.tick(t);
+        else if (op === 'exited') accounting.childExited(t, 'crashed');
+        else if (op === 'unavailable') accounting.childUnavailable(t, 'no_btf');
+        else if (op === 'beat') accounting.heartbeat(t, n);
+        else if (op === 'events') events(accounting, n, t);
+        else accounting.loss({ t, stage: 'queue', count: n });
+        const { losses } = accounting;
+        const now = [
+          accounting.blindSeconds,
+          accounting.eventsReceived,
+          accounting.eventsEmitted,
+          losses.kernel_ring,
+          losses.queue,
+          accounting.generation,
+        ];
+        now.forEach((value, place) => {
+          assert.ok(
+            value >= (before[place] ?? 0),
+            `counter ${place} went from ${before[place]} to ${value} at ${op}`,
+          );
+        });
+        assert.ok(accounting.eventsUnaccounted >= 0);
+        before = now;
+      });
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { feed } from '../fixtures/feed.ts';
+import {
+  bufferState,
+  collectorLine,
+  detached,
+  exported,
+  HEADER,
+  imported,
+  ready,
+  released,
+  snapshot,
+  snapshotBuffer,
+  starting,
+  tupleLine,
+} from '../fixtures/stream-lines.ts';
+
+const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
+const T = 3_000_000;
+const ATTACH = 1;
+const MAP = 2;
+const IOMMUFD = 3;
+
+const after = (...lines: string[]) => feed([...BEGIN, ...lines]);
+
+test('an export makes a live buffer with its owner and its VM', () => {
+  const { model } = after(exported({ t: T, inode: 9, pid: 100, privacy: 2, kvm_pid: 100, vm_type: 5 }));
+  assert.deepEqual(model.buffers(), [
+    {
+      inode: 9,
+      state: 'live',
+      device: '0000:41:00.0',
+      region: 2,
+      ranges: 1,
+      bytes: 4096,
+      privacy: 'private',
+      born_revoked: false,
+      preexisting: false,
+      owner: { pid: 100, comm: 'qemu', gone: false },
+      vm: { pid: 100, kind: 'tdx', name: null, uuid: null },
+      exported_at: '2023-11-14T22:13:23.000Z',
+      changed_at: '2023-11-14T22:13:23.000Z',
+      revoke_cause: null,
+      lost_mappings: 0,
+      attachments: [],
+      attachment_count: 0,
+      holders: [],
+      holders_at: null,
+    },
+  ]);
+});
+
+test('a failed export makes none', () => {
+  assert.deepEqual(after(exported({ t: T, inode: 0, errno: 22, reason: 17 })).model.buffers(), []);
+});
+
+test('an export while memory is off is born revoked', () => {
+  const { model } = after(exported({ t: T, inode: 9, born_revoked: true }));
+  assert.equal(model.buffer(9)?.state, 'revoked');
+  assert.equal(model.buffer(9)?.born_revoked, true);
+});
+
+test('a released buffer stays in the history, up to its limit', () => {
+  const lines = [1, 2, 3].flatMap((inode) => [
+    exported({ t: T + inode, inode }),
+    released(T + 10 + inode, inode),
+  ]);
+  const { model } = feed([...BEGIN, ...lines], { historyLimit: 2 });
+  assert.deepEqual(
+    model.buffers().map(({ inode, state }) => [inode, state]),
+    [
+      [2, 'released'],
+      [3, 'released'],
+    ],
+  );
+});
+
+test('a release that comes before its export brings no buffer to life', () => {
+  const { model } = after(released(T + 1, 9), exported({ t: T, inode: 9 }));
+  assert.equal(model.buffer(9)?.state, 'released');
+  assert.equal(model.buffer(9)?.bytes, 4096);
+});
+
+test('attach, map and detach of an importer', () => {
+  const { model, more } = after(
+    exported({ t: T, inode: 9 }),
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+  );
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+  more(imported({ t: T + 3, inode: 9, stage: MAP, importer: 'mlx5_core' }));
+  assert.deepEqual(model.buffer(9)?.attachments, [
+    {
+      importer: 'mlx5_core',
+      importer_device: 'mlx5_core',
+      count: 2,
+      mapped: true,
+      since: '2023-11-14T22:13:23.000Z',
+    },
+  ]);
+  assert.equal(model.buffer(9)?.attachment_count, 2);
+  more(detached(T + 4, 9, 'mlx5_core'), detached(T + 5, 9, 'mlx5_core'));
+  assert.deepEqual(model.buffer(9)?.attachments, []);
+  assert.equal(model.buffer(9)?.attachment_count, 0);
+});
+
+test('a refused import changes nothing', () => {
+  const { model } = after(
+    exported({ t: T, inode: 9 }),
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'i915', errno: 95, reason: 7 }),
+  );
+  assert.deepEqual(model.buffer(9)?.attachments, []);
+});
+
+const MAPPED_BY_IOMMUFD = [
+  exported({ t: T, inode: 9 }),
+  imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'iommu' }),
+  imported({ t: T + 2, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+];
+
+test('a revocation loses the iommufd mappings until the buffer is mapped again', () => {
+  const { model, more } = after(...MAPPED_BY_IOMMUFD);
+  assert.equal(model.buffer(9)?.attachments[0]?.importer, 'iommufd');
+  const [event] = more(bufferState(T + 3, 9, true));
+  assert.equal(event?.kind === 'buffer_state' && event.lost_mappings, 1);
+  assert.equal(model.buffer(9)?.state, 'revoked');
+  assert.equal(model.buffer(9)?.revoke_cause, 'flr');
+  assert.equal(model.buffer(9)?.lost_mappings, 1);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+  more(bufferState(T + 4, 9, false));
+  assert.equal(model.buffer(9)?.state, 'live');
+  assert.equal(model.buffer(9)?.lost_mappings, 1);
+  more(detached(T + 5, 9, 'iommu'));
+  assert.equal(model.buffer(9)?.lost_mappings, 1);
+  more(
+    imported({ t: T + 6, inode: 9, stage: ATTACH, importer: 'iommu' }),
+    imported({ t: T + 7, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+  );
+  assert.equal(model.buffer(9)?.lost_mappings, 0);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
+});
+
+test('a second revocation loses nothing that was lost already', () => {
+  const { more } = after(...MAPPED_BY_IOMMUFD, bufferState(T + 3, 9, true), bufferState(T + 4, 9, false));
+  const [event] = more(bufferState(T + 5, 9, true));
+  assert.equal(event?.kind === 'buffer_state' && event.lost_mappings, 0);
+});
+
+test('a release closes what was lost', () => {
+  const { model } = after(...MAPPED_BY_IOMMUFD, bufferState(T + 3, 9, true), released(T + 4, 9));
+  assert.equal(model.buffer(9)?.lost_mappings, 0);
+});
+
+test('a dynamic importer maps again by itself: its revocation loses nothing', () => {
+  const { model } = after(
+    exported({ t: T, inode: 9 }),
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    bufferState(T + 3, 9, true),
+  );
+  assert.equal(model.buffer(9)?.lost_mappings, 0);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+});
+
+test('a bind marks KVM’s attachment as mapped, an unbind takes the mark away', () => {
+  const bind = tupleLine('bind', T + 2, 10, 100, 0x4100, 9, 0, 0, 0, 100, 100, 4096, 4096, 2, 'qemu');
+  const { model, more } = after(
+    exported({ t: T, inode: 9 }),
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'kvm' }),
+    bind,
+  );
+  assert.equal(model.buffer(9)?.attachments.length, 1);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
+  more(tupleLine('unbind', T + 3, 100, 0x4100, 9, 100, 'qemu'));
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+});
+
+test('an event of a buffer that is not known yet shows it as preexisting, of a foreign dma-buf as nothing', () => {
+  const { model } = after(
+    imported({ t: T, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    imported({ t: T, inode: 8, stage: ATTACH, importer: 'i915', device: 0 }),
+  );
+  assert.deepEqual(
+    model.buffers().map(({ inode, preexisting, device }) => [inode, preexisting, device]),
+    [[9, true, '0000:41:00.0']],
+  );
+});
+
+test('an owner that has ended is marked gone', () => {
+  const { model } = after(
+    exported({ t: T, inode: 9, pid: 100 }),
+    collectorLine('exit', { t: T + 1, pid: 100 }),
+  );
+  assert.equal(model.buffer(9)?.owner?.gone, true);
+});
+
+test('a snapshot adds what is not known, with its holders', () => {
+  const holders = [{ pid: 5, comm: 'qemu', fds: 2 }];
+  const { model } = after(
+    snapshot(T, [snapshotBuffer({ inode: 7, kvm_pid: 5, revoked: true, attachments: 3, holders })]),
+  );
+  const buffer = model.buffer(7);
+  assert.equal(buffer?.preexisting, true);
+  assert.equal(buffer?.state, 'revoked');
+  assert.equal(buffer?.revoke_cause, null);
+  assert.equal(buffer?.owner, null);
+  assert.equal(buffer?.vm?.pid, 5);
+  assert.equal(buffer?.attachment_count, 3);
+  assert.deepEqual(buffer?.holders, holders);
+  assert.equal(buffer?.exported_at, null);
+});
+
+test('a late export event completes what a snapshot has added', () => {
+  const { model } = after(snapshot(T, [snapshotBuffer({ inode: 7 })]), exported({ t: T - 5, inode: 7 }));
+  assert.equal(model.buffer(7)?.preexisting, false);
+  assert.equal(model.buffer(7)?.owner?.comm, 'qemu');
+  assert.equal(model.buffers().length, 1);
+});
+
+test('a stale snapshot brings no released buffer back', () => {
+  const { model } = after(
+    exported({ t: T, inode: 9 }),
+    released(T + 5, 9),
+    snapshot(T + 1, [snapshotBuffer({ inode: 9 })]),
+  );
+  assert.equal(model.buffer(9)?.state, 'released');
+  assert.equal(model.status().buffers.live, 0);
+});
+
+test('a complete snapshot releases what it does not show, silently, unless that is newer than its beginning', () => {
+  const { model, more } = after(exported({ t: T, inode: 1 }), exported({ t: T + 100, inode: 2 }));
+  const events = more(snapshot(T + 50, [], { complete: false }));
+  assert.equal(model.status().buffers.live, 2);
+  events.push(...more(snapshot(T + 50, [])));
+  assert.deepEqual(events, []);
+  assert.equal(model.buffer(1)?.state, 'released');
+  assert.equal(model.buffer(2)?.state, 'live');
+});
+
+test('a snapshot heals a state whose event was lost, and an event newer than it wins', () => {
+  const { model, more } = after(...MAPPED_BY_IOMMUFD);
+  more(snapshot(T + 100, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]));
+  assert.equal(model.buffer(9)?.state, 'revoked');
+  assert.equal(model.buffer(9)?.lost_mappings, 1);
+  more(
+    bufferState(T + 300, 9, false),
+    snapshot(T + 200, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]),
+  );
+  assert.equal(model.buffer(9)?.state, 'live');
+});
+
+test('a snapshot without attachments clears those whose detach was lost', () => {
+  const { model } = after(...MAPPED_BY_IOMMUFD, snapshot(T + 100, [snapshotBuffer({ inode: 9 })]));
+  assert.deepEqual(model.buffer(9)?.attachments, []);
+  assert.equal(model.buffer(9)?.attachment_count, 0);
+});
+
+test('a snapshot that does not know the device keeps what was known', () => {
+  const { model } = after(
+    exported({ t: T, inode: 9 }),
+    snapshot(T + 5, [snapshotBuffer({ inode: 9, device: 0 })]),
+  );
+  assert.equal(model.buffer(9)?.device, '0000:41:00.0');
+});

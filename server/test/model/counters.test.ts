@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { CounterBook } from '../../src/model/counters.ts';
+import { packName } from '../fixtures/stream-lines.ts';
+
+const KVM = packName('kvm');
+const IOMMU = packName('iommu');
+
+test('the keys of each map become labels', () => {
+  const book = new CounterBook(10);
+  book.read({ name: 'exports', entries: [['16640,2', 3]] });
+  book.read({
+    name: 'export_failures',
+    entries: [
+      ['16640,22,17', 1],
+      ['0,4095,99', 2],
+    ],
+  });
+  book.read({ name: 'import_rejections', entries: [[`4,${KVM},22,4`, 5]] });
+  book.read({
+    name: 'private_read_failures',
+    entries: [
+      ['1,22,2', 1],
+      ['1,5,2', 1],
+    ],
+  });
+  book.read({ name: 'revocations', entries: [['16640,3', 1]] });
+  book.read({ name: 'policy_violations', entries: [['1', 1]] });
+  book.read({ name: 'releases', entries: [['', 7]] });
+  assert.deepEqual(book.counter('exports'), [
+    { labels: { device: '0000:41:00.0', privacy: 'private' }, value: 3 },
+  ]);
+  assert.deepEqual(book.counter('export_failures'), [
+    { labels: { device: '0000:41:00.0', reason: 'unaligned', errno: 'EINVAL' }, value: 1 },
+    { labels: { device: 'unknown', reason: 'code_99', errno: '4095' }, value: 2 },
+  ]);
+  assert.deepEqual(book.counter('import_rejections'), [
+    { labels: { importer: 'kvm', stage: 'bind', reason: 'vm_mismatch', errno: 'EINVAL' }, value: 5 },
+  ]);
+  assert.deepEqual(book.counter('private_data_read_failures'), [
+    { labels: { importer: 'kvm', reason: 'not_vfio' }, value: 2 },
+  ]);
+  assert.deepEqual(book.counter('revocations'), [
+    { labels: { device: '0000:41:00.0', cause: 'flr' }, value: 1 },
+  ]);
+  assert.deepEqual(book.counter('policy_violations'), [{ labels: { kind: 'foreign_vm' }, value: 1 }]);
+  assert.deepEqual(book.counter('releases'), [{ labels: {}, value: 7 }]);
+});
+
+test('iommufd is shown by its name, not by that of its device', () => {
+  const book = new CounterBook(10);
+  book.read({ name: 'imports', entries: [[`3,${IOMMU}`, 2]] });
+  assert.deepEqual(book.counter('imports'), [
+    { labels: { importer: 'iommufd', stage: 'iommufd' }, value: 2 },
+  ]);
+});
+
+test('sum and buckets of a duration meet in one series, a bucket beyond the last is the last', () => {
+  const book = new CounterBook(10);
+  book.read({ name: 'import_ns', entries: [[`1,${KVM}`, 5000]] });
+  book.read({
+    name: 'import_bucket',
+    entries: [
+      [`1,${KVM},2`, 4],
+      [`1,${KVM},14`, 1],
+      [`1,${KVM},63`, 1],
+    ],
+  });
+  const [series, ...others] = book.histogram('import_duration');
+  assert.deepEqual(others, []);
+  assert.equal(series?.sumNs, 5000);
+  assert.deepEqual(series?.buckets, [0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+});
+
+test('a child that begins at zero adds to what the one before had counted', () => {
+  const book = new CounterBook(10);
+  book.read({ name: 'releases', entries: [['', 7]] });
+  book.newChild();
+  book.read({ name: 'releases', entries: [['', 2]] });
+  book.read({ name: 'releases', entries: [['', 8]] });
+  assert.equal(book.counter('releases')[0]?.value, 15);
+});
+
+test('label sets beyond the limit are folded, and who was first stays', () => {
+  const book = new CounterBook(2);
+  book.read({
+    name: 'exports',
+    entries: [
+      ['256,0', 1],
+      ['512,0', 1],
+      ['768,0', 1],
+      ['1024,0', 1],
+    ],
+  });
+  book.read({
+    name: 'exports',
+    entries: [
+      ['768,0', 5],
+      ['256,0', 4],
+    ],
+  });
+  assert.deepEqual(book.counter('exports'), [
+    { labels: { device: '0000:01:00.0', privacy: 'undeclared' }, value: 4 },
+    { labels: { device: '0000:02:00.0', privacy: 'undeclared' }, value: 1 },
+    { labels: { device: 'other', privacy: 'other' }, value: 6 },
+  ]);
+  assert.equal(book.folded().exports, 2);
+  assert.equal(book.folded().imports, 0);
+});
+
+const read = fc.record({
+  entries: fc.array(fc.tuple(fc.constantFrom('256,0', '512,1', '768,0', '256,1'), fc.nat(50)), {
+    maxLength: 4,
+  }),
+  restart: fc.boolean(),
+});
+
+test('no series goes back or vanishes across any reads and restarts', () => {
+  fc.assert(
+    fc.property(fc.array(read), fc.integer({ min: 1, max: 4 }), (reads, limit) => {
+      const book = new CounterBook(limit);
+      let before = new Map<string, number>();
+      for (const { entries, restart } of reads) {
+        if (restart) book.newChild();
+        book.read({ name: 'exports', entries });
+        const now = new Map(
+          book.counter('exports').map(({ labels, value }) => [JSON.stringify(labels), value]),
+        );
+        for (const [labels, value] of before) assert.ok((now.get(labels) ?? -1) >= value, labels);
+        assert.ok(now.size <= limit + 1);
+        before = now;
+      }
+    }),
+  );
+});
+
+test('the total is that of all children, exactly', () => {
+  fc.assert(
+    fc.property(fc.array(fc.array(fc.nat(9)), { minLength: 1 }), (children) => {
+      const book = new CounterBook(5);
+      let expected = 0;
+      for (const growths of children) {
+        book.newChild();
+        let value = 0;
+        for (const growth of growths) {
+          value += growth;
+          book.read({ name: 'exports', entries: [['256,0', value]] });
+        }
+        expected += value;
+      }
+      assert.equal(book.counter('exports')[0]?.value ?? 0, expected);
+    }),
+  );
+});

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Check } from 'typebox/value';
+import { deviceAddress, vmKind } from '../../src/model/naming.ts';
+import { PROCESS_LIMIT, ProcessTable } from '../../src/model/processes.ts';
+import { EVENT_KINDS, Status, TracerEvent } from '../../src/model/schema.ts';
+import { feed } from '../fixtures/feed.ts';
+import {
+  bufferState,
+  collectorLine,
+  detached,
+  exited,
+  exported,
+  HEADER,
+  heartbeat,
+  imported,
+  mapLine,
+  ready,
+  released,
+  snapshot,
+  starting,
+  tupleLine,
+} from '../fixtures/stream-lines.ts';
+
+const T = 3_000_000;
+const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
+
+const identity = (pid: number, startTicks: number, name: string | null, t = T) =>
+  collectorLine('process', { t, pid, start_ticks: startTicks, comm: 'qemu', vmm: 'qemu', name, uuid: null });
+
+test('every kind of event gives one TracerEvent that its schema accepts, numbered in order', () => {
+  const { events } = feed([
+    ...BEGIN,
+    exported({ t: T, inode: 9, kvm_pid: 100, vm_type: 4 }),
+    imported({ t: T, inode: 9, stage: 1, importer: 'mlx5_core' }),
+    detached(T, 9, 'mlx5_core'),
+    bufferState(T, 9, true),
+    tupleLine('revoke_call', T, 10, 100, 0x4100, 1, 3, 1, 'qemu'),
+    tupleLine('private_read', T, 100, 1, 0x4100, 9, 0, 0, 2, 100, 'qemu'),
+    tupleLine('bind', T, 10, 100, 0x4100, 9, 0, 0, 1, 101, 100, 4096, 4096, 2, 'qemu'),
+    tupleLine('unbind', T, 100, 0x4100, 9, 101, 'qemu'),
+    released(T, 9),
+  ]);
+  assert.deepEqual(events.map(({ kind }) => kind).sort(), [...EVENT_KINDS].sort());
+  assert.deepEqual(
+    events.map(({ seq }) => seq),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9],
+  );
+  for (const event of events) assert.ok(Check(TracerEvent, event), JSON.stringify(event));
+  const bind = events.find(({ kind }) => kind === 'bind');
+  assert.equal(bind?.kind === 'bind' && bind.vm?.kind, 'unknown');
+  assert.equal(bind?.kind === 'bind' && bind.owner_vm?.kind, 'snp');
+  const release = events.find(({ kind }) => kind === 'release');
+  assert.equal(release?.kind === 'release' && release.device, '0000:41:00.0');
+});
+
+test('the status before, while and after tracing', () => {
+  const { model, more } = feed([]);
+  assert.equal(model.status().state, 'waiting');
+  assert.ok(Check(Status, model.status()));
+  more(HEADER, starting(1_000_000, 1));
+  assert.equal(model.status().state, 'starting');
+  more(ready(2_000_000), heartbeat(3_000_000, 0), mapLine('releases', 4));
+  assert.equal(model.status().state, 'tracing');
+  assert.equal(model.status().last_counter_read, '2023-11-14T22:13:23.000Z');
+  assert.equal(model.lastCounterReadSeconds, 1_700_000_003);
+  more(exited(4_000_000, 1, 'hung'));
+  assert.deepEqual(model.status().problem, { reason: 'hung', message: 'gone', remedy: null });
+  more(
+    collectorLine('child', {
+      t: 5_000_000,
+      generation: 0,
+      state: 'unavailable',
+      reason: 'no_bpftrace',
+      message: 'there is none',
+      remedy: 'install it',
+      dialect: 'none',
+      probes: [],
+    }),
+  );
+  const status = model.status();
+  assert.equal(status.state, 'unavailable');
+  assert.deepEqual(status.problem, { reason: 'no_bpftrace', message: 'there is none', remedy: 'install it' });
+  assert.ok(Check(Status, status));
+  more(starting(6_000_000, 2), ready(7_000_000));
+  assert.equal(model.status().problem, null);
+  assert.equal(model.status().generation, 2);
+  assert.equal(model.status().restarts, 1);
+});
+
+test('a counter read goes on over a restart, and a start told twice is one start', () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    mapLine('releases', 4),
+    starting(1_000_000, 1),
+    mapLine('releases', 5),
+  ]);
+  assert.equal(model.counters.counter('releases')[0]?.value, 5);
+  more(exited(4_000_000, 1), starting(5_000_000, 2), ready(6_000_000), mapLine('releases', 6));
+  assert.equal(model.counters.counter('releases')[0]?.value, 11);
+  assert.equal(model.status().generation, 2);
+});
+
+test('the picture is exact after a complete snapshot with no loss since it began', () => {
+  const { model, more } = feed(BEGIN);
+  assert.equal(model.pictureExact, false);
+  more(snapshot(2_500_000, [], { complete: false }));
+  assert.equal(model.pictureExact, false);
+  more(snapshot(1_500_000, []));
+  assert.equal(model.pictureExact, false, 'begun before the probes were ready');
+  more(snapshot(2_500_000, []));
+  assert.equal(model.pictureExact, true);
+  more(collectorLine('loss', { t: 4_000_000, stage: 'queue', count: 2 }));
+  assert.equal(model.pictureExact, false);
+  more(snapshot(3_900_000, [], { cause: 'loss' }));
+  assert.equal(model.pictureExact, false, 'begun before the loss');
+  more(snapshot(4_100_000, [], { cause: 'loss' }));
+  assert.equal(model.pictureExact, true);
+  more(exited(5_000_000, 1));
+  assert.equal(model.pictureExact, false);
+  more(starting(6_000_000, 2), ready(7_000_000));
+  assert.equal(model.pictureExact, false);
+  more(snapshot(7_500_000, [], { cause: 'gap' }));
+  assert.equal(model.pictureExact, true);
+});
+
+for (const [what, lines] of [
+  ['a line that cannot be decoded', ['{"type": "val']],
+  ['a full map', ['{"type": "helper_error", "helper": "map_update_elem", "retcode": -7}']],
+  ['a loss that bpftrace reports', ['{"type": "lost_events", "data": {"events": 3}}']],
+  ['events missing on the ring', [heartbeat(4_000_000, 5), heartbeat(5_000_000, 5)]],
+] as const) {
+  test(`${what} makes the picture inexact`, () => {
+    const { model, more } = feed([...BEGIN, snapshot(2_500_000, []), heartbeat(3_000_000, 0)]);
+    assert.equal(model.pictureExact, true);
+    more(...lines);
+    assert.equal(model.pictureExact, false);
+  });
+}
+
+test('records that mean nothing to us are counted and are no error', () => {
+  const { model } = feed([
+    ...BEGIN,
+    'WARNING: text',
+    '{"type": "printf", "data": ""}',
+    tupleLine('snapshot_end', 1, 0),
+  ]);
+  assert.equal(model.accounting.unknownRecords, 3);
+  assert.equal(model.status().decode_errors, 0);
+});
+
+test('a VM is named once its process is known, also where the event came first', () => {
+  const { model, more } = feed([...BEGIN, exported({ t: T, inode: 9, kvm_pid: 100 })]);
+  assert.equal(model.buffer(9)?.vm?.name, null);
+  more(identity(100, 55, 'guest'));
+  assert.deepEqual(model.buffer(9)?.vm, { pid: 100, kind: 'default', name: 'guest', uuid: null });
+});
+
+test('a pid that is used again does not rename the past', () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    identity(100, 55, 'old'),
+    exported({ t: T, inode: 9, kvm_pid: 100 }),
+  ]);
+  more(
+    collectorLine('exit', { t: T, pid: 100 }),
+    identity(100, 66, 'new'),
+    exported({ t: T, inode: 10, kvm_pid: 100 }),
+  );
+  assert.equal(model.buffer(9)?.vm?.name, 'old');
+  assert.equal(model.buffer(10)?.vm?.name, 'new');
+});
+
+test('the table of processes is bounded and forgets those first that have ended', () => {
+  const table = new ProcessTable(3);
+  for (const pid of [1, 2, 3]) table.vm(pid);
+  table.exit(2);
+  table.vm(4);
+  assert.equal(table.size, 3);
+  assert.equal(table.vm(2)?.gone, false);
+  assert.equal(table.size, 3);
+  assert.ok(PROCESS_LIMIT > 1000);
+});
+
+test('kinds of VM and device addresses', () => {
+  assert.deepEqual([0, 1, 2, 3, 4, 5, 6].map(vmKind), [
+    'default',
+    'sw_protected',
+    'sev',
+    'sev_es',
+    'snp',
+    'tdx',
+    'type_6',
+  ]);
+  assert.equal(vmKind(null), 'unknown');
+  assert.equal(deviceAddress(0), 'unknown');
+  assert.equal(deviceAddress((1 << 16) | (0x41 << 8) | (0x1f << 3) | 7), '0001:41:1f.7');
+  assert.equal(deviceAddress(0x10000 * 0x10000 + 0x100), '10000:01:00.0');
+});

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { type TestContext, test } from 'node:test';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { Recorder, RecordingSource } from '../../src/stream/recording.ts';
+import { TracerError } from '../../src/support/errors.ts';
+import { HEADER, heartbeat } from '../fixtures/stream-lines.ts';
+
+const LINES = [HEADER, ...Array.from({ length: 2000 }, (_, index) => heartbeat(index, index * 7))];
+const TEXT = `${LINES.join('\n')}\n`;
+
+function folder(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'recording-'));
+  t.after(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+interface Read {
+  lines: string[];
+  dropped: string[];
+  error: TracerError | null;
+}
+
+async function read(source: RecordingSource, signal = new AbortController().signal): Promise<Read> {
+  const lines: string[] = [];
+  const dropped: string[] = [];
+  let error: TracerError | null = null;
+  await source
+    .run(
+      (line) => lines.push(line),
+      signal,
+      (why) => dropped.push(why),
+    )
+    .catch((caught: unknown) => {
+      assert.ok(caught instanceof TracerError, String(caught));
+      error = caught;
+    });
+  return { lines, dropped, error };
+}
+
+function file(t: TestContext, content: string | Buffer, name = 'stream'): RecordingSource {
+  const path = join(folder(t), name);
+  writeFileSync(path, content);
+  return new RecordingSource({ path });
+}
+
+test('reads a plain recording', async (t) => {
+  assert.deepEqual(await read(file(t, TEXT)), { lines: LINES, dropped: [], error: null });
+});
+
+test('reads a gzip recording whatever its name', async (t) => {
+  assert.deepEqual(await read(file(t, gzipSync(TEXT), 'stream.txt')), {
+    lines: LINES,
+    dropped: [],
+    error: null,
+  });
+});
+
+test('reads standard input, also one byte at a time', async () => {
+  const bytes = gzipSync(`${LINES.slice(0, 20).join('\n')}\n`);
+  const stdin = Readable.from(Array.from(bytes, (byte) => Buffer.from([byte])));
+  const { lines, error } = await read(new RecordingSource({ path: '-', stdin }));
+  assert.equal(error, null);
+  assert.deepEqual(lines, LINES.slice(0, 20));
+});
+
+test('a last line cut off is counted, the others are read', async (t) => {
+  const { lines, dropped, error } = await read(file(t, TEXT.slice(0, -5)));
+  assert.deepEqual(
+    { lines, dropped, error },
+    { lines: LINES.slice(0, -1), dropped: ['truncated_line'], error: null },
+  );
+});
+
+test('a gzip recording cut off gives what it had, then says so', async (t) => {
+  const path = join(folder(t), 'cut.gz');
+  const recorder = new Recorder({ path, flushMs: 1 });
+  await recorder.start();
+  for (const line of LINES) recorder.write(line);
+  await recorder.stop();
+  const whole = readFileSync(path).length;
+  truncateSync(path, whole - 8);
+  const { lines, error } = await read(new RecordingSource({ path }));
+  assert.equal(lines.length, LINES.length);
+  assert.equal(error?.code, 'bad_recording');
+  assert.match(error?.message ?? '', /ends too early/);
+});
+
+test('a gzip recording cut off in the middle gives the lines before', async (t) => {
+  const packed = gzipSync(TEXT);
+  const { lines, error } = await read(file(t, packed.subarray(0, packed.length / 2)));
+  assert.ok(lines.length > 100, `${lines.length} lines`);
+  assert.deepEqual(lines, LINES.slice(0, lines.length));
+  assert.match(error?.message ?? '', /ends too early/);
+});
+
+test('a damaged gzip recording is told from a cut one', async (t) => {
+  const packed = gzipSync(TEXT);
+  packed.fill(0xff, 200, 260);
+  const { error } = await read(file(t, packed));
+  assert.equal(error?.code, 'bad_recording');
+  assert.match(error?.message ?? '', /damaged/);
+});
+
+const refused: [string, string, RegExp][] = [
+  ['an empty file', '', /no header line/],
+  ['a text', 'hello\nworld\n', /first line is no header/],
+  ['a stream without its header', `${heartbeat(1, 2)}\n`, /first line is no header/],
+  ['another format', '{"type":"header","data":{"format":7}}\n', /format is 7/],
+];
+for (const [name, content, message] of refused) {
+  test(`refuses ${name}`, async (t) => {
+    const { lines, error } = await read(file(t, content));
+    assert.deepEqual(lines, []);
+    assert.equal(error?.code, 'bad_recording');
+    assert.match(error?.message ?? '', message);
+    assert.ok(error?.remedy);
+  });
+  test(`refuses ${name} in gzip`, async (t) => {
+    assert.match((await read(file(t, gzipSync(content)))).error?.message ?? '', message);
+  });
+}
+
+test('a file that is not there is the user’s error', async (t) => {
+  const { error } = await read(new RecordingSource({ path: join(folder(t), 'none') }));
+  assert.equal(error?.code, 'file_unreadable');
+  assert.match(String(error?.cause), /ENOENT/);
+});
+
+test('an abort ends the reading without an error', async () => {
+  const abort = new AbortController();
+  const stdin = new Readable({ read() {} });
+  stdin.push(`${HEADER}\n`);
+  const reading = read(new RecordingSource({ path: '-', stdin }), abort.signal);
+  setImmediate(() => abort.abort());
+  assert.equal((await reading).error, null);
+});
+
+for (const name of ['stream.jsonl', 'stream.jsonl.gz']) {
+  test(`what is recorded into ${name} is what is read back`, async (t) => {
+    const path = join(folder(t), name);
+    const recorder = new Recorder({ path });
+    await recorder.start();
+    for (const line of LINES) recorder.write(line);
+    await recorder.stop();
+    await recorder.stop();
+    assert.equal(recorder.written, LINES.length);
+    assert.equal(recorder.dropped, 0);
+    assert.equal(readFileSync(path)[0] === 0x1f, name.endsWith('.gz'));
+    assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES);
+  });
+
+  test(`what was flushed into ${name} can be read before the recorder stops`, async (t) => {
+    const path = join(folder(t), name);
+    const recorder = new Recorder({ path, flushMs: 5 });
+    t.after(() => recorder.stop());
+    await recorder.start();
+    for (const line of LINES.slice(0, 5)) recorder.write(line);
+    while (recorder.written < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES.slice(0, 5));
+  });
+}
+
+test('the recorder drops and counts what finds no room', async (t) => {
+  const path = join(folder(t), 'stream');
+  const recorder = new Recorder({ path, maxPendingBytes: 400, flushMs: 10_000 });
+  await recorder.start();
+  for (const line of LINES) recorder.write(line);
+  await recorder.stop();
+  assert.ok(recorder.written > 1);
+  assert.equal(recorder.written + recorder.dropped, LINES.length);
+  assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES.slice(0, recorder.written));
+});
+
+test('the recorder replaces an older file', async (t) => {
+  const path = join(folder(t), 'stream');
+  appendFileSync(path, 'old\n'.repeat(1000));
+  const recorder = new Recorder({ path });
+  await recorder.start();
+  recorder.write(HEADER);
+  await recorder.stop();
+  assert.equal(readFileSync(path, 'utf8'), `${HEADER}\n`);
+});
+
+test('a path that cannot be written is the user’s error', async (t) => {
+  const recorder = new Recorder({ path: join(folder(t), 'none', 'stream') });
+  await assert.rejects(recorder.start(), (error: unknown) => {
+    return error instanceof TracerError && error.code === 'file_unwritable';
+  });
+  recorder.write('x');
+  await recorder.stop();
+  assert.equal(recorder.dropped, 1);
+});
+
+test('a full disk drops lines and keeps its error, and stop still resolves', async () => {
+  const recorder = new Recorder({ path: '/dev/full', flushMs: 1 });
+  await recorder.start();
+  recorder.write(HEADER);
+  while (recorder.error === null) await new Promise((resolve) => setTimeout(resolve, 2));
+  recorder.write(HEADER);
+  await recorder.stop();
+  assert.equal((recorder.error as NodeJS.ErrnoException).code, 'ENOSPC');
+  assert.equal(recorder.dropped, 2);
+});
+
+test('gzip output is one valid stream', async (t) => {
+  const path = join(folder(t), 'x.gz');
+  const recorder = new Recorder({ path });
+  await recorder.start();
+  recorder.write(HEADER);
+  await recorder.stop();
+  assert.equal(gunzipSync(readFileSync(path)).toString(), `${HEADER}\n`);
+});
