@@ -56,7 +56,7 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
     lockdown: parseLockdown(await readText(join(sysRoot, 'kernel/security/lockdown'))),
     tracefs: tracing !== null,
     functions,
-    untraceable,
+    untraceable: untraceable.sort(),
     members: types.members,
     modules: types.modules,
     bpftrace,

@@ -137,7 +137,7 @@ test('the lines of each part are those of the program', () => {
   const [first, second] = parts.map(({ firstLine, lastLine }) =>
     lines.slice(firstLine - 1, lastLine).join('\n'),
   );
-  assert.match(first ?? '', /^\/\/ probes\/one\.bt\n[^]*first\n\}\n$/);
+  assert.match(first ?? '', /^\/\/ probes\/one\.bt\n[\s\S]*first\n\}\n$/);
   assert.match(second ?? '', /^\/\/ probes\/two\.bt\n.*second \}\n$/);
 });
 

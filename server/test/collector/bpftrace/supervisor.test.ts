@@ -1,0 +1,285 @@
+import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { SupervisorTiming } from '../../../src/collector/bpftrace/timing.ts';
+import { createLiveSource } from '../../../src/collector/live.ts';
+import { decodeLine, type StreamRecord } from '../../../src/stream/decode.ts';
+import type { Child, Snapshot } from '../../../src/stream/wire.ts';
+import { type Clock, systemClock } from '../../../src/support/clock.ts';
+import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { type FakeHost, fakeHost } from '../fake-host.ts';
+import { testFragments } from '../test-fragments.ts';
+
+const TIMING: SupervisorTiming = {
+  readyMs: 20_000,
+  silenceMs: 20_000,
+  stopMs: 500,
+  restartMs: 10,
+  restartMaxMs: 40,
+  stableMs: 60_000,
+  unavailableMs: 50,
+  tickMs: 20,
+  processesMs: 20,
+  missesMs: 20,
+  modulesMs: 20,
+  spacingMs: { start: 0, gap: 0, loss: 60_000, owner_exit: 10 },
+};
+
+interface Live {
+  host: FakeHost;
+  lines: string[];
+  records: () => StreamRecord[];
+  children: () => Child[];
+  snapshots: () => Snapshot[];
+  stop: () => Promise<void>;
+}
+
+interface Setup {
+  mode: string;
+  argument?: string;
+  timing?: Partial<SupervisorTiming>;
+  clock?: Clock;
+  uid?: number;
+  prepare?: (host: FakeHost) => Promise<void>;
+}
+
+async function live(t: TestContext, setup: Setup): Promise<Live> {
+  const host = await fakeHost(t);
+  await setup.prepare?.(host);
+  const source = createLiveSource({
+    fragments: testFragments(),
+    bpftrace: setup.mode === 'none' ? '/nonexistent' : await fakeBpftrace(t, setup.mode, setup.argument),
+    mapKeys: 64,
+    tracer: '1.2.3',
+    logger: { info: () => {}, warn: () => {} },
+    clock: setup.clock ?? systemClock,
+    procRoot: host.procRoot,
+    sysRoot: host.sysRoot,
+    uid: setup.uid ?? 0,
+    timing: { ...TIMING, ...setup.timing },
+  });
+  const lines: string[] = [];
+  const controller = new AbortController();
+  const ended = source.run((line) => lines.push(line), controller.signal);
+  const records = (): StreamRecord[] => {
+    const all = lines.map(decodeLine);
+    assert.deepEqual(
+      all.filter((record) => record.type === 'failure'),
+      [],
+    );
+    return all as StreamRecord[];
+  };
+  const stop = async (): Promise<void> => {
+    controller.abort();
+    await ended;
+  };
+  t.after(stop);
+  return {
+    host,
+    lines,
+    records,
+    children: () => records().flatMap((record) => (record.type === 'child' ? [record.data] : [])),
+    snapshots: () => records().flatMap((record) => (record.type === 'snapshot' ? [record.data] : [])),
+    stop,
+  };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await wait(10);
+}
+
+const has = (run: Live, type: StreamRecord['type']): boolean =>
+  run.records().some((record) => record.type === type);
+
+test('a stream begins with its header and the child, and ends with the end of the child', async (t) => {
+  const run = await live(t, { mode: 'normal' });
+  await until(() => run.snapshots().length > 0);
+  await run.stop();
+  const records = run.records();
+  assert.equal(records[0]?.type, 'header');
+  const header = records[0]?.type === 'header' ? records[0].data : assert.fail();
+  assert.deepEqual([header.tracer, header.kernel], ['1.2.3', '7.3.4']);
+  assert.ok(Math.abs((header.boot_epoch_us + header.t) / 1000 - Date.now()) < 60_000);
+  const [starting, exited, ...more] = run.children();
+  assert.deepEqual(more, []);
+  assert.ok(starting?.state === 'starting' && starting.generation === 1);
+  assert.deepEqual([starting.bpftrace, starting.dialect], ['0.23.2', 'mainline']);
+  assert.deepEqual(
+    starting.probes.map((probe) => [probe.probe, probe.module, probe.attached]),
+    [
+      ['attach', 'vfio_pci_core', true],
+      ['export', 'vfio_pci_core', true],
+      ['extra', null, false],
+    ],
+  );
+  assert.ok(exited?.state === 'exited' && exited.reason === 'stopped');
+  assert.ok(!has(run, 'loss'));
+  const count = run.lines.length;
+  await wait(60);
+  assert.equal(run.lines.length, count);
+});
+
+test('at the start, every buffer that lives is told, with its device and the process of its VM', async (t) => {
+  const run = await live(t, {
+    mode: 'normal',
+    argument: '77',
+    prepare: (host) => host.addProcess(77, 5, ['qemu-system-x86_64', '-name', 'guest=web']),
+  });
+  await until(() => run.snapshots().length > 0);
+  const [snapshot] = run.snapshots();
+  assert.ok(snapshot?.cause === 'start' && snapshot.complete);
+  assert.ok(snapshot.t_begin <= snapshot.t_end);
+  assert.deepEqual(
+    snapshot.buffers.map(({ inode, device, kvm_pid, privacy }) => ({ inode, device, kvm_pid, privacy })),
+    [{ inode: 7, device: 0x4100, kvm_pid: 77, privacy: 0 }],
+  );
+  const process = run.records().find((record) => record.type === 'process');
+  assert.ok(process?.type === 'process' && process.data.name === 'web' && process.data.vmm === 'qemu');
+});
+
+test('a child that keeps crashing is restarted after pauses that grow up to a bound, and each gap is reconciled', async (t) => {
+  const pauses: number[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => {
+      if (ms >= 1000 && ms <= 16_000) pauses.push(ms);
+      return systemClock.sleep(ms > 1000 ? 1 : Math.min(ms, 20), signal);
+    },
+  };
+  const run = await live(t, { mode: 'crash', clock, timing: { restartMs: 1000, restartMaxMs: 6000 } });
+  await until(() => pauses.length >= 5);
+  await run.stop();
+  assert.deepEqual(pauses.slice(0, 5), [1000, 2000, 4000, 6000, 6000]);
+  const started = run.children().filter((child) => child.state === 'starting');
+  assert.deepEqual(
+    started.map((child) => child.generation),
+    started.map((_, index) => index + 1),
+  );
+  assert.ok(run.children().some((child) => child.state === 'exited' && child.reason === 'crashed'));
+  assert.ok(has(run, 'tick'));
+});
+
+test('after a stable time the pauses begin anew', async (t) => {
+  const pauses: number[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => {
+      if (ms >= 1000 && ms <= 16_000) pauses.push(ms);
+      return systemClock.sleep(Math.min(ms, 20), signal);
+    },
+  };
+  await live(t, { mode: 'crash', clock, timing: { restartMs: 1000, restartMaxMs: 6000, stableMs: 0 } });
+  await until(() => pauses.length >= 3);
+  assert.deepEqual(pauses.slice(0, 3), [1000, 1000, 1000]);
+});
+
+test('a child that falls silent is replaced', async (t) => {
+  const run = await live(t, { mode: 'hung', timing: { silenceMs: 200 } });
+  await until(() => run.children().some((child) => child.generation === 2));
+  const exited = run.children().find((child) => child.state === 'exited');
+  assert.ok(exited?.state === 'exited' && exited.reason === 'hung');
+});
+
+test('stop ends a child that ignores SIGINT', async (t) => {
+  const run = await live(t, { mode: 'stubborn' });
+  await until(() => has(run, 'heartbeat'));
+  await run.stop();
+  const last = run.children().at(-1);
+  assert.ok(last?.state === 'exited' && last.reason === 'stopped');
+});
+
+test('a probe that bpftrace refuses is left out, and the rest runs', async (t) => {
+  const run = await live(t, { mode: 'refuse', argument: '{ export }' });
+  await until(() => has(run, 'heartbeat'));
+  const [first, refused, second] = run.children();
+  assert.ok(first?.state === 'starting' && first.probes[1]?.attached === true);
+  assert.ok(refused?.state === 'exited' && refused.reason === 'compile_error');
+  assert.ok(second?.state === 'starting');
+  assert.match(second.probes[1]?.reason ?? '', /^bpftrace refused it: .*Undefined map/);
+  assert.deepEqual([second.probes[0]?.attached, second.probes[1]?.attached], [true, false]);
+  assert.equal(
+    run.snapshots().every((snapshot) => snapshot.cause === 'start'),
+    true,
+  );
+});
+
+test('a host that cannot be traced is told once, with ticks, until it can be', async (t) => {
+  const run = await live(t, {
+    mode: 'normal',
+    prepare: async (host) => {
+      await rm(join(host.sysRoot, 'kernel/btf/vfio_pci_core'));
+    },
+  });
+  await until(() => run.records().filter((record) => record.type === 'tick').length > 5);
+  const [unavailable, ...more] = run.children();
+  assert.deepEqual(more, []);
+  assert.ok(unavailable?.state === 'unavailable' && unavailable.reason === 'function_missing');
+  assert.equal(unavailable.dialect, 'core');
+  assert.ok(unavailable.probes.every((probe) => !probe.attached));
+  await run.host.loadModule('vfio_pci_core', ['vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf']);
+  await until(() => has(run, 'heartbeat'));
+});
+
+test('each obstacle has its reason', async (t) => {
+  for (const [setup, reason] of [
+    [{ mode: 'none' }, 'no_bpftrace'],
+    [{ mode: 'version', argument: '0.22.1' }, 'unsupported_bpftrace'],
+    [{ mode: 'normal', uid: 1000 }, 'not_root'],
+  ] as const) {
+    const run = await live(t, setup);
+    await until(() => run.children().length > 0);
+    const [child] = run.children();
+    assert.ok(child?.state === 'unavailable' && child.reason === reason, reason);
+    await run.stop();
+  }
+});
+
+test('a module that matters makes a new program, one that does not leaves the child alone', async (t) => {
+  const run = await live(t, { mode: 'normal' });
+  await until(() => has(run, 'heartbeat'));
+  await run.host.loadModule('unrelated', ['something']);
+  await wait(200);
+  assert.equal(run.children().length, 1);
+  await run.host.loadModule('extra', ['extra_function']);
+  await until(() => run.children().length >= 3);
+  const [, exited, second] = run.children();
+  assert.ok(exited?.state === 'exited' && exited.message === 'the loaded modules have changed');
+  assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
+});
+
+test('events make their process known, and the end of an owner is told and reconciled', async (t) => {
+  const run = await live(t, {
+    mode: 'events',
+    argument: '55',
+    prepare: (host) => host.addProcess(55, 9, ['qemu-kvm', '-name', 'db']),
+  });
+  await until(() => has(run, 'process') && run.snapshots().length > 0);
+  await rm(join(run.host.procRoot, '55'), { recursive: true });
+  await until(() => run.snapshots().some((snapshot) => snapshot.cause === 'owner_exit'));
+  const exits = run.records().filter((record) => record.type === 'exit');
+  assert.deepEqual(
+    exits.map((record) => record.data.pid),
+    [55],
+  );
+  await wait(100);
+  assert.equal(run.snapshots().filter((snapshot) => snapshot.cause === 'owner_exit').length, 1);
+});
+
+test('events that were emitted and did not come ask for one snapshot', async (t) => {
+  const run = await live(t, { mode: 'lossy' });
+  await until(() => run.snapshots().some((snapshot) => snapshot.cause === 'loss'));
+  await wait(100);
+  assert.equal(run.snapshots().filter((snapshot) => snapshot.cause === 'loss').length, 1);
+});
+
+test('a line that is too long is told as a loss', async (t) => {
+  const run = await live(t, { mode: 'long-line' });
+  await until(() => has(run, 'loss'));
+  const losses = run.records().filter((record) => record.type === 'loss');
+  assert.deepEqual(
+    losses.map((record) => [record.data.stage, record.data.count]),
+    [['splitter', 1]],
+  );
+});

@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { LossWatch } from '../../../src/collector/bpftrace/loss-watch.ts';
+import { takeSnapshot } from '../../../src/collector/bpftrace/snapshot.ts';
+import { type SnapshotCause, SnapshotScheduler } from '../../../src/collector/bpftrace/snapshot-scheduler.ts';
+import { IdentityWatch } from '../../../src/collector/host/identity-watch.ts';
+import type { CollectorLine } from '../../../src/stream/wire.ts';
+import { systemClock } from '../../../src/support/clock.ts';
+import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { type FakeHost, fakeHost } from '../fake-host.ts';
+
+function losses(): { watch: LossWatch; lines: CollectorLine[]; lost: () => number } {
+  const lines: CollectorLine[] = [];
+  let lost = 0;
+  const watch = new LossWatch({ emit: (line) => lines.push(line), onEventsLost: () => lost++ });
+  return { watch, lines, lost: () => lost };
+}
+
+test('a record that comes after the heartbeat that counts it is not lost', () => {
+  const { watch, lost } = losses();
+  watch.childStarted();
+  watch.heartbeat(1);
+  watch.eventReceived();
+  watch.heartbeat(1);
+  watch.heartbeat(1);
+  assert.equal(lost(), 0);
+  watch.heartbeat(3);
+  watch.eventReceived();
+  watch.heartbeat(3);
+  watch.heartbeat(3);
+  assert.equal(lost(), 1);
+  watch.childStarted();
+  watch.heartbeat(0);
+  watch.heartbeat(0);
+  assert.equal(lost(), 1);
+});
+
+test('losses are cumulative over children and told when they have grown', () => {
+  const { watch, lines } = losses();
+  watch.probesMissed(3);
+  watch.tell(1);
+  watch.tell(2);
+  watch.childStarted();
+  watch.probesMissed(0);
+  watch.probesMissed(2);
+  watch.lineDropped();
+  watch.tell(3);
+  assert.deepEqual(
+    lines.map((line) => line.data),
+    [
+      { t: 1, stage: 'probe_missed', count: 3 },
+      { t: 3, stage: 'probe_missed', count: 5 },
+      { t: 3, stage: 'splitter', count: 1 },
+    ],
+  );
+});
+
+test('requests that wait become one snapshot, of the gravest cause, and loss is spaced out', async (t) => {
+  const taken: SnapshotCause[] = [];
+  let release = (): void => {};
+  const scheduler = new SnapshotScheduler({
+    clock: systemClock,
+    spacingMs: { start: 0, gap: 0, loss: 60_000, owner_exit: 0 },
+    take: async (cause) => {
+      taken.push(cause);
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    },
+  });
+  const controller = new AbortController();
+  scheduler.request('loss');
+  scheduler.request('start');
+  const run = scheduler.run(controller.signal);
+  t.after(async () => {
+    controller.abort();
+    release();
+    await run;
+  });
+  const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(taken, ['start']);
+  scheduler.request('loss');
+  release();
+  await turn();
+  assert.deepEqual(taken, ['start', 'loss']);
+  release();
+  await turn();
+  scheduler.request('loss');
+  await turn();
+  assert.deepEqual(taken, ['start', 'loss']);
+  scheduler.request('owner_exit');
+  await turn();
+  assert.deepEqual(taken, ['start', 'loss', 'owner_exit']);
+});
+
+interface Identities {
+  host: FakeHost;
+  watch: IdentityWatch;
+  lines: CollectorLine[];
+  ends: () => number;
+}
+
+async function identities(t: TestContext, limit?: number): Promise<Identities> {
+  const host = await fakeHost(t);
+  const lines: CollectorLine[] = [];
+  let ends = 0;
+  const watch = new IdentityWatch({
+    procRoot: host.procRoot,
+    sysRoot: host.sysRoot,
+    bootUs: () => 1,
+    emit: (line) => lines.push(line),
+    onOwnerExit: () => ends++,
+    ...(limit === undefined ? {} : { limit }),
+  });
+  return { host, watch, lines, ends: () => ends };
+}
+
+test('a process is told once; its end only where it owned something', async (t) => {
+  const { host, watch, lines, ends } = await identities(t);
+  await host.addProcess(1, 10);
+  await host.addProcess(2, 20);
+  for (const pid of [1, 2, 1, 0, -1]) watch.seeProcess(pid, pid === 2);
+  await watch.settled();
+  await watch.poll();
+  assert.deepEqual(
+    lines.map((line) => line.type),
+    ['process', 'process'],
+  );
+  await rm(join(host.procRoot, '1'), { recursive: true });
+  await rm(join(host.procRoot, '2'), { recursive: true });
+  await watch.poll();
+  await watch.poll();
+  assert.deepEqual(lines.slice(2), [{ type: 'exit', data: { t: 1, pid: 2 } }]);
+  assert.equal(ends(), 1);
+});
+
+test('a number that passes to another process is another process', async (t) => {
+  const { host, watch, lines, ends } = await identities(t);
+  await host.addProcess(1, 10);
+  watch.seeProcess(1, true);
+  await watch.settled();
+  await host.addProcess(1, 11);
+  await watch.poll();
+  watch.seeProcess(1, false);
+  await watch.settled();
+  assert.deepEqual(
+    lines.map((line) => line.type),
+    ['process', 'exit', 'process'],
+  );
+  assert.equal(ends(), 1);
+});
+
+test('an owner that has ended already is told once, however often it is named', async (t) => {
+  const { watch, lines, ends } = await identities(t);
+  for (let time = 0; time < 3; time++) {
+    watch.seeProcess(9, true);
+    await watch.settled();
+    await watch.poll();
+  }
+  assert.deepEqual(
+    lines.map((line) => line.type),
+    ['exit'],
+  );
+  assert.equal(ends(), 1);
+});
+
+test('what is remembered is bounded, and owners are kept longest', async (t) => {
+  const { host, watch, lines } = await identities(t, 2);
+  for (const pid of [1, 2, 3]) await host.addProcess(pid, pid);
+  watch.seeProcess(1, true);
+  watch.seeProcess(2, false);
+  watch.seeProcess(3, false);
+  await watch.settled();
+  watch.seeProcess(1, true);
+  watch.seeProcess(2, false);
+  await watch.settled();
+  assert.deepEqual(lines.map((line) => (line.type === 'process' ? line.data.pid : 0)).sort(), [1, 2, 2, 3]);
+});
+
+const TIMING = { readyMs: 20_000, silenceMs: 20_000, stopMs: 500 };
+
+async function snapshotOf(
+  t: TestContext,
+  host: FakeHost,
+  oneshot: { program: string } | { reason: string },
+  mode = 'normal',
+): ReturnType<typeof takeSnapshot> {
+  return takeSnapshot({
+    launch: {
+      path: await fakeBpftrace(t, mode, mode === 'fail' ? 'syntax-0.23' : ''),
+      guard: [],
+      env: { PATH: process.env.PATH },
+    },
+    oneshot,
+    timing: TIMING,
+    procRoot: host.procRoot,
+    bootUs: () => 5,
+    signal: new AbortController().signal,
+  });
+}
+
+async function hold(host: FakeHost, pid: number, inode: number): Promise<void> {
+  const folder = join(host.procRoot, String(pid));
+  await mkdir(join(folder, 'fd'), { recursive: true });
+  await mkdir(join(folder, 'fdinfo'), { recursive: true });
+  await symlink('/dmabuf:', join(folder, 'fd', '3'));
+  await writeFile(join(folder, 'fdinfo', '3'), `ino:\t${inode}\nsize:\t4096\nexp_name:\tvfio_pci_core\n`);
+}
+
+test('a snapshot joins the list of the kernel with who holds the buffers', async (t) => {
+  const host = await fakeHost(t);
+  await host.addProcess(50, 1);
+  await hold(host, 50, 7);
+  await host.addProcess(51, 1);
+  await hold(host, 51, 8);
+  const snapshot = await snapshotOf(t, host, { program: 'iter:dmabuf' });
+  assert.ok(snapshot.complete && snapshot.t_begin > 5 && snapshot.t_end >= snapshot.t_begin);
+  assert.deepEqual(
+    snapshot.buffers.map(({ inode, holders }) => ({ inode, holders })),
+    [{ inode: 7, holders: [{ pid: 50, comm: 'qemu', fds: 1 }] }],
+  );
+});
+
+test('without the list of the kernel only held buffers are known, and the snapshot says so', async (t) => {
+  const host = await fakeHost(t);
+  await host.addProcess(50, 1);
+  await hold(host, 50, 9);
+  const snapshot = await snapshotOf(t, host, { reason: 'no iterator' });
+  assert.equal(snapshot.complete, false);
+  assert.match(snapshot.errors[0] ?? '', /no iterator/);
+  assert.deepEqual(
+    snapshot.buffers.map(({ inode, bytes }) => [inode, bytes]),
+    [[9, 4096]],
+  );
+});
+
+test('a snapshot program that fails leaves an incomplete snapshot', async (t) => {
+  const host = await fakeHost(t);
+  const snapshot = await snapshotOf(t, host, { program: 'BEGIN' }, 'fail');
+  assert.equal(snapshot.complete, false);
+  assert.match(
+    snapshot.errors.join(),
+    /did not reach its end: exited with 1: stdin:1:9-17: ERROR: syntax error/,
+  );
+});

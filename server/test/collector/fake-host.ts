@@ -1,0 +1,50 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { buildBtf } from './host/btf-builder.ts';
+
+export interface FakeHost {
+  procRoot: string;
+  sysRoot: string;
+  /** Writes the type information of one more module. */
+  loadModule: (name: string, functions: string[]) => Promise<void>;
+  addProcess: (pid: number, startTicks: number, command?: string[]) => Promise<void>;
+}
+
+/** Roots of a /proc and a /sys of a kernel 7.3 with dma_buf_export and vfio_pci_core. */
+export async function fakeHost(t: TestContext): Promise<FakeHost> {
+  const root = await temporaryFolder(t);
+  const procRoot = join(root, 'proc');
+  const sysRoot = join(root, 'sys');
+  const kernel = buildBtf([
+    { kind: 'func', name: 'dma_buf_export' },
+    { kind: 'int', name: 'int' },
+    { kind: 'struct', name: 'kvm', members: [{ name: 'userspace_pid', type: 2 }] },
+  ]);
+  await mkdir(join(procRoot, 'sys/kernel'), { recursive: true });
+  await mkdir(join(sysRoot, 'kernel/btf'), { recursive: true });
+  await mkdir(join(sysRoot, 'kernel/tracing'), { recursive: true });
+  await writeFile(join(procRoot, 'uptime'), '100.00 0\n');
+  await writeFile(join(procRoot, 'sys/kernel/osrelease'), '7.3.4\n');
+  await writeFile(join(sysRoot, 'kernel/btf/vmlinux'), kernel.bytes);
+  const traceable = join(sysRoot, 'kernel/tracing/available_filter_functions');
+  await writeFile(traceable, 'dma_buf_export\n');
+  const loadModule = async (name: string, functions: string[]): Promise<void> => {
+    const { bytes } = buildBtf(
+      functions.map((func) => ({ kind: 'func' as const, name: func })),
+      kernel,
+    );
+    const lines = functions.map((func) => `${func} [${name}]\n`);
+    await writeFile(traceable, lines.join(''), { flag: 'a' });
+    await writeFile(join(sysRoot, 'kernel/btf', name), bytes);
+  };
+  await loadModule('vfio_pci_core', ['vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf']);
+  const addProcess = async (pid: number, startTicks: number, command: string[] = []): Promise<void> => {
+    const folder = join(procRoot, String(pid));
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'stat'), `${pid} (qemu) S ${'0 '.repeat(18)}${startTicks} 0\n`);
+    await writeFile(join(folder, 'cmdline'), command.map((word) => `${word}\0`).join(''));
+  };
+  return { procRoot, sysRoot, loadModule, addProcess };
+}

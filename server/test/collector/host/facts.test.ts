@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { composeForHost } from '../../../src/collector/bpftrace/plan.ts';
+import { type HostFacts, inspectHost, parseLockdown } from '../../../src/collector/host/facts.ts';
+import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { type FakeHost, fakeHost } from '../fake-host.ts';
+import { testFragments } from '../test-fragments.ts';
+
+const WANTED = {
+  functions: ['dma_buf_export', 'vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf', 'hidden', 'none'],
+  members: ['kvm.userspace_pid', 'kvm.none'],
+};
+
+function inspect(host: FakeHost, bpftrace: string): Promise<HostFacts> {
+  const { procRoot, sysRoot } = host;
+  return inspectHost({ wanted: WANTED, bpftrace, searchPath: '', procRoot, sysRoot, uid: 0 });
+}
+
+test('the host tells its kernel, functions with their modules, members and bpftrace', async (t) => {
+  const host = await fakeHost(t);
+  const path = await fakeBpftrace(t, 'normal');
+  assert.deepEqual(await inspect(host, path), {
+    kernel: '7.3.4',
+    uid: 0,
+    btf: true,
+    lockdown: null,
+    tracefs: true,
+    functions: {
+      dma_buf_export: 'vmlinux',
+      vfio_pci_dma_buf_attach: 'vfio_pci_core',
+      vfio_pci_core_feature_dma_buf: 'vfio_pci_core',
+    },
+    untraceable: [],
+    members: ['kvm.userspace_pid'],
+    modules: ['vfio_pci_core'],
+    bpftrace: { path, version: '0.23.2', parts: [0, 23, 2] },
+    bpftraceVersion: [0, 23, 2],
+  });
+});
+
+test('a function that the kernel does not list as traceable is set apart', async (t) => {
+  const host = await fakeHost(t);
+  await host.loadModule('other', ['hidden']);
+  const list = join(host.sysRoot, 'kernel/tracing/available_filter_functions');
+  await writeFile(list, 'dma_buf_export\nvfio_pci_dma_buf_attach [vfio_pci_core]\nhidden [elsewhere]');
+  const facts = await inspect(host, 'none');
+  assert.deepEqual(Object.keys(facts.functions), ['dma_buf_export', 'vfio_pci_dma_buf_attach']);
+  assert.deepEqual(facts.untraceable, ['hidden', 'vfio_pci_core_feature_dma_buf']);
+});
+
+test('where the list of traceable functions cannot be read, type information decides', async (t) => {
+  const host = await fakeHost(t);
+  const list = join(host.sysRoot, 'kernel/tracing/available_filter_functions');
+  await rm(list);
+  await mkdir(list);
+  assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
+});
+
+test('the lockdown mode is the one in brackets', () => {
+  assert.equal(parseLockdown('none [integrity] confidentiality\n'), 'integrity');
+  assert.equal(parseLockdown(null), null);
+});
+
+test('what stands in the way of any tracing has a reason and a remedy', async (t) => {
+  const host = await fakeHost(t);
+  const good = await inspect(host, await fakeBpftrace(t, 'normal'));
+  const fragments = testFragments();
+  assert.equal(composeForHost(good, fragments).runnable, true);
+  const newer = { path: 'b', version: '0.27.1', parts: [0, 27, 1] };
+  assert.equal(
+    composeForHost({ ...good, uid: 7, bpftrace: newer, bpftraceVersion: [0, 27, 1] }, fragments).runnable,
+    true,
+  );
+  const cases: [Partial<HostFacts>, string][] = [
+    [{ btf: false }, 'no_btf'],
+    [{ lockdown: 'confidentiality' }, 'lockdown'],
+    [{ uid: 1000 }, 'not_root'],
+    [{ tracefs: false }, 'no_symbols'],
+    [{ bpftrace: { reason: 'no_bpftrace', message: 'm', remedy: 'r' } }, 'no_bpftrace'],
+    [{ functions: {} }, 'function_missing'],
+  ];
+  for (const [change, reason] of cases) {
+    const plan = composeForHost({ ...good, ...change }, fragments);
+    assert.ok(!plan.runnable, reason);
+    assert.equal(plan.failure.reason, reason);
+    assert.ok(plan.failure.message !== '' && plan.failure.remedy !== '');
+    assert.ok(plan.probes.every((probe) => !probe.attached && probe.reason !== null));
+  }
+});

@@ -1,0 +1,19 @@
+import { type FragmentSet, parseFragment } from '../../src/collector/bpftrace/fragment.ts';
+
+/** Two probes and a snapshot program that fit the fake host. */
+export function testFragments(): FragmentSet {
+  const fragment = (name: string, body: string): ReturnType<typeof parseFragment> =>
+    parseFragment(
+      `probes/${name}.bt`,
+      `// name: ${name}\n// hooks: fentry\n// needs: -\n// emits: -\n// maps: -\n${body}\n`,
+    );
+  return {
+    probes: [
+      fragment('attach', 'fentry:{{fn:vfio_pci_dma_buf_attach}} { attach }'),
+      fragment('export', 'fentry:{{fn:vfio_pci_core_feature_dma_buf}} { export }'),
+      fragment('extra', 'fentry:{{fn:extra_function}} { extra }'),
+    ],
+    oneshots: new Map([['snapshot', fragment('snapshot', 'iter:dmabuf { snapshot }')]]),
+    snippets: new Map(),
+  };
+}
