@@ -11,7 +11,7 @@ import {
 import type { FamilySource } from '../metrics/exposition.ts';
 import type { TracerModel } from '../model/model.ts';
 import type { EventLog } from '../sinks/event-log.ts';
-import { installErrors } from './error.ts';
+import { answerFrameworkError, installErrors } from './error.ts';
 import type { Readiness } from './readiness.ts';
 import { buffersRoute } from './routes/buffers.ts';
 import { eventsRoute } from './routes/events.ts';
@@ -64,7 +64,7 @@ export function createApp(options: AppOptions): App {
     // One line for each answer, at debug, is written below in place of Fastify's two at info.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
-    routerOptions: { ignoreTrailingSlash: false },
+    frameworkErrors: answerFrameworkError,
     // An unknown key in a query is a mistake to be told of, not to be taken away in silence.
     ajv: { customOptions: { removeAdditional: false, allErrors: false } },
   }).withTypeProvider<TypeBoxTypeProvider>() as App;

@@ -38,7 +38,7 @@ export function installErrors(app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request);
     if (request.method !== 'GET' && app.hasRoute({ method: 'GET', url: path })) {
-      reply.header('allow', 'GET, HEAD');
+      reply.header('allow', app.hasRoute({ method: 'HEAD', url: path }) ? 'GET, HEAD' : 'GET');
       const error = new TracerError('bad_request', `${path} does not answer ${request.method}`, {
         remedy: 'use GET',
       });
@@ -49,6 +49,15 @@ export function installErrors(app: FastifyInstance): void {
     });
     return send(reply, 404, bodyOf(error));
   });
+}
+
+/** For what Fastify refuses before it knows a route: a URL that cannot be decoded. */
+export function answerFrameworkError(
+  error: FastifyError,
+  _request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  send(reply, error.statusCode ?? 400, bodyOf(new TracerError('bad_request', error.message)));
 }
 
 function bodyOf(error: TracerError): ApiError {

@@ -6,8 +6,9 @@ import { Value } from 'typebox/value';
 import { BuffersAnswer } from '../../src/http/routes/buffers.ts';
 import { EventsAnswer } from '../../src/http/routes/events.ts';
 import { asksForGzip } from '../../src/http/routes/metrics.ts';
-import { Status } from '../../src/model/schema.ts';
-import { build } from './build.ts';
+import { EVENT_KINDS, Status } from '../../src/model/schema.ts';
+import { detached, tupleLine } from '../fixtures/stream-lines.ts';
+import { build, STREAM } from './build.ts';
 
 test('metrics come as text unless OpenMetrics is asked for', async (t) => {
   const { app } = await build(t);
@@ -192,6 +193,28 @@ test('a method that is not there is told the ones that are', async (t) => {
   const answer = await app.inject({ method: 'POST', url: '/api/v1/status' });
   assert.equal(answer.statusCode, 405);
   assert.equal(answer.headers.allow, 'GET, HEAD');
+});
+
+test('a URL that cannot be decoded is refused in the same form', async (t) => {
+  const { app } = await build(t);
+  const answer = await app.inject('/%zz');
+  assert.equal(answer.statusCode, 400);
+  assert.equal(answer.json().error.code, 'bad_request');
+});
+
+test('an event of every kind passes its schema unchanged', async (t) => {
+  const lines = [
+    ...STREAM,
+    detached(4_000_000, 7, 'mlx5_core'),
+    tupleLine('revoke_call', 4_000_001, 900, 100, 0x4200, true, 3, 1, 'qemu'),
+    tupleLine('private_read', 4_000_002, 100, 1, 0x4100, 7, 0, 0, 2, 100, 'qemu'),
+    tupleLine('bind', 4_000_003, 700, 100, 0x4100, 7, 22, 4, 0, 100, 200, 4096, 4096, 2, 'qemu'),
+    tupleLine('unbind', 4_000_004, 100, 0x4100, 7, 100, 'qemu'),
+  ];
+  const { app, log } = await build(t, { lines });
+  const { events } = (await app.inject('/api/v1/events?limit=1000')).json();
+  assert.deepEqual(events, log.read(0, 1000).events);
+  assert.deepEqual(new Set(events.map(({ kind }: { kind: string }) => kind)), new Set(EVENT_KINDS));
 });
 
 test('a defect is a 500 that shows nothing of the inside', async (t) => {
