@@ -27,6 +27,7 @@ const MAGIC = 0xeb9f;
 const KIND_STRUCT = 4;
 const KIND_UNION = 5;
 const KIND_FUNC = 12;
+const LAST_KIND = 19;
 /** FNV-1a, over 32 bits. */
 const HASH_START = 0x811c9dc5 | 0;
 const HASH_FACTOR = 0x01000193;
@@ -40,10 +41,7 @@ function openBtf(bytes: Buffer, base: Btf | null = null): Btf {
     bytes.length < 24 ||
     new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + 2))[0] !== MAGIC
   ) {
-    throw new TracerError(
-      'host_untraceable',
-      "the type information of the kernel is not in this machine's BTF format",
-    );
+    throw unreadable();
   }
   // A copy starts on a word's boundary whatever the buffer's offset is, and is read in the machine's byte order.
   const aligned = new Uint8Array(bytes).buffer;
@@ -170,8 +168,16 @@ function nextType(words: Uint32Array, at: number): number {
     case 13: // func_proto
       return at + 3 + count * 2;
     default:
+      // The size of a kind that is newer than this reader is not known, so what follows it cannot be read.
+      if (((info >>> 24) & 0x1f) > LAST_KIND) throw unreadable();
       return at + 3;
   }
+}
+
+function unreadable(): TracerError {
+  return new TracerError('host_untraceable', 'the type information of the kernel (BTF) cannot be read', {
+    where: '/sys/kernel/btf',
+  });
 }
 
 /** Offsets, as the types use them, of the wanted names in the strings of one BTF: one pass over its bytes. */

@@ -94,9 +94,11 @@ async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   note('vmlinux', search.searchKernel(kernel));
   const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
   for (const module of modules) {
-    // A module that goes while we read is one that is not there.
-    const bytes = await readFile(join(folder, module)).catch(() => null);
-    if (bytes !== null) note(module, search.searchModule(bytes));
+    try {
+      note(module, search.searchModule(await readFile(join(folder, module))));
+    } catch {
+      // It went while we read, or its type information is broken: none of its functions can be traced.
+    }
   }
   return { present: true, functions, members: [...members].sort(), modules };
 }

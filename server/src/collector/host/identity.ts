@@ -33,7 +33,7 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
 /** Reads VMM, name and UUID from a command line. */
 export function identifyVm(argv: readonly string[]): VmIdentity {
   const command = basename(argv[0] ?? '');
-  if (/^(?:qemu-system-\w+|qemu-kvm|kvm)$/.test(command)) return identifyQemu(argv);
+  if (/^(?:qemu-system-[\w-]+|qemu-kvm|kvm)$/.test(command)) return identifyQemu(argv);
   const vmm = ['cloud-hypervisor', 'crosvm', 'firecracker', 'openvmm'].find((known) => command === known);
   return vmm === undefined ? UNKNOWN : { ...UNKNOWN, vmm };
 }

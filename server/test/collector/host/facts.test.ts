@@ -58,6 +58,12 @@ test('where the list of traceable functions cannot be read, type information dec
   assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
 });
 
+test('a module whose type information is broken has no functions, and does not hide the others', async (t) => {
+  const host = await fakeHost(t);
+  await writeFile(join(host.sysRoot, 'kernel/btf/broken'), Buffer.alloc(100, 0xff));
+  assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
+});
+
 test('the lockdown mode is the one in brackets', () => {
   assert.equal(parseLockdown('none [integrity] confidentiality\n'), 'integrity');
   assert.equal(parseLockdown(null), null);
