@@ -64,14 +64,19 @@ async function askKernel(options: SnapshotOptions, program: string): Promise<Ker
         view.begin ??= record.data.t;
         view.end = record.data.t;
         expected = record.data.buffers;
+        // Nothing comes after it, and a program that also has other probes would go on.
+        child.stop();
       } else if (record.type === 'snapshot_buffer') {
         const { t, inode, bytes, device, ranges, revoked, privacy, kvm_pid, vm_type, attachments } =
           record.data;
         const known = { inode, bytes, device, ranges, revoked, kvm_pid, vm_type, attachments };
         view.begin ??= t;
         view.buffers.set(inode, { ...known, privacy: PRIVACIES.indexOf(privacy), holders: [] });
-      } else if (record.type === 'failure' || record.type === 'helper_error') {
-        view.errors.push(`the snapshot program printed a ${record.type}`);
+      } else if (record.type === 'failure') {
+        view.errors.push('the snapshot program printed a line that cannot be read');
+      } else if (record.type === 'helper_error' && record.data.retcode !== 0) {
+        // 0 is no error: bpftrace 0.27 says it of a count that was never written.
+        view.errors.push(`a read of the snapshot program failed: ${record.data.helper}`);
       }
     },
   });
