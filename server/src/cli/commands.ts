@@ -52,7 +52,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless told otherwise.',
     ],
     operand: undefined,
-    keys: [...SERVE, 'stale-after', 'strict', ...BPFTRACE, 'metrics.max-series', ...LOG],
+    keys: [...SERVE, 'stale-after', 'strict', 'record', ...BPFTRACE, 'metrics.max-series', ...LOG],
     print: false,
     load: async () => (await import('./run.ts')).run,
   },

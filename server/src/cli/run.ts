@@ -1,3 +1,5 @@
+import { Recorder } from '../stream/recorder.ts';
+import { tee } from '../stream/tee.ts';
 import { createLogger } from '../support/logger.ts';
 import type { CommandContext } from './commands.ts';
 import type { ExitCode } from './exit-codes.ts';
@@ -14,5 +16,12 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   });
   // The daemon tells each change of state itself, once; what the collector says beside it is detail.
   const detail: typeof logger.debug = logger.debug.bind(logger);
-  return await serve(context, await liveSource(config, { info: detail, warn: detail }), logger);
+  const source = await liveSource(config, { info: detail, warn: detail });
+  if (config.record === '') return await serve(context, source, logger);
+  const recorder = new Recorder({ path: config.record });
+  const code = await serve(context, tee(source, recorder), logger);
+  const { path: file, written, dropped, error } = recorder;
+  if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');
+  else logger.info({ file, written }, 'recorded');
+  return code;
 }

@@ -42,13 +42,17 @@ export const Config = Type.Object(
       default: false,
       description: 'exit with 3 where the host cannot be traced, in place of serving `up 0`',
     }),
+    record: Type.String({
+      default: '',
+      description: 'also write the stream to this file while serving, compressed where its name ends in .gz',
+    }),
     'bpftrace.path': Type.String({
       default: 'bpftrace',
       minLength: 1,
       description: 'the bpftrace to run: a path, or a name looked up in PATH',
     }),
     'bpftrace.map-keys': Type.Integer({
-      default: 16_384,
+      default: 4096,
       minimum: 64,
       maximum: 1_048_576,
       description: 'keys that each kernel map can hold; a full map is counted as a loss',

@@ -1,0 +1,124 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TracerEvent } from '../../server/src/model/schema.ts';
+import { Lab } from './lab.ts';
+import { changed, total } from './samples.ts';
+import { PLAIN, RESETTABLE } from './scenarios/names.ts';
+
+export const DEMO_PORT = 10043;
+
+/** What the demo makes the kernel do, over and over: each entry is one session of the VMM stand-in. */
+const PASS: readonly { title: string; steps: readonly string[] }[] = [
+  {
+    title: 'a VM exports a BAR, iommufd maps it, vgem is refused',
+    steps: ['vm=a', `device=${RESETTABLE},vm=a`, 'export=2,0:65536', 'iommufd=0', 'vgem=0', 'sleep=2', 'iommufd-unmap=0', 'close=0'],
+  },
+  {
+    title: 'two ranges, one of them beyond the BAR, then two good ones, which iommufd refuses',
+    steps: [`device=${RESETTABLE}`, 'export=2,0:4096,4194304:4096', 'export=2,0:4096,8192:4096', 'iommufd=0', 'close=0'],
+  },
+  {
+    title: 'the guest turns memory decode off and on: revoked, import refused, the mapping lost until made again',
+    steps: [`device=${RESETTABLE}`, 'export=2,0:65536', 'iommufd=0', 'memory=off', 'iommufd=0', 'sleep=2', 'memory=on', 'iommufd-unmap=0', 'iommufd=0', 'sleep=1', 'close=0'],
+  },
+  { title: 'a device reset', steps: [`device=${RESETTABLE}`, 'export=2,0:4096', 'reset', 'close=0'] },
+  {
+    title: 'private export: KVM takes it for its own VM, refuses it for another, refuses a shared one',
+    steps: ['vm=a', 'vm=b', `device=${PLAIN},vm=a`, 'export=2,0:65536', 'bind=0,vm=a', 'bind=0,vm=b', 'unbind=0', `device=${RESETTABLE}`, 'export=2,0:4096', 'bind=1,vm=a', 'close=0', 'close=1'],
+  },
+  {
+    title: 'a bind of a foreign buffer that answers success: a policy violation',
+    steps: ['vm=a', 'udmabuf=4096', 'bind=0,vm=a,stale=0'],
+  },
+];
+
+export interface DemoOptions {
+  once: boolean;
+  log(line: string): void;
+}
+
+/** One line of the terminal for one event. */
+const describe = (event: TracerEvent): string => {
+  const time = event.time.slice(11, 23);
+  const who = `${event.comm}[${event.pid}]`;
+  const verdict = 'errno' in event && event.errno !== 0 ? `REFUSED: ${event.reason}` : 'ok';
+  switch (event.kind) {
+    case 'export':
+      return `${time} export   ${event.device} BAR ${event.region} ${event.bytes} bytes ${event.privacy} by ${who}: ${verdict}`;
+    case 'import':
+      return `${time} import   ${event.device} into ${event.importer} (${event.stage}) by ${who}: ${verdict}`;
+    case 'bind':
+      return `${time} bind     ${event.device} into kvm by ${who}: ${event.violation === 'none' ? verdict : `VIOLATION: ${event.violation}`}`;
+    case 'private_read':
+      return `${time} get_data ${event.device} for ${event.reader}: ${verdict}`;
+    case 'buffer_state':
+      return `${time} ${event.revoked ? 'revoked ' : 'restored'} ${event.device} ${event.cause}, mappings lost: ${event.lost_mappings}`;
+    case 'revoke_call':
+      return `${time} revoke   ${event.device} took ${(event.duration_ns / 1e6).toFixed(3)} ms for ${event.buffers} buffer(s)`;
+    case 'release':
+    case 'detach':
+    case 'unbind':
+      return `${time} ${event.kind.padEnd(8)} ${event.device}`;
+    default:
+      return event satisfies never;
+  }
+};
+
+/** Prints events as they come over the server's event stream, until aborted. */
+const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
+  const response = await fetch(`${lab.url}/api/v1/stream`, { signal });
+  let pending = '';
+  for await (const chunk of response.body ?? []) {
+    const lines = (pending + Buffer.from(chunk).toString()).split('\n');
+    pending = lines.pop() ?? '';
+    for (const line of lines) {
+      const data = /^data: (\{.*)/.exec(line)?.[1];
+      const event = data === undefined ? undefined : (JSON.parse(data) as TracerEvent);
+      if (event?.kind !== undefined) console.log(`        ${describe(event)}`);
+    }
+  }
+};
+
+/** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, refuse and revoke. */
+export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
+  const stop = new AbortController();
+  const lab = await Lab.open({ suite: 'trixie', dialect: 'private-v1', log, ...(once ? {} : { port: DEMO_PORT }) });
+  const end = (): void => stop.abort();
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
+  try {
+    log('starting the daemon in the guest: bpftrace compiles and attaches its probes');
+    await lab.startDaemon();
+    await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
+    console.log(
+      `\n  The daemon traces a real kernel. Open\n\n    ${lab.url}/\n    ${lab.url}/metrics\n    ${lab.url}/api/v1/buffers\n` +
+        `\n  The private dialect in this kernel is the lab's own stand-in for the posted patches; everything else is the\n  distribution's.${once ? '' : ' Ctrl-C ends it.'}\n`,
+    );
+    await lab.settle();
+    const before = await lab.samples();
+    const following = follow(lab, stop.signal).catch(() => undefined);
+    do {
+      for (const { title, steps } of PASS) {
+        if (stop.signal.aborted) break;
+        log(title);
+        await lab.session(...steps);
+        await sleep(once ? 0 : 2000, undefined, { signal: stop.signal }).catch(() => undefined);
+      }
+    } while (!once && !stop.signal.aborted);
+    if (!once) return 0;
+    await lab.settle();
+    const after = await lab.samples();
+    stop.abort();
+    await following;
+    const delta = changed(before, after);
+    console.log('\n  Metrics that changed (vfio_dmabuf_…):');
+    for (const [key, value] of Object.entries(delta)) console.log(`    ${key} ${value > 0 ? '+' : ''}${value}`);
+    const seen = new Map(Object.entries(delta));
+    const exports = total(seen, 'exports_total');
+    const rejections = total(seen, 'import_rejections_total');
+    console.log(`\n  ${exports} exports and ${rejections} import rejections seen`);
+    return exports > 0 && rejections > 0 ? 0 : 1;
+  } finally {
+    stop.abort();
+    await lab.close();
+  }
+};

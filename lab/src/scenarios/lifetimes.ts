@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import type { BufferView } from '../../../server/src/model/schema.ts';
+import type { Lab } from '../lab.ts';
+import type { Scenario } from '../scenario.ts';
+import { exported, KIB, PLAIN, refusedImport, sum } from './names.ts';
+
+const buffers = async (lab: Lab): Promise<BufferView[]> => {
+  const { body } = await lab.get('/api/v1/buffers');
+  return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
+};
+
+export const LIFETIMES: readonly Scenario[] = [
+  {
+    name: 'owner-killed',
+    title: 'the exporting process is killed with SIGKILL: its buffer goes with it',
+    dialect: 'mainline',
+    run: async (lab) => {
+      await lab.guest.run(`/lab/bin/session device=${PLAIN} export=2,0:4096 kill`);
+      await lab.settle();
+      assert.deepEqual(await buffers(lab), []);
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), { releases_total: 1 }),
+    events: [
+      { kind: 'export', errno: 0 },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  {
+    name: 'owner-gone-holder-known',
+    title: 'the descriptor was passed on and the exporter is dead: the buffer lives, revoked, and its holder is known',
+    dialect: 'mainline',
+    run: async (lab) => {
+      await lab.command('(/lab/bin/holder /tmp/holder.sock >/tmp/holder.out 2>&1 & echo $! >/tmp/holder.pid); sleep 1');
+      await lab.guest.run(`/lab/bin/session device=${PLAIN} export=2,0:4096 send=0,/tmp/holder.sock sleep=3 kill`);
+      const holder = Number(await lab.command('cat /tmp/holder.pid'));
+      await lab.until('the holder to be known', 60, async () => {
+        const [buffer] = await buffers(lab);
+        return buffer?.owner?.gone === true && buffer.holders.some(({ pid, comm }) => pid === holder && comm === 'holder');
+      });
+      const [buffer] = await buffers(lab);
+      assert.equal(buffer?.state, 'revoked');
+      assert.equal(buffer?.device, PLAIN);
+      await lab.command('kill $(cat /tmp/holder.pid); sleep 0.5');
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), {
+      [`revocations_total{cause="device_close",device="${PLAIN}"}`]: 1,
+      revocation_duration_seconds_count: 1,
+      releases_total: 1,
+    }),
+    events: [
+      { kind: 'export', errno: 0, comm: 'session' },
+      { kind: 'buffer_state', revoked: true, cause: 'device_close' },
+      { kind: 'revoke_call', revoked: true, cause: 'device_close', buffers: 1 },
+      { kind: 'release', device: PLAIN, comm: 'holder' },
+    ],
+  },
+  {
+    name: 'born-revoked',
+    title: 'an export while memory decode is off is born revoked, and every import of it is refused',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const steps = await lab.session(`device=${PLAIN}`, 'memory=off', 'export=2,0:4096', 'iommufd=0', 'close=0');
+      assert.deepEqual(
+        steps.map(({ errno }) => errno),
+        [0, 0, 0, 19, 0],
+      );
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'), { releases_total: 1 }),
+    events: [
+      { kind: 'export', errno: 0, born_revoked: true },
+      { kind: 'import', stage: 'attach', importer: 'iommufd', errno: 19, reason: 'revoked' },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  {
+    name: 'device-of-a-vm',
+    title: 'a device linked to a KVM VM: the export says which VM',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const held = await lab.background('vm', 'vm=a', `device=${PLAIN},vm=a`, 'export=2,0:4096', 'wait=/tmp/go', 'close=0');
+      await lab.until('the buffer to be shown', 30, async () => (await buffers(lab)).length === 1);
+      const [buffer] = await buffers(lab);
+      assert.equal(buffer?.vm?.pid, held.pid);
+      assert.equal(buffer?.vm?.kind, 'default');
+      await lab.command('touch /tmp/go');
+      await held.finish();
+      await lab.command('rm /tmp/go');
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), { releases_total: 1 }),
+    events: [
+      { kind: 'export', device: PLAIN, errno: 0 },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+];

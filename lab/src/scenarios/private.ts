@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import type { Lab } from '../lab.ts';
+import type { Scenario } from '../scenario.ts';
+import { exported, imported, KIB, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
+
+/** Devices that the lab's kernel exports as private from now on (v1 only). */
+const makePrivate = async (lab: Lab, devices: string): Promise<void> => {
+  await lab.command(`echo '${devices}' >/sys/module/vfio_pci_core/parameters/private_devices`);
+};
+
+const READ = { 'private_data_reads_total{importer="kvm"}': 1 };
+const READ_REFUSED = {
+  'private_data_read_failures_total{importer="kvm",reason="not_vfio"}': 1,
+};
+
+/** A bind that KVM refuses: VM a owns the plain device, VM b the resettable one where `vms` says so. */
+const refusedBind = (
+  name: string,
+  title: string,
+  reason: string,
+  options: { isPrivate: boolean; device?: string; bind: string; read: boolean },
+): Scenario => {
+  const privacy = options.isPrivate ? 'private' : 'shared';
+  return {
+    name: `private-bind-${name}`,
+    title,
+    dialect: 'private-v1',
+    run: async (lab) => {
+      await makePrivate(lab, options.isPrivate ? PLAIN : '');
+      const steps = await lab.session('vm=a', 'vm=b', options.device ?? `device=${PLAIN},vm=a`, 'export=2,0:4096', options.bind, 'close=0');
+      assert.equal(steps[4]?.errno, 22);
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB, 1, privacy), options.read ? READ : {}, refusedImport('kvm', 'bind', 'EINVAL', reason), {
+      releases_total: 1,
+    }),
+    events: [
+      { kind: 'export', privacy, errno: 0 },
+      ...(options.read ? [{ kind: 'private_read', reader: 'kvm', device: PLAIN, errno: 0, privacy } as never] : []),
+      { kind: 'bind', errno: 22, reason, violation: 'none', buffer_bytes: 4 * KIB } as never,
+      { kind: 'release' },
+    ],
+  };
+};
+
+/** A bind of a buffer that is no VFIO export; `stale` is what the posted code's unset variable happens to hold. */
+const foreign = (name: string, title: string, source: string, stale: number): Scenario => {
+  const accepted = stale === 0;
+  return {
+    name: `private-bind-${name}`,
+    title,
+    dialect: 'private-v1',
+    run: async (lab) => {
+      const steps = await lab.session('vm=a', source, `bind=0,vm=a,stale=${stale}`, 'close=0');
+      assert.equal(steps[2]?.errno, accepted ? 0 : 22);
+    },
+    metrics: sum(
+      READ_REFUSED,
+      accepted
+        ? { ...imported('kvm', 'bind'), 'policy_violations_total{kind="accepted_after_failed_lookup"}': 1 }
+        : refusedImport('kvm', 'bind', 'EINVAL', 'not_vfio'),
+    ),
+    events: [
+      { kind: 'private_read', reader: 'kvm', errno: 22, reason: 'not_vfio' },
+      accepted
+        ? { kind: 'bind', errno: 0, reason: 'none', violation: 'accepted_after_failed_lookup' }
+        : { kind: 'bind', errno: 22, reason: 'not_vfio', violation: 'none' },
+    ],
+  };
+};
+
+export const PRIVATE: readonly Scenario[] = [
+  {
+    name: 'private-export',
+    title: 'a private and a shared export of two devices',
+    dialect: 'private-v1',
+    run: async (lab) => {
+      await makePrivate(lab, PLAIN);
+      await lab.session(`device=${PLAIN}`, 'export=2,0:4096', `device=${RESETTABLE}`, 'export=2,0:8192', 'close=0', 'close=1');
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB, 1, 'private'), exported(RESETTABLE, 8 * KIB, 1, 'shared'), { releases_total: 2 }),
+    events: [
+      { kind: 'export', device: PLAIN, privacy: 'private', errno: 0 },
+      { kind: 'export', device: RESETTABLE, privacy: 'shared', errno: 0 },
+      { kind: 'release', device: PLAIN },
+      { kind: 'release', device: RESETTABLE },
+    ],
+  },
+  {
+    name: 'private-bind-accepted',
+    title: 'KVM takes a private buffer for the very VM that owns the device',
+    dialect: 'private-v1',
+    run: async (lab) => {
+      await makePrivate(lab, PLAIN);
+      const steps = await lab.session('vm=a', `device=${PLAIN},vm=a`, 'export=2,0:4096', 'bind=0,vm=a', 'unbind=0', 'close=0');
+      assert.equal(steps[3]?.errno, 0);
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB, 1, 'private'), READ, imported('kvm', 'attach'), imported('kvm', 'bind'), {
+      'detaches_total{importer="kvm"}': 1,
+      releases_total: 1,
+    }),
+    events: [
+      { kind: 'export', privacy: 'private', errno: 0 },
+      { kind: 'private_read', reader: 'kvm', device: PLAIN, errno: 0, reason: 'none', privacy: 'private' },
+      { kind: 'import', stage: 'attach', importer: 'kvm', errno: 0 },
+      {
+        kind: 'bind',
+        device: PLAIN,
+        errno: 0,
+        reason: 'none',
+        violation: 'none',
+        privacy: 'private',
+        slot_bytes: 4 * KIB,
+        buffer_bytes: 4 * KIB,
+      },
+      { kind: 'detach', importer: 'kvm' },
+      { kind: 'unbind', device: PLAIN },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  refusedBind('not-private', 'KVM refuses a shared buffer', 'not_private', { isPrivate: false, bind: 'bind=0,vm=a', read: true }),
+  refusedBind('vm-mismatch', 'KVM refuses a private buffer of another VM', 'vm_mismatch', { isPrivate: true, bind: 'bind=0,vm=b', read: true }),
+  refusedBind('no-vm', 'KVM refuses a private buffer of a device that belongs to no VM', 'no_vm', {
+    isPrivate: true,
+    device: `device=${PLAIN}`,
+    bind: 'bind=0,vm=a',
+    read: true,
+  }),
+  refusedBind('size-mismatch', 'KVM refuses a slot that is larger than the buffer', 'size_mismatch', {
+    isPrivate: true,
+    bind: 'bind=0,vm=a,bytes=8192',
+    read: false,
+  }),
+  foreign('udmabuf', 'the lookup of a foreign buffer (udmabuf) is refused, and so is its bind', 'udmabuf=4096', -22),
+  foreign('heap', 'the lookup of a foreign buffer (system heap) is refused, and so is its bind', 'heap=4096', -22),
+  foreign('after-failed-lookup', 'a bind that answers success although the lookup failed is a policy violation', 'udmabuf=4096', 0),
+  {
+    name: 'private-v2-undeclared',
+    title: 'without is_private the kernel checks only the VM: accepted for its own, refused for another',
+    dialect: 'private-v2',
+    run: async (lab) => {
+      const steps = await lab.session('vm=a', 'vm=b', `device=${PLAIN},vm=a`, 'export=2,0:4096', 'bind=0,vm=a', 'bind=0,vm=b', 'unbind=0', 'close=0');
+      assert.deepEqual([steps[4]?.errno, steps[5]?.errno], [0, 22]);
+    },
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      READ,
+      READ,
+      imported('kvm', 'attach'),
+      imported('kvm', 'bind'),
+      refusedImport('kvm', 'bind', 'EINVAL', 'vm_mismatch'),
+      { 'detaches_total{importer="kvm"}': 1, releases_total: 1 },
+    ),
+    events: [
+      { kind: 'export', privacy: 'undeclared', errno: 0 },
+      { kind: 'private_read', reader: 'kvm', errno: 0, privacy: 'undeclared' },
+      { kind: 'import', stage: 'attach', importer: 'kvm', errno: 0 },
+      { kind: 'bind', errno: 0, violation: 'none' },
+      { kind: 'private_read', reader: 'kvm', errno: 0 },
+      { kind: 'bind', errno: 22, reason: 'vm_mismatch' },
+      { kind: 'detach', importer: 'kvm' },
+      { kind: 'unbind' },
+      { kind: 'release' },
+    ],
+  },
+];

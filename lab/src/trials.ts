@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import type { BufferView } from '../../server/src/model/schema.ts';
+import type { Lab } from './lab.ts';
+import { changed, type Samples, total } from './samples.ts';
+import { PLAIN, RESETTABLE } from './scenarios/names.ts';
+import { contradictions, hear, heardSince } from './witness.ts';
+
+/** What no row of the truth table can say: load, loss, crashes, and hosts that cannot be traced. */
+export interface Trial {
+  name: string;
+  title: string;
+  run(lab: Lab, say: (line: string) => void): Promise<void>;
+}
+
+const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
+  const { body } = await lab.get('/api/v1/buffers?limit=1000');
+  return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
+};
+
+const wentBack = (before: Samples, after: Samples): string[] =>
+  [...before].flatMap(([key, value]) =>
+    /_(total|count|sum|bucket)(\{|$)/.test(key) && (after.get(key) ?? 0) < value ? [`${key}: ${value} -> ${after.get(key)}`] : [],
+  );
+
+const FLOOD = { exports: 120_000, refused: 60_000, vgem: 20_000 };
+
+export const TRIALS: readonly Trial[] = [
+  {
+    name: 'flood',
+    title: '200,000 exports and refusals as fast as the guest can: counters exact, the loss of events exact',
+    run: async (lab, say) => {
+      await lab.settle();
+      const [before, heardBefore, statusBefore] = [await lab.samples(), await hear(lab.guest), await lab.status()];
+      const { exports, refused, vgem } = FLOOD;
+      const report = await lab.command(
+        `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --refused ${refused} --vgem ${vgem} --threads 2`,
+        400,
+      );
+      say(report.trim());
+      let last = -1;
+      await lab.until('the events to come to rest', 300, async () => {
+        const { events_received: received } = await lab.settle();
+        const rested = received === last;
+        last = received;
+        return rested;
+      });
+      const [after, heard, status] = [await lab.samples(), heardSince(heardBefore, await hear(lab.guest)), await lab.status()];
+      const delta = changed(before, after);
+      assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees');
+      const told = Object.fromEntries([...report.matchAll(/(\w+)=(\d+)/g)].map(([, key, value]) => [key, Number(value)]));
+      assert.equal(total(new Map(Object.entries(delta)), 'exports_total'), told.exports);
+      assert.equal(total(new Map(Object.entries(delta)), 'export_failures_total'), told.refused);
+      assert.equal(total(new Map(Object.entries(delta)), 'import_rejections_total'), told.vgem_refused);
+
+      const emitted = status.events_emitted - statusBefore.events_emitted;
+      const received = status.events_received - statusBefore.events_received;
+      const lost = total(after, 'events_lost_total', 'stage="kernel_ring"') - total(before, 'events_lost_total', 'stage="kernel_ring"');
+      const calls = (told.exports ?? 0) * 2 + (told.refused ?? 0) + (told.vgem_refused ?? 0);
+      say(`${calls} events happened, ${emitted} emitted, ${received} received, ${lost} lost`);
+      assert.equal(emitted, calls, 'each call is one event, each release another');
+      assert.equal(received + lost, emitted, 'what was not received is reported as lost, exactly');
+      assert.equal(status.events_unaccounted, lost + statusBefore.events_unaccounted);
+      await lab.until('the picture to be exact again', 120, async () => (await lab.status()).picture_exact);
+      assert.deepEqual(await liveBuffers(lab), [], 'the flood left no buffer behind');
+    },
+  },
+  {
+    name: 'bpftrace-killed',
+    title: 'bpftrace killed with SIGKILL: no counter goes back, blind time is told, buffers are reconciled',
+    run: async (lab, say) => {
+      const leaves = await lab.background('leaves', `device=${PLAIN}`, 'export=2,0:4096', 'touch=/tmp/made', 'wait=/tmp/leave', 'close=0');
+      await lab.command('while [ ! -e /tmp/made ]; do sleep 0.1; done');
+      await lab.settle();
+      const before = await lab.samples();
+      const generation = (await lab.status()).generation;
+      await lab.command('pkill -KILL -x bpftrace');
+      await lab.until('the daemon to say that it is blind', 30, async () => (await lab.get('/-/ready')).status === 503);
+      assert.equal((await lab.samples()).get('up'), 0);
+      await lab.command('touch /tmp/leave');
+      await leaves.finish();
+      const comes = await lab.background('comes', `device=${RESETTABLE}`, 'export=2,0:4096', 'touch=/tmp/come', 'wait=/tmp/go', 'close=0');
+      await lab.command('while [ ! -e /tmp/come ]; do sleep 0.1; done');
+      await lab.until('tracing to resume', 180, async () => (await lab.get('/-/ready')).status === 200);
+      await lab.until('the buffers to be reconciled', 120, async () => (await lab.status()).picture_exact);
+      const [buffer, ...more] = await liveBuffers(lab);
+      assert.deepEqual(more, []);
+      assert.equal(buffer?.device, RESETTABLE);
+      assert.equal(buffer?.preexisting, true);
+      assert.equal(buffer?.bytes, 4096);
+      const after = await lab.samples();
+      assert.deepEqual(wentBack(before, after), []);
+      assert.equal((await lab.status()).generation, generation + 1);
+      const blind = (after.get('blind_seconds_total') ?? 0) - (before.get('blind_seconds_total') ?? 0);
+      say(`blind for ${blind.toFixed(1)} s`);
+      assert.ok(blind > 1, 'the blind time is exported');
+      assert.equal(total(after, 'collector_restarts_total'), total(before, 'collector_restarts_total') + 1);
+
+      await lab.command('touch /tmp/go');
+      await comes.finish();
+      await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'close=0');
+      await lab.settle();
+      const end = await lab.samples();
+      assert.equal(total(end, 'exports_total') - total(after, 'exports_total'), 1, 'counting goes on where it stopped');
+      assert.equal(total(end, 'releases_total') - total(after, 'releases_total'), 2);
+      assert.deepEqual(await liveBuffers(lab), []);
+      await lab.command('rm -f /tmp/go /tmp/leave /tmp/made /tmp/come');
+    },
+  },
+  {
+    name: 'daemon-killed',
+    title: 'the daemon killed with SIGKILL leaves no bpftrace behind',
+    run: async (lab) => {
+      await lab.command('pgrep -x bpftrace && kill -KILL $(cat /run/tracer/pid)');
+      await lab.command('n=0; while pgrep -x bpftrace >/dev/null; do sleep 0.2; n=$((n + 1)); [ $n -lt 50 ] || exit 9; done');
+    },
+  },
+  {
+    name: 'untraceable-host',
+    title: 'no bpftrace, not root, no VFIO in the kernel: one clear message with the remedy, and exit 3 with --strict',
+    run: async (lab) => {
+      const strict = async (prefix: string, flags: string): Promise<string> => {
+        const { status, output } = await lab.guest.run(
+          `${prefix} node /lab/dist/vfio-dmabuf-tracer.mjs run --strict --web.listen-address 127.0.0.1:10044 ${flags} 2>&1`,
+        );
+        assert.equal(status, 3, output);
+        return output;
+      };
+      assert.match(await strict('', '--bpftrace.path /nonexistent/bpftrace'), /bpftrace.*\n(.*\n)*.*to mend it/);
+      assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*to mend it/);
+      await lab.command(
+        `for device in /sys/bus/pci/drivers/vfio-pci/0*; do echo "\${device##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind; done
+         rmmod iommufd vfio_pci vfio_pci_core`,
+      );
+      assert.match(await strict('', ''), /vfio.*\n(.*\n)*.*to mend it/i);
+      await lab.command(
+        `cd /run/tracer; node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 >/out/daemon.log 2>&1 & echo $! >/run/tracer/pid`,
+      );
+      await lab.until('the daemon to answer', 60, async () => (await lab.get('/-/healthy')).status === 200);
+      await lab.until('the daemon to know the host', 60, async () => (await lab.status()).state === 'unavailable');
+      assert.equal((await lab.get('/-/ready')).status, 503);
+      const samples = await lab.samples();
+      assert.equal(samples.get('up'), 0);
+      assert.equal(total(samples, 'probe_attached'), 0);
+      assert.equal(samples.has('exports_total'), false);
+      await lab.stopDaemon();
+    },
+  },
+];
