@@ -16,17 +16,19 @@ export interface EventContext {
   lostMappings: number;
 }
 
-/** What the world is told of an event. */
+/** What the world is told of an event. The common fields are written out: spreading them cost more than decoding the line. */
 export function toTracerEvent(record: EventRecord, context: EventContext): TracerEvent {
   const { seq, time, processes } = context;
   const { t, pid, comm } = record.data;
-  const common = { seq, time, boot_us: t, pid, comm };
-  const vm = (vmPid: number) => vmRef(processes.vm(vmPid));
   switch (record.type) {
     case 'export': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'export',
         device: deviceAddress(data.device),
         region: data.region,
@@ -43,7 +45,11 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     }
     case 'release':
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'release',
         device: deviceAddress(context.device),
         inode: record.data.inode,
@@ -51,7 +57,11 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     case 'import': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'import',
         stage: data.stage,
         device: deviceAddress(data.device),
@@ -66,7 +76,11 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     case 'detach': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'detach',
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
@@ -77,7 +91,11 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     case 'buffer_state': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'buffer_state',
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
@@ -89,7 +107,11 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     case 'revoke_call': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'revoke_call',
         device: deviceAddress(data.device),
         revoked: data.revoked,
@@ -101,7 +123,11 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     case 'private_read': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'private_read',
         reader: data.reader,
         device: deviceAddress(data.device || context.device),
@@ -109,21 +135,25 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         errno: data.errno,
         reason: data.reason,
         privacy: data.privacy,
-        owner_vm: vm(data.kvm_pid),
+        owner_vm: vmRef(processes.vm(data.kvm_pid)),
       };
     }
     case 'bind': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'bind',
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
         errno: data.errno,
         reason: data.reason,
         violation: data.violation,
-        vm: vm(data.vm_pid),
-        owner_vm: vm(data.owner_vm_pid),
+        vm: vmRef(processes.vm(data.vm_pid)),
+        owner_vm: vmRef(processes.vm(data.owner_vm_pid)),
         slot_bytes: data.slot_bytes,
         buffer_bytes: data.buffer_bytes,
         privacy: data.privacy,
@@ -133,11 +163,15 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
     case 'unbind': {
       const { data } = record;
       return {
-        ...common,
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
         kind: 'unbind',
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
-        vm: vm(data.vm_pid),
+        vm: vmRef(processes.vm(data.vm_pid)),
       };
     }
     default:

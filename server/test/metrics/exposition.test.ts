@@ -130,6 +130,8 @@ const accepts: [string | undefined, 'text' | 'openmetrics'][] = [
   ['text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.75', 'openmetrics'],
   ['application/openmetrics-text;q=0,*/*;q=0.1', 'text'],
   ['application/openmetrics-text;q=0', 'text'],
+  ['application/openmetrics-text;q=5,text/plain;q=0.1', 'text'],
+  ['application/openmetrics-text;q=much,text/plain;q=0.1', 'text'],
   ['APPLICATION/OpenMetrics-Text', 'openmetrics'],
   [
     'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;' +

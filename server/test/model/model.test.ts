@@ -171,6 +171,16 @@ test('a pid that is used again does not rename the past', () => {
   assert.equal(model.buffer(10)?.vm?.name, 'new');
 });
 
+test('nor where the end of the old process was not told', () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    identity(100, 55, 'old'),
+    exported({ t: T, inode: 9, kvm_pid: 100 }),
+  ]);
+  more(identity(100, 66, 'new'));
+  assert.equal(model.buffer(9)?.vm?.name, 'old');
+});
+
 test('the table of processes is bounded and forgets those first that have ended', () => {
   const table = new ProcessTable(3);
   for (const pid of [1, 2, 3]) table.vm(pid);
