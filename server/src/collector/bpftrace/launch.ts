@@ -23,7 +23,6 @@ export function childEnvironment(env: NodeJS.ProcessEnv, mapKeys: number): NodeJ
     BPFTRACE_MAX_MAP_KEYS: String(mapKeys),
     BPFTRACE_MAX_STRLEN: '64',
     BPFTRACE_PERF_RB_PAGES: '4096',
-    BPFTRACE_PRINT_MAPS_ON_EXIT: '0',
   };
 }
 
