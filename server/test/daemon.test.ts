@@ -153,12 +153,15 @@ test('with --strict it ends also where that is known before anyone waits', async
 });
 
 test('what the child says while it stops still reaches the streams, which then end', async (t) => {
-  const { daemon, source, ask } = create(t);
+  const { daemon, source, lines, ask } = create(t);
   await daemon.start();
   for (const line of TRACING) source.say(line);
   const stream = await ask('/api/v1/stream');
   source.lastWords = [exported({ t: 3_100_000, inode: 7 })];
-  await Promise.all([daemon.stop(), daemon.stop()]);
+  const stopping = Promise.all([daemon.stop(), daemon.stop()]);
+  assert.deepEqual(daemon.readiness(), { ready: false, why: 'stopping' });
+  await stopping;
+  assert.equal(lines.filter((line) => line.msg === 'stopped').length, 1);
   assert.match(await stream.text(), /event: export\n/);
   await assert.rejects(ask('/-/healthy'), 'nothing listens any more');
 });
