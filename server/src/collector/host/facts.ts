@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { access, readdir, readFile } from 'node:fs/promises';
+import { access, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProbeFacts, Wanted } from '../bpftrace/compose.ts';
 import { type Bpftrace, findBpftrace, type StartFailure } from '../bpftrace/version.ts';
@@ -84,7 +84,7 @@ interface Types {
 async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   const functions = new Map<string, string[]>();
   const members = new Set<string>();
-  const kernel = await readFile(join(folder, 'vmlinux')).catch(() => null);
+  const kernel = await readWhole(join(folder, 'vmlinux')).catch(() => null);
   if (kernel === null) return { present: false, functions, members: [], modules: [] };
   const note = (module: string, found: Wanted): void => {
     for (const name of found.functions) functions.set(name, [...(functions.get(name) ?? []), module]);
@@ -95,12 +95,28 @@ async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
   for (const module of modules) {
     try {
-      note(module, search.searchModule(await readFile(join(folder, module))));
+      note(module, search.searchModule(await readWhole(join(folder, module))));
     } catch {
       // It went while we read, or its type information is broken: none of its functions can be traced.
     }
   }
   return { present: true, functions, members: [...members].sort(), modules };
+}
+
+/** sysfs hands a file out a page at a time, and readFile takes a short first read for the end of the file. */
+async function readWhole(path: string): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    const bytes = Buffer.alloc((await file.stat()).size);
+    for (let length = 0; length < bytes.length; ) {
+      const { bytesRead } = await file.read(bytes, length);
+      if (bytesRead === 0) return bytes.subarray(0, length);
+      length += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
 }
 
 async function findTracefs(sysRoot: string): Promise<string | null> {
