@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 
@@ -43,7 +52,7 @@ export const cached = async (
   if (existsSync(final)) return final;
   mkdirSync(root, { recursive: true });
   for (const entry of readdirSync(root)) {
-    if (entry.startsWith(`${name}-`)) {
+    if (entry.slice(0, entry.lastIndexOf('-')) === name) {
       log(`${name}: removing ${entry.endsWith('.partial') ? 'half-built' : 'outdated'} ${entry}`);
       rmSync(join(root, entry), { recursive: true, force: true });
     }

@@ -10,20 +10,61 @@ export const DEMO_PORT = 10043;
 const PASS: readonly { title: string; steps: readonly string[] }[] = [
   {
     title: 'a VM exports a BAR, iommufd maps it, vgem is refused',
-    steps: ['vm=a', `device=${RESETTABLE},vm=a`, 'export=2,0:65536', 'iommufd=0', 'vgem=0', 'sleep=2', 'iommufd-unmap=0', 'close=0'],
+    steps: [
+      'vm=a',
+      `device=${RESETTABLE},vm=a`,
+      'export=2,0:65536',
+      'iommufd=0',
+      'vgem=0',
+      'sleep=2',
+      'iommufd-unmap=0',
+      'close=0',
+    ],
   },
   {
     title: 'two ranges, one of them beyond the BAR, then two good ones, which iommufd refuses',
-    steps: [`device=${RESETTABLE}`, 'export=2,0:4096,4194304:4096', 'export=2,0:4096,8192:4096', 'iommufd=0', 'close=0'],
+    steps: [
+      `device=${RESETTABLE}`,
+      'export=2,0:4096,4194304:4096',
+      'export=2,0:4096,8192:4096',
+      'iommufd=0',
+      'close=0',
+    ],
   },
   {
-    title: 'the guest turns memory decode off and on: revoked, import refused, the mapping lost until made again',
-    steps: [`device=${RESETTABLE}`, 'export=2,0:65536', 'iommufd=0', 'memory=off', 'iommufd=0', 'sleep=2', 'memory=on', 'iommufd-unmap=0', 'iommufd=0', 'sleep=1', 'close=0'],
+    title:
+      'the guest turns memory decode off and on: revoked, import refused, the mapping lost until made again',
+    steps: [
+      `device=${RESETTABLE}`,
+      'export=2,0:65536',
+      'iommufd=0',
+      'memory=off',
+      'iommufd=0',
+      'sleep=2',
+      'memory=on',
+      'iommufd-unmap=0',
+      'iommufd=0',
+      'sleep=1',
+      'close=0',
+    ],
   },
   { title: 'a device reset', steps: [`device=${RESETTABLE}`, 'export=2,0:4096', 'reset', 'close=0'] },
   {
     title: 'private export: KVM takes it for its own VM, refuses it for another, refuses a shared one',
-    steps: ['vm=a', 'vm=b', `device=${PLAIN},vm=a`, 'export=2,0:65536', 'bind=0,vm=a', 'bind=0,vm=b', 'unbind=0', `device=${RESETTABLE}`, 'export=2,0:4096', 'bind=1,vm=a', 'close=0', 'close=1'],
+    steps: [
+      'vm=a',
+      'vm=b',
+      `device=${PLAIN},vm=a`,
+      'export=2,0:65536',
+      'bind=0,vm=a',
+      'bind=0,vm=b',
+      'unbind=0',
+      `device=${RESETTABLE}`,
+      'export=2,0:4096',
+      'bind=1,vm=a',
+      'close=0',
+      'close=1',
+    ],
   },
   {
     title: 'a bind of a foreign buffer that answers success: a policy violation',
@@ -81,7 +122,12 @@ const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
 /** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, refuse and revoke. */
 export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   const stop = new AbortController();
-  const lab = await Lab.open({ suite: 'trixie', dialect: 'private-v1', log, ...(once ? {} : { port: DEMO_PORT }) });
+  const lab = await Lab.open({
+    suite: 'trixie',
+    dialect: 'private-v1',
+    log,
+    ...(once ? {} : { port: DEMO_PORT }),
+  });
   const end = (): void => stop.abort();
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
@@ -111,7 +157,8 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
     await following;
     const delta = changed(before, after);
     console.log('\n  Metrics that changed (vfio_dmabuf_…):');
-    for (const [key, value] of Object.entries(delta)) console.log(`    ${key} ${value > 0 ? '+' : ''}${value}`);
+    for (const [key, value] of Object.entries(delta))
+      console.log(`    ${key} ${value > 0 ? '+' : ''}${value}`);
     const seen = new Map(Object.entries(delta));
     const exports = total(seen, 'exports_total');
     const rejections = total(seen, 'import_rejections_total');

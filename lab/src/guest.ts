@@ -37,12 +37,26 @@ export class GuestError extends Error {
  * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
  * root port that a bus reset reaches alone, and one that also takes a function-level reset and power states.
  */
-export const LAB_DEVICES = { plain: '0000:00:08.0', resettable: '0000:01:00.0', capable: '0000:02:00.0' } as const;
+export const LAB_DEVICES = {
+  plain: '0000:00:08.0',
+  resettable: '0000:01:00.0',
+  capable: '0000:02:00.0',
+} as const;
 
 const DEVICES = [
-  ...['-object', 'memory-backend-ram,id=bar0,size=16M,share=on', '-device', 'ivshmem-plain,memdev=bar0,bus=pcie.0,addr=8.0'],
+  ...[
+    '-object',
+    'memory-backend-ram,id=bar0,size=16M,share=on',
+    '-device',
+    'ivshmem-plain,memdev=bar0,bus=pcie.0,addr=8.0',
+  ],
   ...['-device', 'pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=10.0'],
-  ...['-object', 'memory-backend-ram,id=bar1,size=4M,share=on', '-device', 'ivshmem-plain,memdev=bar1,bus=rp1,addr=0.0'],
+  ...[
+    '-object',
+    'memory-backend-ram,id=bar1,size=4M,share=on',
+    '-device',
+    'ivshmem-plain,memdev=bar1,bus=rp1,addr=0.0',
+  ],
   ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
   ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
 ];
@@ -84,15 +98,22 @@ export class Guest {
         createInterface({ input: agent }).on('line', (line) => {
           const [id = '', status = '1', output = ''] = line.split(' ');
           if (id === 'ready') return resolve(Buffer.from(output, 'base64').toString());
-          this.#waiting.get(id)?.({ status: Number(status), output: Buffer.from(output, 'base64').toString() });
+          this.#waiting.get(id)?.({
+            status: Number(status),
+            output: Buffer.from(output, 'base64').toString(),
+          });
           this.#waiting.delete(id);
         });
       });
     });
     await new Promise<void>((resolve) => this.#server?.listen(socket, resolve));
-    const qemu = spawn('qemu-system-x86_64', this.#arguments(socket), {
-      stdio: this.#options.shell === true ? 'inherit' : ['ignore', 'ignore', 'pipe'],
-    });
+    // Apart from the terminal's group, so that Ctrl-C reaches us and not the guest; and it dies with us.
+    const shell = this.#options.shell === true;
+    const qemu = spawn(
+      'setpriv',
+      ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...this.#arguments(socket)],
+      shell ? { stdio: 'inherit' } : { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
+    );
     let complaints = '';
     qemu.stderr?.on('data', (chunk: Buffer) => {
       complaints = `${complaints}${chunk}`.slice(-4000);
@@ -110,26 +131,64 @@ export class Guest {
         end();
       });
     });
-    if (this.#options.shell === true) return this.#ended;
-    const problems = await this.#bounded(connected, seconds, () => `the guest's agent did not answer ${complaints}`);
+    if (shell) return this.#ended;
+    const problems = await this.#bounded(
+      connected,
+      seconds,
+      () => `the guest's agent did not answer ${complaints}`,
+    );
     if (problems !== '') throw new GuestError(`${problems}--- end of the guest's console\n${this.console()}`);
   }
 
   #arguments(socket: string): string[] {
     const { image, dialect, share, out, forward = [], shell } = this.#options;
     const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
-    const words = ['console=ttyS0', 'quiet', 'panic=-1', 'oops=panic', 'intel_iommu=on', 'iommu=pt', 'net.ifnames=0', `lab.dialect=${dialect}`];
+    const words = [
+      'console=ttyS0',
+      'quiet',
+      'panic=-1',
+      'oops=panic',
+      'intel_iommu=on',
+      'iommu=pt',
+      'net.ifnames=0',
+      `lab.dialect=${dialect}`,
+    ];
     return [
-      ...['-machine', 'q35,accel=tcg', '-cpu', 'max,+svm', '-smp', '2', '-m', '3G', '-nodefaults', '-no-reboot', '-display', 'none'],
-      ...['-device', 'intel-iommu,intremap=on,caching-mode=on', '-serial', `file:${join(this.#directory, 'console')}`],
+      ...[
+        '-machine',
+        'q35,accel=tcg',
+        '-cpu',
+        'max,+svm',
+        '-smp',
+        '2',
+        '-m',
+        '3G',
+        '-nodefaults',
+        '-no-reboot',
+        '-display',
+        'none',
+      ],
+      ...[
+        '-device',
+        'intel-iommu,intremap=on,caching-mode=on',
+        '-serial',
+        `file:${join(this.#directory, 'console')}`,
+      ],
       ...['-kernel', image.kernel, '-initrd', image.initramfs],
       ...['-append', [...words, ...(shell === true ? ['lab.shell'] : [])].join(' ')],
       ...['-drive', `file=${image.disk},format=raw,if=virtio,snapshot=on`],
       ...['-virtfs', `local,path=${share},mount_tag=lab,security_model=none,readonly=on`],
       ...['-virtfs', `local,path=${out},mount_tag=out,security_model=none`],
       ...['-device', 'virtio-serial-pci'],
-      ...['-chardev', `socket,id=agent,path=${socket}`, '-device', 'virtserialport,chardev=agent,name=lab.agent'],
-      ...(shell === true ? ['-chardev', 'stdio,id=shell,signal=off', '-device', 'virtconsole,chardev=shell'] : []),
+      ...[
+        '-chardev',
+        `socket,id=agent,path=${socket}`,
+        '-device',
+        'virtserialport,chardev=agent,name=lab.agent',
+      ],
+      ...(shell === true
+        ? ['-chardev', 'stdio,id=shell,signal=off', '-device', 'virtconsole,chardev=shell']
+        : []),
       ...['-netdev', `user,id=net,restrict=on${ports}`, '-device', 'virtio-net-pci,netdev=net,romfile='],
       ...DEVICES,
     ];

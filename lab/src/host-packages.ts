@@ -14,7 +14,10 @@ export type HostPackage = keyof typeof PACKAGES;
 const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' : name);
 
 /** Installs with apt-get what of the packages is missing. Rejects with the command to give where it may not. */
-export const ensurePackages = async (names: readonly HostPackage[], log: (line: string) => void): Promise<void> => {
+export const ensurePackages = async (
+  names: readonly HostPackage[],
+  log: (line: string) => void,
+): Promise<void> => {
   const missing: string[] = [];
   for (const name of names) {
     if (!(await hasCommand(PACKAGES[name]))) missing.push(packageName(name));
@@ -22,7 +25,9 @@ export const ensurePackages = async (names: readonly HostPackage[], log: (line: 
   if (missing.length === 0) return;
   const remedy = `apt-get install --no-install-recommends ${missing.join(' ')}`;
   if (!existsSync('/usr/bin/apt-get')) {
-    throw new CommandError(`missing: ${missing.join(', ')}; this machine has no apt-get to install them with`);
+    throw new CommandError(
+      `missing: ${missing.join(', ')}; this machine has no apt-get to install them with`,
+    );
   }
   if (process.getuid?.() !== 0) throw new CommandError(`missing: ${missing.join(', ')}; as root: ${remedy}`);
   log(`installing ${missing.join(', ')}`);
@@ -34,7 +39,11 @@ export const ensurePackages = async (names: readonly HostPackage[], log: (line: 
 /** The mirror of Debian that this machine's apt is set to, or none (debootstrap then takes its default). */
 export const debianMirror = async (): Promise<string | undefined> => {
   if (!(await hasCommand('apt-get'))) return undefined;
-  const targets = await run('apt-get', ['indextargets', '--format', '$(SITE) $(ORIGIN) $(LABEL) $(COMPONENT)']).catch(() => '');
+  const targets = await run('apt-get', [
+    'indextargets',
+    '--format',
+    '$(SITE) $(ORIGIN) $(LABEL) $(COMPONENT)',
+  ]).catch(() => '');
   const line = targets.split('\n').find((target) => / Debian Debian main$/.test(target));
   return line?.split(' ')[0];
 };

@@ -44,7 +44,10 @@ const buildBoot = async (tree: string, directory: string): Promise<void> => {
      done </kernel/order`,
   );
   copyFileSync(join(LAB, 'guest/initramfs-init'), join(tree, stage, 'init'));
-  await inTree(tree, `chmod 755 ${stage}/init; cd ${stage}; find . | cpio -o -H newc --quiet | gzip -1 >/kernel/initramfs.gz`);
+  await inTree(
+    tree,
+    `chmod 755 ${stage}/init; cd ${stage}; find . | cpio -o -H newc --quiet | gzip -1 >/kernel/initramfs.gz`,
+  );
   copyFileSync(join(tree, 'kernel/initramfs.gz'), join(directory, 'initramfs.gz'));
 };
 
@@ -67,8 +70,12 @@ const buildModules = async (tree: string, directory: string, log: Log): Promise<
 const buildWorkloads = async (tree: string, directory: string): Promise<void> => {
   const inside = join(tree, 'kernel/lab');
   await run('rm', ['-rf', inside]);
-  for (const part of ['workloads', 'modules']) cpSync(join(LAB, part), join(inside, part), { recursive: true });
-  await inTree(tree, 'rm -rf /kernel/bin; mkdir /kernel/bin; make -s -C /kernel/lab/workloads OUT=/kernel/bin');
+  for (const part of ['workloads', 'modules'])
+    cpSync(join(LAB, part), join(inside, part), { recursive: true });
+  await inTree(
+    tree,
+    'rm -rf /kernel/bin; mkdir /kernel/bin; make -s -C /kernel/lab/workloads OUT=/kernel/bin',
+  );
   cpSync(join(tree, 'kernel/bin'), directory, { recursive: true });
 };
 
@@ -78,7 +85,8 @@ export const ensureImage = async (suite: Suite, log: Log): Promise<Image> => {
   return withCacheLock(log, async () => {
     const needsRoot = async (): Promise<void> => {
       await ensurePackages(['debootstrap', 'e2fsprogs'], log);
-      if (process.getuid?.() !== 0) throw new CommandError('building the guest needs root: debootstrap changes root');
+      if (process.getuid?.() !== 0)
+        throw new CommandError('building the guest needs root: debootstrap changes root');
       if (!(await hasCommand('unshare'))) throw new CommandError('missing: unshare (package util-linux)');
     };
     const tree = (name: Suite): Promise<string> =>
@@ -87,10 +95,17 @@ export const ensureImage = async (suite: Suite, log: Log): Promise<Image> => {
         await buildTree(name, directory, await debianMirror(), log);
       });
     const base = await tree('trixie');
-    const key = (...paths: string[]): string => digest([base], [join(LAB, 'src/image.ts'), ...paths.map((path) => join(LAB, path))]);
-    const boot = await cached('boot', key('guest/initramfs-init'), log, (directory) => buildBoot(base, directory));
-    const modules = await cached('modules', key('modules'), log, (directory) => buildModules(base, directory, log));
-    const workloads = await cached('workloads', key('modules', 'workloads'), log, (directory) => buildWorkloads(base, directory));
+    const key = (...paths: string[]): string =>
+      digest([base], [join(LAB, 'src/image.ts'), ...paths.map((path) => join(LAB, path))]);
+    const boot = await cached('boot', key('guest/initramfs-init'), log, (directory) =>
+      buildBoot(base, directory),
+    );
+    const modules = await cached('modules', key('modules'), log, (directory) =>
+      buildModules(base, directory, log),
+    );
+    const workloads = await cached('workloads', key('modules', 'workloads'), log, (directory) =>
+      buildWorkloads(base, directory),
+    );
     const own = suite === 'trixie' ? base : await tree(suite);
     const disk = await cached(`disk-${suite}`, digest([base, own]), log, async (directory) => {
       if (own !== base) {

@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Status, TracerEvent } from '../../server/src/model/schema.ts';
+import { TAGS } from '../../server/src/stream/codes.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
 import { ensureImage } from './image.ts';
 import { parseSamples, type Samples } from './samples.ts';
@@ -86,7 +87,11 @@ export class Lab {
        node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 --record /out/stream.ndjson --log.format json \\
          >/out/daemon.log 2>&1 & echo $! >/run/tracer/pid`,
     );
-    await this.until('the daemon to be ready', seconds, async () => (await this.get('/-/ready')).status === 200);
+    await this.until(
+      'the daemon to be ready',
+      seconds,
+      async () => (await this.get('/-/ready')).status === 200,
+    );
   }
 
   /** Stops the daemon and resolves with its exit code. */
@@ -114,7 +119,9 @@ export class Lab {
   async background(name: string, ...steps: string[]): Promise<{ finish(): Promise<Step[]>; pid: number }> {
     const quoted = steps.map((step) => `'${step}'`).join(' ');
     const file = `/tmp/session-${name}`;
-    await this.command(`rm -f ${file}.*; (/lab/bin/session ${quoted} >${file}.out 2>&1; echo $? >${file}.status) & sleep 0.2`);
+    await this.command(
+      `rm -f ${file}.*; (/lab/bin/session ${quoted} >${file}.out 2>&1; echo $? >${file}.status) & sleep 0.2`,
+    );
     const pid = Number((await this.command('pgrep -n session || echo 0')).trim());
     return {
       pid,
@@ -148,7 +155,9 @@ export class Lab {
   async events(after: number): Promise<TracerEvent[]> {
     const events: TracerEvent[] = [];
     for (let next = after; ; ) {
-      const page = JSON.parse((await this.get(`/api/v1/events?after=${next}&limit=1000`)).body) as { events: TracerEvent[] };
+      const page = JSON.parse((await this.get(`/api/v1/events?after=${next}&limit=1000`)).body) as {
+        events: TracerEvent[];
+      };
       events.push(...page.events);
       const last = page.events.at(-1);
       if (last === undefined) return events;
@@ -169,6 +178,17 @@ export class Lab {
       );
     });
     return status;
+  }
+
+  /** Resolves when the recording has got past the counter read of a status: lines are written up to a second late. */
+  async recorded({ last_counter_read: read }: Status): Promise<void> {
+    await this.until('the recording to catch up', 30, async () => {
+      const lines = this.stream();
+      const header = JSON.parse(lines[0] ?? '{}') as { data?: { boot_epoch_us?: number } };
+      const beat = lines.findLast((line) => line.includes(`"data": [${TAGS.heartbeat},`));
+      const t = Number((beat === undefined ? [] : (JSON.parse(beat) as { data: number[] }).data)[1] ?? 0);
+      return (header.data?.boot_epoch_us ?? 0) + t > Date.parse(read ?? '') * 1000 + 1_000;
+    });
   }
 
   async until(what: string, seconds: number, done: () => Promise<boolean>): Promise<void> {
@@ -202,5 +222,12 @@ const parseSteps = (lines: readonly string[]): Step[] =>
   lines.flatMap((line) => {
     const fields = Object.fromEntries(line.split(' ').map((pair) => pair.split('=')));
     if (fields.verb === undefined) return [];
-    return [{ verb: fields.verb, ret: Number(fields.ret), errno: Number(fields.errno), inode: Number(fields.inode ?? 0) }];
+    return [
+      {
+        verb: fields.verb,
+        ret: Number(fields.ret),
+        errno: Number(fields.errno),
+        inode: Number(fields.inode ?? 0),
+      },
+    ];
   });

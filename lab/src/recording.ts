@@ -15,11 +15,19 @@ const parse = (text: string): Line | undefined => {
   }
 };
 
-const tagOf = (line: Line | undefined): number | undefined =>
-  line?.type === 'value' && Array.isArray(line.data) ? Number(line.data[0]) : undefined;
+/** The tuple that a probe printed; empty for any other line. */
+const tupleOf = (line: Line | undefined): (number | string)[] =>
+  line?.type === 'value' && Array.isArray(line.data) ? line.data : [];
+
+const tagOf = (line: Line | undefined): number | undefined => {
+  const [tag] = tupleOf(line);
+  return tag === undefined ? undefined : Number(tag);
+};
 
 const mapOf = (line: Line | undefined): [string, MapValue] | undefined =>
-  line?.type === 'map' ? (Object.entries(line.data as Record<string, MapValue>)[0] as [string, MapValue]) : undefined;
+  line?.type === 'map'
+    ? (Object.entries(line.data as Record<string, MapValue>)[0] as [string, MapValue])
+    : undefined;
 
 /**
  * The part of a stream from line `from` on as a stream of its own: the header and the running child's lines stand before
@@ -32,7 +40,7 @@ export const sliceStream = (lines: readonly string[], from: number): string[] =>
   for (const { line } of head) {
     const map = mapOf(line);
     if (map !== undefined) base.set(map[0], map[1]);
-    if (tagOf(line) === TAGS.heartbeat) emitted = Number((line?.data as number[])[2]);
+    if (tagOf(line) === TAGS.heartbeat) emitted = Number(tupleOf(line)[2]);
   }
   const lastOf = (wanted: (line: Line) => boolean): string[] => {
     const found = head.findLast(({ line }) => line !== undefined && wanted(line));
@@ -56,7 +64,7 @@ export const sliceStream = (lines: readonly string[], from: number): string[] =>
       told.set(map[0], key);
       result.push(JSON.stringify({ type: 'map', data: { [map[0]]: grown } }));
     } else if (tagOf(line) === TAGS.heartbeat) {
-      const [tag, t, count] = line?.data as number[];
+      const [tag, t, count] = tupleOf(line);
       result.push(JSON.stringify({ type: 'value', data: [tag, t, Number(count) - emitted] }));
     } else {
       result.push(text);
@@ -87,8 +95,27 @@ const withoutIdleHeartbeats = (lines: readonly string[]): string[] => {
 
 /** Positions in each tuple that hold a time or a duration, a pid, or an inode (docs/stream.md). */
 const TIMES: Readonly<Record<number, number[]>> = { 2: [2], 4: [2], 7: [2], 9: [2] };
-const PIDS: Readonly<Record<number, number[]>> = { 2: [3, 14], 3: [2], 4: [3], 5: [2], 6: [2], 7: [3], 8: [2, 9], 9: [3, 9, 10], 10: [2, 5] };
-const INODES: Readonly<Record<number, number[]>> = { 2: [10], 3: [3], 4: [6], 5: [4], 6: [4], 8: [5], 9: [5], 10: [4] };
+const PIDS: Readonly<Record<number, number[]>> = {
+  2: [3, 14],
+  3: [2],
+  4: [3],
+  5: [2],
+  6: [2],
+  7: [3],
+  8: [2, 9],
+  9: [3, 9, 10],
+  10: [2, 5],
+};
+const INODES: Readonly<Record<number, number[]>> = {
+  2: [10],
+  3: [3],
+  4: [6],
+  5: [4],
+  6: [4],
+  8: [5],
+  9: [5],
+  10: [4],
+};
 
 /** What a stream says apart from times, and with pids and inodes numbered in the order in which they come. */
 const storyOf = (lines: readonly string[]): { events: string[]; counters: Record<string, MapValue> } => {
@@ -107,7 +134,7 @@ const storyOf = (lines: readonly string[]): { events: string[]; counters: Record
     if (map !== undefined && !/_(ns|bucket)$/.test(map[0])) counters[map[0]] = map[1];
     const tag = tagOf(line);
     if (tag === undefined || tag < TAGS.export) continue;
-    const told = (line?.data as (number | string)[]).map((value, index) => {
+    const told = tupleOf(line).map((value, index) => {
       if (index === 1 || TIMES[tag]?.includes(index) === true) return 'time';
       if (PIDS[tag]?.includes(index) === true) return name('pid', Number(value));
       return INODES[tag]?.includes(index) === true ? name('inode', Number(value)) : value;
@@ -123,7 +150,9 @@ export const compareStreams = (recorded: readonly string[], fresh: readonly stri
   const differences: string[] = [];
   for (let index = 0; index < Math.max(a.events.length, b.events.length); index++) {
     if (a.events[index] !== b.events[index]) {
-      differences.push(`event ${index}: recorded ${a.events[index] ?? 'nothing'}, now ${b.events[index] ?? 'nothing'}`);
+      differences.push(
+        `event ${index}: recorded ${a.events[index] ?? 'nothing'}, now ${b.events[index] ?? 'nothing'}`,
+      );
     }
   }
   for (const map of new Set([...Object.keys(a.counters), ...Object.keys(b.counters)])) {

@@ -1,4 +1,4 @@
-/** Samples of a text exposition, `name{labels}` (without the common prefix) to value. */
+/** Samples of a text exposition, `name{labels}` (without the common prefix, labels in alphabetical order) to value. */
 export type Samples = ReadonlyMap<string, number>;
 
 const PREFIX = 'vfio_dmabuf_';
@@ -8,7 +8,10 @@ export const parseSamples = (text: string): Samples => {
   for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#') || !line.startsWith(PREFIX)) continue;
     const space = line.lastIndexOf(' ');
-    samples.set(line.slice(PREFIX.length, space), Number(line.slice(space + 1)));
+    const [, name = '', labels] = /^(\w+)(?:\{(.*)\})?$/.exec(line.slice(PREFIX.length, space)) ?? [];
+    // No label value of the lab has a quote or a brace in it.
+    const sorted = labels?.match(/\w+="[^"]*"/g)?.sort();
+    samples.set(sorted === undefined ? name : `${name}{${sorted.join(',')}}`, Number(line.slice(space + 1)));
   }
   return samples;
 };
@@ -17,13 +20,15 @@ export const parseSamples = (text: string): Samples => {
 export const total = (samples: Samples, name: string, ...having: string[]): number => {
   let sum = 0;
   for (const [key, value] of samples) {
-    if ((key === name || key.startsWith(`${name}{`)) && having.every((label) => key.includes(label))) sum += value;
+    if ((key === name || key.startsWith(`${name}{`)) && having.every((label) => key.includes(label)))
+      sum += value;
   }
   return sum;
 };
 
 /** Samples that tell of time, of the tracer itself, or of the events (which are compared on their own). */
-const VOLATILE = /(_seconds_sum|_seconds_bucket|_timestamp_seconds)|^(events_|last_|blind_|probe_|unknown_records|series_folded)/;
+const VOLATILE =
+  /(_seconds_sum|_seconds_bucket|_timestamp_seconds|_info)(\{|$)|^(events_|blind_|probe_|unknown_records|series_folded)/;
 
 /** Differences between two readings, without the samples that no scenario can foresee. */
 export const changed = (before: Samples, after: Samples): Record<string, number> => {

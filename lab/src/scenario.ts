@@ -25,7 +25,6 @@ export interface Scenario {
 
 /** Runs one scenario and resolves with its own part of the stream; throws an AssertionError that says what differs. */
 export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => {
-  await lab.settle();
   const before = { samples: await lab.samples(), heard: await hear(lab.guest), line: lab.stream().length };
   const last = (await lab.events(0)).at(-1)?.seq ?? 0;
   await scenario.run(lab);
@@ -42,6 +41,7 @@ export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => 
   );
   assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ');
   assert.equal(status.events_unaccounted, 0, 'events are unaccounted for');
+  await lab.recorded(status);
   return sliceStream(lab.stream(), before.line);
 };
 

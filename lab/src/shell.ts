@@ -38,7 +38,10 @@ export const run = (command: string, args: readonly string[], options: RunOption
     child.on('error', (error) => reject(new CommandError(`${command}: ${error.message}`, { cause: error })));
     child.on('close', (code, signal) => {
       if (code === 0) resolve(stdout);
-      else reject(new CommandError(`${command} ${args.join(' ')}: ${signal ?? `exit ${code}`}\n${tail.join('\n')}`));
+      else
+        reject(
+          new CommandError(`${command} ${args.join(' ')}: ${signal ?? `exit ${code}`}\n${tail.join('\n')}`),
+        );
     });
   });
 

@@ -25,16 +25,26 @@ export const inTree = (tree: string, script: string, log?: Log): Promise<string>
       tree,
       script,
     ],
-    { env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' }, ...(log && { onLine: log }) },
+    {
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
+      ...(log && { onLine: log }),
+    },
   );
 
 const APT = 'apt-get -o Dpkg::Options::=--force-unsafe-io -y -q --no-install-recommends';
 
 /** A Debian of the suite in a folder. Needs root: debootstrap makes device nodes and changes root. */
-export const buildTree = async (suite: Suite, tree: string, mirror: string | undefined, log: Log): Promise<void> => {
+export const buildTree = async (
+  suite: Suite,
+  tree: string,
+  mirror: string | undefined,
+  log: Log,
+): Promise<void> => {
   mkdirSync(tree, { recursive: true });
   const arguments_ = ['--variant=minbase', '--include=ca-certificates', suite, tree];
-  await run('debootstrap', mirror === undefined ? arguments_ : [...arguments_, mirror], { onLine: progress(suite, log) });
+  await run('debootstrap', mirror === undefined ? arguments_ : [...arguments_, mirror], {
+    onLine: progress(suite, log),
+  });
   await inTree(tree, `${APT} install ${GUEST_PACKAGES.join(' ')}`, progress(suite, log));
   if (suite === 'trixie') await addKernel(tree, log);
   await inTree(tree, 'apt-get clean; rm -rf /var/lib/apt/lists/*');

@@ -19,7 +19,9 @@ const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
 
 const wentBack = (before: Samples, after: Samples): string[] =>
   [...before].flatMap(([key, value]) =>
-    /_(total|count|sum|bucket)(\{|$)/.test(key) && (after.get(key) ?? 0) < value ? [`${key}: ${value} -> ${after.get(key)}`] : [],
+    /_(total|count|sum|bucket)(\{|$)/.test(key) && (after.get(key) ?? 0) < value
+      ? [`${key}: ${value} -> ${after.get(key)}`]
+      : [],
   );
 
 const FLOOD = { exports: 120_000, refused: 60_000, vgem: 20_000 };
@@ -30,7 +32,11 @@ export const TRIALS: readonly Trial[] = [
     title: '200,000 exports and refusals as fast as the guest can: counters exact, the loss of events exact',
     run: async (lab, say) => {
       await lab.settle();
-      const [before, heardBefore, statusBefore] = [await lab.samples(), await hear(lab.guest), await lab.status()];
+      const [before, heardBefore, statusBefore] = [
+        await lab.samples(),
+        await hear(lab.guest),
+        await lab.status(),
+      ];
       const { exports, refused, vgem } = FLOOD;
       const report = await lab.command(
         `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --refused ${refused} --vgem ${vgem} --threads 2`,
@@ -44,17 +50,25 @@ export const TRIALS: readonly Trial[] = [
         last = received;
         return rested;
       });
-      const [after, heard, status] = [await lab.samples(), heardSince(heardBefore, await hear(lab.guest)), await lab.status()];
+      const [after, heard, status] = [
+        await lab.samples(),
+        heardSince(heardBefore, await hear(lab.guest)),
+        await lab.status(),
+      ];
       const delta = changed(before, after);
       assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees');
-      const told = Object.fromEntries([...report.matchAll(/(\w+)=(\d+)/g)].map(([, key, value]) => [key, Number(value)]));
+      const told = Object.fromEntries(
+        [...report.matchAll(/(\w+)=(\d+)/g)].map(([, key, value]) => [key, Number(value)]),
+      );
       assert.equal(total(new Map(Object.entries(delta)), 'exports_total'), told.exports);
       assert.equal(total(new Map(Object.entries(delta)), 'export_failures_total'), told.refused);
       assert.equal(total(new Map(Object.entries(delta)), 'import_rejections_total'), told.vgem_refused);
 
       const emitted = status.events_emitted - statusBefore.events_emitted;
       const received = status.events_received - statusBefore.events_received;
-      const lost = total(after, 'events_lost_total', 'stage="kernel_ring"') - total(before, 'events_lost_total', 'stage="kernel_ring"');
+      const lost =
+        total(after, 'events_lost_total', 'stage="kernel_ring"') -
+        total(before, 'events_lost_total', 'stage="kernel_ring"');
       const calls = (told.exports ?? 0) * 2 + (told.refused ?? 0) + (told.vgem_refused ?? 0);
       say(`${calls} events happened, ${emitted} emitted, ${received} received, ${lost} lost`);
       assert.equal(emitted, calls, 'each call is one event, each release another');
@@ -68,17 +82,35 @@ export const TRIALS: readonly Trial[] = [
     name: 'bpftrace-killed',
     title: 'bpftrace killed with SIGKILL: no counter goes back, blind time is told, buffers are reconciled',
     run: async (lab, say) => {
-      const leaves = await lab.background('leaves', `device=${PLAIN}`, 'export=2,0:4096', 'touch=/tmp/made', 'wait=/tmp/leave', 'close=0');
+      const leaves = await lab.background(
+        'leaves',
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        'touch=/tmp/made',
+        'wait=/tmp/leave',
+        'close=0',
+      );
       await lab.command('while [ ! -e /tmp/made ]; do sleep 0.1; done');
       await lab.settle();
       const before = await lab.samples();
       const generation = (await lab.status()).generation;
       await lab.command('pkill -KILL -x bpftrace');
-      await lab.until('the daemon to say that it is blind', 30, async () => (await lab.get('/-/ready')).status === 503);
+      await lab.until(
+        'the daemon to say that it is blind',
+        30,
+        async () => (await lab.get('/-/ready')).status === 503,
+      );
       assert.equal((await lab.samples()).get('up'), 0);
       await lab.command('touch /tmp/leave');
       await leaves.finish();
-      const comes = await lab.background('comes', `device=${RESETTABLE}`, 'export=2,0:4096', 'touch=/tmp/come', 'wait=/tmp/go', 'close=0');
+      const comes = await lab.background(
+        'comes',
+        `device=${RESETTABLE}`,
+        'export=2,0:4096',
+        'touch=/tmp/come',
+        'wait=/tmp/go',
+        'close=0',
+      );
       await lab.command('while [ ! -e /tmp/come ]; do sleep 0.1; done');
       await lab.until('tracing to resume', 180, async () => (await lab.get('/-/ready')).status === 200);
       await lab.until('the buffers to be reconciled', 120, async () => (await lab.status()).picture_exact);
@@ -100,7 +132,11 @@ export const TRIALS: readonly Trial[] = [
       await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'close=0');
       await lab.settle();
       const end = await lab.samples();
-      assert.equal(total(end, 'exports_total') - total(after, 'exports_total'), 1, 'counting goes on where it stopped');
+      assert.equal(
+        total(end, 'exports_total') - total(after, 'exports_total'),
+        1,
+        'counting goes on where it stopped',
+      );
       assert.equal(total(end, 'releases_total') - total(after, 'releases_total'), 2);
       assert.deepEqual(await liveBuffers(lab), []);
       await lab.command('rm -f /tmp/go /tmp/leave /tmp/made /tmp/come');
@@ -111,12 +147,15 @@ export const TRIALS: readonly Trial[] = [
     title: 'the daemon killed with SIGKILL leaves no bpftrace behind',
     run: async (lab) => {
       await lab.command('pgrep -x bpftrace && kill -KILL $(cat /run/tracer/pid)');
-      await lab.command('n=0; while pgrep -x bpftrace >/dev/null; do sleep 0.2; n=$((n + 1)); [ $n -lt 50 ] || exit 9; done');
+      await lab.command(
+        'n=0; while pgrep -x bpftrace >/dev/null; do sleep 0.2; n=$((n + 1)); [ $n -lt 50 ] || exit 9; done',
+      );
     },
   },
   {
     name: 'untraceable-host',
-    title: 'no bpftrace, not root, no VFIO in the kernel: one clear message with the remedy, and exit 3 with --strict',
+    title:
+      'no bpftrace, not root, no VFIO in the kernel: one clear message with the remedy, and exit 3 with --strict',
     run: async (lab) => {
       const strict = async (prefix: string, flags: string): Promise<string> => {
         const { status, output } = await lab.guest.run(
@@ -125,7 +164,10 @@ export const TRIALS: readonly Trial[] = [
         assert.equal(status, 3, output);
         return output;
       };
-      assert.match(await strict('', '--bpftrace.path /nonexistent/bpftrace'), /bpftrace.*\n(.*\n)*.*to mend it/);
+      assert.match(
+        await strict('', '--bpftrace.path /nonexistent/bpftrace'),
+        /bpftrace.*\n(.*\n)*.*to mend it/,
+      );
       assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*to mend it/);
       await lab.command(
         `for device in /sys/bus/pci/drivers/vfio-pci/0*; do echo "\${device##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind; done
@@ -136,13 +178,29 @@ export const TRIALS: readonly Trial[] = [
         `cd /run/tracer; node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 >/out/daemon.log 2>&1 & echo $! >/run/tracer/pid`,
       );
       await lab.until('the daemon to answer', 60, async () => (await lab.get('/-/healthy')).status === 200);
-      await lab.until('the daemon to know the host', 60, async () => (await lab.status()).state === 'unavailable');
+      await lab.until(
+        'the daemon to know the host',
+        60,
+        async () => (await lab.status()).state === 'unavailable',
+      );
       assert.equal((await lab.get('/-/ready')).status, 503);
       const samples = await lab.samples();
       assert.equal(samples.get('up'), 0);
       assert.equal(total(samples, 'probe_attached'), 0);
       assert.equal(samples.has('exports_total'), false);
       await lab.stopDaemon();
+    },
+  },
+  {
+    name: 'guest-panics',
+    title:
+      'a guest that panics is reported with its console, and a guest that does not answer is not waited for',
+    run: async (lab) => {
+      await assert.rejects(lab.guest.run('sleep 30', 2), /no answer to: sleep 30 \(after 2 s\)/);
+      await assert.rejects(
+        lab.guest.run('echo c >/proc/sysrq-trigger', 60),
+        /the guest has ended[\s\S]*Kernel panic/,
+      );
     },
   },
 ];

@@ -79,7 +79,10 @@ export const heardSince = (before: Testimony, after: Testimony): Testimony => {
 export const contradictions = (heard: Testimony, delta: Readonly<Record<string, number>>): string[] => {
   const counted = (name: string, ...labels: string[]): number =>
     Object.entries(delta)
-      .filter(([key]) => (key === name || key.startsWith(`${name}{`)) && labels.every((label) => key.includes(label)))
+      .filter(
+        ([key]) =>
+          (key === name || key.startsWith(`${name}{`)) && labels.every((label) => key.includes(label)),
+      )
       .reduce((sum, [, value]) => sum + value, 0);
   const failed = (calls: Calls = {}): number =>
     Object.entries(calls).reduce((sum, [outcome, count]) => sum + (outcome.startsWith('-') ? count : 0), 0);
@@ -93,12 +96,24 @@ export const contradictions = (heard: Testimony, delta: Readonly<Record<string, 
       heard.invalidate?.['0'] ?? 0,
     ],
     ['private_data_reads_total', counted('private_data_reads_total'), heard.private_read?.value ?? 0],
-    ['private_data_read_failures_total', counted('private_data_read_failures_total'), failed(heard.private_read)],
+    [
+      'private_data_read_failures_total',
+      counted('private_data_read_failures_total'),
+      failed(heard.private_read),
+    ],
   ];
-  for (const [stage, name] of [['attach', 'attach'], ['iommufd', 'iommufd_map'], ['bind', 'bind']] as const) {
+  for (const [stage, name] of [
+    ['attach', 'attach'],
+    ['iommufd', 'iommufd_map'],
+    ['bind', 'bind'],
+  ] as const) {
     const label = `stage="${stage}"`;
     claims.push([`imports_total{${label}}`, counted('imports_total', label), heard[name]?.['0'] ?? 0]);
-    claims.push([`import_rejections_total{${label}}`, counted('import_rejections_total', label), failed(heard[name])]);
+    claims.push([
+      `import_rejections_total{${label}}`,
+      counted('import_rejections_total', label),
+      failed(heard[name]),
+    ]);
   }
   return claims
     .filter(([, count, seen]) => count !== seen)

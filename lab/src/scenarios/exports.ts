@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
 import { exported, KIB, PLAIN, RESETTABLE, refusedExport, sum } from './names.ts';
 
-const refused = (name: string, title: string, step: string, errno: number, code: string, reason: string, ranges: number, region = 2): Scenario => ({
+const refused = (
+  name: string,
+  title: string,
+  step: string,
+  errno: number,
+  code: string,
+  reason: string,
+  ranges: number,
+  region = 2,
+): Scenario => ({
   name: `export-${name}`,
   title,
   dialect: 'mainline',
@@ -12,7 +21,17 @@ const refused = (name: string, title: string, step: string, errno: number, code:
   },
   metrics: refusedExport(PLAIN, code, reason),
   events: [
-    { kind: 'export', device: PLAIN, region, ranges, bytes: 0, inode: 0, errno, reason, comm: 'session' } as never,
+    {
+      kind: 'export',
+      device: PLAIN,
+      region,
+      ranges,
+      bytes: 0,
+      inode: 0,
+      errno,
+      reason,
+      comm: 'session',
+    } as never,
   ],
 });
 
@@ -64,7 +83,10 @@ export const EXPORTS: readonly Scenario[] = [
       });
       const samples = await lab.samples();
       assert.equal(samples.get(`buffers{device="${PLAIN}",privacy="undeclared",state="live"}`), 1);
-      assert.equal(samples.get(`buffer_bytes{device="${RESETTABLE}",privacy="undeclared",state="live"}`), 1024 * KIB);
+      assert.equal(
+        samples.get(`buffer_bytes{device="${RESETTABLE}",privacy="undeclared",state="live"}`),
+        1024 * KIB,
+      );
       await lab.command('touch /tmp/go');
       await held.finish();
       await lab.command('rm /tmp/go');
@@ -102,10 +124,52 @@ export const EXPORTS: readonly Scenario[] = [
     ],
   },
   refused('no-ranges', 'an export without ranges', 'export=2,0:4096,nr=0', 22, 'EINVAL', 'no_ranges', 0),
-  refused('unknown-flags', 'an export with flags that no kernel knows', 'export=2,0:4096,flags=1', 22, 'EINVAL', 'unknown_flags', 1),
+  refused(
+    'unknown-flags',
+    'an export with flags that no kernel knows',
+    'export=2,0:4096,flags=1',
+    22,
+    'EINVAL',
+    'unknown_flags',
+    1,
+  ),
   refused('unaligned', 'an export of half a page', 'export=2,0:2048', 22, 'EINVAL', 'unaligned', 1),
-  refused('empty-range', 'an export whose second range has no length', 'export=2,0:4096,4096:0', 22, 'EINVAL', 'empty_range', 2),
-  refused('beyond-bar', 'an export that ends beyond the BAR', 'export=2,16773120:8192', 22, 'EINVAL', 'beyond_bar', 1),
-  refused('bad-region', 'an export of a region that is no BAR', 'export=7,0:4096', 19, 'ENODEV', 'bad_region', 1, 7),
-  refused('bad-pointer', 'an export whose request the kernel cannot read', 'export-bad-pointer=header', 14, 'EFAULT', 'bad_pointer', 0, 0),
+  refused(
+    'empty-range',
+    'an export whose second range has no length',
+    'export=2,0:4096,4096:0',
+    22,
+    'EINVAL',
+    'empty_range',
+    2,
+  ),
+  refused(
+    'beyond-bar',
+    'an export that ends beyond the BAR',
+    'export=2,16773120:8192',
+    22,
+    'EINVAL',
+    'beyond_bar',
+    1,
+  ),
+  refused(
+    'bad-region',
+    'an export of a region that is no BAR',
+    'export=7,0:4096',
+    19,
+    'ENODEV',
+    'bad_region',
+    1,
+    7,
+  ),
+  refused(
+    'bad-pointer',
+    'an export whose request the kernel cannot read',
+    'export-bad-pointer=header',
+    14,
+    'EFAULT',
+    'bad_pointer',
+    0,
+    0,
+  ),
 ];

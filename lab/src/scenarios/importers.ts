@@ -44,7 +44,9 @@ export const IMPORTERS: readonly Scenario[] = [
       );
       await lab.until('the mapping in /api/v1/buffers', 30, async () => {
         const { body } = await lab.get('/api/v1/buffers?state=live');
-        const [buffer] = (JSON.parse(body) as { buffers: { attachments: { importer: string; mapped: boolean }[] }[] }).buffers;
+        const [buffer] = (
+          JSON.parse(body) as { buffers: { attachments: { importer: string; mapped: boolean }[] }[] }
+        ).buffers;
         return buffer?.attachments.some(({ importer, mapped }) => importer === 'iommufd' && mapped) === true;
       });
       assert.equal((await lab.samples()).get('attachments{importer="iommufd"}'), 1);

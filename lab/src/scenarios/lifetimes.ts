@@ -27,15 +27,23 @@ export const LIFETIMES: readonly Scenario[] = [
   },
   {
     name: 'owner-gone-holder-known',
-    title: 'the descriptor was passed on and the exporter is dead: the buffer lives, revoked, and its holder is known',
+    title:
+      'the descriptor was passed on and the exporter is dead: the buffer lives, revoked, and its holder is known',
     dialect: 'mainline',
     run: async (lab) => {
-      await lab.command('(/lab/bin/holder /tmp/holder.sock >/tmp/holder.out 2>&1 & echo $! >/tmp/holder.pid); sleep 1');
-      await lab.guest.run(`/lab/bin/session device=${PLAIN} export=2,0:4096 send=0,/tmp/holder.sock sleep=3 kill`);
+      await lab.command(
+        '(/lab/bin/holder /tmp/holder.sock >/tmp/holder.out 2>&1 & echo $! >/tmp/holder.pid); sleep 1',
+      );
+      await lab.guest.run(
+        `/lab/bin/session device=${PLAIN} export=2,0:4096 send=0,/tmp/holder.sock sleep=3 kill`,
+      );
       const holder = Number(await lab.command('cat /tmp/holder.pid'));
       await lab.until('the holder to be known', 60, async () => {
         const [buffer] = await buffers(lab);
-        return buffer?.owner?.gone === true && buffer.holders.some(({ pid, comm }) => pid === holder && comm === 'holder');
+        return (
+          buffer?.owner?.gone === true &&
+          buffer.holders.some(({ pid, comm }) => pid === holder && comm === 'holder')
+        );
       });
       const [buffer] = await buffers(lab);
       assert.equal(buffer?.state, 'revoked');
@@ -59,13 +67,21 @@ export const LIFETIMES: readonly Scenario[] = [
     title: 'an export while memory decode is off is born revoked, and every import of it is refused',
     dialect: 'mainline',
     run: async (lab) => {
-      const steps = await lab.session(`device=${PLAIN}`, 'memory=off', 'export=2,0:4096', 'iommufd=0', 'close=0');
+      const steps = await lab.session(
+        `device=${PLAIN}`,
+        'memory=off',
+        'export=2,0:4096',
+        'iommufd=0',
+        'close=0',
+      );
       assert.deepEqual(
         steps.map(({ errno }) => errno),
         [0, 0, 0, 19, 0],
       );
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'), { releases_total: 1 }),
+    metrics: sum(exported(PLAIN, 4 * KIB), refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'), {
+      releases_total: 1,
+    }),
     events: [
       { kind: 'export', errno: 0, born_revoked: true },
       { kind: 'import', stage: 'attach', importer: 'iommufd', errno: 19, reason: 'revoked' },
@@ -77,7 +93,14 @@ export const LIFETIMES: readonly Scenario[] = [
     title: 'a device linked to a KVM VM: the export says which VM',
     dialect: 'mainline',
     run: async (lab) => {
-      const held = await lab.background('vm', 'vm=a', `device=${PLAIN},vm=a`, 'export=2,0:4096', 'wait=/tmp/go', 'close=0');
+      const held = await lab.background(
+        'vm',
+        'vm=a',
+        `device=${PLAIN},vm=a`,
+        'export=2,0:4096',
+        'wait=/tmp/go',
+        'close=0',
+      );
       await lab.until('the buffer to be shown', 30, async () => (await buffers(lab)).length === 1);
       const [buffer] = await buffers(lab);
       assert.equal(buffer?.vm?.pid, held.pid);

@@ -27,15 +27,29 @@ const refusedBind = (
     dialect: 'private-v1',
     run: async (lab) => {
       await makePrivate(lab, options.isPrivate ? PLAIN : '');
-      const steps = await lab.session('vm=a', 'vm=b', options.device ?? `device=${PLAIN},vm=a`, 'export=2,0:4096', options.bind, 'close=0');
+      const steps = await lab.session(
+        'vm=a',
+        'vm=b',
+        options.device ?? `device=${PLAIN},vm=a`,
+        'export=2,0:4096',
+        options.bind,
+        'close=0',
+      );
       assert.equal(steps[4]?.errno, 22);
     },
-    metrics: sum(exported(PLAIN, 4 * KIB, 1, privacy), options.read ? READ : {}, refusedImport('kvm', 'bind', 'EINVAL', reason), {
-      releases_total: 1,
-    }),
+    metrics: sum(
+      exported(PLAIN, 4 * KIB, 1, privacy),
+      options.read ? READ : {},
+      refusedImport('kvm', 'bind', 'EINVAL', reason),
+      {
+        releases_total: 1,
+      },
+    ),
     events: [
       { kind: 'export', privacy, errno: 0 },
-      ...(options.read ? [{ kind: 'private_read', reader: 'kvm', device: PLAIN, errno: 0, privacy } as never] : []),
+      ...(options.read
+        ? [{ kind: 'private_read', reader: 'kvm', device: PLAIN, errno: 0, privacy } as never]
+        : []),
       { kind: 'bind', errno: 22, reason, violation: 'none', buffer_bytes: 4 * KIB } as never,
       { kind: 'release' },
     ],
@@ -75,9 +89,18 @@ export const PRIVATE: readonly Scenario[] = [
     dialect: 'private-v1',
     run: async (lab) => {
       await makePrivate(lab, PLAIN);
-      await lab.session(`device=${PLAIN}`, 'export=2,0:4096', `device=${RESETTABLE}`, 'export=2,0:8192', 'close=0', 'close=1');
+      await lab.session(
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        `device=${RESETTABLE}`,
+        'export=2,0:8192',
+        'close=0',
+        'close=1',
+      );
     },
-    metrics: sum(exported(PLAIN, 4 * KIB, 1, 'private'), exported(RESETTABLE, 8 * KIB, 1, 'shared'), { releases_total: 2 }),
+    metrics: sum(exported(PLAIN, 4 * KIB, 1, 'private'), exported(RESETTABLE, 8 * KIB, 1, 'shared'), {
+      releases_total: 2,
+    }),
     events: [
       { kind: 'export', device: PLAIN, privacy: 'private', errno: 0 },
       { kind: 'export', device: RESETTABLE, privacy: 'shared', errno: 0 },
@@ -91,13 +114,26 @@ export const PRIVATE: readonly Scenario[] = [
     dialect: 'private-v1',
     run: async (lab) => {
       await makePrivate(lab, PLAIN);
-      const steps = await lab.session('vm=a', `device=${PLAIN},vm=a`, 'export=2,0:4096', 'bind=0,vm=a', 'unbind=0', 'close=0');
+      const steps = await lab.session(
+        'vm=a',
+        `device=${PLAIN},vm=a`,
+        'export=2,0:4096',
+        'bind=0,vm=a',
+        'unbind=0',
+        'close=0',
+      );
       assert.equal(steps[3]?.errno, 0);
     },
-    metrics: sum(exported(PLAIN, 4 * KIB, 1, 'private'), READ, imported('kvm', 'attach'), imported('kvm', 'bind'), {
-      'detaches_total{importer="kvm"}': 1,
-      releases_total: 1,
-    }),
+    metrics: sum(
+      exported(PLAIN, 4 * KIB, 1, 'private'),
+      READ,
+      imported('kvm', 'attach'),
+      imported('kvm', 'bind'),
+      {
+        'detaches_total{importer="kvm"}': 1,
+        releases_total: 1,
+      },
+    ),
     events: [
       { kind: 'export', privacy: 'private', errno: 0 },
       { kind: 'private_read', reader: 'kvm', device: PLAIN, errno: 0, reason: 'none', privacy: 'private' },
@@ -117,8 +153,16 @@ export const PRIVATE: readonly Scenario[] = [
       { kind: 'release', device: PLAIN },
     ],
   },
-  refusedBind('not-private', 'KVM refuses a shared buffer', 'not_private', { isPrivate: false, bind: 'bind=0,vm=a', read: true }),
-  refusedBind('vm-mismatch', 'KVM refuses a private buffer of another VM', 'vm_mismatch', { isPrivate: true, bind: 'bind=0,vm=b', read: true }),
+  refusedBind('not-private', 'KVM refuses a shared buffer', 'not_private', {
+    isPrivate: false,
+    bind: 'bind=0,vm=a',
+    read: true,
+  }),
+  refusedBind('vm-mismatch', 'KVM refuses a private buffer of another VM', 'vm_mismatch', {
+    isPrivate: true,
+    bind: 'bind=0,vm=b',
+    read: true,
+  }),
   refusedBind('no-vm', 'KVM refuses a private buffer of a device that belongs to no VM', 'no_vm', {
     isPrivate: true,
     device: `device=${PLAIN}`,
@@ -130,15 +174,39 @@ export const PRIVATE: readonly Scenario[] = [
     bind: 'bind=0,vm=a,bytes=8192',
     read: false,
   }),
-  foreign('udmabuf', 'the lookup of a foreign buffer (udmabuf) is refused, and so is its bind', 'udmabuf=4096', -22),
-  foreign('heap', 'the lookup of a foreign buffer (system heap) is refused, and so is its bind', 'heap=4096', -22),
-  foreign('after-failed-lookup', 'a bind that answers success although the lookup failed is a policy violation', 'udmabuf=4096', 0),
+  foreign(
+    'udmabuf',
+    'the lookup of a foreign buffer (udmabuf) is refused, and so is its bind',
+    'udmabuf=4096',
+    -22,
+  ),
+  foreign(
+    'heap',
+    'the lookup of a foreign buffer (system heap) is refused, and so is its bind',
+    'heap=4096',
+    -22,
+  ),
+  foreign(
+    'after-failed-lookup',
+    'a bind that answers success although the lookup failed is a policy violation',
+    'udmabuf=4096',
+    0,
+  ),
   {
     name: 'private-v2-undeclared',
     title: 'without is_private the kernel checks only the VM: accepted for its own, refused for another',
     dialect: 'private-v2',
     run: async (lab) => {
-      const steps = await lab.session('vm=a', 'vm=b', `device=${PLAIN},vm=a`, 'export=2,0:4096', 'bind=0,vm=a', 'bind=0,vm=b', 'unbind=0', 'close=0');
+      const steps = await lab.session(
+        'vm=a',
+        'vm=b',
+        `device=${PLAIN},vm=a`,
+        'export=2,0:4096',
+        'bind=0,vm=a',
+        'bind=0,vm=b',
+        'unbind=0',
+        'close=0',
+      );
       assert.deepEqual([steps[4]?.errno, steps[5]?.errno], [0, 22]);
     },
     metrics: sum(

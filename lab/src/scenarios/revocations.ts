@@ -19,7 +19,14 @@ const restored = (device: string, cause: string): Record<string, number> => ({
 });
 
 /** A device's memory is taken and given back by one operation. */
-const cycle = (name: string, title: string, device: string, region: number, cause: string, ...operation: string[]): Scenario => ({
+const cycle = (
+  name: string,
+  title: string,
+  device: string,
+  region: number,
+  cause: string,
+  ...operation: string[]
+): Scenario => ({
   name: `revoke-${name}`,
   title,
   dialect: 'mainline',
@@ -30,7 +37,9 @@ const cycle = (name: string, title: string, device: string, region: number, caus
       steps.map(() => 0),
     );
   },
-  metrics: sum(exported(device, 4 * KIB), revoked(device, cause), restored(device, cause), { releases_total: 1 }),
+  metrics: sum(exported(device, 4 * KIB), revoked(device, cause), restored(device, cause), {
+    releases_total: 1,
+  }),
   events: [
     { kind: 'export', device, errno: 0 },
     { kind: 'buffer_state', device, revoked: true, cause, lost_mappings: 0 } as never,
@@ -58,7 +67,11 @@ export const REVOCATIONS: readonly Scenario[] = [
         'iommufd-unmap=0',
         'close=0',
       );
-      await lab.until('the buffer to be revoked', 30, async () => (await bufferIn(lab, 'revoked')) !== undefined);
+      await lab.until(
+        'the buffer to be revoked',
+        30,
+        async () => (await bufferIn(lab, 'revoked')) !== undefined,
+      );
       await lab.settle();
       const buffer = await bufferIn(lab, 'revoked');
       assert.equal(buffer?.lost_mappings, 1);
@@ -113,7 +126,11 @@ export const REVOCATIONS: readonly Scenario[] = [
       );
       await lab.command('while [ ! -e /tmp/lost ]; do sleep 0.1; done');
       await lab.settle();
-      assert.equal((await bufferIn(lab, 'live'))?.lost_mappings, 1, 'given back by the device, yet not mapped');
+      assert.equal(
+        (await bufferIn(lab, 'live'))?.lost_mappings,
+        1,
+        'given back by the device, yet not mapped',
+      );
       await lab.command('touch /tmp/go; while [ ! -e /tmp/mapped ]; do sleep 0.1; done');
       await lab.settle();
       assert.equal((await bufferIn(lab, 'live'))?.lost_mappings, 0);
@@ -146,9 +163,31 @@ export const REVOCATIONS: readonly Scenario[] = [
     ],
   },
   cycle('reset', 'VFIO_DEVICE_RESET takes the memory and gives it back', RESETTABLE, 2, 'reset', 'reset'),
-  cycle('hot-reset', 'a hot reset takes the memory and gives it back', RESETTABLE, 2, 'hot_reset', 'hot-reset'),
-  cycle('flr', 'a function-level reset by config write takes the memory and gives it back', CAPABLE, 4, 'flr', 'flr'),
-  cycle('power-state', 'D3 takes the memory, D0 gives it back', CAPABLE, 4, 'power_state', 'power=d3', 'power=d0'),
+  cycle(
+    'hot-reset',
+    'a hot reset takes the memory and gives it back',
+    RESETTABLE,
+    2,
+    'hot_reset',
+    'hot-reset',
+  ),
+  cycle(
+    'flr',
+    'a function-level reset by config write takes the memory and gives it back',
+    CAPABLE,
+    4,
+    'flr',
+    'flr',
+  ),
+  cycle(
+    'power-state',
+    'D3 takes the memory, D0 gives it back',
+    CAPABLE,
+    4,
+    'power_state',
+    'power=d3',
+    'power=d0',
+  ),
   {
     name: 'revoke-device-close',
     title: 'the device is closed while its buffer lives: revoked for good',

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { changed, parseSamples, total } from '../src/samples.ts';
+import { contradictions, heardSince } from '../src/witness.ts';
+
+test('the witness agrees where every count is the same', () => {
+  const heard = { export: { value: 2, '-22': 1, '0': 4 }, attach: { '0': 1, '-95': 1 }, release: { '0': 2 } };
+  const counted = {
+    'exports_total{device="a",privacy="undeclared"}': 2,
+    'export_failures_total{device="a",errno="EINVAL",reason="unaligned"}': 1,
+    'imports_total{importer="x",stage="attach"}': 1,
+    'import_rejections_total{errno="EOPNOTSUPP",importer="x",reason="no_peer_to_peer",stage="attach"}': 1,
+    releases_total: 2,
+  };
+  assert.deepEqual(contradictions(heard, counted), []);
+});
+
+test('a call that only one of the two saw is a contradiction', () => {
+  assert.deepEqual(contradictions({ release: { '0': 1 } }, {}), [
+    'releases_total: the tracer counted 0, the witness saw 1',
+  ]);
+  assert.deepEqual(contradictions({}, { releases_total: 1 }), [
+    'releases_total: the tracer counted 1, the witness saw 0',
+  ]);
+});
+
+test('what was heard before does not count', () => {
+  assert.deepEqual(heardSince({ bind: { '0': 1 } }, { bind: { '0': 1, '-22': 2 } }), { bind: { '-22': 2 } });
+});
+
+test('samples are known by their labels, whatever their order', () => {
+  const before = parseSamples('# HELP x\nvfio_dmabuf_a_total{z="1",b="2"} 1\nother_total 5\n');
+  const after = parseSamples('vfio_dmabuf_a_total{b="2",z="1"} 4\nvfio_dmabuf_up 1\n');
+  assert.deepEqual(changed(before, after), { 'a_total{b="2",z="1"}': 3, up: 1 });
+  assert.equal(total(after, 'a_total', 'z="1"'), 4);
+});
