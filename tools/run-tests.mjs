@@ -1,15 +1,15 @@
-// Runs every *.test.ts below the given folders with node's own runner. `node --test` without files passes on Node 20
-// after running nothing, so the list is made here and an empty list fails.
+// Runs every *.test.ts below the given folders, and the given files, with node's own runner. `node --test` without files
+// passes on Node 20 after running nothing, so the list is made here and an empty list fails.
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 const roots = process.argv.slice(2);
-const files = roots
-  .flatMap((root) => readdirSync(root, { recursive: true, withFileTypes: true }))
-  .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
-  .map((entry) => join(entry.parentPath, entry.name))
-  .sort();
+const testsBelow = (folder) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
+    .map((entry) => join(entry.parentPath, entry.name));
+const files = roots.flatMap((root) => (statSync(root).isFile() ? [root] : testsBelow(root))).sort();
 if (files.length === 0) {
   console.error(`no *.test.ts below ${roots.join(', ') || '(no folder given)'}: nothing would be tested`);
   process.exit(1);

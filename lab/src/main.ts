@@ -71,7 +71,8 @@ const keepRecording = async (scenario: Scenario, lines: readonly string[]): Prom
   const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
   writeFileSync(
     file.replace('.ndjson', '.metrics'),
-    await run(process.execPath, [program, 'replay', file, '--print', 'metrics']),
+    // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
+    await run(process.execPath, [program, 'replay', basename(file), '--print', 'metrics'], { cwd: RECORDINGS }),
   );
 };
 

@@ -28,9 +28,12 @@ export class Program {
   }
 
   /** Runs it to its end; the environment has nothing but what is given. */
-  run(args: readonly string[], options: { input?: string | Buffer; env?: Record<string, string> } = {}) {
-    const { input = '', env = {} } = options;
-    const run = spawnSync(process.execPath, [this.path, ...args], { input, env, timeout: 30_000 });
+  run(
+    args: readonly string[],
+    options: { input?: string | Buffer; env?: Record<string, string>; cwd?: string } = {},
+  ) {
+    const { input = '', env = {}, cwd } = options;
+    const run = spawnSync(process.execPath, [this.path, ...args], { input, env, cwd, timeout: 30_000 });
     return { code: run.status, stdout: run.stdout.toString(), stderr: run.stderr.toString() };
   }
 

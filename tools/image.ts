@@ -1,0 +1,286 @@
+// Builds the Dockerfile with buildah on a Debian tree of the machine's own mirror, and tries the image: the program must
+// be the one that was built here, under Node 24, and must replay recordings to the same bytes as on the host.
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { cached, cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
+import { debianMirror, ensurePackages } from '../lab/src/host-packages.ts';
+import { CommandError, run } from '../lab/src/shell.ts';
+
+const REPOSITORY = join(import.meta.dirname, '..');
+const BASE = 'docker.io/library/debian:trixie-slim';
+const NAME = 'localhost/vfio-dmabuf-tracer';
+/** What .dockerignore lets through, and the two files that steer the build: the image is a function of these. */
+const INPUTS = [
+  'Dockerfile',
+  '.dockerignore',
+  'package.json',
+  'package-lock.json',
+  '.npmrc',
+  'LICENSE',
+  'tools/build.mjs',
+  'server/src',
+  'probes',
+].map((path) => join(REPOSITORY, path));
+/** The sources of Debian's published image; the build mounts the machine's own over them. */
+const SOURCES = (mirror: string, security: string): string => `Types: deb
+URIs: ${mirror}
+Suites: trixie trixie-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
+${security}`;
+const PUBLISHED = SOURCES(
+  'http://mirror.invalid/debian',
+  `
+Types: deb
+URIs: http://mirror.invalid/debian-security
+Suites: trixie-security
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
+`,
+);
+
+const started = Date.now();
+const log = (line: string): void => {
+  console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
+};
+
+/** A storage of its own, away from what else the machine keeps; no container engine and no overlay is needed. */
+const buildah = (args: readonly string[], onLine?: (line: string) => void): Promise<string> => {
+  const store = join(cacheRoot(), 'containers');
+  return run(
+    'buildah',
+    ['--root', join(store, 'root'), '--runroot', join(store, 'run'), '--storage-driver', 'vfs', ...args],
+    { env: { ...process.env, BUILDAH_ISOLATION: 'chroot' }, ...(onLine && { onLine }) },
+  );
+};
+
+const hasImage = (name: string): Promise<boolean> =>
+  buildah(['inspect', '--type', 'image', name]).then(
+    () => true,
+    () => false,
+  );
+
+/** Debian's minimal tree as a tar file, in the cache. */
+const baseTree = async (mirror: string | undefined): Promise<string> => {
+  const directory = await cached('container-base', digest(['1', PUBLISHED]), log, async (target) => {
+    await ensurePackages(['debootstrap'], log);
+    const tree = join(target, 'tree');
+    const args = ['--variant=minbase', 'trixie', tree];
+    let shown = Date.now();
+    await run('debootstrap', mirror === undefined ? args : [...args, mirror], {
+      onLine: (line) => {
+        if (Date.now() - shown < 5000) return;
+        shown = Date.now();
+        log(`base: ${line.slice(0, 100)}`);
+      },
+    });
+    rmSync(join(tree, 'etc/apt/sources.list'), { force: true });
+    writeFileSync(join(tree, 'etc/apt/sources.list.d/debian.sources'), PUBLISHED);
+    const excluded = ['./var/lib/apt/lists/*', './var/cache/apt/*', './var/log/*', './proc/*', './sys/*'];
+    await run('tar', [
+      ...['--create', '--numeric-owner', '--file', join(target, 'base.tar'), '--directory', tree],
+      ...excluded.map((path) => `--exclude=${path}`),
+      '.',
+    ]);
+    rmSync(tree, { recursive: true });
+  });
+  return join(directory, 'base.tar');
+};
+
+/** The base image under the name that the Dockerfile gives it, so that nothing is pulled from a registry. */
+const ensureBase = async (mirror: string | undefined): Promise<string> => {
+  const tar = await baseTree(mirror);
+  const key = digest([tar]);
+  const tag = `localhost/debian:${key}`;
+  if (!(await hasImage(tag))) {
+    log('base: storing it as an image');
+    const container = (await buildah(['from', 'scratch'])).trim();
+    await buildah(['add', '--quiet', container, tar, '/']);
+    await buildah(['config', '--cmd', 'bash', container]);
+    await buildah(['commit', '--quiet', '--rm', container, tag]);
+  }
+  await buildah(['tag', tag, BASE]);
+  return key;
+};
+
+/** Builds the image where the storage has it not, and resolves with its name. */
+const ensureImage = async (version: string): Promise<string> => {
+  const mirror = await debianMirror();
+  const name = `${NAME}:${digest([await ensureBase(mirror)], INPUTS)}`;
+  if (await hasImage(name)) {
+    log('image: nothing has changed, it is there');
+    return name;
+  }
+  const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
+  try {
+    const args = ['--build-arg', `VERSION=${version}`];
+    if (mirror !== undefined) {
+      const file = join(own, 'debian.sources');
+      writeFileSync(file, SOURCES(mirror, ''));
+      args.push('--volume', `${file}:/etc/apt/sources.list.d/debian.sources:ro`);
+    }
+    const registry = (await run('npm', ['config', 'get', 'registry'])).trim().replace(/\/+$/, '');
+    if (/^https?:/.test(registry)) args.push('--build-arg', `NPM_REGISTRY=${registry}`);
+    const authorities = process.env.NODE_EXTRA_CA_CERTS;
+    if (authorities !== undefined && authorities !== '') args.push('--secret', `id=ca,src=${authorities}`);
+    log('image: building the Dockerfile');
+    const tail: string[] = [];
+    await buildah(
+      // Docker's format, for OCI's has no health check.
+      [...['build', '--pull=never', '--format', 'docker', '--tag', name], ...args, REPOSITORY],
+      (line) => {
+        tail.push(line);
+        if (/^(\[\d\/\d\] )?STEP /.test(line)) log(`image: ${line.slice(0, 100)}`);
+      },
+    ).catch((error: unknown) => {
+      throw new CommandError(`the Dockerfile does not build:\n${tail.slice(-60).join('\n')}`, {
+        cause: error,
+      });
+    });
+  } finally {
+    rmSync(own, { recursive: true });
+  }
+  const images = JSON.parse(await buildah(['images', '--json'])) as { names?: string[] }[];
+  const outdated = images
+    .flatMap(({ names }) => names ?? [])
+    .filter((other) => other.startsWith(`${NAME}:`) && other !== name);
+  for (const other of outdated) await buildah(['rmi', other]);
+  return name;
+};
+
+interface ImageConfig {
+  User: string;
+  Entrypoint: string[];
+  Cmd: string[];
+  Labels: Record<string, string>;
+  Healthcheck?: { Test: string[] };
+}
+
+const same = (what: string, found: string, wanted: string): void => {
+  if (found === wanted) {
+    log(`ok      ${what}`);
+    return;
+  }
+  const [a, b] = [found.split('\n'), wanted.split('\n')];
+  const line = a.findIndex((text, index) => text !== b[index]);
+  throw new CommandError(
+    `${what}: line ${line + 1} is ${JSON.stringify(a[line])}, not ${JSON.stringify(b[line])}`,
+  );
+};
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+
+/** The streams to replay: what the lab recorded and, where nothing was recorded yet, a stream of the unit tests. */
+const streams = async (own: string): Promise<string> => {
+  const recordings = join(REPOSITORY, 'recordings');
+  if (existsSync(recordings) && readdirSync(recordings).some((file) => file.endsWith('.ndjson')))
+    return recordings;
+  log('there are no recordings: replaying the stream of a unit test in their place');
+  const { PRIVATE_VM } = await import('../server/test/fixtures/golden/private-vm.ts');
+  writeFileSync(join(own, 'private-vm.ndjson'), `${PRIVATE_VM.join('\n')}\n`);
+  return own;
+};
+
+/** Serves with the image's own entry point and command until its own health check says yes, then stops it. */
+const SERVE = `
+"$ENTRY" "$COMMAND" >/tmp/log 2>&1 & pid=$!
+healthy=1; n=0
+while [ $n -lt 60 ]; do "$@" && { healthy=0; break; }; kill -0 $pid || break; n=$((n + 1)); sleep 0.5; done
+[ $healthy = 0 ] || { echo "never healthy:"; cat /tmp/log; exit 9; }
+kill -TERM $pid; wait $pid || { echo "exit $? at the stop:"; cat /tmp/log; exit 9; }
+"$@" && { echo "healthy though it does not run"; exit 9; }
+echo served`;
+
+const tryImage = async (name: string, version: string): Promise<void> => {
+  const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
+  const container = (await buildah(['from', '--pull-never', name])).trim();
+  const inside = (command: readonly string[], ...options: string[]): Promise<string> =>
+    buildah(['run', ...options, container, '--', ...command]);
+  try {
+    const described = JSON.parse(await buildah(['inspect', '--type', 'image', name])) as {
+      Docker: { config: ImageConfig };
+    };
+    const config = described.Docker.config;
+    const [entry = '', ...more] = config.Entrypoint;
+    same(
+      'entry point and default command',
+      [entry, ...more, ...config.Cmd].join(' '),
+      'vfio-dmabuf-tracer run',
+    );
+    same('version label', config.Labels['org.opencontainers.image.version'] ?? 'none', version);
+    same('default user', (await inside(['id', '-u'])).trim(), '65534');
+    const node = (await inside(['node', '--version'])).trim();
+    same(`Node ${node}`, node.split('.')[0] ?? '', 'v24');
+    log(
+      `        ${(await inside(['bpftrace', '--version'])).trim()}, ${(await inside(['setpriv', '--version'])).trim()}`,
+    );
+    const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
+    const onHost = (...args: string[]): Promise<string> => run(process.execPath, [program, ...args]);
+    same('--version', await inside([entry, '--version']), await onHost('--version'));
+    same(
+      'apt sources are those of Debian',
+      await inside(['cat', '/etc/apt/sources.list.d/debian.sources']),
+      PUBLISHED,
+    );
+    const folder = await streams(own);
+    const files = readdirSync(folder)
+      .filter((file) => file.endsWith('.ndjson'))
+      .sort();
+    for (const file of files) {
+      const path = join(folder, file);
+      const copy = `/recordings/${basename(file)}`;
+      same(
+        `metrics of ${file}`,
+        await inside([entry, 'replay', copy, '--print', 'metrics'], '--volume', `${path}:${copy}:ro`),
+        await onHost('replay', path, '--print', 'metrics'),
+      );
+    }
+    const test = config.Healthcheck?.Test ?? [];
+    if (test[0] !== 'CMD')
+      throw new CommandError(`the image has no health check: ${JSON.stringify(config.Healthcheck)}`);
+    const served = await inside(
+      ['sh', '-c', SERVE, 'sh', ...test.slice(1)],
+      ...['--env', `ENTRY=${entry}`, '--env', `COMMAND=${config.Cmd.join(' ')}`],
+      ...['--env', `VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=127.0.0.1:${await freePort()}`],
+    );
+    same('serves unprivileged, its health check follows it, SIGTERM ends it with 0', served.trim(), 'served');
+  } finally {
+    await buildah(['rm', container]);
+    rmSync(own, { recursive: true });
+  }
+};
+
+try {
+  if (process.getuid?.() !== 0)
+    throw new CommandError('building the image needs root: debootstrap and chroot do');
+  await ensurePackages(['buildah'], log);
+  mkdirSync(cacheRoot(), { recursive: true });
+  const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const name = await withCacheLock(log, () => ensureImage(version));
+  log(`trying ${name}`);
+  await tryImage(name, version);
+  log('image: built and tried');
+} catch (error) {
+  console.error(`image: FAILED: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}

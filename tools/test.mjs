@@ -1,0 +1,99 @@
+// npm test: everything, from a fresh clone. Cheap checks come first and stop the run; the lab and the image come next;
+// node's tests come last, and the results of the lab and of the image are among them (tools/steps.report.ts), so that
+// the summary at the end counts all there is.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensurePackages, repository } from './setup.mjs';
+
+const FAST = 'NOT THE WHOLE: WITHOUT THE LAB (REAL KERNELS) AND WITHOUT THE IMAGE. `npm test` RUNS ALL.';
+const TESTS = ['server/test', 'lab/test', 'tools/test'];
+
+const args = process.argv.slice(2);
+const fast = args.includes('--fast');
+const unknown = args.filter((arg) => arg !== '--fast');
+if (unknown.length > 0) {
+  console.error(
+    `npm test takes --fast and nothing else, not ${unknown.join(' ')}; one test file: node tools/run-tests.mjs FILE`,
+  );
+  process.exit(2);
+}
+
+const bin = (name) => join(repository, 'node_modules/.bin', name);
+const typescript = (file) => [process.execPath, ['--import', 'tsx', file]];
+const inOrder = [
+  { name: 'types', command: [bin('tsc'), ['--noEmit']] },
+  { name: 'lint and format', command: [bin('biome'), ['check', '.']] },
+  { name: 'build', command: [process.execPath, ['tools/build.mjs']] },
+];
+const whole = [
+  { name: 'lab', command: [process.execPath, ['--import', 'tsx', 'lab/src/main.ts', 'all']] },
+  { name: 'image', command: typescript('tools/image.ts') },
+];
+
+const heading = (name) => console.log(`\n=== ${name} ${'='.repeat(Math.max(3, 70 - name.length))}\n`);
+const seconds = (since) => (Date.now() - since) / 1000;
+
+/** Runs a step with its output on this terminal, and keeps what it printed. */
+const step = ({ name, command: [command, commandArgs] }) =>
+  new Promise((resolve) => {
+    heading(name);
+    const started = Date.now();
+    let output = '';
+    const end = (status) => {
+      const ok = status === 0;
+      const took = seconds(started);
+      console.log(`\n${name}: ${ok ? 'passed' : `FAILED (${status})`} in ${took.toFixed(1)} s`);
+      resolve({ name, ok, status: String(status), seconds: took, output });
+    };
+    const child = spawn(command, commandArgs, { cwd: repository, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const [stream, terminal] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
+      stream.setEncoding('utf8');
+      stream.on('data', (chunk) => {
+        output += chunk;
+        terminal.write(chunk);
+      });
+    }
+    child.once('error', (error) => end(error.message));
+    child.once('close', (code, signal) => end(signal ?? code));
+  });
+
+if (fast) console.log(FAST);
+heading('packages');
+const began = Date.now();
+ensurePackages();
+console.log(`packages: there after ${seconds(began).toFixed(1)} s`);
+
+const steps = fast ? inOrder : [...inOrder, ...whole];
+const results = [];
+for (const [index, one] of inOrder.entries()) {
+  const result = await step(one);
+  results.push(result);
+  if (!result.ok) {
+    const left = [...steps.slice(index + 1).map(({ name }) => name), 'tests'];
+    console.error(`\nFAILED: ${one.name}. Not run: ${left.join(', ')}.`);
+    process.exit(1);
+  }
+}
+// These two do not need each other, and the tests need neither: each is told of, whatever became of the one before.
+if (!fast) for (const one of whole) results.push(await step(one));
+
+heading('tests');
+for (const { name, ok, seconds: took } of results)
+  console.log(`${ok ? 'passed' : 'FAILED'}  ${name} (${took.toFixed(1)} s)`);
+console.log('');
+const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-test-'));
+const report = join(own, 'steps.json');
+writeFileSync(report, JSON.stringify(results));
+const { status } = spawnSync(process.execPath, ['tools/run-tests.mjs', ...TESTS, 'tools/steps.report.ts'], {
+  cwd: repository,
+  stdio: ['ignore', 'inherit', 'inherit'],
+  env: { ...process.env, TRACER_TEST_STEPS: report },
+});
+rmSync(own, { recursive: true });
+if (fast) console.log(FAST);
+process.exit(status ?? 1);

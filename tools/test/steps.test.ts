@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { checksOf } from '../steps.ts';
+
+const OK = '  12 s  ok      trixie/mainline: export-one-range: one range of a BAR (3.2 s)';
+const FAILED =
+  '  15 s  FAILED  trixie/mainline: import-vgem: vgem is refused\nError: not refused\n    at prove';
+
+test('each result that the lab prints is a check, whatever stands between', () => {
+  const output = `   1 s  booting\n${OK}\n        note\n${FAILED}\n  20 s  failed: import-vgem\nlab: 1 passed, 1 failed\n`;
+  assert.deepEqual(checksOf({ name: 'lab', output }), [
+    { title: 'trixie/mainline: export-one-range: one range of a BAR (3.2 s)', ok: true },
+    { title: 'trixie/mainline: import-vgem: vgem is refused', ok: false },
+    { title: 'its count (lab: 1 passed, 1 failed) is that of its results (1 and 1)', ok: true },
+  ]);
+});
+
+test('a lab that counts otherwise, or does not get to its count, fails a check', () => {
+  for (const output of [`${OK}\nlab: 2 passed, 0 failed\n`, `${OK}\n`, '']) {
+    assert.equal(checksOf({ name: 'lab', output }).at(-1)?.ok, false, output);
+  }
+});
+
+test('the image has no count of its own', () => {
+  assert.deepEqual(
+    checksOf({ name: 'image', output: '  90 s  ok      --version\n  99 s  image: built and tried\n' }),
+    [{ title: '--version', ok: true }],
+  );
+  assert.deepEqual(checksOf({ name: 'image', output: '' }), []);
+});
