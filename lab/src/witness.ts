@@ -15,6 +15,13 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
 };
 const PRIVATE_ONLY = ['private_read', 'bind'];
 
+/** Notes more calls of one outcome. */
+const note = (testimony: Testimony, name: string, outcome: string, count: number): void => {
+  const calls = testimony[name] ?? {};
+  calls[outcome] = (calls[outcome] ?? 0) + count;
+  testimony[name] = calls;
+};
+
 /** Calls of one function by outcome: `0`, `value` (a descriptor or pointer), `-22` for EINVAL. */
 export type Calls = Record<string, number>;
 /** Calls by function of the witness, only those that were called. */
@@ -47,9 +54,8 @@ export const hear = async (guest: Guest): Promise<Testimony> => {
     if (line.startsWith('@ ')) name = line.slice(line.lastIndexOf('/') + 1);
     const entry = /^\{ (\w+): *(\d+) *\} hitcount: *(\d+)/.exec(line);
     if (entry !== null) {
-      const calls = (testimony[name] ??= {});
       const outcome = entry[1] === 'ret' ? outcomeOf(BigInt(entry[2] ?? '0')) : '0';
-      calls[outcome] = (calls[outcome] ?? 0) + Number(entry[3]);
+      note(testimony, name, outcome, Number(entry[3]));
     }
     if (/Dropped: [1-9]/.test(line)) throw new Error(`the witness dropped calls of ${name}`);
   }
@@ -69,7 +75,7 @@ export const heardSince = (before: Testimony, after: Testimony): Testimony => {
   for (const [name, calls] of Object.entries(after)) {
     for (const [outcome, count] of Object.entries(calls)) {
       const grown = count - (before[name]?.[outcome] ?? 0);
-      if (grown > 0) (difference[name] ??= {})[outcome] = grown;
+      if (grown > 0) note(difference, name, outcome, grown);
     }
   }
   return difference;
