@@ -1,5 +1,6 @@
 import type { DecodeReason } from '../stream/decode.ts';
 import { DECODE_REASONS } from '../stream/decode.ts';
+import { RingLoss } from '../stream/ring-loss.ts';
 import { CHILD_REASONS, type ChildReason, LOSS_STAGES, type Loss } from '../stream/wire.ts';
 import { BlindTime } from './blind-time.ts';
 import { EVENT_KINDS, type EventKind } from './schema.ts';
@@ -21,9 +22,7 @@ interface ChildAccount {
   emitted: number;
   arrived: number;
   unaccounted: number;
-  /** Unaccounted less what the collector says it dropped, at the last heartbeat. */
-  missing: number;
-  ringLost: number;
+  ring: RingLoss;
   collectorDropsBefore: number;
 }
 
@@ -75,7 +74,7 @@ export class Accounting {
 
   get losses(): Record<LossStage, number> {
     return {
-      kernel_ring: this.#past.ringLost + (this.#child?.ringLost ?? 0),
+      kernel_ring: this.#past.ringLost + (this.#child?.ring.lost ?? 0),
       ...this.#lossLines,
       // The collector may report these too, and may also pass the messages on: they are the same ones.
       map_full: Math.max(this.#lossLines.map_full, this.#fullMapErrors),
@@ -114,7 +113,7 @@ export class Accounting {
     this.#blind.open(this.#child.lastBeatAt ?? this.#child.startedAt);
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
     this.#past.unaccounted += this.#child.unaccounted;
-    this.#past.ringLost += this.#child.ringLost;
+    this.#past.ringLost += this.#child.ring.lost;
     this.#child = null;
   }
 
@@ -154,14 +153,7 @@ export class Accounting {
     child.unaccounted = Math.max(0, child.emitted - child.emittedBefore - child.arrived);
     // What the collector dropped did come off the ring, so it is not the ring's loss.
     const drops = this.#collectorDrops() - child.collectorDropsBefore;
-    const missing = Math.max(0, child.unaccounted - drops);
-    // Missing at two heartbeats in a row: lost. Missing at one may still be on its way between two processors.
-    const lost = Math.min(child.missing, missing);
-    child.missing = missing;
-    if (lost > child.ringLost) {
-      child.ringLost = lost;
-      this.#lost(t);
-    }
+    if (child.ring.heartbeat(Math.max(0, child.unaccounted - drops))) this.#lost(t);
   }
 
   event(kind: EventKind, t: number): void {
@@ -230,8 +222,7 @@ export class Accounting {
       emitted: 0,
       arrived: 0,
       unaccounted: 0,
-      missing: 0,
-      ringLost: 0,
+      ring: new RingLoss(),
       collectorDropsBefore: this.#collectorDrops(),
     };
   }

@@ -1,7 +1,7 @@
 import { type FragmentSet, parseFragment } from '../../src/collector/bpftrace/fragment.ts';
 
 /** Two probes and a snapshot program that fit the fake host. */
-export function testFragments(): FragmentSet {
+export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSet {
   const fragment = (name: string, body: string): ReturnType<typeof parseFragment> =>
     parseFragment(
       `probes/${name}.bt`,
@@ -13,7 +13,7 @@ export function testFragments(): FragmentSet {
       fragment('export', 'fentry:{{fn:vfio_pci_core_feature_dma_buf}} { export }'),
       fragment('extra', 'fentry:{{fn:extra_function}} { extra }'),
     ],
-    oneshots: new Map([['snapshot', fragment('snapshot', 'iter:dmabuf { snapshot }')]]),
+    oneshots: new Map([['snapshot', fragment('snapshot', snapshot)]]),
     snippets: new Map(),
   };
 }

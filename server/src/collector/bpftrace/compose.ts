@@ -11,8 +11,8 @@ export interface ProbeFacts {
   functions: Readonly<Record<string, string>>;
   /** Wanted functions that exist but that the kernel does not list as traceable. */
   untraceable: readonly string[];
-  /** The wanted `struct.member`s that exist. */
-  members: readonly string[];
+  /** Offset in bits of each wanted `struct.member` that exists. */
+  members: Readonly<Record<string, number>>;
   /** Parts of the version, e.g. `[0, 23, 2]`; null where no bpftrace was found. */
   bpftraceVersion: readonly number[] | null;
 }
@@ -58,6 +58,7 @@ export function wantedBy(set: FragmentSet): Wanted {
     const found = scan(source);
     note(found.terms);
     for (const name of found.functions) functions.add(name);
+    for (const name of found.members) members.add(name);
   }
   return { functions: [...functions].sort(), members: [...members].sort() };
 }
@@ -66,7 +67,7 @@ export function wantedBy(set: FragmentSet): Wanted {
 export function dialectOf(facts: ProbeFacts): Dialect {
   const has = (name: string): boolean => Object.hasOwn(facts.functions, name);
   if (has('vfio_dma_buf_get_data')) {
-    return facts.members.includes(PRIVATE_FLAG) ? 'private-v1' : 'private-v2';
+    return Object.hasOwn(facts.members, PRIVATE_FLAG) ? 'private-v1' : 'private-v2';
   }
   if (has('vfio_pci_dma_buf_attach')) return 'mainline';
   return has('dma_buf_export') ? 'core' : 'none';
@@ -127,7 +128,7 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
   return {
     moduleOf: (name) => (Object.hasOwn(facts.functions, name) ? facts.functions[name] : undefined),
     isUntraceable: (name) => facts.untraceable.includes(name),
-    hasMember: (path) => facts.members.includes(path),
+    bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
     dialect: dialectOf(facts),
     bpftrace: facts.bpftraceVersion,
   };
@@ -136,10 +137,15 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
 function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFacts): string | null {
   const reason = whyNot(fragment.needs, facts);
   if (reason !== null) return reason;
-  const names = rendered.missing[0];
-  if (names === undefined) return null;
-  const atoms = names.split('|').map((name) => ({ kind: 'function' as const, name }));
-  return whyNot([{ negated: false, atoms }], facts);
+  const term = (kind: 'function' | 'member', names: readonly string[]): Term => ({
+    negated: false,
+    atoms: names.map((name) => ({ kind, name })),
+  });
+  const terms = [
+    ...rendered.missing.map((names) => term('function', names.split('|'))),
+    ...rendered.missingMembers.map((name) => term('member', [name])),
+  ];
+  return whyNot(terms, facts);
 }
 
 /** One state for each function on a kept line; a fragment without any is reported by what its header calls hooks. */

@@ -8,8 +8,8 @@ export interface ConditionFacts {
   moduleOf(name: string): string | undefined;
   /** Whether a function exists that the kernel does not let anybody trace. */
   isUntraceable(name: string): boolean;
-  /** Whether `struct.member` exists. */
-  hasMember(path: string): boolean;
+  /** Offset of `struct.member` in bits, undefined where neither the kernel nor a loaded module has it. */
+  bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
   /** `[0, 23, 2]`, or null where no bpftrace was found. */
   readonly bpftrace: readonly number[] | null;
@@ -78,7 +78,7 @@ function holds(atom: Atom, facts: ConditionFacts): boolean {
     case 'function':
       return facts.moduleOf(atom.name) !== undefined;
     case 'member':
-      return facts.hasMember(atom.name);
+      return facts.bitsOf(atom.name) !== undefined;
     case 'dialect':
       return atom.name === facts.dialect;
     case 'bpftrace':
@@ -98,7 +98,7 @@ function describe(term: Term, facts: ConditionFacts): string {
     return `bpftrace is ${facts.bpftrace?.join('.') ?? 'missing'}, ${term.negated ? 'older than' : 'at least'} ${names.join(' or ')} is needed`;
   }
   if (term.negated) return `the kernel has ${names.join(' or ')}`;
-  if (kinds.has('member')) return `the kernel has no ${names.join(' or ')}`;
+  if (kinds.has('member')) return `neither the kernel nor a loaded module has ${names.join(' or ')}`;
   const untraceable = names.find((name) => facts.isUntraceable(name));
   if (untraceable !== undefined)
     return `function ${untraceable} exists, but the kernel does not let it be traced`;

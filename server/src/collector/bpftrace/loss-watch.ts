@@ -1,3 +1,4 @@
+import { RingLoss } from '../../stream/ring-loss.ts';
 import type { CollectorLine, Loss } from '../../stream/wire.ts';
 
 /**
@@ -10,8 +11,7 @@ export class LossWatch {
   private readonly counts = new Map<Loss['stage'], number>();
   private readonly told = new Map<Loss['stage'], number>();
   private received = 0;
-  private before: number | null = null;
-  private lost = 0;
+  private ring = new RingLoss();
   private missedOfChild = 0;
 
   constructor(options: { emit: (line: CollectorLine) => void; onEventsLost: () => void }) {
@@ -22,8 +22,7 @@ export class LossWatch {
   /** A new child counts from zero. */
   childStarted(): void {
     this.received = 0;
-    this.before = null;
-    this.lost = 0;
+    this.ring = new RingLoss();
     this.missedOfChild = 0;
   }
 
@@ -31,14 +30,9 @@ export class LossWatch {
     this.received++;
   }
 
-  /** Compares with the heartbeat before: records of two CPUs may overtake each other, but not by a second. */
+  /** Whatever an event was lost to, its buffer is not as it was told: a line that we dropped counts as missing too. */
   heartbeat(emitted: number): void {
-    const lost = this.before === null ? 0 : Math.max(0, this.before - this.received);
-    if (lost > this.lost) {
-      this.lost = lost;
-      this.onEventsLost();
-    }
-    this.before = emitted;
+    if (this.ring.heartbeat(Math.max(0, emitted - this.received))) this.onEventsLost();
   }
 
   lineDropped(): void {

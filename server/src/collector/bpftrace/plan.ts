@@ -5,6 +5,9 @@ import { compareVersions } from './condition.ts';
 import type { FragmentSet } from './fragment.ts';
 import type { Bpftrace, StartFailure } from './version.ts';
 
+/** The module that exports the buffers. */
+const VFIO_MODULE = 'vfio_pci_core';
+
 /** What to run on this host, or why nothing can be. */
 export type Plan =
   | {
@@ -44,8 +47,16 @@ export function composeForHost(
     runnable: true,
     bpftrace: facts.bpftrace,
     composed,
-    oneshot: composeOneshot('snapshot', facts, set),
+    oneshot: snapshotFor(facts, set),
   };
+}
+
+/** What a snapshot cannot be made without is mostly the module itself, and then there is nothing to be seen. */
+function snapshotFor(facts: HostFacts, set: FragmentSet): { program: string } | { reason: string } {
+  const oneshot = composeOneshot('snapshot', facts, set);
+  if ('program' in oneshot || facts.modules.includes(VFIO_MODULE)) return oneshot;
+  const why = `no type information of ${VFIO_MODULE}; where that is not loaded, there can be no VFIO buffer`;
+  return { reason: `${oneshot.reason}: ${why}` };
 }
 
 /** What stands in the way of any tracing; the most fundamental first. */

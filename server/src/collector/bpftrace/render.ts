@@ -23,6 +23,8 @@ export interface Rendered {
   functions: RenderedFunction[];
   /** The `{{fn:...}}` on kept lines that the host does not have. */
   missing: string[];
+  /** The members of the `{{offset:...}}` and `{{bit:...}}` on kept lines that the host does not have. */
+  missingMembers: string[];
 }
 
 interface Source {
@@ -42,6 +44,7 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
 
 const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;
 const PLACEHOLDER = /\{\{([^{}]*)\}\}/g;
+const MEMBER_PLACE = /^(offset|bit):(.*)$/;
 
 /** Resolves the conditional lines and the placeholders of one fragment. Pure; throws on what it does not know. */
 export function render(
@@ -51,6 +54,7 @@ export function render(
 ): Rendered {
   const functions = new Map<string, RenderedFunction>();
   const missing = new Set<string>();
+  const missingMembers = new Set<string>();
 
   const expand = (part: Source, within: readonly string[]): string => {
     const kept: string[] = [];
@@ -79,26 +83,40 @@ export function render(
       missing.add(names.join('|'));
       return `unknown:${names[0]}`;
     }
+    const place = MEMBER_PLACE.exec(inner);
+    if (place !== null) {
+      const path = memberPath(inner, where);
+      const bits = facts.bitsOf(path);
+      if (bits === undefined) missingMembers.add(path);
+      return String(place[1] === 'bit' ? (bits ?? 0) % 8 : Math.floor((bits ?? 0) / 8));
+    }
     return String(codeNumber(inner, where));
   };
 
   const text = expand(source, []);
-  return { text, functions: [...functions.values()], missing: [...missing] };
+  return {
+    text,
+    functions: [...functions.values()],
+    missing: [...missing],
+    missingMembers: [...missingMembers],
+  };
 }
 
-/** All conditions and `{{fn:...}}` names of a text, wherever they stand: what the host has to be asked about. */
-export function scan(source: Source): { terms: Term[]; functions: string[] } {
+/** All conditions, functions and members that a text names, wherever they stand: what the host has to be asked about. */
+export function scan(source: Source): { terms: Term[]; functions: string[]; members: string[] } {
   const terms: Term[] = [];
   const functions: string[] = [];
+  const members: string[] = [];
   for (const [index, line] of source.text.split('\n').entries()) {
     const where = `${source.file}:${source.firstLine + index}`;
     const condition = CONDITION.exec(line)?.[2]?.replace(/\{$/, '').trim();
     if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where));
     for (const [, inner = ''] of line.matchAll(PLACEHOLDER)) {
       if (inner.trim().startsWith('fn:')) functions.push(...functionNames(inner.trim(), where));
+      if (MEMBER_PLACE.test(inner.trim())) members.push(memberPath(inner.trim(), where));
     }
   }
-  return { terms, functions };
+  return { terms, functions, members };
 }
 
 function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: string; where: string }> {
@@ -133,6 +151,14 @@ function functionNames(inner: string, where: string): string[] {
     throw sourceError(`"{{${inner}}}" names no function`, where);
   }
   return names;
+}
+
+function memberPath(inner: string, where: string): string {
+  const path = inner.slice(inner.indexOf(':') + 1).trim();
+  if (!/^[A-Za-z_]\w*\.[A-Za-z_]\w*$/.test(path)) {
+    throw sourceError(`"{{${inner}}}" names no struct.member`, where);
+  }
+  return path;
 }
 
 function codeNumber(inner: string, where: string): number {

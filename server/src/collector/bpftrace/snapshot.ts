@@ -26,8 +26,8 @@ interface KernelView {
 }
 
 /**
- * Every VFIO dma-buf that lives, from the kernel's list, and who holds it, from /proc. `t_begin` and `t_end` are around
- * the walk of the kernel's list. Where the kernel has none to give, only buffers that some process holds are known.
+ * Every VFIO dma-buf that lives, from the kernel's list, and who holds it, from /proc. `t_begin` is before the walk of the
+ * kernel's list and `t_end` after it, so that what was made in between is not taken for gone. Where the kernel has none to give, only buffers that some process holds are known.
  */
 export async function takeSnapshot(options: SnapshotOptions): Promise<Omit<Snapshot, 'cause'>> {
   const { oneshot, bootUs, procRoot, signal } = options;
@@ -60,22 +60,19 @@ async function askKernel(options: SnapshotOptions, program: string): Promise<Ker
     onDropped: () => view.errors.push('a line of the snapshot program was dropped'),
     onLine: (line) => {
       const record = decodeLine(line);
-      if (record.type === 'snapshot_end') {
-        view.begin ??= record.data.t;
+      if (record.type === 'ready') {
+        view.begin = record.data.t;
+      } else if (record.type === 'snapshot_end') {
         view.end = record.data.t;
         expected = record.data.buffers;
-        // Nothing comes after it, and a program that also has other probes would go on.
-        child.stop();
       } else if (record.type === 'snapshot_buffer') {
-        const { t, inode, bytes, device, ranges, revoked, privacy, kvm_pid, vm_type, attachments } =
-          record.data;
+        const { inode, bytes, device, ranges, revoked, privacy, kvm_pid, vm_type, attachments } = record.data;
         const known = { inode, bytes, device, ranges, revoked, kvm_pid, vm_type, attachments };
-        view.begin ??= t;
         view.buffers.set(inode, { ...known, privacy: PRIVACIES.indexOf(privacy), holders: [] });
       } else if (record.type === 'failure') {
         view.errors.push('the snapshot program printed a line that cannot be read');
       } else if (record.type === 'helper_error' && record.data.retcode !== 0) {
-        // 0 is no error: bpftrace 0.27 says it of a count that was never written.
+        // 0 is no error: bpftrace 0.27 says it where a map has no such key.
         view.errors.push(`a read of the snapshot program failed: ${record.data.helper}`);
       }
     },

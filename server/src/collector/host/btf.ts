@@ -21,6 +21,12 @@ export interface BtfNames {
   members: readonly string[];
 }
 
+export interface BtfFound {
+  functions: readonly string[];
+  /** `struct.member` -> bits from the beginning of the struct. */
+  members: ReadonlyMap<string, number>;
+}
+
 type Offsets = ReadonlyMap<string, readonly number[]>;
 
 const MAGIC = 0xeb9f;
@@ -77,19 +83,19 @@ export class BtfSearch {
   }
 
   /** What the kernel itself defines of the wanted names; has to come first. */
-  searchKernel(bytes: Buffer): BtfNames {
+  searchKernel(bytes: Buffer): BtfFound {
     this.base = openBtf(bytes);
     this.baseOffsets = locate(this.base, this.names);
     return this.search(this.base, [this.baseOffsets]);
   }
 
   /** What a module defines; its names may stand in the strings of the kernel. */
-  searchModule(bytes: Buffer): BtfNames {
+  searchModule(bytes: Buffer): BtfFound {
     const btf = openBtf(bytes, this.base);
     return this.search(btf, [this.baseOffsets, locate(btf, this.names)]);
   }
 
-  private search(btf: Btf, located: readonly Offsets[]): BtfNames {
+  private search(btf: Btf, located: readonly Offsets[]): BtfFound {
     const offsets = (name: string): number[] => located.flatMap((names) => names.get(name) ?? []);
     const functionAt = new Map<number, string>();
     for (const name of this.wanted.functions) for (const at of offsets(name)) functionAt.set(at, name);
@@ -101,7 +107,7 @@ export class BtfSearch {
       }
     }
     const functions = new Set<string>();
-    const members = new Set<string>();
+    const members = new Map<string, number>();
     const { words } = btf;
     for (let at = 0; at < words.length; at = nextType(words, at)) {
       const kind = kindOf(words, at);
@@ -110,26 +116,32 @@ export class BtfSearch {
         if (name !== undefined) functions.add(name);
       } else if (kind === KIND_STRUCT || kind === KIND_UNION) {
         for (const { path, member } of structAt.get(words[at] as number) ?? []) {
-          if (!members.has(path) && hasMember(btf, at, member)) members.add(path);
+          const offset = members.has(path) ? null : findMember(btf, at, member);
+          if (offset !== null) members.set(path, offset);
         }
       }
     }
-    return { functions: [...functions], members: [...members] };
+    return { functions: [...functions], members };
   }
 }
 
-/** Whether the struct or union at word `at`, or an anonymous one inside it, has a member of one of these names. */
-function hasMember(btf: Btf, at: number, names: ReadonlySet<number>): boolean {
+/** Offset in bits of a member of one of these names in the struct or union at word `at`, or in an anonymous one inside it. */
+function findMember(btf: Btf, at: number, names: ReadonlySet<number>): number | null {
   const { words } = btf;
-  const count = (words[at + 1] as number) & 0xffff;
-  for (let index = 0; index < count; index++) {
-    const name = words[at + 3 + index * 3] as number;
-    if (names.has(name)) return true;
+  const info = words[at + 1] as number;
+  // With kind_flag, the upper byte of an offset is the width of a bitfield.
+  const mask = info >>> 31 === 1 ? 0xffffff : 0xffffffff;
+  for (let index = 0; index < (info & 0xffff); index++) {
+    const member = at + 3 + index * 3;
+    const name = words[member] as number;
+    const offset = ((words[member + 2] as number) & mask) >>> 0;
+    if (names.has(name)) return offset;
     if (name !== 0) continue;
-    const inner = findStruct(btf, words[at + 4 + index * 3] as number);
-    if (inner !== null && hasMember(inner.btf, inner.at, names)) return true;
+    const inner = findStruct(btf, words[member + 1] as number);
+    const within = inner === null ? null : findMember(inner.btf, inner.at, names);
+    if (within !== null) return offset + within;
   }
-  return false;
+  return null;
 }
 
 /** Walks to the struct or union of a type id, through typedefs and qualifiers. */

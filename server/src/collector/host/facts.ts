@@ -3,7 +3,7 @@ import { access, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProbeFacts, Wanted } from '../bpftrace/compose.ts';
 import { type Bpftrace, findBpftrace, type StartFailure } from '../bpftrace/version.ts';
-import { BtfSearch } from './btf.ts';
+import { type BtfFound, BtfSearch } from './btf.ts';
 
 /** What of this host decides whether and what can be traced. */
 export interface HostFacts extends ProbeFacts {
@@ -77,18 +77,18 @@ export async function listBtfModules(folder: string): Promise<string[]> {
 interface Types {
   present: boolean;
   functions: Map<string, string[]>;
-  members: string[];
+  members: Record<string, number>;
   modules: string[];
 }
 
 async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   const functions = new Map<string, string[]>();
-  const members = new Set<string>();
+  const members: Record<string, number> = {};
   const kernel = await readWhole(join(folder, 'vmlinux')).catch(() => null);
-  if (kernel === null) return { present: false, functions, members: [], modules: [] };
-  const note = (module: string, found: Wanted): void => {
+  if (kernel === null) return { present: false, functions, members, modules: [] };
+  const note = (module: string, found: BtfFound): void => {
     for (const name of found.functions) functions.set(name, [...(functions.get(name) ?? []), module]);
-    for (const path of found.members) members.add(path);
+    for (const [path, offset] of found.members) members[path] ??= offset;
   };
   const search = new BtfSearch(wanted);
   note('vmlinux', search.searchKernel(kernel));
@@ -100,7 +100,7 @@ async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
       // It went while we read, or its type information is broken: none of its functions can be traced.
     }
   }
-  return { present: true, functions, members: [...members].sort(), modules };
+  return { present: true, functions, members, modules };
 }
 
 /** sysfs hands a file out a page at a time, and readFile takes a short first read for the end of the file. */

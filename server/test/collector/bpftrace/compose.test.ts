@@ -29,7 +29,7 @@ function set(probes: Record<string, string>, snippets: Record<string, string> = 
 const facts: ProbeFacts = {
   functions: { f: 'vmlinux', g: 'vfio_pci_core', dma_buf_export: 'vmlinux' },
   untraceable: [],
-  members: ['s.m'],
+  members: { 's.m': 8 * 96 + 3 },
   bpftraceVersion: [0, 23, 2],
 };
 
@@ -49,6 +49,25 @@ test('placeholders become numbers, functions and snippets', () => {
   assert.match(program, /^fentry:vfio_pci_core:g \{ \$b = 14; \}$/m);
   assert.match(program, /^fexit:vmlinux:f \{ \$a = 17; \}$/m);
   assert.doesNotMatch(program, /\{\{|\/\/\?/);
+});
+
+test('a member becomes its byte and the bit in it; one that is not there leaves the fragment out', () => {
+  const two = HEADER.replace('name: one', 'name: two');
+  const { program, probes } = compose(
+    facts,
+    set({
+      one: `${HEADER}fentry:{{fn:f}} { ($p + {{offset:s.m}}) >> {{ bit:s.m }} }\n{{offset:s.none}} //? s.none\n`,
+      two: `${two}fentry:{{fn:g}} { {{bit:s.none}} }\n`,
+    }),
+  );
+  assert.match(program, /^fentry:vmlinux:f \{ \(\$p \+ 96\) >> 3 \}$/m);
+  assert.deepEqual(
+    probes.map(({ probe, reason }) => [probe, reason]),
+    [
+      ['one', null],
+      ['two', 'neither the kernel nor a loaded module has s.none'],
+    ],
+  );
 });
 
 test('the program begins with ready and ends with a heartbeat of the counters that are written', () => {
@@ -103,7 +122,7 @@ test('a fragment whose needs are not met is left out, with a reason for each of 
       function: 'g',
       module: 'vfio_pci_core',
       attached: false,
-      reason: 'the kernel has no s.none',
+      reason: 'neither the kernel nor a loaded module has s.none',
     },
     {
       probe: 'three',
@@ -155,17 +174,23 @@ test('the host is asked for what stands in needs, conditions and placeholders, k
   const header = HEADER.replace('needs: -', 'needs: a|b, !s.c');
   const wanted = wantedBy(
     set(
-      { one: `${header}fentry:{{fn:d|e}} { {{use:x}} } //? dialect:core\n//? i {\n//? }\n` },
-      { x: '1 //? s.h, fn:g\n' },
+      {
+        one: `${header}fentry:{{fn:d|e}} { {{use:x}} {{ offset:s.o }} } //? dialect:core\n//? i {\n//? }\n`,
+      },
+      { x: '1 //? s.h, fn:g\n{{bit:s.b}}' },
     ),
   );
   for (const name of ['a', 'b', 'd', 'e', 'g', 'i']) assert.ok(wanted.functions.includes(name), name);
-  assert.deepEqual(wanted.members, ['s.c', 's.h', 'vfio_dma_buf_data.is_private']);
+  assert.deepEqual(wanted.members, ['s.b', 's.c', 's.h', 's.o', 'vfio_dma_buf_data.is_private']);
 });
 
 test('the dialect is told by functions and the private flag', () => {
   const dialect = (functions: string[], members: string[] = []): string =>
-    dialectOf({ ...facts, functions: Object.fromEntries(functions.map((name) => [name, 'm'])), members });
+    dialectOf({
+      ...facts,
+      functions: Object.fromEntries(functions.map((name) => [name, 'm'])),
+      members: Object.fromEntries(members.map((path) => [path, 0])),
+    });
   assert.equal(dialect(['vfio_dma_buf_get_data'], ['vfio_dma_buf_data.is_private']), 'private-v1');
   assert.equal(dialect(['vfio_dma_buf_get_data', 'vfio_pci_dma_buf_attach']), 'private-v2');
   assert.equal(dialect(['vfio_pci_dma_buf_attach', 'dma_buf_export']), 'mainline');
@@ -181,6 +206,8 @@ test('what is unknown in a fragment is an error with file and line', () => {
     ['{{tag.toString}}', 'probes/one.bt:7', /stands for nothing/],
     ['{{constructor.name}}', 'probes/one.bt:7', /stands for nothing/],
     ['{{fn:a b}}', 'probes/one.bt:7', /names no function/],
+    ['{{offset:s}}', 'probes/one.bt:7', /names no struct\.member/],
+    ['{{bit:s.m.n}}', 'probes/one.bt:7', /names no struct\.member/],
     ['{{use:missing}}', 'probes/one.bt:7', /no snippet is called/],
     ['{{use:loop}}', 'probes/snippets/loop.bt:1', /uses itself/],
     ['{{use:bad}}', 'probes/snippets/bad.bt:2', /stands for nothing/],
@@ -210,10 +237,10 @@ test('the probes of this repository are understood, and each map and record is n
   const everything: ProbeFacts = {
     functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
     untraceable: [],
-    members: wanted.members,
+    members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
     bpftraceVersion: [0, 27, 1],
   };
-  const nothing: ProbeFacts = { functions: {}, untraceable: [], members: [], bpftraceVersion: [0, 23, 0] };
+  const nothing: ProbeFacts = { functions: {}, untraceable: [], members: {}, bpftraceVersion: [0, 23, 0] };
   const all = compose(everything, probes);
   assert.equal(all.dialect, 'private-v1');
   assert.deepEqual(
@@ -224,6 +251,10 @@ test('the probes of this repository are understood, and each map and record is n
   const none = compose(nothing, probes);
   assert.deepEqual(none.parts, []);
   assert.ok(none.probes.every((probe) => !probe.attached && probe.reason !== null));
-  assert.ok('program' in composeOneshot('snapshot', everything, probes));
+  const snapshot = composeOneshot('snapshot', everything, probes);
+  assert.ok('program' in snapshot);
+  // bpftrace asserts that an iterator stands alone, and reads no module's types for it.
+  assert.deepEqual(snapshot.program.match(/^\S+(?= \{$)/gm), ['BEGIN', 'iter:dmabuf', 'END']);
+  assert.doesNotMatch(snapshot.program, /struct (vfio|kvm)/);
   assert.ok('reason' in composeOneshot('snapshot', nothing, probes));
 });

@@ -12,7 +12,7 @@ import { TracerError } from '../../../src/support/errors.ts';
 const facts: ConditionFacts = {
   moduleOf: (name) => ({ dma_buf_export: 'vmlinux', attach: 'vfio_pci_core' })[name],
   isUntraceable: (name) => name === 'hidden',
-  hasMember: (path) => path === 'kvm.userspace_pid',
+  bitsOf: (path) => (path === 'kvm.userspace_pid' ? 0 : undefined),
   dialect: 'mainline',
   bpftrace: [0, 23, 2],
 };
@@ -30,7 +30,7 @@ test('a condition holds or says why not', () => {
     ['none', 'function none is in no loaded module'],
     ['hidden', 'function hidden exists, but the kernel does not let it be traced'],
     ['none|nothing', 'none of the functions none, nothing is in a loaded module'],
-    ['attach, kvm.none', 'the kernel has no kvm.none'],
+    ['attach, kvm.none', 'neither the kernel nor a loaded module has kvm.none'],
     ['!attach', 'the kernel has attach'],
     ['dialect:private-v1|private-v2', 'the dialect of this kernel is mainline, not private-v1 or private-v2'],
     ['!dialect:mainline', 'the dialect of this kernel is mainline'],

@@ -37,6 +37,28 @@ test('a record that comes after the heartbeat that counts it is not lost', () =>
   assert.equal(lost(), 1);
 });
 
+test('a loss under traffic that never pauses is seen at the next heartbeat', () => {
+  const { watch, lost } = losses();
+  watch.childStarted();
+  let emitted = 0;
+  const second = (happened: number, came: number): void => {
+    emitted += happened;
+    for (let event = 0; event < came; event++) watch.eventReceived();
+    watch.heartbeat(emitted);
+  };
+  second(1000, 998);
+  second(1000, 1002);
+  assert.equal(lost(), 0, 'only late');
+  second(1000, 900);
+  second(1000, 1000);
+  assert.equal(lost(), 1);
+  second(1000, 1000);
+  assert.equal(lost(), 1, 'the same loss is told once');
+  second(1000, 900);
+  second(1000, 1000);
+  assert.equal(lost(), 2);
+});
+
 test('losses are cumulative over children and told when they have grown', () => {
   const { watch, lines } = losses();
   watch.probesMissed(3);
@@ -216,11 +238,19 @@ test('a snapshot joins the list of the kernel with who holds the buffers', async
   await host.addProcess(51, 1);
   await hold(host, 51, 8);
   const snapshot = await snapshotOf(t, host, { program: 'iter:dmabuf' });
-  assert.ok(snapshot.complete && snapshot.t_begin > 5 && snapshot.t_end >= snapshot.t_begin);
+  assert.ok(snapshot.complete && snapshot.t_begin > 5 && snapshot.t_end > snapshot.t_begin);
   assert.deepEqual(
     snapshot.buffers.map(({ inode, holders }) => ({ inode, holders })),
     [{ inode: 7, holders: [{ pid: 50, comm: 'qemu', fds: 1 }] }],
   );
+});
+
+test('a snapshot without buffers begins before the walk, not at its end', async (t) => {
+  const host = await fakeHost(t);
+  await host.addProcess(50, 1);
+  const snapshot = await snapshotOf(t, host, { program: 'iter:dmabuf' }, 'no-buffers');
+  assert.deepEqual([snapshot.complete, snapshot.buffers], [true, []]);
+  assert.ok(snapshot.t_end - snapshot.t_begin >= 10_000);
 });
 
 test('without the list of the kernel only held buffers are known, and the snapshot says so', async (t) => {

@@ -1,6 +1,14 @@
+interface Member {
+  name: string;
+  type: number;
+  /** Offset in bits, default 0; with `bitfields`, the width may stand beside it. */
+  at?: number;
+  width?: number;
+}
+
 type Type =
   | { kind: 'func'; name: string }
-  | { kind: 'struct' | 'union'; name: string; members: { name: string; type: number }[] }
+  | { kind: 'struct' | 'union'; name: string; members: Member[]; bitfields?: boolean }
   | { kind: 'const'; type: number }
   | { kind: 'int'; name: string }
   | { kind: 'enum'; name: string; values: string[] };
@@ -23,8 +31,8 @@ export function buildBtf(
     return at;
   };
   const words: number[] = [];
-  const head = (name: string, kind: keyof typeof KINDS, count: number, last: number): void => {
-    words.push(text(name), (KINDS[kind] << 24) | count, last);
+  const head = (name: string, kind: keyof typeof KINDS, count: number, last: number, flag = false): void => {
+    words.push(text(name), (Number(flag) << 31) | (KINDS[kind] << 24) | count, last);
   };
   for (const type of types) {
     switch (type.kind) {
@@ -43,8 +51,10 @@ export function buildBtf(
         for (const value of type.values) words.push(text(value), 1);
         break;
       default:
-        head(type.name, type.kind, type.members.length, 8);
-        for (const member of type.members) words.push(text(member.name), member.type, 0);
+        head(type.name, type.kind, type.members.length, 8, type.bitfields);
+        for (const { name, type: id, at = 0, width = 0 } of type.members) {
+          words.push(text(name), id, (width << 24) | at);
+        }
     }
   }
   const body = Buffer.from(Uint32Array.from(words).buffer);

@@ -7,7 +7,7 @@ import { buildBtf } from './btf-builder.ts';
 const kernel = buildBtf([
   { kind: 'int', name: 'int' },
   { kind: 'func', name: 'dma_buf_export' },
-  { kind: 'struct', name: '', members: [{ name: 'deep', type: 1 }] },
+  { kind: 'struct', name: '', members: [{ name: 'deep', type: 1, at: 32 }] },
   { kind: 'const', type: 3 },
   {
     kind: 'union',
@@ -21,8 +21,8 @@ const kernel = buildBtf([
     kind: 'struct',
     name: 'task_struct',
     members: [
-      { name: 'pid', type: 1 },
-      { name: '', type: 5 },
+      { name: 'pid', type: 1, at: 64 },
+      { name: '', type: 5, at: 128 },
     ],
   },
   { kind: 'enum', name: 'color', values: ['dma_buf_detach', 'pid'] },
@@ -35,10 +35,22 @@ const module = buildBtf(
       kind: 'struct',
       name: 'vfio',
       members: [
-        { name: 'kvm', type: 1 },
-        { name: '', type: 6 },
+        { name: 'kvm', type: 1, at: 832 },
+        { name: '', type: 6, at: 1024 },
       ],
     },
+    {
+      kind: 'struct',
+      name: 'flags',
+      bitfields: true,
+      members: [
+        { name: 'first', type: 1, at: 768, width: 1 },
+        { name: 'second', type: 1, at: 769, width: 2 },
+        { name: 'whole', type: 1, at: 776 },
+        { name: '', type: 5, at: 800 },
+      ],
+    },
+    { kind: 'struct', name: 'large', members: [{ name: 'far', type: 1, at: 0x0123_4560 }] },
   ],
   kernel,
 );
@@ -50,7 +62,11 @@ test('functions and members are found, also in anonymous inner structs and union
   });
   const found = search.searchKernel(kernel.bytes);
   assert.deepEqual(found.functions, ['dma_buf_export']);
-  assert.deepEqual([...found.members].sort(), ['task_struct.deep', 'task_struct.pid', 'task_struct.shallow']);
+  assert.deepEqual(Object.fromEntries(found.members), {
+    'task_struct.pid': 64,
+    'task_struct.deep': 160,
+    'task_struct.shallow': 128,
+  });
 });
 
 test('a module continues the strings and the type ids of the kernel', () => {
@@ -61,7 +77,23 @@ test('a module continues the strings and the type ids of the kernel', () => {
   search.searchKernel(kernel.bytes);
   const found = search.searchModule(module.bytes);
   assert.deepEqual(found.functions, ['vfio_attach', 'pid']);
-  assert.deepEqual([...found.members].sort(), ['vfio.deep', 'vfio.kvm']);
+  // The anonymous struct 6 of the kernel has its own inner ones.
+  assert.deepEqual(Object.fromEntries(found.members), { 'vfio.kvm': 832, 'vfio.deep': 1184 });
+});
+
+test('a bitfield is found at its bit, beside members without width; an offset may need all 32 bits', () => {
+  const search = new BtfSearch({
+    functions: [],
+    members: ['flags.first', 'flags.second', 'flags.whole', 'flags.shallow', 'large.far'],
+  });
+  search.searchKernel(kernel.bytes);
+  assert.deepEqual(Object.fromEntries(search.searchModule(module.bytes).members), {
+    'flags.first': 768,
+    'flags.second': 769,
+    'flags.whole': 776,
+    'flags.shallow': 800,
+    'large.far': 0x0123_4560,
+  });
 });
 
 test('the bytes may lie at any offset of their buffer', () => {

@@ -33,7 +33,7 @@ test('the host tells its kernel, functions with their modules, members and bpftr
       vfio_pci_core_feature_dma_buf: 'vfio_pci_core',
     },
     untraceable: [],
-    members: ['kvm.userspace_pid'],
+    members: { 'kvm.userspace_pid': 0 },
     modules: ['vfio_pci_core'],
     bpftrace: { path, version: '0.23.2', parts: [0, 23, 2] },
     bpftraceVersion: [0, 23, 2],
@@ -56,6 +56,24 @@ test('where the list of traceable functions cannot be read, type information dec
   await rm(list);
   await mkdir(list);
   assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
+});
+
+test('a snapshot needs what the module tells of its structs, and the reason says what is missing', async (t) => {
+  const host = await fakeHost(t);
+  const fragments = testFragments('iter:dmabuf { {{offset:vfio_pci_dma_buf.vdev}} }');
+  const facts = await inspect(host, await fakeBpftrace(t, 'normal'));
+  const plan = (change: Partial<HostFacts>) => {
+    const made = composeForHost({ ...facts, ...change }, fragments);
+    return made.runnable ? made.oneshot : assert.fail();
+  };
+  assert.deepEqual(plan({}), { reason: 'neither the kernel nor a loaded module has vfio_pci_dma_buf.vdev' });
+  assert.deepEqual(plan({ modules: ['kvm'] }), {
+    reason:
+      'neither the kernel nor a loaded module has vfio_pci_dma_buf.vdev: no type information of vfio_pci_core; ' +
+      'where that is not loaded, there can be no VFIO buffer',
+  });
+  const known = plan({ members: { 'vfio_pci_dma_buf.vdev': 64 } });
+  assert.ok('program' in known && known.program.includes('{ 8 }'));
 });
 
 test('a module whose type information is broken has no functions, and does not hide the others', async (t) => {
