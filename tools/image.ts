@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { cached, cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
 import { debianMirror, ensurePackages } from '../lab/src/host-packages.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
@@ -232,9 +232,14 @@ const tryImage = async (name: string, version: string): Promise<void> => {
     log(
       `        ${(await inside(['bpftrace', '--version'])).trim()}, ${(await inside(['setpriv', '--version'])).trim()}`,
     );
-    const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
-    const onHost = (...args: string[]): Promise<string> => run(process.execPath, [program, ...args]);
-    same('--version', await inside([entry, '--version']), await onHost('--version'));
+    // A build of its own: dist/ may be built anew by somebody else meanwhile.
+    await run(process.execPath, [join(REPOSITORY, 'tools/build.mjs'), join(own, 'dist')]);
+    const program = join(own, 'dist/vfio-dmabuf-tracer.mjs');
+    same(
+      '--version',
+      await inside([entry, '--version']),
+      await run(process.execPath, [program, '--version']),
+    );
     same(
       'apt sources are those of Debian',
       await inside(['cat', '/etc/apt/sources.list.d/debian.sources']),
@@ -245,12 +250,12 @@ const tryImage = async (name: string, version: string): Promise<void> => {
       .filter((file) => file.endsWith('.ndjson'))
       .sort();
     for (const file of files) {
-      const path = join(folder, file);
-      const copy = `/recordings/${basename(file)}`;
+      // From its own folder in both: the name of the source is in the metrics.
+      const mounted = ['--workingdir', '/recordings', '--volume', `${folder}:/recordings:ro`];
       same(
         `metrics of ${file}`,
-        await inside([entry, 'replay', copy, '--print', 'metrics'], '--volume', `${path}:${copy}:ro`),
-        await onHost('replay', path, '--print', 'metrics'),
+        await inside([entry, 'replay', file, '--print', 'metrics'], ...mounted),
+        await run(process.execPath, [program, 'replay', file, '--print', 'metrics'], { cwd: folder }),
       );
     }
     const test = config.Healthcheck?.Test ?? [];
@@ -276,9 +281,13 @@ try {
   const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
     version: string;
   };
-  const name = await withCacheLock(log, () => ensureImage(version));
-  log(`trying ${name}`);
-  await tryImage(name, version);
+  // One at a time, so that whatever container stands in the storage was left by a run that is gone.
+  await withCacheLock(log, async () => {
+    await buildah(['rm', '--all']);
+    const name = await ensureImage(version);
+    log(`trying ${name}`);
+    await tryImage(name, version);
+  });
   log('image: built and tried');
 } catch (error) {
   console.error(`image: FAILED: ${error instanceof Error ? error.message : String(error)}`);
