@@ -1,0 +1,105 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FAMILIES, PREFIX } from '../server/src/metrics/catalogue.ts';
+import { COUNTERS } from '../server/src/model/counters.ts';
+import { PRIVATE_VM } from '../server/test/fixtures/golden/private-vm.ts';
+import { type ParsedFamily, parseExposition } from '../server/test/fixtures/parse-exposition.ts';
+
+const REPOSITORY = join(import.meta.dirname, '..');
+export const METRICS_PAGE = join(REPOSITORY, 'docs/metrics.md');
+
+const INTRODUCTION = `# Metrics
+
+Written by \`npm run docs\` from what the program serves; a test proves that it is up to date.
+
+Every counter and histogram of what happened in the kernel is read from kernel maps each second and misses nothing when
+events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose probe is not attached is absent: a zero would look like peace. \`device\` is a PCI
+address; \`importer\` is the driver of the importing device, or the device's own name where it has no driver (\`iommu\`,
+\`kvm\`); the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\` are the lists of
+\`server/src/stream/codes.ts\`. A family has at most \`--metrics.max-series\` series; what is beyond is added to one whose
+label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
+
+Besides these the process tells of itself (\`process_*\`, \`nodejs_*\`); \`--web.disable-exporter-metrics\` leaves that out.
+`;
+
+/** Serves with the built program until its metrics are there, and returns them. */
+const serve = async (program: string, args: readonly string[], complete: RegExp): Promise<string> => {
+  const flags = ['--web.listen-address=127.0.0.1:0', '--web.disable-exporter-metrics', '--log.format=json'];
+  const child = spawn(process.execPath, [program, ...args, ...flags], { env: {} });
+  let log = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      log += chunk;
+    });
+  }
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  try {
+    for (const end = Date.now() + 30_000; Date.now() < end && child.exitCode === null; ) {
+      const url = /"url":"(http:[^"]+)"/.exec(log)?.[1];
+      const text = url === undefined ? '' : await (await fetch(`${url}/metrics`)).text();
+      if (complete.test(text)) return text;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`${args[0]} has not served its metrics:\n${log}`);
+  } finally {
+    child.kill();
+    await closed;
+  }
+};
+
+/** Every family that the program can serve, in the order in which it serves them. */
+export const allFamilies = async (): Promise<ParsedFamily[]> => {
+  const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-docs-'));
+  try {
+    const build = spawnSync(process.execPath, [join(REPOSITORY, 'tools/build.mjs'), join(own, 'dist')]);
+    if (build.status !== 0) throw new Error(build.stderr.toString());
+    const program = join(own, 'dist/vfio-dmabuf-tracer.mjs');
+    const stream = join(own, 'stream.ndjson');
+    writeFileSync(stream, `${PRIVATE_VM.join('\n')}\n`);
+    // A whole stream has the families of the kernel; a host that cannot be traced still has those of the daemon.
+    const replayed = await serve(program, ['replay', stream], /^vfio_dmabuf_policy_violations_total/m);
+    const recording = ['run', '--record', join(own, 'recording'), '--bpftrace.path', join(own, 'none')];
+    const served = await serve(program, recording, /^vfio_dmabuf_up 0$/m);
+    // One that has no series yet is not served, but it is in the catalogue.
+    const known = FAMILIES.map(({ name, help, type }) => ({
+      name: `${PREFIX}${name}`,
+      help,
+      type,
+      samples: [],
+    }));
+    const families = new Map<string, ParsedFamily>(known.map((family) => [family.name, family]));
+    for (const family of [...parseExposition(served, 'text'), ...parseExposition(replayed, 'text')]) {
+      families.set(family.name, family);
+    }
+    return [...families.values()];
+  } finally {
+    rmSync(own, { recursive: true });
+  }
+};
+
+const labelsOf = ({ name, samples }: ParsedFamily): string[] => {
+  const [sample] = samples;
+  if (sample !== undefined) return Object.keys(sample.labels).filter((label) => label !== 'le');
+  const counter = name.replace(/^vfio_dmabuf_/, '').replace(/_total$/, '') as keyof typeof COUNTERS;
+  if (COUNTERS[counter] === undefined) throw new Error(`no sample tells the labels of ${name}`);
+  return [...COUNTERS[counter]];
+};
+
+const row = (family: ParsedFamily): string => {
+  const labels = labelsOf(family).map((label) => `\`${label}\``);
+  const cells = [
+    `\`${family.name}\``,
+    family.type,
+    labels.join(', ') || '-',
+    family.help.replaceAll('|', '\\|'),
+  ];
+  return `| ${cells.join(' | ')} |`;
+};
+
+/** docs/metrics.md as it has to be. */
+export const pageOf = (families: readonly ParsedFamily[]): string => {
+  const table = ['| metric | type | labels | what it says |', '| --- | --- | --- | --- |'];
+  return `${INTRODUCTION}\n${[...table, ...families.map(row)].join('\n')}\n`;
+};

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { before, test } from 'node:test';
+import type { ParsedFamily } from '../../server/test/fixtures/parse-exposition.ts';
+import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
+
+const REPOSITORY = join(import.meta.dirname, '../..');
+const read = (path: string): string => readFileSync(join(REPOSITORY, path), 'utf8');
+const PAGES = [
+  ...readdirSync(REPOSITORY).filter((file) => file.endsWith('.md')),
+  'dashboards/README.md',
+  'docs/metrics.md',
+  'docs/stream.md',
+  'probes/README.md',
+];
+
+let families: ParsedFamily[] = [];
+before(async () => {
+  families = await allFamilies();
+});
+
+/** Labels by the name of each series that can be asked for, those of histograms too. */
+const series = (): Map<string, Set<string>> => {
+  const known = new Map<string, Set<string>>();
+  for (const { name, type, samples } of families) {
+    const labels = new Set(samples.flatMap((sample) => Object.keys(sample.labels)));
+    for (const end of type === 'histogram' ? ['_bucket', '_sum', '_count'] : [''])
+      known.set(`${name}${end}`, labels);
+    if (type === 'histogram') known.set(name, labels);
+  }
+  return known;
+};
+
+test('docs/metrics.md is what the program serves', () => {
+  assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'write it anew with `npm run docs`');
+});
+
+test('every metric that a page names is served', () => {
+  const known = series();
+  for (const page of PAGES) {
+    for (const [name] of read(page).matchAll(/\bvfio_dmabuf_[a-z_]+[a-z]\b/g))
+      assert.ok(known.has(name), `${page}: ${name}`);
+  }
+});
+
+test('every label that a query asks for is one of its metric', () => {
+  const known = series();
+  let queries = 0;
+  for (const [, block = ''] of read('dashboards/README.md').matchAll(/```promql\n(.*?)```/gs)) {
+    for (const query of block.replaceAll(/\n +/g, ' ').trim().split('\n')) {
+      queries += 1;
+      const names = query.match(/vfio_dmabuf_[a-z_]+/g) ?? [];
+      assert.notEqual(names.length, 0, query);
+      const labels = new Set(names.flatMap((name) => [...(known.get(name) ?? [])]));
+      const asked = [
+        ...[...query.matchAll(/\b(?:by|on) \(([a-z_, ]+)\)/g)].flatMap(([, list = '']) => list.split(', ')),
+        ...[...query.matchAll(/([a-z_]+)="/g)].map(([, label = '']) => label),
+      ];
+      // One family has no series in any stream of the tests, so its labels are not known here.
+      if (names.every((name) => known.get(name)?.size === 0)) continue;
+      for (const label of asked) assert.ok(labels.has(label), `${label} in ${query}`);
+    }
+  }
+  assert.ok(queries > 20);
+});
+
+test('every setting, environment variable and npm script that a page names exists', async () => {
+  const { CONFIG_KEYS, environmentName } = await import('../../server/src/config/schema.ts');
+  const flags = new Set<string>([...CONFIG_KEYS, 'config.file', 'config.check']);
+  const variables = new Set([...CONFIG_KEYS, 'config.file' as const].map(environmentName));
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  for (const page of [...PAGES, 'Dockerfile']) {
+    const text = read(page);
+    for (const [, flag = ''] of text.matchAll(/--([a-z]+\.[a-z.-]+[a-z])/g))
+      assert.ok(flags.has(flag), `${page}: --${flag}`);
+    for (const [name] of text.matchAll(/VFIO_DMABUF_TRACER_[A-Z_]+[A-Z]/g))
+      assert.ok(variables.has(name), `${page}: ${name}`);
+    for (const [, script = ''] of text.matchAll(/npm run ([a-z:]+)/g))
+      assert.ok(script in scripts, `${page}: npm run ${script}`);
+  }
+});
+
+test('every file that a page links to is there', () => {
+  for (const page of PAGES) {
+    for (const [, target = ''] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      const path = join(REPOSITORY, dirname(page), target);
+      assert.ok(existsSync(path), `${page}: ${relative(REPOSITORY, path)}`);
+    }
+  }
+});
+
+test('the image says the version of the package', () => {
+  const { version } = JSON.parse(read('package.json')) as { version: string };
+  assert.equal(/^ARG VERSION=(.*)$/m.exec(read('Dockerfile'))?.[1], version);
+});
