@@ -14,5 +14,7 @@ if (files.length === 0) {
   console.error(`no *.test.ts below ${roots.join(', ') || '(no folder given)'}: nothing would be tested`);
   process.exit(1);
 }
-const run = spawnSync(process.execPath, ['--import', 'tsx', '--test', ...files], { stdio: 'inherit' });
+// A test that hangs fails, and does not hold up what waits for the result.
+const flags = ['--import', 'tsx', '--test', '--test-timeout=600000'];
+const run = spawnSync(process.execPath, [...flags, ...files], { stdio: 'inherit' });
 process.exit(run.status ?? 1);

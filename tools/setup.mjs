@@ -31,6 +31,9 @@ export const build = () => must(process.execPath, ['tools/build.mjs']);
 /** Runs a TypeScript file of the repository; returns its exit status. Ctrl-C is the child's to handle. */
 export const runTypeScript = (file, args) => {
   process.on('SIGINT', () => {});
-  const { status } = spawnSync(process.execPath, ['--import', 'tsx', file, ...args], { cwd: repository, stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, ['--import', 'tsx', file, ...args], {
+    cwd: repository,
+    stdio: 'inherit',
+  });
   return status ?? 1;
 };
