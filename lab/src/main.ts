@@ -72,7 +72,9 @@ const keepRecording = async (scenario: Scenario, lines: readonly string[]): Prom
   writeFileSync(
     file.replace('.ndjson', '.metrics'),
     // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
-    await run(process.execPath, [program, 'replay', basename(file), '--print', 'metrics'], { cwd: RECORDINGS }),
+    await run(process.execPath, [program, 'replay', basename(file), '--print', 'metrics'], {
+      cwd: RECORDINGS,
+    }),
   );
 };
 
