@@ -15,11 +15,11 @@ const INTRODUCTION = `# Metrics
 Written by \`npm run docs\` from what the program serves; a test proves that it is up to date.
 
 Every counter and histogram of what happened in the kernel is read from kernel maps each second and misses nothing when
-events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose probe is not attached is absent: a zero would look like peace. \`device\` is a PCI
-address; \`importer\` is the driver of the importing device, or the device's own name where it has no driver (\`iommu\`,
-\`kvm\`); the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\` are the lists of
-\`server/src/stream/codes.ts\`. A family has at most \`--metrics.max-series\` series; what is beyond is added to one whose
-label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
+events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose
+probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address; \`importer\` is the driver of
+the importing device, or the device's own name where it has no driver; the values of \`privacy\`, \`stage\`, \`reason\`,
+\`cause\` and \`kind\` are the lists of \`server/src/stream/codes.ts\`. A family has at most \`--metrics.max-series\` series;
+what is beyond is added to one whose label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
 
 Besides these the process tells of itself (\`process_*\`, \`nodejs_*\`); \`--web.disable-exporter-metrics\` leaves that out.
 `;
