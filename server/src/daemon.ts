@@ -22,6 +22,8 @@ export interface DaemonOptions {
   version: string;
   logger: Logger;
   clock: Clock;
+  /** Where the stream is also recorded: what is missing there is told in the metrics. */
+  recorder?: { readonly dropped: number };
   /** Time for the whole stop; default 10 s. */
   stopMs?: number;
 }
@@ -218,6 +220,14 @@ export class Daemon {
       help: 'Scrapes answered with 503 because web.max-requests others were being answered.',
       type: 'counter',
       samples: () => [{ labels: {}, value: this.#scrapes.refused }],
+    });
+    const { recorder } = this.#options;
+    if (recorder === undefined) return;
+    catalogue.add({
+      name: 'recording_lines_dropped_total',
+      help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written. Absent where nothing is recorded.',
+      type: 'counter',
+      samples: () => [{ labels: {}, value: recorder.dropped }],
     });
   }
 }

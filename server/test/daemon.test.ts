@@ -76,7 +76,10 @@ interface Line {
   remedy?: string;
 }
 
-function create(t: TestContext, options: { strict?: boolean; stopMs?: number } = {}) {
+function create(
+  t: TestContext,
+  options: { strict?: boolean; stopMs?: number; recorder?: { dropped: number } } = {},
+) {
   const source = new FakeSource();
   const clock = new FakeClock();
   const lines: Line[] = [];
@@ -93,6 +96,7 @@ function create(t: TestContext, options: { strict?: boolean; stopMs?: number } =
     logger,
     version: '1.2.3',
     ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
+    ...(options.recorder === undefined ? {} : { recorder: options.recorder }),
   });
   t.after(() => daemon.stop());
   return { daemon, source, clock, lines, ask: (path: string) => fetch(`${daemon.server.urls[0]}${path}`) };
@@ -174,6 +178,19 @@ test('a source that does not stop is left behind at the deadline', async (t) => 
   await daemon.stop();
   assert.ok(Date.now() - begin < 2000);
   assert.ok(lines.some((line) => line.msg.includes('did not stop in time')));
+});
+
+test('what a recording lacks is told where there is one', async (t) => {
+  const name = 'vfio_dmabuf_recording_lines_dropped_total';
+  const without = create(t);
+  await without.daemon.start();
+  assert.ok(!(await (await without.ask('/metrics')).text()).includes(name));
+  const recorder = { dropped: 0 };
+  const { daemon, ask } = create(t, { recorder });
+  await daemon.start();
+  assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 0$`, 'm'));
+  recorder.dropped = 3;
+  assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 3$`, 'm'));
 });
 
 test('a source that breaks, or ends without being asked, ends the daemon', async (t) => {

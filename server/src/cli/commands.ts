@@ -1,3 +1,4 @@
+import type { LiveSourceOptions } from '../collector/live.ts';
 import type { Config, ConfigKey } from '../config/schema.ts';
 import type { StopRequest } from '../support/signals.ts';
 import type { ExitCode } from './exit-codes.ts';
@@ -15,6 +16,8 @@ export interface CommandContext {
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;
   stdin: NodeJS.ReadStream;
+  /** The host to trace; default this one. */
+  host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'uid' | 'clock'>;
 }
 
 export type CommandName = 'run' | 'record' | 'replay' | 'probes';

@@ -1,18 +1,22 @@
 import { loadFragments } from '../collector/bpftrace/fragment.ts';
 import { createLiveSource } from '../collector/live.ts';
-import type { Config } from '../config/schema.ts';
 import type { LineSource } from '../stream/source.ts';
 import type { Logger } from '../support/logger.ts';
 import { probesDirectory } from '../support/probes-directory.ts';
 import { VERSION } from '../support/version.ts';
+import type { CommandContext } from './commands.ts';
 
-/** The collector of this host with the settings of the config. */
-export async function liveSource(config: Config, logger: Pick<Logger, 'info' | 'warn'>): Promise<LineSource> {
+/** The collector of the host with the settings of the config. */
+export async function liveSource(
+  { config, host }: Pick<CommandContext, 'config' | 'host'>,
+  logger: Pick<Logger, 'info' | 'warn'>,
+): Promise<LineSource> {
   return createLiveSource({
     fragments: await loadFragments(probesDirectory()),
     bpftrace: config['bpftrace.path'],
     mapKeys: config['bpftrace.map-keys'],
     tracer: VERSION,
     logger,
+    ...host,
   });
 }

@@ -15,7 +15,7 @@ export async function record(context: CommandContext): Promise<ExitCode> {
     fd: 2,
     terminal: context.stderr.isTTY === true,
   });
-  const source = await liveSource(config, logger);
+  const source = await liveSource(context, logger);
   const recorder = new Recorder({ path: operand === '-' ? '/dev/stdout' : operand });
   await recorder.start();
   logger.info({ file: recorder.path }, 'recording; SIGINT or SIGTERM ends it');

@@ -23,7 +23,7 @@ export async function replay(context: CommandContext): Promise<ExitCode> {
   return await serve(context, source, logger);
 }
 
-/** Runs the recording to its end and prints; the same recording gives the same bytes. */
+/** Runs the recording to its end, or as far as it can be read, and prints; the same recording gives the same bytes. */
 async function print(context: CommandContext, source: RecordingSource, what: Print): Promise<ExitCode> {
   const model = new TracerModel({
     version: VERSION,
@@ -34,7 +34,12 @@ async function print(context: CommandContext, source: RecordingSource, what: Pri
   if (what === 'events') {
     pipeline.subscribe((event) => context.stdout.write(`${JSON.stringify(event)}\n`));
   }
-  await pipeline.run(context.stop.signal);
+  const failure = await pipeline.run(context.stop.signal).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  // A recording that a crash has cut off is told as far as it goes, and then not called whole.
+  if (failure !== undefined && source.lines === 0) throw failure;
   if (context.stop.signal.aborted) {
     context.stderr.write('vfio-dmabuf-tracer: stopped before the end of the recording\n');
     return EXIT.failure;
@@ -42,5 +47,6 @@ async function print(context: CommandContext, source: RecordingSource, what: Pri
   const text =
     what === 'metrics' ? await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text') : '';
   await writeAll(context.stdout, text);
+  if (failure !== undefined) throw failure;
   return EXIT.ok;
 }

@@ -16,10 +16,10 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   });
   // The daemon tells each change of state itself, once; what the collector says beside it is detail.
   const detail: typeof logger.debug = logger.debug.bind(logger);
-  const source = await liveSource(config, { info: detail, warn: detail });
+  const source = await liveSource(context, { info: detail, warn: detail });
   if (config.record === '') return await serve(context, source, logger);
   const recorder = new Recorder({ path: config.record });
-  const code = await serve(context, tee(source, recorder), logger);
+  const code = await serve(context, tee(source, recorder), logger, recorder);
   const { path: file, written, dropped, error } = recorder;
   if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');
   else logger.info({ file, written }, 'recorded');

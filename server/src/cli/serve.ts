@@ -1,4 +1,5 @@
 import { Daemon } from '../daemon.ts';
+import type { Recorder } from '../stream/recorder.ts';
 import type { LineSource } from '../stream/source.ts';
 import { systemClock } from '../support/clock.ts';
 import type { Logger } from '../support/logger.ts';
@@ -7,13 +8,19 @@ import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
 /** Serves one source until a signal asks for the stop; whatever ends it, it is stopped in order. */
-export async function serve(context: CommandContext, source: LineSource, logger: Logger): Promise<ExitCode> {
+export async function serve(
+  context: CommandContext,
+  source: LineSource,
+  logger: Logger,
+  recorder?: Recorder,
+): Promise<ExitCode> {
   const daemon = new Daemon({
     config: context.config,
     source,
     version: VERSION,
     logger,
     clock: systemClock,
+    ...(recorder === undefined ? {} : { recorder }),
   });
   try {
     await daemon.start();

@@ -23,6 +23,8 @@ const GZIP_MAGIC = [0x1f, 0x8b] as const;
 export class RecordingSource implements LineSource {
   readonly kind = 'replay';
   readonly name: string;
+  /** Lines handed on so far: what was read is worth telling also where the rest cannot be. */
+  lines = 0;
   readonly #stdin: NodeJS.ReadableStream;
 
   constructor(options: RecordingOptions) {
@@ -35,7 +37,11 @@ export class RecordingSource implements LineSource {
     signal: AbortSignal,
     onDropped?: (why: DroppedLine) => void,
   ): Promise<void> {
-    const reading = new Reading(this.name, onLine, onDropped);
+    const count = (line: string): void => {
+      this.lines += 1;
+      onLine(line);
+    };
+    const reading = new Reading(this.name, count, onDropped);
     const chunks = this.#chunks(signal);
     const head = await readHead(chunks);
     const isGzip = head[0] === GZIP_MAGIC[0] && head[1] === GZIP_MAGIC[1];
@@ -93,8 +99,13 @@ class Reading {
     if (this.#refused !== null) throw this.#refused;
   }
 
-  end(): void {
+  /** No more bytes can be had: a line that is not whole is counted. */
+  cut(): void {
     this.#splitter.end();
+  }
+
+  end(): void {
+    this.cut();
     if (!this.#begun) throw this.#refuse('it has no header line');
   }
 
@@ -176,6 +187,7 @@ async function gunzip(
   await ended;
   if (thrown !== undefined) throw thrown;
   if (damage === undefined) return;
+  reading.cut();
   const truncated = (damage as NodeJS.ErrnoException).code === 'Z_BUF_ERROR';
   throw new TracerError(
     'bad_recording',

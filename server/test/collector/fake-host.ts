@@ -7,8 +7,8 @@ import { buildBtf } from './host/btf-builder.ts';
 export interface FakeHost {
   procRoot: string;
   sysRoot: string;
-  /** Writes the type information of one more module. */
-  loadModule: (name: string, functions: string[]) => Promise<void>;
+  /** Writes the type information of one more module; a member is `struct.member`. */
+  loadModule: (name: string, functions: readonly string[], members?: readonly string[]) => Promise<void>;
   addProcess: (pid: number, startTicks: number, command?: string[]) => Promise<void>;
 }
 
@@ -30,9 +30,15 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
   await writeFile(join(sysRoot, 'kernel/btf/vmlinux'), kernel.bytes);
   const traceable = join(sysRoot, 'kernel/tracing/available_filter_functions');
   await writeFile(traceable, 'dma_buf_export\n');
-  const loadModule = async (name: string, functions: string[]): Promise<void> => {
+  const loadModule: FakeHost['loadModule'] = async (name, functions, members = []) => {
     const { bytes } = buildBtf(
-      functions.map((func) => ({ kind: 'func' as const, name: func })),
+      [
+        ...functions.map((func) => ({ kind: 'func' as const, name: func })),
+        ...members.map((path) => {
+          const [struct = '', member = ''] = path.split('.');
+          return { kind: 'struct' as const, name: struct, members: [{ name: member, type: 2 }] };
+        }),
+      ],
       kernel,
     );
     const lines = functions.map((func) => `${func} [${name}]\n`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { constants, gzipSync } from 'node:zlib';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { STREAM } from '../http/build.ts';
 import { Program } from './program.ts';
@@ -18,6 +18,9 @@ before(() => {
   writeFileSync(packed, gzipSync(text));
 });
 after(() => program.remove());
+
+/** gzip as a recorder leaves it that was killed: all bytes are there, the end of the stream is not. */
+const flushed = (text: string) => gzipSync(text, { finishFlush: constants.Z_SYNC_FLUSH });
 
 test('--version prints the version alone', () => {
   const { code, stdout, stderr } = program.run(['--version']);
@@ -39,6 +42,10 @@ for (const command of COMMANDS) {
     for (const key of command.keys) assert.ok(stdout.includes(`--${key}`), key);
   });
 }
+
+test('the help says how many keys a map holds unless told otherwise', () => {
+  assert.match(program.run(['run', '--help']).stdout, /^ {2}--bpftrace\.map-keys=N .*\(default 4096\)$/m);
+});
 
 test('an unknown flag and a bad value are told together, with remedies, and end with 2', () => {
   const { code, stdout, stderr } = program.run(['--strct', '--stale-after=soon', '--web.max-requests=-1']);
@@ -82,7 +89,7 @@ test('a replay prints its events, one line of JSON each', () => {
 });
 
 for (const [name, content] of [
-  ['a packed file that is cut short', gzipSync(`${STREAM.join('\n')}\n`).subarray(0, 60)],
+  ['a packed file that is cut before its header ends', gzipSync(`${STREAM.join('\n')}\n`).subarray(0, 60)],
   ['a file that is no recording', 'hello\nworld\n'],
   ['an empty file', ''],
 ] as const) {
@@ -95,6 +102,44 @@ for (const [name, content] of [
     assert.doesNotMatch(stderr, /internal error|\.mjs:\d+/);
   });
 }
+
+for (const [how, content, lines] of [
+  ['between two lines', (text: string) => flushed(text), 13],
+  ['within a line', (text: string) => flushed(text.slice(0, -8)), 12],
+] as const) {
+  test(`a packed recording that a crash cut ${how} prints what it had, and then says that it is not whole`, () => {
+    const text = STREAM.slice(0, 13).map((line) => `${line}\n`);
+    const file = join(program.folder, 'cut.gz');
+    writeFileSync(file, content(text.join('')));
+    const whole = join(program.folder, 'whole');
+    writeFileSync(whole, text.slice(0, lines).join(''));
+    const nameless = (print: string) => print.replaceAll(/^vfio_dmabuf_source_info.*$/gm, '');
+    const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^vfio-dmabuf-tracer: the recording ends too early \(.*cut off\); what it had was read\n/,
+    );
+    assert.ok(stderr.includes(file), stderr);
+    const cut = 13 - lines;
+    const truncated = (count: number) => `vfio_dmabuf_decode_errors_total{reason="truncated_line"} ${count}`;
+    assert.ok(stdout.includes(truncated(cut)), stdout);
+    assert.equal(
+      nameless(stdout).replace(truncated(cut), truncated(0)),
+      nameless(program.run(['replay', whole, '--print=metrics']).stdout),
+    );
+    const events = program.run(['replay', file, '--print=events']);
+    assert.deepEqual([events.code, events.stdout.trimEnd().split('\n').length], [1, 8]);
+  });
+}
+
+test('a plain recording cut within its last line is told as far as it is whole, and the rest counted', () => {
+  const file = join(program.folder, 'cut');
+  writeFileSync(file, `${STREAM.join('\n')}`);
+  const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /^vfio_dmabuf_decode_errors_total\{reason="truncated_line"\} 1$/m);
+});
 
 test('a file that is not there is named', () => {
   const { code, stderr } = program.run(['replay', '/nowhere.gz', '--print=metrics']);

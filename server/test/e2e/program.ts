@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -49,23 +49,6 @@ export class Program {
     const serving = this.start(t, [...args, '--web.listen-address=127.0.0.1:0']);
     await serving.listening();
     return serving;
-  }
-
-  /** Writes an executable that speaks like a bpftrace whose counters are read ten times a second. */
-  fakeBpftrace(): string {
-    const path = join(this.folder, 'bpftrace');
-    const script = `#!${process.execPath}
-      const { uptime } = require('node:os');
-      if (process.argv.includes('--version')) { console.log('bpftrace v0.23.2'); process.exit(); }
-      const program = require('node:fs').readFileSync(0, 'utf8');
-      const say = (type, data) => console.log(JSON.stringify({ type, data }));
-      const now = () => Math.round(uptime() * 1e6);
-      process.on('SIGINT', () => process.exit());
-      if (program.includes('iter:')) { say('value', [12, now(), 0]); process.exit(); }
-      say('value', [0, now()]);
-      setInterval(() => { say('value', [1, now(), 0]); say('map', { '@emitted': 0 }); }, 100);`;
-    writeFileSync(path, script, { mode: 0o755 });
-    return path;
   }
 }
 

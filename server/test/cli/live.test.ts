@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
+import { pino } from 'pino';
+import type { CommandContext } from '../../src/cli/commands.ts';
+import { liveSource } from '../../src/cli/live.ts';
+import { record } from '../../src/cli/record.ts';
+import { wantedBy } from '../../src/collector/bpftrace/compose.ts';
+import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { Daemon } from '../../src/daemon.ts';
+import type { Status } from '../../src/model/schema.ts';
+import { Recorder, RecordingSource } from '../../src/stream/recording.ts';
+import { tee } from '../../src/stream/tee.ts';
+import { systemClock } from '../../src/support/clock.ts';
+import { probesDirectory } from '../../src/support/probes-directory.ts';
+import { fakeHost } from '../collector/fake-host.ts';
+import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { metricsOf } from '../stream/metrics-of.ts';
+
+/** The commands on a host of files with a child that speaks like bpftrace: they run wherever the tests do. */
+async function host(t: TestContext): Promise<Pick<CommandContext, 'config' | 'host'>> {
+  const { procRoot, sysRoot, loadModule, addProcess } = await fakeHost(t);
+  const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
+  await loadModule('vfio_pci_core', functions, members);
+  await addProcess(1, 1);
+  const flags = Object.entries({
+    'bpftrace.path': await fakeBpftrace(t, 'counting'),
+    'web.listen-address': ['127.0.0.1:0'],
+    'log.level': 'silent',
+  }).map(([key, raw]) => ({ key: key as keyof Config, raw, where: 'test' }));
+  return {
+    config: loadConfig({ environment: {}, flags, file: undefined }),
+    host: { procRoot, sysRoot, uid: 0, clock: systemClock },
+  };
+}
+
+async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (const end = Date.now() + 20_000; !(await condition()); await wait(20)) {
+    assert.ok(Date.now() < end, `waited in vain for ${what}`);
+  }
+}
+
+test('a child that traces makes the daemon ready; what it served is what it recorded; the stop ends both', async (t) => {
+  const context = await host(t);
+  const logger = pino({ level: 'silent' });
+  const path = join(await temporaryFolder(t), 'served.jsonl.gz');
+  const recorder = new Recorder({ path });
+  const daemon = new Daemon({
+    config: context.config,
+    source: tee(await liveSource(context, logger), recorder),
+    recorder,
+    version: '1.2.3',
+    logger,
+    clock: systemClock,
+  });
+  t.after(() => daemon.stop());
+  await daemon.start();
+  const [url = ''] = daemon.server.urls;
+  const ask = async (page: string) => (await fetch(`${url}${page}`)).text();
+  await until(async () => (await fetch(`${url}/-/ready`)).status === 200, 'it to be ready');
+  await until(() => daemon.model.status().picture_exact, 'the snapshot');
+  const status = JSON.parse(await ask('/api/v1/status')) as Status;
+  assert.equal(status.state, 'tracing');
+  assert.ok(status.probes.some((probe) => probe.attached));
+  const metrics = await ask('/metrics');
+  assert.match(metrics, /^vfio_dmabuf_up 1$/m);
+  assert.match(metrics, /^vfio_dmabuf_recording_lines_dropped_total 0$/m);
+  await daemon.stop();
+  assert.equal(daemon.model.status().state, 'blind');
+  const replayed = await metricsOf(new RecordingSource({ path }));
+  assert.match(replayed, /^vfio_dmabuf_up 0$/m);
+  assert.match(replayed, /^vfio_dmabuf_buffers\{device="0000:41:00.0".*\} 1$/m);
+});
+
+test('what record has written can be replayed', async (t) => {
+  const file = join(await temporaryFolder(t), 'made.jsonl.gz');
+  const stop = new AbortController();
+  const { stdout, stderr, stdin } = process;
+  const recording = record({
+    ...(await host(t)),
+    operand: file,
+    print: undefined,
+    stop: { signal: stop.signal, dispose: () => {} },
+    stdout,
+    stderr,
+    stdin,
+  });
+  await until(() => existsSync(file) && readFileSync(file).length > 500, 'something to be written');
+  stop.abort();
+  assert.equal(await recording, 0);
+  assert.match(gunzipSync(readFileSync(file)).toString(), /^\{"type":"header"/);
+  assert.match(await metricsOf(new RecordingSource({ path: file })), /^vfio_dmabuf_up 0$/m);
+});

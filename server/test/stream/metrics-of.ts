@@ -1,0 +1,16 @@
+import { Catalogue } from '../../src/metrics/catalogue.ts';
+import { renderMetrics } from '../../src/metrics/exposition.ts';
+import { TracerModel } from '../../src/model/model.ts';
+import { Pipeline } from '../../src/model/pipeline.ts';
+import type { LineSource } from '../../src/stream/source.ts';
+
+/** The metrics that a source comes to, whatever it is called. */
+export async function metricsOf(source: LineSource): Promise<string> {
+  const model = new TracerModel({
+    version: '1.2.3',
+    source: { kind: 'replay', name: 'test' },
+    seriesLimit: 100,
+  });
+  await new Pipeline({ source, model }).run(new AbortController().signal);
+  return renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
+}

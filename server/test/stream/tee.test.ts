@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Recorder } from '../../src/stream/recorder.ts';
+import { Recorder as FileRecorder, RecordingSource } from '../../src/stream/recording.ts';
+import type { LineSource } from '../../src/stream/source.ts';
+import { tee } from '../../src/stream/tee.ts';
+import { TracerError } from '../../src/support/errors.ts';
+import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { exported, HEADER, heartbeat, ready } from '../fixtures/stream-lines.ts';
+import { metricsOf } from './metrics-of.ts';
+
+const LINES = [HEADER, ready(1_100_000), exported({ t: 2_000_000, inode: 7 }), heartbeat(3_000_000, 1)];
+const never = new AbortController().signal;
+
+function source(lines: readonly string[], run?: () => void): LineSource {
+  return {
+    kind: 'live',
+    name: 'bpftrace',
+    run: async (onLine, _signal, onDropped) => {
+      run?.();
+      onDropped?.('oversized_line');
+      for (const line of lines) onLine(line);
+    },
+  };
+}
+
+test('each line is recorded before it is handed on, in order, and nothing else about the source changes', async () => {
+  const told: string[] = [];
+  const recorder = {
+    start: async () => void told.push('start'),
+    write: (line: string) => void told.push(`recorded ${line}`),
+    stop: async () => void told.push('stop'),
+  } as unknown as Recorder;
+  const both = tee(source(['a', 'b']), recorder);
+  assert.deepEqual([both.kind, both.name], ['live', 'bpftrace']);
+  await both.run(
+    (line) => told.push(`taken ${line}`),
+    never,
+    (why) => told.push(why),
+  );
+  const order = ['start', 'oversized_line', 'recorded a', 'taken a', 'recorded b', 'taken b', 'stop'];
+  assert.deepEqual(told, order);
+});
+
+test('what is recorded gives the same metrics as what was served', async (t) => {
+  const path = join(await temporaryFolder(t), 'stream.jsonl.gz');
+  const recorder = new FileRecorder({ path });
+  const served = await metricsOf(tee(source(LINES), recorder));
+  assert.deepEqual([recorder.written, recorder.dropped], [LINES.length, 0]);
+  const replayed = await metricsOf(new RecordingSource({ path }));
+  // The dropped line is the source's own tale and stands in no line.
+  assert.equal(replayed, served.replace('reason="oversized_line"} 1', 'reason="oversized_line"} 0'));
+  assert.match(served, /^vfio_dmabuf_buffers\{.*\} 1$/m);
+});
+
+test('a recorder that drops holds nothing up', async (t) => {
+  const path = join(await temporaryFolder(t), 'stream');
+  const recorder = new FileRecorder({ path, maxPendingBytes: 1 });
+  const taken: string[] = [];
+  await tee(source(LINES), recorder).run((line) => taken.push(line), never);
+  assert.deepEqual(taken, LINES);
+  assert.deepEqual([recorder.written, recorder.dropped], [0, LINES.length]);
+});
+
+test('a path that cannot be written fails before the source is started', async (t) => {
+  const path = join(await temporaryFolder(t), 'none', 'stream');
+  let started = false;
+  const run = tee(
+    source(LINES, () => {
+      started = true;
+    }),
+    new FileRecorder({ path }),
+  ).run(() => {}, never);
+  await assert.rejects(run, (error) => error instanceof TracerError && error.code === 'file_unwritable');
+  assert.equal(started, false);
+});
+
+test('what was taken in before the source broke is in the file', async (t) => {
+  const path = join(await temporaryFolder(t), 'stream');
+  const broken: LineSource = {
+    ...source([]),
+    run: async (onLine) => {
+      onLine(HEADER);
+      throw new TracerError('child_failed', 'gone');
+    },
+  };
+  await assert.rejects(
+    tee(broken, new FileRecorder({ path })).run(() => {}, never),
+    /gone/,
+  );
+  assert.equal(readFileSync(path, 'utf8'), `${HEADER}\n`);
+});
