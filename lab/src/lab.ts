@@ -81,7 +81,7 @@ export class Lab {
   }
 
   /** Starts the daemon, which records its stream, and resolves when it says that it is ready. */
-  async startDaemon(seconds = 180): Promise<void> {
+  async startDaemon(seconds = 300): Promise<void> {
     await this.command(
       `mkdir -p /run/tracer; cd /run/tracer
        node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 --record /out/stream.ndjson --log.format json \\

@@ -1,12 +1,11 @@
 import { TAGS } from '../../server/src/stream/codes.ts';
+import { MAP_NAMES } from '../../server/src/stream/maps.ts';
 
 /** One line of a stream, as far as the lab looks into it. */
 interface Line {
   type: string;
   data: unknown;
 }
-type MapValue = number | Record<string, number>;
-
 const parse = (text: string): Line | undefined => {
   try {
     return JSON.parse(text) as Line;
@@ -24,10 +23,13 @@ const tagOf = (line: Line | undefined): number | undefined => {
   return tag === undefined ? undefined : Number(tag);
 };
 
-const mapOf = (line: Line | undefined): [string, MapValue] | undefined =>
-  line?.type === 'map'
-    ? (Object.entries(line.data as Record<string, MapValue>)[0] as [string, MapValue])
-    : undefined;
+/** One key of one map: its number and key as printed (64-bit numbers, which a JSON parser would round), and its value. */
+const COUNTER = new RegExp(`^\\{"type": ?"value", ?"data": ?\\[${TAGS.counter},(.*),(\\d+)\\]\\}$`);
+
+const counterOf = (text: string): { key: string; value: number } | undefined => {
+  const [, key, value] = COUNTER.exec(text) ?? [];
+  return key === undefined ? undefined : { key: key.replaceAll(/["\s]/g, ''), value: Number(value) };
+};
 
 /**
  * The part of a stream from line `from` on as a stream of its own: the header and the running child's lines stand before
@@ -35,62 +37,53 @@ const mapOf = (line: Line | undefined): [string, MapValue] | undefined =>
  */
 export const sliceStream = (lines: readonly string[], from: number): string[] => {
   const head = lines.slice(0, from).map((text) => ({ text, line: parse(text) }));
-  const base = new Map<string, MapValue>();
+  const base = new Map<string, number>();
   let emitted = 0;
-  for (const { line } of head) {
-    const map = mapOf(line);
-    if (map !== undefined) base.set(map[0], map[1]);
+  for (const { text, line } of head) {
+    const counter = counterOf(text);
+    if (counter !== undefined) base.set(counter.key, counter.value);
     if (tagOf(line) === TAGS.heartbeat) emitted = Number(tupleOf(line)[2]);
   }
   const lastOf = (wanted: (line: Line) => boolean): string[] => {
     const found = head.findLast(({ line }) => line !== undefined && wanted(line));
     return found === undefined ? [] : [found.text];
   };
-  const part = lines.slice(from);
   const result = [
     ...lines.slice(0, 1),
     ...lastOf((line) => line.type === 'child' && (line.data as { state: string }).state === 'starting'),
     ...lastOf((line) => tagOf(line) === TAGS.ready),
     ...head.filter(({ line }) => line?.type === 'device').map(({ text }) => text),
   ];
-  const told = new Map<string, string>();
-  for (const text of part) {
+  const told = new Map<string, number>();
+  let printed = 0;
+  for (const text of lines.slice(from)) {
     const line = parse(text);
-    const map = mapOf(line);
-    if (map !== undefined) {
-      const grown = subtract(map[1], base.get(map[0]));
-      const key = JSON.stringify(grown);
-      if (grown === undefined || told.get(map[0]) === key) continue;
-      told.set(map[0], key);
-      result.push(JSON.stringify({ type: 'map', data: { [map[0]]: grown } }));
-    } else if (tagOf(line) === TAGS.heartbeat) {
-      const [tag, t, count] = tupleOf(line);
+    const [tag, t, count] = tupleOf(line);
+    const counter = counterOf(text);
+    if (counter !== undefined) {
+      const { key, value } = counter;
+      const grown = value - (base.get(key) ?? 0);
+      if (grown === (told.get(key) ?? 0)) continue;
+      told.set(key, grown);
+      printed++;
+      result.push(`{"type":"value","data":[${TAGS.counter},${key},${grown}]}`);
+    } else if (tag === TAGS.heartbeat) {
       result.push(JSON.stringify({ type: 'value', data: [tag, t, Number(count) - emitted] }));
+    } else if (tag === TAGS.read_end) {
+      result.push(JSON.stringify({ type: 'value', data: [tag, t, printed] }));
     } else {
       result.push(text);
     }
   }
-  return withoutIdleHeartbeats(result);
+  return withoutIdleBeats(result);
 };
 
-const subtract = (now: MapValue, base: MapValue | undefined): MapValue | undefined => {
-  if (typeof now === 'number') {
-    const grown = now - (typeof base === 'number' ? base : 0);
-    return grown === 0 ? undefined : grown;
-  }
-  const before = typeof base === 'object' ? base : {};
-  const entries = Object.entries(now)
-    .map(([key, value]): [string, number] => [key, value - (before[key] ?? 0)])
-    .filter(([, value]) => value !== 0)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
-  return entries.length === 0 ? undefined : Object.fromEntries(entries);
-};
-
-/** Of heartbeats that follow each other directly only the last stays. */
-const withoutIdleHeartbeats = (lines: readonly string[]): string[] => {
-  const isHeartbeat = (text: string | undefined): boolean =>
-    text !== undefined && tagOf(parse(text)) === TAGS.heartbeat;
-  return lines.filter((text, index) => !(isHeartbeat(text) && isHeartbeat(lines[index + 1])));
+/** Of a heartbeat and its end of read, with nothing between and another heartbeat behind, neither stays. */
+const withoutIdleBeats = (lines: readonly string[]): string[] => {
+  const tags = lines.map((text) => tagOf(parse(text)));
+  const idle = (index: number): boolean =>
+    tags[index] === TAGS.heartbeat && tags[index + 1] === TAGS.read_end && tags[index + 2] === TAGS.heartbeat;
+  return lines.filter((_, index) => !idle(index) && !(index > 0 && idle(index - 1)));
 };
 
 /** Positions in each tuple that hold a time or a duration, a pid, or an inode (docs/stream.md). */
@@ -117,8 +110,12 @@ const INODES: Readonly<Record<number, number[]>> = {
   10: [4],
 };
 
+/** Counters of time, which differ from run to run. */
+const isDuration = (key: string): boolean =>
+  /_(ns|bucket)$/.test(MAP_NAMES[Number(key.slice(0, key.indexOf(',')))] ?? '');
+
 /** What a stream says apart from times, and with pids and inodes numbered in the order in which they come. */
-const storyOf = (lines: readonly string[]): { events: string[]; counters: Record<string, MapValue> } => {
+const storyOf = (lines: readonly string[]): { events: string[]; counters: Map<string, number> } => {
   const names = new Map<string, string>();
   const name = (kind: string, value: number): string | number => {
     if (value === 0) return 0;
@@ -127,13 +124,13 @@ const storyOf = (lines: readonly string[]): { events: string[]; counters: Record
     return names.get(key) as string;
   };
   const events: string[] = [];
-  const counters: Record<string, MapValue> = {};
+  const counters = new Map<string, number>();
   for (const text of lines) {
     const line = parse(text);
-    const map = mapOf(line);
-    if (map !== undefined && !/_(ns|bucket)$/.test(map[0])) counters[map[0]] = map[1];
+    const counter = counterOf(text);
+    if (counter !== undefined && !isDuration(counter.key)) counters.set(counter.key, counter.value);
     const tag = tagOf(line);
-    if (tag === undefined || tag < TAGS.export) continue;
+    if (tag === undefined || tag < TAGS.export || tag > TAGS.unbind) continue;
     const told = tupleOf(line).map((value, index) => {
       if (index === 1 || TIMES[tag]?.includes(index) === true) return 'time';
       if (PIDS[tag]?.includes(index) === true) return name('pid', Number(value));
@@ -155,14 +152,9 @@ export const compareStreams = (recorded: readonly string[], fresh: readonly stri
       );
     }
   }
-  for (const map of new Set([...Object.keys(a.counters), ...Object.keys(b.counters)])) {
-    const [before, now] = [canonical(a.counters[map]), canonical(b.counters[map])];
-    if (before !== now) differences.push(`${map}: recorded ${before}, now ${now}`);
+  for (const key of new Set([...a.counters.keys(), ...b.counters.keys()])) {
+    const [before, now] = [a.counters.get(key) ?? 0, b.counters.get(key) ?? 0];
+    if (before !== now) differences.push(`counter ${key}: recorded ${before}, now ${now}`);
   }
   return differences;
 };
-
-const canonical = (value: MapValue | undefined): string =>
-  typeof value === 'object'
-    ? JSON.stringify(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-    : String(value ?? 0);

@@ -24,6 +24,9 @@ interface ChildAccount {
   unaccounted: number;
   ring: RingLoss;
   collectorDropsBefore: number;
+  /** Counter lines that came, and at the last end of a read: how many had come, and how many it said were printed. */
+  counterLines: number;
+  lastRead: { came: number; printed: number };
 }
 
 function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
@@ -163,6 +166,19 @@ export class Accounting {
     if (child !== null) child.arrived += 1;
   }
 
+  counterLine(): void {
+    if (this.#child !== null) this.#child.counterLines += 1;
+  }
+
+  /** The end of one read of all counters: it counts as one only if none of its lines was lost. */
+  readEnd(t: number, printed: number): void {
+    this.seen(t);
+    if (this.#child === null) return;
+    const { counterLines: came, lastRead } = this.#child;
+    if (came - lastRead.came >= printed - lastRead.printed) this.lastReadAt = t;
+    this.#child.lastRead = { came, printed };
+  }
+
   mapRead(): void {
     this.lastReadAt = this.now;
   }
@@ -224,6 +240,8 @@ export class Accounting {
       unaccounted: 0,
       ring: new RingLoss(),
       collectorDropsBefore: this.#collectorDrops(),
+      counterLines: 0,
+      lastRead: { came: 0, printed: 0 },
     };
   }
 

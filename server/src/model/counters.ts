@@ -39,6 +39,7 @@ export const COUNTERS = {
   private_data_reads: ['importer'],
   private_data_read_failures: ['importer', 'reason'],
   policy_violations: ['kind'],
+  missed_returns: [],
 } as const satisfies Record<string, readonly string[]>;
 export type CounterName = keyof typeof COUNTERS;
 
@@ -71,6 +72,7 @@ const ROUTES: Record<MapName, Route> = {
   private_reads: { counter: 'private_data_reads' },
   private_read_failures: { counter: 'private_data_read_failures' },
   policy_violations: { counter: 'policy_violations' },
+  missed: { counter: 'missed_returns' },
   emitted: null,
 };
 

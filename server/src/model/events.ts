@@ -64,7 +64,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         comm,
         kind: 'import',
         stage: data.stage,
-        device: deviceAddress(data.device),
+        device: deviceAddress(data.device || context.device),
         inode: data.inode,
         importer: importerName(data.importer),
         importer_device: data.importer_device,

@@ -97,6 +97,13 @@ export class TracerModel {
         accounting.mapRead();
         this.counters.read(record.data);
         return [];
+      case 'counter':
+        accounting.counterLine();
+        this.counters.read(record.data);
+        return [];
+      case 'read_end':
+        accounting.readEnd(record.data.t, record.data.lines);
+        return [];
       case 'helper_error':
         accounting.helperError(record.data.map_full);
         return [];

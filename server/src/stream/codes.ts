@@ -18,6 +18,8 @@ export const TAGS = {
   unbind: 10,
   snapshot_buffer: 11,
   snapshot_end: 12,
+  counter: 13,
+  read_end: 14,
 } as const;
 
 /** What an export says of the privacy of its memory; `undeclared` where the kernel's dialect has no such word. */

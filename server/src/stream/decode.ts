@@ -1,5 +1,5 @@
 import { Compile } from 'typebox/compile';
-import { decodeMap, type MapRead } from './maps.ts';
+import { decodeCounter, decodeMap, isCounterLine, type MapRead } from './maps.ts';
 import type { DroppedLine } from './source.ts';
 import { decodeTuple, type TupleRecord } from './tuples.ts';
 import { Child, type CollectorLine, Device, Exit, Header, Loss, Process, Snapshot, Tick } from './wire.ts';
@@ -9,6 +9,8 @@ export type StreamRecord =
   | CollectorLine
   | TupleRecord
   | { type: 'map'; data: MapRead }
+  /** One key of a map, read in the kernel; `read_end` says whether all of them came. */
+  | { type: 'counter'; data: MapRead }
   /** A helper failed in a probe; `map_full`: a count was lost because its map has no room. */
   | { type: 'helper_error'; data: { helper: string; retcode: number; map_full: boolean } }
   | { type: 'runtime_error'; data: { message: string } }
@@ -68,6 +70,10 @@ export function droppedLine(why: DroppedLine): DecodeFailure {
 export function decodeLine(line: string): StreamRecord | DecodeFailure {
   // Compile-time warnings of bpftrace 0.24.0 to 0.27.0 come as plain text on the same stream; no record of ours does.
   if (line.charCodeAt(0) !== OPEN_BRACE) return unknown('text');
+  if (isCounterLine(line)) {
+    const read = decodeCounter(line);
+    return read === 'bad_map' ? failure('bad_map', line) : { type: 'counter', data: read };
+  }
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);

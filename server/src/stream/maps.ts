@@ -1,3 +1,4 @@
+import { TAGS } from './codes.ts';
 import { readInteger } from './tuples.ts';
 
 /** The parts of each map's key, in the order of the wire (docs/stream.md); an empty list is a map without a key. */
@@ -20,9 +21,13 @@ export const MAPS = {
   private_reads: ['reader'],
   private_read_failures: ['reader', 'errno', 'reason'],
   policy_violations: ['violation'],
+  missed: [],
   emitted: [],
 } as const satisfies Record<string, readonly string[]>;
 export type MapName = keyof typeof MAPS;
+
+/** The number of each map on the wire is its position here. */
+export const MAP_NAMES = Object.keys(MAPS) as readonly MapName[];
 
 /** One read of one map. Keys stay as printed (checked numbers, joined by commas): their meaning is needed once only. */
 export interface MapRead {
@@ -61,6 +66,30 @@ export function decodeMap(data: unknown): MapRead | 'bad_map' | null {
     entries.push([key, value]);
   }
   return { name: name as MapName, entries };
+}
+
+const COUNTER = new RegExp(
+  `^\\{"type": ?"value", ?"data": ?\\[${TAGS.counter},(\\d+),([^{}]*),"?(\\d+)"?\\]\\}\\s*$`,
+);
+
+/** True for a line that holds one key of one map. */
+export function isCounterLine(line: string): boolean {
+  return COUNTER.test(line);
+}
+
+/**
+ * Decodes `[TAG, map, key, value]` from the line's own text: a key is up to five 64-bit numbers (`[1, 2]`, or bare where it is
+ * one, in quotes where bpftrace thinks that JSON cannot hold it), which a JSON parser would round.
+ */
+export function decodeCounter(line: string): MapRead | 'bad_map' {
+  const [, id = '', printedKey = '', printedValue] = COUNTER.exec(line) ?? [];
+  const name = MAP_NAMES[Number(id)];
+  const value = readInteger(printedValue);
+  if (name === undefined || value === undefined) return 'bad_map';
+  const key = printedKey.replaceAll(/["[\] ]/g, '');
+  const wanted = MAPS[name].length;
+  if (wanted === 0) return key === '0' ? { name, entries: [['', value]] } : 'bad_map';
+  return KEY.test(key) && keyParts(key) === wanted ? { name, entries: [[key, value]] } : 'bad_map';
 }
 
 /** Splits a checked key into its parts; a part is exact up to 64 bits, so it stays text until its meaning is known. */

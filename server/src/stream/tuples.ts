@@ -123,7 +123,8 @@ export const TUPLES = {
     attachments: int,
   },
   snapshot_end: { t: int, buffers: int },
-} as const satisfies Record<keyof typeof TAGS, Record<string, Reader<unknown>>>;
+  read_end: { t: int, lines: int },
+} as const satisfies Record<Exclude<keyof typeof TAGS, 'counter'>, Record<string, Reader<unknown>>>;
 
 export type TupleKind = keyof typeof TUPLES;
 type Fields<K extends TupleKind> = {
@@ -139,9 +140,12 @@ interface Shape {
   readers: readonly Reader<unknown>[];
 }
 
-const SHAPES: readonly Shape[] = (Object.entries(TAGS) as [TupleKind, number][])
-  .sort(([, left], [, right]) => left - right)
-  .map(([type]) => ({ type, names: Object.keys(TUPLES[type]), readers: Object.values(TUPLES[type]) }));
+/** By tag; a counter has none, its key is read from the line's text (maps.ts). */
+const SHAPES: readonly (Shape | undefined)[] = Object.keys(TAGS).map((name) => {
+  if (name === 'counter') return undefined;
+  const type = name as TupleKind;
+  return { type, names: Object.keys(TUPLES[type]), readers: Object.values(TUPLES[type]) };
+});
 
 /** Decodes `[TAG, ...]`; the failure says whether the tag or a field is at fault. */
 export function decodeTuple(tuple: readonly unknown[]): TupleRecord | 'unknown_tag' | 'bad_fields' {

@@ -1,4 +1,5 @@
 import { TAGS } from '../../stream/codes.ts';
+import { MAP_NAMES } from '../../stream/maps.ts';
 import type { Dialect, ProbeState } from '../../stream/wire.ts';
 import { TracerError } from '../../support/errors.ts';
 import { type ConditionFacts, type Term, whyNot } from './condition.ts';
@@ -163,10 +164,21 @@ const CONFIG = 'config = { print_maps_on_exit = 0 }\n';
 
 /** Counts itself, so that `@emitted` exists where no fragment has written it yet: 0.27 complains each second otherwise. */
 function readyBlock(): string {
-  return ['BEGIN {', '  @emitted = count();', `  print((${TAGS.ready}, nsecs / 1000));`, '}', ''].join('\n');
+  return [
+    'BEGIN {',
+    '  @emitted = count();',
+    '  @lines = count();',
+    `  print((${TAGS.ready}, nsecs / 1000));`,
+    '}',
+    '',
+  ].join('\n');
 }
 
-/** A map whose every write was dropped by a condition is not printed: bpftrace refuses a map that it never saw. */
+/**
+ * The heartbeat, every counter, and the end of the read. The counters are read here, in the kernel, and not by bpftrace's
+ * print(@map): its lookups switch the probes of the CPU off while they run, and a call in that time would be missed. A map
+ * whose every write was dropped by a condition is left out: bpftrace refuses a map that it never saw.
+ */
 function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[]): string {
   const text = kept.map((part) => part.text).join('\n');
   const maps = new Set(kept.flatMap((part) => part.fragment.maps));
@@ -174,8 +186,22 @@ function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[]): 
   return [
     'interval:s:1 {',
     `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
-    ...written.map((map) => `  print(${map});`),
+    ...written.map((map) => {
+      const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
+      return `  for ($kv : ${map}) { ${line} @lines = count(); }`;
+    }),
+    `  print((${TAGS.read_end}, nsecs / 1000, (int64)@lines - 1));`,
     '}',
     '',
   ].join('\n');
+}
+
+function mapNumber(map: string): number {
+  const number = MAP_NAMES.findIndex((name) => `@${name}` === map);
+  if (number < 0) {
+    throw new TracerError('invariant_broken', `nobody reads the map ${map}`, {
+      remedy: 'add it to MAPS in server/src/stream/maps.ts',
+    });
+  }
+  return number;
 }
