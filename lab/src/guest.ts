@@ -151,6 +151,8 @@ export class Guest {
       'intel_iommu=on',
       'iommu=pt',
       'net.ifnames=0',
+      // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
+      'no_timer_check',
       `lab.dialect=${dialect}`,
     ];
     return [
