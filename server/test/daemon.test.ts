@@ -8,10 +8,10 @@ import type { Clock } from '../src/support/clock.ts';
 import { TracerError } from '../src/support/errors.ts';
 import {
   collectorLine,
+  counterRead,
   exported,
   HEADER,
   heartbeat,
-  mapLine,
   ready,
   starting,
 } from './fixtures/stream-lines.ts';
@@ -57,7 +57,7 @@ const TRACING = [
   starting(1_000_000, 1),
   ready(1_100_000),
   heartbeat(2_500_000, 0),
-  mapLine('emitted', 0),
+  ...counterRead(2_500_000, { releases: 0 }),
 ];
 const UNAVAILABLE = collectorLine('child', {
   t: 1_000_000,

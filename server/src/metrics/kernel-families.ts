@@ -2,6 +2,8 @@ import { READERS, VIOLATIONS } from '../stream/codes.ts';
 import { type FamilySpec, fedBy, kernelCounter, kernelHistogram } from './family.ts';
 
 const IMPORT_PROBES = ['attach', 'map', 'iommufd_map', 'bind'] as const;
+/** The probes that count a call at its return, and calls whose return they missed. */
+const RETURN_PROBES = [...IMPORT_PROBES, 'export', 'revoke', 'private_read'] as const;
 const ABSENT_WITHOUT_HELPER = 'Absent where the kernel has no vfio_dma_buf_get_data (no private dialect).';
 
 const readers = READERS.map((importer) => ({ importer }));
@@ -112,5 +114,14 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
     counter: 'policy_violations',
     known: VIOLATIONS.filter((kind) => kind !== 'none').map((kind) => ({ kind })),
     present: fedBy('bind'),
+  }),
+  kernelCounter({
+    name: 'missed_returns_total',
+    help:
+      'Calls of traced functions whose return was not seen because all instances of the return probe were in use, as ' +
+      'told by the next call of the same task. Such a call is in no other counter and gave no event.',
+    counter: 'missed_returns',
+    known: [{}],
+    present: fedBy(...RETURN_PROBES),
   }),
 ];

@@ -179,8 +179,9 @@ export class Accounting {
     this.#child.lastRead = { came, printed };
   }
 
-  mapRead(): void {
-    this.lastReadAt = this.now;
+  /** Calls were not seen to return: the events of these were never printed, whatever else came. */
+  returnsMissed(): void {
+    this.#lost(this.now);
   }
 
   decodeFailure(reason: DecodeReason): void {

@@ -7,7 +7,7 @@ import {
   STAGES,
   VIOLATIONS,
 } from '../stream/codes.ts';
-import { MAPS, type MapName, type MapRead, splitKey, unpackName } from '../stream/maps.ts';
+import { type CounterRead, MAPS, type MapName, splitKey, unpackName } from '../stream/maps.ts';
 import { errnoName } from './errno.ts';
 import { codeName, deviceAddress, importerName } from './naming.ts';
 import { type Labels, SeriesSet } from './series-set.ts';
@@ -105,24 +105,25 @@ export class CounterBook {
     this.#cells.clear();
   }
 
-  read({ name, entries }: MapRead): void {
+  /** Gives by how much the counter has grown since it was last read. */
+  read({ name, key, value }: CounterRead): number {
     const route = ROUTES[name];
-    if (route === null) return;
+    if (route === null) return 0;
     let cells = this.#cells.get(name);
     if (cells === undefined) {
       cells = new Map();
       this.#cells.set(name, cells);
     }
-    for (const [key, value] of entries) {
-      let cell = cells.get(key);
-      if (cell === undefined) {
-        cell = this.#cell(route, name, key);
-        cells.set(key, cell);
-      }
-      // A map of the kernel never shrinks: a smaller value is a child whose start was missed.
-      if (value !== cell.last) cell.add(value > cell.last ? value - cell.last : value);
-      cell.last = value;
+    let cell = cells.get(key);
+    if (cell === undefined) {
+      cell = this.#cell(route, name, key);
+      cells.set(key, cell);
     }
+    // A map of the kernel never shrinks: a smaller value is a child whose start was missed.
+    const growth = value >= cell.last ? value - cell.last : value;
+    if (growth > 0) cell.add(growth);
+    cell.last = value;
+    return growth;
   }
 
   counter(name: CounterName): readonly CounterSeries[] {

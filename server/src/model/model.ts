@@ -93,14 +93,12 @@ export class TracerModel {
       case 'heartbeat':
         accounting.heartbeat(record.data.t, record.data.emitted);
         return [];
-      case 'map':
-        accounting.mapRead();
-        this.counters.read(record.data);
-        return [];
-      case 'counter':
+      case 'counter': {
         accounting.counterLine();
-        this.counters.read(record.data);
+        const growth = this.counters.read(record.data);
+        if (record.data.name === 'missed' && growth > 0) accounting.returnsMissed();
         return [];
+      }
       case 'read_end':
         accounting.readEnd(record.data.t, record.data.lines);
         return [];

@@ -1,5 +1,6 @@
 import { Compile } from 'typebox/compile';
-import { decodeCounter, decodeMap, isCounterLine, type MapRead } from './maps.ts';
+import { TAGS } from './codes.ts';
+import { type CounterRead, decodeCounter } from './maps.ts';
 import type { DroppedLine } from './source.ts';
 import { decodeTuple, type TupleRecord } from './tuples.ts';
 import { Child, type CollectorLine, Device, Exit, Header, Loss, Process, Snapshot, Tick } from './wire.ts';
@@ -8,15 +9,14 @@ import { Child, type CollectorLine, Device, Exit, Header, Loss, Process, Snapsho
 export type StreamRecord =
   | CollectorLine
   | TupleRecord
-  | { type: 'map'; data: MapRead }
   /** One key of a map, read in the kernel; `read_end` says whether all of them came. */
-  | { type: 'counter'; data: MapRead }
+  | { type: 'counter'; data: CounterRead }
   /** A helper failed in a probe; `map_full`: a count was lost because its map has no room. */
   | { type: 'helper_error'; data: { helper: string; retcode: number; map_full: boolean } }
   | { type: 'runtime_error'; data: { message: string } }
   /** bpftrace says that its ring lost something; how much is not to be trusted, `emitted` tells. */
   | { type: 'lost_events' }
-  /** A line that means nothing to us: other types of bpftrace, its plain text, maps that are not ours. */
+  /** A line that means nothing to us: other types of bpftrace, its plain text. */
   | { type: 'unknown'; data: { what: string } };
 
 /** Why a line could not be decoded; a closed set, also the label of decode_errors_total. */
@@ -70,10 +70,9 @@ export function droppedLine(why: DroppedLine): DecodeFailure {
 export function decodeLine(line: string): StreamRecord | DecodeFailure {
   // Compile-time warnings of bpftrace 0.24.0 to 0.27.0 come as plain text on the same stream; no record of ours does.
   if (line.charCodeAt(0) !== OPEN_BRACE) return unknown('text');
-  if (isCounterLine(line)) {
-    const read = decodeCounter(line);
-    return read === 'bad_map' ? failure('bad_map', line) : { type: 'counter', data: read };
-  }
+  const counter = decodeCounter(line);
+  if (counter === 'bad_map') return failure('bad_map', line);
+  if (counter !== null) return { type: 'counter', data: counter };
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);
@@ -84,21 +83,15 @@ export function decodeLine(line: string): StreamRecord | DecodeFailure {
   }
   const record = parsed as { type?: unknown; data?: unknown };
   if (record.type === 'value') return fromValue(record.data, line);
-  if (record.type === 'map') return fromMap(record.data, line);
   if (typeof record.type !== 'string') return failure('not_a_record', line);
   return fromNamed(record.type, record as Record<string, unknown>, line);
 }
 
 function fromValue(data: unknown, line: string): StreamRecord | DecodeFailure {
   if (!Array.isArray(data)) return failure('not_a_record', line);
+  if (data[0] === TAGS.counter) return failure('bad_map', line);
   const record = decodeTuple(data);
   return typeof record === 'string' ? failure(record, line) : record;
-}
-
-function fromMap(data: unknown, line: string): StreamRecord | DecodeFailure {
-  const read = decodeMap(data);
-  if (read === 'bad_map') return failure('bad_map', line);
-  return read === null ? unknown('map') : { type: 'map', data: read };
 }
 
 function fromNamed(

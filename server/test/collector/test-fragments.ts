@@ -5,13 +5,13 @@ export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSe
   const fragment = (name: string, body: string): ReturnType<typeof parseFragment> =>
     parseFragment(
       `probes/${name}.bt`,
-      `// name: ${name}\n// hooks: fentry\n// needs: -\n// emits: -\n// maps: -\n${body}\n`,
+      `// name: ${name}\n// hooks: kprobe\n// needs: -\n// emits: -\n// maps: -\n${body}\n`,
     );
   return {
     probes: [
-      fragment('attach', 'fentry:{{fn:vfio_pci_dma_buf_attach}} { attach }'),
-      fragment('export', 'fentry:{{fn:vfio_pci_core_feature_dma_buf}} { export }'),
-      fragment('extra', 'fentry:{{fn:extra_function}} { extra }'),
+      fragment('attach', 'kprobe:{{fn:vfio_pci_dma_buf_attach}} { attach }'),
+      fragment('export', 'kprobe:{{fn:vfio_pci_core_feature_dma_buf}} { export }'),
+      fragment('extra', 'kprobe:{{fn:extra_function}} { extra }'),
     ],
     oneshots: new Map([['snapshot', fragment('snapshot', snapshot)]]),
     snippets: new Map(),

@@ -8,11 +8,11 @@ import { Pipeline } from '../../src/model/pipeline.ts';
 import type { TracerEvent } from '../../src/model/schema.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
 import {
+  counterRead,
   exported,
   HEADER,
   heartbeat,
   imported,
-  mapLine,
   ready,
   released,
   starting,
@@ -33,8 +33,10 @@ export const STREAM: readonly string[] = [
   exported({ t: 2_600_000, inode: 9 }),
   released(2_700_000, 9),
   heartbeat(3_000_000, 8),
-  mapLine('exports', { [`${0x4100},2`]: 1, [`${0x4100},1`]: 1, [`${0x4200},1`]: 1 }),
-  mapLine('emitted', 8),
+  ...counterRead(3_000_000, {
+    exports: { [`${0x4100},2`]: 1, [`${0x4100},1`]: 1, [`${0x4200},1`]: 1 },
+    emitted: 8,
+  }),
 ];
 
 export interface Built {

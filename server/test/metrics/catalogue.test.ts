@@ -6,10 +6,11 @@ import { feed } from '../fixtures/feed.ts';
 import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
 import { type ParsedFamily, parseExposition } from '../fixtures/parse-exposition.ts';
 import {
+  counterLine,
+  counterLines,
   DEVICE,
   exported,
   HEADER,
-  mapLine,
   ready,
   released,
   type StartingOptions,
@@ -57,6 +58,7 @@ test('each counter whose labels are a closed set is there at 0 before its first 
   const families = await scrape(tracing());
   const series = (name: string) => families.get(name)?.samples.map(({ labels, value }) => [labels, value]);
   assert.deepEqual(series('releases_total'), [[{}, 0]]);
+  assert.deepEqual(series('missed_returns_total'), [[{}, 0]]);
   assert.deepEqual(series('private_data_reads_total'), [
     [{ importer: 'kvm' }, 0],
     [{ importer: 'other' }, 0],
@@ -109,6 +111,14 @@ test('before anything is known only the tracer itself is shown', async () => {
   assert.equal(families.get('last_counter_read_timestamp_seconds')?.samples[0]?.value, 0);
 });
 
+test('calls that were not seen to return are counted over restarts, where a probe waits for returns', async () => {
+  const missed = (count: number) => counterLine('missed', '0', count);
+  const lines = [...tracing(), missed(2), missed(3), starting(5_000_000, 2), ready(6_000_000), missed(1)];
+  assert.equal((await scrape(lines)).get('missed_returns_total')?.samples[0]?.value, 4);
+  const watching = await scrape(tracing({ attached: ['release', 'detach', 'unbind'] }));
+  assert.equal(watching.has('missed_returns_total'), false);
+});
+
 test('series of a buffer that is gone go', async () => {
   const lines = [...tracing(), exported({ t: 3_000_000, inode: 9 })];
   assert.equal((await scrape(lines)).get('buffers')?.samples.length, 1);
@@ -127,7 +137,7 @@ test('families are capped, and what was folded is counted', async () => {
   const exports = [1, 2, 3, 4].map((index) =>
     exported({ t: 3_000_000, inode: index, device: DEVICE + index }),
   );
-  const families = await scrape([...tracing(), mapLine('exports', keys), ...exports], 2);
+  const families = await scrape([...tracing(), ...counterLines('exports', keys), ...exports], 2);
   assert.deepEqual(
     families.get('exports_total')?.samples.map(({ labels, value }) => [labels.device, value]),
     [

@@ -166,16 +166,42 @@ test('a full map told by bpftrace and by the collector is one loss', () => {
   assert.equal(accounting.helperErrors, 3);
 });
 
+const read = fc.record({ lines: fc.nat(5), lost: fc.nat(1), endLost: fc.boolean() });
+
+test('a read counts where nothing was lost since the last end that came, and is never held up for longer', () => {
+  fc.assert(
+    fc.property(fc.array(read), (reads) => {
+      const accounting = running();
+      let printed = 0;
+      let lostSinceEnd = 0;
+      let wanted: number | null = null;
+      reads.forEach(({ lines, lost, endLost }, index) => {
+        const t = (2 + index) * SECOND;
+        accounting.heartbeat(t, 0);
+        const gone = Math.min(lines, lost);
+        for (let line = 0; line < lines - gone; line += 1) accounting.counterLine();
+        printed += lines;
+        lostSinceEnd += gone;
+        if (endLost) return;
+        accounting.readEnd(t, printed);
+        if (lostSinceEnd === 0) wanted = t;
+        lostSinceEnd = 0;
+        assert.equal(accounting.lastReadAt, wanted);
+      });
+    }),
+  );
+});
+
 const step = fc.oneof(
   fc.record({ op: fc.constantFrom('starting', 'ready', 'tick', 'exited', 'unavailable'), n: fc.constant(0) }),
-  fc.record({ op: fc.constantFrom('beat', 'events', 'loss'), n: fc.nat(20) }),
+  fc.record({ op: fc.constantFrom('beat', 'events', 'loss', 'counters', 'read'), n: fc.nat(20) }),
 );
 
 test('no counter goes back and nothing is negative, whatever the stream', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const accounting = new Accounting();
-      let before = [0, 0, 0, 0, 0, 0];
+      let before = [0, 0, 0, 0, 0, 0, 0, 0];
       steps.forEach(({ op, n }, index) => {
         const t = index * SECOND;
         if (op === 'starting') accounting.childStarting(t);
@@ -185,6 +211,8 @@ test('no counter goes back and nothing is negative, whatever the stream', () => 
         else if (op === 'unavailable') accounting.childUnavailable(t, 'no_btf');
         else if (op === 'beat') accounting.heartbeat(t, n);
         else if (op === 'events') events(accounting, n, t);
+        else if (op === 'counters') for (let line = 0; line < n; line += 1) accounting.counterLine();
+        else if (op === 'read') accounting.readEnd(t, n);
         else accounting.loss({ t, stage: 'queue', count: n });
         const { losses } = accounting;
         const now = [
@@ -194,6 +222,8 @@ test('no counter goes back and nothing is negative, whatever the stream', () => 
           losses.kernel_ring,
           losses.queue,
           accounting.generation,
+          accounting.lastReadAt ?? 0,
+          accounting.lastLossAt,
         ];
         now.forEach((value, place) => {
           assert.ok(

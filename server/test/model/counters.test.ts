@@ -9,25 +9,15 @@ const IOMMU = packName('iommu');
 
 test('the keys of each map become labels', () => {
   const book = new CounterBook(10);
-  book.read({ name: 'exports', entries: [['16640,2', 3]] });
-  book.read({
-    name: 'export_failures',
-    entries: [
-      ['16640,22,17', 1],
-      ['0,4095,99', 2],
-    ],
-  });
-  book.read({ name: 'import_rejections', entries: [[`4,${KVM},22,4`, 5]] });
-  book.read({
-    name: 'private_read_failures',
-    entries: [
-      ['1,22,2', 1],
-      ['1,5,2', 1],
-    ],
-  });
-  book.read({ name: 'revocations', entries: [['16640,3', 1]] });
-  book.read({ name: 'policy_violations', entries: [['1', 1]] });
-  book.read({ name: 'releases', entries: [['', 7]] });
+  book.read({ name: 'exports', key: '16640,2', value: 3 });
+  book.read({ name: 'export_failures', key: '16640,22,17', value: 1 });
+  book.read({ name: 'export_failures', key: '0,4095,99', value: 2 });
+  book.read({ name: 'import_rejections', key: `4,${KVM},22,4`, value: 5 });
+  book.read({ name: 'private_read_failures', key: '1,22,2', value: 1 });
+  book.read({ name: 'private_read_failures', key: '1,5,2', value: 1 });
+  book.read({ name: 'revocations', key: '16640,3', value: 1 });
+  book.read({ name: 'policy_violations', key: '1', value: 1 });
+  book.read({ name: 'releases', key: '', value: 7 });
   assert.deepEqual(book.counter('exports'), [
     { labels: { device: '0000:41:00.0', privacy: 'private' }, value: 3 },
   ]);
@@ -50,7 +40,7 @@ test('the keys of each map become labels', () => {
 
 test('iommufd is shown by its name, not by that of its device', () => {
   const book = new CounterBook(10);
-  book.read({ name: 'imports', entries: [[`3,${IOMMU}`, 2]] });
+  book.read({ name: 'imports', key: `3,${IOMMU}`, value: 2 });
   assert.deepEqual(book.counter('imports'), [
     { labels: { importer: 'iommufd', stage: 'iommufd' }, value: 2 },
   ]);
@@ -58,15 +48,10 @@ test('iommufd is shown by its name, not by that of its device', () => {
 
 test('sum and buckets of a duration meet in one series, a bucket beyond the last is the last', () => {
   const book = new CounterBook(10);
-  book.read({ name: 'import_ns', entries: [[`1,${KVM}`, 5000]] });
-  book.read({
-    name: 'import_bucket',
-    entries: [
-      [`1,${KVM},2`, 4],
-      [`1,${KVM},14`, 1],
-      [`1,${KVM},63`, 1],
-    ],
-  });
+  book.read({ name: 'import_ns', key: `1,${KVM}`, value: 5000 });
+  book.read({ name: 'import_bucket', key: `1,${KVM},2`, value: 4 });
+  book.read({ name: 'import_bucket', key: `1,${KVM},14`, value: 1 });
+  book.read({ name: 'import_bucket', key: `1,${KVM},63`, value: 1 });
   const [series, ...others] = book.histogram('import_duration');
   assert.deepEqual(others, []);
   assert.equal(series?.sumNs, 5000);
@@ -75,31 +60,32 @@ test('sum and buckets of a duration meet in one series, a bucket beyond the last
 
 test('a child that begins at zero adds to what the one before had counted', () => {
   const book = new CounterBook(10);
-  book.read({ name: 'releases', entries: [['', 7]] });
+  book.read({ name: 'releases', key: '', value: 7 });
   book.newChild();
-  book.read({ name: 'releases', entries: [['', 2]] });
-  book.read({ name: 'releases', entries: [['', 8]] });
+  book.read({ name: 'releases', key: '', value: 2 });
+  book.read({ name: 'releases', key: '', value: 8 });
   assert.equal(book.counter('releases')[0]?.value, 15);
+});
+
+test('a read says how much has grown, also where a child was not told of', () => {
+  const book = new CounterBook(10);
+  const growth = (value: number) => book.read({ name: 'missed', key: '', value });
+  assert.deepEqual([growth(0), growth(2), growth(2), growth(5)], [0, 2, 0, 3]);
+  assert.equal(growth(1), 1, 'smaller: another child');
+  book.newChild();
+  assert.equal(growth(5), 5);
+  assert.equal(book.counter('missed_returns')[0]?.value, 11);
+  assert.equal(book.read({ name: 'emitted', key: '', value: 9 }), 0, 'feeds no family');
 });
 
 test('label sets beyond the limit are folded, and who was first stays', () => {
   const book = new CounterBook(2);
-  book.read({
-    name: 'exports',
-    entries: [
-      ['256,0', 1],
-      ['512,0', 1],
-      ['768,0', 1],
-      ['1024,0', 1],
-    ],
-  });
-  book.read({
-    name: 'exports',
-    entries: [
-      ['768,0', 5],
-      ['256,0', 4],
-    ],
-  });
+  book.read({ name: 'exports', key: '256,0', value: 1 });
+  book.read({ name: 'exports', key: '512,0', value: 1 });
+  book.read({ name: 'exports', key: '768,0', value: 1 });
+  book.read({ name: 'exports', key: '1024,0', value: 1 });
+  book.read({ name: 'exports', key: '768,0', value: 5 });
+  book.read({ name: 'exports', key: '256,0', value: 4 });
   assert.deepEqual(book.counter('exports'), [
     { labels: { device: '0000:01:00.0', privacy: 'undeclared' }, value: 4 },
     { labels: { device: '0000:02:00.0', privacy: 'undeclared' }, value: 1 },
@@ -110,9 +96,10 @@ test('label sets beyond the limit are folded, and who was first stays', () => {
 });
 
 const read = fc.record({
-  entries: fc.array(fc.tuple(fc.constantFrom('256,0', '512,1', '768,0', '256,1'), fc.nat(50)), {
-    maxLength: 4,
-  }),
+  entries: fc.array(
+    fc.record({ key: fc.constantFrom('256,0', '512,1', '768,0', '256,1'), value: fc.nat(50) }),
+    { maxLength: 4 },
+  ),
   restart: fc.boolean(),
 });
 
@@ -123,7 +110,7 @@ test('no series goes back or vanishes across any reads and restarts', () => {
       let before = new Map<string, number>();
       for (const { entries, restart } of reads) {
         if (restart) book.newChild();
-        book.read({ name: 'exports', entries });
+        for (const entry of entries) book.read({ name: 'exports', ...entry });
         const now = new Map(
           book.counter('exports').map(({ labels, value }) => [JSON.stringify(labels), value]),
         );
@@ -145,7 +132,7 @@ test('the total is that of all children, exactly', () => {
         let value = 0;
         for (const growth of growths) {
           value += growth;
-          book.read({ name: 'exports', entries: [['256,0', value]] });
+          book.read({ name: 'exports', key: '256,0', value });
         }
         expected += value;
       }

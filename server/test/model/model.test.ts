@@ -8,13 +8,15 @@ import { feed } from '../fixtures/feed.ts';
 import {
   bufferState,
   collectorLine,
+  counterLine,
+  counterRead,
   detached,
   exited,
   exported,
   HEADER,
   heartbeat,
   imported,
-  mapLine,
+  readEnd,
   ready,
   released,
   snapshot,
@@ -60,7 +62,7 @@ test('the status before, while and after tracing', () => {
   assert.ok(Check(Status, model.status()));
   more(HEADER, starting(1_000_000, 1));
   assert.equal(model.status().state, 'starting');
-  more(ready(2_000_000), heartbeat(3_000_000, 0), mapLine('releases', 4));
+  more(ready(2_000_000), heartbeat(3_000_000, 0), ...counterRead(3_000_000, { releases: 4 }));
   assert.equal(model.status().state, 'tracing');
   assert.equal(model.status().last_counter_read, '2023-11-14T22:13:23.000Z');
   assert.equal(model.lastCounterReadSeconds, 1_700_000_003);
@@ -91,14 +93,93 @@ test('the status before, while and after tracing', () => {
 test('a counter read goes on over a restart, and a start told twice is one start', () => {
   const { model, more } = feed([
     ...BEGIN,
-    mapLine('releases', 4),
+    ...counterRead(T, { releases: 4 }),
     starting(1_000_000, 1),
-    mapLine('releases', 5),
+    ...counterRead(T, { releases: 5 }, 1),
   ]);
   assert.equal(model.counters.counter('releases')[0]?.value, 5);
-  more(exited(4_000_000, 1), starting(5_000_000, 2), ready(6_000_000), mapLine('releases', 6));
+  more(exited(4_000_000, 1), starting(5_000_000, 2), ready(6_000_000));
+  more(...counterRead(7_000_000, { releases: 6 }));
   assert.equal(model.counters.counter('releases')[0]?.value, 11);
   assert.equal(model.status().generation, 2);
+});
+
+const second = (s: number) => s * 1_000_000;
+const releases = (value: number) => counterLine('releases', '0', value);
+const exports = (value: number) => counterLine('exports', '16640,1', value);
+
+test('the counters are read when a whole read has come: one with a line lost does not count, the next whole one does', () => {
+  const { model, more } = feed(BEGIN);
+  const readAt = () => model.accounting.lastReadAt;
+  more(heartbeat(second(3), 0), exports(1), releases(1));
+  assert.equal(readAt(), null, 'not before its end');
+  more(readEnd(second(3) + 50, 2));
+  assert.equal(readAt(), second(3) + 50);
+  more(heartbeat(second(4), 0), releases(2), readEnd(second(4), 4));
+  assert.equal(readAt(), second(3) + 50, 'one of two lines was lost');
+  assert.equal(model.counters.counter('releases')[0]?.value, 2, 'what came counts');
+  more(heartbeat(second(5), 0), exports(1), releases(2), readEnd(second(5), 6));
+  assert.equal(readAt(), second(5));
+  assert.equal(model.lastCounterReadSeconds, 1_700_000_005);
+});
+
+test('a lost end of read, with or without a line lost before it, holds up no more than that read', () => {
+  const { model, more } = feed(BEGIN);
+  const readAt = () => model.accounting.lastReadAt;
+  more(exports(1), releases(1), readEnd(second(3), 2));
+  more(heartbeat(second(4), 0), exports(1), releases(1));
+  more(heartbeat(second(5), 0));
+  assert.equal(readAt(), second(3), 'the end of the second read was lost');
+  more(exports(1), releases(1), readEnd(second(5), 6));
+  assert.equal(readAt(), second(5), 'all lines of both came');
+  more(heartbeat(second(6), 0), releases(1));
+  more(heartbeat(second(7), 0), exports(1), releases(1), readEnd(second(7), 10));
+  assert.equal(readAt(), second(5), 'a line of one of the two reads was lost: it cannot be told of which');
+  more(heartbeat(second(8), 0), exports(1), releases(1), readEnd(second(8), 12));
+  assert.equal(readAt(), second(8));
+});
+
+test('a read with a line that cannot be decoded is not whole; a read without any counter is', () => {
+  const { model, more } = feed([...BEGIN, readEnd(second(3), 0)]);
+  assert.equal(model.accounting.lastReadAt, second(3));
+  more(counterLine('releases', '1,2', 1), readEnd(second(4), 1));
+  assert.equal(model.accounting.lastReadAt, second(3));
+  assert.equal(model.accounting.decodeErrors.bad_map, 1);
+});
+
+test('a new child counts its lines from zero', () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    ...counterRead(second(3), { releases: 1, exports: { '16640,1': 2 } }),
+  ]);
+  more(exited(second(4), 1), starting(second(5), 2), ready(second(6)), readEnd(second(7), 1));
+  assert.equal(model.accounting.lastReadAt, second(3), 'its one line was lost');
+  more(...counterRead(second(8), { releases: 1 }, 1));
+  assert.equal(model.accounting.lastReadAt, second(8));
+});
+
+test('the end of a read that comes after its child has ended counts as none', () => {
+  const { model, more } = feed([...BEGIN, exited(second(4), 1), releases(3), readEnd(second(4), 1)]);
+  assert.equal(model.accounting.lastReadAt, null);
+  assert.equal(model.counters.counter('releases')[0]?.value, 3);
+  more(starting(second(5), 2));
+  assert.equal(model.accounting.lastReadAt, null);
+});
+
+test('a call that was not seen to return makes the picture inexact until a snapshot begun after it', () => {
+  const missed = (value: number) => counterLine('missed', '0', value);
+  const { model, more } = feed([...BEGIN, snapshot(2_500_000, []), heartbeat(second(3), 0), missed(0)]);
+  assert.equal(model.pictureExact, true);
+  more(heartbeat(second(4), 0), missed(1));
+  assert.equal(model.pictureExact, false);
+  more(snapshot(3_900_000, [], { cause: 'loss' }));
+  assert.equal(model.pictureExact, false, 'begun before it was told');
+  more(snapshot(4_100_000, [], { cause: 'loss' }));
+  assert.equal(model.pictureExact, true);
+  more(heartbeat(second(5), 0), missed(1));
+  assert.equal(model.pictureExact, true, 'the same one');
+  more(heartbeat(second(6), 0), missed(2));
+  assert.equal(model.pictureExact, false);
 });
 
 test('the picture is exact after a complete snapshot with no loss since it began', () => {
@@ -128,6 +209,8 @@ for (const [what, lines] of [
   ['a line that cannot be decoded', ['{"type": "val']],
   ['a full map', ['{"type": "helper_error", "helper": "map_update_elem", "retcode": -7}']],
   ['a loss that bpftrace reports', ['{"type": "lost_events", "data": {"events": 3}}']],
+  ['a counter line that cannot be decoded', [counterLine('missed', '7', 1)]],
+  ['a call that was not seen to return', [counterLine('missed', '0', 1)]],
   ['events missing on the ring', [heartbeat(4_000_000, 5), heartbeat(5_000_000, 5)]],
 ] as const) {
   test(`${what} makes the picture inexact`, () => {
@@ -143,9 +226,11 @@ test('records that mean nothing to us are counted and are no error', () => {
     ...BEGIN,
     'WARNING: text',
     '{"type": "printf", "data": ""}',
+    '{"type": "map", "data": {"@releases": 4}}',
     tupleLine('snapshot_end', 1, 0),
   ]);
-  assert.equal(model.accounting.unknownRecords, 3);
+  assert.equal(model.accounting.unknownRecords, 4);
+  assert.deepEqual(model.counters.counter('releases'), []);
   assert.equal(model.status().decode_errors, 0);
 });
 

@@ -1,7 +1,148 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { splitKey, unpackName } from '../../src/stream/maps.ts';
-import { packName } from '../fixtures/stream-lines.ts';
+import fc from 'fast-check';
+import { decodeLine } from '../../src/stream/decode.ts';
+import { decodeCounter, MAP_NAMES, MAPS, type MapName, splitKey, unpackName } from '../../src/stream/maps.ts';
+import { counterLine, packName } from '../fixtures/stream-lines.ts';
+
+const number = (name: MapName): number => MAP_NAMES.indexOf(name);
+const printed = (...fields: readonly (string | number)[]): string =>
+  `{"type": "value", "data": [13,${fields.join(',')}]}`;
+const KVM = packName('kvm');
+const MLX5 = packName('mlx5_core');
+
+const COUNTERS: readonly [string, string, MapName, string, number][] = [
+  ['a key of two parts', printed(number('exports'), '[16640,2]', 3), 'exports', '16640,2', 3],
+  ['a key of one part', printed(number('private_reads'), 1, 7), 'private_reads', '1', 7],
+  ['a map without a key', printed(number('releases'), 0, 4), 'releases', '', 4],
+  ['a count of zero', printed(number('missed'), 0, 0), 'missed', '', 0],
+  [
+    'a key of five parts with 64-bit numbers, every digit',
+    printed(number('import_rejections'), `[1,${MLX5},95,8]`, 2),
+    'import_rejections',
+    `1,${MLX5},95,8`,
+    2,
+  ],
+  [
+    'the largest numbers of 64 bits',
+    printed(number('detaches'), '[18446744073709551615,9007199254740993]', 1),
+    'detaches',
+    '18446744073709551615,9007199254740993',
+    1,
+  ],
+  [
+    'numbers in quotes',
+    printed(number('detaches'), '["7310575183467606885","0"]', '"9007199254740993"'),
+    'detaches',
+    '7310575183467606885,0',
+    9007199254740992,
+  ],
+  ['a bare key in quotes', printed(number('private_reads'), '"1"', 7), 'private_reads', '1', 7],
+  ['a number printed as signed', printed(number('detaches'), '[-1,0]', 1), 'detaches', '-1,0', 1],
+  [
+    'spaces after the commas',
+    `{"type": "value", "data": [13, ${number('imports')}, [1, ${KVM.replace(',', ', ')}], 2]}`,
+    'imports',
+    `1,${KVM}`,
+    2,
+  ],
+  ['no space after the colons', '{"type":"value","data":[13,0,[1,2],3]}', 'exports', '1,2', 3],
+  ['a carriage return at the end', `${printed(0, '[1,2]', 3)}\r`, 'exports', '1,2', 3],
+];
+
+for (const [what, line, name, key, value] of COUNTERS) {
+  test(`reads a counter: ${what}`, () => {
+    assert.deepEqual(decodeCounter(line), { name, key, value });
+    assert.deepEqual(decodeLine(line), { type: 'counter', data: { name, key, value } });
+  });
+}
+
+const REFUSED: readonly [string, string][] = [
+  ['a map number beyond the list', printed(MAP_NAMES.length, 0, 1)],
+  ['a map number that is negative', printed(-1, 0, 1)],
+  ['a map number that is no number', printed('"x"', 0, 1)],
+  ['a key with a part too few', printed(number('exports'), '[1]', 1)],
+  ['a bare key where there are two parts', printed(number('exports'), 1, 1)],
+  ['a key with a part too many', printed(number('exports'), '[1,2,3]', 1)],
+  ['a key where the map has none', printed(number('releases'), 1, 1)],
+  ['a list where the map has no key', printed(number('releases'), '[0,0]', 1)],
+  ['an empty key', printed(number('exports'), '[]', 1)],
+  ['a key in a key', printed(number('exports'), '[[1,2]]', 1)],
+  ['two numbers that a space parts', printed(number('private_reads'), '"1 2"', 1)],
+  ['a number of more than 20 digits', printed(number('private_reads'), '123456789012345678901', 1)],
+  ['a key that is text', printed(number('private_reads'), '"a"', 1)],
+  ['a key that is a fraction', printed(number('private_reads'), 1.5, 1)],
+  ['a negative value', printed(number('releases'), 0, -1)],
+  ['a value that is a fraction', printed(number('releases'), 0, 1.5)],
+  ['a value that is text', printed(number('releases'), 0, '"x"')],
+  ['a value that is true', printed(number('releases'), 0, 'true')],
+  ['no value', printed(number('releases'), 0)],
+  ['a field too many', printed(number('exports'), '[1,2]', 3, 4)],
+];
+
+for (const [what, line] of REFUSED) {
+  test(`refuses as a counter: ${what}`, () => {
+    assert.deepEqual(decodeLine(line), { type: 'failure', reason: 'bad_map', sample: line });
+  });
+}
+
+test('what has another shape is no counter', () => {
+  for (const line of [
+    '',
+    'text',
+    '{"type": "value", "data": [1,2,3,4]}',
+    '{"type": "map", "data": {"@a": 1}}',
+  ])
+    assert.equal(decodeCounter(line), null, line);
+});
+
+const counter = fc.constantFrom(...MAP_NAMES).chain((name) =>
+  fc.tuple(
+    fc.constant(name),
+    fc.array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }), {
+      minLength: MAPS[name].length,
+      maxLength: MAPS[name].length,
+    }),
+    fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
+  ),
+);
+
+test('every key keeps every digit, whichever numbers stand in quotes and wherever a space stands', () => {
+  fc.assert(
+    fc.property(
+      counter,
+      fc.array(fc.boolean()),
+      fc.constantFrom(',', ', '),
+      ([name, parts, value], quoted, comma) => {
+        let place = 0;
+        const print = (part: bigint): string => (quoted[place++] === true ? `"${part}"` : String(part));
+        const key = parts.length > 1 ? `[${parts.map(print).join(comma)}]` : print(parts[0] ?? 0n);
+        const line = `{"type": "value", "data": [${[13, number(name), key, print(value)].join(comma)}]}`;
+        assert.deepEqual(decodeCounter(line), { name, key: parts.join(','), value: Number(value) });
+        assert.deepEqual(splitKey(parts.join(',')).map(BigInt), parts);
+      },
+    ),
+  );
+});
+
+test('a key of any other number of parts is refused', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...MAP_NAMES),
+      fc.array(fc.nat(), { minLength: 1, maxLength: 7 }),
+      (name, parts) => {
+        const wanted = MAPS[name].length;
+        fc.pre(parts.length !== wanted && !(wanted === 0 && parts.length === 1 && parts[0] === 0));
+        assert.equal(decodeCounter(counterLine(name, parts.join(','), 1)), 'bad_map');
+      },
+    ),
+  );
+});
+
+test('the numbers of the maps do not change: recordings hold them', () => {
+  assert.deepEqual(MAP_NAMES.slice(0, 3), ['exports', 'export_bytes', 'export_failures']);
+  assert.deepEqual([number('missed'), number('emitted')], [18, 19]);
+});
 
 for (const name of ['kvm', 'iommu', 'mlx5_core', '0000:41:00.0', 'sixteen-bytes-ok', 'é', '']) {
   test(`unpacks the importer name ${JSON.stringify(name)}`, () => {

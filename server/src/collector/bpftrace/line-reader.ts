@@ -10,11 +10,11 @@ const VM_FIELDS = ['kvm_pid', 'vm_pid', 'owner_vm_pid'] as const;
 /** Reads from the lines of a child the little that the collector itself has to know: who is named, and how many came. */
 export class LineReader {
   private readonly identities: Pick<IdentityWatch, 'seeDevice' | 'seeProcess'>;
-  private readonly losses: Pick<LossWatch, 'eventReceived' | 'heartbeat'>;
+  private readonly losses: Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed'>;
 
   constructor(options: {
     identities: Pick<IdentityWatch, 'seeDevice' | 'seeProcess'>;
-    losses: Pick<LossWatch, 'eventReceived' | 'heartbeat'>;
+    losses: Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed'>;
   }) {
     this.identities = options.identities;
     this.losses = options.losses;
@@ -22,9 +22,13 @@ export class LineReader {
 
   read(line: string): void {
     const tag = Number(VALUE.exec(line)?.[1] ?? TAGS.ready);
-    if (tag < TAGS.heartbeat || tag > TAGS.unbind) return;
-    if (tag !== TAGS.heartbeat) this.losses.eventReceived();
+    if (tag !== TAGS.counter && (tag < TAGS.heartbeat || tag > TAGS.unbind)) return;
+    if (tag >= TAGS.export && tag <= TAGS.unbind) this.losses.eventReceived();
     const record = decodeLine(line);
+    if (record.type === 'counter') {
+      if (record.data.name === 'missed') this.losses.returnsMissed(record.data.value);
+      return;
+    }
     if (record.type === 'heartbeat') {
       this.losses.heartbeat(record.data.emitted);
       return;

@@ -13,6 +13,7 @@ export class LossWatch {
   private received = 0;
   private ring = new RingLoss();
   private missedOfChild = 0;
+  private returnsMissedOfChild = 0;
 
   constructor(options: { emit: (line: CollectorLine) => void; onEventsLost: () => void }) {
     this.emit = options.emit;
@@ -24,6 +25,7 @@ export class LossWatch {
     this.received = 0;
     this.ring = new RingLoss();
     this.missedOfChild = 0;
+    this.returnsMissedOfChild = 0;
   }
 
   eventReceived(): void {
@@ -33,6 +35,12 @@ export class LossWatch {
   /** Whatever an event was lost to, its buffer is not as it was told: a line that we dropped counts as missing too. */
   heartbeat(emitted: number): void {
     if (this.ring.heartbeat(Math.max(0, emitted - this.received))) this.onEventsLost();
+  }
+
+  /** Calls so far that were not seen to return: no event told of what they did to their buffers. */
+  returnsMissed(total: number): void {
+    if (total > this.returnsMissedOfChild) this.onEventsLost();
+    this.returnsMissedOfChild = total;
   }
 
   lineDropped(): void {

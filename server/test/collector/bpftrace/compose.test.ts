@@ -8,10 +8,11 @@ import {
   wantedBy,
 } from '../../../src/collector/bpftrace/compose.ts';
 import { type FragmentSet, loadFragments, parseFragment } from '../../../src/collector/bpftrace/fragment.ts';
+import { MAP_NAMES } from '../../../src/stream/maps.ts';
 import { TracerError } from '../../../src/support/errors.ts';
 import { probesDirectory } from '../../../src/support/probes-directory.ts';
 
-const HEADER = '// name: one\n// hooks: fentry f\n// needs: -\n// emits: export\n// maps: -\n';
+const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n// emits: export\n// maps: -\n';
 
 function set(probes: Record<string, string>, snippets: Record<string, string> = {}): FragmentSet {
   return {
@@ -33,6 +34,17 @@ const facts: ProbeFacts = {
   bpftraceVersion: [0, 23, 2],
 };
 
+/** A host that has all that the fragments may ask for. */
+function everythingOf(fragments: FragmentSet): ProbeFacts {
+  const wanted = wantedBy(fragments);
+  return {
+    functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
+    untraceable: [],
+    members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
+    bpftraceVersion: [0, 27, 1],
+  };
+}
+
 function throwsAt(work: () => unknown, where: string, message: RegExp): void {
   assert.throws(
     work,
@@ -41,13 +53,13 @@ function throwsAt(work: () => unknown, where: string, message: RegExp): void {
 }
 
 test('placeholders become numbers, functions and snippets', () => {
-  const text = `${HEADER}fentry:{{fn:none|g}} { {{use:inner}} }\nfexit:{{ fn:f }} { $a = {{reason.unaligned}}; }\n`;
+  const text = `${HEADER}kprobe:{{fn:none|g}} { {{use:inner}} }\nkretprobe:{{ fn:f }} { $a = {{reason.unaligned}}; }\n`;
   const { program } = compose(
     facts,
     set({ one: text }, { inner: '$b = {{bucket.last}}; //? s.m\n$c = 1; //? !s.m\n' }),
   );
-  assert.match(program, /^fentry:vfio_pci_core:g \{ \$b = 14; \}$/m);
-  assert.match(program, /^fexit:vmlinux:f \{ \$a = 17; \}$/m);
+  assert.match(program, /^kprobe:vfio_pci_core:g \{ \$b = 14; \}$/m);
+  assert.match(program, /^kretprobe:vmlinux:f \{ \$a = 17; \}$/m);
   assert.doesNotMatch(program, /\{\{|\/\/\?/);
 });
 
@@ -56,11 +68,11 @@ test('a member becomes its byte and the bit in it; one that is not there leaves 
   const { program, probes } = compose(
     facts,
     set({
-      one: `${HEADER}fentry:{{fn:f}} { ($p + {{offset:s.m}}) >> {{ bit:s.m }} }\n{{offset:s.none}} //? s.none\n`,
-      two: `${two}fentry:{{fn:g}} { {{bit:s.none}} }\n`,
+      one: `${HEADER}kprobe:{{fn:f}} { ($p + {{offset:s.m}}) >> {{ bit:s.m }} }\n{{offset:s.none}} //? s.none\n`,
+      two: `${two}kprobe:{{fn:g}} { {{bit:s.none}} }\n`,
     }),
   );
-  assert.match(program, /^fentry:vmlinux:f \{ \(\$p \+ 96\) >> 3 \}$/m);
+  assert.match(program, /^kprobe:vmlinux:f \{ \(\$p \+ 96\) >> 3 \}$/m);
   assert.deepEqual(
     probes.map(({ probe, reason }) => [probe, reason]),
     [
@@ -70,23 +82,52 @@ test('a member becomes its byte and the bit in it; one that is not there leaves 
   );
 });
 
-test('the program begins with ready and ends with a heartbeat of the counters that are written', () => {
-  const header = HEADER.replace('maps: -', 'maps: @b, @a, @never,\n//   @later');
-  const text = `${header}fentry:{{fn:f}} { @b[1] = count(); @a = sum(2); @later = count(); print(@never);\n@never = count(); //? none\n}\n`;
-  const { program } = compose(facts, set({ one: text }));
+test('the program begins with ready and ends with a heartbeat that walks the counters that are written', () => {
+  const header = HEADER.replace('maps: -', 'maps: @releases, @exports, @restores,\n//   @missed');
+  const text = `${header}kprobe:{{fn:f}} { @releases[0] = count(); @exports[1, 2] = sum(2); @missed[0] = count(); print(@restores);\n@restores[1, 2] = count(); //? none\n}\n`;
+  const two = HEADER.replace('name: one', 'name: two').replace('maps: -', 'maps: @missed');
+  const { program } = compose(
+    facts,
+    set({ one: text, two: `${two}kprobe:{{fn:g}} { @missed[0] = count(); }\n` }),
+  );
   assert.match(
     program,
-    /^config = \{ print_maps_on_exit = 0 \}\n\nBEGIN \{\n {2}@emitted = count\(\);\n {2}print\(\(0, nsecs \/ 1000\)\);\n\}\n/,
+    /^config = \{ print_maps_on_exit = 0 \}\n\nBEGIN \{\n {2}@emitted = count\(\);\n {2}@lines = count\(\);\n {2}print\(\(0, nsecs \/ 1000\)\);\n\}\n/,
   );
+  assert.equal(
+    program.slice(program.indexOf('interval:s:1')),
+    [
+      'interval:s:1 {',
+      '  print((1, nsecs / 1000, (int64)@emitted - 1));',
+      '  for ($kv : @exports) { print((13, 0, $kv.0, (int64)$kv.1)); @lines = count(); }',
+      '  for ($kv : @missed) { print((13, 18, $kv.0, (int64)$kv.1)); @lines = count(); }',
+      '  for ($kv : @releases) { print((13, 5, $kv.0, (int64)$kv.1)); @lines = count(); }',
+      '  print((14, nsecs / 1000, (int64)@lines - 1));',
+      '}',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('a heartbeat without any counter still ends its read', () => {
+  const { program } = compose(facts, set({}));
   assert.ok(
     program.endsWith(
-      'interval:s:1 {\n  print((1, nsecs / 1000, (int64)@emitted - 1));\n  print(@a);\n  print(@b);\n  print(@later);\n}\n',
+      'interval:s:1 {\n  print((1, nsecs / 1000, (int64)@emitted - 1));\n  print((14, nsecs / 1000, (int64)@lines - 1));\n}\n',
     ),
   );
 });
 
+test('a map that nobody reads is an error', () => {
+  const text = `${HEADER.replace('maps: -', 'maps: @stray')}kprobe:{{fn:f}} { @stray[0] = count(); }\n`;
+  assert.throws(
+    () => compose(facts, set({ one: text })),
+    (error) => error instanceof TracerError && /nobody reads the map @stray/.test(error.message),
+  );
+});
+
 test('conditional lines and blocks are kept where their condition holds', () => {
-  const text = `${HEADER}fentry:{{fn:f}} {
+  const text = `${HEADER}kprobe:{{fn:f}} {
 a //? s.m
 b //? s.none
 //? g {
@@ -109,9 +150,9 @@ test('a fragment whose needs are not met is left out, with a reason for each of 
   const { program, probes, parts } = compose(
     facts,
     set({
-      one: `${HEADER}fentry:{{fn:f}} { 1 }\nfentry:{{fn:h}} { 2 } //? h\n`,
-      two: `${needy}fentry:{{fn:g}} { 3 }\n`,
-      three: `${HEADER.replace('name: one', 'name: three')}fentry:{{fn:missing|gone}} { 4 }\n`,
+      one: `${HEADER}kprobe:{{fn:f}} { 1 }\nkprobe:{{fn:h}} { 2 } //? h\n`,
+      two: `${needy}kprobe:{{fn:g}} { 3 }\n`,
+      three: `${HEADER.replace('name: one', 'name: three')}kprobe:{{fn:missing|gone}} { 4 }\n`,
       four: `${HEADER.replace('name: one', 'name: four').replace('needs: -', 'needs: zap')}tracepoint:x:y { 5 }\n`,
     }),
   );
@@ -133,7 +174,7 @@ test('a fragment whose needs are not met is left out, with a reason for each of 
     },
     {
       probe: 'four',
-      function: 'fentry f',
+      function: 'kprobe f',
       module: null,
       attached: false,
       reason: 'function zap is in no loaded module',
@@ -150,7 +191,7 @@ test('the lines of each part are those of the program', () => {
   const two = HEADER.replace('name: one', 'name: two');
   const { program, parts } = compose(
     facts,
-    set({ one: `${HEADER}\nfentry:{{fn:f}} {\n first\n}\n`, two: `${two}fentry:{{fn:g}} { second }\n` }),
+    set({ one: `${HEADER}\nkprobe:{{fn:f}} {\n first\n}\n`, two: `${two}kprobe:{{fn:g}} { second }\n` }),
   );
   const lines = program.split('\n');
   const [first, second] = parts.map(({ firstLine, lastLine }) =>
@@ -163,7 +204,7 @@ test('the lines of each part are those of the program', () => {
 test('an excluded fragment is left out with the reason of its exclusion', () => {
   const { probes, parts } = compose(
     facts,
-    set({ one: `${HEADER}fentry:{{fn:f}} { 1 }\n` }),
+    set({ one: `${HEADER}kprobe:{{fn:f}} { 1 }\n` }),
     new Map([['one', 'refused']]),
   );
   assert.deepEqual(parts, []);
@@ -175,7 +216,7 @@ test('the host is asked for what stands in needs, conditions and placeholders, k
   const wanted = wantedBy(
     set(
       {
-        one: `${header}fentry:{{fn:d|e}} { {{use:x}} {{ offset:s.o }} } //? dialect:core\n//? i {\n//? }\n`,
+        one: `${header}kprobe:{{fn:d|e}} { {{use:x}} {{ offset:s.o }} } //? dialect:core\n//? i {\n//? }\n`,
       },
       { x: '1 //? s.h, fn:g\n{{bit:s.b}}' },
     ),
@@ -233,13 +274,7 @@ test('a header that is wrong is an error with file and line', () => {
 
 test('the probes of this repository are understood, and each map and record is named once', async () => {
   const probes = await loadFragments(probesDirectory());
-  const wanted = wantedBy(probes);
-  const everything: ProbeFacts = {
-    functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
-    untraceable: [],
-    members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
-    bpftraceVersion: [0, 27, 1],
-  };
+  const everything = everythingOf(probes);
   const nothing: ProbeFacts = { functions: {}, untraceable: [], members: {}, bpftraceVersion: [0, 23, 0] };
   const all = compose(everything, probes);
   assert.equal(all.dialect, 'private-v1');
@@ -257,4 +292,28 @@ test('the probes of this repository are understood, and each map and record is n
   assert.deepEqual(snapshot.program.match(/^\S+(?= \{$)/gm), ['BEGIN', 'iter:dmabuf', 'END']);
   assert.doesNotMatch(snapshot.program, /struct (vfio|kvm)/);
   assert.ok('reason' in composeOneshot('snapshot', nothing, probes));
+});
+
+test('no fragment uses fentry or fexit: those are skipped, and their scratch memory is overwritten, under preemption', async () => {
+  const { probes, oneshots, snippets } = await loadFragments(probesDirectory());
+  assert.ok(probes.length > 0);
+  for (const { file, text } of [...probes, ...oneshots.values(), ...snippets.values()]) {
+    assert.doesNotMatch(text, /\b(fentry|fexit|kfunc|kretfunc)\b/, file);
+  }
+});
+
+test('no program prints a map: bpftrace would look its keys up by system call, and kprobes miss calls meanwhile', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const { program } = compose(everythingOf(fragments), fragments);
+  assert.doesNotMatch(program, /\bprint\(@/);
+});
+
+test('every counter of the probes of this repository is read, those that snippets write too', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const { program } = compose(everythingOf(fragments), fragments);
+  const written = program.matchAll(/@(\w+)(?:\[[^\]]*\])? = (?:count|sum)\(/g);
+  const counters = new Set(Array.from(written, ([, name]) => name as string));
+  const read = Array.from(program.matchAll(/for \(\$kv : @(\w+)\)/g), ([, name]) => name as string);
+  assert.deepEqual([...counters].filter((name) => !['emitted', 'lines'].includes(name)).sort(), read);
+  assert.deepEqual(MAP_NAMES.filter((name) => name !== 'emitted').sort(), read);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { LineReader } from '../../../src/collector/bpftrace/line-reader.ts';
 import { LossWatch } from '../../../src/collector/bpftrace/loss-watch.ts';
 import { takeSnapshot } from '../../../src/collector/bpftrace/snapshot.ts';
 import { type SnapshotCause, SnapshotScheduler } from '../../../src/collector/bpftrace/snapshot-scheduler.ts';
@@ -9,6 +10,7 @@ import { IdentityWatch } from '../../../src/collector/host/identity-watch.ts';
 import type { CollectorLine } from '../../../src/stream/wire.ts';
 import { systemClock } from '../../../src/support/clock.ts';
 import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { counterRead, heartbeat, ready, released } from '../../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from '../fake-host.ts';
 
 function losses(): { watch: LossWatch; lines: CollectorLine[]; lost: () => number } {
@@ -57,6 +59,43 @@ test('a loss under traffic that never pauses is seen at the next heartbeat', () 
   second(1000, 900);
   second(1000, 1000);
   assert.equal(lost(), 2);
+});
+
+test('a call that was not seen to return asks for a snapshot, once, also after another child', () => {
+  const { watch, lines, lost } = losses();
+  watch.childStarted();
+  for (const total of [0, 1, 1, 3]) watch.returnsMissed(total);
+  assert.equal(lost(), 2);
+  watch.childStarted();
+  watch.returnsMissed(0);
+  assert.equal(lost(), 2);
+  watch.returnsMissed(1);
+  assert.equal(lost(), 3);
+  watch.tell(1);
+  assert.deepEqual(lines, [], 'the counter itself is in the stream');
+});
+
+test('the reader tells events, heartbeats and missed returns apart', () => {
+  const told: string[] = [];
+  const reader = new LineReader({
+    identities: { seeDevice: () => {}, seeProcess: () => {} },
+    losses: {
+      eventReceived: () => told.push('event'),
+      heartbeat: (emitted) => told.push(`heartbeat ${emitted}`),
+      returnsMissed: (total) => told.push(`missed ${total}`),
+    },
+  });
+  for (const line of [
+    ready(1),
+    heartbeat(2, 5),
+    released(3, 9),
+    ...counterRead(4, { releases: 7, exports: { '16640,1': 3 }, missed: 2 }),
+    '{"type": "value", "data": [13,18,"x",1]}',
+    '{"type": "map", "data": {"@missed": 4}}',
+  ]) {
+    reader.read(line);
+  }
+  assert.deepEqual(told, ['heartbeat 5', 'event', 'missed 2']);
 });
 
 test('losses are cumulative over children and told when they have grown', () => {
