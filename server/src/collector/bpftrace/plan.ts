@@ -35,13 +35,18 @@ export function composeForHost(
   });
   if (failure !== null) return blocked(failure);
   if (!('path' in facts.bpftrace)) return blocked(facts.bpftrace);
+  const remedy =
+    'load vfio_pci_core (`modprobe vfio-pci`) on a kernel with VFIO dma-buf export, 6.19 or newer';
+  // The probes on the dma-buf core alone would see nothing of VFIO: a zero that looks like peace.
+  if (dialect === 'core' || dialect === 'none') {
+    const message =
+      'neither the kernel nor a loaded module has VFIO dma-buf export (vfio_pci_dma_buf_attach)';
+    return blocked({ reason: 'no_symbols', message, remedy });
+  }
   if (parts.length === 0) {
     const first = probes.find((probe) => probe.reason !== null)?.reason;
-    return blocked({
-      reason: 'function_missing',
-      message: `no probe fits this kernel: ${first ?? 'there are no probes'}`,
-      remedy: 'load vfio_pci_core (`modprobe vfio-pci`) on a kernel with VFIO dma-buf export, 6.19 or newer',
-    });
+    const message = `no probe fits this kernel: ${first ?? 'there are no probes'}`;
+    return blocked({ reason: 'function_missing', message, remedy });
   }
   return {
     runnable: true,
@@ -75,11 +80,12 @@ function whyNotAtAll(facts: HostFacts): StartFailure | null {
       remedy: 'boot with lockdown=integrity or none (/sys/kernel/security/lockdown)',
     };
   }
-  // bpftrace 0.25 and later do with capabilities, and say themselves which one is missing.
-  if (facts.uid !== 0 && compareVersions(facts.bpftraceVersion ?? [0], [0, 25]) < 0) {
+  // bpftrace 0.25 and later do with capabilities, and say themselves which one is missing; reading tracefs is one's own.
+  const needsRoot = compareVersions(facts.bpftraceVersion ?? [0], [0, 25]) < 0;
+  if (facts.uid !== 0 && (needsRoot || !facts.tracefs)) {
     return {
       reason: 'not_root',
-      message: `bpftrace needs root, this process runs as user ${facts.uid}`,
+      message: `${needsRoot ? 'bpftrace' : 'reading tracefs'} needs root, this process runs as user ${facts.uid}`,
       remedy: 'run the collector as root; the server beside it needs no privilege',
     };
   }

@@ -215,7 +215,7 @@ test('a host that cannot be traced is told once, with ticks, until it can be', a
   await until(() => run.records().filter((record) => record.type === 'tick').length > 5);
   const [unavailable, ...more] = run.children();
   assert.deepEqual(more, []);
-  assert.ok(unavailable?.state === 'unavailable' && unavailable.reason === 'function_missing');
+  assert.ok(unavailable?.state === 'unavailable' && unavailable.reason === 'no_symbols');
   assert.equal(unavailable.dialect, 'core');
   assert.ok(unavailable.probes.every((probe) => !probe.attached));
   await run.host.loadModule('vfio_pci_core', ['vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf']);

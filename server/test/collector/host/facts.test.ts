@@ -103,7 +103,10 @@ test('what stands in the way of any tracing has a reason and a remedy', async (t
     [{ uid: 1000 }, 'not_root'],
     [{ tracefs: false }, 'no_symbols'],
     [{ bpftrace: { reason: 'no_bpftrace', message: 'm', remedy: 'r' } }, 'no_bpftrace'],
-    [{ functions: {} }, 'function_missing'],
+    [{ functions: {} }, 'no_symbols'],
+    [{ functions: { dma_buf_export: 'vmlinux' } }, 'no_symbols'],
+    [{ functions: { vfio_pci_dma_buf_attach: 'vfio_pci_core' } }, 'function_missing'],
+    [{ uid: 7, bpftrace: newer, bpftraceVersion: [0, 27, 1], tracefs: false }, 'not_root'],
   ];
   for (const [change, reason] of cases) {
     const plan = composeForHost({ ...good, ...change }, fragments);
