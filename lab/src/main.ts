@@ -105,10 +105,15 @@ const runGroup = async (
     });
   if (lab === undefined) return;
   try {
-    await attempt(`${where}: start`, 'the daemon is ready and has taken its first snapshot', tally, async () => {
-      await lab.startDaemon();
-      await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
-    });
+    await attempt(
+      `${where}: start`,
+      'the daemon is ready and has taken its first snapshot',
+      tally,
+      async () => {
+        await lab.startDaemon();
+        await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
+      },
+    );
     for (const scenario of scenarios) {
       await attempt(`${where}: ${scenario.name}`, scenario.title, tally, async () => {
         const stream = await prove(scenario, lab);

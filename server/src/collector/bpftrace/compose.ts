@@ -159,8 +159,8 @@ function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null)
   return states.length > 0 ? states : [{ ...state, function: fragment.hooks, module: null }];
 }
 
-/** bpftrace up to 0.23 does not read this setting from the environment. */
-const CONFIG = 'config = { print_maps_on_exit = 0 }\n';
+/** bpftrace up to 0.23 does not read these from the environment. A probe that cannot be attached must not pass for one that is. */
+const CONFIG = 'config = { missing_probes = "error"; print_maps_on_exit = 0 }\n';
 
 /** Counts itself, so that `@emitted` exists where no fragment has written it yet: 0.27 complains each second otherwise. */
 function readyBlock(): string {

@@ -2,7 +2,7 @@ import type { LineSource } from '../../stream/source.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../../stream/wire.ts';
 import type { Clock } from '../../support/clock.ts';
 import type { Logger } from '../../support/logger.ts';
-import { type HostFacts, listBtfModules } from '../host/facts.ts';
+import { type HostFacts, loadedModules } from '../host/facts.ts';
 import { IdentityWatch } from '../host/identity-watch.ts';
 import { countRecursionMisses } from '../host/proc.ts';
 import { BpftraceChild, type ChildEnd } from './child.ts';
@@ -47,7 +47,7 @@ export class Supervisor implements LineSource {
   private childReady = false;
   private wasReady = false;
   private plan: RunnablePlan | null = null;
-  private modules = '';
+  private modules: ReadonlyMap<string, number> = new Map();
   private wake: () => void = () => {};
 
   constructor(options: SupervisorOptions) {
@@ -74,6 +74,8 @@ export class Supervisor implements LineSource {
   async run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
     const { clock, tracer, timing } = this.options;
     this.onLine = onLine;
+    // Before the host is asked: what changes meanwhile is seen at the next look.
+    this.modules = await loadedModules(this.options.sysRoot);
     const facts = await this.options.inspect();
     const t = clock.bootUs();
     const boot_epoch_us = Math.round(clock.wallMs() * 1000) - t;
@@ -108,9 +110,9 @@ export class Supervisor implements LineSource {
     let said = '';
     let known: HostFacts | null = first;
     while (!signal.aborted) {
+      if (known === null) this.modules = await loadedModules(this.options.sysRoot);
       const facts: HostFacts = known ?? (await inspect());
       known = null;
-      this.modules = facts.modules.join(' ');
       const plan = composeForHost(facts, fragments, this.excluded);
       if (!plan.runnable) {
         this.plan = null;
@@ -252,10 +254,13 @@ export class Supervisor implements LineSource {
   /** A module that comes or goes changes what can be probed: the program is made again, and run if it is another one. */
   private async checkModules(): Promise<void> {
     const { sysRoot, fragments, inspect } = this.options;
-    const names = await listBtfModules(`${sysRoot}/kernel/btf`);
-    const modules = names.filter((name) => name !== 'vmlinux').join(' ');
-    if (modules === this.modules) return;
-    this.modules = modules;
+    const before = this.modules;
+    const now = await loadedModules(sysRoot);
+    const changed = new Set(
+      [...before.keys(), ...now.keys()].filter((name) => before.get(name) !== now.get(name)),
+    );
+    if (changed.size === 0) return;
+    this.modules = now;
     const { child, plan } = this;
     if (child === null || plan === null) {
       this.excluded.clear();
@@ -263,7 +268,10 @@ export class Supervisor implements LineSource {
       return;
     }
     const next = composeForHost(await inspect(), fragments, this.excluded);
-    if (next.runnable && next.composed.program === plan.composed.program) return;
+    const lost = plan.composed.probes.some(
+      ({ attached, module }) => attached && module !== null && changed.has(module),
+    );
+    if (!lost && next.runnable && next.composed.program === plan.composed.program) return;
     this.excluded.clear();
     if (this.child === child) child.stop('stopped', 'the loaded modules have changed');
   }

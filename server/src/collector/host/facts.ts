@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { access, open, readdir, readFile } from 'node:fs/promises';
+import { access, open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProbeFacts, Wanted } from '../bpftrace/compose.ts';
 import { type Bpftrace, findBpftrace, type StartFailure } from '../bpftrace/version.ts';
@@ -69,9 +69,26 @@ export function parseLockdown(text: string | null): string | null {
   return /\[(\w+)\]/.exec(text ?? '')?.[1] ?? null;
 }
 
-/** Names of the loaded modules (and `vmlinux`) that have type information, sorted: changes where one is (un)loaded. */
-export async function listBtfModules(folder: string): Promise<string[]> {
+/** Names of the loaded modules (and `vmlinux`) that have type information, sorted. */
+async function listBtfModules(folder: string): Promise<string[]> {
   return (await readdir(folder).catch(() => [])).sort();
+}
+
+/**
+ * The loaded modules by name, each with the inode of its type information: another number is a module that was unloaded and
+ * loaded again, and the probes that it had are dead.
+ */
+export async function loadedModules(sysRoot = '/sys'): Promise<Map<string, number>> {
+  const folder = join(sysRoot, 'kernel/btf');
+  const modules = new Map<string, number>();
+  for (const name of await listBtfModules(folder)) {
+    const inode = await stat(join(folder, name)).then(
+      ({ ino }) => ino,
+      () => null,
+    );
+    if (inode !== null && name !== 'vmlinux') modules.set(name, inode);
+  }
+  return modules;
 }
 
 interface Types {

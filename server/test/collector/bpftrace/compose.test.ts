@@ -92,7 +92,7 @@ test('the program begins with ready and ends with a heartbeat that walks the cou
   );
   assert.match(
     program,
-    /^config = \{ print_maps_on_exit = 0 \}\n\nBEGIN \{\n {2}@emitted = count\(\);\n {2}@lines = count\(\);\n {2}print\(\(0, nsecs \/ 1000\)\);\n\}\n/,
+    /^config = \{ missing_probes = "error"; print_maps_on_exit = 0 \}\n\nBEGIN \{\n {2}@emitted = count\(\);\n {2}@lines = count\(\);\n {2}print\(\(0, nsecs \/ 1000\)\);\n\}\n/,
   );
   assert.equal(
     program.slice(program.indexOf('interval:s:1')),

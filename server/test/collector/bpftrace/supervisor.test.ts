@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -234,6 +234,18 @@ test('each obstacle has its reason', async (t) => {
     assert.ok(child?.state === 'unavailable' && child.reason === reason, reason);
     await run.stop();
   }
+});
+
+test('a module that was unloaded and loaded again gets its probes anew, though the program is the same', async (t) => {
+  const run = await live(t, { mode: 'normal' });
+  await until(() => has(run, 'heartbeat'));
+  const module = join(run.host.sysRoot, 'kernel/btf/vfio_pci_core');
+  await copyFile(module, `${module}.again`);
+  await rename(`${module}.again`, module);
+  await until(() => run.children().length >= 3);
+  const [, exited, second] = run.children();
+  assert.ok(exited?.state === 'exited' && exited.message === 'the loaded modules have changed');
+  assert.ok(second?.state === 'starting' && second.generation === 2);
 });
 
 test('a module that matters makes a new program, one that does not leaves the child alone', async (t) => {

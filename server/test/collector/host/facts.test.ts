@@ -97,6 +97,8 @@ test('what stands in the way of any tracing has a reason and a remedy', async (t
     composeForHost({ ...good, uid: 7, bpftrace: newer, bpftraceVersion: [0, 27, 1] }, fragments).runnable,
     true,
   );
+  const nothingFits = composeForHost(good, { ...fragments, probes: [] });
+  assert.ok(!nothingFits.runnable && nothingFits.failure.reason === 'function_missing');
   const cases: [Partial<HostFacts>, string][] = [
     [{ btf: false }, 'no_btf'],
     [{ lockdown: 'confidentiality' }, 'lockdown'],
@@ -105,7 +107,6 @@ test('what stands in the way of any tracing has a reason and a remedy', async (t
     [{ bpftrace: { reason: 'no_bpftrace', message: 'm', remedy: 'r' } }, 'no_bpftrace'],
     [{ functions: {} }, 'no_symbols'],
     [{ functions: { dma_buf_export: 'vmlinux' } }, 'no_symbols'],
-    [{ functions: { vfio_pci_dma_buf_attach: 'vfio_pci_core' } }, 'function_missing'],
     [{ uid: 7, bpftrace: newer, bpftraceVersion: [0, 27, 1], tracefs: false }, 'not_root'],
   ];
   for (const [change, reason] of cases) {
