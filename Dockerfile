@@ -18,6 +18,7 @@ ARG NODE_VERSION=24.21.0
 ARG NODE_SHA512=de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced
 ARG NPM_VERSION=11.21.2
 ARG NPM_SHA512=ec73c0a64f807e53146af4ac78bd4f9ba0a762a3081e4e77c7e2a6ba1aa64c3a8f9233cc8312294cf713aac13dd4428dc3880504957d7e75e249d1a6d435eaf4
+# The registry that npm is set to, without a slash at its end: --build-arg NPM_REGISTRY="$(npm config get registry | sed 's,/$,,')"
 ARG NPM_REGISTRY
 ARG VERSION=0.1.0
 

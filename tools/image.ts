@@ -31,23 +31,14 @@ const INPUTS = [
   'server/src',
   'probes',
 ].map((path) => join(REPOSITORY, path));
-/** The sources of Debian's published image; the build mounts the machine's own over them. */
-const SOURCES = (mirror: string, security: string): string => `Types: deb
+const SOURCES = (mirror: string): string => `Types: deb
 URIs: ${mirror}
 Suites: trixie trixie-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
-${security}`;
-const PUBLISHED = SOURCES(
-  'http://mirror.invalid/debian',
-  `
-Types: deb
-URIs: http://mirror.invalid/debian-security
-Suites: trixie-security
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
-`,
-);
+`;
+/** Stands for the sources that a published base image brings: the build mounts the machine's own over them. */
+const BASE_SOURCES = SOURCES('http://mirror.invalid/debian');
 
 const started = Date.now();
 const log = (line: string): void => {
@@ -70,9 +61,9 @@ const hasImage = (name: string): Promise<boolean> =>
     () => false,
   );
 
-/** Debian's minimal tree as a tar file, in the cache. */
-const baseTree = async (mirror: string | undefined): Promise<string> => {
-  const directory = await cached('container-base', digest(['1', PUBLISHED]), log, async (target) => {
+/** Debian's minimal tree as a tar file in a folder of the cache, with the mirror that it came from beside it. */
+const baseTree = (mirror: string | undefined): Promise<string> =>
+  cached('container-base', digest(['2', BASE_SOURCES]), log, async (target) => {
     await ensurePackages(['debootstrap'], log);
     const tree = join(target, 'tree');
     const args = ['--variant=minbase', 'trixie', tree];
@@ -84,8 +75,10 @@ const baseTree = async (mirror: string | undefined): Promise<string> => {
         log(`base: ${line.slice(0, 100)}`);
       },
     });
-    rmSync(join(tree, 'etc/apt/sources.list'), { force: true });
-    writeFileSync(join(tree, 'etc/apt/sources.list.d/debian.sources'), PUBLISHED);
+    const list = join(tree, 'etc/apt/sources.list');
+    writeFileSync(join(target, 'mirror'), /^deb (\S+)/m.exec(readFileSync(list, 'utf8'))?.[1] ?? '');
+    rmSync(list);
+    writeFileSync(join(tree, 'etc/apt/sources.list.d/debian.sources'), BASE_SOURCES);
     const excluded = ['./var/lib/apt/lists/*', './var/cache/apt/*', './var/log/*', './proc/*', './sys/*'];
     await run('tar', [
       ...['--create', '--numeric-owner', '--file', join(target, 'base.tar'), '--directory', tree],
@@ -94,12 +87,11 @@ const baseTree = async (mirror: string | undefined): Promise<string> => {
     ]);
     rmSync(tree, { recursive: true });
   });
-  return join(directory, 'base.tar');
-};
 
 /** The base image under the name that the Dockerfile gives it, so that nothing is pulled from a registry. */
-const ensureBase = async (mirror: string | undefined): Promise<string> => {
-  const tar = await baseTree(mirror);
+const ensureBase = async (): Promise<{ key: string; mirror: string }> => {
+  const directory = await baseTree(await debianMirror());
+  const tar = join(directory, 'base.tar');
   const key = digest([tar]);
   const tag = `localhost/debian:${key}`;
   if (!(await hasImage(tag))) {
@@ -110,27 +102,26 @@ const ensureBase = async (mirror: string | undefined): Promise<string> => {
     await buildah(['commit', '--quiet', '--rm', container, tag]);
   }
   await buildah(['tag', tag, BASE]);
-  return key;
+  return { key, mirror: readFileSync(join(directory, 'mirror'), 'utf8') };
 };
 
 /** Builds the image where the storage has it not, and resolves with its name. */
 const ensureImage = async (version: string): Promise<string> => {
-  const mirror = await debianMirror();
-  const name = `${NAME}:${digest([await ensureBase(mirror)], INPUTS)}`;
+  const { key, mirror } = await ensureBase();
+  const name = `${NAME}:${digest([key], INPUTS)}`;
   if (await hasImage(name)) {
     log('image: nothing has changed, it is there');
     return name;
   }
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
   try {
-    const args = ['--build-arg', `VERSION=${version}`];
-    if (mirror !== undefined) {
-      const file = join(own, 'debian.sources');
-      writeFileSync(file, SOURCES(mirror, ''));
-      args.push('--volume', `${file}:/etc/apt/sources.list.d/debian.sources:ro`);
-    }
+    const sources = join(own, 'debian.sources');
+    writeFileSync(sources, SOURCES(mirror));
     const registry = (await run('npm', ['config', 'get', 'registry'])).trim().replace(/\/+$/, '');
-    if (/^https?:/.test(registry)) args.push('--build-arg', `NPM_REGISTRY=${registry}`);
+    const args = [
+      ...['--build-arg', `VERSION=${version}`, '--build-arg', `NPM_REGISTRY=${registry}`],
+      ...['--volume', `${sources}:/etc/apt/sources.list.d/debian.sources:ro`],
+    ];
     const authorities = process.env.NODE_EXTRA_CA_CERTS;
     if (authorities !== undefined && authorities !== '') args.push('--secret', `id=ca,src=${authorities}`);
     log('image: building the Dockerfile');
@@ -241,9 +232,9 @@ const tryImage = async (name: string, version: string): Promise<void> => {
       await run(process.execPath, [program, '--version']),
     );
     same(
-      'apt sources are those of Debian',
+      'apt sources are those of the base image',
       await inside(['cat', '/etc/apt/sources.list.d/debian.sources']),
-      PUBLISHED,
+      BASE_SOURCES,
     );
     const folder = await streams(own);
     const files = readdirSync(folder)
