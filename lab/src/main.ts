@@ -5,7 +5,7 @@ import { demo } from './demo.ts';
 import { GUEST_DIALECTS, Guest, type GuestDialect, GuestError } from './guest.ts';
 import { ensureImage } from './image.ts';
 import { Lab } from './lab.ts';
-import { assertSameStory, prove, type Scenario } from './scenario.ts';
+import { assertSameStory, MissedRuns, prove, type Scenario } from './scenario.ts';
 import { EXPORTS } from './scenarios/exports.ts';
 import { IMPORTERS } from './scenarios/importers.ts';
 import { LIFETIMES } from './scenarios/lifetimes.ts';
@@ -116,7 +116,11 @@ const runGroup = async (
     );
     for (const scenario of scenarios) {
       await attempt(`${where}: ${scenario.name}`, scenario.title, tally, async () => {
-        const stream = await prove(scenario, lab);
+        const stream = await prove(scenario, lab).catch((error: unknown) => {
+          if (!(error instanceof MissedRuns)) throw error;
+          log(`${where}: ${scenario.name}: ${error.message}\nonce more`);
+          return prove(scenario, lab);
+        });
         if (update) await keepRecording(scenario, stream);
         else if (!existsSync(recordingOf(scenario)))
           throw new Error('it has no recording: run it with --update');

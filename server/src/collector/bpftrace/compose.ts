@@ -93,9 +93,10 @@ export function compose(
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
     if (reason !== null) continue;
-    kept.push({ fragment, text: rendered.text });
+    const text = withKeyFirst(rendered.text, fragment.maps);
+    kept.push({ fragment, text });
     const firstLine = program.split('\n').length;
-    program += `// ${fragment.file}\n${rendered.text.trim()}\n\n`;
+    program += `// ${fragment.file}\n${text.trim()}\n\n`;
     parts.push({
       probe: fragment.name,
       firstLine,
@@ -124,6 +125,19 @@ export function composeOneshot(
   const reason = whyLeftOut(fragment, rendered, conditions);
   return reason === null ? { program: `${CONFIG}\n${rendered.text.trim()}\n` } : { reason };
 }
+
+/**
+ * Makes the key of a counter before it counts. bpftrace adds a key that it did not find only if it is still not there: of two
+ * processors that meet a new key at once, one fails with EEXIST and its count is lost. Adding zero first, it is zero that
+ * is lost.
+ */
+function withKeyFirst(text: string, maps: readonly string[]): string {
+  return text.replace(COUNTED, (statement, target: string, map: string, added: string | undefined) =>
+    maps.includes(map) ? `${target} = sum((uint64)0); ${target} = sum(${added ?? '(uint64)1'});` : statement,
+  );
+}
+
+const COUNTED = /((@\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
 
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
   return {

@@ -109,6 +109,19 @@ test('the program begins with ready and ends with a heartbeat that walks the cou
   );
 });
 
+test('a counter gets its key before it counts, for the loser of two that add one key at once loses what it adds', () => {
+  const header = HEADER.replace('maps: -', 'maps: @exports, @export_bytes');
+  const text = `${header}kprobe:{{fn:f}} { if (1) { @exports[$d, 0] = count(); } @export_bytes[$d, 0] = sum($n); @seen[1] = count(); @emitted = count(); }\n`;
+  const { program } = compose(facts, set({ one: text }));
+  assert.ok(
+    program.includes(
+      '{ if (1) { @exports[$d, 0] = sum((uint64)0); @exports[$d, 0] = sum((uint64)1); } ' +
+        '@export_bytes[$d, 0] = sum((uint64)0); @export_bytes[$d, 0] = sum($n); @seen[1] = count(); @emitted = count(); }',
+    ),
+    program,
+  );
+});
+
 test('a heartbeat without any counter still ends its read', () => {
   const { program } = compose(facts, set({}));
   assert.ok(
