@@ -9,10 +9,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cached, cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
+import { freePort } from '../lab/src/free-port.ts';
 import { debianMirror, ensurePackages } from '../lab/src/host-packages.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
 
@@ -168,16 +168,6 @@ const same = (what: string, found: string, wanted: string): void => {
     `${what}: line ${line + 1} is ${JSON.stringify(a[line])}, not ${JSON.stringify(b[line])}`,
   );
 };
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 
 /** The streams to replay: what the lab recorded and, where nothing was recorded yet, a stream of the unit tests. */
 const streams = async (own: string): Promise<string> => {
