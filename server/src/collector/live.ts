@@ -1,9 +1,12 @@
 import type { LineSource } from '../stream/source.ts';
 import { type Clock, systemClock } from '../support/clock.ts';
+import { TracerError } from '../support/errors.ts';
+import { readFaults } from '../support/faults.ts';
 import type { Logger } from '../support/logger.ts';
 import { wantedBy } from './bpftrace/compose.ts';
 import type { FragmentSet } from './bpftrace/fragment.ts';
 import { childEnvironment, findGuard } from './bpftrace/launch.ts';
+import { Simulation } from './bpftrace/simulation.ts';
 import { Supervisor } from './bpftrace/supervisor.ts';
 import { DEFAULT_TIMING, type SupervisorTiming } from './bpftrace/timing.ts';
 import { createBootClock } from './host/boot-clock.ts';
@@ -26,6 +29,8 @@ export interface LiveSourceOptions {
   sysRoot?: string;
   uid?: number;
   timing?: Partial<SupervisorTiming>;
+  /** Faults to make, as `--simulate` has them; empty for none. */
+  simulate?: string;
 }
 
 /** The source for `run`, `collect` and `record`: bpftrace on this host, kept running. Starts nothing before run(). */
@@ -33,6 +38,7 @@ export function createLiveSource(options: LiveSourceOptions): LineSource {
   const { fragments, bpftrace, mapKeys, tracer, logger } = options;
   const { env = process.env, procRoot = '/proc', sysRoot = '/sys' } = options;
   const searchPath = env.PATH ?? '';
+  const clock = options.clock ?? { ...systemClock, bootUs: createBootClock({ procRoot }) };
   let guard: readonly string[] | null = null;
   return new Supervisor({
     fragments,
@@ -40,8 +46,9 @@ export function createLiveSource(options: LiveSourceOptions): LineSource {
     logger,
     procRoot,
     sysRoot,
-    clock: options.clock ?? { ...systemClock, bootUs: createBootClock({ procRoot }) },
+    clock,
     timing: { ...DEFAULT_TIMING, ...options.timing },
+    simulation: simulationOf(options.simulate ?? '', clock),
     inspect: async () => {
       guard ??= await findGuard(searchPath);
       return inspectHost({
@@ -55,4 +62,11 @@ export function createLiveSource(options: LiveSourceOptions): LineSource {
     },
     launch: (path) => ({ path, guard: guard ?? [], env: childEnvironment(env, mapKeys) }),
   });
+}
+
+function simulationOf(text: string, { bootUs }: Clock): { text: string; faults: Simulation } | undefined {
+  if (text === '') return undefined;
+  const faults = readFaults(text);
+  if (typeof faults === 'string') throw new TracerError('bad_config', `simulate: ${faults}`);
+  return { text, faults: new Simulation({ faults, bootUs }) };
 }

@@ -20,14 +20,50 @@ export const TAGS = {
   snapshot_end: 12,
   counter: 13,
   read_end: 14,
+  unmap: 15,
+  gate: 16,
+  in_flight: 17,
 } as const;
+
+/** Tags of the protocol between probes and collector; each other one is an event, and counted in `@emitted`. */
+const PROTOCOL: readonly (keyof typeof TAGS)[] = [
+  'ready',
+  'heartbeat',
+  'snapshot_buffer',
+  'snapshot_end',
+  'counter',
+  'read_end',
+  'gate',
+  'in_flight',
+];
+
+export const EVENT_TAGS: ReadonlySet<number> = new Set(
+  (Object.keys(TAGS) as (keyof typeof TAGS)[])
+    .filter((name) => !PROTOCOL.includes(name))
+    .map((name) => TAGS[name]),
+);
 
 /** What an export says of the privacy of its memory; `undeclared` where the kernel's dialect has no such word. */
 export const PRIVACIES = ['undeclared', 'shared', 'private'] as const;
 export type Privacy = (typeof PRIVACIES)[number];
 
-/** The step of an import that succeeded or was refused; index = number on the wire, 0 is never sent. */
-export const STAGES = ['unknown', 'attach', 'map', 'iommufd', 'bind'] as const;
+/**
+ * The step of an import that succeeded or was refused; index = number on the wire, 0 is never sent. attach, pin, map and
+ * vmap are the dma-buf core's, asked of the exporter; the others are the importer's own call around them.
+ */
+export const STAGES = [
+  'unknown',
+  'attach',
+  'map',
+  'iommufd',
+  'bind',
+  'pin',
+  'vmap',
+  'rdma',
+  'prime',
+  'videobuf2',
+  'devmem',
+] as const;
 export type Stage = (typeof STAGES)[number];
 
 /** Why the memory of a device was taken from, or given back to, its importers: the caller of the kernel's revoke. */
@@ -47,8 +83,14 @@ export type Cause = (typeof CAUSES)[number];
 export const READERS = ['other', 'kvm'] as const;
 export type Reader = (typeof READERS)[number];
 
-/** Ways in which the kernel accepted what its own rules forbid. */
-export const VIOLATIONS = ['none', 'foreign_vm', 'accepted_after_failed_lookup'] as const;
+/** What the rules of private exports forbid: accepted by KVM all the same, or asked for. */
+export const VIOLATIONS = [
+  'none',
+  'foreign_vm',
+  'accepted_after_failed_lookup',
+  'private_without_vm',
+  'private_offered',
+] as const;
 export type Violation = (typeof VIOLATIONS)[number];
 
 /** Why the kernel refused, decided in the kernel from the call's arguments; index = number on the wire. */
@@ -83,6 +125,11 @@ export const REASONS = [
   'no_memory',
   'overflow',
   'not_a_dmabuf',
+  'beyond_buffer',
+  'not_dynamic',
+  'no_cpu_mapping',
+  'interrupted',
+  'importer_unsupported',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

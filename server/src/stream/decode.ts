@@ -3,7 +3,18 @@ import { TAGS } from './codes.ts';
 import { type CounterRead, decodeCounter } from './maps.ts';
 import type { DroppedLine } from './source.ts';
 import { decodeTuple, type TupleRecord } from './tuples.ts';
-import { Child, type CollectorLine, Device, Exit, Header, Loss, Process, Snapshot, Tick } from './wire.ts';
+import {
+  Child,
+  type CollectorLine,
+  Device,
+  DeviceGone,
+  Exit,
+  Header,
+  Loss,
+  Process,
+  Snapshot,
+  Tick,
+} from './wire.ts';
 
 /** What a line says: of the collector, of a probe, a counter read, or a message of bpftrace itself. */
 export type StreamRecord =
@@ -49,6 +60,7 @@ const COLLECTOR_LINES = {
   tick: Compile(Tick),
   loss: Compile(Loss),
   device: Compile(Device),
+  device_gone: Compile(DeviceGone),
   process: Compile(Process),
   exit: Compile(Exit),
   snapshot: Compile(Snapshot),

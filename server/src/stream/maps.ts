@@ -23,6 +23,7 @@ export const MAPS = {
   policy_violations: ['violation'],
   missed: [],
   emitted: [],
+  unmaps: ['name0', 'name1'],
 } as const satisfies Record<string, readonly string[]>;
 export type MapName = keyof typeof MAPS;
 

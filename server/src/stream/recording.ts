@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { TracerError } from '../support/errors.ts';
 import { decodeLine } from './decode.ts';
@@ -22,13 +23,16 @@ const GZIP_MAGIC = [0x1f, 0x8b] as const;
 /** Reads a recording, plain or gzip (told by its magic bytes). */
 export class RecordingSource implements LineSource {
   readonly kind = 'replay';
+  /** The file's own name: where it lies shall not change a byte of what is told of it. */
   readonly name: string;
+  readonly #path: string;
   /** Lines handed on so far: what was read is worth telling also where the rest cannot be. */
   lines = 0;
   readonly #stdin: NodeJS.ReadableStream;
 
   constructor(options: RecordingOptions) {
-    this.name = options.path;
+    this.#path = options.path;
+    this.name = basename(options.path);
     this.#stdin = options.stdin ?? process.stdin;
   }
 
@@ -41,19 +45,19 @@ export class RecordingSource implements LineSource {
       this.lines += 1;
       onLine(line);
     };
-    const reading = new Reading(this.name, count, onDropped);
+    const reading = new Reading(this.#path, count, onDropped);
     const chunks = this.#chunks(signal);
     const head = await readHead(chunks);
     const isGzip = head[0] === GZIP_MAGIC[0] && head[1] === GZIP_MAGIC[1];
     const bytes = withHead(head, chunks);
-    if (isGzip) await gunzip(bytes, reading, this.name, signal);
+    if (isGzip) await gunzip(bytes, reading, this.#path, signal);
     else for await (const chunk of bytes) reading.push(chunk);
     if (!signal.aborted) reading.end();
   }
 
   /** The bytes of the file; an abort ends them early, what goes wrong is told as the user's error. */
   async *#chunks(signal: AbortSignal): AsyncGenerator<Buffer> {
-    const input = this.name === '-' ? this.#stdin : createReadStream(this.name);
+    const input = this.#path === '-' ? this.#stdin : createReadStream(this.#path);
     const stop = () => (input as { destroy?: () => void }).destroy?.();
     signal.addEventListener('abort', stop, { once: true });
     try {
@@ -65,7 +69,7 @@ export class RecordingSource implements LineSource {
       if (signal.aborted) return;
       const remedy = 'give the path of a recording that this user may read, or - for standard input';
       throw new TracerError('file_unreadable', 'the recording cannot be read', {
-        where: this.name,
+        where: this.#path,
         remedy,
         cause,
       });

@@ -124,6 +124,9 @@ export const TUPLES = {
   },
   snapshot_end: { t: int, buffers: int },
   read_end: { t: int, lines: int },
+  gate: { t: int, clock: int, from: int, until: int },
+  in_flight: { t: int },
+  unmap: { t: int, pid: int, device: int, inode: int, importer: text, importer_device: text, comm: text },
 } as const satisfies Record<Exclude<keyof typeof TAGS, 'counter'>, Record<string, Reader<unknown>>>;
 
 export type TupleKind = keyof typeof TUPLES;

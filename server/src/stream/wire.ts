@@ -17,6 +17,9 @@ export const Header = Type.Object({
   kernel: Type.String(),
   boot_epoch_us: Type.Integer({ description: 'wall clock at t = 0, microseconds since 1970' }),
   t: Micros,
+  simulation: Type.Optional(
+    Type.String({ description: 'faults that the collector makes itself; absent where all is real' }),
+  ),
 });
 export type Header = Static<typeof Header>;
 
@@ -37,6 +40,7 @@ export type Dialect = (typeof DIALECTS)[number];
 /** Why a child ended or could not start; a closed set, also the label of collector_restarts_total. */
 export const CHILD_REASONS = [
   'stopped',
+  'handed_over',
   'crashed',
   'killed',
   'hung',
@@ -62,6 +66,15 @@ export const Child = Type.Union([
     dialect: Dialect,
     probes: Type.Array(ProbeState),
   }),
+  Type.Object(
+    {
+      t: Micros,
+      generation: Type.Integer({ minimum: 1 }),
+      state: Type.Literal('changed'),
+      probes: Type.Array(ProbeState),
+    },
+    { description: 'probes of the running child died with a module that was unloaded or loaded again' },
+  ),
   Type.Object({
     t: Micros,
     generation: Type.Integer({ minimum: 1 }),
@@ -87,7 +100,7 @@ export const Tick = Type.Object({ t: Micros });
 export type Tick = Static<typeof Tick>;
 
 /** Cumulative count of lines that the collector dropped at one stage since it started. */
-export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full'] as const;
+export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full', 'hand_over'] as const;
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),
@@ -103,10 +116,25 @@ export const Device = Type.Object({
   driver: Type.String(),
   iommu_group: Type.String(),
   numa_node: Type.Integer(),
+  class: Type.Optional(Type.String({ description: 'PCI class code as sysfs has it, e.g. 030200' })),
+  vendor_name: Type.Optional(Type.String({ description: 'of pci.ids, as the two that follow' })),
+  device_name: Type.Optional(Type.String()),
+  class_name: Type.Optional(Type.String()),
+  interfaces: Type.Optional(
+    Type.Array(Type.String(), {
+      description: 'what people call it: RDMA devices, DRM cards, network interfaces',
+    }),
+  ),
 });
 export type Device = Static<typeof Device>;
 
-/** Who a process is, told once when it is first seen. name and uuid are of the VM if its command line gives them. */
+/** A device that was told of has left: its sysfs entry is gone, or no VFIO driver holds it any more. */
+export const DeviceGone = Type.Object({ t: Micros, device: Type.String() });
+export type DeviceGone = Static<typeof DeviceGone>;
+
+export const NAME_SOURCES = ['command_line', 'cgroup'] as const;
+
+/** Who a process is, told once when it is first seen. name and uuid are of the VM that it runs. */
 export const Process = Type.Object({
   t: Micros,
   pid: Pid,
@@ -120,15 +148,37 @@ export const Process = Type.Object({
   }),
   name: Type.Union([Type.String(), Type.Null()]),
   uuid: Type.Union([Type.String(), Type.Null()]),
+  name_source: Type.Optional(Type.Enum([...NAME_SOURCES])),
+  scope: Type.Optional(
+    Type.String({ description: 'systemd scope of the VM, unescaped, e.g. machine-qemu-7-web' }),
+  ),
+  pod_uid: Type.Optional(Type.String({ description: 'UID of the Kubernetes pod' })),
+  container_id: Type.Optional(Type.String()),
 });
 export type Process = Static<typeof Process>;
 
-/** A process that was seen before has ended. */
-export const Exit = Type.Object({ t: Micros, pid: Pid });
+/** Microseconds since boot before which the process did not exist: /proc counts hundredths (USER_HZ), rounded down. */
+export function startMicros(startTicks: number): number {
+  return startTicks * 10_000;
+}
+
+/** A process that was seen before has ended; without start_ticks it had ended before its start could be read. */
+export const Exit = Type.Object({
+  t: Micros,
+  pid: Pid,
+  start_ticks: Type.Optional(Type.Integer({ minimum: 0 })),
+});
 export type Exit = Static<typeof Exit>;
 
 export const Holder = Type.Object({ pid: Pid, comm: Type.String(), fds: Type.Integer({ minimum: 0 }) });
 export type Holder = Static<typeof Holder>;
+
+/** A process that has a VFIO device open. */
+export const DeviceHolder = Type.Object({
+  device: Type.Integer({ minimum: 0, description: 'domain << 16 | bus << 8 | devfn' }),
+  pid: Pid,
+});
+export type DeviceHolder = Static<typeof DeviceHolder>;
 
 export const SnapshotBuffer = Type.Object({
   inode: Type.Integer({ minimum: 0 }),
@@ -157,6 +207,7 @@ export const Snapshot = Type.Object({
   }),
   errors: Type.Array(Type.String()),
   buffers: Type.Array(SnapshotBuffer),
+  device_holders: Type.Optional(Type.Array(DeviceHolder)),
 });
 export type Snapshot = Static<typeof Snapshot>;
 
@@ -166,6 +217,7 @@ export type CollectorLine =
   | { type: 'tick'; data: Tick }
   | { type: 'loss'; data: Loss }
   | { type: 'device'; data: Device }
+  | { type: 'device_gone'; data: DeviceGone }
   | { type: 'process'; data: Process }
   | { type: 'exit'; data: Exit }
   | { type: 'snapshot'; data: Snapshot };

@@ -3,6 +3,7 @@ import { LineSplitter } from '../../stream/splitter.ts';
 import type { ChildReason } from '../../stream/wire.ts';
 import { classifyStart, shortMessage } from './classify.ts';
 import type { Launch } from './launch.ts';
+import type { ChildFaults } from './simulation.ts';
 import { StderrTail } from './stderr-tail.ts';
 
 export interface ChildTiming {
@@ -21,6 +22,8 @@ export interface ChildOptions {
   onLine: (line: string) => void;
   /** The ready record has come: everything is attached. */
   onReady?: () => void;
+  /** Faults to make between the child and `onLine`. */
+  faults?: ChildFaults | undefined;
   /** A line was too long or cut short. */
   onDropped?: () => void;
 }
@@ -103,7 +106,9 @@ export class BpftraceChild {
 
   private takeLine(line: string): void {
     this.linesSeen++;
-    this.options.onLine(line);
+    const { faults, onLine } = this.options;
+    for (const passed of faults?.pass(line) ?? [line]) onLine(passed);
+    if (faults?.crashes()) this.signal('SIGKILL');
     if (this.ready || !READY.test(line)) return;
     this.ready = true;
     this.options.onReady?.();

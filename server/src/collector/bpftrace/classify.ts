@@ -21,7 +21,6 @@ const PATTERNS: readonly (readonly [RegExp, ChildReason])[] = [
     /No matches for |No BTF found for |BTF data for the function not found|function not traceable|Error attaching probe|Unable to attach probe|Could not resolve symbol/,
     'function_missing',
   ],
-  [/fentry\/fexit not available/, 'start_failed'],
   [
     /stdin:\d+(?:[:-]\d+)*: ERROR|syntax error|Error loading BPF program|Error loading program/,
     'compile_error',

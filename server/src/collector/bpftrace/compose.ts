@@ -25,6 +25,8 @@ export interface Wanted {
 
 export interface Composed {
   program: string;
+  /** Whether it can hand over to another program, or take over from one. */
+  gated: boolean;
   probes: ProbeState[];
   dialect: Dialect;
   parts: Part[];
@@ -42,11 +44,16 @@ export interface Part {
 /** What the dialect is told by, beside what the fragments themselves name. */
 const DIALECT_FUNCTIONS = ['vfio_dma_buf_get_data', 'vfio_pci_dma_buf_attach', 'dma_buf_export'];
 const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
+/** What two programs need to hand over: when a task came onto its processor, and a number that the collector can set. */
+const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
+/** No time of any clock is as late. */
+const NEVER = '0x7fffffffffffffff';
+const OPEN_GATE = '@gate_from = (uint64)0;';
 
 /** The functions and members that the host has to be asked about, scanned from the fragments. */
 export function wantedBy(set: FragmentSet): Wanted {
   const functions = new Set(DIALECT_FUNCTIONS);
-  const members = new Set([PRIVATE_FLAG]);
+  const members = new Set([PRIVATE_FLAG, ...GATE_MEMBERS]);
   const note = (terms: readonly Term[]): void => {
     for (const { kind, name } of terms.flatMap((term) => term.atoms)) {
       if (kind === 'function') functions.add(name);
@@ -87,7 +94,8 @@ export function compose(
   const probes: ProbeState[] = [];
   const parts: Part[] = [];
   const kept: { fragment: Fragment; text: string }[] = [];
-  let program = `${CONFIG}\n${readyBlock()}\n`;
+  const gated = GATE_MEMBERS.every((path) => conditions.bitsOf(path) !== undefined);
+  let program = `${CONFIG}\n${readyBlock(gated)}\n`;
   for (const fragment of set.probes) {
     const rendered = render(fragment, set.snippets, conditions);
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
@@ -104,8 +112,8 @@ export function compose(
       functions: rendered.functions.map((found) => found.function),
     });
   }
-  program += heartbeatBlock(kept);
-  return { program, probes, dialect: conditions.dialect, parts };
+  program += heartbeatBlock(kept, gated);
+  return { program, gated, probes, dialect: conditions.dialect, parts };
 }
 
 /** A program of its own, e.g. `snapshot`; the reason where this host cannot run it. */
@@ -177,11 +185,21 @@ function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null)
 const CONFIG = 'config = { missing_probes = "error"; print_maps_on_exit = 0 }\n';
 
 /** Counts itself, so that `@emitted` exists where no fragment has written it yet: 0.27 complains each second otherwise. */
-function readyBlock(): string {
+function readyBlock(gated: boolean): string {
+  const gate = [
+    '  @self = (uint64)curtask;',
+    '  @slack = (uint64)((struct task_struct *)curtask)->timer_slack_ns;',
+    '  @arrived[(uint64)0] = (uint64)0;',
+    '  @core_arrived[(uint64)0] = (uint64)0;',
+    `  ${OPEN_GATE}`,
+    `  @gate_until = (uint64)${NEVER};`,
+    `  print((${TAGS.gate}, nsecs / 1000, (uint64)((struct task_struct *)curtask)->sched_info.last_arrival, @gate_from, @gate_until));`,
+  ];
   return [
     'BEGIN {',
     '  @emitted = count();',
     '  @lines = count();',
+    ...(gated ? gate : []),
     `  print((${TAGS.ready}, nsecs / 1000));`,
     '}',
     '',
@@ -193,12 +211,13 @@ function readyBlock(): string {
  * print(@map): its lookups switch the probes of the CPU off while they run, and a call in that time would be missed. A map
  * whose every write was dropped by a condition is left out: bpftrace refuses a map that it never saw.
  */
-function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[]): string {
+function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
   const text = kept.map((part) => part.text).join('\n');
   const maps = new Set(kept.flatMap((part) => part.fragment.maps));
   const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
   return [
     'interval:s:1 {',
+    ...(gated ? gateLines(text) : []),
     `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
     ...written.map((map) => {
       const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
@@ -208,6 +227,40 @@ function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[]): 
     '}',
     '',
   ].join('\n');
+}
+
+/**
+ * The collector sets the timer slack of the bpftrace process (/proc/PID/timerslack_ns) to say from when, or until when, this
+ * program counts: bits 20 and up are 1 for `from`, 2 for `until`, 3 for `from the beginning`; the bits below are the
+ * second, of the clock of last_arrival, that is nearest to now. What is still in flight when its time is over is told.
+ */
+function gateLines(text: string): string[] {
+  const starts = [...new Set(text.match(/@\w+_start\b/g))].sort();
+  return [
+    '  $slack = (uint64)((struct task_struct *)@self)->timer_slack_ns;',
+    '  if ($slack != @slack) {',
+    '    @slack = $slack;',
+    '    $now = (uint64)nsecs / 1000000000;',
+    '    $at = ($now & 0x7ffffff00000) + ($slack & 0xfffff);',
+    '    if ($at + 524288 < $now) { $at = $at + 1048576; }',
+    '    if ($at > $now + 524288) { $at = $at - 1048576; }',
+    '    if (($slack >> 20) == 1) { @gate_from = $at * 1000000000; }',
+    '    if (($slack >> 20) == 2) { @gate_until = $at * 1000000000; }',
+    '    if (($slack >> 20) == 3) {',
+    '      @gate_from = 0;',
+    ...['@arrived', '@core_arrived'].map((map) => `      for ($kv : ${map}) { delete(${map}[$kv.0]); }`),
+    '    }',
+    '  }',
+    `  if (@gate_from != 0 || @gate_until != ${NEVER}) {`,
+    `    print((${TAGS.gate}, nsecs / 1000, (uint64)0, @gate_from, @gate_until));`,
+    ...starts.map((map) => `    for ($kv : ${map}) { print((${TAGS.in_flight}, nsecs / 1000)); }`),
+    '  }',
+  ];
+}
+
+/** The same program, but it counts nothing until it is told from when on. */
+export function standby(program: string): string {
+  return program.replace(OPEN_GATE, `@gate_from = (uint64)${NEVER};`);
 }
 
 function mapNumber(map: string): number {

@@ -1,4 +1,4 @@
-import { TAGS } from '../../stream/codes.ts';
+import { EVENT_TAGS, TAGS } from '../../stream/codes.ts';
 import { decodeLine } from '../../stream/decode.ts';
 import type { IdentityWatch } from '../host/identity-watch.ts';
 import type { LossWatch } from './loss-watch.ts';
@@ -6,42 +6,68 @@ import type { LossWatch } from './loss-watch.ts';
 const VALUE = /^\{"type": ?"value", ?"data": ?\[(\d+)/;
 /** Fields that name a process; those of a VM name one that owns something. */
 const VM_FIELDS = ['kvm_pid', 'vm_pid', 'owner_vm_pid'] as const;
+/** The tag of a line that a program printed; null where it is none. */
+export function tagOf(line: string): number | null {
+  const tag = VALUE.exec(line)?.[1];
+  return tag === undefined ? null : Number(tag);
+}
+
+/** Whether a line is an event of the kernel, which was counted as emitted. */
+export function isEvent(line: string): boolean {
+  const tag = tagOf(line);
+  return tag !== null && EVENT_TAGS.has(tag);
+}
+
+type Identities = Pick<IdentityWatch, 'seeDevice' | 'seeImporter' | 'seeProcess'>;
+type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossTold'>;
 
 /** Reads from the lines of a child the little that the collector itself has to know: who is named, and how many came. */
 export class LineReader {
-  private readonly identities: Pick<IdentityWatch, 'seeDevice' | 'seeProcess'>;
-  private readonly losses: Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed'>;
+  private readonly identities: Identities;
+  private readonly losses: Losses;
 
   constructor(options: {
-    identities: Pick<IdentityWatch, 'seeDevice' | 'seeProcess'>;
-    losses: Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed'>;
+    identities: Identities;
+    losses: Losses;
   }) {
     this.identities = options.identities;
     this.losses = options.losses;
   }
 
-  read(line: string): void {
-    const tag = Number(VALUE.exec(line)?.[1] ?? TAGS.ready);
-    if (tag !== TAGS.counter && (tag < TAGS.heartbeat || tag > TAGS.unbind)) return;
-    if (tag >= TAGS.export && tag <= TAGS.unbind) this.losses.eventReceived();
+  /** Asks who the processes and devices are that an event names: as soon as it comes, for they may soon be gone. */
+  identify(line: string): void {
+    if (!isEvent(line)) return;
     const record = decodeLine(line);
-    if (record.type === 'counter') {
-      if (record.data.name === 'missed') this.losses.returnsMissed(record.data.value);
-      return;
-    }
-    if (record.type === 'heartbeat') {
-      this.losses.heartbeat(record.data.emitted);
-      return;
-    }
     if (record.type === 'failure' || !('data' in record)) return;
     const fields = record.data as Readonly<Record<string, unknown>>;
+    const t = Number(fields.t);
     if (typeof fields.device === 'number') this.identities.seeDevice(fields.device);
+    if (typeof fields.importer_device === 'string') this.identities.seeImporter(fields.importer_device);
     for (const name of VM_FIELDS) {
       const pid = fields[name];
-      if (typeof pid === 'number') this.identities.seeProcess(pid, true);
+      if (typeof pid === 'number') this.identities.seeProcess(pid, true, t);
     }
     if (typeof fields.pid === 'number') {
-      this.identities.seeProcess(fields.pid, record.type === 'export' && record.data.errno === 0);
+      this.identities.seeProcess(fields.pid, record.type === 'export' && record.data.errno === 0, t);
+    }
+  }
+
+  /** Keeps the accounts of the child whose turn it is. */
+  account(line: string): void {
+    if (isEvent(line)) this.losses.eventReceived();
+    const tag = tagOf(line);
+    // What is no record of a probe is a message of bpftrace's own, some of which say that something is missing.
+    if (tag !== null && tag !== TAGS.heartbeat && tag !== TAGS.counter && !EVENT_TAGS.has(tag)) return;
+    const record = decodeLine(line);
+    if (record.type === 'heartbeat') this.losses.heartbeat(record.data.emitted);
+    else if (record.type === 'counter') {
+      if (record.data.name === 'missed') this.losses.returnsMissed(record.data.value);
+    } else if (
+      record.type === 'failure' ||
+      record.type === 'lost_events' ||
+      (record.type === 'helper_error' && record.data.map_full)
+    ) {
+      this.losses.lossTold();
     }
   }
 }

@@ -9,7 +9,7 @@ export class LossWatch {
   private readonly emit: (line: CollectorLine) => void;
   private readonly onEventsLost: () => void;
   private readonly counts = new Map<Loss['stage'], number>();
-  private readonly told = new Map<Loss['stage'], number>();
+  private readonly written = new Map<Loss['stage'], number>();
   private received = 0;
   private ring = new RingLoss();
   private missedOfChild = 0;
@@ -43,8 +43,18 @@ export class LossWatch {
     this.returnsMissedOfChild = total;
   }
 
-  lineDropped(): void {
-    this.add('splitter', 1);
+  /** A line says that something is missing, or is itself unreadable: the buffers may not be as they were told. */
+  lossTold(): void {
+    this.onEventsLost();
+  }
+
+  lineDropped(stage: 'splitter' | 'queue'): void {
+    this.add(stage, 1);
+  }
+
+  /** Calls that a program had not seen return when another took over: they are in no counter. */
+  callsLeft(count: number): void {
+    this.add('hand_over', count);
   }
 
   /** Probe runs that were skipped so far, as the kernel counts them for the running child. */
@@ -55,11 +65,15 @@ export class LossWatch {
 
   /** Writes a line for each count that has grown since it was last told. */
   tell(t: number): void {
+    let grown = false;
     for (const [stage, count] of this.counts) {
-      if (this.told.get(stage) === count) continue;
-      this.told.set(stage, count);
+      if (this.written.get(stage) === count) continue;
+      this.written.set(stage, count);
       this.emit({ type: 'loss', data: { t, stage, count } });
+      grown = true;
     }
+    // Asked for after the line, so that the snapshot is newer than the loss.
+    if (grown) this.onEventsLost();
   }
 
   private add(stage: Loss['stage'], more: number): void {

@@ -6,7 +6,7 @@ import type { FragmentSet } from './fragment.ts';
 import type { Bpftrace, StartFailure } from './version.ts';
 
 /** The module that exports the buffers. */
-const VFIO_MODULE = 'vfio_pci_core';
+export const VFIO_MODULE = 'vfio_pci_core';
 
 /** What to run on this host, or why nothing can be. */
 export type Plan =
@@ -17,6 +17,9 @@ export type Plan =
       oneshot: { program: string } | { reason: string };
     }
   | { runnable: false; failure: StartFailure; dialect: Dialect; probes: ProbeState[] };
+
+/** A plan that can be run. */
+export type RunnablePlan = Extract<Plan, { runnable: true }>;
 
 /** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has refused here, with the reason. */
 export function composeForHost(

@@ -47,6 +47,7 @@ export async function takeSnapshot(options: SnapshotOptions): Promise<Omit<Snaps
     complete: errors.length === 0,
     errors,
     buffers: [...kernel.buffers.values()].sort((a, b) => a.inode - b.inode),
+    device_holders: held.devices,
   };
 }
 

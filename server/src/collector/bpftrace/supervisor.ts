@@ -1,17 +1,23 @@
 import type { LineSource } from '../../stream/source.ts';
-import { type CollectorLine, FORMAT_VERSION } from '../../stream/wire.ts';
+import { type CollectorLine, FORMAT_VERSION, type ProbeState } from '../../stream/wire.ts';
 import type { Clock } from '../../support/clock.ts';
 import type { Logger } from '../../support/logger.ts';
-import { type HostFacts, loadedModules } from '../host/facts.ts';
+import type { HostFacts } from '../host/facts.ts';
 import { IdentityWatch } from '../host/identity-watch.ts';
+import { ModuleWatch } from '../host/module-watch.ts';
 import { countRecursionMisses } from '../host/proc.ts';
-import { BpftraceChild, type ChildEnd } from './child.ts';
-import { failedFunction, failedLine } from './classify.ts';
+import type { ChildEnd } from './child.ts';
+import { standby } from './compose.ts';
 import type { FragmentSet } from './fragment.ts';
+import { tellGate } from './gate.ts';
+import { handOver } from './hand-over.ts';
 import type { Launch } from './launch.ts';
 import { LineReader } from './line-reader.ts';
 import { LossWatch } from './loss-watch.ts';
-import { composeForHost, type Plan } from './plan.ts';
+import { composeForHost, type Plan, type RunnablePlan, VFIO_MODULE } from './plan.ts';
+import { Refusals } from './refusals.ts';
+import { RunningChild } from './running-child.ts';
+import type { Simulation } from './simulation.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { type SnapshotCause, SnapshotScheduler } from './snapshot-scheduler.ts';
 import type { SupervisorTiming } from './timing.ts';
@@ -26,10 +32,10 @@ export interface SupervisorOptions {
   procRoot: string;
   sysRoot: string;
   timing: SupervisorTiming;
+  /** Faults to make, and the text that asked for them. */
+  simulation?: { text: string; faults: Simulation } | undefined;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
-
-type RunnablePlan = Extract<Plan, { runnable: true }>;
 
 /** The live source: keeps one bpftrace running and writes the collector's own lines between its lines. */
 export class Supervisor implements LineSource {
@@ -40,14 +46,15 @@ export class Supervisor implements LineSource {
   private readonly losses: LossWatch;
   private readonly snapshots: SnapshotScheduler;
   private readonly reader: LineReader;
-  private readonly excluded = new Map<string, string>();
+  private readonly refusals = new Refusals();
+  private readonly modules: ModuleWatch;
   private onLine: (line: string) => void = () => {};
   private generation = 0;
-  private child: BpftraceChild | null = null;
-  private childReady = false;
+  private running: RunningChild | null = null;
+  /** A child that is to take over from the running one. */
+  private next: RunningChild | null = null;
   private wasReady = false;
   private plan: RunnablePlan | null = null;
-  private modules: ReadonlyMap<string, number> = new Map();
   private wake: () => void = () => {};
 
   constructor(options: SupervisorOptions) {
@@ -61,6 +68,7 @@ export class Supervisor implements LineSource {
       emit,
       onOwnerExit: () => this.snapshots.request('owner_exit'),
     });
+    this.modules = new ModuleWatch(sysRoot);
     this.losses = new LossWatch({ emit, onEventsLost: () => this.snapshots.request('loss') });
     this.reader = new LineReader({ identities: this.identities, losses: this.losses });
     this.snapshots = new SnapshotScheduler({
@@ -72,25 +80,35 @@ export class Supervisor implements LineSource {
 
   /** Runs until the signal is aborted; then the child is stopped first. To be called once. */
   async run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    const { clock, tracer, timing } = this.options;
+    const { clock, tracer, timing, simulation } = this.options;
     this.onLine = onLine;
     // Before the host is asked: what changes meanwhile is seen at the next look.
-    this.modules = await loadedModules(this.options.sysRoot);
+    await this.modules.look();
     const facts = await this.options.inspect();
     const t = clock.bootUs();
     const boot_epoch_us = Math.round(clock.wallMs() * 1000) - t;
     this.emit({
       type: 'header',
-      data: { format: FORMAT_VERSION, tracer, kernel: facts.kernel, boot_epoch_us, t },
+      data: {
+        format: FORMAT_VERSION,
+        tracer,
+        kernel: facts.kernel,
+        boot_epoch_us,
+        t,
+        ...(simulation === undefined ? {} : { simulation: simulation.text }),
+      },
     });
     const done = new AbortController();
-    const stopChild = (): void => this.child?.stop();
+    const stopChild = (): void => {
+      this.next?.stop();
+      this.running?.stop();
+    };
     signal.addEventListener('abort', stopChild, { once: true });
     const tasks = [
       this.every(timing.tickMs, done.signal, async () => this.tick()),
       this.every(timing.processesMs, done.signal, () => this.identities.poll()),
       this.every(timing.missesMs, done.signal, () => this.readMisses()),
-      this.every(timing.modulesMs, done.signal, () => this.checkModules()),
+      this.every(timing.modulesMs, done.signal, () => this.checkModules(signal)),
       this.snapshots.run(AbortSignal.any([signal, done.signal])),
     ];
     try {
@@ -110,10 +128,10 @@ export class Supervisor implements LineSource {
     let said = '';
     let known: HostFacts | null = first;
     while (!signal.aborted) {
-      if (known === null) this.modules = await loadedModules(this.options.sysRoot);
+      if (known === null) await this.modules.look();
       const facts: HostFacts = known ?? (await inspect());
       known = null;
-      const plan = composeForHost(facts, fragments, this.excluded);
+      const plan = composeForHost(facts, fragments, this.refusals.reasons);
       if (!plan.runnable) {
         this.plan = null;
         if (plan.failure.message !== said) this.sayUnavailable(plan);
@@ -126,77 +144,94 @@ export class Supervisor implements LineSource {
       const startedAt = clock.bootUs();
       const end = await this.runChild(plan, signal);
       if (signal.aborted) return;
-      if (this.exclude(plan, end)) continue;
+      if (this.refusals.note(plan, end)) continue;
       const stable = end.ready && (clock.bootUs() - startedAt) / 1000 >= timing.stableMs;
       failures = stable ? 0 : failures;
       if (end.reason === 'stopped') continue;
-      if (end.ready) this.excluded.clear();
+      if (end.ready) this.refusals.clear();
       await this.pause(Math.min(timing.restartMaxMs, timing.restartMs * 2 ** failures), signal);
       failures++;
     }
   }
 
+  /** Runs a child and those that take over from it, until one ends that nobody follows. */
   private async runChild(plan: RunnablePlan, signal: AbortSignal): Promise<ChildEnd> {
-    const { clock, launch, logger, timing } = this.options;
+    let running = this.launch(plan, false);
+    this.takesItsTurn(running);
+    for (;;) {
+      if (signal.aborted) running.stop();
+      const end = await running.ended;
+      const { successor } = running;
+      this.sayEnded(running, end);
+      if (successor === null) {
+        this.running = null;
+        return end;
+      }
+      this.takesItsTurn(successor);
+      running = successor;
+    }
+  }
+
+  private launch(plan: RunnablePlan, held: boolean): RunningChild {
+    const { launch, logger, timing } = this.options;
     const { composed, bpftrace } = plan;
     this.generation++;
-    const { generation, losses } = this;
-    losses.childStarted();
+    const { generation } = this;
+    return new RunningChild(
+      {
+        plan,
+        program: held ? standby(composed.program) : composed.program,
+        generation,
+        launch: launch(bpftrace.path),
+        timing,
+        faults: this.options.simulation?.faults.child(),
+        onArrival: (line) => this.reader.identify(line),
+        onLine: (line) => {
+          this.onLine(line);
+          this.reader.account(line);
+        },
+        onReady: () => {
+          logger.info({ generation, dialect: composed.dialect }, 'bpftrace is ready');
+          if (!held) this.requestSnapshot();
+        },
+        onDropped: () => this.losses.lineDropped('splitter'),
+        onHeldDropped: () => this.losses.lineDropped('queue'),
+      },
+      held,
+    );
+  }
+
+  private takesItsTurn(child: RunningChild): void {
+    const { plan, generation } = child;
+    this.running = child;
+    this.plan = plan;
+    this.losses.childStarted();
     this.identities.forgetDevices();
-    this.childReady = false;
     this.emit({
       type: 'child',
       data: {
-        t: clock.bootUs(),
+        t: this.options.clock.bootUs(),
         generation,
         state: 'starting',
-        bpftrace: bpftrace.version,
-        dialect: composed.dialect,
-        probes: composed.probes,
+        bpftrace: plan.bpftrace.version,
+        dialect: plan.composed.dialect,
+        probes: plan.composed.probes,
       },
     });
-    const child = new BpftraceChild({
-      launch: launch(bpftrace.path),
-      program: composed.program,
-      timing,
-      onLine: (line) => {
-        this.onLine(line);
-        this.reader.read(line);
-      },
-      onReady: () => {
-        this.childReady = true;
-        logger.info({ generation, dialect: composed.dialect }, 'bpftrace is ready');
-        this.snapshots.request(this.wasReady ? 'gap' : 'start');
-        this.wasReady = true;
-      },
-      onDropped: () => losses.lineDropped(),
-    });
-    this.child = child;
-    const ending = child.run();
-    if (signal.aborted) child.stop();
-    const end = await ending;
-    this.child = null;
-    this.childReady = false;
-    losses.tell(clock.bootUs());
-    const { reason, message } = end;
-    this.emit({ type: 'child', data: { t: clock.bootUs(), generation, state: 'exited', reason, message } });
-    if (reason !== 'stopped') logger.warn({ generation, reason, message }, 'bpftrace has ended');
-    return end;
+    child.release();
   }
 
-  /** Leaves out, from now on, the fragment that bpftrace names as the reason why it did not start. */
-  private exclude(plan: RunnablePlan, end: ChildEnd): boolean {
-    if (end.ready || (end.reason !== 'compile_error' && end.reason !== 'function_missing')) return false;
-    const { parts } = plan.composed;
-    const line = failedLine(end.stderr);
-    const functions = parts.flatMap((candidate) => candidate.functions);
-    const name = failedFunction(end.stderr, functions);
-    const part =
-      parts.find(({ firstLine, lastLine }) => line !== null && line >= firstLine && line <= lastLine) ??
-      parts.find((candidate) => name !== null && candidate.functions.includes(name));
-    if (part === undefined || this.excluded.has(part.probe)) return false;
-    this.excluded.set(part.probe, `bpftrace refused it: ${end.message}`);
-    return true;
+  private sayEnded({ generation }: RunningChild, { reason, message }: ChildEnd): void {
+    const t = this.options.clock.bootUs();
+    this.losses.tell(t);
+    this.emit({ type: 'child', data: { t, generation, state: 'exited', reason, message } });
+    if (reason !== 'stopped' && reason !== 'handed_over')
+      this.options.logger.warn({ generation, reason, message }, 'bpftrace has ended');
+  }
+
+  private requestSnapshot(): void {
+    this.snapshots.request(this.wasReady ? 'gap' : 'start');
+    this.wasReady = true;
   }
 
   private sayUnavailable(plan: Extract<Plan, { runnable: false }>): void {
@@ -231,49 +266,92 @@ export class Supervisor implements LineSource {
     if (signal.aborted) return;
     for (const { device, kvm_pid, holders } of snapshot.buffers) {
       this.identities.seeDevice(device);
-      this.identities.seeProcess(kvm_pid, true);
-      for (const { pid } of holders) this.identities.seeProcess(pid, true);
+      this.identities.seeProcess(kvm_pid, true, clock.bootUs());
+      for (const { pid } of holders) this.identities.seeProcess(pid, true, clock.bootUs());
     }
+    for (const { pid } of snapshot.device_holders ?? [])
+      this.identities.seeProcess(pid, true, clock.bootUs());
     await this.identities.settled();
     this.emit({ type: 'snapshot', data: { ...snapshot, cause } });
   }
 
   private tick(): void {
     const t = this.options.clock.bootUs();
-    if (!this.childReady) this.emit({ type: 'tick', data: { t } });
+    if (this.running?.isReady !== true) this.emit({ type: 'tick', data: { t } });
     this.losses.tell(t);
   }
 
   private async readMisses(): Promise<void> {
-    const { child } = this;
-    if (child?.pid === undefined || !this.childReady) return;
-    const misses = await countRecursionMisses(this.options.procRoot, child.pid);
-    if (misses !== null && this.child === child) this.losses.probesMissed(misses);
+    const { running } = this;
+    if (running?.pid === undefined || !running.isReady) return;
+    const misses = await countRecursionMisses(this.options.procRoot, running.pid);
+    if (misses !== null && this.running === running) this.losses.probesMissed(misses);
   }
 
-  /** A module that comes or goes changes what can be probed: the program is made again, and run if it is another one. */
-  private async checkModules(): Promise<void> {
-    const { sysRoot, fragments, inspect } = this.options;
-    const before = this.modules;
-    const now = await loadedModules(sysRoot);
-    const changed = new Set(
-      [...before.keys(), ...now.keys()].filter((name) => before.get(name) !== now.get(name)),
-    );
+  /** A module that comes or goes changes what can be probed: the program is made again, and takes over if it is another one. */
+  private async checkModules(signal: AbortSignal): Promise<void> {
+    const { fragments, inspect, clock } = this.options;
+    const changed = await this.modules.look();
     if (changed.size === 0) return;
-    this.modules = now;
-    const { child, plan } = this;
-    if (child === null || plan === null) {
-      this.excluded.clear();
+    const { running } = this;
+    this.refusals.clear();
+    if (running === null) {
       this.wake();
       return;
     }
-    const next = composeForHost(await inspect(), fragments, this.excluded);
-    const lost = plan.composed.probes.some(
-      ({ attached, module }) => attached && module !== null && changed.has(module),
-    );
-    if (!lost && next.runnable && next.composed.program === plan.composed.program) return;
-    this.excluded.clear();
-    if (this.child === child) child.stop('stopped', 'the loaded modules have changed');
+    const { generation } = running;
+    const { composed } = running.plan;
+    const plan = composeForHost(await inspect(), fragments, this.refusals.reasons);
+    const died = (probe: ProbeState): boolean =>
+      probe.attached && probe.module !== null && changed.has(probe.module);
+    if (!composed.probes.some(died) && plan.runnable && plan.composed.program === composed.program) return;
+    const change = 'the loaded modules have changed';
+    // Without its module there are no buffers, and the probes on it are dead.
+    if (!plan.runnable || changed.has(VFIO_MODULE)) {
+      running.stop('stopped', change);
+      return;
+    }
+    const reason = 'its module was unloaded or loaded again; a new program is about to take over';
+    if (composed.probes.some(died)) {
+      const probes = composed.probes.map((probe) =>
+        died(probe) ? { ...probe, attached: false, reason } : probe,
+      );
+      this.emit({ type: 'child', data: { t: clock.bootUs(), generation, state: 'changed', probes } });
+    }
+    const why = await this.replace(running, plan, signal);
+    if (why === null || signal.aborted) return;
+    this.options.logger.warn({ why }, 'bpftrace is stopped and started: it could not hand over');
+    running.stop('stopped', `${change}; no hand-over: ${why}`);
+  }
+
+  /** Starts a program beside the running one and lets it take over; gives why it could not. */
+  private async replace(
+    running: RunningChild,
+    plan: RunnablePlan,
+    signal: AbortSignal,
+  ): Promise<string | null> {
+    if (!running.plan.composed.gated || !plan.composed.gated) return 'the kernel lacks what it needs';
+    const { clock, procRoot, timing, fragments, inspect, logger } = this.options;
+    const next = this.launch(plan, true);
+    this.next = next;
+    const end = await handOver({ from: running, to: next, clock, procRoot, timing, signal });
+    this.next = null;
+    if (!end.done) {
+      next.stop();
+      const failed = await next.ended;
+      if (!running.isReady || !this.refusals.note(plan, failed)) return end.why;
+      const without = composeForHost(await inspect(), fragments, this.refusals.reasons);
+      return without.runnable ? this.replace(running, without, signal) : end.why;
+    }
+    await this.readMisses();
+    this.losses.callsLeft(end.lost);
+    running.successor = next;
+    running.stop('handed_over', `generation ${next.generation} has taken over`);
+    logger.info({ generation: next.generation, lost: end.lost }, 'bpftrace has handed over');
+    await running.ended;
+    if (next.pid !== undefined) await tellGate(procRoot, next.pid, 'from_the_beginning').catch(() => {});
+    this.requestSnapshot();
+    return null;
   }
 
   private async every(ms: number, signal: AbortSignal, task: () => Promise<void>): Promise<void> {

@@ -1,7 +1,8 @@
 import type { ChildTiming } from './child.ts';
+import type { HandOverTiming } from './hand-over.ts';
 import type { SnapshotCause } from './snapshot-scheduler.ts';
 
-export interface SupervisorTiming extends ChildTiming {
+export interface SupervisorTiming extends ChildTiming, HandOverTiming {
   /** First and longest pause before a new child; it doubles with each failure. */
   restartMs: number;
   restartMaxMs: number;
@@ -21,6 +22,9 @@ export const DEFAULT_TIMING: SupervisorTiming = {
   readyMs: 180_000,
   silenceMs: 15_000,
   stopMs: 5000,
+  cutAheadMs: 6000,
+  ordersMs: 1000,
+  drainMs: 15_000,
   restartMs: 1000,
   restartMaxMs: 60_000,
   stableMs: 60_000,

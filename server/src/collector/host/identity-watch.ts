@@ -1,7 +1,9 @@
 import { setImmediate as breathe } from 'node:timers/promises';
-import type { CollectorLine } from '../../stream/wire.ts';
+import { type CollectorLine, startMicros } from '../../stream/wire.ts';
+import { DeviceWatch } from './device-watch.ts';
 import { readProcess } from './identity.ts';
-import { pciAddress, readPci } from './pci.ts';
+import { packPciAddress } from './pci.ts';
+import { PciIds } from './pci-ids.ts';
 import { readStat } from './proc.ts';
 
 export interface IdentityWatchOptions {
@@ -11,72 +13,107 @@ export interface IdentityWatchOptions {
   emit: (line: CollectorLine) => void;
   /** A process that owned buffers or a VM has ended. */
   onOwnerExit: () => void;
-  /** Most processes and most devices that are remembered; default 4096. */
+  /** Where names of devices come from; default: the host's list. */
+  pciIds?: PciIds;
+  /** Most processes and most devices that are remembered; default 8192. */
   limit?: number;
 }
 
 const GONE = -1;
+/** An owner that is named is looked at again after this time: no number comes round sooner. */
+const LOOK_US = 100_000;
 
 interface Known {
-  /** Null while it is being read, GONE where it had ended before that: remembered, so that its end is told once. */
+  /** Null while it is being read, GONE where it has ended. */
   startTicks: number | null;
   owner: boolean;
+  /** Its end was told: that is done once. */
+  ended: boolean;
+  /** An event has named the pid since it was last looked at: that may have been a process that took it over. */
+  named: boolean;
+  /** Time of the event that had it looked at last, microseconds since boot. */
+  lookedAt: number;
 }
 
-/** Tells once who a process and what a device is, and when a process that owned something has ended. */
+/** Tells once who a process and what a device is, and when a process that owned something or a device has gone. */
 export class IdentityWatch {
   private readonly options: IdentityWatchOptions;
   private readonly limit: number;
   private readonly processes = new Map<number, Known>();
-  private readonly devices = new Set<number>();
+  private readonly devices: DeviceWatch;
   private readonly reads = new Set<Promise<void>>();
 
   constructor(options: IdentityWatchOptions) {
     this.options = options;
-    this.limit = options.limit ?? 4096;
+    const { sysRoot, bootUs, emit, pciIds = new PciIds(), limit = 8192 } = options;
+    this.limit = limit;
+    this.devices = new DeviceWatch({ sysRoot, bootUs, emit, pciIds, limit });
   }
 
-  /** An event named this process; `owner` where it owns buffers or a VM, so that its end matters. */
-  seeProcess(pid: number, owner: boolean): void {
+  /**
+   * Something named this process at the time t (microseconds since boot); `owner` where it owns buffers or a VM, so that
+   * its end matters.
+   */
+  seeProcess(pid: number, owner: boolean, t: number): void {
     if (pid <= 0) return;
     const known = this.processes.get(pid);
     if (known !== undefined) {
-      const isNew = owner && !known.owner;
       known.owner ||= owner;
-      if (isNew && known.startTicks === GONE) this.ownerEnded(pid);
+      known.named = true;
+      // The number may be another's by now.
+      if (known.startTicks === GONE) {
+        this.track(this.introduce(pid, known, t));
+      } else if (owner && t - known.lookedAt > LOOK_US) {
+        known.lookedAt = t;
+        this.track(this.look(pid, known));
+      }
       return;
     }
     this.makeRoom();
-    const entry: Known = { startTicks: null, owner };
+    const entry: Known = { startTicks: null, owner, ended: false, named: false, lookedAt: t };
     this.processes.set(pid, entry);
-    this.track(this.introduce(pid, entry));
+    this.track(this.introduce(pid, entry, t));
   }
 
-  /** An event named this device (`domain << 16 | bus << 8 | devfn`). */
+  /** An event named this device (`domain << 16 | bus << 8 | devfn`) as the one whose memory it is. */
   seeDevice(packed: number): void {
-    if (packed <= 0 || this.devices.has(packed) || this.devices.size >= this.limit) return;
-    this.devices.add(packed);
-    this.track(this.introduceDevice(packed));
+    if (packed > 0) this.track(this.devices.see(packed, true));
+  }
+
+  /** An event named this device as the one that imports; only a PCI device has an address for its name. */
+  seeImporter(name: string): void {
+    const packed = packPciAddress(name);
+    if (packed !== null) this.track(this.devices.see(packed, false));
   }
 
   /** Facts of devices may have changed while nothing was watched: the next event tells them again. */
   forgetDevices(): void {
-    this.devices.clear();
+    this.devices.forget();
   }
 
-  /** Looks whether the processes are still the ones they were. */
+  /** Looks whether processes and devices are still the ones they were. */
   async poll(): Promise<void> {
     let looked = 0;
     for (const [pid, entry] of [...this.processes]) {
-      if (entry.startTicks === null) continue;
-      const stat = await readStat(this.options.procRoot, pid);
       if (++looked % 128 === 0) await breathe();
-      if ((stat?.startTicks ?? GONE) === entry.startTicks) continue;
-      if (entry.startTicks !== GONE && entry.owner) this.ownerEnded(pid);
-      // A process that took over the number is told when an event names it.
-      if (stat === null) entry.startTicks = GONE;
-      else this.processes.delete(pid);
+      await this.look(pid, entry);
     }
+    await this.devices.poll();
+  }
+
+  private async look(pid: number, entry: Known): Promise<void> {
+    const { named, startTicks } = entry;
+    if (startTicks === null || startTicks === GONE) return;
+    entry.named = false;
+    const stat = await readStat(this.options.procRoot, pid);
+    // Another look may have been faster.
+    if (entry.startTicks !== startTicks || (stat?.startTicks ?? GONE) === startTicks) return;
+    if (entry.owner) this.ownerEnded(pid, entry);
+    entry.startTicks = GONE;
+    if (stat === null) return;
+    this.processes.delete(pid);
+    // A process that took over the number is told when an event names it, or now where one may have done so already.
+    if (named) this.seeProcess(pid, entry.owner, this.options.bootUs());
   }
 
   /** Resolves when everything that was seen so far has been read. */
@@ -84,40 +121,46 @@ export class IdentityWatch {
     while (this.reads.size > 0) await Promise.all(this.reads);
   }
 
-  private async introduce(pid: number, entry: Known): Promise<void> {
+  private async introduce(pid: number, entry: Known, t: number): Promise<void> {
+    entry.startTicks = null;
     const facts = await readProcess(this.options.procRoot, pid);
     if (facts === null) {
       entry.startTicks = GONE;
-      if (entry.owner) this.ownerEnded(pid);
+      if (entry.owner) this.ownerEnded(pid, entry);
       return;
     }
+    // Who was named has ended, and another process has its number: that one is told, and cannot be taken for the first.
+    if (entry.owner && startMicros(facts.start_ticks) > t) this.ownerEnded(pid, entry);
     entry.startTicks = facts.start_ticks;
-    const { start_ticks, comm, vmm, name, uuid } = facts;
-    this.options.emit({
-      type: 'process',
-      data: { t: this.options.bootUs(), pid, start_ticks, comm, vmm, name, uuid },
-    });
+    entry.ended = false;
+    this.options.emit({ type: 'process', data: { t: this.options.bootUs(), ...facts } });
   }
 
-  private async introduceDevice(packed: number): Promise<void> {
-    const facts = await readPci(this.options.sysRoot, pciAddress(packed));
-    if (facts === null) return;
-    this.options.emit({ type: 'device', data: { t: this.options.bootUs(), ...facts } });
-  }
-
-  private ownerEnded(pid: number): void {
-    this.options.emit({ type: 'exit', data: { t: this.options.bootUs(), pid } });
+  private ownerEnded(pid: number, entry: Known): void {
+    if (entry.ended) return;
+    entry.ended = true;
+    const { startTicks } = entry;
+    const t = this.options.bootUs();
+    const start = startTicks === null || startTicks === GONE ? {} : { start_ticks: startTicks };
+    this.options.emit({ type: 'exit', data: { t, pid, ...start } });
     this.options.onOwnerExit();
   }
 
-  /** Gives up the process that was first seen, one that owns nothing if there is such. */
+  /** Gives up the process that was first seen, one that has ended or owns nothing if there is such. */
   private makeRoom(): void {
     if (this.processes.size < this.limit) return;
-    const oldest = [...this.processes].find(([, entry]) => !entry.owner) ?? [...this.processes][0];
-    if (oldest !== undefined) this.processes.delete(oldest[0]);
+    let oldest: number | undefined;
+    for (const [pid, { owner, startTicks }] of this.processes) {
+      oldest ??= pid;
+      if (owner && startTicks !== GONE) continue;
+      oldest = pid;
+      break;
+    }
+    if (oldest !== undefined) this.processes.delete(oldest);
   }
 
-  private track(read: Promise<void>): void {
+  private track(read: Promise<void> | undefined): void {
+    if (read === undefined) return;
     this.reads.add(read);
     void read.finally(() => this.reads.delete(read));
   }

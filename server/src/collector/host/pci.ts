@@ -1,14 +1,12 @@
-import { readFile, readlink } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { Device } from '../../stream/wire.ts';
+import type { PciIds } from './pci-ids.ts';
 
-export interface PciFacts {
-  device: string;
-  vendor_id: string;
-  device_id: string;
-  driver: string;
-  iommu_group: string;
-  numa_node: number;
-}
+export type PciFacts = Omit<Device, 't'>;
+
+const ADDRESS = /^([0-9a-f]{4,8}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
+const MOST_INTERFACES = 8;
 
 /** `domain << 16 | bus << 8 | devfn` -> `0000:41:00.0` */
 export function pciAddress(packed: number): string {
@@ -18,22 +16,70 @@ export function pciAddress(packed: number): string {
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex((packed >> 3) & 0x1f, 2)}.${packed & 7}`;
 }
 
+/** `0000:41:00.0` -> its number; null where a device's name is no PCI address. */
+export function packPciAddress(name: string): number | null {
+  const [, domain, bus, slot, fn] = ADDRESS.exec(name) ?? [];
+  if (domain === undefined || bus === undefined || slot === undefined) return null;
+  const devfn = Number.parseInt(slot, 16) * 8 + Number(fn);
+  return Number.parseInt(domain, 16) * 0x1_0000 + Number.parseInt(bus, 16) * 0x100 + devfn;
+}
+
 /** What sysfs says of a PCI device; a fact that it does not tell is empty (node: -1). Null where there is no such device. */
-export async function readPci(sysRoot: string, device: string): Promise<PciFacts | null> {
-  const folder = join(sysRoot, 'bus/pci/devices', device);
+export async function readPci(sysRoot: string, device: string, ids: PciIds): Promise<PciFacts | null> {
+  const folder = deviceFolder(sysRoot, device);
   const text = async (name: string): Promise<string> =>
     (await readFile(join(folder, name), 'utf8').catch(() => '')).trim();
-  const link = async (name: string): Promise<string> =>
-    basename(await readlink(join(folder, name)).catch(() => ''));
-  const vendor = await text('vendor');
+  const vendor = hexDigits(await text('vendor'));
   if (vendor === '') return null;
   const node = Number.parseInt(await text('numa_node'), 10);
+  const id = hexDigits(await text('device'));
+  const code = hexDigits(await text('class'));
+  const interfaces = await readInterfaces(folder);
   return {
     device,
-    vendor_id: vendor.replace(/^0x/, ''),
-    device_id: (await text('device')).replace(/^0x/, ''),
-    driver: await link('driver'),
-    iommu_group: await link('iommu_group'),
+    vendor_id: vendor,
+    device_id: id,
+    driver: (await readDriver(sysRoot, device)) ?? '',
+    iommu_group: basename(await readlink(join(folder, 'iommu_group')).catch(() => '')),
     numa_node: Number.isInteger(node) ? node : -1,
+    ...(code === '' ? {} : { class: code }),
+    ...(await ids.find({ vendor, device: id, class: code })),
+    ...(interfaces.length === 0 ? {} : { interfaces }),
   };
+}
+
+/** The driver that holds a device, empty where none does, null where there is no such device. */
+export async function readDriver(sysRoot: string, device: string): Promise<string | null> {
+  const folder = deviceFolder(sysRoot, device);
+  const driver = await readlink(join(folder, 'driver')).catch(() => null);
+  if (driver !== null) return basename(driver);
+  return stat(folder).then(
+    () => '',
+    () => null,
+  );
+}
+
+/** Whether the driver is one of VFIO's: each registers a device of its own (vfio_init_device in drivers/vfio/vfio_main.c). */
+export async function isVfioDevice(sysRoot: string, device: string, driver: string): Promise<boolean> {
+  if (driver.includes('vfio')) return true;
+  return stat(join(deviceFolder(sysRoot, device), 'vfio-dev')).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** What people call the functions of a device: `mlx5_0`, `card1`, `eth0`, in this order. */
+async function readInterfaces(folder: string): Promise<string[]> {
+  const list = async (name: string): Promise<string[]> =>
+    (await readdir(join(folder, name)).catch(() => [])).sort();
+  const cards = (await list('drm')).filter((name) => name.startsWith('card'));
+  return [...(await list('infiniband')), ...cards, ...(await list('net'))].slice(0, MOST_INTERFACES);
+}
+
+function deviceFolder(sysRoot: string, device: string): string {
+  return join(sysRoot, 'bus/pci/devices', device);
+}
+
+function hexDigits(text: string): string {
+  return text.replace(/^0x/, '');
 }

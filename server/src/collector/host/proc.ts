@@ -1,7 +1,8 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
-import type { Holder } from '../../stream/wire.ts';
+import type { DeviceHolder, Holder } from '../../stream/wire.ts';
+import { packPciAddress } from './pci.ts';
 
 export interface ProcStat {
   comm: string;
@@ -54,8 +55,16 @@ export interface HeldBuffer {
   holders: Holder[];
 }
 
+/** The PCI device (packed) that /proc/PID/fdinfo/N of a VFIO device tells (vfio_device_show_fdinfo); null where it tells none. */
+export function parseVfioFdinfo(text: string): number | null {
+  const path = /^vfio-device-syspath:[ \t]*(.*)$/m.exec(text)?.[1];
+  return path === undefined ? null : packPciAddress(basename(path.trim()));
+}
+
 export interface HeldBuffers {
   buffers: Map<number, HeldBuffer>;
+  /** Who has which VFIO device open, each once. */
+  devices: DeviceHolder[];
   /** What could not be looked at, in words; empty where the picture is whole. */
   errors: string[];
 }
@@ -69,32 +78,37 @@ export interface WalkOptions {
 }
 
 /**
- * Who holds the dma-bufs of one exporter. A descriptor is never opened through /proc/PID/fd, not even with O_PATH: on
+ * Who holds the dma-bufs of one exporter, and the VFIO devices. A descriptor is never opened through /proc/PID/fd, not even with O_PATH: on
  * kernels up to 7.3-rc that keeps the file but not the dma-buf alive and crashes the host. Link and fdinfo tell enough.
  */
 export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
   const { procRoot, exporter, signal, maxFds = 1_000_000 } = options;
   const buffers = new Map<number, HeldBuffer>();
+  const devices: DeviceHolder[] = [];
   const errors: string[] = [];
   let looked = 0;
   let denied = 0;
   const pids = (await readdir(procRoot).catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number);
   if (pids.length === 0) errors.push(`${procRoot} shows no processes`);
   for (const pid of pids) {
-    if (signal.aborted) return { buffers, errors: [...errors, 'stopped while looking for holders'] };
+    if (signal.aborted) return { buffers, devices, errors: [...errors, 'stopped while looking for holders'] };
     const folder = join(procRoot, String(pid));
     const fds = await readdir(join(folder, 'fd')).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EACCES' || error.code === 'EPERM') denied++;
       return [];
     });
     const held = new Map<number, { bytes: number; fds: number }>();
+    const open = new Set<number>();
     for (const fd of fds) {
-      if (++looked > maxFds) return { buffers, errors: [...errors, `more than ${maxFds} open files`] };
+      if (++looked > maxFds)
+        return { buffers, devices, errors: [...errors, `more than ${maxFds} open files`] };
       if (looked % 256 === 0) await breathe();
-      const info = await readDmabuf(folder, fd);
-      if (info?.exporter !== exporter) continue;
+      const info = await readFd(folder, fd);
+      if (typeof info === 'number') open.add(info);
+      if (info === null || typeof info === 'number' || info.exporter !== exporter) continue;
       held.set(info.inode, { bytes: info.bytes, fds: (held.get(info.inode)?.fds ?? 0) + 1 });
     }
+    for (const device of open) devices.push({ device, pid });
     if (held.size === 0) continue;
     const comm = (await readStat(procRoot, pid))?.comm ?? '';
     for (const [inode, { bytes, fds: count }] of held) {
@@ -104,14 +118,17 @@ export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
     }
   }
   if (denied > 0) errors.push(`the open files of ${denied} processes may not be looked at`);
-  return { buffers, errors };
+  return { buffers, devices, errors };
 }
 
-async function readDmabuf(folder: string, fd: string): Promise<DmabufInfo | null> {
+/** A dma-buf, or the number of the PCI device whose VFIO file it is: opened by its group, or by its own node. */
+async function readFd(folder: string, fd: string): Promise<DmabufInfo | number | null> {
   const target = await readlink(join(folder, 'fd', fd)).catch(() => '');
-  if (!target.startsWith('/dmabuf:')) return null;
-  const text = await readFile(join(folder, 'fdinfo', fd), 'utf8').catch(() => null);
-  return text === null ? null : parseFdinfo(text);
+  const isDmabuf = target.startsWith('/dmabuf:');
+  if (!isDmabuf && target !== 'anon_inode:[vfio-device]' && !target.startsWith('/dev/vfio/devices/'))
+    return null;
+  const text = await readFile(join(folder, 'fdinfo', fd), 'utf8').catch(() => '');
+  return isDmabuf ? parseFdinfo(text) : parseVfioFdinfo(text);
 }
 
 /** How often the BPF programs that a process holds were skipped because they were running already. */

@@ -20,8 +20,6 @@ const SAMPLES: Record<string, [string, number | null]> = {
   'lockdown-0.23': ['lockdown', null],
   'lockdown-0.27': ['lockdown', null],
   'no-btf-0.23': ['no_btf', 1],
-  'no-fentry-0.23': ['start_failed', 1],
-  'no-fentry-0.27': ['function_missing', 1],
   'no-tracefs-0.23': ['no_symbols', 9],
   'no-tracefs-0.27': ['no_symbols', null],
   'not-root-0.23': ['not_root', null],

@@ -16,6 +16,9 @@ const TIMING: SupervisorTiming = {
   readyMs: 20_000,
   silenceMs: 20_000,
   stopMs: 500,
+  cutAheadMs: 1500,
+  ordersMs: 300,
+  drainMs: 3000,
   restartMs: 10,
   restartMaxMs: 40,
   stableMs: 60_000,
@@ -50,7 +53,10 @@ async function live(t: TestContext, setup: Setup): Promise<Live> {
   await setup.prepare?.(host);
   const source = createLiveSource({
     fragments: testFragments(),
-    bpftrace: setup.mode === 'none' ? '/nonexistent' : await fakeBpftrace(t, setup.mode, setup.argument),
+    bpftrace:
+      setup.mode === 'none'
+        ? '/nonexistent'
+        : await fakeBpftrace(t, setup.mode, setup.mode === 'gated' ? host.procRoot : setup.argument),
     mapKeys: 64,
     tracer: '1.2.3',
     logger: { info: () => {}, warn: () => {} },
@@ -257,7 +263,63 @@ test('a module that matters makes a new program, one that does not leaves the ch
   await run.host.loadModule('extra', ['extra_function']);
   await until(() => run.children().length >= 3);
   const [, exited, second] = run.children();
-  assert.ok(exited?.state === 'exited' && exited.message === 'the loaded modules have changed');
+  assert.ok(exited?.state === 'exited' && exited.message.startsWith('the loaded modules have changed'));
+  assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
+});
+
+test('a program that must change hands over to the next: each event comes once, in order, and nothing is blind', async (t) => {
+  const run = await live(t, {
+    mode: 'gated',
+    prepare: (host) =>
+      host.loadModule(
+        'gate',
+        [],
+        ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
+      ),
+  });
+  await until(() => run.records().filter(({ type }) => type === 'export').length > 5);
+  await run.host.loadModule('extra', ['extra_function']);
+  await until(() => run.children().length >= 3);
+  const [, exited, second] = run.children();
+  assert.ok(exited?.state === 'exited' && exited.reason === 'handed_over');
+  assert.ok(second?.state === 'starting' && second.generation === 2 && second.probes[2]?.attached === true);
+  const told = run.records().length;
+  await until(
+    () =>
+      run
+        .records()
+        .slice(told)
+        .filter(({ type }) => type === 'export').length > 5,
+  );
+  const beats = run.records().flatMap((record) => (record.type === 'export' ? [record.data.inode] : []));
+  assert.deepEqual(
+    beats,
+    beats.map((_, index) => (beats[0] ?? 0) + index),
+  );
+  const ready = run.records().findIndex(({ type }) => type === 'ready');
+  const tracing = run.records().slice(ready);
+  assert.deepEqual(
+    tracing.filter(({ type }) => type === 'gate' || type === 'tick' || type === 'loss'),
+    [],
+  );
+});
+
+test('where a program cannot be told, the old one is stopped and the new one started', async (t) => {
+  const run = await live(t, {
+    mode: 'normal',
+    prepare: (host) =>
+      host.loadModule(
+        'gate',
+        [],
+        ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
+      ),
+  });
+  await until(() => has(run, 'heartbeat'));
+  await run.host.loadModule('extra', ['extra_function']);
+  await until(() => run.children().length >= 3);
+  const [, exited, second] = run.children();
+  assert.ok(exited?.state === 'exited' && exited.reason === 'stopped');
+  assert.match(exited.message, /no hand-over: the new program did not tell its clock/);
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 

@@ -10,7 +10,7 @@ import { IdentityWatch } from '../../../src/collector/host/identity-watch.ts';
 import type { CollectorLine } from '../../../src/stream/wire.ts';
 import { systemClock } from '../../../src/support/clock.ts';
 import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
-import { counterRead, heartbeat, ready, released } from '../../fixtures/stream-lines.ts';
+import { counterRead, heartbeat, ready, released, unmapped } from '../../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from '../fake-host.ts';
 
 function losses(): { watch: LossWatch; lines: CollectorLine[]; lost: () => number } {
@@ -78,35 +78,45 @@ test('a call that was not seen to return asks for a snapshot, once, also after a
 test('the reader tells events, heartbeats and missed returns apart', () => {
   const told: string[] = [];
   const reader = new LineReader({
-    identities: { seeDevice: () => {}, seeProcess: () => {} },
+    identities: { seeDevice: () => {}, seeImporter: () => {}, seeProcess: () => {} },
     losses: {
       eventReceived: () => told.push('event'),
       heartbeat: (emitted) => told.push(`heartbeat ${emitted}`),
       returnsMissed: (total) => told.push(`missed ${total}`),
+      lossTold: () => told.push('loss'),
     },
   });
   for (const line of [
     ready(1),
     heartbeat(2, 5),
     released(3, 9),
+    unmapped(3, 9, 'mlx5_core'),
     ...counterRead(4, { releases: 7, exports: { '16640,1': 3 }, missed: 2 }),
     '{"type": "value", "data": [13,18,"x",1]}',
     '{"type": "map", "data": {"@missed": 4}}',
+    '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -17}',
+    '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',
+    '{"type": "lost_events", "data": {"events": 3}}',
+    '{"type": "value", "data": [2,1',
+    'a warning in plain text',
   ]) {
-    reader.read(line);
+    reader.account(line);
   }
-  assert.deepEqual(told, ['heartbeat 5', 'event', 'missed 2']);
+  const seen = ['heartbeat 5', 'event', 'event', 'missed 2'];
+  assert.deepEqual(told, [...seen, 'loss', 'loss', 'loss', 'event', 'loss']);
 });
 
 test('losses are cumulative over children and told when they have grown', () => {
-  const { watch, lines } = losses();
+  const { watch, lines, lost } = losses();
   watch.probesMissed(3);
+  assert.equal(lost(), 0);
   watch.tell(1);
   watch.tell(2);
+  assert.equal(lost(), 1, 'a snapshot is asked for after the line, which makes it newer than the loss');
   watch.childStarted();
   watch.probesMissed(0);
   watch.probesMissed(2);
-  watch.lineDropped();
+  watch.lineDropped('splitter');
   watch.tell(3);
   assert.deepEqual(
     lines.map((line) => line.data),
@@ -182,7 +192,7 @@ test('a process is told once; its end only where it owned something', async (t) 
   const { host, watch, lines, ends } = await identities(t);
   await host.addProcess(1, 10);
   await host.addProcess(2, 20);
-  for (const pid of [1, 2, 1, 0, -1]) watch.seeProcess(pid, pid === 2);
+  for (const pid of [1, 2, 1, 0, -1]) watch.seeProcess(pid, pid === 2, 1_000_000);
   await watch.settled();
   await watch.poll();
   assert.deepEqual(
@@ -193,18 +203,18 @@ test('a process is told once; its end only where it owned something', async (t) 
   await rm(join(host.procRoot, '2'), { recursive: true });
   await watch.poll();
   await watch.poll();
-  assert.deepEqual(lines.slice(2), [{ type: 'exit', data: { t: 1, pid: 2 } }]);
+  assert.deepEqual(lines.slice(2), [{ type: 'exit', data: { t: 1, pid: 2, start_ticks: 20 } }]);
   assert.equal(ends(), 1);
 });
 
 test('a number that passes to another process is another process', async (t) => {
   const { host, watch, lines, ends } = await identities(t);
   await host.addProcess(1, 10);
-  watch.seeProcess(1, true);
+  watch.seeProcess(1, true, 1_000_000);
   await watch.settled();
   await host.addProcess(1, 11);
   await watch.poll();
-  watch.seeProcess(1, false);
+  watch.seeProcess(1, false, 1_000_000);
   await watch.settled();
   assert.deepEqual(
     lines.map((line) => line.type),
@@ -216,7 +226,7 @@ test('a number that passes to another process is another process', async (t) => 
 test('an owner that has ended already is told once, however often it is named', async (t) => {
   const { watch, lines, ends } = await identities(t);
   for (let time = 0; time < 3; time++) {
-    watch.seeProcess(9, true);
+    watch.seeProcess(9, true, 1_000_000);
     await watch.settled();
     await watch.poll();
   }
@@ -230,12 +240,12 @@ test('an owner that has ended already is told once, however often it is named', 
 test('what is remembered is bounded, and owners are kept longest', async (t) => {
   const { host, watch, lines } = await identities(t, 2);
   for (const pid of [1, 2, 3]) await host.addProcess(pid, pid);
-  watch.seeProcess(1, true);
-  watch.seeProcess(2, false);
-  watch.seeProcess(3, false);
+  watch.seeProcess(1, true, 1_000_000);
+  watch.seeProcess(2, false, 1_000_000);
+  watch.seeProcess(3, false, 1_000_000);
   await watch.settled();
-  watch.seeProcess(1, true);
-  watch.seeProcess(2, false);
+  watch.seeProcess(1, true, 1_000_000);
+  watch.seeProcess(2, false, 1_000_000);
   await watch.settled();
   assert.deepEqual(lines.map((line) => (line.type === 'process' ? line.data.pid : 0)).sort(), [1, 2, 2, 3]);
 });

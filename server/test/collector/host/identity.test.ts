@@ -3,31 +3,25 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createBootClock } from '../../../src/collector/host/boot-clock.ts';
-import { identifyVm, readProcess } from '../../../src/collector/host/identity.ts';
-import { pciAddress, readPci } from '../../../src/collector/host/pci.ts';
+import { readProcess } from '../../../src/collector/host/identity.ts';
+import { packPciAddress, pciAddress, readDriver, readPci } from '../../../src/collector/host/pci.ts';
+import { PciIds } from '../../../src/collector/host/pci-ids.ts';
 import { temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
-const UUID = '8E9C7A04-0C9B-4B3B-9C9E-0123456789ab';
+const IDS = `# a comment
+10de  NVIDIA Corporation
+\t2330  GH100 [H100 SXM5 80GB]
+\t\t10de 16c1  a board
+1af4  Red Hat, Inc.
+\t1110  Inter-VM shared memory
 
-test('name and UUID of a VM are read from the command line of its VMM', () => {
-  const cases: [string[], ReturnType<typeof identifyVm>][] = [
-    [
-      ['/usr/bin/qemu-system-x86_64', '-name', 'guest=web,,1,debug-threads=on', '-uuid', UUID],
-      { vmm: 'qemu', name: 'web,1', uuid: UUID.toLowerCase() },
-    ],
-    [['qemu-kvm', '-name', 'plain'], { vmm: 'qemu', name: 'plain', uuid: null }],
-    [['kvm', '--name', 'process=x,guest=db', '-uuid', 'not-one'], { vmm: 'qemu', name: 'db', uuid: null }],
-    [['qemu-system-aarch64', '-name', 'debug-threads=on'], { vmm: 'qemu', name: null, uuid: null }],
-    [['qemu-system-x86_64', '-name', 'a\nb'], { vmm: 'qemu', name: 'a b', uuid: null }],
-    [
-      ['/opt/cloud-hypervisor', '--api-socket', '/run/x'],
-      { vmm: 'cloud-hypervisor', name: null, uuid: null },
-    ],
-    [['/bin/sh', '-name', 'x'], { vmm: null, name: null, uuid: null }],
-    [[''], { vmm: null, name: null, uuid: null }],
-  ];
-  for (const [argv, expected] of cases) assert.deepEqual(identifyVm(argv), expected, argv.join(' '));
-});
+C 02  Network controller
+\t02  another
+C 03  Display controller
+\t00  VGA compatible controller
+\t02  3D controller
+\t\t01  a programming interface
+`;
 
 test('of the command line of a process only name and UUID are handed on', async (t) => {
   const procRoot = await temporaryFolder(t);
@@ -38,29 +32,94 @@ test('of the command line of a process only name and UUID are handed on', async 
   );
   await writeFile(join(procRoot, '5', 'cmdline'), command);
   const facts = await readProcess(procRoot, 5);
-  assert.deepEqual(facts, { pid: 5, start_ticks: 77, comm: 'qemu', vmm: 'qemu', name: 'web', uuid: null });
+  const known = { pid: 5, start_ticks: 77, comm: 'qemu', vmm: 'qemu', name: 'web', uuid: null };
+  assert.deepEqual(facts, { ...known, name_source: 'command_line' });
   assert.equal(await readProcess(procRoot, 6), null);
+});
+
+test('the control group names a VM whose command line does not, and no other process', async (t) => {
+  const procRoot = await temporaryFolder(t);
+  await mkdir(join(procRoot, '5'));
+  await writeFile(join(procRoot, '5', 'stat'), `5 (vmm) S ${'0 '.repeat(18)}77 0\n`);
+  await writeFile(join(procRoot, '5', 'cgroup'), '0::/machine.slice/machine-ch\\x2d1\\x2ddb.scope\n');
+  const named = async (command: string): Promise<unknown[]> => {
+    await writeFile(join(procRoot, '5', 'cmdline'), `${command}\0`);
+    const facts = await readProcess(procRoot, 5);
+    return [facts?.name, facts?.name_source, facts?.scope];
+  };
+  assert.deepEqual(await named('cloud-hypervisor'), ['db', 'cgroup', 'machine-ch-1-db']);
+  assert.deepEqual(await named('virtiofsd'), [null, undefined, 'machine-ch-1-db']);
 });
 
 test('a packed number is a PCI address, and sysfs tells of the device', async (t) => {
   assert.equal(pciAddress(0x4108), '0000:41:01.0');
   assert.equal(pciAddress(0x0123_45ff), '0123:45:1f.7');
+  for (const packed of [0x4108, 0x0123_45ff, 0x1_0000_4108])
+    assert.equal(packPciAddress(pciAddress(packed)), packed);
+  for (const name of ['iommu', 'kvm', '', '0000:41:00', '0000:41:20.0'])
+    assert.equal(packPciAddress(name), null);
   const sysRoot = await temporaryFolder(t);
   const folder = join(sysRoot, 'bus/pci/devices/0000:41:00.0');
-  await mkdir(folder, { recursive: true });
+  for (const name of ['infiniband/mlx5_0', 'net/eth0', 'drm/card1', 'drm/renderD128', '../0000:42:00.0']) {
+    await mkdir(join(folder, name), { recursive: true });
+  }
   await writeFile(join(folder, 'vendor'), '0x10de\n');
   await writeFile(join(folder, 'device'), '0x2330\n');
+  await writeFile(join(folder, 'class'), '0x030200\n');
   await writeFile(join(folder, 'numa_node'), '-1\n');
   await symlink('../../../drivers/vfio-pci', join(folder, 'driver'));
-  assert.deepEqual(await readPci(sysRoot, '0000:41:00.0'), {
+  const facts = {
     device: '0000:41:00.0',
     vendor_id: '10de',
     device_id: '2330',
     driver: 'vfio-pci',
     iommu_group: '',
     numa_node: -1,
+    class: '030200',
+    interfaces: ['mlx5_0', 'card1', 'eth0'],
+  };
+  assert.deepEqual(await readPci(sysRoot, '0000:41:00.0', new PciIds([join(sysRoot, 'none')])), facts);
+  const list = join(sysRoot, 'pci.ids');
+  await writeFile(list, IDS);
+  assert.deepEqual(await readPci(sysRoot, '0000:41:00.0', new PciIds([join(sysRoot, 'none'), list])), {
+    ...facts,
+    vendor_name: 'NVIDIA Corporation',
+    device_name: 'GH100 [H100 SXM5 80GB]',
+    class_name: '3D controller',
   });
-  assert.equal(await readPci(sysRoot, '0000:42:00.0'), null);
+  assert.equal(await readPci(sysRoot, '0000:43:00.0', new PciIds([])), null);
+  const drivers = ['0000:41:00.0', '0000:42:00.0', '0000:43:00.0'].map((device) =>
+    readDriver(sysRoot, device),
+  );
+  assert.deepEqual(await Promise.all(drivers), ['vfio-pci', '', null]);
+});
+
+test('names of devices: of the vendor asked for, of what the list has, of many at once', async (t) => {
+  const list = join(await temporaryFolder(t), 'pci.ids');
+  await writeFile(list, IDS);
+  const ids = new PciIds([list]);
+  const ask = (vendor: string, device: string, code: string) => ids.find({ vendor, device, class: code });
+  assert.deepEqual(
+    await Promise.all([
+      ask('1af4', '1110', '050000'),
+      ask('1af4', '2330', '039900'),
+      ask('ffff', '2330', ''),
+      ask('10de', '2330', '030200'),
+      ask('C 03', '02', 'zz'),
+    ]),
+    [
+      { vendor_name: 'Red Hat, Inc.', device_name: 'Inter-VM shared memory' },
+      { vendor_name: 'Red Hat, Inc.', class_name: 'Display controller' },
+      {},
+      {
+        vendor_name: 'NVIDIA Corporation',
+        device_name: 'GH100 [H100 SXM5 80GB]',
+        class_name: '3D controller',
+      },
+      {},
+    ],
+  );
+  assert.deepEqual(await ask('10de', '2331', ''), { vendor_name: 'NVIDIA Corporation' });
 });
 
 test('the boot clock is finer than /proc/uptime, follows a suspend and never goes back', async (t) => {

@@ -46,11 +46,21 @@ test('holders are found by link and fdinfo only, and grouped by buffer', async (
   await fd(10, 5, '/dev/null', vfio);
   await fd(11, 3, '/dmabuf:', vfio);
   await fd(12, 3, '/dmabuf:', 'ino:\t43\nsize:\t1\nexp_name:\tudmabuf\n');
+  const path = 'pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:e0/0000:e0:01.1/0000:e1:00.0\n';
+  await fd(13, 3, 'anon_inode:[vfio-device]', path);
+  await fd(13, 4, '/dev/vfio/devices/vfio0', path);
+  await fd(14, 3, '/dev/vfio/devices/vfio0', path);
+  await fd(14, 4, 'anon_inode:[vfio-device]', 'pos:\t0\n');
+  await fd(14, 5, '/dev/vfio/12', path);
   await mkdir(join(procRoot, 'sys'));
 
   const { signal } = new AbortController();
   const held = await findHolders({ procRoot, exporter: 'vfio_pci_core', signal });
   assert.deepEqual(held.errors, []);
+  assert.deepEqual(held.devices, [
+    { device: 0xe100, pid: 13 },
+    { device: 0xe100, pid: 14 },
+  ]);
   assert.deepEqual(
     [...held.buffers.values()],
     [

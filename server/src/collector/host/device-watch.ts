@@ -1,0 +1,101 @@
+import { setImmediate as breathe } from 'node:timers/promises';
+import type { CollectorLine } from '../../stream/wire.ts';
+import { isVfioDevice, pciAddress, readDriver, readPci } from './pci.ts';
+import type { PciIds } from './pci-ids.ts';
+
+export interface DeviceWatchOptions {
+  sysRoot: string;
+  bootUs: () => number;
+  emit: (line: CollectorLine) => void;
+  pciIds: PciIds;
+  /** Most devices that are remembered. */
+  limit: number;
+}
+
+interface Known {
+  /** It has exported: it is gone where no VFIO driver holds it. One that only imports is gone with its sysfs entry. */
+  exporter: boolean;
+  /** False where the next event shall tell its facts anew. */
+  told: boolean;
+  /** Null where it is gone. */
+  driver: string | null;
+  gone: boolean;
+  reading: boolean;
+}
+
+/** Tells what a PCI device is, when it has left, and what it is when it has come back. */
+export class DeviceWatch {
+  private readonly options: DeviceWatchOptions;
+  private readonly devices = new Map<number, Known>();
+
+  constructor(options: DeviceWatchOptions) {
+    this.options = options;
+  }
+
+  /** An event named this device (`domain << 16 | bus << 8 | devfn`); resolves when it has been told, undefined where it was. */
+  see(packed: number, exporter: boolean): Promise<void> | undefined {
+    const known = this.devices.get(packed);
+    if (known === undefined) {
+      this.makeRoom();
+      const entry: Known = { exporter, told: true, driver: null, gone: false, reading: false };
+      this.devices.set(packed, entry);
+      return this.tell(packed, entry);
+    }
+    known.exporter ||= exporter;
+    if (known.told) return undefined;
+    known.told = true;
+    return this.tell(packed, known);
+  }
+
+  /** Facts may have changed while nothing was watched. */
+  forget(): void {
+    for (const known of this.devices.values()) known.told = false;
+  }
+
+  /** Looks which devices have left, come back, or have another driver. */
+  async poll(): Promise<void> {
+    let looked = 0;
+    for (const [packed, known] of [...this.devices]) {
+      if (++looked % 128 === 0) await breathe();
+      if (known.reading) continue;
+      const driver = await readDriver(this.options.sysRoot, pciAddress(packed));
+      if (driver !== known.driver) await this.tell(packed, known);
+    }
+  }
+
+  private async tell(packed: number, known: Known): Promise<void> {
+    known.reading = true;
+    await this.read(packed, known);
+    known.reading = false;
+  }
+
+  private async read(packed: number, known: Known): Promise<void> {
+    const { sysRoot, pciIds, emit, bootUs } = this.options;
+    const device = pciAddress(packed);
+    const facts = await readPci(sysRoot, device, pciIds);
+    known.driver = facts?.driver ?? null;
+    if (facts !== null) {
+      const there = !known.exporter || (await isVfioDevice(sysRoot, device, facts.driver));
+      // One that has left is told of again when it is back, not at each driver that it gets meanwhile.
+      if (there || !known.gone) emit({ type: 'device', data: { t: bootUs(), ...facts } });
+      if (there) {
+        known.gone = false;
+        return;
+      }
+    }
+    if (!known.gone) emit({ type: 'device_gone', data: { t: bootUs(), device } });
+    known.gone = true;
+  }
+
+  /** Gives up one that has left, or else the one that was first seen. */
+  private makeRoom(): void {
+    if (this.devices.size < this.options.limit) return;
+    for (const [packed, { gone }] of this.devices) {
+      if (!gone) continue;
+      this.devices.delete(packed);
+      return;
+    }
+    const oldest = this.devices.keys().next();
+    if (!oldest.done) this.devices.delete(oldest.value);
+  }
+}

@@ -1,0 +1,70 @@
+import { didYouMean } from './suggest.ts';
+
+/** Faults that `--simulate` makes, so that an operator can see alerts fire; null is one that is not wanted. */
+export interface Faults {
+  /** Part of the events that is dropped, above 0 and up to 1. */
+  loss: number | null;
+  /** So many malformed lines in each period. */
+  malformed: { count: number; periodUs: number } | null;
+  /** Age at which each bpftrace child is killed. */
+  crashUs: number | null;
+}
+
+export const NO_FAULTS: Faults = { loss: null, malformed: null, crashUs: null };
+export const FAULTS_HELP =
+  'loss=PERCENT%, malformed=COUNT/TIME and crash=TIME, as many as wanted with commas between, TIME with ms, s, m or h, ' +
+  'e.g. loss=10%,malformed=1/60s,crash=5m';
+
+const UNIT_US: Readonly<Record<string, number>> = { ms: 1e3, s: 1e6, m: 60e6, h: 3600e6 };
+const NAMES = ['loss', 'malformed', 'crash'] as const;
+
+/** Reads `loss=10%,malformed=1/60s,crash=5m`; a text is what is wrong with it. An empty text wants none. */
+export function readFaults(text: string): Faults | string {
+  const faults: Faults = { ...NO_FAULTS };
+  if (text.trim() === '') return faults;
+  const seen = new Set<string>();
+  for (const part of text.split(',')) {
+    const [, name = '', value = ''] = /^\s*([^=]*?)\s*=\s*(.*?)\s*$/.exec(part) ?? [];
+    const fault = NAMES.find((known) => known === name);
+    if (fault === undefined) {
+      const word = name || part.trim();
+      return `there is no fault ${JSON.stringify(word)}; ${didYouMean(word, NAMES)}`;
+    }
+    if (seen.has(fault)) return `${fault} is given twice`;
+    seen.add(fault);
+    const why = readFault(fault, value, faults);
+    if (why !== null) return `${fault} cannot be ${JSON.stringify(value)}: ${why}`;
+  }
+  return faults;
+}
+
+function readFault(fault: (typeof NAMES)[number], value: string, faults: Faults): string | null {
+  switch (fault) {
+    case 'loss': {
+      const percent = Number(/^(\d+(?:\.\d+)?)%$/.exec(value)?.[1]);
+      if (!(percent > 0 && percent <= 100)) return 'it is a percentage above 0% and up to 100%';
+      faults.loss = percent / 100;
+      return null;
+    }
+    case 'malformed': {
+      const [, count, time = ''] = /^(\d{1,4})\/(.+)$/.exec(value) ?? [];
+      const periodUs = readTime(time);
+      if (!(Number(count) > 0) || periodUs === null)
+        return 'it is a number of lines in a time, such as 1/60s';
+      faults.malformed = { count: Number(count), periodUs };
+      return null;
+    }
+    case 'crash': {
+      faults.crashUs = readTime(value);
+      return faults.crashUs === null ? 'it is a time above 0, such as 5m' : null;
+    }
+    default:
+      return fault satisfies never;
+  }
+}
+
+function readTime(text: string): number | null {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+  const us = Number(number) * (UNIT_US[unit] ?? Number.NaN);
+  return us > 0 ? us : null;
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { identifyCgroup } from '../../../src/collector/host/cgroup.ts';
+import { identifyVm } from '../../../src/collector/host/vmm.ts';
+
+const UUID = '8E9C7A04-0C9B-4B3B-9C9E-0123456789ab';
+const LOWER = UUID.toLowerCase();
+const ID = '41cb92475d2d2b8b93befe133d6df302c08482e3f4bd1eae219b46e580b673e9';
+const POD = '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0';
+
+test('name and UUID of a VM are read from the command line of its VMM', () => {
+  const cases: [string[], ReturnType<typeof identifyVm>][] = [
+    [
+      ['/usr/bin/qemu-system-x86_64', '-name', 'guest=web,,1,debug-threads=on', '-uuid', UUID],
+      { vmm: 'qemu', name: 'web,1', uuid: LOWER },
+    ],
+    [['qemu-kvm', '-name', 'plain'], { vmm: 'qemu', name: 'plain', uuid: null }],
+    [['kvm', '--name', 'process=x,guest=db', '-uuid', 'not-one'], { vmm: 'qemu', name: 'db', uuid: null }],
+    [['qemu-system-aarch64', '-name', 'debug-threads=on'], { vmm: 'qemu', name: null, uuid: null }],
+    [['qemu-system-x86_64', '-name', 'a\nb'], { vmm: 'qemu', name: 'a b', uuid: null }],
+    [['qemu-system-x86_64', '-name', 'x'.repeat(999)], { vmm: 'qemu', name: 'x'.repeat(128), uuid: null }],
+    [['qemu-system-x86_64', '-name', 'first', '-name', 'last'], { vmm: 'qemu', name: 'last', uuid: null }],
+    [['qemu-system-x86_64', '-name'], { vmm: 'qemu', name: null, uuid: null }],
+    // Proxmox
+    [
+      ['/usr/bin/kvm', '-id', '101', '-name', 'web-7,debug-threads=on', '-smbios', `type=1,uuid=${UUID}`],
+      { vmm: 'qemu', name: 'web-7', uuid: LOWER },
+    ],
+    [['/usr/bin/kvm', '-id', '101'], { vmm: 'qemu', name: '101', uuid: null }],
+    [
+      ['kvm', '-smbios', 'type=0,uefi=on', '-smbios', `type=1,uuid=${UUID}`, '-uuid', `1${LOWER.slice(1)}`],
+      { vmm: 'qemu', name: null, uuid: `1${LOWER.slice(1)}` },
+    ],
+    // Kata, KubeVirt
+    [
+      ['/opt/kata/bin/qemu-system-x86_64', '-name', `sandbox-${ID},debug-threads=on`, '-uuid', UUID],
+      { vmm: 'qemu', name: `sandbox-${ID}`, uuid: LOWER },
+    ],
+    [
+      ['/usr/libexec/qemu-kvm', '-name', 'guest=default_testvm,debug-threads=on'],
+      { vmm: 'qemu', name: 'default_testvm', uuid: null },
+    ],
+    // The others
+    [
+      ['/opt/cloud-hypervisor', '--api-socket', '/run/x', '--platform', `num_pci_segments=2,uuid=${UUID}`],
+      { vmm: 'cloud-hypervisor', name: null, uuid: LOWER },
+    ],
+    [
+      ['cloud-hypervisor', `--platform=system_uuid=${UUID},iommufd=on`],
+      { vmm: 'cloud-hypervisor', name: null, uuid: LOWER },
+    ],
+    [['crosvm', 'run', '--name', 'web'], { vmm: 'crosvm', name: 'web', uuid: null }],
+    [['crosvm', 'run', '--name=web', 'vmlinux'], { vmm: 'crosvm', name: 'web', uuid: null }],
+    [
+      ['firecracker', '--id', 'fc-1', '--start-time-us', '7'],
+      { vmm: 'firecracker', name: 'fc-1', uuid: null },
+    ],
+    [['firecracker', `--id=${UUID}`], { vmm: 'firecracker', name: UUID, uuid: LOWER }],
+    [['openvmm', '--name', 'x'], { vmm: 'openvmm', name: null, uuid: null }],
+    [['/bin/sh', '-name', 'x'], { vmm: null, name: null, uuid: null }],
+    [['toString'], { vmm: null, name: null, uuid: null }],
+    [[''], { vmm: null, name: null, uuid: null }],
+    [[], { vmm: null, name: null, uuid: null }],
+  ];
+  for (const [argv, expected] of cases) assert.deepEqual(identifyVm(argv), expected, argv.join(' '));
+});
+
+test('machine, pod and container are read from the control group, of version 2 and 1', () => {
+  const escaped = `pod${POD.replaceAll('-', '_')}`;
+  const cases: [string, ReturnType<typeof identifyCgroup>][] = [
+    [
+      '0::/machine.slice/machine-qemu\\x2d7\\x2dweb\\x2d7.scope/libvirt/emulator\n',
+      { scope: 'machine-qemu-7-web-7', machine: 'web-7' },
+    ],
+    [
+      '0::/machine.slice/machine-qemu\\x2d7\\x2d42\\x2ddb.scope\n',
+      { scope: 'machine-qemu-7-42-db', machine: '42-db' },
+    ],
+    ['0::/machine.slice/machine-ch\\x2d1\\x2ddb.scope\n', { scope: 'machine-ch-1-db', machine: 'db' }],
+    [
+      '0::/user.slice/machine-qemu\\x2dalice\\x2d3\\x2ddb.scope\n',
+      { scope: 'machine-qemu-alice-3-db', machine: 'db' },
+    ],
+    [
+      '11:cpu:/machine.slice/machine-qemu\\x2d7\\x2dd\\xc3\\xa9.scope\n1:name=systemd:/x\n0::/\n',
+      { scope: 'machine-qemu-7-dé', machine: 'dé' },
+    ],
+    ['0::/machine.slice/machine-bad\\x2.scope\n', { scope: 'machine-bad\\x2' }],
+    ['0::/qemu.slice/101.scope\n', { scope: '101' }],
+    ['0::/user.slice/user-0.slice/session-3.scope\n', {}],
+    [
+      `0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-${escaped}.slice/cri-containerd-${ID}.scope\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    [`0::/kubepods.slice/kubepods-${escaped}.slice/crio-${ID}.scope\n`, { pod_uid: POD, container_id: ID }],
+    [`4:memory:/kubepods/burstable/pod${POD}/${ID}\n`, { pod_uid: POD, container_id: ID }],
+    [`0::/kubepods/besteffort/pod${POD}/kata_${ID}\n`, { pod_uid: POD, container_id: ID }],
+    [
+      `0::/system.slice/kubepods-burstable-${escaped}.slice:cri-containerd:${ID}\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    [`0::/system.slice/docker-${ID}.scope\n`, { container_id: ID }],
+    ['0::/kubepods/podnonsense/abc\n', {}],
+    ['0::/\n', {}],
+    ['', {}],
+    [':::', {}],
+  ];
+  for (const [text, expected] of cases) assert.deepEqual(identifyCgroup(text), expected, text);
+});
