@@ -27,6 +27,7 @@ interface ChildAccount {
   /** Counter lines that came, and at the last end of a read: how many had come, and how many it said were printed. */
   counterLines: number;
   lastRead: { came: number; printed: number };
+  counterLoss: RingLoss;
 }
 
 function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
@@ -54,7 +55,7 @@ export class Accounting {
   #everReady = false;
   #endedBy: ChildReason | null = null;
   #blind = new BlindTime();
-  #past = { emitted: 0, unaccounted: 0, ringLost: 0 };
+  #past = { emitted: 0, unaccounted: 0, ringLost: 0, counterLines: 0 };
   #lossLines = zeros(LOSS_STAGES);
   #lossLast = zeros(LOSS_STAGES);
   #fullMapErrors = 0;
@@ -73,6 +74,11 @@ export class Accounting {
 
   get eventsUnaccounted(): number {
     return this.#past.unaccounted + (this.#child?.unaccounted ?? 0);
+  }
+
+  /** Counter lines that a child printed and that were missing at two reads in a row. */
+  get counterLinesLost(): number {
+    return this.#past.counterLines + (this.#child?.counterLoss.lost ?? 0);
   }
 
   get losses(): Record<LossStage, number> {
@@ -103,6 +109,8 @@ export class Accounting {
     this.#endedBy = null;
     this.generation += 1;
     this.#child = this.#newChild(t);
+    // One that takes over has been attached all along.
+    if (this.state === 'tracing') return;
     this.#blind.advance(t);
     this.state = this.#everReady ? 'blind' : 'starting';
   }
@@ -110,13 +118,16 @@ export class Accounting {
   childExited(t: number, reason: ChildReason): void {
     this.seen(t);
     this.#endedBy = reason;
-    this.state = 'blind';
-    this.#lost(t);
+    if (reason !== 'handed_over') {
+      this.state = 'blind';
+      this.#lost(t);
+      if (this.#child !== null) this.#blind.open(this.#child.lastBeatAt ?? this.#child.startedAt);
+    }
     if (this.#child === null) return;
-    this.#blind.open(this.#child.lastBeatAt ?? this.#child.startedAt);
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
     this.#past.unaccounted += this.#child.unaccounted;
     this.#past.ringLost += this.#child.ring.lost;
+    this.#past.counterLines += this.#child.counterLoss.lost;
     this.#child = null;
   }
 
@@ -175,8 +186,17 @@ export class Accounting {
     this.seen(t);
     if (this.#child === null) return;
     const { counterLines: came, lastRead } = this.#child;
-    if (came - lastRead.came >= printed - lastRead.printed) this.lastReadAt = t;
+    if (came - lastRead.came >= printed - lastRead.printed)
+      this.lastReadAt = Math.max(this.lastReadAt ?? 0, t);
     this.#child.lastRead = { came, printed };
+    // What was printed before we listened did not get lost.
+    if (this.#child.whole) this.#child.counterLoss.heartbeat(Math.max(0, printed - came));
+  }
+
+  /** Probes of the running child have died: what they would have told is missing, if there was any. */
+  probesDied(t: number): void {
+    this.seen(t);
+    this.#lost(t);
   }
 
   /** Calls were not seen to return: the events of these were never printed, whatever else came. */
@@ -243,6 +263,7 @@ export class Accounting {
       collectorDropsBefore: this.#collectorDrops(),
       counterLines: 0,
       lastRead: { came: 0, printed: 0 },
+      counterLoss: new RingLoss(),
     };
   }
 

@@ -1,17 +1,43 @@
-import type { Cause, Privacy } from '../stream/codes.ts';
+import type { Cause, Privacy, Reason, Stage } from '../stream/codes.ts';
 import type { Holder } from '../stream/wire.ts';
 import { deviceAddress } from './naming.ts';
-import { type ProcessRecord, vmRef } from './processes.ts';
+import { type ProcessRecord, vmOfTask } from './processes.ts';
 import type { BufferView } from './schema.ts';
+import { Tally } from './tally.ts';
+import { vmOf } from './vms.ts';
 
-/** One importer's hold on a buffer. */
+/** One importer's hold on a buffer; without a count it only remembers what has ended. */
 export interface Hold {
   importer: string;
   importerDevice: string;
-  count: number;
-  /** How many of `count` are mapped now. */
-  mapped: number;
+  attached: Tally;
+  /** Mappings that the importer has now. */
+  mapped: Tally;
+  /** When mappings told of attachments that were not seen; their own events may be on their way. */
+  implied: number[];
   since: number;
+  /** Whose import was the last. */
+  task: Task | null;
+}
+
+/** A task as an event named it, and the process that it was of. */
+export interface Task {
+  readonly pid: number;
+  readonly comm: string;
+  /** When; microseconds since boot. */
+  readonly t: number;
+  process: ProcessRecord | null;
+}
+
+/** The last refusal of one importer. */
+export interface Refusal {
+  importer: string;
+  importerDevice: string;
+  stage: Stage;
+  reason: Reason;
+  errno: number;
+  count: number;
+  at: number;
 }
 
 /** All that is known of one buffer; times are microseconds since boot. */
@@ -24,17 +50,30 @@ export interface BufferState {
   privacy: Privacy;
   bornRevoked: boolean;
   preexisting: boolean;
-  owner: { pid: number; comm: string; gone: boolean } | null;
+  owner: Task | null;
+  /** When its owner has ended; null while it has not. */
+  ownerGoneAt: number | null;
   vm: ProcessRecord | null;
+  /** Who had the VFIO device open at the last snapshot. */
+  deviceHolders: readonly ProcessRecord[];
   exportedAt: number | null;
   firstSeenAt: number;
   changedAt: number;
   revoked: boolean;
+  /** How old the knowledge of `revoked` is. */
+  stateAt: number;
+  /** When the memory was last taken away: mappings made before are gone. */
+  revokedAt: number | null;
   revokeCause: Cause | null;
   released: boolean;
   lostMappings: number;
+  /** Somebody has attached it once. */
+  imported: boolean;
+  /** When KVM first bound it; null where that was not seen. */
+  boundAt: number | null;
   holds: Map<string, Hold>;
-  attachmentCount: number;
+  refusals: Map<string, Refusal>;
+  attachments: Tally;
   holders: Holder[];
   holdersAt: number | null;
 }
@@ -50,65 +89,109 @@ export function newBuffer(inode: number, t: number): BufferState {
     bornRevoked: false,
     preexisting: true,
     owner: null,
+    ownerGoneAt: null,
     vm: null,
+    deviceHolders: [],
     exportedAt: null,
     firstSeenAt: t,
     changedAt: t,
     revoked: false,
+    stateAt: Number.NEGATIVE_INFINITY,
+    revokedAt: null,
     revokeCause: null,
     released: false,
     lostMappings: 0,
+    imported: false,
+    boundAt: null,
     holds: new Map(),
-    attachmentCount: 0,
+    refusals: new Map(),
+    attachments: new Tally(),
     holders: [],
     holdersAt: null,
   };
 }
+
+/** Importers remembered for one buffer beyond those that hold it. */
+const MEMORY_LIMIT = 16;
 
 /** The hold of an importer, made where it is new. */
 export function holdOf(buffer: BufferState, importer: string, importerDevice: string, t: number): Hold {
   const key = `${importer}\n${importerDevice}`;
   let hold = buffer.holds.get(key);
   if (hold === undefined) {
-    hold = { importer, importerDevice, count: 0, mapped: 0, since: t };
+    if (buffer.holds.size >= MEMORY_LIMIT) forgetOne(buffer);
+    hold = {
+      importer,
+      importerDevice,
+      attached: new Tally(),
+      mapped: new Tally(),
+      implied: [],
+      since: t,
+      task: null,
+    };
     buffer.holds.set(key, hold);
   }
   return hold;
 }
 
-export function dropHold(buffer: BufferState, importer: string, importerDevice: string): void {
-  const key = `${importer}\n${importerDevice}`;
-  const hold = buffer.holds.get(key);
-  if (hold === undefined) return;
-  hold.count -= 1;
-  hold.mapped = Math.min(hold.mapped, hold.count);
-  if (hold.count <= 0) buffer.holds.delete(key);
+/** Holds that are held, not only remembered. */
+export function* holdsOf(buffer: BufferState): Generator<Hold> {
+  for (const hold of buffer.holds.values()) if (hold.attached.count > 0) yield hold;
+}
+
+function forgetOne(buffer: BufferState): void {
+  for (const [key, hold] of buffer.holds) {
+    if (hold.attached.count > 0) continue;
+    buffer.holds.delete(key);
+    return;
+  }
+}
+
+export function noteRefusal(buffer: BufferState, refusal: Omit<Refusal, 'count'>): void {
+  const key = `${refusal.importer}\n${refusal.importerDevice}`;
+  const count = (buffer.refusals.get(key)?.count ?? 0) + 1;
+  buffer.refusals.delete(key);
+  if (buffer.refusals.size >= MEMORY_LIMIT) {
+    const oldest = buffer.refusals.keys().next();
+    if (!oldest.done) buffer.refusals.delete(oldest.value);
+  }
+  buffer.refusals.set(key, { ...refusal, count });
 }
 
 /**
- * Takes the memory away from all importers. iommufd never maps again by itself, so its mappings are lost; the others are
- * told to give theirs back and map again. KVM's slot stays bound. Gives the number of mappings lost.
+ * Takes the memory away from all importers. iommufd never maps again by itself, so its mappings are lost; KVM's slot stays
+ * bound. The others are told to give theirs back: where unmaps are watched these tell when they have, else it counts as
+ * done. Gives the number of mappings lost.
  */
-export function revoke(buffer: BufferState, cause: Cause | null): number {
-  buffer.revoked = true;
-  buffer.revokeCause = cause;
+export function revoke(buffer: BufferState, t: number, watchesUnmaps: boolean): number {
+  buffer.revokedAt = Math.max(buffer.revokedAt ?? t, t);
   let lost = 0;
   for (const hold of buffer.holds.values()) {
     if (hold.importer === 'kvm') continue;
-    if (hold.importer === 'iommufd') lost += hold.mapped;
-    hold.mapped = 0;
+    if (hold.importer === 'iommufd') lost += hold.mapped.endAll(t);
+    else if (!watchesUnmaps) hold.mapped.endAll(t);
   }
   buffer.lostMappings += lost;
   return lost;
 }
 
-export function restore(buffer: BufferState): void {
-  buffer.revoked = false;
-  buffer.revokeCause = null;
+/** Notes whether the memory may be mapped, unless something newer is known. */
+export function noteState(buffer: BufferState, t: number, revoked: boolean, cause: Cause | null): void {
+  if (t < buffer.stateAt) return;
+  buffer.stateAt = t;
+  buffer.revoked = revoked;
+  buffer.revokeCause = revoked ? cause : null;
 }
 
-/** The buffer as the world sees it; `time` turns microseconds since boot into ISO 8601. */
-export function bufferView(buffer: BufferState, time: (micros: number) => string): BufferView {
+export interface ViewContext {
+  /** Turns microseconds since boot into ISO 8601. */
+  time: (micros: number) => string;
+  /** What people call the PCI device of this name. */
+  interfaceOf: (device: string) => string | null;
+}
+
+/** The buffer as the world sees it. */
+export function bufferView(buffer: BufferState, { time, interfaceOf }: ViewContext): BufferView {
   const timeOrNull = (micros: number | null) => (micros === null ? null : time(micros));
   return {
     inode: buffer.inode,
@@ -120,20 +203,26 @@ export function bufferView(buffer: BufferState, time: (micros: number) => string
     privacy: buffer.privacy,
     born_revoked: buffer.bornRevoked,
     preexisting: buffer.preexisting,
-    owner: buffer.owner === null ? null : { ...buffer.owner },
-    vm: vmRef(buffer.vm),
+    owner:
+      buffer.owner === null
+        ? null
+        : { pid: buffer.owner.pid, comm: buffer.owner.comm, gone: buffer.ownerGoneAt !== null },
+    vm: vmOf(buffer),
     exported_at: timeOrNull(buffer.exportedAt),
     changed_at: time(buffer.changedAt),
     revoke_cause: buffer.revokeCause,
     lost_mappings: buffer.lostMappings,
-    attachments: [...buffer.holds.values()].map((hold) => ({
+    attachments: Array.from(holdsOf(buffer), (hold) => ({
       importer: hold.importer,
       importer_device: hold.importerDevice,
-      count: hold.count,
-      mapped: hold.mapped > 0,
+      count: hold.attached.count,
+      mapped: hold.mapped.count > 0,
       since: time(hold.since),
+      importer_interface: interfaceOf(hold.importerDevice),
+      task: hold.task === null ? null : { pid: hold.task.pid, comm: hold.task.comm },
+      by_vm: vmOfTask(hold.task?.process ?? null),
     })),
-    attachment_count: buffer.attachmentCount,
+    attachment_count: buffer.attachments.count,
     holders: buffer.holders.map((holder) => ({ ...holder })),
     holders_at: timeOrNull(buffer.holdersAt),
   };

@@ -1,22 +1,39 @@
 import { PRIVACIES } from '../stream/codes.ts';
 import type { TupleKind, TupleOf } from '../stream/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
-import { type BufferState, dropHold, holdOf, newBuffer, restore, revoke } from './buffer-state.ts';
+import {
+  type BufferState,
+  type Hold,
+  holdOf,
+  newBuffer,
+  noteRefusal,
+  noteState,
+  revoke,
+  type Task,
+} from './buffer-state.ts';
 import { importerName } from './naming.ts';
-import type { ProcessTable } from './processes.ts';
+import type { ProcessRecord, ProcessTable, Takeover } from './processes.ts';
+import type { VmTable } from './vms.ts';
 
 type Data<K extends TupleKind> = TupleOf<K>['data'];
+
+/** Unseen attachments of one importer that are remembered, to know their own events when they come. */
+const IMPLIED_LIMIT = 16;
 
 /** All buffers by inode, which the kernel gives out once a boot. Released ones stay for a while. */
 export class BufferTable {
   readonly #processes: ProcessTable;
+  readonly #vms: VmTable;
   readonly #historyLimit: number;
   readonly #alive = new Map<number, BufferState>();
   /** Also the tombstones: a snapshot taken before the release must not bring a buffer back. */
   readonly #released = new Map<number, BufferState>();
+  /** Whether the end of a mapping is told by an event; else a revocation stands for it. */
+  watchesUnmaps = false;
 
-  constructor(processes: ProcessTable, historyLimit: number) {
+  constructor(processes: ProcessTable, vms: VmTable, historyLimit: number) {
     this.#processes = processes;
+    this.#vms = vms;
     this.#historyLimit = historyLimit;
   }
 
@@ -44,11 +61,15 @@ export class BufferTable {
     buffer.privacy = data.privacy;
     buffer.bornRevoked = data.born_revoked;
     buffer.preexisting = false;
-    buffer.owner = { pid: data.pid, comm: data.comm, gone: false };
-    buffer.vm = this.#processes.vm(data.kvm_pid, data.vm_type) ?? buffer.vm;
-    buffer.exportedAt = data.t;
-    if (known !== undefined) return;
-    buffer.revoked = data.born_revoked;
+    const { pid, comm, t } = data;
+    const process = this.#processes.at(pid, t);
+    buffer.owner = { pid, comm, t, process };
+    buffer.ownerGoneAt = process?.goneAt ?? null;
+    buffer.vm = this.#processes.at(data.kvm_pid, t, data.vm_type) ?? buffer.vm;
+    buffer.exportedAt = t;
+    this.#vms.note(buffer);
+    if (buffer.released) return;
+    noteState(buffer, data.t, data.born_revoked, null);
     this.#alive.set(data.inode, buffer);
   }
 
@@ -59,82 +80,130 @@ export class BufferTable {
   }
 
   imported(data: Data<'import'>): void {
-    if (data.errno !== 0) return;
+    if (data.errno !== 0) {
+      this.#refused(data, data.stage, data.importer, data.importer_device);
+      return;
+    }
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
-    const importer = importerName(data.importer);
-    const hold = holdOf(buffer, importer, data.importer_device, data.t);
+    const hold = holdOf(buffer, importerName(data.importer), data.importer_device, data.t);
+    hold.task = { pid: data.pid, comm: data.comm, t: data.t, process: this.#processes.at(data.pid, data.t) };
     switch (data.stage) {
       case 'attach':
-        hold.count += 1;
-        buffer.attachmentCount += 1;
+        attach(buffer, hold, data.t);
         return;
       case 'iommufd':
         buffer.lostMappings = Math.max(0, buffer.lostMappings - 1);
-        break;
+        this.#map(buffer, hold, data.t);
+        return;
       case 'map':
       case 'bind':
       case 'unknown':
-        break;
+        this.#map(buffer, hold, data.t);
+        return;
+      case 'pin':
+      case 'vmap':
+      case 'rdma':
+      case 'prime':
+      case 'videobuf2':
+      case 'devmem':
+        // The importer's own call, or a step that maps nothing: attach and map have told what it holds.
+        return;
       default:
         data.stage satisfies never;
     }
-    // An attachment that was not seen (a gap, or older than we are) shows by its mapping.
-    hold.count = Math.max(hold.count, 1);
-    hold.mapped = Math.min(hold.mapped + 1, hold.count);
   }
 
   detached(data: Data<'detach'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
-    dropHold(buffer, importerName(data.importer), data.importer_device);
-    buffer.attachmentCount = Math.max(0, buffer.attachmentCount - 1);
+    buffer.attachments.end(data.t);
+    const hold = holdOf(buffer, importerName(data.importer), data.importer_device, data.t);
+    const { attached, mapped } = hold;
+    attached.end(data.t);
+    if (!attached.hasSince(data.t)) mapped.endAll(data.t);
+    if (!this.#unmapsAreSeen(hold)) mapped.limit(attached.count);
+  }
+
+  unmapped(data: Data<'unmap'>): void {
+    const buffer = this.#touched(data.inode, data.device, data.t);
+    if (buffer === null) return;
+    holdOf(buffer, importerName(data.importer), data.importer_device, data.t).mapped.end(data.t);
   }
 
   /** Gives the number of mappings that were lost. */
   stateChanged(data: Data<'buffer_state'>): number {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return 0;
-    if (data.revoked) return revoke(buffer, data.cause);
-    restore(buffer);
-    return 0;
+    noteState(buffer, data.t, data.revoked, data.cause);
+    return data.revoked ? revoke(buffer, data.t, this.watchesUnmaps) : 0;
   }
 
   bound(data: Data<'bind'>): void {
-    if (data.errno !== 0) return;
+    if (data.errno !== 0) {
+      this.#refused(data, 'bind', 'kvm', 'kvm');
+      return;
+    }
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
-    const attached = [...buffer.holds.values()].find((hold) => hold.importer === 'kvm');
-    const hold = attached ?? holdOf(buffer, 'kvm', 'kvm', data.t);
-    hold.count = Math.max(hold.count, 1);
-    hold.mapped = Math.min(hold.mapped + 1, hold.count);
+    buffer.boundAt = Math.min(buffer.boundAt ?? data.t, data.t);
+    this.#map(buffer, kvmHold(buffer) ?? holdOf(buffer, 'kvm', 'kvm', data.t), data.t);
   }
 
   unbound(data: Data<'unbind'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
-    for (const hold of buffer?.holds.values() ?? []) {
-      if (hold.importer === 'kvm') hold.mapped = Math.max(0, hold.mapped - 1);
+    if (buffer === null) return;
+    (kvmHold(buffer) ?? holdOf(buffer, 'kvm', 'kvm', data.t)).mapped.end(data.t);
+  }
+
+  processExited(process: ProcessRecord): void {
+    for (const buffer of this.#alive.values()) {
+      if (buffer.owner?.process === process) buffer.ownerGoneAt ??= process.goneAt;
     }
   }
 
-  processExited(pid: number): void {
-    for (const buffer of this.#alive.values()) {
-      if (buffer.owner?.pid === pid) buffer.owner.gone = true;
+  /** Gives what was named by a number after it had passed to another process to that process; the first one has ended. */
+  takenOver({ from, to, since }: Takeover): void {
+    const mend = (task: Task | null): void => {
+      if (task !== null && task.process === from && task.t >= since) task.process = to;
+    };
+    for (const table of [this.#alive, this.#released]) {
+      for (const buffer of table.values()) {
+        if (buffer.vm === from && (buffer.exportedAt ?? buffer.firstSeenAt) >= since) buffer.vm = to;
+        mend(buffer.owner);
+        if (buffer.owner?.process === to) buffer.ownerGoneAt = to.goneAt;
+        for (const { task } of buffer.holds.values()) mend(task);
+      }
     }
+    this.processExited(from);
   }
 
   /** Makes the table agree with what the kernel was seen to hold between `t_begin` and `t_end`. */
   reconcile(snapshot: Snapshot): void {
     const present = new Set<number>();
+    const holders = this.#deviceHolders(snapshot);
     for (const seen of snapshot.buffers) {
       present.add(seen.inode);
       this.#reconcileOne(seen, snapshot);
+      const buffer = this.#alive.get(seen.inode);
+      if (buffer === undefined) continue;
+      buffer.deviceHolders = holders.get(buffer.device) ?? [];
+      this.#vms.note(buffer);
     }
     if (!snapshot.complete) return;
     for (const buffer of [...this.#alive.values()]) {
       if (!present.has(buffer.inode) && buffer.firstSeenAt < snapshot.t_begin)
         this.#bury(buffer, snapshot.t_end);
     }
+  }
+
+  #deviceHolders({ device_holders = [], t_end }: Snapshot): Map<number, ProcessRecord[]> {
+    const holders = new Map<number, ProcessRecord[]>();
+    for (const { device, pid } of device_holders) {
+      const process = this.#processes.at(pid, t_end);
+      if (process !== null) holders.set(device, [...(holders.get(device) ?? []), process]);
+    }
+    return holders;
   }
 
   #reconcileOne(seen: SnapshotBuffer, { t_begin, t_end }: Snapshot): void {
@@ -149,18 +218,61 @@ export class BufferTable {
     if (seen.bytes !== 0) buffer.bytes = seen.bytes;
     if (seen.ranges !== 0) buffer.ranges = seen.ranges;
     buffer.privacy = PRIVACIES[seen.privacy] ?? buffer.privacy;
-    if (seen.kvm_pid !== 0) buffer.vm = this.#processes.vm(seen.kvm_pid, seen.vm_type);
+    // A device keeps its VM as long as it is open, and its buffers lose it with that: who has the number now may be another.
+    if (seen.kvm_pid !== 0 && buffer.vm?.pid !== seen.kvm_pid) {
+      buffer.vm = this.#processes.at(seen.kvm_pid, t_begin, seen.vm_type);
+    }
+    if (seen.kvm_pid !== 0 && buffer.vm !== null) buffer.vm.vmType = seen.vm_type;
     buffer.holders = seen.holders;
     buffer.holdersAt = t_end;
     // An event that is newer than the snapshot's beginning knows better.
     if (!isNew && buffer.changedAt >= t_begin) return;
     if (seen.revoked !== buffer.revoked) {
       buffer.changedAt = t_begin;
-      if (seen.revoked) revoke(buffer, isNew ? null : 'unknown');
-      else restore(buffer);
+      noteState(buffer, t_begin, seen.revoked, isNew ? null : 'unknown');
+      if (seen.revoked) revoke(buffer, t_begin, this.watchesUnmaps);
     }
-    buffer.attachmentCount = seen.attachments;
+    buffer.attachments.set(seen.attachments, t_begin);
     if (seen.attachments === 0) buffer.holds.clear();
+    else buffer.imported = true;
+  }
+
+  #map(buffer: BufferState, hold: Hold, t: number): void {
+    const { attached, mapped } = hold;
+    buffer.imported = true;
+    // The detach came first.
+    if (t <= attached.endedAt && !attached.hasSince(t)) return;
+    if (attached.count === 0) {
+      // An attachment that was not seen (a gap, or older than we are) shows by its mapping.
+      attached.begin(t);
+      hold.implied = [...hold.implied.slice(1 - IMPLIED_LIMIT), t];
+      hold.since = t;
+    }
+    const iommufd = hold.importer === 'iommufd';
+    if (!this.#unmapsAreSeen(hold) && t < (buffer.revokedAt ?? 0)) {
+      // The revocation came first.
+      if (iommufd) buffer.lostMappings += 1;
+      return;
+    }
+    mapped.begin(t);
+    if (!iommufd && !this.#unmapsAreSeen(hold)) mapped.limit(attached.count);
+  }
+
+  /** iommufd takes the physical range: it never unmaps with the exporter. KVM tells by its unbind. */
+  #unmapsAreSeen(hold: Hold): boolean {
+    return hold.importer === 'kvm' || (this.watchesUnmaps && hold.importer !== 'iommufd');
+  }
+
+  #refused(
+    data: Data<'import'> | Data<'bind'>,
+    stage: Data<'import'>['stage'],
+    importer: string,
+    importerDevice: string,
+  ): void {
+    const buffer = this.#alive.get(data.inode);
+    if (buffer === undefined) return;
+    const { reason, errno, t } = data;
+    noteRefusal(buffer, { importer: importerName(importer), importerDevice, stage, reason, errno, at: t });
   }
 
   /** The buffer that an event changes now; one that is not known yet is older than we are. */
@@ -183,8 +295,9 @@ export class BufferTable {
     buffer.revokeCause = null;
     buffer.changedAt = t;
     buffer.lostMappings = 0;
-    buffer.attachmentCount = 0;
+    buffer.attachments.set(0, t);
     buffer.holds.clear();
+    buffer.refusals.clear();
     buffer.holders = [];
     this.#alive.delete(buffer.inode);
     this.#released.set(buffer.inode, buffer);
@@ -193,4 +306,19 @@ export class BufferTable {
       if (!oldest.done) this.#released.delete(oldest.value);
     }
   }
+}
+
+function attach(buffer: BufferState, hold: Hold, t: number): void {
+  buffer.imported = true;
+  buffer.attachments.begin(t);
+  const { attached, implied } = hold;
+  if (attached.meets(t)) return;
+  const index = implied.findIndex((mapping) => mapping >= t);
+  if (index === -1) attached.begin(t);
+  else for (const mapping of implied.splice(index, 1)) attached.move(mapping, t);
+  if (attached.count === 1) hold.since = t;
+}
+
+function kvmHold(buffer: BufferState): Hold | undefined {
+  return [...buffer.holds.values()].find(({ importer }) => importer === 'kvm');
 }

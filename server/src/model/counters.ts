@@ -36,6 +36,7 @@ export const COUNTERS = {
   imports: ['importer', 'stage'],
   import_rejections: ['importer', 'stage', 'reason', 'errno'],
   detaches: ['importer'],
+  unmaps: ['importer'],
   private_data_reads: ['importer'],
   private_data_read_failures: ['importer', 'reason'],
   policy_violations: ['kind'],
@@ -69,6 +70,7 @@ const ROUTES: Record<MapName, Route> = {
   import_ns: { histogram: 'import_duration', part: 'sum' },
   import_bucket: { histogram: 'import_duration', part: 'bucket' },
   detaches: { counter: 'detaches' },
+  unmaps: { counter: 'unmaps' },
   private_reads: { counter: 'private_data_reads' },
   private_read_failures: { counter: 'private_data_read_failures' },
   policy_violations: { counter: 'policy_violations' },
@@ -79,7 +81,8 @@ const ROUTES: Record<MapName, Route> = {
 /** One key of one map of the running child: how far it was read, and the series that it feeds. */
 interface Cell {
   last: number;
-  add(growth: number): void;
+  /** Null where the series is out of sight, because its device has left: growth brings it back. */
+  add: ((growth: number) => void) | null;
 }
 
 /** All counters and histograms. Each read adds what has grown since the last one, so a child that begins at zero adds. */
@@ -87,6 +90,8 @@ export class CounterBook {
   readonly #counters: Record<CounterName, SeriesSet<CounterSeries>>;
   readonly #histograms: Record<HistogramName, SeriesSet<HistogramSeries>>;
   readonly #cells = new Map<MapName, Map<string, Cell>>();
+  /** The cells of each device: one that leaves shall not make all of them be looked at. */
+  readonly #cellsOf = new Map<string, Cell[]>();
 
   constructor(limit: number) {
     const counter = () => new SeriesSet<CounterSeries>(limit, (labels) => ({ labels, value: 0 }));
@@ -103,6 +108,9 @@ export class CounterBook {
   /** A new child has been started: its maps are empty. */
   newChild(): void {
     this.#cells.clear();
+    this.#cellsOf.clear();
+    for (const set of [...Object.values(this.#counters), ...Object.values(this.#histograms)])
+      set.forgetFolded();
   }
 
   /** Gives by how much the counter has grown since it was last read. */
@@ -116,14 +124,38 @@ export class CounterBook {
     }
     let cell = cells.get(key);
     if (cell === undefined) {
-      cell = this.#cell(route, name, key);
+      cell = { last: 0, add: this.#feed(route, name, key) };
       cells.set(key, cell);
+      this.#noteDevice(name, key, cell);
     }
     // A map of the kernel never shrinks: a smaller value is a child whose start was missed.
     const growth = value >= cell.last ? value - cell.last : value;
-    if (growth > 0) cell.add(growth);
+    if (growth > 0) {
+      cell.add ??= this.#feed(route, name, key);
+      cell.add(growth);
+    }
     cell.last = value;
     return growth;
+  }
+
+  /**
+   * Takes the series of devices that have left out of sight. The kernel's counters go on, and so does a series that comes
+   * back: from where it stood.
+   */
+  park(devices: ReadonlySet<string>): void {
+    for (const device of devices) for (const cell of this.#cellsOf.get(device) ?? []) cell.add = null;
+    for (const series of Object.values(this.#counters)) {
+      for (const { labels } of series.all()) if (devices.has(labels.device ?? '')) series.park(labels);
+    }
+  }
+
+  #noteDevice(name: MapName, key: string, cell: Cell): void {
+    const part = (MAPS[name] as readonly string[]).indexOf('device');
+    if (part < 0) return;
+    const device = deviceAddress(Number(splitKey(key)[part]));
+    const known = this.#cellsOf.get(device);
+    if (known === undefined) this.#cellsOf.set(device, [cell]);
+    else known.push(cell);
   }
 
   counter(name: CounterName): readonly CounterSeries[] {
@@ -143,32 +175,24 @@ export class CounterBook {
     };
   }
 
-  #cell(route: NonNullable<Route>, name: MapName, key: string): Cell {
+  /** What adds the growth of a key to its series. */
+  #feed(route: NonNullable<Route>, name: MapName, key: string): (growth: number) => void {
     const parts = readKey(name, key);
     if ('counter' in route) {
       const series = this.#counters[route.counter].admit(pick(COUNTERS[route.counter], parts));
-      return {
-        last: 0,
-        add: (growth) => {
-          series.value += growth;
-        },
+      return (growth) => {
+        series.value += growth;
       };
     }
     const series = this.#histograms[route.histogram].admit(pick(HISTOGRAMS[route.histogram], parts));
     if (route.part === 'sum') {
-      return {
-        last: 0,
-        add: (growth) => {
-          series.sumNs += growth;
-        },
+      return (growth) => {
+        series.sumNs += growth;
       };
     }
     const bucket = Math.min(Number(parts.bucket), DURATION_BUCKETS - 1);
-    return {
-      last: 0,
-      add: (growth) => {
-        series.buckets[bucket] = (series.buckets[bucket] ?? 0) + growth;
-      },
+    return (growth) => {
+      series.buckets[bucket] = (series.buckets[bucket] ?? 0) + growth;
     };
   }
 }

@@ -1,7 +1,7 @@
 import type { TupleOf } from '../stream/tuples.ts';
 import { deviceAddress, importerName } from './naming.ts';
-import { type ProcessTable, vmRef } from './processes.ts';
-import type { EventKind, TracerEvent } from './schema.ts';
+import { type ProcessTable, runsVm, vmOfTask, vmRef } from './processes.ts';
+import type { EventKind, KernelEvent } from './schema.ts';
 
 /** A tuple that is an event of the kernel, not of the protocol. */
 export type EventRecord = TupleOf<EventKind>;
@@ -10,6 +10,8 @@ export interface EventContext {
   seq: number;
   time: string;
   processes: ProcessTable;
+  /** What people call the PCI device of this name. */
+  interfaceOf: (device: string) => string | null;
   /** Device of a buffer that the event itself does not name, packed. */
   device: number;
   /** Mappings that this event made dead. */
@@ -17,12 +19,13 @@ export interface EventContext {
 }
 
 /** What the world is told of an event. The common fields are written out: spreading them cost more than decoding the line. */
-export function toTracerEvent(record: EventRecord, context: EventContext): TracerEvent {
+export function toTracerEvent(record: EventRecord, context: EventContext): KernelEvent {
   const { seq, time, processes } = context;
   const { t, pid, comm } = record.data;
   switch (record.type) {
     case 'export': {
       const { data } = record;
+      const task = processes.at(pid, t);
       return {
         seq,
         time,
@@ -37,7 +40,8 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         inode: data.inode,
         privacy: data.privacy,
         born_revoked: data.born_revoked,
-        vm: vmRef(processes.vm(data.kvm_pid, data.vm_type)),
+        vm:
+          vmRef(processes.at(data.kvm_pid, t, data.vm_type)) ?? (runsVm(task) ? vmRef(task, 'owner') : null),
         duration_ns: data.ns,
         errno: data.errno,
         reason: data.reason,
@@ -68,12 +72,15 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         inode: data.inode,
         importer: importerName(data.importer),
         importer_device: data.importer_device,
+        importer_interface: context.interfaceOf(data.importer_device),
+        by_vm: vmOfTask(processes.at(pid, t)),
         duration_ns: data.ns,
         errno: data.errno,
         reason: data.reason,
       };
     }
-    case 'detach': {
+    case 'detach':
+    case 'unmap': {
       const { data } = record;
       return {
         seq,
@@ -81,7 +88,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         boot_us: t,
         pid,
         comm,
-        kind: 'detach',
+        kind: record.type,
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
         importer: importerName(data.importer),
@@ -135,7 +142,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         errno: data.errno,
         reason: data.reason,
         privacy: data.privacy,
-        owner_vm: vmRef(processes.vm(data.kvm_pid)),
+        owner_vm: vmRef(processes.at(data.kvm_pid, t)),
       };
     }
     case 'bind': {
@@ -152,8 +159,8 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         errno: data.errno,
         reason: data.reason,
         violation: data.violation,
-        vm: vmRef(processes.vm(data.vm_pid)),
-        owner_vm: vmRef(processes.vm(data.owner_vm_pid)),
+        vm: vmRef(processes.at(data.vm_pid, t)),
+        owner_vm: vmRef(processes.at(data.owner_vm_pid, t)),
         slot_bytes: data.slot_bytes,
         buffer_bytes: data.buffer_bytes,
         privacy: data.privacy,
@@ -171,7 +178,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Trace
         kind: 'unbind',
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
-        vm: vmRef(processes.vm(data.vm_pid)),
+        vm: vmRef(processes.at(data.vm_pid, t)),
       };
     }
     default:

@@ -1,12 +1,26 @@
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
-import type { Child, Device, Dialect, ProbeState } from '../stream/wire.ts';
+import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
 import { Accounting } from './accounting.ts';
 import { type BufferState, bufferView } from './buffer-state.ts';
 import { BufferTable } from './buffers.ts';
 import { CounterBook } from './counters.ts';
+import { DeviceTable } from './devices.ts';
 import { type EventRecord, toTracerEvent } from './events.ts';
+import type { IncidentState } from './incidents/book.ts';
+import { KINDS } from './incidents/kinds.ts';
+import { incidentView } from './incidents/view.ts';
+import { INCIDENT_LIMITS, type IncidentLimits, IncidentWatch } from './incidents/watch.ts';
+import { deviceAddress, packedDevice } from './naming.ts';
 import { ProcessTable } from './processes.ts';
-import type { BufferView, Status, TracerEvent } from './schema.ts';
+import {
+  type BufferView,
+  INCIDENT_KINDS,
+  type Incident,
+  type IncidentKind,
+  type Status,
+  type TracerEvent,
+} from './schema.ts';
+import { type DeviceVm, VmTable } from './vms.ts';
 
 export interface ModelOptions {
   /** Version of this program, for the status and build_info. */
@@ -16,10 +30,11 @@ export interface ModelOptions {
   historyLimit?: number;
   /** Label sets a metric family may have before new ones are folded into `other`; default 500. */
   seriesLimit?: number;
+  /** Seconds of the stream that a device or a VM stays in the metrics after it has gone; default 900. */
+  keepDeparted?: number;
+  /** When something becomes an incident, and how many are kept. */
+  incidents?: Partial<IncidentLimits>;
 }
-
-/** Devices whose facts are remembered; a host has fewer. */
-const DEVICE_LIMIT = 1024;
 
 /** All that the server knows, as a pure function of the lines so far: no clock, no I/O. */
 export class TracerModel {
@@ -30,34 +45,72 @@ export class TracerModel {
   revision = 0;
 
   readonly #processes = new ProcessTable();
+  readonly #vms = new VmTable();
   readonly #buffers: BufferTable;
-  readonly #devices = new Map<string, Device>();
+  readonly #devices = new DeviceTable();
   readonly #probesEverAttached = new Set<string>();
+  readonly #dialectsEver = new Set<Dialect>();
+  readonly #incidents: IncidentWatch;
   #seq = 0;
   #bootEpochUs = 0;
   #kernel: string | null = null;
+  #simulation: string | null = null;
   #bpftrace: string | null = null;
   #dialect: Dialect = 'none';
   #probes: readonly ProbeState[] = [];
   #problem: Status['problem'] = null;
   #started: { generation: number; t: number } | null = null;
-  #snapshotBegin: number | null = null;
 
   constructor(options: ModelOptions) {
     const { kind, name } = options.source;
-    this.options = { historyLimit: 1000, seriesLimit: 500, ...options, source: { kind, name } };
+    const incidents = { ...INCIDENT_LIMITS, ...options.incidents };
+    this.options = {
+      historyLimit: 1000,
+      seriesLimit: 500,
+      keepDeparted: 900,
+      ...options,
+      incidents,
+      source: { kind, name },
+    };
     this.counters = new CounterBook(this.options.seriesLimit);
-    this.#buffers = new BufferTable(this.#processes, this.options.historyLimit);
+    this.#buffers = new BufferTable(this.#processes, this.#vms, this.options.historyLimit);
+    this.#incidents = new IncidentWatch({
+      buffers: this.#buffers,
+      processes: this.#processes,
+      accounting: this.accounting,
+      limits: incidents,
+      watches: (incident) => this.watchesIncident(incident),
+    });
   }
 
-  /** Takes one record in and gives the events it tells of (none or one). */
+  /** Takes one record in and gives the events it tells of: none or one of the kernel, then incidents. */
   apply(record: StreamRecord | DecodeFailure): TracerEvent[] {
     this.revision += 1;
+    const events = this.#take(record);
+    for (const { change, incident } of this.#incidents.book.takeChanges()) {
+      const at = change === 'opened' ? incident.openedAt : (incident.closedAt ?? 0);
+      const view = this.#incidentView(incident);
+      this.#seq += 1;
+      events.push({
+        seq: this.#seq,
+        time: this.#time(at),
+        boot_us: at,
+        kind: 'incident',
+        change,
+        device: view.device,
+        incident: view,
+      });
+    }
+    return events;
+  }
+
+  #take(record: StreamRecord | DecodeFailure): TracerEvent[] {
     const { accounting } = this;
     switch (record.type) {
       case 'header':
         this.#bootEpochUs = record.data.boot_epoch_us;
         this.#kernel = record.data.kernel;
+        this.#simulation = record.data.simulation ?? null;
         accounting.header(record.data.t);
         return [];
       case 'child':
@@ -65,26 +118,30 @@ export class TracerModel {
         return [];
       case 'tick':
         accounting.tick(record.data.t);
+        this.#sweep();
+        this.#incidents.advance(record.data.t);
         return [];
       case 'loss':
         accounting.loss(record.data);
         return [];
       case 'device':
-        this.#device(record.data);
+        accounting.seen(record.data.t);
+        this.#devices.told(record.data);
+        return [];
+      case 'device_gone':
+        accounting.seen(record.data.t);
+        this.#devices.gone(record.data);
         return [];
       case 'process':
-        accounting.seen(record.data.t);
-        this.#processes.identify(record.data);
+        this.#process(record.data);
         return [];
       case 'exit':
-        accounting.seen(record.data.t);
-        this.#processes.exit(record.data.pid);
-        this.#buffers.processExited(record.data.pid);
+        this.#exit(record.data);
         return [];
       case 'snapshot':
         accounting.seen(record.data.t_end);
         this.#buffers.reconcile(record.data);
-        if (record.data.complete) this.#snapshotBegin = record.data.t_begin;
+        this.#incidents.snapshot(record.data);
         return [];
       case 'ready':
         accounting.ready(record.data.t);
@@ -92,6 +149,8 @@ export class TracerModel {
         return [];
       case 'heartbeat':
         accounting.heartbeat(record.data.t, record.data.emitted);
+        this.#sweep();
+        this.#incidents.advance(record.data.t);
         return [];
       case 'counter': {
         accounting.counterLine();
@@ -117,6 +176,8 @@ export class TracerModel {
       case 'unknown':
       case 'snapshot_buffer':
       case 'snapshot_end':
+      case 'gate':
+      case 'in_flight':
         accounting.unknownRecords += 1;
         return [];
       default:
@@ -133,6 +194,7 @@ export class TracerModel {
     return {
       version: this.options.version,
       source: { ...this.options.source },
+      simulation: this.#simulation,
       kernel: this.#kernel,
       bpftrace: this.#bpftrace,
       dialect: this.#dialect,
@@ -150,12 +212,27 @@ export class TracerModel {
       losses: accounting.losses,
       picture_exact: this.pictureExact,
       buffers,
+      open_incidents: Object.fromEntries(
+        INCIDENT_KINDS.filter((kind) => this.watchesIncident(kind)).map((kind) => [
+          kind,
+          this.incidentCounts(kind).open,
+        ]),
+      ),
+    };
+  }
+
+  /** Facts that made room for newer ones while they were of use. */
+  get forgotten(): Record<'device' | 'process' | 'vm', number> {
+    return {
+      device: this.#devices.forgotten,
+      process: this.#processes.forgotten,
+      vm: this.#vms.forgotten,
     };
   }
 
   /** True where a whole snapshot was taken after the last loss or gap, and all has been watched since. */
   get pictureExact(): boolean {
-    const begin = this.#snapshotBegin;
+    const begin = this.#incidents.snapshotAt;
     return this.accounting.state === 'tracing' && begin !== null && begin >= this.accounting.lastLossAt;
   }
 
@@ -186,9 +263,33 @@ export class TracerModel {
     return this.#buffers.alive();
   }
 
+  /** True where the probes of this stream can tell of incidents of this kind. */
+  watchesIncident(kind: IncidentKind): boolean {
+    const { probes, dialects } = KINDS[kind];
+    const spoken = dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
+    return spoken && probes.every((probe) => this.wasAttached(probe));
+  }
+
+  /** How many are open, were ever opened, and were not, for want of room. */
+  incidentCounts(kind: IncidentKind): { open: number; opened: number; folded: number } {
+    const { book } = this.#incidents;
+    return { open: book.count(kind), opened: book.opened[kind], folded: book.folded[kind] };
+  }
+
+  /** Open incidents first, then the remembered closed ones; of each the newest first. */
+  incidents(): Incident[] {
+    const { book } = this.#incidents;
+    return [...book.open().reverse(), ...book.past().toReversed()].map((one) => this.#incidentView(one));
+  }
+
   /** What the collector told of the devices, one for each PCI address. */
   devices(): Device[] {
-    return [...this.#devices.values()];
+    return this.#devices.all();
+  }
+
+  /** The VM that each device belongs to; none for a device without. */
+  vms(): Iterable<DeviceVm> {
+    return this.#vms.all();
   }
 
   #event(record: EventRecord): TracerEvent {
@@ -196,12 +297,17 @@ export class TracerModel {
     this.accounting.event(record.type, t);
     const known = 'inode' in record.data ? this.#buffers.get(record.data.inode) : undefined;
     const device = known?.device ?? 0;
+    if (this.#devices.anyGone && 'device' in record.data)
+      this.#devices.seen(deviceAddress(record.data.device));
     const lostMappings = this.#change(record);
+    this.#incidents.event(record);
+    this.#incidents.advance(t);
     this.#seq += 1;
     return toTracerEvent(record, {
       seq: this.#seq,
       time: this.#time(t),
       processes: this.#processes,
+      interfaceOf: this.#interfaceOf,
       device,
       lostMappings,
     });
@@ -221,6 +327,9 @@ export class TracerModel {
         return 0;
       case 'detach':
         this.#buffers.detached(record.data);
+        return 0;
+      case 'unmap':
+        this.#buffers.unmapped(record.data);
         return 0;
       case 'buffer_state':
         return this.#buffers.stateChanged(record.data);
@@ -252,8 +361,15 @@ export class TracerModel {
         accounting.childStarting(t);
         return;
       }
+      case 'changed':
+        this.#program(this.#dialect, child.probes);
+        accounting.probesDied(child.t);
+        return;
       case 'exited':
-        this.#problem = child.reason === 'stopped' ? null : { ...problemOf(child), remedy: null };
+        this.#problem =
+          child.reason === 'stopped' || child.reason === 'handed_over'
+            ? null
+            : { ...problemOf(child), remedy: null };
         accounting.childExited(child.t, child.reason);
         return;
       case 'unavailable':
@@ -268,22 +384,55 @@ export class TracerModel {
 
   #program(dialect: Dialect, probes: readonly ProbeState[]): void {
     this.#dialect = dialect;
+    this.#dialectsEver.add(dialect);
+    this.#incidents.dialect = dialect;
     this.#probes = probes;
     for (const { probe, attached } of probes) if (attached) this.#probesEverAttached.add(probe);
+    this.#buffers.watchesUnmaps = this.wasAttached('unmap');
   }
 
-  #device(device: Device): void {
-    this.accounting.seen(device.t);
-    this.#devices.delete(device.device);
-    this.#devices.set(device.device, device);
-    if (this.#devices.size > DEVICE_LIMIT) {
-      const oldest = this.#devices.keys().next();
-      if (!oldest.done) this.#devices.delete(oldest.value);
-    }
+  #process(process: Process): void {
+    this.accounting.seen(process.t);
+    const takeover = this.#processes.identify(process);
+    if (takeover === null) return;
+    this.#buffers.takenOver(takeover);
+    this.#incidents.processExited(takeover.from);
   }
+
+  #exit(exit: Exit): void {
+    this.accounting.seen(exit.t);
+    const process = this.#processes.exit(exit);
+    if (process === null) return;
+    this.#buffers.processExited(process);
+    this.#incidents.processExited(process);
+  }
+
+  /** Lets go of devices and VMs that have been gone for long enough, in the stream's time. */
+  #sweep(): void {
+    const graceUs = this.options.keepDeparted * 1e6;
+    const { now } = this.accounting;
+    const departed = this.#devices.sweep(now, graceUs);
+    if (departed.size > 0) {
+      this.counters.park(departed);
+      for (const device of departed) this.#vms.drop(packedDevice(device));
+    }
+    this.#vms.sweep(now, graceUs, this.#buffers.alive());
+  }
+
+  readonly #interfaceOf = (device: string): string | null =>
+    this.#devices.get(device)?.interfaces?.[0] ?? null;
 
   #view(buffer: BufferState): BufferView {
-    return bufferView(buffer, (micros) => this.#time(micros));
+    return bufferView(buffer, { time: (micros) => this.#time(micros), interfaceOf: this.#interfaceOf });
+  }
+
+  #incidentView(incident: IncidentState): Incident {
+    return incidentView(incident, {
+      time: (micros) => this.#time(micros),
+      isExact: (one) => this.#incidents.isExact(one),
+      waitedFor: (device) => this.#incidents.waitedFor(device),
+      watchesUnmaps: this.wasAttached('unmap'),
+    });
   }
 
   #time(micros: number): string {

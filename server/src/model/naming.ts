@@ -12,6 +12,13 @@ export function deviceAddress(packed: number): string {
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(slot, 2)}.${packed % 8}`;
 }
 
+/** The number of an address that deviceAddress() wrote; 0 where it is none. */
+export function packedDevice(address: string): number {
+  const [domain, bus, slot, fn] = address.split(/[:.]/).map((text) => Number.parseInt(text, 16));
+  if (domain === undefined || bus === undefined || slot === undefined || fn === undefined) return 0;
+  return domain * 0x10000 + bus * 0x100 + slot * 8 + fn;
+}
+
 /** iommufd attaches with its misc device, which is called `iommu`. */
 export function importerName(wire: string): string {
   if (wire === 'iommu') return 'iommufd';
@@ -20,9 +27,11 @@ export function importerName(wire: string): string {
 
 /** x86's KVM_X86_*_VM; other architectures number their own kinds, which stay numbers. */
 const VM_KINDS = ['default', 'sw_protected', 'sev', 'sev_es', 'snp', 'tdx'] as const;
+/** What the probes print where the kernel keeps no kind (probes/snippets/vm.bt). */
+const NO_KIND = 255;
 
 export function vmKind(type: number | null): string {
-  if (type === null) return 'unknown';
+  if (type === null || type === NO_KIND) return 'unknown';
   return VM_KINDS[type] ?? `type_${type}`;
 }
 

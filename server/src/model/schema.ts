@@ -19,14 +19,31 @@ const common = {
   comm: Type.String({ description: 'name of the task' }),
 };
 
-/** The VM that a device or a call belongs to. */
+/** How a process was found to be the VM's. */
+export const VM_BY = ['kvm', 'owner', 'holder', 'task'] as const;
+export type VmBy = (typeof VM_BY)[number];
+
+/** The VM that a device or a call belongs to; null in a field is unknown. docs/identity.md says what gives what. */
 export const VmRef = Type.Object({
-  pid: Type.Integer({ description: 'process that made the VM (kvm->userspace_pid)' }),
+  pid: Type.Integer(),
+  by: Type.Enum([...VM_BY], {
+    description:
+      'kvm: it made the VM (kvm->userspace_pid); where the kernel links none, a known VMM that owner: exported, holder: has ' +
+      'the VFIO device open, task: made the call',
+  }),
   kind: Type.String({ description: 'default, sw_protected, sev, sev_es, snp, tdx, type_N, or unknown' }),
+  vmm: Nullable(Type.String({ description: 'qemu, cloud-hypervisor, crosvm, firecracker, openvmm' })),
   name: Nullable(Type.String()),
   uuid: Nullable(Type.String()),
+  pod_uid: Nullable(Type.String({ description: 'UID of the Kubernetes pod that it runs in' })),
+  container_id: Nullable(Type.String()),
 });
 export type VmRef = Static<typeof VmRef>;
+
+const ImporterInterface = Nullable(
+  Type.String({ description: 'what people call a PCI device that imports: mlx5_0, card1, eth0' }),
+);
+const ByVm = Nullable(VmRef);
 
 export const ExportEvent = Type.Object({
   ...common,
@@ -61,6 +78,8 @@ export const ImportEvent = Type.Object({
   inode: Type.Integer(),
   importer: Type.String(),
   importer_device: Type.String(),
+  importer_interface: ImporterInterface,
+  by_vm: ByVm,
   duration_ns: Type.Integer(),
   errno: Errno,
   reason: Type.Enum([...REASONS]),
@@ -69,6 +88,15 @@ export const ImportEvent = Type.Object({
 export const DetachEvent = Type.Object({
   ...common,
   kind: Type.Literal('detach'),
+  device: DeviceAddress,
+  inode: Type.Integer(),
+  importer: Type.String(),
+  importer_device: Type.String(),
+});
+
+export const UnmapEvent = Type.Object({
+  ...common,
+  kind: Type.Literal('unmap'),
   device: DeviceAddress,
   inode: Type.Integer(),
   importer: Type.String(),
@@ -133,24 +161,103 @@ export const UnbindEvent = Type.Object({
   vm: Nullable(VmRef),
 });
 
+/** What can be wrong; each is described in docs/incidents.md. */
+export const INCIDENT_KINDS = [
+  'revoke_waiting',
+  'mappings_lost',
+  'orphaned',
+  'born_revoked',
+  'never_imported',
+  'private_without_vm',
+  'private_offered',
+  'foreign_vm',
+  'accepted_after_failed_lookup',
+  'confidential_shared',
+] as const;
+export type IncidentKind = (typeof INCIDENT_KINDS)[number];
+
+/** What ended an incident: an event, or what shows that its event was not seen (next_call, snapshot). */
+export const CLOSINGS = [
+  'revoke_ended',
+  'mapped_again',
+  'restored',
+  'imported',
+  'released',
+  'unbound',
+  'vm_gone',
+  'next_call',
+  'snapshot',
+] as const;
+export type Closing = (typeof CLOSINGS)[number];
+
+/** Something that is wrong for as long as it is open. */
+export const Incident = Type.Object({
+  id: Type.Integer({ minimum: 1, description: 'in the order of opening since this server began' }),
+  kind: Type.Enum([...INCIDENT_KINDS]),
+  severity: Type.Enum(['info', 'warning', 'critical']),
+  state: Type.Enum(['open', 'closed']),
+  sentence: Type.String({ description: 'what is wrong, with whom' }),
+  device: DeviceAddress,
+  inode: Nullable(Type.Integer({ description: 'the dma-buf; null where it is the device as a whole' })),
+  vm: Nullable(VmRef),
+  importers: Type.Array(
+    Type.Object({ importer: Type.String(), importer_device: Type.String(), inode: Type.Integer() }),
+    { description: 'who attached; of revoke_waiting, who still holds mappings, and once closed, who did' },
+  ),
+  holders: Type.Array(Holder, {
+    description: 'of orphaned: processes with a descriptor, at the last snapshot',
+  }),
+  count: Type.Integer({
+    minimum: 1,
+    description: 'how often it was seen; of mappings_lost, how many are lost',
+  }),
+  since: Type.String({ description: 'when it began' }),
+  opened_at: Type.String({ description: 'when it had lasted long enough to be told' }),
+  closed_at: Nullable(Type.String()),
+  closed_by: Nullable(Type.Enum([...CLOSINGS])),
+  waited_seconds: Nullable(
+    Type.Number({ description: 'of revoke_waiting: what the call took, where its end was seen' }),
+  ),
+  exact: Type.Boolean({
+    description: 'false: events were lost since it began, so it may be over, or be off in its times',
+  }),
+});
+export type Incident = Static<typeof Incident>;
+
+/** An incident has opened or closed. Its time is that of the incident, not of the line that told. */
+export const IncidentEvent = Type.Object({
+  seq: common.seq,
+  time: common.time,
+  boot_us: common.boot_us,
+  kind: Type.Literal('incident'),
+  change: Type.Enum(['opened', 'closed']),
+  device: DeviceAddress,
+  incident: Incident,
+});
+
 export const TracerEvent = Type.Union([
   ExportEvent,
   ReleaseEvent,
   ImportEvent,
   DetachEvent,
+  UnmapEvent,
   BufferStateEvent,
   RevokeCallEvent,
   PrivateReadEvent,
   BindEvent,
   UnbindEvent,
+  IncidentEvent,
 ]);
 export type TracerEvent = Static<typeof TracerEvent>;
-export type EventKind = TracerEvent['kind'];
+/** What the kernel has told of; an incident is what the model makes of it. */
+export type KernelEvent = Exclude<TracerEvent, { kind: 'incident' }>;
+export type EventKind = KernelEvent['kind'];
 export const EVENT_KINDS = [
   'export',
   'release',
   'import',
   'detach',
+  'unmap',
   'buffer_state',
   'revoke_call',
   'private_read',
@@ -167,6 +274,14 @@ export const Attachment = Type.Object({
     description: 'a map or iommufd map of this importer succeeded and was not lost since',
   }),
   since: Type.String(),
+  importer_interface: ImporterInterface,
+  task: Nullable(
+    Type.Object(
+      { pid: Type.Integer(), comm: Type.String() },
+      { description: 'whose call it was, the last one; null where it was not seen' },
+    ),
+  ),
+  by_vm: ByVm,
 });
 
 /** A VFIO dma-buf. `live` may be mapped, `revoked` may not be mapped now, `released` is gone (kept for a while). */
@@ -210,6 +325,9 @@ export const CollectionState = Type.Enum(['waiting', 'starting', 'tracing', 'bli
 export const Status = Type.Object({
   version: Type.String(),
   source: Type.Object({ kind: Type.Enum(['live', 'replay']), name: Type.String() }),
+  simulation: Nullable(
+    Type.String({ description: 'faults that the collector makes itself (--simulate): not all here is real' }),
+  ),
   kernel: Nullable(Type.String()),
   bpftrace: Nullable(Type.String()),
   dialect: Dialect,
@@ -233,5 +351,8 @@ export const Status = Type.Object({
     description: 'false after a loss or gap until a snapshot has reconciled the buffers',
   }),
   buffers: Type.Object({ live: Type.Integer(), revoked: Type.Integer() }),
+  open_incidents: Type.Record(Type.String(), Type.Integer(), {
+    description: 'by kind; a kind that the attached probes cannot tell of is left out',
+  }),
 });
 export type Status = Static<typeof Status>;

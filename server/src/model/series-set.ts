@@ -17,31 +17,59 @@ export class SeriesSet<S> {
   readonly #limit: number;
   readonly #create: (labels: Labels) => S;
   readonly #series = new Map<string, S>();
-  /** Label sets that were folded; one that is folded again under a new child counts again. */
-  folded = 0;
+  /** Series that are not shown now, by what they were: one that comes back goes on from there. */
+  readonly #parked = new Map<string, S>();
+  /** Label sets that were folded, each once until `forgetFolded`. */
+  readonly #folded = new Set<string>();
+  #foldedBefore = 0;
 
   constructor(limit: number, create: (labels: Labels) => S) {
     this.#limit = limit;
     this.#create = create;
   }
 
+  /** How many label sets were folded; one that is folded again under a new child counts again. */
+  get folded(): number {
+    return this.#foldedBefore + this.#folded.size;
+  }
+
+  /** The keys of a child that has ended are of no more use, and shall not fill the memory. */
+  forgetFolded(): void {
+    this.#foldedBefore += this.#folded.size;
+    this.#folded.clear();
+  }
+
   admit(labels: Labels): S {
     const key = labelKey(labels);
     const known = this.#series.get(key);
     if (known !== undefined) return known;
-    if (this.#series.size < this.#limit || Object.keys(labels).length === 0) return this.#add(key, labels);
-    this.folded += 1;
+    if (this.#series.size < this.#limit || Object.keys(labels).length === 0) {
+      return this.#add(key, this.#parked.get(key) ?? this.#create(labels));
+    }
+    this.#folded.add(key);
     const rest = otherLabels(labels);
-    return this.#series.get(labelKey(rest)) ?? this.#add(labelKey(rest), rest);
+    return this.#series.get(labelKey(rest)) ?? this.#add(labelKey(rest), this.#create(rest));
+  }
+
+  /** Takes a series out until it is admitted again; as many as may be shown are remembered. */
+  park(labels: Labels): void {
+    const key = labelKey(labels);
+    const series = this.#series.get(key);
+    if (series === undefined) return;
+    this.#series.delete(key);
+    this.#parked.set(key, series);
+    if (this.#parked.size <= this.#limit) return;
+    const oldest = this.#parked.keys().next();
+    if (!oldest.done) this.#parked.delete(oldest.value);
   }
 
   all(): S[] {
     return [...this.#series.values()];
   }
 
-  #add(key: string, labels: Labels): S {
-    const created = this.#create(labels);
-    this.#series.set(key, created);
-    return created;
+  #add(key: string, series: S): S {
+    this.#parked.delete(key);
+    this.#series.set(key, series);
+    return series;
   }
 }

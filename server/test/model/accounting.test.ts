@@ -57,6 +57,26 @@ test('time without any child that could run is blind, and its first child is no 
   assert.equal(accounting.restarts.no_bpftrace, 0);
 });
 
+test('a child that takes over leaves nothing blind, and its events are accounted for apart', () => {
+  const accounting = running();
+  accounting.event('export', 2 * SECOND);
+  accounting.heartbeat(2 * SECOND, 1);
+  accounting.childExited(9 * SECOND, 'handed_over');
+  accounting.childStarting(9 * SECOND);
+  assert.equal(accounting.state, 'tracing');
+  accounting.ready(4 * SECOND);
+  accounting.event('export', 8 * SECOND);
+  accounting.heartbeat(8 * SECOND, 1);
+  accounting.tick(12 * SECOND);
+  assert.equal(accounting.blindSeconds, 0);
+  assert.deepEqual(
+    [accounting.eventsEmitted, accounting.eventsReceived, accounting.eventsUnaccounted],
+    [2, 2, 0],
+  );
+  assert.equal(accounting.restarts.handed_over, 1);
+  assert.equal(accounting.lastLossAt, SECOND);
+});
+
 test('an exit at the end of a stream is no restart', () => {
   const accounting = running();
   accounting.heartbeat(2 * SECOND, 0);
@@ -138,6 +158,7 @@ test('what the collector dropped is its loss, not the ring’s', () => {
     queue: 4,
     probe_missed: 0,
     map_full: 0,
+    hand_over: 0,
   });
 });
 

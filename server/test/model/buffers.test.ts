@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { feed } from '../fixtures/feed.ts';
 import {
+  ALL_PROBES,
   bufferState,
   collectorLine,
   detached,
@@ -14,6 +16,7 @@ import {
   snapshotBuffer,
   starting,
   tupleLine,
+  unmapped,
 } from '../fixtures/stream-lines.ts';
 
 const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
@@ -38,7 +41,16 @@ test('an export makes a live buffer with its owner and its VM', () => {
       born_revoked: false,
       preexisting: false,
       owner: { pid: 100, comm: 'qemu', gone: false },
-      vm: { pid: 100, kind: 'tdx', name: null, uuid: null },
+      vm: {
+        pid: 100,
+        by: 'kvm',
+        kind: 'tdx',
+        vmm: null,
+        name: null,
+        uuid: null,
+        pod_uid: null,
+        container_id: null,
+      },
       exported_at: '2023-11-14T22:13:23.000Z',
       changed_at: '2023-11-14T22:13:23.000Z',
       revoke_cause: null,
@@ -97,6 +109,9 @@ test('attach, map and detach of an importer', () => {
       count: 2,
       mapped: true,
       since: '2023-11-14T22:13:23.000Z',
+      importer_interface: null,
+      task: { pid: 100, comm: 'qemu' },
+      by_vm: null,
     },
   ]);
   assert.equal(model.buffer(9)?.attachment_count, 2);
@@ -152,15 +167,95 @@ test('a release closes what was lost', () => {
   assert.equal(model.buffer(9)?.lost_mappings, 0);
 });
 
-test('a dynamic importer maps again by itself: its revocation loses nothing', () => {
+const MAPPED_BY_MLX5 = [
+  exported({ t: T, inode: 9 }),
+  imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+  imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+];
+
+test('a dynamic importer stays mapped through a revocation until its unmap; nothing is lost', () => {
+  const { model, more } = after(...MAPPED_BY_MLX5, bufferState(T + 3, 9, true));
+  assert.equal(model.buffer(9)?.lost_mappings, 0);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
+  more(unmapped(T + 4, 9, 'mlx5_core'));
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+  more(
+    bufferState(T + 5, 9, false),
+    imported({ t: T + 6, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    imported({ t: T + 7, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    unmapped(T + 8, 9, 'mlx5_core'),
+  );
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
+});
+
+test('where unmaps are not watched a revocation stands for them', () => {
+  const attached = ALL_PROBES.filter((probe) => probe !== 'unmap');
+  const begin = [HEADER, starting(1_000_000, 1, { attached }), ready(2_000_000)];
+  const { model } = feed([...begin, ...MAPPED_BY_MLX5, bufferState(T + 3, 9, true)]);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+});
+
+test('an iommufd mapping that is told after the revocation that killed it is lost', () => {
+  const [first = '', second = '', third = ''] = MAPPED_BY_IOMMUFD;
+  const { model } = after(first, bufferState(T + 3, 9, true), third, second);
+  assert.equal(model.buffer(9)?.lost_mappings, 1);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+  assert.equal(model.buffer(9)?.attachments[0]?.count, 1);
+});
+
+test('the newer of two changes of state wins, whichever comes first', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-    imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    bufferState(T + 4, 9, false),
     bufferState(T + 3, 9, true),
   );
-  assert.equal(model.buffer(9)?.lost_mappings, 0);
-  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+  assert.equal(model.buffer(9)?.state, 'live');
+});
+
+test('an owner whose exit overtakes its export is gone, one that had the pid before is not', () => {
+  const { model } = after(
+    collectorLine('exit', { t: T + 5, pid: 100 }),
+    collectorLine('exit', { t: T + 5, pid: 200 }),
+    exported({ t: T, inode: 9, pid: 100 }),
+    exported({ t: T + 9, inode: 10, pid: 200 }),
+  );
+  assert.equal(model.buffer(9)?.owner?.gone, true);
+  assert.equal(model.buffer(10)?.owner?.gone, false);
+});
+
+test('in whatever order two processors hand over attach, map, unmap and detach, the counts come to the same', () => {
+  const lines = [
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    unmapped(T + 3, 9, 'mlx5_core'),
+    detached(T + 4, 9, 'mlx5_core'),
+    imported({ t: T + 5, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 6, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    imported({ t: T + 7, inode: 9, stage: ATTACH, importer: 'iommu' }),
+    imported({ t: T + 8, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+    bufferState(T + 9, 9, true),
+  ];
+  const shown = (order: readonly string[]) => {
+    const buffer = after(exported({ t: T, inode: 9 }), ...order).model.buffer(9);
+    const rows = buffer?.attachments.map(({ importer, count, mapped }) => [importer, count, mapped]);
+    return [rows?.sort(), buffer?.attachment_count, buffer?.lost_mappings, buffer?.state];
+  };
+  const wanted = [
+    [
+      ['iommufd', 1, false],
+      ['mlx5_core', 1, true],
+    ],
+    2,
+    1,
+    'revoked',
+  ];
+  assert.deepEqual(shown(lines), wanted);
+  fc.assert(
+    fc.property(fc.shuffledSubarray(lines, { minLength: lines.length }), (order) => {
+      assert.deepEqual(shown(order), wanted);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test('a bind marks KVM’s attachment as mapped, an unbind takes the mark away', () => {

@@ -1,0 +1,72 @@
+import type { Cause } from '../../stream/codes.ts';
+import type { TupleOf } from '../../stream/tuples.ts';
+
+/** A revocation of a device's buffers that has begun and has not been seen to end. */
+export interface RevokeCall {
+  device: number;
+  pid: number;
+  comm: string;
+  cause: Cause;
+  /** Time of its first buffer. */
+  began: number;
+  buffers: Set<number>;
+}
+
+type Data<K extends 'buffer_state' | 'revoke_call'> = TupleOf<K>['data'];
+
+const DEVICE_LIMIT = 4096;
+
+/** The calls under way, at most one a device: the kernel holds the device's memory_lock for the whole call. */
+export class RevokeCalls {
+  readonly #running = new Map<number, RevokeCall>();
+  /** When the last call of each device ended, as far as that was seen. */
+  readonly #endedAt = new Map<number, number>();
+
+  running(): RevokeCall[] {
+    return [...this.#running.values()];
+  }
+
+  of(device: number): RevokeCall | undefined {
+    return this.#running.get(device);
+  }
+
+  /** One buffer of a call. Gives the call before it on the same device where the end of that one was not seen. */
+  buffer(data: Data<'buffer_state'>): RevokeCall | null {
+    const { t, device, pid, comm, cause, inode } = data;
+    // Its call's end came first.
+    if (device === 0 || t <= (this.#endedAt.get(device) ?? -1)) return null;
+    const call = this.#running.get(device);
+    if (!data.revoked) return call !== undefined && call.began < t ? this.forget(call) : null;
+    if (call !== undefined && call.pid === pid && !call.buffers.has(inode)) {
+      call.buffers.add(inode);
+      call.began = Math.min(call.began, t);
+      return null;
+    }
+    if (call !== undefined && call.began > t) return null;
+    if (call !== undefined) this.forget(call);
+    set(this.#running, device, { device, pid, comm, cause, began: t, buffers: new Set([inode]) });
+    return call ?? null;
+  }
+
+  /** The end of a call, of a revocation or of the opposite. Gives the call that was under way, ended by this or before it. */
+  end({ t, pid, device, revoked }: Data<'revoke_call'>): { call: RevokeCall; seen: boolean } | null {
+    set(this.#endedAt, device, Math.max(this.#endedAt.get(device) ?? 0, t));
+    const call = this.#running.get(device);
+    if (call === undefined || call.began > t) return null;
+    this.forget(call);
+    return { call, seen: revoked && pid === call.pid };
+  }
+
+  forget(call: RevokeCall): RevokeCall {
+    this.#running.delete(call.device);
+    return call;
+  }
+}
+
+function set<T>(map: Map<number, T>, device: number, value: T): void {
+  map.delete(device);
+  map.set(device, value);
+  if (map.size <= DEVICE_LIMIT) return;
+  const oldest = map.keys().next();
+  if (!oldest.done) map.delete(oldest.value);
+}

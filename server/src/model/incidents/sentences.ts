@@ -1,0 +1,121 @@
+import { UNKNOWN_DEVICE } from '../naming.ts';
+import type { Closing, Incident, VmRef } from '../schema.ts';
+import type { IncidentState } from './book.ts';
+
+const CLOSED: Readonly<Record<Closing, string>> = {
+  revoke_ended: 'the call has ended',
+  mapped_again: 'it was mapped again',
+  restored: 'the memory was given back',
+  imported: 'an importer has attached it',
+  released: 'the buffer was released',
+  unbound: 'KVM has unbound it',
+  vm_gone: 'the VM has ended',
+  next_call: 'the next call began, the end of this one was not seen',
+  snapshot: 'a snapshot shows it, the event was not seen',
+};
+
+/** Names, as far as they are known when it is told. */
+export interface Named {
+  device: string;
+  vm: VmRef | null;
+  ownerVm: VmRef | null;
+  importers: Incident['importers'];
+  holders: Incident['holders'];
+  watchesUnmaps: boolean;
+}
+
+/** What is wrong, in one sentence; what ended it in a second one. */
+export function sentenceOf(incident: IncidentState, named: Named): string {
+  const { closedBy, waitedUs } = incident;
+  const sentence = `${whatIsWrong(incident, named)}.`;
+  if (closedBy === null) return sentence;
+  const took = waitedUs === null ? '' : ` after ${(waitedUs / 1e6).toFixed(3)} s`;
+  return `${sentence} Over${took}: ${CLOSED[closedBy]}.`;
+}
+
+function whatIsWrong(incident: IncidentState, named: Named): string {
+  const { kind, buffer, count } = incident;
+  const what = bufferName(incident, named);
+  switch (kind) {
+    case 'revoke_waiting': {
+      const { call } = incident;
+      const by = call === null ? '' : ` by ${call.comm} (pid ${call.pid}, cause ${call.cause})`;
+      return `The revocation of the memory of ${named.device}${by} waits for ${waitedFor(named)}`;
+    }
+    case 'mappings_lost':
+      return `iommufd has lost ${count} ${count === 1 ? 'mapping' : 'mappings'} of ${what} by a revocation: DMA to it fails until it is mapped again`;
+    case 'orphaned': {
+      const owner =
+        buffer?.owner === null || buffer === null
+          ? 'The owner'
+          : `${buffer.owner.comm} (pid ${buffer.owner.pid})`;
+      const holders = named.holders.map(({ comm, pid, fds }) => `${comm} (pid ${pid}, ${fds} fds)`);
+      const by = [...holders, ...named.importers.map(importerName)];
+      return `${owner} has ended, but ${what} lives on, held by ${by.length === 0 ? 'nobody that is known' : by.join(', ')}`;
+    }
+    case 'born_revoked':
+      return `${capital(what)} was exported while the device's memory was off: every import is refused until it is on`;
+    case 'never_imported':
+      return `${capital(what)} was exported and nobody has attached it`;
+    case 'private_without_vm':
+      return `${capital(what)} is private, but its device belongs to no VM: nobody may bind it`;
+    case 'private_offered': {
+      const declared = incident.offers?.declared === true;
+      const why = declared
+        ? 'which is private'
+        : 'which is bound by KVM (this kernel does not say whether it is private)';
+      return `${importersOf(named)} tried to attach ${what}, ${why}: ${offers(incident)}`;
+    }
+    case 'foreign_vm':
+      return `KVM has bound ${what} to ${vmName(named.vm)}, which is another VM than ${vmName(named.ownerVm)} of its device${times(count)}`;
+    case 'accepted_after_failed_lookup':
+      return `KVM has bound ${what} to ${vmName(named.vm)} although its lookup of the buffer had failed${times(count)}`;
+    case 'confidential_shared':
+      return `${importersOf(named)} has attached ${what} of a confidential VM (${named.vm?.kind ?? 'unknown'})${times(count)}; this kernel has no word for private exports`;
+    default:
+      return kind satisfies never;
+  }
+}
+
+function bufferName({ inode, buffer, kind }: IncidentState, { device, vm }: Named): string {
+  const region = buffer?.region ?? null;
+  const bind = kind === 'foreign_vm' || kind === 'accepted_after_failed_lookup';
+  const parts = [
+    ...(device === UNKNOWN_DEVICE ? [] : [device]),
+    ...(region === null ? [] : [`BAR ${region}`]),
+    ...(vm === null || bind ? [] : [vmName(vm)]),
+  ];
+  return `buffer ${inode}${parts.length === 0 ? '' : ` (${parts.join(', ')})`}`;
+}
+
+function vmName(vm: VmRef | null): string {
+  return vm === null ? 'no known VM' : `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+}
+
+const importerName = ({ importer, importer_device: device }: Incident['importers'][number]): string =>
+  device === importer || device === '' ? importer : `${importer} ${device}`;
+
+function importersOf({ importers }: Named): string {
+  return `Importer ${importers.map(importerName).join(', ')}`;
+}
+
+function waitedFor({ importers, watchesUnmaps }: Named): string {
+  if (importers.length > 0) {
+    return importers.map((one) => `${importerName(one)} to unmap buffer ${one.inode}`).join(', ');
+  }
+  return watchesUnmaps ? 'importers that are not known' : 'importers: unmaps are not watched here';
+}
+
+function offers({ offers: made }: IncidentState): string {
+  if (made === null) return 'refused';
+  const { accepted, refused, reason } = made;
+  const parts = [
+    ...(accepted > 0 ? [`accepted ${timesWord(accepted)}`] : []),
+    ...(refused > 0 ? [`refused ${timesWord(refused)} (${reason})`] : []),
+  ];
+  return parts.join(', ');
+}
+
+const timesWord = (count: number): string => (count === 1 ? 'once' : `${count} times`);
+const times = (count: number): string => (count === 1 ? '' : `, ${count} times`);
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

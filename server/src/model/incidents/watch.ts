@@ -1,0 +1,400 @@
+import type { TupleOf } from '../../stream/tuples.ts';
+import type { Dialect, Snapshot } from '../../stream/wire.ts';
+import type { Accounting } from '../accounting.ts';
+import { type BufferState, holdsOf } from '../buffer-state.ts';
+import type { BufferTable } from '../buffers.ts';
+import type { EventRecord } from '../events.ts';
+import { importerName, vmKind } from '../naming.ts';
+import type { ProcessRecord, ProcessTable } from '../processes.ts';
+import type { Closing, Incident, IncidentKind } from '../schema.ts';
+import { IncidentBook, type IncidentState } from './book.ts';
+import { isExact } from './exactness.ts';
+import { type RevokeCall, RevokeCalls } from './revoke-calls.ts';
+import { Waits } from './waits.ts';
+
+export interface IncidentLimits {
+  /** How long a revocation may take before it is told; default 1 s. All are microseconds of the stream's time. */
+  revokeWaitUs: number;
+  /** How long a buffer may outlive its owner; default 10 s. */
+  orphanUs: number;
+  /** How long an export may be without an importer; default 5 min. */
+  neverImportedUs: number;
+  /** Open incidents of each kind; default 500. */
+  open: number;
+  /** Closed ones that are remembered, of all kinds; default 500. */
+  closed: number;
+}
+
+export const INCIDENT_LIMITS: IncidentLimits = {
+  revokeWaitUs: 1_000_000,
+  orphanUs: 10_000_000,
+  neverImportedUs: 300_000_000,
+  open: 500,
+  closed: 500,
+};
+
+/** Incidents whose call's end may only be late. */
+const UNSEEN_LIMIT = 256;
+
+export interface IncidentWatchOptions {
+  buffers: BufferTable;
+  processes: ProcessTable;
+  accounting: Accounting;
+  limits: IncidentLimits;
+  /** Whether the probes attached can tell of this kind. */
+  watches: (kind: IncidentKind) => boolean;
+}
+
+type Data<K extends EventRecord['type']> = TupleOf<K>['data'];
+
+/** Kinds of VM whose memory is kept from the host. */
+const CONFIDENTIAL: readonly string[] = ['sev', 'sev_es', 'snp', 'tdx'];
+
+/** Events of which the beginning may still be on its way. */
+const RECENT_LIMIT = 64;
+
+/** What the picture of the buffers says of things that are wrong. It is asked after the buffers have taken a record in. */
+export class IncidentWatch {
+  readonly book: IncidentBook;
+  /** Begin of the last whole snapshot. */
+  snapshotAt: number | null = null;
+  dialect: Dialect = 'none';
+  readonly #options: IncidentWatchOptions;
+  readonly #calls = new RevokeCalls();
+  readonly #neverImported = new Waits();
+  readonly #orphans = new Waits();
+  /** The last incident of each device whose call's end was not seen, should it only be late. */
+  readonly #unseen = new Map<number, IncidentState>();
+  /** Attaches of buffers that are not known to be private: the export, or the bind, may be on its way. */
+  #attaches: Data<'import'>[] = [];
+  #unbinds: Data<'unbind'>[] = [];
+
+  constructor(options: IncidentWatchOptions) {
+    this.#options = options;
+    this.book = new IncidentBook(options.limits.open, options.limits.closed);
+  }
+
+  event(record: EventRecord): void {
+    switch (record.type) {
+      case 'export':
+        this.#exported(record.data);
+        break;
+      case 'import':
+        if (record.data.stage === 'attach') this.#attached(record.data);
+        break;
+      case 'bind':
+        this.#bound(record.data);
+        break;
+      case 'unbind':
+        this.#unbound(record.data);
+        break;
+      case 'buffer_state':
+        this.#buffer(record.data);
+        break;
+      case 'revoke_call':
+        this.#revokeEnded(record.data);
+        return;
+      case 'release':
+      case 'detach':
+      case 'unmap':
+      case 'private_read':
+        break;
+      default:
+        record satisfies never;
+    }
+    const buffer = this.#options.buffers.get(record.data.inode);
+    if (buffer !== undefined) this.#settle(buffer, record.data.t);
+  }
+
+  processExited(process: ProcessRecord): void {
+    const { goneAt } = process;
+    if (goneAt === null) return;
+    for (const buffer of this.#options.buffers.alive()) {
+      if (buffer.owner?.process === process) this.#orphans.add(buffer.inode, goneAt);
+    }
+    for (const incident of this.book.open()) {
+      if (isBind(incident) && incident.vm === process) this.#close(incident, goneAt, 'vm_gone');
+    }
+  }
+
+  snapshot({ complete, t_begin, t_end }: Snapshot): void {
+    if (complete) this.snapshotAt = t_begin;
+    const { buffers, accounting } = this.#options;
+    for (const incident of this.book.open()) {
+      if (incident.buffer !== null) this.#settle(incident.buffer, t_end, 'snapshot');
+    }
+    for (const buffer of buffers.alive()) this.#settle(buffer, t_end, 'snapshot');
+    if (!complete) return;
+    for (const call of this.#calls.running()) {
+      const lost = accounting.lastLossAt >= call.began && t_begin >= accounting.lastLossAt;
+      if (t_begin <= call.began) continue;
+      if (this.#isOver(call) || (lost && this.#waitedFor(call).length === 0))
+        this.#unseenEnd(call, t_end, 'snapshot');
+    }
+  }
+
+  /** The stream has got to `t`: what has lasted too long by then opens. */
+  advance(t: number): void {
+    const { buffers, limits, watches } = this.#options;
+    for (const call of this.#calls.running()) {
+      if (t - call.began >= limits.revokeWaitUs) this.#waits(call);
+    }
+    for (const { key, since } of this.#neverImported.due(t - limits.neverImportedUs)) {
+      const buffer = buffers.get(key);
+      if (buffer !== undefined && !buffer.released && !buffer.imported && watches('never_imported')) {
+        this.#admit('never_imported', buffer, since, since + limits.neverImportedUs);
+      }
+    }
+    for (const { key, since } of this.#orphans.due(t - limits.orphanUs)) {
+      const buffer = buffers.get(key);
+      if (buffer !== undefined && !buffer.released && buffer.ownerGoneAt !== null && watches('orphaned')) {
+        const orphan = this.#admit('orphaned', buffer, since, since + limits.orphanUs);
+        if (orphan !== null) nameHolders(orphan, buffer);
+      }
+    }
+  }
+
+  /** Importers that still hold mappings of the buffers of a device's revocation that is under way. */
+  waitedFor(device: number): Incident['importers'] {
+    const call = this.#calls.of(device);
+    return call === undefined ? [] : this.#waitedFor(call);
+  }
+
+  /** Whether the end of an open incident cannot have been missed. */
+  isExact(incident: IncidentState): boolean {
+    return isExact(incident, this.#options.accounting.lastLossAt, this.snapshotAt);
+  }
+
+  #exported(data: Data<'export'>): void {
+    if (data.errno !== 0) return;
+    const buffer = this.#options.buffers.get(data.inode);
+    if (buffer === undefined) return;
+    if (data.born_revoked) this.#admit('born_revoked', buffer, data.t, data.t);
+    if (data.privacy === 'private' && !data.kvm) this.#admit('private_without_vm', buffer, data.t, data.t);
+    if (!buffer.released) {
+      this.#neverImported.add(data.inode, data.t);
+      if (buffer.ownerGoneAt !== null) this.#orphans.add(data.inode, buffer.ownerGoneAt);
+    }
+    this.#attachedBefore(buffer);
+  }
+
+  #attached(data: Data<'import'>): void {
+    if (importerName(data.importer) === 'kvm') return;
+    const buffer = this.#options.buffers.get(data.inode);
+    if (buffer !== undefined && this.#isOffer(buffer, data)) return;
+    this.#attaches.push(data);
+    if (this.#attaches.length > RECENT_LIMIT) this.#attaches.shift();
+  }
+
+  #attachedBefore(buffer: BufferState): void {
+    this.#attaches = this.#attaches.filter(
+      (data) => data.inode !== buffer.inode || !this.#isOffer(buffer, data),
+    );
+  }
+
+  /** True where this attach, by another than KVM, was of memory that belongs to a confidential VM; then it is told. */
+  #isOffer(buffer: BufferState, data: Data<'import'>): boolean {
+    const declared = buffer.privacy === 'private';
+    const bound = this.dialect === 'private-v2' && buffer.boundAt !== null && data.t >= buffer.boundAt;
+    const confidential =
+      this.dialect === 'mainline' &&
+      data.errno === 0 &&
+      CONFIDENTIAL.includes(vmKind(buffer.vm?.vmType ?? null));
+    if (!declared && !bound && !confidential) return false;
+    const importer = importerName(data.importer);
+    const subject = `${buffer.inode}\n${importer}\n${data.importer_device}`;
+    const kind = declared || bound ? 'private_offered' : 'confidential_shared';
+    const known = this.book.get(kind, subject);
+    const incident = this.#admit(kind, buffer, data.t, data.t, subject);
+    if (incident === null) return true;
+    if (incident === known) incident.count += 1;
+    incident.importers = [{ importer, importer_device: data.importer_device, inode: buffer.inode }];
+    incident.offers ??= { accepted: 0, refused: 0, reason: 'none', declared };
+    if (data.errno === 0) incident.offers.accepted += 1;
+    else {
+      incident.offers.refused += 1;
+      incident.offers.reason = data.reason;
+    }
+    return true;
+  }
+
+  #bound(data: Data<'bind'>): void {
+    const { buffers, processes } = this.#options;
+    const { t, inode, device, violation, vm_pid } = data;
+    const buffer = buffers.get(inode) ?? null;
+    if (buffer !== null && data.errno === 0) this.#attachedBefore(buffer);
+    if (violation !== 'foreign_vm' && violation !== 'accepted_after_failed_lookup') return;
+    const subject = `${inode}\n${vm_pid}`;
+    const known = this.book.get(violation, subject);
+    const vm = processes.at(vm_pid, t);
+    const facts = { since: t, device: device || (buffer?.device ?? 0), inode, buffer, vm };
+    const incident = this.book.admit(violation, subject, t, facts);
+    if (incident === null) return;
+    if (incident === known) incident.count += 1;
+    const unbound = this.#unbinds.find((unbind) => ends(unbind, incident) && unbind.t >= t);
+    if (unbound !== undefined) this.#close(incident, unbound.t, 'unbound');
+    else if (vm !== null && vm.goneAt !== null) this.#close(incident, vm.goneAt, 'vm_gone');
+  }
+
+  #unbound(data: Data<'unbind'>): void {
+    this.#unbinds.push(data);
+    if (this.#unbinds.length > RECENT_LIMIT) this.#unbinds.shift();
+    for (const incident of this.book.ofBuffer(data.inode)) {
+      if (isBind(incident) && ends(data, incident) && data.t >= incident.since)
+        this.#close(incident, data.t, 'unbound');
+    }
+  }
+
+  #buffer(data: Data<'buffer_state'>): void {
+    const before = this.#calls.buffer(data);
+    if (before !== null) this.#endUnseen(before, data.t, 'next_call');
+    const call = this.#calls.of(data.device);
+    const incident = this.book.get('revoke_waiting', String(data.device));
+    if (call !== undefined && incident !== undefined) this.#name(incident, call);
+  }
+
+  #revokeEnded(data: Data<'revoke_call'>): void {
+    const ended = this.#calls.end(data);
+    if (ended !== null && !ended.seen) this.#endUnseen(ended.call, data.t, 'next_call');
+    if (!data.revoked) return;
+    const { t, device } = data;
+    const waitedUs = Math.round(data.ns / 1000);
+    const since = ended?.seen ? ended.call.began : t - waitedUs;
+    const late = this.#unseen.get(device);
+    const open = this.book.get('revoke_waiting', String(device));
+    if (open === undefined && late !== undefined && late.since >= t - waitedUs && late.since <= t) {
+      // It was taken for one whose end was lost.
+      Object.assign(late, { closedAt: t, closedBy: 'revoke_ended', waitedUs, exact: true });
+      this.#unseen.delete(device);
+      return;
+    }
+    if (open === undefined && waitedUs < this.#options.limits.revokeWaitUs) return;
+    const call = ended?.call ?? { ...data, began: since, buffers: new Set<number>() };
+    const incident = open ?? this.#admitCall(call);
+    if (incident === null) return;
+    incident.waitedUs = waitedUs;
+    this.book.close(incident, t, 'revoke_ended', true);
+  }
+
+  #waits(call: RevokeCall): void {
+    if (this.book.get('revoke_waiting', String(call.device)) !== undefined) return;
+    const incident = this.#admitCall(call);
+    if (incident !== null) this.#name(incident, call);
+  }
+
+  #admitCall(call: RevokeCall): IncidentState | null {
+    const { device, began: since } = call;
+    const openedAt = since + this.#options.limits.revokeWaitUs;
+    return this.book.admit('revoke_waiting', String(device), openedAt, { since, device, call });
+  }
+
+  /** Keeps who is waited for: once the wait is over nobody holds a mapping any more. */
+  #name(incident: IncidentState, call: RevokeCall): void {
+    const known = new Set(incident.importers.map(keyOf));
+    const more = this.#waitedFor(call).filter((importer) => !known.has(keyOf(importer)));
+    incident.importers = [...incident.importers, ...more];
+  }
+
+  #waitedFor(call: RevokeCall): Incident['importers'] {
+    return [...call.buffers].flatMap((inode) => {
+      const buffer = this.#options.buffers.get(inode);
+      if (buffer === undefined) return [];
+      return [...holdsOf(buffer)]
+        .filter(({ importer, mapped }) => importer !== 'kvm' && importer !== 'iommufd' && mapped.count > 0)
+        .map(({ importer, importerDevice }) => ({ importer, importer_device: importerDevice, inode }));
+    });
+  }
+
+  /** A call whose buffers are free, given back or held by nobody cannot be waiting. */
+  #isOver(call: RevokeCall): boolean {
+    return [...call.buffers].every((inode) => {
+      const buffer = this.#options.buffers.get(inode);
+      return buffer === undefined || buffer.released || !buffer.revoked || buffer.attachments.count === 0;
+    });
+  }
+
+  #unseenEnd(call: RevokeCall, t: number, by: Closing): void {
+    this.#calls.forget(call);
+    this.#endUnseen(call, t, by);
+  }
+
+  #endUnseen(call: RevokeCall, t: number, by: Closing): void {
+    const incident = this.book.get('revoke_waiting', String(call.device));
+    if (incident === undefined) return;
+    this.book.close(incident, t, by, false);
+    this.#unseen.delete(call.device);
+    this.#unseen.set(call.device, incident);
+    if (this.#unseen.size <= UNSEEN_LIMIT) return;
+    // Its end is not late any more: it was lost.
+    const oldest = this.#unseen.keys().next();
+    if (!oldest.done) this.#unseen.delete(oldest.value);
+  }
+
+  /** Opens and closes what follows from the state of a buffer. */
+  #settle(buffer: BufferState, t: number, by?: Closing): void {
+    const close = (kind: IncidentKind, closing: Closing): void => {
+      const incident = this.book.get(kind, String(buffer.inode));
+      if (incident !== undefined) this.#close(incident, t, by ?? closing);
+    };
+    if (buffer.released) {
+      this.#neverImported.delete(buffer.inode);
+      this.#orphans.delete(buffer.inode);
+      for (const incident of this.book.ofBuffer(buffer.inode)) {
+        this.#close(incident, buffer.changedAt, by ?? 'released');
+      }
+      const call = this.#calls.of(buffer.device);
+      if (call?.buffers.has(buffer.inode) && this.#isOver(call)) this.#unseenEnd(call, t, by ?? 'released');
+      return;
+    }
+    const orphan = this.book.get('orphaned', String(buffer.inode));
+    if (orphan !== undefined) nameHolders(orphan, buffer);
+    if (buffer.lostMappings > 0) {
+      const since = buffer.revokedAt ?? t;
+      const incident = this.#admit('mappings_lost', buffer, since, since);
+      if (incident !== null) incident.count = buffer.lostMappings;
+    } else close('mappings_lost', 'mapped_again');
+    if (!buffer.revoked) close('born_revoked', 'restored');
+    if (buffer.imported) {
+      this.#neverImported.delete(buffer.inode);
+      close('never_imported', 'imported');
+    }
+  }
+
+  #admit(
+    kind: IncidentKind,
+    buffer: BufferState,
+    since: number,
+    openedAt: number,
+    subject = String(buffer.inode),
+  ): IncidentState | null {
+    const { inode, device } = buffer;
+    return this.book.admit(kind, subject, openedAt, { since, device, inode, buffer });
+  }
+
+  #close(incident: IncidentState, t: number, by: Closing): void {
+    this.book.close(incident, t, by, by !== 'snapshot' && this.isExact(incident));
+  }
+}
+
+const keyOf = ({ importer, importer_device, inode }: Incident['importers'][number]): string =>
+  `${inode}\n${importer}\n${importer_device}`;
+
+/** Kept, because a released buffer has none. */
+function nameHolders(orphan: IncidentState, buffer: BufferState): void {
+  const { inode, holders } = buffer;
+  orphan.holders = holders;
+  orphan.importers = Array.from(holdsOf(buffer), ({ importer, importerDevice }) => ({
+    importer,
+    importer_device: importerDevice,
+    inode,
+  }));
+}
+
+function isBind({ kind }: IncidentState): boolean {
+  return kind === 'foreign_vm' || kind === 'accepted_after_failed_lookup';
+}
+
+/** The unbind names the VM of the buffer's device; which VM let go is told by the task, which is the VM's own. */
+function ends(unbind: Data<'unbind'>, incident: IncidentState): boolean {
+  return unbind.inode === incident.inode && unbind.pid === incident.vm?.pid;
+}

@@ -1,0 +1,141 @@
+import { type Static, Type } from 'typebox';
+import { REASONS } from '../stream/codes.ts';
+import { type BufferState, holdsOf, type Refusal } from './buffer-state.ts';
+import { deviceAddress } from './naming.ts';
+import { BufferView, VmRef } from './schema.ts';
+import { vmOf } from './vms.ts';
+
+const Id = Type.String({ description: 'vm:PID, device:ADDRESS, buffer:INODE or importer:NAME/DEVICE' });
+const { inode, device, region, bytes, privacy, born_revoked } = BufferView.properties;
+
+export const TopologyNode = Type.Union([
+  Type.Object({ id: Id, type: Type.Literal('vm'), vm: VmRef }),
+  Type.Object({ id: Id, type: Type.Literal('device'), device }),
+  Type.Object({
+    id: Id,
+    type: Type.Literal('buffer'),
+    inode,
+    state: Type.Enum(['live', 'revoked']),
+    region,
+    bytes,
+    privacy,
+    born_revoked,
+  }),
+  Type.Object({
+    id: Id,
+    type: Type.Literal('importer'),
+    importer: Type.String(),
+    importer_device: Type.String(),
+  }),
+]);
+export type TopologyNode = Static<typeof TopologyNode>;
+
+const ends = { from: Id, to: Id };
+
+export const TopologyEdge = Type.Union([
+  Type.Object({ type: Type.Literal('assigned'), ...ends }, { description: 'from a VM to its device' }),
+  Type.Object(
+    { type: Type.Literal('export'), ...ends, private: Type.Boolean() },
+    { description: 'from a device to its buffer' },
+  ),
+  Type.Object(
+    {
+      type: Type.Literal('import'),
+      ...ends,
+      state: Type.Enum(['live', 'revoked', 'refused']),
+      private: Type.Boolean(),
+      mapped: Type.Boolean(),
+      reason: Type.Enum([...REASONS], { description: 'of a refused one, the last; none otherwise' }),
+    },
+    { description: 'from a buffer to an importer: one that holds it, or whose last try was refused' },
+  ),
+]);
+export type TopologyEdge = Static<typeof TopologyEdge>;
+
+export const Topology = Type.Object({
+  total: Type.Integer({ description: 'buffers that match, also those beyond the limit' }),
+  nodes: Type.Array(TopologyNode),
+  edges: Type.Array(TopologyEdge),
+});
+export type Topology = Static<typeof Topology>;
+
+/** The graph of what exists now: VMs, their devices, the buffers of these and who imports them. */
+export function topologyOf(
+  buffers: Iterable<Readonly<BufferState>>,
+  limit: number,
+  onlyDevice?: string,
+): Topology {
+  const nodes = new Map<string, TopologyNode>();
+  const edges = new Map<string, TopologyEdge>();
+  const node = (one: TopologyNode): string => {
+    if (!nodes.has(one.id)) nodes.set(one.id, one);
+    return one.id;
+  };
+  const edge = (one: TopologyEdge): void => {
+    edges.set(`${one.from}\n${one.to}`, one);
+  };
+  let total = 0;
+  for (const buffer of buffers) {
+    const address = deviceAddress(buffer.device);
+    if (onlyDevice !== undefined && address !== onlyDevice) continue;
+    total += 1;
+    if (total > limit) continue;
+    const isPrivate = buffer.privacy === 'private';
+    const from = node({ id: `device:${address}`, type: 'device', device: address });
+    const vm = vmOf(buffer);
+    if (vm !== null) edge({ type: 'assigned', from: node({ id: `vm:${vm.pid}`, type: 'vm', vm }), to: from });
+    const id = node(bufferNode(buffer));
+    edge({ type: 'export', from, to: id, private: isPrivate });
+    const importer = ({
+      importer: name,
+      importerDevice,
+    }: Pick<Refusal, 'importer' | 'importerDevice'>): string =>
+      node({
+        id: `importer:${name}/${importerDevice}`,
+        type: 'importer',
+        importer: name,
+        importer_device: importerDevice,
+      });
+    for (const refusal of buffer.refusals.values()) {
+      const { reason } = refusal;
+      edge({
+        type: 'import',
+        from: id,
+        to: importer(refusal),
+        state: 'refused',
+        private: isPrivate,
+        mapped: false,
+        reason,
+      });
+    }
+    // Who holds it was not refused for good.
+    for (const hold of holdsOf(buffer)) {
+      const state = buffer.revoked ? 'revoked' : 'live';
+      const mapped = hold.mapped.count > 0;
+      edge({
+        type: 'import',
+        from: id,
+        to: importer(hold),
+        state,
+        private: isPrivate,
+        mapped,
+        reason: 'none',
+      });
+    }
+  }
+  return { total, nodes: [...nodes.values()], edges: [...edges.values()] };
+}
+
+function bufferNode(buffer: Readonly<BufferState>): TopologyNode {
+  const { region, bytes, privacy } = buffer;
+  return {
+    id: `buffer:${buffer.inode}`,
+    type: 'buffer',
+    inode: buffer.inode,
+    state: buffer.revoked ? 'revoked' : 'live',
+    region,
+    bytes,
+    privacy,
+    born_revoked: buffer.bornRevoked,
+  };
+}

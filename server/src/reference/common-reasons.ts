@@ -1,0 +1,64 @@
+import type { Reason } from '../stream/codes.ts';
+import {
+  CORE,
+  type Entry,
+  EXPORTER,
+  IOMMUFD,
+  KVM,
+  PRIVATE,
+  RDMA,
+  type Rule,
+  rule,
+  type Step,
+} from './entry.ts';
+
+/** The function of each step whose errors are told. */
+const CALLS: Record<Exclude<Step, 'revoke'>, readonly [string, string]> = {
+  export: ['vfio_pci_core_feature_dma_buf', EXPORTER],
+  private_read: ['vfio_dma_buf_get_data', EXPORTER],
+  attach: ['dma_buf_dynamic_attach', CORE],
+  pin: ['dma_buf_pin', CORE],
+  map: ['dma_buf_map_attachment', CORE],
+  vmap: ['dma_buf_vmap', CORE],
+  iommufd: ['iopt_map_dmabuf', IOMMUFD],
+  bind: ['kvm_vfio_dmabuf_bind', KVM],
+  rdma: ['ib_umem_dmabuf_get', RDMA],
+  prime: ['drm_gem_prime_import', 'drivers/gpu/drm/drm_prime.c'],
+  videobuf2: ['__prepare_dmabuf', 'drivers/media/common/videobuf2/videobuf2-core.c'],
+  devmem: ['net_devmem_bind_dmabuf', 'net/core/devmem.c'],
+};
+
+const STEPS = Object.keys(CALLS) as (keyof typeof CALLS)[];
+
+function at(steps: readonly (keyof typeof CALLS)[], errno: string | null, check: string): Rule[] {
+  return steps.map((step) =>
+    rule(
+      step,
+      errno,
+      CALLS[step],
+      check,
+      step === 'bind' || step === 'private_read' ? { since: PRIVATE } : {},
+    ),
+  );
+}
+
+/** What can go wrong at every step. */
+export const COMMON_REASONS = {
+  other: {
+    what: 'The kernel refused for a reason that the probes cannot name; the errno is all that is known.',
+    rules: at(STEPS, null, 'any other error'),
+    remedy:
+      'Look up the event’s errno at its step’s function. If it happens more than once, report it: a reason is missing ' +
+      'here.',
+  },
+  no_memory: {
+    what: 'The kernel had no memory for what the call needed.',
+    // A read of the VFIO data and a refusal to map for the CPU allocate nothing.
+    rules: at(
+      STEPS.filter((step) => step !== 'private_read' && step !== 'vmap'),
+      'ENOMEM',
+      'the kernel’s allocations succeed',
+    ),
+    remedy: 'Look at the host’s free memory and the limits of the process’s cgroup (`memory.events`).',
+  },
+} satisfies Partial<Record<Reason, Entry>>;

@@ -1,0 +1,64 @@
+import type { Reason } from '../stream/codes.ts';
+import { type Entry, EXPORTER, KVM, PRIVATE, rule } from './entry.ts';
+
+const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
+const GET_DATA = ['vfio_dma_buf_get_data', EXPORTER] as const;
+
+/** Why KVM did not take a buffer for private memory, on kernels with the posted patches. */
+export const PRIVATE_REASONS = {
+  not_vfio: {
+    what: 'The buffer was asked for its VFIO data, and VFIO did not export it.',
+    rules: [
+      rule('private_read', 'EINVAL', GET_DATA, 'dmabuf->ops are VFIO’s own', { since: PRIVATE }),
+      rule('bind', 'EINVAL', BIND, 'vfio_dma_buf_get_data() gave data', { since: PRIVATE }),
+    ],
+    remedy:
+      'Give KVM the descriptor that VFIO_DEVICE_FEATURE_DMA_BUF gave: private memory slots take no other. The posted ' +
+      'bind may answer success all the same, see accepted_after_failed_lookup.',
+  },
+  not_private: {
+    what: 'KVM was given a buffer of a device that is not bound as private.',
+    rules: [rule('bind', 'EINVAL', BIND, 'the buffer’s is_private is set', { since: 'private-v1' })],
+    remedy:
+      'The VMM has to bind the device with VFIO_DEVICE_BIND_IOMMUFD_PRIVATE before it exports: the flag is copied into ' +
+      'the buffer at the export.',
+  },
+  vm_mismatch: {
+    what: 'KVM was given a buffer of a device that belongs to another VM.',
+    rules: [
+      rule('bind', 'EINVAL', BIND, 'the VM of the buffer’s device is the VM that binds', { since: PRIVATE }),
+    ],
+    remedy:
+      'The event names both VMs: find out which of them should own the device. A private buffer must never leave its ' +
+      'VM, so treat it as an incident where it was no mistake of set-up.',
+  },
+  no_vm: {
+    what: 'KVM was given a buffer of a device that belongs to no VM yet.',
+    rules: [
+      rule('bind', 'EINVAL', BIND, 'the device was added to the VM’s KVM VFIO device before the export', {
+        since: PRIVATE,
+      }),
+    ],
+    remedy: 'The VMM has to add the device with KVM_DEV_VFIO_FILE_ADD first and export after that.',
+  },
+  size_mismatch: {
+    what: 'The memory slot and the buffer differ in size.',
+    rules: [
+      rule('bind', 'EINVAL', BIND, 'npages of the slot times the page size is dmabuf->size', {
+        since: PRIVATE,
+      }),
+    ],
+    remedy:
+      'Typical of an MSI-X table inside of a BAR: the VMM splits the BAR into slots and exports it whole. Export each ' +
+      'part by itself, or move the table (QEMU: x-msix-relocation). The event has both sizes.',
+  },
+  private_not_mappable: {
+    what: 'An importer wanted to map a buffer of a private dialect for DMA, and the exporter refused.',
+    rules: [
+      rule('map', 'EPERM', ['vfio_pci_dma_buf_map', EXPORTER], 'the attachment can do peer-to-peer', {
+        since: 'private-v2',
+      }),
+    ],
+    remedy: 'Only KVM may take private memory: export the device as shared for the use of other devices.',
+  },
+} satisfies Partial<Record<Reason, Entry>>;

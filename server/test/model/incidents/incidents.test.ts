@@ -1,0 +1,505 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Check } from 'typebox/value';
+import { Incident } from '../../../src/model/schema.ts';
+import { feed } from '../../fixtures/feed.ts';
+import {
+  ALL_PROBES,
+  bufferState,
+  collectorLine,
+  DEVICE,
+  detached,
+  exited,
+  exported,
+  HEADER,
+  heartbeat,
+  imported,
+  ready,
+  released,
+  type StartingOptions,
+  snapshot,
+  snapshotBuffer,
+  starting,
+  tupleLine,
+  unmapped,
+} from '../../fixtures/stream-lines.ts';
+
+const S = 1_000_000;
+const T = 3 * S;
+const ATTACH = 1;
+const MAP = 2;
+const IOMMUFD = 3;
+const NO_PEER_TO_PEER = 7;
+
+const begin = (options: StartingOptions = {}) => [HEADER, starting(S, 1, options), ready(2 * S)];
+const watch = (lines: readonly string[], options: StartingOptions = {}) => {
+  const fed = feed([...begin(options), ...lines]);
+  const shown = () => {
+    const incidents = fed.model.incidents();
+    for (const incident of incidents) assert.ok(Check(Incident, incident), JSON.stringify(incident));
+    return incidents;
+  };
+  return { ...fed, incidents: shown, first: () => shown()[0] };
+};
+const mainline = {
+  dialect: 'mainline',
+  attached: ALL_PROBES.filter((probe) => !['bind', 'unbind', 'private_read'].includes(probe)),
+} as const;
+
+const at = (micros: number) => new Date(1_700_000_000_000 + micros / 1000).toISOString();
+const revokeCall = (t: number, ns: number, pid = 100, revoked = true) =>
+  tupleLine('revoke_call', t, ns, pid, DEVICE, revoked, 3, 1, 'qemu');
+const exit = (t: number, pid: number) => collectorLine('exit', { t, pid });
+
+interface BindFields {
+  inode?: number;
+  errno?: number;
+  violation?: number;
+  vm?: number;
+  owner?: number;
+  privacy?: number;
+}
+const bind = (t: number, fields: BindFields = {}) => {
+  const f = { inode: 9, errno: 0, violation: 0, vm: 300, owner: 200, privacy: 2, ...fields };
+  const reason = f.errno === 0 ? 0 : 4;
+  return tupleLine(
+    'bind',
+    t,
+    10,
+    f.vm,
+    DEVICE,
+    f.inode,
+    f.errno,
+    reason,
+    f.violation,
+    f.vm,
+    f.owner,
+    4096,
+    4096,
+    f.privacy,
+    'qemu',
+  );
+};
+const unbind = (t: number, pid: number, inode = 9) => tupleLine('unbind', t, pid, DEVICE, inode, 200, 'qemu');
+
+const HELD_BY_MLX5 = [
+  exported({ t: T, inode: 9, privacy: 0 }),
+  imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+  imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+];
+const HELD_BY_IOMMUFD = [
+  exported({ t: T, inode: 9, privacy: 0 }),
+  imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'iommu' }),
+  imported({ t: T + 2, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+];
+
+test('a revocation that waits is told after a second, with whom it waits for, and closes with its duration', () => {
+  const { first, more, model } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(4.9 * S, 4)]);
+  assert.equal(first(), undefined);
+  more(heartbeat(5.1 * S, 4));
+  const open = first();
+  assert.equal(open?.kind, 'revoke_waiting');
+  assert.equal(open?.state, 'open');
+  assert.equal(open?.since, at(4 * S));
+  assert.equal(open?.opened_at, at(5 * S));
+  assert.deepEqual(open?.importers, [{ importer: 'mlx5_core', importer_device: 'mlx5_core', inode: 9 }]);
+  assert.match(
+    open?.sentence ?? '',
+    /0000:41:00\.0 by qemu \(pid 100, cause flr\) waits for mlx5_core to unmap buffer 9/,
+  );
+  assert.equal(model.status().open_incidents.revoke_waiting, 1);
+  more(unmapped(7 * S, 9, 'mlx5_core'));
+  assert.deepEqual(first()?.importers, []);
+  more(revokeCall(7 * S + 10, 3_000_012_000));
+  const closed = first();
+  assert.equal(closed?.closed_by, 'revoke_ended');
+  assert.equal(closed?.waited_seconds, 3.000012);
+  assert.equal(closed?.importers[0]?.importer, 'mlx5_core');
+  assert.match(closed?.sentence ?? '', /Over after 3\.000 s: the call has ended\.$/);
+  assert.equal(closed?.exact, true);
+  assert.equal(model.status().open_incidents.revoke_waiting, 0);
+});
+
+test('a revocation that is quick is none, whichever of its two events comes first', () => {
+  for (const lines of [
+    [bufferState(4 * S, 9, true), revokeCall(4 * S + 50, 60_000)],
+    [revokeCall(4 * S + 50, 60_000), bufferState(4 * S, 9, true)],
+  ]) {
+    const { incidents } = watch([...HELD_BY_MLX5, ...lines, heartbeat(9 * S, 5)]);
+    assert.deepEqual(incidents(), []);
+  }
+});
+
+test('a revocation that waited between two heartbeats is told once, at its end', () => {
+  const { incidents } = watch([
+    ...HELD_BY_MLX5,
+    bufferState(4 * S, 9, true),
+    revokeCall(5.5 * S, 1_500_000_000),
+  ]);
+  assert.deepEqual(
+    incidents().map(({ kind, state, waited_seconds }) => [kind, state, waited_seconds]),
+    [['revoke_waiting', 'closed', 1.5]],
+  );
+});
+
+test('the second buffer of a call belongs to the same wait', () => {
+  const { incidents, more } = watch([
+    ...HELD_BY_MLX5,
+    exported({ t: T, inode: 10, privacy: 0 }),
+    imported({ t: T + 1, inode: 10, stage: ATTACH, importer: 'irdma' }),
+    imported({ t: T + 2, inode: 10, stage: MAP, importer: 'irdma' }),
+    bufferState(4 * S, 9, true),
+    heartbeat(6 * S, 7),
+    unmapped(6 * S + 1, 9, 'mlx5_core'),
+    bufferState(6 * S + 2, 10, true),
+  ]);
+  assert.deepEqual(
+    incidents().map(({ importers }) => importers.map(({ importer }) => importer)),
+    [['irdma']],
+  );
+  more(revokeCall(8 * S, 4_000_000_000));
+  assert.deepEqual(
+    incidents().map(({ state, importers }) => [state, importers.length]),
+    [['closed', 2]],
+  );
+});
+
+test('a revocation whose end was lost closes with the next call of the device, and says so', () => {
+  const { first, more } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
+  more(bufferState(7 * S, 9, false));
+  assert.equal(first()?.closed_by, 'next_call');
+  assert.equal(first()?.exact, false);
+  assert.match(first()?.sentence ?? '', /the end of this one was not seen/);
+  more(revokeCall(6.9 * S, 2_900_000_000));
+  assert.equal(first()?.closed_by, 'revoke_ended');
+  assert.equal(first()?.waited_seconds, 2.9);
+});
+
+test('a snapshot ends a wait where nobody holds the buffer, and not where somebody does', () => {
+  const waiting = [...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)];
+  const { first, more } = watch(waiting);
+  more(snapshot(6 * S, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]));
+  assert.equal(first()?.state, 'open');
+  more(snapshot(7 * S, [snapshotBuffer({ inode: 9, revoked: true, attachments: 0 })]));
+  assert.equal(first()?.closed_by, 'snapshot');
+  assert.equal(first()?.exact, false);
+});
+
+test('after a loss a wait is not exact, and a snapshot ends one that waits for nobody known', () => {
+  const { first, more } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
+  assert.equal(first()?.exact, true);
+  more(collectorLine('loss', { t: 6.5 * S, stage: 'queue', count: 2 }));
+  assert.equal(first()?.exact, false);
+  const seen = [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })];
+  more(snapshot(7 * S, seen));
+  assert.equal(first()?.state, 'open');
+  more(unmapped(7.5 * S, 9, 'mlx5_core'), snapshot(8 * S, seen));
+  assert.equal(first()?.closed_by, 'snapshot');
+});
+
+test('without unmaps being watched a wait says that it cannot name the importers', () => {
+  const attached = ALL_PROBES.filter((probe) => probe !== 'unmap');
+  const { first } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)], { attached });
+  assert.deepEqual(first()?.importers, []);
+  assert.match(first()?.sentence ?? '', /unmaps are not watched here/);
+});
+
+test('lost mappings are an incident until they are mapped again', () => {
+  const { first, more } = watch([
+    ...HELD_BY_IOMMUFD,
+    bufferState(4 * S, 9, true),
+    revokeCall(4 * S + 9, 9000),
+  ]);
+  assert.equal(first()?.kind, 'mappings_lost');
+  assert.match(first()?.sentence ?? '', /iommufd has lost 1 mapping of buffer 9 \(0000:41:00\.0, BAR 2\)/);
+  more(bufferState(5 * S, 9, false), detached(6 * S, 9, 'iommu'));
+  assert.equal(first()?.state, 'open');
+  more(
+    imported({ t: 7 * S, inode: 9, stage: ATTACH, importer: 'iommu' }),
+    imported({ t: 7 * S + 1, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+  );
+  assert.equal(first()?.closed_by, 'mapped_again');
+  assert.equal(first()?.closed_at, at(7 * S + 1));
+});
+
+test('lost mappings close with the buffer', () => {
+  const { first } = watch([...HELD_BY_IOMMUFD, bufferState(4 * S, 9, true), released(5 * S, 9)]);
+  assert.equal(first()?.closed_by, 'released');
+});
+
+test('a detach of iommufd, and a revocation of what nobody has mapped, lose nothing', () => {
+  const { incidents } = watch([
+    ...HELD_BY_IOMMUFD,
+    detached(T + 3, 9, 'iommu'),
+    bufferState(4 * S, 9, true),
+    revokeCall(4 * S + 9, 9000),
+    heartbeat(9 * S, 6),
+  ]);
+  assert.deepEqual(incidents(), []);
+});
+
+test('a buffer that outlives its owner is told after ten seconds, with who holds it', () => {
+  const holders = [{ pid: 5, comm: 'holder', fds: 2 }];
+  const { first, more } = watch([...HELD_BY_MLX5, exit(4 * S, 100), heartbeat(13.9 * S, 3)]);
+  assert.equal(first(), undefined);
+  more(heartbeat(14.1 * S, 3));
+  assert.equal(first()?.kind, 'orphaned');
+  assert.match(
+    first()?.sentence ?? '',
+    /qemu \(pid 100\) has ended, but buffer 9 .* held by mlx5_core$|mlx5_core\./,
+  );
+  more(snapshot(15 * S, [snapshotBuffer({ inode: 9, attachments: 1, holders })], { cause: 'owner_exit' }));
+  assert.deepEqual(first()?.holders, holders);
+  assert.match(first()?.sentence ?? '', /held by holder \(pid 5, 2 fds\), mlx5_core\./);
+  more(released(20 * S, 9));
+  assert.equal(first()?.closed_by, 'released');
+  assert.deepEqual(first()?.holders, holders);
+});
+
+test('a buffer that goes with its owner is no orphan, also where the exit is told first', () => {
+  const { incidents } = watch([
+    exit(4 * S, 100),
+    exported({ t: T, inode: 9, privacy: 0 }),
+    released(4 * S - 1, 9),
+    heartbeat(30 * S, 2),
+  ]);
+  assert.deepEqual(incidents(), []);
+});
+
+test('an export while memory is off is an incident until the memory is given back', () => {
+  const born = exported({ t: T, inode: 9, privacy: 0, born_revoked: true });
+  const { first, more } = watch([born]);
+  assert.equal(first()?.kind, 'born_revoked');
+  assert.equal(first()?.state, 'open');
+  more(bufferState(4 * S, 9, false));
+  assert.equal(first()?.closed_by, 'restored');
+  assert.equal(watch([born, released(4 * S, 9)]).first()?.closed_by, 'released');
+  assert.equal(watch([bufferState(4 * S, 9, false), born]).first()?.state, 'closed');
+});
+
+test('a snapshot that shows a born revoked buffer live closes the incident and is not exact', () => {
+  const { first } = watch([
+    exported({ t: T, inode: 9, privacy: 0, born_revoked: true }),
+    snapshot(4 * S, [snapshotBuffer({ inode: 9, privacy: 0 })]),
+  ]);
+  assert.equal(first()?.closed_by, 'snapshot');
+  assert.equal(first()?.exact, false);
+});
+
+test('an export that nobody attaches is told after five minutes, and not one that was attached or released', () => {
+  const lines = [
+    exported({ t: T, inode: 7, privacy: 0 }),
+    exported({ t: T, inode: 8, privacy: 0 }),
+    ...HELD_BY_MLX5,
+    detached(T + 9, 9, 'mlx5_core'),
+    released(T + 9, 8),
+    heartbeat(303.1 * S, 7),
+  ];
+  const { incidents, first, more } = watch(lines);
+  assert.deepEqual(
+    incidents().map(({ kind, inode }) => [kind, inode]),
+    [['never_imported', 7]],
+  );
+  assert.equal(first()?.severity, 'info');
+  more(imported({ t: 310 * S, inode: 7, stage: ATTACH, importer: 'irdma' }));
+  assert.equal(first()?.closed_by, 'imported');
+});
+
+test('the threshold of an export without importer can be set, and without the attach probe it is not watched', () => {
+  const lines = [exported({ t: T, inode: 7, privacy: 0 }), heartbeat(6 * S, 1)];
+  const soon = feed([...begin(), ...lines], { incidents: { neverImportedUs: S } });
+  assert.equal(soon.model.incidents()[0]?.kind, 'never_imported');
+  const blind = feed([...begin({ attached: ['export', 'release'] }), ...lines], {
+    incidents: { neverImportedUs: S },
+  });
+  assert.deepEqual(blind.model.incidents(), []);
+  assert.equal('never_imported' in blind.model.status().open_incidents, false);
+});
+
+test('a private export of a device without a VM is open while the buffer lives', () => {
+  const { first, more } = watch([exported({ t: T, inode: 9, privacy: 2 })]);
+  assert.equal(first()?.kind, 'private_without_vm');
+  more(released(4 * S, 9));
+  assert.equal(first()?.closed_by, 'released');
+  assert.deepEqual(watch([exported({ t: T, inode: 9, privacy: 2, kvm_pid: 200 })]).incidents(), []);
+  assert.deepEqual(watch([exported({ t: T, inode: 9, privacy: 1 })]).incidents(), []);
+});
+
+test('a release that overtakes its export leaves nothing open', () => {
+  const { incidents, model } = watch([
+    released(T + 9, 9),
+    exported({ t: T, inode: 9, privacy: 2, born_revoked: true }),
+  ]);
+  assert.deepEqual(
+    incidents()
+      .map(({ kind, state }) => [kind, state])
+      .sort(),
+    [
+      ['born_revoked', 'closed'],
+      ['private_without_vm', 'closed'],
+    ],
+  );
+  assert.ok(Object.values(model.status().open_incidents).every((count) => count === 0));
+});
+
+const PRIVATE = exported({ t: T, inode: 9, privacy: 2, kvm_pid: 200, vm_type: 4 });
+const offer = (t: number, errno = 0) =>
+  imported({
+    t,
+    inode: 9,
+    stage: ATTACH,
+    importer: 'mlx5_core',
+    errno,
+    reason: errno === 0 ? 0 : NO_PEER_TO_PEER,
+  });
+
+test('a private buffer that is offered to another than KVM is told, refused or accepted, as one', () => {
+  const { incidents, first, more } = watch([PRIVATE, offer(T + 1, 95)]);
+  assert.equal(first()?.kind, 'private_offered');
+  assert.equal(first()?.severity, 'warning');
+  assert.match(first()?.sentence ?? '', /which is private: refused once \(no_peer_to_peer\)\./);
+  more(offer(T + 2, 95), offer(T + 3));
+  assert.equal(incidents().length, 1);
+  assert.equal(first()?.count, 3);
+  assert.equal(first()?.severity, 'critical');
+  assert.match(first()?.sentence ?? '', /accepted once, refused 2 times/);
+  more(released(5 * S, 9));
+  assert.equal(first()?.closed_by, 'released');
+});
+
+test('KVM attaching and binding a private buffer of its own VM is no incident', () => {
+  const { incidents } = watch([
+    PRIVATE,
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'kvm' }),
+    bind(T + 2, { vm: 200 }),
+    detached(T + 3, 9, 'kvm'),
+    unbind(T + 4, 200),
+    heartbeat(9 * S, 5),
+  ]);
+  assert.deepEqual(incidents(), []);
+});
+
+test('an offer that overtakes the export is told all the same', () => {
+  assert.equal(watch([offer(T + 1, 95), PRIVATE]).first()?.kind, 'private_offered');
+});
+
+test('where privacy is undeclared a buffer counts as private from its bind on, and that is said', () => {
+  const undeclared = exported({ t: T, inode: 9, privacy: 0, kvm_pid: 200 });
+  const bound = bind(T + 5, { vm: 200, privacy: 0 });
+  const v2 = { dialect: 'private-v2' } as const;
+  assert.deepEqual(watch([undeclared, offer(T + 1), bound], v2).incidents(), []);
+  assert.match(
+    watch([undeclared, bound, offer(T + 6)], v2).first()?.sentence ?? '',
+    /which is bound by KVM \(this kernel does not say whether it is private\): accepted once/,
+  );
+  assert.equal(watch([undeclared, offer(T + 6), bound], v2).first()?.kind, 'private_offered');
+});
+
+test('a bind to another VM is open until KVM unbinds it there', () => {
+  const { first, more, incidents } = watch([
+    PRIVATE,
+    bind(T + 1, { violation: 1 }),
+    bind(T + 2, { violation: 1 }),
+  ]);
+  assert.equal(first()?.kind, 'foreign_vm');
+  assert.equal(first()?.severity, 'critical');
+  assert.equal(first()?.count, 2);
+  assert.equal(first()?.vm?.pid, 300);
+  assert.match(first()?.sentence ?? '', /to VM of pid 300, which is another VM than VM of pid 200/);
+  more(unbind(T + 3, 200));
+  assert.equal(first()?.state, 'open');
+  more(unbind(T + 4, 300));
+  assert.equal(first()?.closed_by, 'unbound');
+  assert.equal(incidents().length, 1);
+});
+
+test('an unbind that overtakes its bind leaves nothing open, and a refused bind is no incident', () => {
+  assert.equal(
+    watch([PRIVATE, unbind(T + 9, 300), bind(T + 1, { violation: 1 })]).first()?.closed_by,
+    'unbound',
+  );
+  assert.deepEqual(watch([PRIVATE, bind(T + 1, { errno: 22 })]).incidents(), []);
+});
+
+test('a bind accepted after a failed lookup, of whatever dma-buf, closes with its VM', () => {
+  const { first, more } = watch([bind(T, { inode: 77, violation: 2, owner: 0, privacy: 0 })]);
+  assert.equal(first()?.kind, 'accepted_after_failed_lookup');
+  assert.equal(first()?.inode, 77);
+  more(exit(5 * S, 300));
+  assert.equal(first()?.closed_by, 'vm_gone');
+  assert.equal(watch([exit(5 * S, 300), bind(T, { violation: 2 })]).first()?.closed_by, 'vm_gone');
+});
+
+test('in mainline an importer of a confidential VM’s device is told, KVM and plain VMs are not', () => {
+  const export_ = (vm_type: number) => exported({ t: T, inode: 9, privacy: 0, kvm_pid: 200, vm_type });
+  const attach = (importer: string, errno = 0) =>
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer, errno });
+  const { first } = watch([export_(5), attach('mlx5_core')], mainline);
+  assert.equal(first()?.kind, 'confidential_shared');
+  assert.match(
+    first()?.sentence ?? '',
+    /^Importer mlx5_core has attached buffer 9 .*of a confidential VM \(tdx\)/,
+  );
+  assert.equal(watch([attach('mlx5_core'), export_(5)], mainline).first()?.kind, 'confidential_shared');
+  assert.deepEqual(watch([export_(5), attach('kvm')], mainline).incidents(), []);
+  assert.deepEqual(watch([export_(5), attach('mlx5_core', 95)], mainline).incidents(), []);
+  assert.deepEqual(watch([export_(0), attach('mlx5_core')], mainline).incidents(), []);
+  assert.deepEqual(watch([export_(5), attach('mlx5_core')]).incidents(), []);
+});
+
+test('what a snapshot confirms is exact again after a gap, what only events tell is not', () => {
+  const { incidents, more } = watch([
+    exported({ t: T, inode: 9, privacy: 2 }),
+    exported({ t: T, inode: 10, privacy: 0 }),
+    imported({ t: T + 1, inode: 10, stage: ATTACH, importer: 'iommu' }),
+    imported({ t: T + 2, inode: 10, stage: IOMMUFD, importer: 'iommu' }),
+    bufferState(T + 3, 10, true),
+  ]);
+  const exact = () => Object.fromEntries(incidents().map((one) => [one.kind, one.exact]));
+  assert.deepEqual(exact(), { mappings_lost: true, private_without_vm: true });
+  more(exited(5 * S, 1), starting(6 * S, 2), ready(7 * S));
+  assert.deepEqual(exact(), { mappings_lost: false, private_without_vm: false });
+  const seen = [
+    snapshotBuffer({ inode: 9, privacy: 2 }),
+    snapshotBuffer({ inode: 10, privacy: 0, revoked: true, attachments: 1 }),
+  ];
+  more(snapshot(8 * S, seen, { cause: 'gap' }));
+  assert.deepEqual(exact(), { mappings_lost: false, private_without_vm: true });
+  more(snapshot(9 * S, []));
+  assert.deepEqual(
+    incidents().map(({ closed_by, exact: sure }) => [closed_by, sure]),
+    [
+      ['snapshot', false],
+      ['snapshot', false],
+    ],
+  );
+});
+
+test('open incidents are bounded for each kind, what does not fit is counted once, and closed ones are bounded', () => {
+  const { model, more } = feed(begin(), { incidents: { open: 2, closed: 3 } });
+  const inodes = [1, 2, 3, 4, 5];
+  more(...inodes.map((inode) => exported({ t: T, inode, privacy: 2 })));
+  more(...inodes.map((inode) => exported({ t: T, inode, privacy: 2 })));
+  assert.deepEqual(model.incidentCounts('private_without_vm'), { open: 2, opened: 2, folded: 3 });
+  more(...inodes.map((inode) => released(4 * S, inode)));
+  more(...[11, 12].map((inode) => exported({ t: 5 * S, inode, privacy: 2 })));
+  more(...[11, 12].map((inode) => released(6 * S, inode)));
+  assert.deepEqual(model.incidentCounts('private_without_vm'), { open: 0, opened: 4, folded: 3 });
+  assert.deepEqual(
+    model.incidents().map(({ id }) => id),
+    [4, 3, 2],
+  );
+});
+
+test('opening and closing are events, numbered with the others', () => {
+  const { events } = watch([exported({ t: T, inode: 9, privacy: 2 }), released(4 * S, 9)]);
+  assert.deepEqual(
+    events.map((event) => [event.seq, event.kind === 'incident' ? event.change : event.kind, event.time]),
+    [
+      [1, 'export', at(T)],
+      [2, 'opened', at(T)],
+      [3, 'release', at(4 * S)],
+      [4, 'closed', at(4 * S)],
+    ],
+  );
+});

@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Catalogue } from '../../src/metrics/catalogue.ts';
+import { renderMetrics } from '../../src/metrics/exposition.ts';
+import type { TracerModel } from '../../src/model/model.ts';
+import { deviceAddress } from '../../src/model/naming.ts';
+import { feed } from '../fixtures/feed.ts';
+import {
+  collectorLine,
+  counterRead,
+  DEVICE,
+  DEVICE_ADDRESS,
+  exported,
+  HEADER,
+  heartbeat,
+  imported,
+  ready,
+  released,
+  snapshotBuffer,
+  starting,
+} from '../fixtures/stream-lines.ts';
+
+const S = 1_000_000;
+const BEGIN = [HEADER, starting(S, 1), ready(S)];
+const GRACE = 900;
+
+const process = (pid: number, name: string | null, more: object = {}) =>
+  collectorLine('process', {
+    t: 2 * S,
+    pid,
+    start_ticks: 10,
+    comm: 'task',
+    vmm: 'qemu',
+    name,
+    uuid: null,
+    ...more,
+  });
+const device = (t: number, address = DEVICE_ADDRESS, more: object = {}) =>
+  collectorLine('device', {
+    t,
+    device: address,
+    vendor_id: '10de',
+    device_id: '2330',
+    driver: 'vfio-pci',
+    iommu_group: '1',
+    numa_node: 0,
+    ...more,
+  });
+const deviceGone = (t: number, address = DEVICE_ADDRESS) =>
+  collectorLine('device_gone', { t, device: address });
+
+async function metric(model: TracerModel, name: string): Promise<string[]> {
+  const text = await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
+  return text.split('\n').filter((line) => line.startsWith(`vfio_dmabuf_${name}{`));
+}
+
+test('a VM is who made the struct kvm, else the owner, else the holder of the device, and it is said which', () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    process(100, 'kvm'),
+    process(101, 'owner', { pod_uid: 'p', container_id: 'c' }),
+    process(102, 'holder'),
+    process(103, null, { vmm: null }),
+    exported({ t: 3 * S, inode: 1, pid: 101, kvm_pid: 100, vm_type: 4 }),
+    exported({ t: 3 * S, inode: 2, pid: 101 }),
+    exported({ t: 3 * S, inode: 3, pid: 103 }),
+  ]);
+  more(
+    collectorLine('snapshot', {
+      t_begin: 4 * S,
+      t_end: 4 * S + 1,
+      cause: 'start',
+      complete: false,
+      errors: [],
+      buffers: [2, 3, 4].map((inode) => snapshotBuffer({ inode, device: inode === 3 ? 0x4200 : DEVICE })),
+      device_holders: [
+        { device: DEVICE, pid: 103 },
+        { device: DEVICE, pid: 102 },
+      ],
+    }),
+  );
+  const told = [1, 2, 3, 4].map((inode) => {
+    const vm = model.buffer(inode)?.vm;
+    return vm && [vm.by, vm.name, vm.kind, vm.pod_uid, vm.container_id];
+  });
+  assert.deepEqual(told, [
+    ['kvm', 'kvm', 'snp', null, null],
+    ['owner', 'owner', 'unknown', 'p', 'c'],
+    null,
+    ['holder', 'holder', 'unknown', null, null],
+  ]);
+});
+
+test('an export event of a device without a VM names the VMM that made it', () => {
+  const { events } = feed([...BEGIN, process(100, 'web'), exported({ t: 3 * S, inode: 1, pid: 100 })]);
+  assert.deepEqual(
+    events.map((event) => event.kind === 'export' && [event.vm?.by, event.vm?.name]),
+    [['owner', 'web']],
+  );
+});
+
+test('an import tells whose call it was and what people call the device', () => {
+  const { model, events } = feed([
+    ...BEGIN,
+    process(100, 'web'),
+    device(2 * S, '0000:81:00.0', { driver: 'mlx5_core', interfaces: ['mlx5_0', 'eth0'] }),
+    exported({ t: 3 * S, inode: 1, pid: 100 }),
+    imported({ t: 4 * S, inode: 1, stage: 1, importer: 'iommu' }),
+    imported({ t: 5 * S, inode: 1, stage: 1, importer: '0000:81:00.0' }),
+  ]);
+  const view = model
+    .buffer(1)
+    ?.attachments.map((one) => [
+      one.importer,
+      one.importer_interface,
+      one.task?.comm,
+      one.by_vm?.name,
+      one.by_vm?.by,
+    ]);
+  assert.deepEqual(view, [
+    ['iommufd', null, 'qemu', 'web', 'task'],
+    ['0000:81:00.0', 'mlx5_0', 'qemu', 'web', 'task'],
+  ]);
+  const told = events.map(
+    (event) => event.kind === 'import' && [event.by_vm?.name, event.importer_interface],
+  );
+  assert.deepEqual(told, [false, ['web', null], ['web', 'mlx5_0']]);
+});
+
+test('vm_info has one series for each device: the VM of its newest buffer', async () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    process(100, 'old'),
+    process(200, 'new'),
+    exported({ t: 3 * S, inode: 1, kvm_pid: 100 }),
+    exported({ t: 4 * S, inode: 2, kvm_pid: 200 }),
+  ]);
+  const rows = await metric(model, 'vm_info');
+  assert.equal(rows.length, 1);
+  assert.match(rows[0] ?? '', /vm="new".*by="kvm"/);
+  more(released(5 * S, 2));
+  assert.match((await metric(model, 'vm_info'))[0] ?? '', /vm="new"/, 'also while it has none');
+});
+
+test('a VM stays for the grace after its process has ended and its buffers are gone, in the time of the stream', async () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    process(100, 'web'),
+    exported({ t: 3 * S, inode: 1, kvm_pid: 100 }),
+  ]);
+  const there = async (t: number): Promise<number> => {
+    more(heartbeat(t, 1));
+    return (await metric(model, 'vm_info')).length;
+  };
+  more(released(4 * S, 1));
+  assert.equal(await there(2 * GRACE * S), 1, 'the process lives');
+  more(collectorLine('exit', { t: 2000 * S, pid: 100, start_ticks: 10 }));
+  assert.equal(await there(2001 * S), 1);
+  assert.equal(await there((2001 + GRACE) * S - 1), 1);
+  assert.equal(await there((2001 + GRACE) * S), 0);
+});
+
+test('a VM whose process has ended stays as long as a buffer does', async () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    process(100, 'web'),
+    exported({ t: 3 * S, inode: 1, kvm_pid: 100 }),
+  ]);
+  more(collectorLine('exit', { t: 4 * S, pid: 100 }), heartbeat(5 * S, 1), heartbeat(5000 * S, 1));
+  assert.equal((await metric(model, 'vm_info')).length, 1);
+});
+
+const COUNTED = { exports: { [`${DEVICE},1`]: 5, '32768,1': 2 }, releases: 7 };
+
+test('a device that has left takes its series along after the grace, and goes on from there when it is back', async () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    device(2 * S),
+    device(2 * S, '0000:80:00.0'),
+    ...counterRead(3 * S, COUNTED),
+  ]);
+  const count = async () =>
+    (await metric(model, 'exports_total')).map((line) => line.replace(/.*device="(.*?)".*\} /, '$1 '));
+  const infos = async () => (await metric(model, 'device_info')).length;
+  more(deviceGone(4 * S), heartbeat((4 + GRACE) * S - 1, 0));
+  assert.deepEqual([await infos(), await count()], [2, [`${DEVICE_ADDRESS} 5`, '0000:80:00.0 2']]);
+  more(heartbeat((4 + GRACE) * S, 0));
+  assert.deepEqual([await infos(), await count()], [1, ['0000:80:00.0 2']]);
+  more(...counterRead(1000 * S, COUNTED, 4));
+  assert.deepEqual(await count(), ['0000:80:00.0 2'], 'what the kernel still counts does not bring it back');
+  more(device(1001 * S), ...counterRead(1002 * S, { exports: { [`${DEVICE},1`]: 6 } }, 8));
+  assert.deepEqual([await infos(), await count()], [2, [`${DEVICE_ADDRESS} 6`, '0000:80:00.0 2']]);
+});
+
+test('a device that comes back in time, or that an event names, has not left', async () => {
+  for (const back of [device(5 * S), exported({ t: 5 * S, inode: 1 })]) {
+    const { model, more } = feed([
+      ...BEGIN,
+      device(2 * S),
+      ...counterRead(3 * S, COUNTED),
+      deviceGone(4 * S),
+    ]);
+    more(back, heartbeat(5000 * S, 1));
+    assert.equal((await metric(model, 'device_info')).length, 1);
+    assert.equal((await metric(model, 'exports_total')).length, 2);
+  }
+});
+
+test('a series that comes back under a new child goes on from where it stood', async () => {
+  const { model, more } = feed([...BEGIN, device(2 * S), ...counterRead(3 * S, COUNTED)], {
+    keepDeparted: 0,
+  });
+  more(deviceGone(4 * S), heartbeat(4 * S, 0), starting(5 * S, 2), ready(5 * S));
+  more(...counterRead(6 * S, { exports: { [`${DEVICE},1`]: 1 } }));
+  const mine = (await metric(model, 'exports_total')).filter((line) => line.includes(DEVICE_ADDRESS));
+  assert.match(mine[0] ?? '', / 6$/);
+});
+
+test('the departed make room: series stay under the cap and none of the newcomers is folded', async () => {
+  const { model, more } = feed(BEGIN, { seriesLimit: 10, keepDeparted: 1 });
+  for (let round = 0; round < 20; round++) {
+    const t = (10 + 10 * round) * S;
+    const devices = Array.from({ length: 10 }, (_, index) => 0x10000 + round * 0x800 + index * 8);
+    const maps = Object.fromEntries(devices.map((one) => [`${one},1`, 1]));
+    more(...devices.map((one) => device(t, deviceAddress(one))), ...counterRead(t, { exports: maps }));
+    assert.equal((await metric(model, 'exports_total')).length, 10);
+    more(...devices.map((one) => deviceGone(t, deviceAddress(one))), heartbeat(t + 2 * S, 0));
+  }
+  assert.equal(model.counters.folded().exports, 0);
+  assert.deepEqual(await metric(model, 'exports_total'), []);
+});
+
+test('5,000 VMs, devices and processes come and go: what is shown is bounded, and nothing stays', async () => {
+  const { model, more } = feed(BEGIN);
+  const all = Array.from({ length: 5000 }, (_, index) => index + 1);
+  const address = (index: number) => deviceAddress(0x10000 + index * 8);
+  for (const index of all) {
+    more(
+      process(index, `vm-${index}`),
+      device(3 * S, address(index)),
+      exported({ t: 3 * S, inode: index, pid: index, kvm_pid: index, device: 0x10000 + index * 8 }),
+    );
+  }
+  more(heartbeat(4 * S, 5000));
+  assert.equal(Array.from(model.vms()).length, 5000);
+  assert.equal(model.devices().length, 5000);
+  for (const name of ['vm_info', 'device_info']) assert.equal((await metric(model, name)).length, 501);
+  for (const index of all) {
+    more(
+      released(5 * S, index),
+      collectorLine('exit', { t: 5 * S, pid: index, start_ticks: 10 }),
+      deviceGone(5 * S, address(index)),
+    );
+  }
+  more(heartbeat(6 * S, 10_000), heartbeat((6 + GRACE) * S, 10_000));
+  assert.deepEqual([Array.from(model.vms()), model.devices()], [[], []]);
+});
