@@ -42,6 +42,7 @@ export class Daemon {
   readonly #bootEpochMs: number;
   #reading: Promise<void> | undefined;
   #replayed = false;
+  #subscriberErrors = 0;
   #stopped: Promise<void> | undefined;
   #state: Status['state'] = 'waiting';
   #fail: (error: unknown) => void = () => {};
@@ -59,6 +60,7 @@ export class Daemon {
       version,
       source: { kind: source.kind, name: source.name },
       seriesLimit: config['metrics.max-series'],
+      keepDeparted: config['metrics.keep-departed'],
     });
     const events = new EventLog({ keep: config['events.keep'], id: Math.round(clock.wallMs()).toString(36) });
     this.#hub = new StreamHub({ log: events });
@@ -76,7 +78,10 @@ export class Daemon {
         const held = failures.pass();
         if (held !== undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
       },
-      onSubscriberError: (error) => logger.error({ err: error }, 'a subscriber of the events failed'),
+      onSubscriberError: (error) => {
+        this.#subscriberErrors += 1;
+        logger.error({ err: error }, 'a subscriber of the events failed');
+      },
     });
     this.#pipeline.subscribe((event) => events.append(event));
     this.app = createApp({
@@ -202,11 +207,12 @@ export class Daemon {
   #addOwnFamilies(catalogue: Catalogue, events: EventLog): void {
     catalogue.add({
       name: 'events_dropped_total',
-      help: 'Events that this server let go after it had counted them: event_log made room for newer ones, sse had a reader too slow for the log.',
+      help: 'Events that this server let go after it had counted them: event_log made room for newer ones, sse had a reader too slow for the log, subscriber failed to take one.',
       type: 'counter',
       samples: () => [
         { labels: { stage: 'event_log' }, value: events.dropped },
         { labels: { stage: 'sse' }, value: this.#hub.dropped },
+        { labels: { stage: 'subscriber' }, value: this.#subscriberErrors },
       ],
     });
     catalogue.add({
@@ -214,6 +220,15 @@ export class Daemon {
       help: 'Clients that read /api/v1/stream now.',
       type: 'gauge',
       samples: () => [{ labels: {}, value: this.#hub.clients }],
+    });
+    catalogue.add({
+      name: 'stream_clients_refused_total',
+      help: 'Clients of /api/v1/stream that got a 503 because there were too many (full), or were cut off because they took nothing for a minute (stalled).',
+      type: 'counter',
+      samples: () => [
+        { labels: { reason: 'full' }, value: this.#hub.refused },
+        { labels: { reason: 'stalled' }, value: this.#hub.stalled },
+      ],
     });
     catalogue.add({
       name: 'scrapes_refused_total',

@@ -37,7 +37,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   model: ['stream', 'support'],
   metrics: ['model', 'stream', 'support'],
   sinks: ['metrics', 'model', 'stream', 'support'],
-  http: ['config', 'metrics', 'model', 'sinks', 'stream', 'support'],
+  reference: ['model', 'stream'],
+  http: ['config', 'metrics', 'model', 'reference', 'sinks', 'stream', 'support'],
   collector: ['stream', 'support'],
   config: ['support'],
 };

@@ -12,6 +12,8 @@ export interface ParsedArgs {
   help: boolean;
   version: boolean;
   operand: string | undefined;
+  names: readonly string[];
+  json: boolean;
   print: Print | undefined;
   configFile: string | undefined;
   configCheck: boolean;
@@ -32,6 +34,7 @@ function tokenize(argv: readonly string[]) {
     'config.file': { type: 'string' },
     'config.check': { type: 'boolean' },
     print: { type: 'string' },
+    json: { type: 'boolean' },
   };
   for (const key of CONFIG_KEYS) {
     options[key] = { type: keySchema(key).type === 'boolean' ? 'boolean' : 'string' };
@@ -53,6 +56,8 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
     help: false,
     version: false,
     operand: undefined,
+    names: [],
+    json: false,
     print: undefined,
     configFile: undefined,
     configCheck: false,
@@ -84,6 +89,10 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
 
 function readOperand(rest: readonly string[], parsed: ParsedArgs): void {
   const { command } = parsed;
+  if (command.names) {
+    parsed.names = rest;
+    return;
+  }
   const taken = command.operand === undefined ? 0 : 1;
   if (taken === 1) parsed.operand = rest[0];
   for (const extra of rest.slice(taken)) {
@@ -135,7 +144,7 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
   readGlobal(name, value, parsed);
 }
 
-const GLOBAL_SWITCHES: readonly string[] = ['help', 'version', 'config.check'];
+const GLOBAL_SWITCHES: readonly string[] = ['help', 'version', 'config.check', 'json'];
 
 function readGlobal(name: string, value: string, parsed: ParsedArgs): void {
   switch (name) {
@@ -147,6 +156,9 @@ function readGlobal(name: string, value: string, parsed: ParsedArgs): void {
       return;
     case 'config.check':
       parsed.configCheck = true;
+      return;
+    case 'json':
+      parsed.json = true;
       return;
     case 'config.file':
       parsed.configFile = value;
@@ -161,5 +173,6 @@ function readGlobal(name: string, value: string, parsed: ParsedArgs): void {
 }
 
 function flagsOf(command: CommandSpec): readonly string[] {
-  return [...command.keys, ...(command.print ? ['print'] : []), ...GLOBAL];
+  const own = [...(command.print ? ['print'] : []), ...(command.names ? ['json'] : [])];
+  return [...command.keys, ...own, ...GLOBAL];
 }

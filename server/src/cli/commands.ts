@@ -11,16 +11,20 @@ export interface CommandContext {
   config: Config;
   /** The FILE of record and replay. */
   operand: string | undefined;
+  /** The NAMEs of reasons. */
+  names: readonly string[];
+  /** Machine-readable output was asked for. */
+  json: boolean;
   print: Print | undefined;
   stop: StopRequest;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;
   stdin: NodeJS.ReadStream;
   /** The host to trace; default this one. */
-  host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'uid' | 'clock'>;
+  host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
-export type CommandName = 'run' | 'record' | 'replay' | 'probes';
+export type CommandName = 'run' | 'record' | 'replay' | 'probes' | 'reasons';
 
 export interface CommandSpec {
   name: CommandName;
@@ -32,6 +36,8 @@ export interface CommandSpec {
   /** The settings that change what it does; a flag of any other is refused. */
   keys: readonly ConfigKey[];
   print: boolean;
+  /** Takes any number of names, and --json. */
+  names?: true;
   /** Loaded only when it is the one to run, so that the others start fast. */
   load(): Promise<(context: CommandContext) => Promise<ExitCode>>;
 }
@@ -55,7 +61,17 @@ export const COMMANDS: readonly CommandSpec[] = [
       'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless told otherwise.',
     ],
     operand: undefined,
-    keys: [...SERVE, 'stale-after', 'strict', 'record', ...BPFTRACE, 'metrics.max-series', ...LOG],
+    keys: [
+      ...SERVE,
+      'stale-after',
+      'strict',
+      'record',
+      'simulate',
+      ...BPFTRACE,
+      'metrics.max-series',
+      'metrics.keep-departed',
+      ...LOG,
+    ],
     print: false,
     load: async () => (await import('./run.ts')).run,
   },
@@ -67,7 +83,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'FILE is compressed where its name ends in .gz; `-` is the standard output. Log lines go to stderr.',
     ],
     operand: 'FILE',
-    keys: ['strict', ...BPFTRACE, ...LOG],
+    keys: ['strict', 'simulate', ...BPFTRACE, ...LOG],
     print: false,
     load: async () => (await import('./record.ts')).record,
   },
@@ -79,7 +95,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'FILE may be compressed with gzip; `-` is the standard input. Needs no privilege and no bpftrace.',
     ],
     operand: 'FILE',
-    keys: [...SERVE, 'metrics.max-series', ...LOG],
+    keys: [...SERVE, 'metrics.max-series', 'metrics.keep-departed', ...LOG],
     print: true,
     load: async () => (await import('./replay.ts')).replay,
   },
@@ -92,6 +108,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     keys: ['bpftrace.path'],
     print: false,
     load: async () => (await import('./probes.ts')).probes,
+  },
+  {
+    name: 'reasons',
+    usage: 'reasons [NAME...] [--json]',
+    summary: 'explain the reasons, policy violations and revoke causes that events and metrics name',
+    detail: [
+      'Without a NAME, lists all; with one, says what happened, the rule of the kernel, and what to do.',
+    ],
+    operand: undefined,
+    keys: [],
+    print: false,
+    names: true,
+    load: async () => (await import('./reasons.ts')).reasons,
   },
 ];
 

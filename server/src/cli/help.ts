@@ -28,6 +28,7 @@ export function commandHelp(command: CommandSpec): string {
   if (command.print) {
     flags.unshift(['--print=metrics|events', 'replay to the end, print, and exit; without it, serve']);
   }
+  if (command.names) flags.unshift(['--json', 'print the whole entries as one JSON array']);
   flags.push(
     ['--config.file=PATH', 'read settings from this YAML file'],
     ['--config.check', 'check all settings, say so, and exit'],
@@ -60,6 +61,7 @@ function placeholder(key: ConfigKey): string {
   const schema = keySchema(key);
   if (schema.enum !== undefined) return key === 'log.level' ? 'LEVEL' : schema.enum.join('|');
   if (key === 'stale-after') return 'SECONDS';
+  if (key === 'simulate') return 'FAULTS';
   return schema.type === 'integer' ? 'N' : 'PATH';
 }
 

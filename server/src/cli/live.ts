@@ -15,8 +15,17 @@ export async function liveSource(
     fragments: await loadFragments(probesDirectory()),
     bpftrace: config['bpftrace.path'],
     mapKeys: config['bpftrace.map-keys'],
+    simulate: config.simulate,
     tracer: VERSION,
     logger,
     ...host,
   });
+}
+
+/** Said at the start, whatever else is said later: nobody shall take simulated faults for real ones. */
+export function warnOfSimulation(
+  { simulate }: Pick<CommandContext['config'], 'simulate'>,
+  logger: Pick<Logger, 'warn'>,
+): void {
+  if (simulate !== '') logger.warn({ simulate }, 'simulating faults: not everything in this stream is real');
 }

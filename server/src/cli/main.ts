@@ -45,6 +45,8 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
     return await run({
       config,
       operand: args.operand,
+      names: args.names,
+      json: args.json,
       print: args.print,
       stop,
       stdout: host.stdout,

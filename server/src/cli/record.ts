@@ -4,7 +4,7 @@ import { TracerError } from '../support/errors.ts';
 import { createLogger } from '../support/logger.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
-import { liveSource } from './live.ts';
+import { liveSource, warnOfSimulation } from './live.ts';
 
 /** Writes the stream of this host to a file until a signal. The file is whole at any time but for its last second. */
 export async function record(context: CommandContext): Promise<ExitCode> {
@@ -15,6 +15,7 @@ export async function record(context: CommandContext): Promise<ExitCode> {
     fd: 2,
     terminal: context.stderr.isTTY === true,
   });
+  warnOfSimulation(config, logger);
   const source = await liveSource(context, logger);
   const recorder = new Recorder({ path: operand === '-' ? '/dev/stdout' : operand });
   await recorder.start();

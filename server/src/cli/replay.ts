@@ -29,6 +29,7 @@ async function print(context: CommandContext, source: RecordingSource, what: Pri
     version: VERSION,
     source: { kind: 'replay', name: source.name },
     seriesLimit: context.config['metrics.max-series'],
+    keepDeparted: context.config['metrics.keep-departed'],
   });
   const pipeline = new Pipeline({ source, model });
   if (what === 'events') {

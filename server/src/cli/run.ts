@@ -3,7 +3,7 @@ import { tee } from '../stream/tee.ts';
 import { createLogger } from '../support/logger.ts';
 import type { CommandContext } from './commands.ts';
 import type { ExitCode } from './exit-codes.ts';
-import { liveSource } from './live.ts';
+import { liveSource, warnOfSimulation } from './live.ts';
 import { serve } from './serve.ts';
 
 export async function run(context: CommandContext): Promise<ExitCode> {
@@ -14,6 +14,7 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     fd: 1,
     terminal: stdout.isTTY === true,
   });
+  warnOfSimulation(config, logger);
   // The daemon tells each change of state itself, once; what the collector says beside it is detail.
   const detail: typeof logger.debug = logger.debug.bind(logger);
   const source = await liveSource(context, { info: detail, warn: detail });

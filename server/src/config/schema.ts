@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { FAULTS_HELP } from '../support/faults.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../support/log-options.ts';
 
 /**
@@ -57,6 +58,10 @@ export const Config = Type.Object(
       maximum: 1_048_576,
       description: 'keys that each kernel map can hold; a full map is counted as a loss',
     }),
+    simulate: Type.String({
+      default: '',
+      description: `make faults, so that alerts can be tried: ${FAULTS_HELP}`,
+    }),
     'stale-after': Type.Number({
       default: 10,
       minimum: 1,
@@ -74,6 +79,12 @@ export const Config = Type.Object(
       minimum: 10,
       maximum: 100_000,
       description: 'series of one metric; what is beyond is folded into one with the label value `other`',
+    }),
+    'metrics.keep-departed': Type.Number({
+      default: 900,
+      minimum: 0,
+      maximum: 604_800,
+      description: 'seconds that the series of a device or a VM stay after it has gone',
     }),
   },
   { additionalProperties: false },

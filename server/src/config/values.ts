@@ -1,4 +1,5 @@
 import { Value } from 'typebox/value';
+import { FAULTS_HELP, readFaults } from '../support/faults.ts';
 import type { Problem } from '../support/problems.ts';
 import { Config, type ConfigKey, type KeySchema, keySchema } from './schema.ts';
 
@@ -17,7 +18,8 @@ export function readSetting(setting: Setting): { value: unknown } | { problem: P
   if (Value.Check(Config.properties[setting.key], value)) {
     const reason = objection(setting.key, value);
     if (reason === undefined) return { value };
-    return { problem: { what: `${setting.key}: ${reason}`, where: setting.where, remedy: expected(schema) } };
+    const remedy = setting.key === 'simulate' ? `give ${FAULTS_HELP}` : expected(schema);
+    return { problem: { what: `${setting.key}: ${reason}`, where: setting.where, remedy } };
   }
   return {
     problem: {
@@ -72,6 +74,10 @@ function objection(key: ConfigKey, value: unknown): string | undefined {
   }
   if (key === 'web.telemetry-path' && /^\/(api|-)(\/|$)/.test(value as string)) {
     return `${value} is a path of the daemon itself`;
+  }
+  if (key === 'simulate') {
+    const faults = readFaults(value as string);
+    if (typeof faults === 'string') return faults;
   }
   return undefined;
 }

@@ -16,10 +16,16 @@ import type { Readiness } from './readiness.ts';
 import { buffersRoute } from './routes/buffers.ts';
 import { eventsRoute } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
+import { importsRoute } from './routes/imports.ts';
+import { incidentsRoute } from './routes/incidents.ts';
 import { landingRoute } from './routes/landing.ts';
 import { metricsRoute, type ScrapeCounters } from './routes/metrics.ts';
+import { probesRoute } from './routes/probes.ts';
+import { reasonsRoute } from './routes/reasons.ts';
+import { rejectionsRoute } from './routes/rejections.ts';
 import { statusRoute } from './routes/status.ts';
 import { streamRoute } from './routes/stream.ts';
+import { topologyRoute } from './routes/topology.ts';
 import type { StreamHub } from './sse/hub.ts';
 
 /** What the routes read. Nothing of it is owned here. */
@@ -71,7 +77,8 @@ export function createApp(options: AppOptions): App {
 
   app.decorate('paths', [] as string[]);
   app.addHook('onRoute', (route) => {
-    if (route.method === 'GET') app.paths.push(route.url);
+    // One with a parameter is no link.
+    if (route.method === 'GET' && !route.url.includes(':')) app.paths.push(route.url);
   });
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
@@ -91,7 +98,13 @@ export function createApp(options: AppOptions): App {
     metricsRoute,
     statusRoute,
     buffersRoute,
+    importsRoute,
+    rejectionsRoute,
+    incidentsRoute,
+    topologyRoute,
+    probesRoute,
     eventsRoute,
+    reasonsRoute,
     streamRoute,
   ];
   for (const plugin of plugins) app.register(plugin, options);

@@ -3,6 +3,7 @@ import { HISTOGRAMS } from '../model/counters.ts';
 import type { TracerModel } from '../model/model.ts';
 import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
 import type { FamilySpec } from './family.ts';
+import { INCIDENT_FAMILIES } from './incident-families.ts';
 import { KERNEL_FAMILIES } from './kernel-families.ts';
 import { SELF_FAMILIES } from './self-families.ts';
 import { STATE_FAMILIES } from './state-families.ts';
@@ -37,10 +38,17 @@ const FOLDED: FamilySpec = {
   },
 };
 
+const FOLDED_NOW = {
+  name: 'series_folded',
+  help: 'Label sets of a gauge that are folded into its series `other` at this scrape, because it has as many as it may have.',
+  type: 'gauge',
+} as const;
+
 /** All families in the order of the exposition. */
 export const FAMILIES: readonly FamilySpec[] = [
   ...KERNEL_FAMILIES,
   ...STATE_FAMILIES,
+  ...INCIDENT_FAMILIES,
   ...SELF_FAMILIES,
   FOLDED,
 ];
@@ -48,13 +56,19 @@ export const FAMILIES: readonly FamilySpec[] = [
 /** All metric families of one server, on a registry of its own. */
 export class Catalogue implements FamilySource {
   readonly #registry = new Registry();
+  readonly #foldedNow = new Map<string, number>();
 
   constructor({ model, processMetrics }: CatalogueOptions) {
     for (const spec of FAMILIES) {
-      this.#register(spec.name, spec.help, spec.type, () =>
-        spec.present === undefined || spec.present(model) ? spec.samples(model) : [],
-      );
+      this.#register(spec.name, spec.help, spec.type, () => {
+        if (spec.present !== undefined && !spec.present(model)) return [];
+        return spec.samples(model, (labelSets) => this.#foldedNow.set(spec.name, labelSets));
+      });
     }
+    // Read after the gauges: the registry asks its metrics in the order in which they came.
+    this.#register(FOLDED_NOW.name, FOLDED_NOW.help, FOLDED_NOW.type, () =>
+      Array.from(this.#foldedNow, ([name, value]) => ({ labels: { metric: `${PREFIX}${name}` }, value })),
+    );
     if (processMetrics) collectDefaultMetrics({ register: this.#registry });
   }
 

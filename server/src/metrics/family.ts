@@ -12,8 +12,11 @@ export interface FamilySpec {
   type: 'counter' | 'gauge' | 'histogram';
   /** False where nothing can feed it on this host: then it is absent, for a zero would look like peace. */
   present?: (model: TracerModel) => boolean;
-  samples: (model: TracerModel) => MetricSample[];
+  samples: (model: TracerModel, onFolded?: OnFolded) => MetricSample[];
 }
+
+/** Told how many label sets a gauge had to fold at this scrape. */
+export type OnFolded = (labelSets: number) => void;
 
 export function single(value: number): MetricSample[] {
   return [{ labels: {}, value }];
@@ -84,17 +87,20 @@ function histogramSamples(
 export function sumByLabels(
   rows: Iterable<{ labels: Labels; value: number }>,
   limit: number,
+  onFolded?: OnFolded,
 ): MetricSample[] {
   const sums = new SeriesSet<{ labels: Labels; value: number }>(limit, (labels) => ({ labels, value: 0 }));
   for (const { labels, value } of rows) sums.admit(labels).value += value;
+  onFolded?.(sums.folded);
   return sums.all();
 }
 
 /** Series with value 1 that only carry facts; the same facts are there once. */
-export function infos(rows: Iterable<Labels>, limit: number): MetricSample[] {
+export function infos(rows: Iterable<Labels>, limit: number, onFolded?: OnFolded): MetricSample[] {
   const ones = sumByLabels(
     Array.from(rows, (labels) => ({ labels, value: 1 })),
     limit,
+    onFolded,
   );
   return ones.map(({ labels }) => ({ labels, value: 1 }));
 }

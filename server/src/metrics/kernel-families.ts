@@ -1,7 +1,15 @@
 import { READERS, VIOLATIONS } from '../stream/codes.ts';
 import { type FamilySpec, fedBy, kernelCounter, kernelHistogram } from './family.ts';
 
-const IMPORT_PROBES = ['attach', 'map', 'iommufd_map', 'bind'] as const;
+/** The exporter's answers, the dma-buf core's own, and those of the importers' calls around them (probes/README.md). */
+const IMPORT_PROBES = [
+  ...['attach', 'pin', 'map', 'iommufd_map', 'bind', 'core_attach', 'core_pin', 'core_map', 'vmap'],
+  ...['iommufd_file', 'rdma', 'rdma_map', 'prime', 'videobuf2', 'devmem'],
+] as const;
+const IMPORT_STAGES =
+  'attach (dma_buf_dynamic_attach), pin (dma_buf_pin), map (dma_buf_map_attachment), vmap (dma_buf_vmap, dma_buf_mmap), ' +
+  'iommufd (iommufd_ioas_map_file), bind (kvm_vfio_dmabuf_bind), rdma (ib_umem_dmabuf_get), prime ' +
+  '(drm_gem_prime_fd_to_handle), videobuf2 (attach_dmabuf), devmem (net_devmem_bind_dmabuf)';
 /** The probes that count a call at its return, and calls whose return they missed. */
 const RETURN_PROBES = [...IMPORT_PROBES, 'export', 'revoke', 'private_read'] as const;
 const ABSENT_WITHOUT_HELPER = 'Absent where the kernel has no vfio_dma_buf_get_data (no private dialect).';
@@ -44,25 +52,19 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'imports_total',
-    help:
-      'Import steps that succeeded: attach (vfio_pci_dma_buf_attach), map (vfio_pci_dma_buf_map), ' +
-      'iommufd (vfio_pci_dma_buf_iommufd_map), bind (kvm_vfio_dmabuf_bind).',
+    help: `Import steps that succeeded: ${IMPORT_STAGES}.`,
     counter: 'imports',
     present: fedBy(...IMPORT_PROBES),
   }),
   kernelCounter({
     name: 'import_rejections_total',
-    help:
-      'Import steps that the kernel refused: attach (vfio_pci_dma_buf_attach), map (vfio_pci_dma_buf_map), ' +
-      'iommufd (vfio_pci_dma_buf_iommufd_map), bind (kvm_vfio_dmabuf_bind).',
+    help: `Import steps that the kernel refused, each told once, where it was refused: ${IMPORT_STAGES}.`,
     counter: 'import_rejections',
     present: fedBy(...IMPORT_PROBES),
   }),
   kernelHistogram({
     name: 'import_duration_seconds',
-    help:
-      'Duration of import steps, refused ones too (vfio_pci_dma_buf_attach, vfio_pci_dma_buf_map, ' +
-      'vfio_pci_dma_buf_iommufd_map, kvm_vfio_dmabuf_bind).',
+    help: `Duration of import steps, refused ones too: ${IMPORT_STAGES}.`,
     histogram: 'import_duration',
     present: fedBy(...IMPORT_PROBES),
   }),
@@ -71,6 +73,12 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
     help: 'Importers that let go of a VFIO dma-buf (dma_buf_detach).',
     counter: 'detaches',
     present: fedBy('detach'),
+  }),
+  kernelCounter({
+    name: 'unmaps_total',
+    help: 'Mappings that importers gave back (vfio_pci_dma_buf_unmap).',
+    counter: 'unmaps',
+    present: fedBy('unmap'),
   }),
   kernelCounter({
     name: 'revocations_total',
@@ -109,11 +117,13 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   kernelCounter({
     name: 'policy_violations_total',
     help:
-      'Binds that KVM accepted against its own rules (kvm_vfio_dmabuf_bind): of a buffer of another VM, or after its ' +
-      'lookup had failed (vfio_dma_buf_get_data). Absent where the kernel has no such bind.',
+      'What the rules of private exports forbid: KVM accepted a buffer of another VM, or accepted one after its lookup ' +
+      'had failed (kvm_vfio_dmabuf_bind, vfio_dma_buf_get_data); a private export of a device without a VM ' +
+      '(vfio_pci_core_feature_dma_buf); a private buffer offered to another importer than KVM ' +
+      '(vfio_pci_dma_buf_attach). Absent where the kernel speaks no private dialect.',
     counter: 'policy_violations',
     known: VIOLATIONS.filter((kind) => kind !== 'none').map((kind) => ({ kind })),
-    present: fedBy('bind'),
+    present: fedBy('bind', 'private_read'),
   }),
   kernelCounter({
     name: 'missed_returns_total',

@@ -36,7 +36,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     help:
       'Losses by stage: events that probes emitted and that were missing at two heartbeats in a row, less what the ' +
       'collector dropped (kernel_ring); lines that the collector dropped (splitter, queue); probe runs that the kernel ' +
-      'skipped (probe_missed); counts without room in their map (map_full).',
+      'skipped (probe_missed); counts without room in their map (map_full); calls in flight that were given up when one program took over from another (hand_over).',
     type: 'counter',
     samples: (model) => byKey('stage', model.accounting.losses),
   },
@@ -47,6 +47,20 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
       'their way.',
     type: 'gauge',
     samples: (model) => single(model.accounting.eventsUnaccounted),
+  },
+  {
+    name: 'counter_lines_lost_total',
+    help:
+      'Lines of reads of the kernel maps that were printed and missing at two reads in a row. The next read says them ' +
+      'again, so counts are late and not wrong; last_counter_read_timestamp_seconds moves on with a whole read only.',
+    type: 'counter',
+    samples: (model) => single(model.accounting.counterLinesLost),
+  },
+  {
+    name: 'facts_forgotten_total',
+    help: 'Facts of devices, processes and VMs that made room for newer ones while they were still of use.',
+    type: 'counter',
+    samples: (model) => byKey('kind', model.forgotten),
   },
   {
     name: 'decode_errors_total',
@@ -114,6 +128,15 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     help: 'Where the stream comes from: live or replay of a recording.',
     type: 'gauge',
     samples: (model) => infos([{ ...model.options.source }], 1),
+  },
+  {
+    name: 'simulation_info',
+    help: 'Faults that the collector makes itself (--simulate), so that alerts can be tried; absent where all is real.',
+    type: 'gauge',
+    samples: (model) => {
+      const { simulation } = model.status();
+      return simulation === null ? [] : infos([{ faults: simulation }], 1);
+    },
   },
   {
     name: 'build_info',

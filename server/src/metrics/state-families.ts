@@ -1,7 +1,6 @@
-import type { BufferState } from '../model/buffer-state.ts';
+import { type BufferState, holdsOf } from '../model/buffer-state.ts';
 import type { TracerModel } from '../model/model.ts';
 import { deviceAddress } from '../model/naming.ts';
-import { vmRef } from '../model/processes.ts';
 import type { Labels } from '../model/series-set.ts';
 import { type FamilySpec, infos, sumByLabels } from './family.ts';
 
@@ -20,10 +19,10 @@ function* eachBuffer(
 
 function* holds(model: TracerModel): Generator<{ labels: Labels; value: number }> {
   for (const buffer of model.aliveStates()) {
-    let unnamed = buffer.attachmentCount;
-    for (const { importer, count } of buffer.holds.values()) {
-      unnamed -= count;
-      yield { labels: { importer }, value: count };
+    let unnamed = buffer.attachments.count;
+    for (const { importer, attached } of holdsOf(buffer)) {
+      unnamed -= attached.count;
+      yield { labels: { importer }, value: attached.count };
     }
     if (unnamed > 0) yield { labels: { importer: 'unknown' }, value: unnamed };
   }
@@ -36,11 +35,17 @@ function* lostMappings(model: TracerModel): Generator<{ labels: Labels; value: n
 }
 
 function* vms(model: TracerModel): Generator<Labels> {
-  for (const buffer of model.aliveStates()) {
-    const vm = vmRef(buffer.vm);
-    if (vm === null) continue;
-    const name = vm.name ?? vm.uuid ?? 'unnamed';
-    yield { device: deviceAddress(buffer.device), vm: name, uuid: vm.uuid ?? '', kind: vm.kind };
+  for (const { device, vm } of model.vms()) {
+    const { uuid, kind, by } = vm;
+    const name = vm.name ?? uuid ?? 'unnamed';
+    yield {
+      device: deviceAddress(device),
+      vm: name,
+      uuid: uuid ?? '',
+      kind,
+      by,
+      pod_uid: vm.pod_uid ?? '',
+    };
   }
 }
 
@@ -52,20 +57,22 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'VFIO dma-bufs that exist (vfio_pci_core_feature_dma_buf to dma_buf_file_release): live ones may be mapped, ' +
       'revoked ones may not.',
     type: 'gauge',
-    samples: (model) =>
+    samples: (model, onFolded) =>
       sumByLabels(
         eachBuffer(model, () => 1),
         model.options.seriesLimit,
+        onFolded,
       ),
   },
   {
     name: 'buffer_bytes',
     help: 'Bytes of device memory in the VFIO dma-bufs that exist (vfio_pci_core_feature_dma_buf).',
     type: 'gauge',
-    samples: (model) =>
+    samples: (model, onFolded) =>
       sumByLabels(
         eachBuffer(model, ({ bytes }) => bytes),
         model.options.seriesLimit,
+        onFolded,
       ),
   },
   {
@@ -74,7 +81,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'Attachments of importers to VFIO dma-bufs (vfio_pci_dma_buf_attach to dma_buf_detach); unknown are those that ' +
       'only a snapshot has counted.',
     type: 'gauge',
-    samples: (model) => sumByLabels(holds(model), model.options.seriesLimit),
+    samples: (model, onFolded) => sumByLabels(holds(model), model.options.seriesLimit, onFolded),
   },
   {
     name: 'lost_mappings',
@@ -84,31 +91,40 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'closes none, for what is unmapped is still not mapped.',
     type: 'gauge',
     present: (model) => model.wasAttached('revoke') && model.wasAttached('iommufd_map'),
-    samples: (model) => sumByLabels(lostMappings(model), model.options.seriesLimit),
+    samples: (model, onFolded) => sumByLabels(lostMappings(model), model.options.seriesLimit, onFolded),
   },
   {
     name: 'device_info',
-    help: 'Facts of a PCI device that exports memory, from sysfs; numa_node -1 is none.',
+    help:
+      'Facts of a PCI device that exports or imports memory, from sysfs and pci.ids: one series for each device, to be ' +
+      'joined by its label device. numa_node -1 is none; class, vendor and name are empty where they are not known. It goes ' +
+      'metrics.keep-departed seconds after the device has left.',
     type: 'gauge',
-    samples: (model) =>
+    samples: (model, onFolded) =>
       infos(
         model.devices().map((facts) => ({
           device: facts.device,
           vendor_id: facts.vendor_id,
           device_id: facts.device_id,
+          class: facts.class ?? '',
+          vendor: facts.vendor_name ?? '',
+          name: facts.device_name ?? '',
           driver: facts.driver,
           iommu_group: facts.iommu_group,
           numa_node: String(facts.numa_node),
         })),
         model.options.seriesLimit,
+        onFolded,
       ),
   },
   {
     name: 'vm_info',
     help:
-      'The VM that a device with existing buffers belongs to (kvm->userspace_pid of the VFIO device), named by its ' +
-      'command line; kind is kvm->arch.vm_type.',
+      'The VM that a device belongs to: one series for each device that has exported, to be joined by its label device. by ' +
+      'is kvm (kvm->userspace_pid of the VFIO device), or a known VMM that is the owner (it exported) or the holder (it has ' +
+      'the VFIO device open). Its name is of the command line or the control group; kind is kvm->arch.vm_type. It goes ' +
+      'metrics.keep-departed seconds after the process has ended and its buffers are gone.',
     type: 'gauge',
-    samples: (model) => infos(vms(model), model.options.seriesLimit),
+    samples: (model, onFolded) => infos(vms(model), model.options.seriesLimit, onFolded),
   },
 ];

@@ -74,6 +74,16 @@ export class EventLog {
     return { events, next: Math.max(after, seq - 1), more: seq <= this.#newest, dropped: start - after - 1 };
   }
 
+  /** At most `limit` matching events, the newest first. */
+  latest(limit: number, matches: (event: TracerEvent) => boolean): TracerEvent[] {
+    const events: TracerEvent[] = [];
+    for (let seq = this.#newest; seq >= this.oldest && events.length < limit; seq--) {
+      const event = this.#ring[this.#slot(seq)];
+      if (event !== undefined && matches(event)) events.push(event);
+    }
+    return events;
+  }
+
   /** Seqs begin at 1, so that the ring is filled from its first slot on and its length is what it holds. */
   #slot(seq: number): number {
     return (seq - 1) % this.#keep;

@@ -66,3 +66,12 @@ for (const [name, argv, what, remedy] of [
 test('the value of an unknown flag is not taken for a command', () => {
   assert.deepEqual(whats('--colour', 'red'), ['run has no flag --colour']);
 });
+
+test('reasons takes any number of names and --json, which nobody else does', () => {
+  const args = readArgs(['reasons', 'revoked', '--json', 'topology']);
+  assert.deepEqual([args.names, args.json, args.problems], [['revoked', 'topology'], true, []]);
+  assert.deepEqual(remedies('run', '--json'), [
+    'it is a flag of `reasons`; leave it out, or name that command',
+  ]);
+  assert.deepEqual(whats('reasons', '--json=yes'), ['--json takes no value']);
+});

@@ -84,6 +84,8 @@ test('what record has written can be replayed', async (t) => {
   const recording = record({
     ...(await host(t)),
     operand: file,
+    names: [],
+    json: false,
     print: undefined,
     stop: { signal: stop.signal, dispose: () => {} },
     stdout,

@@ -84,8 +84,8 @@ test('a replay prints its events, one line of JSON each', () => {
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line).kind);
-  assert.deepEqual(kinds.slice(0, 3), ['export', 'import', 'import']);
-  assert.equal(kinds.length, 8);
+  assert.deepEqual(kinds.slice(0, 3), ['export', 'incident', 'import']);
+  assert.equal(kinds.length, 10);
 });
 
 for (const [name, content] of [
@@ -129,7 +129,7 @@ for (const [how, content, lines] of [
       nameless(program.run(['replay', whole, '--print=metrics']).stdout),
     );
     const events = program.run(['replay', file, '--print=events']);
-    assert.deepEqual([events.code, events.stdout.trimEnd().split('\n').length], [1, 8]);
+    assert.deepEqual([events.code, events.stdout.trimEnd().split('\n').length], [1, 10]);
   });
 }
 
@@ -152,7 +152,7 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   const ask = (path: string) => fetch(`${serving.url}${path}`);
   await serving.until(async () => (await ask('/-/ready')).status === 200, 'it to be ready');
   const status = (await (await ask('/api/v1/status')).json()) as { source: object };
-  assert.deepEqual(status.source, { kind: 'replay', name: packed });
+  assert.deepEqual(status.source, { kind: 'replay', name: 'stream.jsonl.gz' });
   assert.match(await (await ask('/')).text(), /replay of .*not this host/);
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_refused_total 0$/m);
   const stream = await ask('/api/v1/stream');
@@ -178,4 +178,28 @@ test('an address in use is told with its remedy and ends with 1', async (t) => {
 
 test('the probes lie beside the built program', () => {
   assert.ok(existsSync(join(program.folder, 'dist', 'probes', 'export.bt')));
+});
+
+test('reasons lists all, explains the named ones, and gives the same as JSON', () => {
+  const list = program.run(['reasons']);
+  assert.equal(list.code, 0);
+  assert.match(list.stdout, /^no_peer_to_peer +reason +The importer cannot take memory/m);
+  assert.match(list.stdout, /^foreign_vm +violation /m);
+  const { stdout } = program.run(['reasons', 'no_ranges', 'flr']);
+  assert.match(
+    stdout,
+    /^no_ranges \(reason\)\n.*\n {2}at export: EINVAL vfio_pci_core_feature_dma_buf \(.*since 6\.19\)/,
+  );
+  assert.match(stdout, /^flr \(cause\)\n/m);
+  const [json] = JSON.parse(program.run(['reasons', '--json', 'no_ranges']).stdout);
+  assert.deepEqual(
+    [json.name, json.steps, json.docs],
+    ['no_ranges', ['export'], 'docs/reasons.md#no_ranges'],
+  );
+});
+
+test('an unknown reason is told with the nearest one, and ends with 2', () => {
+  const { code, stdout, stderr } = program.run(['reasons', 'no_range', 'topology']);
+  assert.deepEqual([code, stdout], [2, '']);
+  assert.match(stderr, /there is no reason "no_range"\n.*\n.*did you mean no_ranges\?/);
 });

@@ -33,7 +33,13 @@ export class Program {
     options: { input?: string | Buffer; env?: Record<string, string>; cwd?: string } = {},
   ) {
     const { input = '', env = {}, cwd } = options;
-    const run = spawnSync(process.execPath, [this.path, ...args], { input, env, cwd, timeout: 30_000 });
+    const run = spawnSync(process.execPath, [this.path, ...args], {
+      input,
+      env,
+      cwd,
+      timeout: 120_000,
+      maxBuffer: 64 << 20,
+    });
     return { code: run.status, stdout: run.stdout.toString(), stderr: run.stderr.toString() };
   }
 

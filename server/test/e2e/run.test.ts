@@ -68,3 +68,31 @@ test('run --record writes what it serves, tells of it in the metrics, and what i
   assert.match(stdout, /^vfio_dmabuf_up 0$/m);
   assert.doesNotMatch(stdout, /recording_lines_dropped/);
 });
+
+test('run --simulate says at once that it does, and what is served and recorded says so too', async (t) => {
+  const file = join(program.folder, 'simulated.jsonl');
+  const serving = await program.serve(t, [
+    'run',
+    nowhere,
+    '--simulate=loss=10%,crash=5m',
+    `--record=${file}`,
+  ]);
+  await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
+  assert.match(serving.log, /"level":"warn".*"simulate":"loss=10%,crash=5m".*simulating faults/);
+  const metrics = await (await fetch(`${serving.url}/metrics`)).text();
+  assert.match(metrics, /^vfio_dmabuf_simulation_info\{faults="loss=10%,crash=5m"\} 1$/m);
+  serving.child.kill('SIGTERM');
+  assert.equal(await serving.ended, 0);
+  assert.match(program.run(['replay', file, '--print=metrics']).stdout, /^vfio_dmabuf_simulation_info\{/m);
+});
+
+test('a fault that cannot be simulated is told with what could be, from a flag or the environment', () => {
+  const flag = program.run(['run', nowhere, '--simulate=loss=200%']);
+  assert.equal(flag.code, 2);
+  assert.match(
+    flag.stderr,
+    /simulate: loss cannot be "200%": it is a percentage.*\n.*flag --simulate\n.*crash=5m/,
+  );
+  const env = { VFIO_DMABUF_TRACER_SIMULATE: 'crsh=5m' };
+  assert.match(program.run(['run', nowhere], { env }).stderr, /no fault "crsh"; did you mean crash\?/);
+});

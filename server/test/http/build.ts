@@ -5,7 +5,7 @@ import { StreamHub } from '../../src/http/sse/hub.ts';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
 import { TracerModel } from '../../src/model/model.ts';
 import { Pipeline } from '../../src/model/pipeline.ts';
-import type { TracerEvent } from '../../src/model/schema.ts';
+import type { KernelEvent } from '../../src/model/schema.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
 import {
   counterRead,
@@ -85,7 +85,7 @@ export async function build(t: TestContext, options: BuildOptions = {}): Promise
   return { app, model, log, hub };
 }
 
-export function releaseEvent(seq: number): TracerEvent {
+export function releaseEvent(seq: number): KernelEvent {
   const time = new Date(seq).toISOString();
   return { seq, time, boot_us: seq, pid: 1, comm: 'c', kind: 'release', device: '0000:41:00.0', inode: seq };
 }

@@ -7,7 +7,7 @@ import { BuffersAnswer } from '../../src/http/routes/buffers.ts';
 import { EventsAnswer } from '../../src/http/routes/events.ts';
 import { asksForGzip } from '../../src/http/routes/metrics.ts';
 import { EVENT_KINDS, Status } from '../../src/model/schema.ts';
-import { detached, tupleLine } from '../fixtures/stream-lines.ts';
+import { detached, tupleLine, unmapped } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
 test('metrics come as text unless OpenMetrics is asked for', async (t) => {
@@ -125,25 +125,26 @@ test('events are read page by page with the cursor of the answer before', async 
     seen.push(...page.events.map((event: { seq: number }) => event.seq));
     ({ next: after, more } = page);
   }
-  assert.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
+  assert.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 });
 
 test('events are filtered by kind, device, reason and result', async (t) => {
   const { app } = await build(t);
   const ask = async (query: string) =>
     (await app.inject(`/api/v1/events?${query}`)).json().events.map((event: { seq: number }) => event.seq);
-  assert.deepEqual(await ask('kind=export'), [1, 4, 5, 7]);
-  assert.deepEqual(await ask('kind=export&result=failed'), [5]);
-  assert.deepEqual(await ask('device=42:00.0'), [4, 6]);
-  assert.deepEqual(await ask('reason=revoked'), [3]);
-  assert.deepEqual(await ask('result=ok'), [1, 2, 4, 7]);
+  assert.deepEqual(await ask('kind=export'), [1, 6, 7, 9]);
+  assert.deepEqual(await ask('kind=export&result=failed'), [7]);
+  assert.deepEqual(await ask('device=42:00.0'), [6, 8]);
+  assert.deepEqual(await ask('kind=incident&device=41:00.0'), [2, 4]);
+  assert.deepEqual(await ask('reason=revoked'), [5]);
+  assert.deepEqual(await ask('result=ok'), [1, 3, 6, 9]);
 });
 
 test('a reader that comes too late is told how many events it missed', async (t) => {
   const { app } = await build(t, { keep: 3 });
   const page = (await app.inject('/api/v1/events?after=2')).json();
-  assert.equal(page.dropped, 3);
-  assert.equal(page.oldest, 6);
+  assert.equal(page.dropped, 5);
+  assert.equal(page.oldest, 8);
   assert.equal(page.reset, false);
 });
 
@@ -205,6 +206,7 @@ test('a URL that cannot be decoded is refused in the same form', async (t) => {
 test('an event of every kind passes its schema unchanged', async (t) => {
   const lines = [
     ...STREAM,
+    unmapped(3_999_999, 7, 'mlx5_core'),
     detached(4_000_000, 7, 'mlx5_core'),
     tupleLine('revoke_call', 4_000_001, 900, 100, 0x4200, true, 3, 1, 'qemu'),
     tupleLine('private_read', 4_000_002, 100, 1, 0x4100, 7, 0, 0, 2, 100, 'qemu'),
@@ -214,7 +216,10 @@ test('an event of every kind passes its schema unchanged', async (t) => {
   const { app, log } = await build(t, { lines });
   const { events } = (await app.inject('/api/v1/events?limit=1000')).json();
   assert.deepEqual(events, log.read(0, 1000).events);
-  assert.deepEqual(new Set(events.map(({ kind }: { kind: string }) => kind)), new Set(EVENT_KINDS));
+  assert.deepEqual(
+    new Set(events.map(({ kind }: { kind: string }) => kind)),
+    new Set([...EVENT_KINDS, 'incident']),
+  );
 });
 
 test('a defect is a 500 that shows nothing of the inside', async (t) => {
@@ -251,4 +256,28 @@ test('every answer forbids guessing its type and keeping it', async (t) => {
     assert.equal(headers['x-content-type-options'], 'nosniff');
     assert.equal(headers['cache-control'], 'no-store');
   }
+});
+
+test('the reasons are told by name, with a link from the events to them', async (t) => {
+  const { app } = await build(t);
+  const all = (await app.inject('/api/v1/reasons')).json().reasons as { name: string }[];
+  assert.ok(all.length > 40);
+  const { links, events } = (await app.inject('/api/v1/events?result=failed')).json();
+  const refused = events.find((event: { reason?: string }) => event.reason === 'revoked');
+  const path = links.reason.replace('{reason}', refused.reason);
+  const answer = await app.inject(path);
+  assert.equal(answer.statusCode, 200);
+  const { name, topic, what, rules, steps } = answer.json();
+  assert.deepEqual([name, topic], ['revoked', 'reason']);
+  assert.match(what, /taken away/);
+  assert.ok(steps.includes(refused.stage));
+  assert.equal(rules[0].errno, 'ENODEV');
+});
+
+test('an unknown reason is a 404 that names the nearest', async (t) => {
+  const { app } = await build(t);
+  const answer = await app.inject('/api/v1/reasons/no_peer_to_pear');
+  assert.equal(answer.statusCode, 404);
+  const { error } = answer.json();
+  assert.deepEqual([error.code, error.hint], ['not_found', 'did you mean no_peer_to_peer?']);
 });

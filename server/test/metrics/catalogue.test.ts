@@ -46,11 +46,11 @@ test('every family that the kernel feeds names the kernel function behind it', a
   }
 });
 
-test('a whole stream fills every family', async () => {
+test('a whole real stream fills every family', async () => {
   const seen = [...(await scrape(PRIVATE_VM)).keys()];
   assert.deepEqual(
     FAMILIES.map(({ name }) => name).filter((name) => !seen.includes(name)),
-    ['private_data_read_failures_total'],
+    ['private_data_read_failures_total', 'simulation_info'],
   );
 });
 
@@ -66,11 +66,13 @@ test('each counter whose labels are a closed set is there at 0 before its first 
   assert.deepEqual(series('policy_violations_total'), [
     [{ kind: 'accepted_after_failed_lookup' }, 0],
     [{ kind: 'foreign_vm' }, 0],
+    [{ kind: 'private_offered' }, 0],
+    [{ kind: 'private_without_vm' }, 0],
   ]);
-  assert.equal(series('events_total')?.length, 9);
-  assert.equal(series('events_lost_total')?.length, 5);
+  assert.equal(series('events_total')?.length, 10);
+  assert.equal(series('events_lost_total')?.length, 6);
   assert.equal(series('decode_errors_total')?.length, 8);
-  assert.equal(series('collector_restarts_total')?.length, 13);
+  assert.equal(series('collector_restarts_total')?.length, 14);
   assert.ok(families.get('export_duration_seconds')?.samples.every(({ value }) => value === 0));
   assert.equal(families.get('export_duration_seconds')?.samples.length, 17);
 });
@@ -91,7 +93,7 @@ test('without the helper no private family is there to look like peace', async (
       .get('probe_attached')
       ?.samples.filter(({ value }) => value === 0)
       .map(({ labels }) => labels.probe),
-    ['bind', 'private_read', 'unbind'],
+    ['bind', 'private_read', 'unbind', 'unmap'],
   );
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Program } from '../e2e/program.ts';
@@ -16,7 +16,8 @@ const PLACES: readonly Record<string, string>[] = [
 ];
 
 const files = readdirSync(FOLDER);
-const recordings = files.filter((file) => file.endsWith('.ndjson')).sort();
+const RECORDING = /\.ndjson(\.gz)?$/;
+const recordings = files.filter((file) => RECORDING.test(file)).sort();
 const program = new Program();
 before(() => program.build());
 after(() => program.remove());
@@ -32,13 +33,13 @@ test('there are recordings, each with the metrics that it comes to', () => {
   assert.ok(recordings.length > 0, 'no recordings/*.ndjson: `npm run lab -- all --update` writes them');
   assert.deepEqual(
     files.filter((file) => file.endsWith('.metrics')).sort(),
-    recordings.map((file) => `${basename(file, '.ndjson')}.metrics`),
+    recordings.map((file) => file.replace(RECORDING, '.metrics')),
   );
 });
 
 for (const [index, recording] of recordings.entries()) {
   test(`${recording} comes to its metrics, byte for byte, wherever it is replayed`, () => {
-    const wanted = readFileSync(join(FOLDER, recording.replace(/ndjson$/, 'metrics')), 'utf8');
+    const wanted = readFileSync(join(FOLDER, recording.replace(RECORDING, '.metrics')), 'utf8');
     // Two places for each recording, all of them over the whole set: a replay starts a process.
     for (const place of [{}, PLACES[1 + (index % (PLACES.length - 1))] ?? {}]) {
       assert.equal(print(recording, 'metrics', place), wanted, JSON.stringify(place));

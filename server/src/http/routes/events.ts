@@ -3,6 +3,7 @@ import { TracerEvent } from '../../model/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { EventFilter, eventMatcher } from './query.ts';
+import { REASONS_PATH } from './reasons.ts';
 
 export const EventsQuery = Type.Object(
   {
@@ -34,7 +35,12 @@ export const EventsAnswer = Type.Object({
   }),
   oldest: Type.Integer(),
   newest: Type.Integer(),
+  links: Type.Object({
+    reason: Type.String({ description: 'what the reason of a refused event means: a URI template' }),
+  }),
 });
+
+const LINKS = { reason: `${REASONS_PATH}/{reason}` };
 
 export const eventsRoute: AppPlugin = (app, options, done) => {
   const log = options.events;
@@ -45,7 +51,7 @@ export const eventsRoute: AppPlugin = (app, options, done) => {
       const { after, limit, log: id, ...filter } = request.query;
       const reset = (id !== undefined && id !== log.id) || after > log.newest;
       const page = log.read(reset ? 0 : after, limit, eventMatcher(filter));
-      return { log: log.id, ...page, reset, oldest: log.oldest, newest: log.newest };
+      return { log: log.id, ...page, reset, oldest: log.oldest, newest: log.newest, links: LINKS };
     },
   );
   done();

@@ -36,6 +36,8 @@ function page(status: Status, readiness: Readiness, paths: readonly string[]): s
     ['Buffers', `${status.buffers.live} live, ${status.buffers.revoked} revoked`],
     ['Events', `${status.events_received} received, ${status.events_unaccounted} unaccounted for`],
   ];
+  if (status.simulation !== null)
+    facts.splice(1, 0, ['Simulated', `${status.simulation}: not all here is real`]);
   const remedy = status.problem?.remedy;
   if (remedy !== null && remedy !== undefined) facts.push(['To mend it', remedy]);
   return [

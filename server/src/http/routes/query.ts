@@ -9,10 +9,16 @@ export const DeviceQuery = Type.String({
   description: 'a PCI address such as 0000:41:00.0 or 41:00.0, or unknown',
 });
 
+export const ImporterQuery = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  description: 'the name of an importer, such as iommufd, kvm or mlx5_core',
+});
+
 /** Which events are wanted; what is left out is not asked about. Shared by the log and the stream. */
 export const EventFilter = Type.Object(
   {
-    kind: Type.Optional(Type.Enum([...EVENT_KINDS])),
+    kind: Type.Optional(Type.Enum([...EVENT_KINDS, 'incident'])),
     device: Type.Optional(DeviceQuery),
     reason: Type.Optional(Type.Enum([...REASONS])),
     result: Type.Optional(

@@ -9,6 +9,7 @@ export const streamRoute: AppPlugin = (app, options, done) => {
     { exposeHeadRoute: false, schema: { querystring: EventFilter } },
     (request, reply) => {
       if (options.hub.full) {
+        options.hub.refused += 1;
         reply.header('retry-after', '10').code(503);
         return reply.send({
           error: {

@@ -7,6 +7,8 @@ export interface StreamClientOptions {
   response: ServerResponse;
   subscription: Subscription;
   onDropped: (count: number) => void;
+  /** It is cut off, because it has taken nothing for some heartbeats. */
+  onStalled: () => void;
 }
 
 /** Events read from the log at a time, so that a client far behind does not fill memory at once. */
@@ -75,7 +77,9 @@ export class StreamClient {
       return;
     }
     this.#blockedBeats += 1;
-    if (this.#blockedBeats >= STALLED_BEATS) this.#options.response.destroy();
+    if (this.#blockedBeats < STALLED_BEATS || this.#options.response.destroyed) return;
+    this.#options.onStalled();
+    this.#options.response.destroy();
   }
 
   /** Writes what the socket still takes, and ends. May be called twice. */

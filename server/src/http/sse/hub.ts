@@ -29,6 +29,9 @@ export class StreamHub {
   #closed = false;
   /** Events that left the log before some client had read them, over all clients since the start. */
   dropped = 0;
+  /** Clients that there was no room for, and such as were cut off. */
+  refused = 0;
+  stalled = 0;
 
   constructor(options: StreamHubOptions) {
     this.#log = options.log;
@@ -51,6 +54,9 @@ export class StreamHub {
       subscription,
       onDropped: (count) => {
         this.dropped += count;
+      },
+      onStalled: () => {
+        this.stalled += 1;
       },
     });
     if (this.#clients.size === 0) this.#listen();

@@ -1,0 +1,55 @@
+import { Type } from 'typebox';
+import { INCIDENT_KINDS, Incident } from '../../model/schema.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { canonicalDevice, DeviceQuery } from './query.ts';
+
+export const IncidentsQuery = Type.Object(
+  {
+    kind: Type.Optional(Type.Enum([...INCIDENT_KINDS])),
+    state: Type.Optional(Type.Enum(['open', 'closed'])),
+    device: Type.Optional(DeviceQuery),
+    limit: Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: '1 to 10000' }),
+  },
+  { additionalProperties: false },
+);
+
+export const IncidentsAnswer = Type.Object({
+  total: Type.Integer({ description: 'incidents that match, also those beyond the limit' }),
+  open: Type.Integer({ description: 'of these the open ones' }),
+  unwatched: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
+    description: 'kinds that the attached probes cannot tell of: there may be any number of them',
+  }),
+  folded: Type.Integer({
+    description: 'incidents of all kinds that were not opened because too many of their kind were',
+  }),
+  incidents: Type.Array(Incident, { description: 'open ones first, of each the newest first' }),
+});
+
+export const incidentsRoute: AppPlugin = (app, options, done) => {
+  const { model } = options;
+  app.get(
+    '/api/v1/incidents',
+    { schema: { querystring: IncidentsQuery, response: { 200: IncidentsAnswer, ...errorResponses } } },
+    (request) => {
+      const { kind, state, device, limit } = request.query;
+      const address = device === undefined ? undefined : canonicalDevice(device);
+      const matching = model
+        .incidents()
+        .filter(
+          (incident) =>
+            (kind === undefined || incident.kind === kind) &&
+            (state === undefined || incident.state === state) &&
+            (address === undefined || incident.device === address),
+        );
+      return {
+        total: matching.length,
+        open: matching.filter((incident) => incident.state === 'open').length,
+        unwatched: INCIDENT_KINDS.filter((one) => !model.watchesIncident(one)),
+        folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
+        incidents: matching.slice(0, limit),
+      };
+    },
+  );
+  done();
+};

@@ -1,0 +1,27 @@
+import { Type } from 'typebox';
+import { Status } from '../../model/schema.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { NoQuery } from './query.ts';
+
+export const ProbesAnswer = Type.Pick(Status, [
+  'kernel',
+  'bpftrace',
+  'dialect',
+  'state',
+  'generation',
+  'probes',
+]);
+
+/** What is traced here, and why not more: a part of the status. */
+export const probesRoute: AppPlugin = (app, options, done) => {
+  app.get(
+    '/api/v1/probes',
+    { schema: { querystring: NoQuery, response: { 200: ProbesAnswer, ...errorResponses } } },
+    () => {
+      const { kernel, bpftrace, dialect, state, generation, probes } = options.model.status();
+      return { kernel, bpftrace, dialect, state, generation, probes };
+    },
+  );
+  done();
+};

@@ -1,0 +1,64 @@
+import { Type } from 'typebox';
+import { EXPLAINED_NAMES, EXPLANATIONS, explain, TOPICS } from '../../reference/catalogue.ts';
+import { TracerError } from '../../support/errors.ts';
+import { didYouMean } from '../../support/suggest.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { NoQuery } from './query.ts';
+
+export const REASONS_PATH = '/api/v1/reasons';
+
+export const ReasonView = Type.Object({
+  name: Type.String({ description: 'as events and metrics have it' }),
+  topic: Type.Enum([...TOPICS]),
+  what: Type.String({ description: 'what happened' }),
+  rules: Type.Array(
+    Type.Object({
+      step: Type.String({ description: 'export, private_read, revoke, or the stage of an import' }),
+      errno: Type.Union([Type.String(), Type.Null()]),
+      function: Type.String(),
+      file: Type.String(),
+      since: Type.String({
+        description: 'first kernel in which a VFIO dma-buf can meet it, or private dialects',
+      }),
+      until: Type.Union([Type.String(), Type.Null()], { description: 'last kernel that has it' }),
+      check: Type.String(),
+    }),
+  ),
+  remedy: Type.String({ description: 'what to do' }),
+  steps: Type.Array(Type.String(), { description: 'where it can occur' }),
+  printed: Type.Boolean({ description: 'false: no probe of this version prints it' }),
+  docs: Type.String({ description: 'its paragraph in the docs of this version' }),
+});
+
+export const reasonsRoute: AppPlugin = (app, _options, done) => {
+  app.get(
+    REASONS_PATH,
+    {
+      schema: {
+        querystring: NoQuery,
+        response: { 200: Type.Object({ reasons: Type.Array(ReasonView) }), ...errorResponses },
+      },
+    },
+    () => ({ reasons: [...EXPLANATIONS] }),
+  );
+  app.get(
+    `${REASONS_PATH}/:name`,
+    {
+      schema: {
+        params: Type.Object({ name: Type.String() }),
+        querystring: NoQuery,
+        response: { 200: ReasonView, ...errorResponses },
+      },
+    },
+    ({ params: { name } }) => {
+      const found = explain(name);
+      if (found !== undefined) return found;
+      throw new TracerError('not_found', `there is no reason ${JSON.stringify(name)}`, {
+        where: REASONS_PATH,
+        remedy: didYouMean(name, EXPLAINED_NAMES),
+      });
+    },
+  );
+  done();
+};

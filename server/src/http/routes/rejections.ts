@@ -1,0 +1,122 @@
+import { Type } from 'typebox';
+import type { CounterName } from '../../model/counters.ts';
+import type { TracerModel } from '../../model/model.ts';
+import { BindEvent, ExportEvent, ImportEvent, type TracerEvent } from '../../model/schema.ts';
+import type { Labels } from '../../model/series-set.ts';
+import { REASONS, STAGES } from '../../stream/codes.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
+
+const EXPORT = 'export';
+
+export const RejectionsQuery = Type.Object(
+  {
+    importer: Type.Optional(ImporterQuery),
+    stage: Type.Optional(Type.Enum([EXPORT, ...STAGES], { description: 'export, or the step of an import' })),
+    reason: Type.Optional(Type.Enum([...REASONS])),
+    device: Type.Optional(DeviceQuery),
+    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: '1 to 1000' }),
+  },
+  { additionalProperties: false },
+);
+
+const Reason = Type.String({ description: '/api/v1/reasons tells what it means' });
+const common = { reason: Reason, errno: Type.String(), count: Type.Integer() };
+
+export const RejectionsAnswer = Type.Object({
+  rejections: Type.Array(Type.Union([ExportEvent, ImportEvent, BindEvent]), {
+    description:
+      'refusals in the event log, the newest first: older ones have left it, and lost events were never in it',
+  }),
+  counts: Type.Object(
+    {
+      imports: Type.Union([
+        Type.Array(Type.Object({ importer: Type.String(), stage: Type.String(), ...common })),
+        Type.Null(),
+      ]),
+      exports: Type.Union([Type.Array(Type.Object({ device: Type.String(), ...common })), Type.Null()]),
+    },
+    {
+      description:
+        'all refusals, as the kernel has counted them; null where the counter does not know what is asked for: imports ' +
+        'are not counted by device, exports have no importer',
+    },
+  ),
+});
+
+type Rejection = Extract<TracerEvent, { kind: 'export' | 'import' | 'bind' }>;
+
+function isRejection(event: TracerEvent): event is Rejection {
+  return (event.kind === 'export' || event.kind === 'import' || event.kind === 'bind') && event.errno !== 0;
+}
+
+const stageOf = (event: Rejection): string => (event.kind === 'import' ? event.stage : event.kind);
+const importerOf = (event: Rejection): string | null => {
+  if (event.kind === 'import') return event.importer;
+  return event.kind === 'bind' ? 'kvm' : null;
+};
+
+/** What was refused, why and to whom. */
+export const rejectionsRoute: AppPlugin = (app, options, done) => {
+  const { model, events } = options;
+  app.get(
+    '/api/v1/rejections',
+    { schema: { querystring: RejectionsQuery, response: { 200: RejectionsAnswer, ...errorResponses } } },
+    (request) => {
+      const { importer, stage, reason, limit } = request.query;
+      const device = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);
+      const rejections = events.latest(
+        limit,
+        (event) =>
+          isRejection(event) &&
+          (importer === undefined || importerOf(event) === importer) &&
+          (stage === undefined || stageOf(event) === stage) &&
+          (reason === undefined || event.reason === reason) &&
+          (device === undefined || event.device === device),
+      );
+      const ofImports = device === undefined && stage !== EXPORT;
+      const ofExports = importer === undefined && (stage === undefined || stage === EXPORT);
+      return {
+        rejections: rejections.filter(isRejection),
+        counts: {
+          imports: ofImports
+            ? counted(model, 'import_rejections', { importer, stage, reason }, importCount)
+            : null,
+          exports: ofExports ? counted(model, 'export_failures', { device, reason }, exportCount) : null,
+        },
+      };
+    },
+  );
+  done();
+};
+
+/** The series of a counter with these labels, the largest first. */
+function counted<T extends { count: number }>(
+  model: TracerModel,
+  counter: CounterName,
+  wanted: Readonly<Record<string, string | undefined>>,
+  row: (labels: Labels, count: number) => T,
+): T[] {
+  return model.counters
+    .counter(counter)
+    .filter(({ labels }) =>
+      Object.entries(wanted).every(([name, value]) => value === undefined || labels[name] === value),
+    )
+    .map(({ labels, value }) => row(labels, value))
+    .sort((a, b) => b.count - a.count);
+}
+
+const importCount = ({ importer = '', stage = '', reason = '', errno = '' }: Labels, count: number) => ({
+  importer,
+  stage,
+  reason,
+  errno,
+  count,
+});
+const exportCount = ({ device = '', reason = '', errno = '' }: Labels, count: number) => ({
+  device,
+  reason,
+  errno,
+  count,
+});

@@ -1,0 +1,30 @@
+import { Type } from 'typebox';
+import { Topology, topologyOf } from '../../model/topology.ts';
+import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { canonicalDevice, DeviceQuery } from './query.ts';
+
+export const TopologyQuery = Type.Object(
+  {
+    device: Type.Optional(DeviceQuery),
+    limit: Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'buffers, 1 to 10000' }),
+  },
+  { additionalProperties: false },
+);
+
+/** Who shares memory with whom now, as a graph. */
+export const topologyRoute: AppPlugin = (app, options, done) => {
+  app.get(
+    '/api/v1/topology',
+    { schema: { querystring: TopologyQuery, response: { 200: Topology, ...errorResponses } } },
+    (request) => {
+      const { device, limit } = request.query;
+      return topologyOf(
+        options.model.aliveStates(),
+        limit,
+        device === undefined ? undefined : canonicalDevice(device),
+      );
+    },
+  );
+  done();
+};

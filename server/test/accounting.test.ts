@@ -1,0 +1,311 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import { LossWatch } from '../src/collector/bpftrace/loss-watch.ts';
+import { createLiveSource } from '../src/collector/live.ts';
+import { loadConfig } from '../src/config/load.ts';
+import { Daemon } from '../src/daemon.ts';
+import { StreamHub } from '../src/http/sse/hub.ts';
+import { Catalogue } from '../src/metrics/catalogue.ts';
+import { renderMetrics } from '../src/metrics/exposition.ts';
+import type { TracerModel } from '../src/model/model.ts';
+import { PROCESS_LIMIT } from '../src/model/processes.ts';
+import { EventLog } from '../src/sinks/event-log.ts';
+import { Recorder } from '../src/stream/recorder.ts';
+import type { LineSource } from '../src/stream/source.ts';
+import type { CollectorLine } from '../src/stream/wire.ts';
+import { systemClock } from '../src/support/clock.ts';
+import { fakeHost } from './collector/fake-host.ts';
+import { testFragments } from './collector/test-fragments.ts';
+import { fakeBpftrace, temporaryFolder } from './fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { feed } from './fixtures/feed.ts';
+import {
+  collectorLine,
+  counterLine,
+  counterLines,
+  DEVICE,
+  exported,
+  HEADER,
+  heartbeat,
+  readEnd,
+  ready,
+  released,
+  starting,
+} from './fixtures/stream-lines.ts';
+import { releaseEvent } from './http/build.ts';
+
+/** Every hop of docs/accounting.md loses something on purpose, and its metric has to say so. */
+
+const TRACING = [HEADER, starting(1_000_000, 1), ready(1_100_000)];
+
+async function sample(model: TracerModel, series: string): Promise<number | undefined> {
+  const text = await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
+  return sampleOf(text, series);
+}
+
+function sampleOf(text: string, series: string): number | undefined {
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`vfio_dmabuf_${series} `));
+  return line === undefined ? undefined : Number(line.split(' ').at(-1));
+}
+
+const lost = (stage: string): string => `events_lost_total{stage="${stage}"}`;
+
+/** The metrics of a model behind a live collector whose child behaves as the mode says, once `done` holds. */
+async function collected(
+  t: TestContext,
+  mode: string,
+  done: (model: TracerModel) => boolean,
+): Promise<TracerModel> {
+  const host = await fakeHost(t);
+  const source = createLiveSource({
+    fragments: testFragments(),
+    bpftrace: await fakeBpftrace(t, mode),
+    mapKeys: 64,
+    tracer: '1.2.3',
+    logger: { info: () => {}, warn: () => {} },
+    procRoot: host.procRoot,
+    sysRoot: host.sysRoot,
+    uid: 0,
+    clock: systemClock,
+    timing: { tickMs: 20, restartMs: 50 },
+  });
+  const { model, more } = feed([]);
+  const stop = new AbortController();
+  const running = source.run((line) => void more(line), stop.signal);
+  for (const end = Date.now() + 20_000; !done(model) && Date.now() < end; ) await wait(10);
+  stop.abort();
+  await running;
+  return model;
+}
+
+/** A daemon fed with these lines by a live source that ends when it is stopped. */
+async function daemonOf(
+  t: TestContext,
+  lines: readonly string[],
+  keep: number,
+  recorder?: { dropped: number },
+) {
+  const source: LineSource = {
+    kind: 'live',
+    name: 'test',
+    run: async (onLine, signal) => {
+      for (const line of lines) onLine(line);
+      if (!signal.aborted) await once(signal, 'abort');
+    },
+  };
+  const flags = [
+    { key: 'web.listen-address', raw: ['127.0.0.1:0'], where: 'test' },
+    { key: 'events.keep', raw: String(keep), where: 'test' },
+  ] as const;
+  const daemon = new Daemon({
+    config: loadConfig({ environment: {}, flags, file: undefined }),
+    source,
+    version: '1.2.3',
+    logger: pino({ level: 'silent' }),
+    clock: systemClock,
+    ...(recorder === undefined ? {} : { recorder }),
+  });
+  t.after(() => daemon.stop());
+  await daemon.start();
+  const metrics = async () => (await daemon.app.inject('/metrics')).body;
+  return { daemon, metrics };
+}
+
+test('probe runs that the kernel skipped', async () => {
+  const lines: CollectorLine[] = [];
+  const watch = new LossWatch({ emit: (line) => lines.push(line), onEventsLost: () => {} });
+  watch.probesMissed(3);
+  watch.tell(2_000_000);
+  const { model } = feed([...TRACING, ...lines.map((line) => JSON.stringify(line))]);
+  assert.equal(await sample(model, lost('probe_missed')), 3);
+});
+
+test('calls whose return was not seen', async () => {
+  const { model } = feed([...TRACING, counterLine('missed', '0', 2)]);
+  assert.equal(await sample(model, 'missed_returns_total'), 2);
+});
+
+test('a count or a start that its kernel map had no room for', async () => {
+  const full = '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}';
+  const second = full.replace('-7', '-17');
+  const { model } = feed([...TRACING, full, full, second]);
+  assert.equal(await sample(model, lost('map_full')), 2);
+  assert.equal(await sample(model, 'helper_errors_total'), 3);
+});
+
+test('an event that the ring between kernel and bpftrace lost', async () => {
+  const { model } = feed([...TRACING, released(1, 5), heartbeat(2_000_000, 3), heartbeat(3_000_000, 3)]);
+  assert.equal(await sample(model, lost('kernel_ring')), 2);
+  assert.equal(await sample(model, 'events_unaccounted'), 2);
+});
+
+test('what bpftrace itself says it lost', async () => {
+  const { model } = feed([...TRACING, '{"type": "lost_events", "data": {"events": 12}}']);
+  assert.equal(await sample(model, 'loss_reports_total'), 1);
+});
+
+test('a line of a read of the maps', async () => {
+  const [one = '', two = ''] = counterLines('exports', { [`${DEVICE},1`]: 1, [`${DEVICE + 1},1`]: 1 });
+  const { model, more } = feed([...TRACING, one, readEnd(2_000_000, 2)]);
+  assert.equal(await sample(model, 'counter_lines_lost_total'), 0, 'it may be on its way');
+  more(one, two, readEnd(3_000_000, 4));
+  assert.equal(await sample(model, 'counter_lines_lost_total'), 1);
+  assert.equal(await sample(model, 'exports_total{device="0000:41:00.1",privacy="shared"}'), 1);
+});
+
+test('a line in the pipe that its child was killed in the middle of', async (t) => {
+  const model = await collected(t, 'partial', ({ accounting }) => accounting.losses.splitter > 0);
+  assert.ok(((await sample(model, lost('splitter'))) ?? 0) >= 1);
+});
+
+test('a line too long for the splitter', async (t) => {
+  const model = await collected(t, 'long-line', ({ accounting }) => accounting.losses.splitter > 0);
+  assert.equal(await sample(model, lost('splitter')), 1);
+});
+
+test('a line that waited in the collector and had to go', async () => {
+  const { model } = feed([...TRACING, collectorLine('loss', { t: 2_000_000, stage: 'queue', count: 4 })]);
+  assert.equal(await sample(model, lost('queue')), 4);
+});
+
+test('a line that cannot be decoded', async () => {
+  const { model } = feed([...TRACING, '{"type": "val', '{"type": "value", "data": [99]}']);
+  assert.equal(await sample(model, 'decode_errors_total{reason="not_json"}'), 1);
+  assert.equal(await sample(model, 'decode_errors_total{reason="unknown_tag"}'), 1);
+});
+
+test('a line that means nothing to this version', async () => {
+  const { model } = feed([...TRACING, 'a warning in plain text', '{"type": "hist", "data": {}}']);
+  assert.equal(await sample(model, 'unknown_records_total'), 2);
+});
+
+test('time in which nobody looked', async () => {
+  const gone = collectorLine('child', {
+    t: 3_000_000,
+    generation: 1,
+    state: 'exited',
+    reason: 'crashed',
+    message: '',
+  });
+  const { model } = feed([
+    ...TRACING,
+    heartbeat(2_000_000, 0),
+    gone,
+    collectorLine('tick', { t: 5_000_000 }),
+  ]);
+  assert.equal(await sample(model, 'blind_seconds_total'), 3);
+});
+
+test('label sets of counters and of gauges beyond the cap, each once', async () => {
+  const keys = Array.from({ length: 15 }, (_, index) => DEVICE + index);
+  const counters = Object.fromEntries(keys.map((device) => [`${device},1`, 1]));
+  const events = keys.map((device, inode) => exported({ t: 2_000_000, inode: inode + 1, device }));
+  const { model } = feed([...TRACING, ...counterLines('exports', counters), ...events], { seriesLimit: 10 });
+  assert.equal(await sample(model, 'series_folded_total{metric="vfio_dmabuf_exports_total"}'), 5);
+  assert.equal(await sample(model, 'series_folded{metric="vfio_dmabuf_buffers"}'), 5);
+  assert.equal(await sample(model, 'buffers{device="other",privacy="other",state="other"}'), 5);
+});
+
+test('the buckets of one folded histogram are one label set', async () => {
+  const buckets = Array.from({ length: 12 }, (_, name) => `2,${name + 97},0`);
+  const lines = buckets.flatMap((key) =>
+    [0, 1, 2].map((bucket) => counterLine('import_bucket', `${key},${bucket}`, 1)),
+  );
+  const { model } = feed([...TRACING, ...lines], { seriesLimit: 10 });
+  assert.equal(await sample(model, 'series_folded_total{metric="vfio_dmabuf_import_duration_seconds"}'), 2);
+});
+
+test('facts that made room for others while they were of use', async () => {
+  const lines = Array.from({ length: PROCESS_LIMIT + 3 }, (_, pid) =>
+    JSON.stringify({
+      type: 'process',
+      data: { t: 2_000_000, pid: pid + 1, start_ticks: 1, comm: 'qemu', vmm: 'qemu', name: null, uuid: null },
+    }),
+  );
+  const { model } = feed([...TRACING, ...lines]);
+  assert.equal(await sample(model, 'facts_forgotten_total{kind="process"}'), 3);
+});
+
+test('an event that made room in the event log', async (t) => {
+  const { metrics } = await daemonOf(t, [...TRACING, released(1, 1), released(2, 2), released(3, 3)], 2);
+  assert.equal(sampleOf(await metrics(), 'events_dropped_total{stage="event_log"}'), 1);
+});
+
+test('an event that a subscriber failed to take', async (t) => {
+  const append = t.mock.method(EventLog.prototype, 'append', () => {
+    throw new Error('no');
+  });
+  const { metrics } = await daemonOf(t, [...TRACING, released(1, 1)], 2);
+  assert.equal(append.mock.callCount(), 1);
+  assert.equal(sampleOf(await metrics(), 'events_dropped_total{stage="subscriber"}'), 1);
+});
+
+/** A server whose clients read the log through a hub, and a client that takes nothing. */
+async function hubOf(t: TestContext, options: { maxClients?: number; heartbeatMs?: number }) {
+  const log = new EventLog({ keep: 100, id: 'log1' });
+  const hub = new StreamHub({ log, ...options });
+  const server = createServer((_request, response) => {
+    hub.attach(response, { matches: () => true, position: { log: 'log1', seq: 0 } });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  const client = connect(port, '127.0.0.1');
+  client.on('error', () => {});
+  client.pause();
+  client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  t.after(() => {
+    client.destroy();
+    hub.close();
+    server.closeAllConnections();
+    server.close();
+  });
+  for (const end = Date.now() + 10_000; hub.clients === 0 && Date.now() < end; ) await wait(5);
+  return { log, hub };
+}
+
+/** Far more than the sockets between take. */
+async function flood(log: EventLog, until: () => boolean): Promise<void> {
+  const end = Date.now() + 20_000;
+  while (!until() && Date.now() < end) {
+    for (let more = 0; more < 5000; more++)
+      log.append({ ...releaseEvent(log.newest + 1), comm: 'c'.repeat(200) });
+    await wait(1);
+  }
+}
+
+test('an event that left the log before a slow reader of the stream had it', async (t) => {
+  const { log, hub } = await hubOf(t, {});
+  await flood(log, () => hub.dropped > 0);
+  assert.ok(hub.dropped > 0);
+});
+
+test('a reader of the stream that takes nothing is cut off', async (t) => {
+  const { log, hub } = await hubOf(t, { heartbeatMs: 10 });
+  await flood(log, () => hub.stalled > 0);
+  assert.equal(hub.stalled, 1);
+});
+
+test('a reader of the stream that there is no room for', async (t) => {
+  const { daemon, metrics } = await daemonOf(t, TRACING, 2);
+  Object.defineProperty(StreamHub.prototype, 'full', { configurable: true, get: () => true });
+  t.after(() => {
+    Object.defineProperty(StreamHub.prototype, 'full', original);
+  });
+  assert.equal((await daemon.app.inject('/api/v1/stream')).statusCode, 503);
+  assert.equal(sampleOf(await metrics(), 'stream_clients_refused_total{reason="full"}'), 1);
+});
+const original = Object.getOwnPropertyDescriptor(StreamHub.prototype, 'full') as PropertyDescriptor;
+
+test('a line that the recording had no room for', async (t) => {
+  const recorder = new Recorder({ path: join(await temporaryFolder(t), 'x.ndjson'), maxPendingBytes: 10 });
+  await recorder.start();
+  recorder.write('longer than ten bytes');
+  await recorder.stop();
+  const { metrics } = await daemonOf(t, TRACING, 2, recorder);
+  assert.equal(sampleOf(await metrics(), 'recording_lines_dropped_total'), 1);
+});

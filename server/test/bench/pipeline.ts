@@ -1,0 +1,44 @@
+import { TracerModel } from '../../src/model/model.ts';
+import { decodeLine } from '../../src/stream/decode.ts';
+import { manyVms } from '../fixtures/many-vms.ts';
+
+/** Lines a second through decoder and model, beside JSON.parse of the same lines in the same run: only the ratio travels. */
+
+const VMS = 5000;
+const ROUNDS = 5;
+const lines = [...manyVms({ vms: VMS })];
+
+const parse = (): void => {
+  for (const line of lines) JSON.parse(line);
+};
+const decode = (): void => {
+  for (const line of lines) decodeLine(line);
+};
+const whole = (): void => {
+  const model = new TracerModel({ version: 'bench', source: { kind: 'replay', name: 'bench' } });
+  for (const line of lines) model.apply(decodeLine(line));
+};
+
+/** Seconds of the fastest round. */
+const fastest = new Map<string, number>();
+for (let round = 0; round < ROUNDS; round += 1) {
+  for (const work of [parse, decode, whole]) {
+    const begin = performance.now();
+    work();
+    const seconds = (performance.now() - begin) / 1000;
+    fastest.set(work.name, Math.min(seconds, fastest.get(work.name) ?? seconds));
+  }
+}
+const peer = fastest.get('parse') ?? 0;
+const told: Record<string, string> = {
+  parse: 'JSON.parse',
+  decode: 'decode',
+  whole: 'decode and model',
+};
+console.log(`${lines.length} lines of ${VMS} VMs, the fastest of ${ROUNDS} rounds`);
+for (const [name, seconds] of fastest) {
+  const rate = Math.round(lines.length / seconds).toLocaleString('en-US');
+  console.log(
+    `${(told[name] ?? name).padEnd(17)} ${rate.padStart(12)} lines/s  ${(seconds / peer).toFixed(2)} x JSON.parse`,
+  );
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { pino } from 'pino';
+import { liveSource } from '../../src/cli/live.ts';
+import { wantedBy } from '../../src/collector/bpftrace/compose.ts';
+import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
+import { DEFAULT_TIMING } from '../../src/collector/bpftrace/timing.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { Daemon } from '../../src/daemon.ts';
+import { systemClock } from '../../src/support/clock.ts';
+import { probesDirectory } from '../../src/support/probes-directory.ts';
+import { fakeHost } from '../collector/fake-host.ts';
+import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+
+/** Pauses short enough for a test; the age of a loss that asks for a snapshot too. */
+const TIMING = {
+  restartMs: 50,
+  tickMs: 50,
+  spacingMs: { ...DEFAULT_TIMING.spacingMs, loss: 50 },
+};
+
+interface Watched {
+  /** A sample of the metrics as they are served; 0 where there is none. */
+  sample: (series: string) => Promise<number>;
+  until: (condition: () => Promise<boolean>, what: string) => Promise<void>;
+  ask: (path: string) => Promise<string>;
+}
+
+async function watch(t: TestContext, simulate: string, mode: string, argument = ''): Promise<Watched> {
+  const { procRoot, sysRoot, loadModule, addProcess } = await fakeHost(t);
+  const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
+  await loadModule('vfio_pci_core', functions, members);
+  await addProcess(1, 1);
+  const flags = [
+    { key: 'bpftrace.path', raw: await fakeBpftrace(t, mode, argument), where: 'test' },
+    { key: 'web.listen-address', raw: ['127.0.0.1:0'], where: 'test' },
+    { key: 'simulate', raw: simulate, where: 'test' },
+  ] as const;
+  const config = loadConfig({ environment: {}, flags, file: undefined });
+  const logger = pino({ level: 'silent' });
+  const host = { procRoot, sysRoot, uid: 0, clock: systemClock, timing: TIMING };
+  const daemon = new Daemon({
+    config,
+    source: await liveSource({ config, host }, logger),
+    version: '1.2.3',
+    logger,
+    clock: systemClock,
+  });
+  t.after(() => daemon.stop());
+  await daemon.start();
+  const [url = ''] = daemon.server.urls;
+  const ask = async (path: string) => (await fetch(`${url}${path}`)).text();
+  return {
+    ask,
+    sample: async (series) => {
+      const line = (await ask('/metrics'))
+        .split('\n')
+        .find((text) => text.startsWith(`vfio_dmabuf_${series} `));
+      return Number(line?.split(' ').at(-1) ?? 0);
+    },
+    until: async (condition, what) => {
+      for (const end = Date.now() + 20_000; !(await condition()); await wait(20)) {
+        assert.ok(Date.now() < end, `waited in vain for ${what}`);
+      }
+    },
+  };
+}
+
+const EXACT = 'picture_exact';
+
+test('a simulated loss is in the losses of the ring, and the picture is exact again once it ends', async (t) => {
+  const { sample, until, ask } = await watch(t, 'loss=10%', 'busy', '100');
+  const lost = () => sample('events_lost_total{stage="kernel_ring"}');
+  await until(async () => (await lost()) === 10, 'ten of a hundred events to be lost');
+  assert.equal(await sample('events_total{kind="export"}'), 90);
+  await until(async () => (await sample(EXACT)) === 1, 'a snapshot after the last loss');
+  assert.equal(await lost(), 10);
+  assert.equal(await sample('up'), 1);
+  const status = JSON.parse(await ask('/api/v1/status'));
+  assert.equal(status.simulation, 'loss=10%');
+  assert.match(await ask('/metrics'), /^vfio_dmabuf_simulation_info\{faults="loss=10%"\} 1$/m);
+  assert.match(await ask('/'), /Simulated.*loss=10%: not all here is real/s);
+});
+
+test('a simulated malformed line is a decode error, and a snapshot makes the picture exact again', async (t) => {
+  const { sample, until } = await watch(t, 'malformed=1/1s', 'counting');
+  const errors = () => sample('decode_errors_total{reason="not_json"}');
+  await until(async () => (await errors()) >= 1, 'a malformed line');
+  await until(async () => (await sample(EXACT)) === 1, 'the picture to be exact again');
+  const before = await errors();
+  await until(async () => (await errors()) > before, 'the next one');
+  assert.equal(await sample('events_lost_total{stage="kernel_ring"}'), 0);
+});
+
+test('a simulated crash is a restart and blind time, and the next child traces again', async (t) => {
+  const { sample, until } = await watch(t, 'crash=700ms', 'counting');
+  const killed = () => sample('collector_restarts_total{reason="killed"}');
+  await until(async () => (await killed()) >= 1, 'a child to be killed and replaced');
+  await until(async () => (await sample('up')) === 1 && (await sample(EXACT)) === 1, 'it to trace again');
+  assert.ok((await sample('blind_seconds_total')) > 0);
+  const before = await killed();
+  await until(async () => (await killed()) > before, 'the next crash');
+});
+
+test('without faults nothing says that there are any', async (t) => {
+  const { sample, until, ask } = await watch(t, '', 'busy', '20');
+  await until(async () => (await sample('events_total{kind="export"}')) === 20, 'all events');
+  assert.equal(await sample('events_lost_total{stage="kernel_ring"}'), 0);
+  assert.doesNotMatch(await ask('/metrics'), /simulation_info/);
+  assert.equal(JSON.parse(await ask('/api/v1/status')).simulation, null);
+});
