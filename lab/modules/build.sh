@@ -2,6 +2,7 @@
 # Builds the lab's kernel modules for one kernel, inside the tree that has its headers.
 # usage: build.sh KERNEL_RELEASE SOURCE_DIR OUT_DIR
 #
+#   OUT_DIR/legacy/{vfio-pci-core,iommufd}.ko                   as in 6.19 and 7.0, whose modules no archive has
 #   OUT_DIR/private-v1/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   first posting, with is_private
 #   OUT_DIR/private-v2/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   second posting, without it
 #   OUT_DIR/iommufd.ko                                          where the distribution leaves it out
@@ -40,10 +41,11 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # build DIR MODULE [MAKE-ARGUMENT...]
+# The headers name the compiler that built the kernel, which this tree need not have; modules of its own make do.
 build() {
 	dir=$1 module=$2
 	shift 2
-	make -s -C "$headers" M="$dir" "$@" "$module.ko" >"$work/log" 2>&1 || {
+	make -s -C "$headers" M="$dir" CC=gcc "$@" "$module.ko" >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		fail "$module.ko did not build (the compiler's words are above)" "Does $source belong to kernel $release?"
 	}
@@ -64,17 +66,32 @@ deliver() {
 	echo "built $into/$(basename "$file")"
 }
 
+# exporter_copy DIR: a copy of the distribution's vfio-pci-core to be changed.
+exporter_copy() {
+	mkdir -p "$1"
+	cp "$source"/drivers/vfio/*.h "$1/../"
+	cp "$source"/drivers/vfio/pci/*.[ch] "$source/drivers/vfio/pci/Makefile" "$1/"
+}
+
 private_exporter() {
 	dialect=$1 dir=$work/v$1/vfio/pci
-	mkdir -p "$dir"
-	cp "$source"/drivers/vfio/*.h "$work/v$1/vfio/"
-	cp "$source"/drivers/vfio/pci/*.[ch] "$source/drivers/vfio/pci/Makefile" \
-		"$here"/private-exporter/*.h "$here"/private-exporter/*.c.inc "$dir/"
+	exporter_copy "$dir"
+	cp "$here"/private-exporter/*.h "$here"/private-exporter/*.c.inc "$dir/"
 	sh "$here/private-exporter/insert.sh" "$dir/vfio_pci_dmabuf.c"
 	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$dialect" >>"$dir/Makefile"
 	build "$dir" vfio-pci-core
 	deliver "$dir/vfio-pci-core.ko" "$out/private-v$dialect" \
 		vfio_dma_buf_get_data vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_move
+}
+
+legacy_exporter() {
+	dir=$work/legacy/vfio/pci
+	exporter_copy "$dir"
+	cp "$here"/legacy-exporter/*.c.inc "$dir/"
+	sh "$here/legacy-exporter/change.sh" "$dir/vfio_pci_dmabuf.c"
+	build "$dir" vfio-pci-core
+	deliver "$dir/vfio-pci-core.ko" "$out/legacy" \
+		vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_pin vfio_pci_dma_buf_move dma_buf_move_notify
 }
 
 kvm_importer() {
@@ -87,12 +104,13 @@ kvm_importer() {
 		kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind kvm_vfio_dma_buf_get_data
 }
 
-# The distribution's iommufd, unchanged. Its span iterator lives in lib/ and is left out of a
+# The distribution's iommufd. Its span iterator lives in lib/ and is left out of a
 # vmlinux without iommufd, so that part alone comes along (the rest of the file vmlinux exports).
+# iommufd OUT_DIR [CHANGE]: where a script is given it changes the copy of pages.c first.
 iommufd() {
-	dir=$work/iommu/iommufd
+	dir=$work/iommu-$(basename "$1")/iommufd
 	mkdir -p "$dir"
-	cp "$source"/drivers/iommu/*.h "$work/iommu/"
+	cp "$source"/drivers/iommu/*.h "$dir/../"
 	cp "$source"/drivers/iommu/iommufd/*.[ch] "$source/drivers/iommu/iommufd/Makefile" "$dir/"
 	{
 		echo '#include <linux/interval_tree.h>'
@@ -106,12 +124,27 @@ iommufd() {
 		echo 'iommufd-y += lab_span_iter.o'
 		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_INTERVAL_TREE_SPAN_ITER=1'
 	} >>"$dir/Makefile"
+	[ $# -eq 1 ] || sh "$2" "$dir/pages.c"
 	build "$dir" iommufd CONFIG_IOMMUFD=m
-	deliver "$dir/iommufd.ko" "$out" iommufd_ioas_map_file iopt_revoke_notify
+	deliver "$dir/iommufd.ko" "$1" iommufd_ioas_map_file iopt_revoke_notify
+}
+
+# The lab's own importers; of what they import with, only the headers are needed.
+importers() {
+	dir=$work/importer
+	mkdir -p "$dir"
+	cp "$here"/importer/* "$dir/"
+	for module in lab_importer lab_rdma_importer lab_drm_importer; do
+		build "$dir" $module
+		deliver "$dir/$module.ko" "$out"
+	done
 }
 
 for dialect in 1 2; do
 	private_exporter $dialect
 	kvm_importer $dialect
 done
-iommufd
+importers
+legacy_exporter
+iommufd "$out"
+iommufd "$out/legacy" "$here/legacy-exporter/iommufd.sh"

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TracerEvent } from '../../server/src/model/schema.ts';
+import { explain } from '../../server/src/reference/catalogue.ts';
 import { Lab } from './lab.ts';
 import { changed, total } from './samples.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
@@ -80,15 +81,17 @@ export interface DemoOptions {
 /** One line of the terminal for one event. */
 const describe = (event: TracerEvent): string => {
   const time = event.time.slice(11, 23);
+  if (event.kind === 'incident') return `${time} incident ${event.change}: ${event.incident.sentence}`;
   const who = `${event.comm}[${event.pid}]`;
-  const verdict = 'errno' in event && event.errno !== 0 ? `REFUSED: ${event.reason}` : 'ok';
+  const why = 'reason' in event ? explain(event.reason) : undefined;
+  const verdict = why === undefined ? 'ok' : `REFUSED: ${why.name}: ${why.what}`;
   switch (event.kind) {
     case 'export':
       return `${time} export   ${event.device} BAR ${event.region} ${event.bytes} bytes ${event.privacy} by ${who}: ${verdict}`;
     case 'import':
       return `${time} import   ${event.device} into ${event.importer} (${event.stage}) by ${who}: ${verdict}`;
     case 'bind':
-      return `${time} bind     ${event.device} into kvm by ${who}: ${event.violation === 'none' ? verdict : `VIOLATION: ${event.violation}`}`;
+      return `${time} bind     ${event.device} into kvm by ${who}: ${event.violation === 'none' ? verdict : `VIOLATION: ${event.violation}: ${explain(event.violation)?.what}`}`;
     case 'private_read':
       return `${time} get_data ${event.device} for ${event.reader}: ${verdict}`;
     case 'buffer_state':
@@ -97,6 +100,7 @@ const describe = (event: TracerEvent): string => {
       return `${time} revoke   ${event.device} took ${(event.duration_ns / 1e6).toFixed(3)} ms for ${event.buffers} buffer(s)`;
     case 'release':
     case 'detach':
+    case 'unmap':
     case 'unbind':
       return `${time} ${event.kind.padEnd(8)} ${event.device}`;
     default:
@@ -124,6 +128,7 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   const stop = new AbortController();
   const lab = await Lab.open({
     suite: 'trixie',
+    kernel: '7.3',
     dialect: 'private-v1',
     log,
     ...(once ? {} : { port: DEMO_PORT }),

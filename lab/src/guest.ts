@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Image } from './image.ts';
 
-/** The dialect that the guest's vfio-pci-core speaks: the distribution's own, or rebuilt with the lab's lines. */
-export const GUEST_DIALECTS = ['mainline', 'private-v1', 'private-v2'] as const;
+/**
+ * What the guest's vfio-pci-core speaks: the distribution's own, or rebuilt with the lab's lines, as 6.19 and 7.0 were or as
+ * the posted private dialects are.
+ */
+export const GUEST_DIALECTS = ['mainline', 'legacy', 'private-v1', 'private-v2'] as const;
 export type GuestDialect = (typeof GUEST_DIALECTS)[number];
 
 export interface GuestOptions {
@@ -176,11 +179,12 @@ export class Guest {
         '-serial',
         `file:${join(this.#directory, 'console')}`,
       ],
-      ...['-kernel', image.kernel, '-initrd', image.initramfs],
+      ...['-kernel', image.vmlinuz, '-initrd', image.initramfs],
       ...['-append', [...words, ...(shell === true ? ['lab.shell'] : [])].join(' ')],
       ...['-drive', `file=${image.disk},format=raw,if=virtio,snapshot=on`],
       ...['-virtfs', `local,path=${share},mount_tag=lab,security_model=none,readonly=on`],
       ...['-virtfs', `local,path=${out},mount_tag=out,security_model=none`],
+      ...['-virtfs', `local,path=${image.kernelModules},mount_tag=modules,security_model=none,readonly=on`],
       ...['-device', 'virtio-serial-pci'],
       ...[
         '-chardev',

@@ -1,7 +1,17 @@
-import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { cached, digest, withCacheLock } from './cache.ts';
 import { debianMirror, ensurePackages } from './host-packages.ts';
+import {
+  buildInitramfs,
+  exportsDmaBufs,
+  fetchKernel,
+  type Kernel,
+  type KernelFiles,
+  kernelIn,
+  kernelMounts,
+  kernelRecipe,
+  modulesOf,
+} from './kernels.ts';
 import { CommandError, hasCommand, run } from './shell.ts';
 import { buildTree, inTree, type Suite, treeRecipe } from './tree.ts';
 
@@ -10,77 +20,51 @@ type Log = (line: string) => void;
 /** What a guest boots from; all paths lie in the cache. */
 export interface Image {
   suite: Suite;
-  disk: string;
-  kernel: string;
-  initramfs: string;
+  kernel: Kernel;
+  /** What `uname -r` says there. */
   release: string;
-  /** Kernel modules of the lab, built against `release`. */
-  modules: string;
+  disk: string;
+  vmlinuz: string;
+  initramfs: string;
+  /** /lib/modules of the guest. */
+  kernelModules: string;
+  /** The lab's own modules, built against `release`; none for a kernel without VFIO dma-buf export. */
+  labModules: string | null;
   /** Static programs that provoke what the kernel does. */
   workloads: string;
 }
 
 const LAB = join(import.meta.dirname, '..');
 
-/** Modules that the initramfs needs to reach the root disk and the shares, with what they depend on. */
-const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', '9pnet_virtio', '9p'];
-
-const kernelOf = (tree: string): string => readFileSync(join(tree, 'kernel/release'), 'utf8').trim();
-
-const buildBoot = async (tree: string, directory: string): Promise<void> => {
-  const release = kernelOf(tree);
-  copyFileSync(join(tree, 'boot', `vmlinuz-${release}`), join(directory, 'vmlinuz'));
-  writeFileSync(join(directory, 'release'), release);
-  const stage = '/kernel/initramfs';
-  await inTree(
-    tree,
-    `rm -rf ${stage}; mkdir -p ${stage}/bin ${stage}/modules; cp /bin/busybox ${stage}/bin/
-     for name in ${BOOT_MODULES.join(' ')}; do modprobe -S ${release} --show-depends "$name"; done |
-       sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' >/kernel/order
-     while read -r file; do
-       base=$(basename "$file" .xz)
-       case "$file" in *.xz) xz -dc "$file" >"${stage}/modules/$base" ;; *) cp "$file" "${stage}/modules/$base" ;; esac
-       echo "$base" >>${stage}/modules/order
-     done </kernel/order`,
-  );
-  copyFileSync(join(LAB, 'guest/initramfs-init'), join(tree, stage, 'init'));
-  await inTree(
-    tree,
-    `chmod 755 ${stage}/init; cd ${stage}; find . | cpio -o -H newc --quiet | gzip -1 >/kernel/initramfs.gz`,
-  );
-  copyFileSync(join(tree, 'kernel/initramfs.gz'), join(directory, 'initramfs.gz'));
-};
-
 const buildDisk = async (tree: string, file: string): Promise<void> => {
   await run('truncate', ['-s', '6G', file]);
   await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1', '-d', tree, file]);
 };
 
-const buildModules = async (tree: string, directory: string, log: Log): Promise<void> => {
-  const inside = join(tree, 'kernel/lab-modules');
-  await run('rm', ['-rf', inside, join(tree, 'kernel/out')]);
-  cpSync(join(LAB, 'modules'), inside, { recursive: true });
-  mkdirSync(join(tree, 'kernel/out'));
-  await inTree(tree, `sh /kernel/lab-modules/build.sh ${kernelOf(tree)} /kernel /kernel/out`, (line) => {
-    if (/error|warning: |^ +LD \[M\]/i.test(line)) log(`modules: ${line.trim()}`);
+const buildModules = async (
+  kernel: KernelFiles,
+  tree: string,
+  directory: string,
+  log: Log,
+): Promise<void> => {
+  await inTree(tree, `sh /lab/modules/build.sh ${kernel.release} /kernel/source /out`, {
+    log: (line) => {
+      if (/error|warning: |^ +LD \[M\]/i.test(line)) log(`modules: ${line.trim()}`);
+    },
+    mounts: { ...kernelMounts(kernel), '/lab': LAB, '/out': directory },
   });
-  cpSync(join(tree, 'kernel/out'), directory, { recursive: true });
 };
 
 const buildWorkloads = async (tree: string, directory: string): Promise<void> => {
-  const inside = join(tree, 'kernel/lab');
-  await run('rm', ['-rf', inside]);
-  for (const part of ['workloads', 'modules'])
-    cpSync(join(LAB, part), join(inside, part), { recursive: true });
   await inTree(
     tree,
-    'rm -rf /kernel/bin; mkdir /kernel/bin; make -s -C /kernel/lab/workloads OUT=/kernel/bin',
+    'cp -r /lab/workloads /lab/modules /tmp/; make -s -C /tmp/workloads OUT=/out; rm -rf /tmp/workloads /tmp/modules',
+    { mounts: { '/lab': LAB, '/out': directory } },
   );
-  cpSync(join(tree, 'kernel/bin'), directory, { recursive: true });
 };
 
-/** Everything a guest of the suite boots from, built where the cache has it not. */
-export const ensureImage = async (suite: Suite, log: Log): Promise<Image> => {
+/** Everything a guest with this user space and this kernel boots from, built where the cache has it not. */
+export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promise<Image> => {
   await ensurePackages(['qemu-system-x86'], log);
   return withCacheLock(log, async () => {
     const needsRoot = async (): Promise<void> => {
@@ -89,39 +73,55 @@ export const ensureImage = async (suite: Suite, log: Log): Promise<Image> => {
         throw new CommandError('building the guest needs root: debootstrap changes root');
       if (!(await hasCommand('unshare'))) throw new CommandError('missing: unshare (package util-linux)');
     };
-    const tree = (name: Suite): Promise<string> =>
-      cached(`tree-${name}`, digest(treeRecipe(name)), log, async (directory) => {
+    const userSpace = (name: Suite): Promise<string> =>
+      cached(`user-${name}`, digest(treeRecipe(name)), log, async (directory) => {
         await needsRoot();
         await buildTree(name, directory, await debianMirror(), log);
       });
-    const base = await tree('trixie');
-    const key = (...paths: string[]): string =>
-      digest([base], [join(LAB, 'src/image.ts'), ...paths.map((path) => join(LAB, path))]);
-    const boot = await cached('boot', key('guest/initramfs-init'), log, (directory) =>
-      buildBoot(base, directory),
+    // What is built for the guests is built in Debian 13, whichever user space they have.
+    const base = await userSpace('trixie');
+    const own = suite === 'trixie' ? base : await userSpace(suite);
+    const disk = await cached(`root-${suite}`, keyOf([own]), log, (directory) =>
+      buildDisk(own, join(directory, 'root.ext4')),
     );
-    const modules = await cached('modules', key('modules'), log, (directory) =>
-      buildModules(base, directory, log),
-    );
-    const workloads = await cached('workloads', key('modules', 'workloads'), log, (directory) =>
+    const workloads = await cached('workloads', keyOf([base], 'modules', 'workloads'), log, (directory) =>
       buildWorkloads(base, directory),
     );
-    const own = suite === 'trixie' ? base : await tree(suite);
-    const disk = await cached(`disk-${suite}`, digest([base, own]), log, async (directory) => {
-      if (own !== base) {
-        await run('rm', ['-rf', join(own, 'lib/modules')]);
-        await run('cp', ['-a', '--reflink=auto', join(base, 'lib/modules'), join(own, 'usr/lib/')]);
-      }
-      await buildDisk(own, join(directory, 'root.ext4'));
-    });
+    const fetched = await cached(
+      `kernel-${kernel}`,
+      keyOf([base, ...kernelRecipe(kernel)], 'src/kernels.ts'),
+      log,
+      (directory) => fetchKernel(kernel, base, directory, log),
+    );
+    const files = kernelIn(fetched);
+    const boot = await cached(
+      `boot-${kernel}`,
+      keyOf([fetched], 'src/kernels.ts', 'guest/initramfs-init'),
+      log,
+      (directory) => buildInitramfs(files, base, directory, join(LAB, 'guest/initramfs-init')),
+    );
+    const labModules = !exportsDmaBufs(kernel)
+      ? null
+      : await cached(`modules-${kernel}`, keyOf([fetched], 'modules'), log, (directory) =>
+          buildModules(files, base, directory, log),
+        );
     return {
       suite,
+      kernel,
+      release: files.release,
       disk: join(disk, 'root.ext4'),
-      kernel: join(boot, 'vmlinuz'),
+      vmlinuz: join(fetched, 'vmlinuz'),
       initramfs: join(boot, 'initramfs.gz'),
-      release: readFileSync(join(boot, 'release'), 'utf8'),
-      modules,
+      kernelModules: modulesOf(files),
+      labModules,
       workloads,
     };
   });
 };
+
+/** A key of what is built from folders of the cache, whose names are keys themselves, and from files of the lab. */
+const keyOf = (from: readonly string[], ...paths: readonly string[]): string =>
+  digest(
+    from.map((text) => basename(text)),
+    paths.map((path) => join(LAB, path)),
+  );

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Status, TracerEvent } from '../../server/src/model/schema.ts';
+import type { KernelEvent, Status, TracerEvent } from '../../server/src/model/schema.ts';
 import { TAGS } from '../../server/src/stream/codes.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
 import { ensureImage } from './image.ts';
+import { exportsDmaBufs, type Kernel } from './kernels.ts';
 import { parseSamples, type Samples } from './samples.ts';
 import { makeStage, type Stage } from './stage.ts';
 import type { Suite } from './tree.ts';
@@ -15,6 +16,7 @@ type Log = (line: string) => void;
 
 export interface LabOptions {
   suite: Suite;
+  kernel: Kernel;
   dialect: GuestDialect;
   log: Log;
   /** Files that the guest sees in /lab/files. */
@@ -47,8 +49,8 @@ export class Lab {
 
   /** Boots the guest and places the witness; the daemon is started apart. */
   static async open(options: LabOptions): Promise<Lab> {
-    const { suite, dialect, log } = options;
-    const image = await ensureImage(suite, log);
+    const { suite, kernel, dialect, log } = options;
+    const image = await ensureImage(suite, kernel, log);
     const stage = makeStage(image, options.files);
     const port = options.port ?? (await freePort());
     const guest = new Guest({
@@ -62,7 +64,7 @@ export class Lab {
     try {
       log(`booting ${image.release}, user space ${suite}, dialect ${dialect}`);
       await guest.start();
-      await placeWitness(guest, dialect !== 'mainline');
+      if (exportsDmaBufs(kernel)) await placeWitness(guest, dialect);
     } catch (error) {
       await lab.close();
       throw error;
@@ -70,13 +72,18 @@ export class Lab {
     return lab;
   }
 
-  /** Starts the daemon, which records its stream, and resolves when it says that it is ready. */
-  async startDaemon(seconds = 300): Promise<void> {
+  /** Starts the daemon, which records its stream, and does not wait for it. */
+  async launchDaemon(): Promise<void> {
     await this.command(
       `mkdir -p /run/tracer; cd /run/tracer
        node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 --record /out/stream.ndjson --log.format json \\
          >/out/daemon.log 2>&1 & echo $! >/run/tracer/pid`,
     );
+  }
+
+  /** Starts the daemon and resolves when it says that it is ready. */
+  async startDaemon(seconds = 300): Promise<void> {
+    await this.launchDaemon();
     await this.until(
       'the daemon to be ready',
       seconds,
@@ -141,14 +148,14 @@ export class Lab {
     return parseSamples((await this.get('/metrics')).body);
   }
 
-  /** Events after a position, oldest first. */
-  async events(after: number): Promise<TracerEvent[]> {
-    const events: TracerEvent[] = [];
+  /** What the kernel told after a position, oldest first. */
+  async events(after: number): Promise<KernelEvent[]> {
+    const events: KernelEvent[] = [];
     for (let next = after; ; ) {
       const page = JSON.parse((await this.get(`/api/v1/events?after=${next}&limit=1000`)).body) as {
         events: TracerEvent[];
       };
-      events.push(...page.events);
+      events.push(...page.events.filter((event) => event.kind !== 'incident'));
       const last = page.events.at(-1);
       if (last === undefined) return events;
       next = last.seq;
@@ -159,7 +166,7 @@ export class Lab {
   async settle(): Promise<Status> {
     const now = Number(await this.command('date +%s%3N'));
     let status = await this.status();
-    await this.until('the counters to be read', 60, async () => {
+    await this.until('the counters to be read', 240, async () => {
       status = await this.status();
       return (
         status.last_counter_read !== null &&

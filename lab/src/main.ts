@@ -1,36 +1,33 @@
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { CELLS, type Cell, EVERYDAY_CELLS, nameOf, USUAL_KERNEL } from './cells.ts';
 import { demo } from './demo.ts';
-import { GUEST_DIALECTS, Guest, type GuestDialect, GuestError } from './guest.ts';
+import { type Group, type Outcome, runGroup } from './groups.ts';
+import { GUEST_DIALECTS, Guest } from './guest.ts';
 import { ensureImage } from './image.ts';
+import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
-import { assertSameStory, MissedRuns, prove, type Scenario } from './scenario.ts';
-import { EXPORTS } from './scenarios/exports.ts';
-import { IMPORTERS } from './scenarios/importers.ts';
-import { LIFETIMES } from './scenarios/lifetimes.ts';
-import { PRIVATE } from './scenarios/private.ts';
-import { REVOCATIONS } from './scenarios/revocations.ts';
-import { run } from './shell.ts';
+import { keepResults, resultOf } from './matrix.ts';
 import { makeStage } from './stage.ts';
-import { SUITES, type Suite } from './tree.ts';
-import { TRIALS, type Trial } from './trials.ts';
+import { SUITES } from './tree.ts';
+import { TRIALS } from './trials.ts';
+import { SCENARIOS, scenarioOn } from './truth-table.ts';
 
-const SCENARIOS: readonly Scenario[] = [...EXPORTS, ...IMPORTERS, ...REVOCATIONS, ...LIFETIMES, ...PRIVATE];
-const REPOSITORY = join(import.meta.dirname, '../..');
-const RECORDINGS = join(REPOSITORY, 'recordings');
+const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid] [--dialect DIALECT] [--update]
 
-const USAGE = `Usage: npm run lab -- WHAT [--guest trixie|sid] [--update]
-
-  NAME…         scenarios or trials by name
-  all           every scenario on both user spaces, and every trial
+  NAME…         scenarios or trials by name, each where it belongs
+  all           every scenario on both user spaces and every trial, and on the other kernels what differs there
   list          their names
   exec FILE…    copies the files in, runs the first with the daemon tracing, and leaves its output, the stream and the
                 metrics in ./lab-out
+  matrix        the truth table on every cell: kernel x user space x dialect; writes docs/kernels.md. --cell 7.2/sid tries
+                those of that name, one by one
   shell         a shell in the guest (the program is in /lab/dist, the workloads in /lab/bin)
 
+  --kernel      ${KERNELS.join(', ')}: the usual one is ${USUAL_KERNEL}
   --guest       user space of the guest, which brings its bpftrace: trixie (default) or sid
-  --dialect     kernel of exec and shell: mainline (default), private-v1, private-v2
+  --dialect     what the kernel's vfio-pci-core speaks: ${GUEST_DIALECTS.join(', ')}
   --update      writes the recordings of the scenarios anew`;
 
 const started = Date.now();
@@ -38,124 +35,60 @@ const log = (line: string): void => {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 };
 
-interface Tally {
-  passed: number;
-  failed: string[];
-}
-
-/** Runs one thing and notes how it ended. */
-const attempt = async (
-  name: string,
-  title: string,
-  tally: Tally,
-  action: () => Promise<void>,
-): Promise<void> => {
-  const begun = Date.now();
-  try {
-    await action();
-    tally.passed++;
-    log(`ok      ${name}: ${title} (${((Date.now() - begun) / 1000).toFixed(1)} s)`);
-  } catch (error) {
-    tally.failed.push(name);
-    log(
-      `FAILED  ${name}: ${title}\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+/** The groups that scenarios and trials of these names make on these cells. */
+const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[]): Group[] =>
+  cells.flatMap((cell) => {
+    const scenarios = SCENARIOS.flatMap((scenario) =>
+      wanted(scenario.name) ? (scenarioOn(scenario, cell) ?? []) : [],
     );
-  }
-};
+    const trials = TRIALS.filter((trial) => wanted(trial.name) && trial.belongs(cell));
+    return scenarios.length + trials.length === 0 ? [] : [{ cell, scenarios, trials }];
+  });
 
-const recordingOf = (scenario: Scenario): string => join(RECORDINGS, `${scenario.name}.ndjson`);
-
-const keepRecording = async (scenario: Scenario, lines: readonly string[]): Promise<void> => {
-  const file = recordingOf(scenario);
-  writeFileSync(file, `${lines.join('\n')}\n`);
-  const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
-  writeFileSync(
-    file.replace('.ndjson', '.metrics'),
-    // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
-    await run(process.execPath, [program, 'replay', basename(file), '--print', 'metrics'], {
-      cwd: RECORDINGS,
-    }),
-  );
-};
-
-interface Group {
-  suite: Suite;
-  dialect: GuestDialect;
-  scenarios: readonly Scenario[];
-  trials: readonly Trial[];
-}
-
-/** Boots one guest and runs in it what belongs to it. */
-const runGroup = async (
-  { suite, dialect, scenarios, trials }: Group,
+/** Runs groups, two guests at a time: a scenario mostly waits for the next read of the counters. */
+const runGroups = async (
+  groups: Group[],
   update: boolean,
-  tally: Tally,
-): Promise<void> => {
-  const where = `${suite}/${dialect}`;
-  // An emulated machine on loaded processors may miss its kernel's patience at boot: that is tried once more, and told.
-  const lab = await Lab.open({ suite, dialect, log })
-    .catch((error: unknown) => {
-      if (!(error instanceof GuestError)) throw error;
-      log(`${where}: the boot failed and is tried once more: ${error.message}`);
-      return Lab.open({ suite, dialect, log });
-    })
-    .catch((error: unknown) => {
-      tally.failed.push(`${where}: boot`);
-      log(`FAILED  ${where}: ${error instanceof Error ? error.message : String(error)}`);
-    });
-  if (lab === undefined) return;
-  try {
-    await attempt(
-      `${where}: start`,
-      'the daemon is ready and has taken its first snapshot',
-      tally,
-      async () => {
-        await lab.startDaemon();
-        await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
-      },
-    );
-    for (const scenario of scenarios) {
-      await attempt(`${where}: ${scenario.name}`, scenario.title, tally, async () => {
-        const stream = await prove(scenario, lab).catch((error: unknown) => {
-          if (!(error instanceof MissedRuns)) throw error;
-          log(`${where}: ${scenario.name}: ${error.message}\nonce more`);
-          return prove(scenario, lab);
-        });
-        if (update) await keepRecording(scenario, stream);
-        else if (!existsSync(recordingOf(scenario)))
-          throw new Error('it has no recording: run it with --update');
-        else assertSameStory(readFileSync(recordingOf(scenario), 'utf8').trimEnd().split('\n'), stream);
-      });
+  keep: (outcome: Outcome) => void = () => {},
+): Promise<number> => {
+  const outcomes: Outcome[] = [];
+  const worker = async (): Promise<void> => {
+    for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
+      const outcome = await runGroup(group, update, log);
+      outcomes.push(outcome);
+      keep(outcome);
     }
-    for (const trial of trials) {
-      await attempt(`${where}: ${trial.name}`, trial.title, tally, () =>
-        trial.run(lab, (line) => log(`        ${line}`)),
-      );
-    }
-  } finally {
-    if (tally.failed.some((name) => name.startsWith(where)))
-      log(`the daemon's last words:\n${lab.daemonLog()}`);
-    await lab.close();
-  }
+  };
+  await Promise.all([worker(), worker()]);
+  const failed = outcomes.flatMap(({ cell, failed: names }) =>
+    names.map((name) => `${nameOf(cell)}: ${name}`),
+  );
+  for (const name of failed) log(`failed: ${name}`);
+  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed.length, 0);
+  console.log(`lab: ${passed} passed, ${failed.length} failed`);
+  return failed.length === 0 ? 0 : 1;
 };
 
-const groupsOf = (names: readonly string[], suites: readonly Suite[]): Group[] => {
-  const all = names.includes('all');
-  const wanted = (name: string): boolean => all || names.includes(name);
-  return suites.flatMap((suite) =>
-    GUEST_DIALECTS.flatMap((dialect) => {
-      const scenarios = SCENARIOS.filter((scenario) => scenario.dialect === dialect && wanted(scenario.name));
-      const trials = dialect === 'mainline' ? TRIALS.filter((trial) => wanted(trial.name)) : [];
-      return scenarios.length + trials.length === 0 ? [] : [{ suite, dialect, scenarios, trials }];
-    }),
+/** Runs the truth table on the cells whose name begins so, and keeps what came of it in docs/. */
+const matrix = async (prefix: string): Promise<number> => {
+  const cells = CELLS.filter((cell) => `${nameOf(cell)}/`.startsWith(`${prefix}/`) || prefix === '');
+  if (cells.length === 0)
+    throw new Error(`--cell ${prefix}: there is none of that name; all: ${CELLS.map(nameOf).join(' ')}`);
+  // Where there is no truth table to be asked, what the daemon says of that is the one row.
+  const wanted = new Set([...SCENARIOS.map(({ name }) => name), 'no-vfio-dmabuf']);
+  return runGroups(
+    groupsOf((name) => wanted.has(name), cells),
+    false,
+    // A guest that did not boot, or hung, says nothing of the kernel.
+    (outcome) => !outcome.lost && outcome.release !== '' && keepResults([resultOf(outcome)]),
   );
 };
 
-const exec = async (files: readonly string[], suite: Suite, dialect: GuestDialect): Promise<number> => {
+const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
   const [first] = files;
   if (first === undefined) throw new Error(`exec: no FILE is named\n${USAGE}`);
   for (const file of files) if (!existsSync(file)) throw new Error(`exec: ${file} does not exist`);
-  const lab = await Lab.open({ suite, dialect, log, files });
+  const lab = await Lab.open({ ...cell, log, files });
   try {
     await lab.startDaemon();
     const { status, output } = await lab.guest.run(`cd /lab/files && ./${basename(first)}`, 600);
@@ -175,8 +108,8 @@ const exec = async (files: readonly string[], suite: Suite, dialect: GuestDialec
   }
 };
 
-const shell = async (suite: Suite, dialect: GuestDialect): Promise<number> => {
-  const image = await ensureImage(suite, log);
+const shell = async ({ suite, kernel, dialect }: Cell): Promise<number> => {
+  const image = await ensureImage(suite, kernel, log);
   const stage = makeStage(image);
   const guest = new Guest({ image, dialect, share: stage.share, out: stage.out, shell: true });
   try {
@@ -188,51 +121,61 @@ const shell = async (suite: Suite, dialect: GuestDialect): Promise<number> => {
   }
 };
 
+/** One of a closed set that an option names, or an error that says which there are. */
+const oneOf = <T extends string>(option: string, value: string, known: readonly T[]): T => {
+  const found = known.find((name) => name === value);
+  if (found === undefined) throw new Error(`--${option} ${value}: it is one of ${known.join(', ')}`);
+  return found;
+};
+
 const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
+      kernel: { type: 'string' },
       guest: { type: 'string' },
-      dialect: { type: 'string', default: 'mainline' },
+      cell: { type: 'string', default: '' },
+      dialect: { type: 'string' },
       update: { type: 'boolean', default: false },
       once: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   const [what, ...rest] = positionals;
-  const suite = SUITES.find((name) => name === (values.guest ?? 'trixie'));
-  const dialect = GUEST_DIALECTS.find((name) => name === values.dialect);
-  if (suite === undefined) throw new Error(`--guest ${values.guest}: it is one of ${SUITES.join(', ')}`);
-  if (dialect === undefined)
-    throw new Error(`--dialect ${values.dialect}: it is one of ${GUEST_DIALECTS.join(', ')}`);
   if (values.help || what === undefined) {
     console.log(USAGE);
     return what === undefined && !values.help ? 2 : 0;
   }
+  const wish = {
+    kernel: oneOf('kernel', values.kernel ?? USUAL_KERNEL, KERNELS),
+    suite: oneOf('guest', values.guest ?? 'trixie', SUITES),
+    dialect: oneOf('dialect', values.dialect ?? 'mainline', GUEST_DIALECTS),
+  };
   if (what === 'list') {
     for (const { name, title } of [...SCENARIOS, ...TRIALS]) console.log(`${name.padEnd(32)} ${title}`);
     return 0;
   }
-  if (what === 'exec') return exec(rest, suite, dialect);
-  if (what === 'shell') return shell(suite, dialect);
+  if (what === 'exec') return exec(rest, wish);
+  if (what === 'shell') return shell(wish);
+  if (what === 'matrix') return matrix(values.cell);
   if (what === 'demo') return demo({ once: values.once, log });
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);
   const unknown = positionals.filter((name) => !known.has(name));
   if (unknown.length > 0)
     throw new Error(`there is no scenario ${unknown.join(', ')}: see npm run lab -- list`);
-  const suites = values.guest === undefined && what === 'all' && !values.update ? SUITES : [suite];
-  const tally: Tally = { passed: 0, failed: [] };
-  // Two guests at a time: a scenario mostly waits for the next read of the counters.
-  const groups = groupsOf(positionals, suites);
-  const worker = async (): Promise<void> => {
-    for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
-      await runGroup(group, values.update, tally);
-    }
-  };
-  await Promise.all([worker(), worker()]);
-  for (const name of tally.failed) log(`failed: ${name}`);
-  console.log(`lab: ${tally.passed} passed, ${tally.failed.length} failed`);
-  return tally.failed.length === 0 ? 0 : 1;
+  const all = what === 'all' && !values.update;
+  const among = all ? EVERYDAY_CELLS : CELLS;
+  const cells = among.filter(
+    ({ kernel, suite, dialect }) =>
+      (kernel === wish.kernel || (all && values.kernel === undefined)) &&
+      (suite === wish.suite || (all && values.guest === undefined)) &&
+      // A row's own dialect is meant where none is named, and not that of 6.19, which takes the mainline's rows.
+      (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === wish.dialect),
+  );
+  const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells);
+  if (groups.length === 0)
+    throw new Error(`${positionals.join(', ')}: belongs to another kernel, user space or dialect`);
+  return runGroups(groups, values.update);
 };
 
 try {

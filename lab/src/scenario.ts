@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TracerEvent } from '../../server/src/model/schema.ts';
+import type { KernelEvent } from '../../server/src/model/schema.ts';
 import type { GuestDialect } from './guest.ts';
 import type { Lab } from './lab.ts';
 import { compareStreams, sliceStream } from './recording.ts';
@@ -8,7 +8,7 @@ import { changed, total } from './samples.ts';
 import { contradictions, hear, heardSince } from './witness.ts';
 
 /** An event that must come: the fields named here, whatever the others are. */
-export type ExpectedEvent = Partial<TracerEvent> & { kind: TracerEvent['kind'] };
+export type ExpectedEvent = Partial<KernelEvent> & { kind: KernelEvent['kind'] };
 
 /** One row of the truth table: what the kernel is made to do, and what must be told of it. */
 export interface Scenario {
@@ -76,8 +76,8 @@ const whatFails = (check: () => void): string[] => {
   }
 };
 
-const pick = (event: TracerEvent, wanted: object): object =>
-  Object.fromEntries(Object.keys(wanted).map((key) => [key, event[key as keyof TracerEvent]]));
+const pick = (event: KernelEvent, wanted: object): object =>
+  Object.fromEntries(Object.keys(wanted).map((key) => [key, event[key as keyof KernelEvent]]));
 
 const sorted = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(metrics).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -21,7 +21,7 @@ export const makeStage = (image: Image, files: readonly string[] = []): Stage =>
   const out = join(root, 'out');
   mkdirSync(out);
   cpSync(join(REPOSITORY, 'lab/guest'), join(share, 'guest'), { recursive: true });
-  cpSync(image.modules, join(share, 'modules'), { recursive: true });
+  if (image.labModules !== null) cpSync(image.labModules, join(share, 'modules'), { recursive: true });
   cpSync(image.workloads, join(share, 'bin'), { recursive: true });
   cpSync(program, join(share, 'dist'), { recursive: true });
   cpSync(join(REPOSITORY, 'recordings'), join(share, 'recordings'), { recursive: true });

@@ -1,5 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import { run } from './shell.ts';
 
 type Log = (line: string) => void;
@@ -11,23 +10,38 @@ export type Suite = (typeof SUITES)[number];
 const GUEST_PACKAGES = ['bpftrace', 'nodejs', 'kmod', 'busybox-static', 'iproute2', 'procps', 'util-linux'];
 const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'];
 
+/** QEMU of backports, for real VMs inside the guest: with the firmware that it starts, and no display. */
+const VM_PACKAGES = ['qemu-system-x86', 'seabios'];
+
 /** Everything that decides what a tree is: its texts are the key of the cache. */
 export const treeRecipe = (suite: Suite): string[] =>
-  suite === 'trixie' ? ['2', suite, ...GUEST_PACKAGES, ...BUILD_PACKAGES] : ['2', suite, ...GUEST_PACKAGES];
+  suite === 'trixie'
+    ? ['3', suite, ...GUEST_PACKAGES, ...BUILD_PACKAGES, ...VM_PACKAGES]
+    : ['3', suite, ...GUEST_PACKAGES];
+
+export interface InTreeOptions {
+  log?: Log;
+  /** Folders to be seen inside, by where: the tree itself stays as it was but for empty mount points. */
+  mounts?: Readonly<Record<string, string>>;
+}
 
 /** Runs a shell script inside a tree, with a /proc of its own. */
-export const inTree = (tree: string, script: string, log?: Log): Promise<string> =>
+export const inTree = (tree: string, script: string, options: InTreeOptions = {}): Promise<string> =>
   run(
     'unshare',
     [
       ...['--mount', '--pid', '--fork', '--propagation', 'private', 'sh', '-euc'],
-      'mount -t proc proc "$0/proc"; exec chroot "$0" sh -euc "$1"',
+      `tree=$0 script=$1; shift
+       mount -t proc proc "$tree/proc"
+       while [ $# -gt 1 ]; do mkdir -p "$tree$1"; mount --bind "$2" "$tree$1"; shift 2; done
+       exec chroot "$tree" sh -euc "$script"`,
       tree,
       script,
+      ...Object.entries(options.mounts ?? {}).flat(),
     ],
     {
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
-      ...(log && { onLine: log }),
+      ...(options.log && { onLine: options.log }),
     },
   );
 
@@ -45,47 +59,27 @@ export const buildTree = async (
   await run('debootstrap', mirror === undefined ? arguments_ : [...arguments_, mirror], {
     onLine: progress(suite, log),
   });
-  await inTree(tree, `${APT} install ${GUEST_PACKAGES.join(' ')}`, progress(suite, log));
-  if (suite === 'trixie') await addKernel(tree, log);
-  await inTree(tree, 'apt-get clean; rm -rf /var/lib/apt/lists/*');
-};
-
-/**
- * The newest kernel of trixie-backports, what modules are built with, and its source package. The versions rotate, so
- * the names come from the metapackages' dependencies.
- */
-const addKernel = async (tree: string, log: Log): Promise<void> => {
-  const say = progress('trixie', log);
-  // The initramfs of the distribution is of no use here, and takes long to make.
-  mkdirSync(join(tree, 'etc/initramfs-tools'), { recursive: true });
-  writeFileSync(join(tree, 'etc/initramfs-tools/update-initramfs.conf'), 'update_initramfs=no\n');
-  await inTree(
-    tree,
-    `sed -n 's/^deb \\([^ ]*\\) .*/\\1/p' /etc/apt/sources.list | head -n 1 |
-       while read -r mirror; do echo "deb $mirror trixie-backports main" >/etc/apt/sources.list.d/backports.list; done
-     apt-get -q update
-     ${APT} install ${BUILD_PACKAGES.join(' ')}
-     ${APT} -o Dpkg::Options::=--force-confold install -t trixie-backports linux-image-amd64 linux-headers-amd64`,
-    say,
-  );
-  await inTree(
-    tree,
-    `release=$(ls /lib/modules | sort -V | tail -n 1)
-     source=$(apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d' ' -f1 | sort -V | tail -n 1)
-     mkdir -p /kernel && cd /kernel && echo "$release" >release
-     apt-get download -q -t trixie-backports "$source"
-     dpkg-deb --fsys-tarfile "$source"_*.deb | tar xf - --wildcards './usr/src/linux-source-*.tar.xz'
-     tar xf usr/src/linux-source-*.tar.xz --strip-components=1 --wildcards \
-       '*/drivers/vfio/*' '*/drivers/iommu/*' '*/lib/interval_tree.c' '*/include/*'
-     rm -rf usr "$source"_*.deb`,
-    say,
-  );
+  const say = progress(suite, log);
+  await inTree(tree, `${APT} install ${GUEST_PACKAGES.join(' ')}`, { log: say });
+  if (suite === 'trixie') {
+    await inTree(
+      tree,
+      `sed -n 's/^deb \\([^ ]*\\) .*/\\1/p' /etc/apt/sources.list | head -n 1 |
+         while read -r mirror; do echo "deb $mirror trixie-backports main" >/etc/apt/sources.list.d/backports.list; done
+       apt-get -q update
+       ${APT} install ${BUILD_PACKAGES.join(' ')}
+       ${APT} install -t trixie-backports ${VM_PACKAGES.join(' ')}`,
+      { log: say },
+    );
+  }
+  // A kernel's modules come over a share of their own.
+  await inTree(tree, 'apt-get clean; rm -rf /var/lib/apt/lists/*; mkdir -p /usr/lib/modules');
 };
 
 const STEPS = /^(?:I: (?:Retrieving|Extracting|Configuring|Unpacking)|Setting up|Unpacking|Get:\d+) *(\S+)/;
 
 /** Turns the long output of package tools into one line that says where it stands, at most twice a second. */
-const progress = (name: string, log: Log): Log => {
+export const progress = (name: string, log: Log): Log => {
   let last = 0;
   return (line) => {
     if (!STEPS.test(line) || Date.now() - last < 2000) return;

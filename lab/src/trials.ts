@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
 import type { BufferView } from '../../server/src/model/schema.ts';
+import { type Cell, USUAL_KERNEL } from './cells.ts';
+import { HAND_OVER } from './hand-over.ts';
+import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
+import { QEMU_VM } from './real-qemu.ts';
 import { changed, type Samples, total } from './samples.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
+import type { Trial } from './trial.ts';
 import { contradictions, hear, heardSince } from './witness.ts';
-
-/** What no row of the truth table can say: load, loss, crashes, and hosts that cannot be traced. */
-export interface Trial {
-  name: string;
-  title: string;
-  run(lab: Lab, say: (line: string) => void): Promise<void>;
-}
 
 const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
@@ -24,12 +22,18 @@ const wentBack = (before: Samples, after: Samples): string[] =>
       : [],
   );
 
+/** The usual kernel as the distribution built it, with either bpftrace. */
+const isUsual = ({ kernel, dialect }: Cell): boolean => kernel === USUAL_KERNEL && dialect === 'mainline';
+/** What does not depend on the version of bpftrace is tried with one. */
+const isUsualOnce = (cell: Cell): boolean => isUsual(cell) && cell.suite === 'trixie';
+
 const FLOOD = { exports: 120_000, refused: 60_000, vgem: 20_000 };
 
 export const TRIALS: readonly Trial[] = [
   {
     name: 'flood',
     title: '200,000 exports and refusals as fast as the guest can: counters exact, the loss of events exact',
+    belongs: isUsual,
     run: async (lab, say) => {
       await lab.settle();
       const [before, heardBefore, statusBefore] = [
@@ -78,9 +82,11 @@ export const TRIALS: readonly Trial[] = [
       assert.deepEqual(await liveBuffers(lab), [], 'the flood left no buffer behind');
     },
   },
+  QEMU_VM,
   {
     name: 'bpftrace-killed',
     title: 'bpftrace killed with SIGKILL: no counter goes back, blind time is told, buffers are reconciled',
+    belongs: isUsualOnce,
     run: async (lab, say) => {
       const leaves = await lab.background(
         'leaves',
@@ -142,9 +148,11 @@ export const TRIALS: readonly Trial[] = [
       await lab.command('rm -f /tmp/go /tmp/leave /tmp/made /tmp/come');
     },
   },
+  HAND_OVER,
   {
     name: 'daemon-killed',
     title: 'the daemon killed with SIGKILL leaves no bpftrace behind',
+    belongs: isUsualOnce,
     run: async (lab) => {
       await lab.command('pgrep -x bpftrace && kill -KILL $(cat /run/tracer/pid)');
       await lab.command(
@@ -156,6 +164,7 @@ export const TRIALS: readonly Trial[] = [
     name: 'untraceable-host',
     title:
       'no bpftrace, not root, no VFIO in the kernel: one clear message with the remedy, and exit 3 with --strict',
+    belongs: isUsualOnce,
     run: async (lab) => {
       const strict = async (prefix: string, flags: string): Promise<string> => {
         const { status, output } = await lab.guest.run(
@@ -192,9 +201,51 @@ export const TRIALS: readonly Trial[] = [
     },
   },
   {
+    name: 'no-vfio-dmabuf',
+    title:
+      'a kernel that cannot export VFIO memory: nothing is traced, nothing counts 0, and the remedy is told',
+    belongs: ({ kernel }) => !exportsDmaBufs(kernel),
+    run: async (lab) => {
+      const { status: code, output } = await lab.guest.run(
+        'node /lab/dist/vfio-dmabuf-tracer.mjs run --strict --web.listen-address 127.0.0.1:10044 2>&1',
+      );
+      assert.equal(code, 3, output);
+      assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*to mend it.*6\.19 or newer/);
+      await lab.launchDaemon();
+      await lab.until(
+        'the daemon to know the host',
+        120,
+        async () =>
+          (await lab.get('/-/healthy')).status === 200 && (await lab.status()).state === 'unavailable',
+      );
+      const { dialect, problem, probes } = await lab.status();
+      assert.equal(dialect, 'core', 'the dma-buf core is there, and nothing of VFIO');
+      assert.match(problem?.remedy ?? '', /6\.19 or newer/);
+      assert.deepEqual(
+        probes.filter(({ attached, reason }) => attached || reason === null),
+        [],
+        'every probe says why it is not attached',
+      );
+      const ready = await lab.get('/-/ready');
+      assert.equal(ready.status, 503);
+      assert.match(ready.body, /VFIO dma-buf export/);
+      const samples = await lab.samples();
+      assert.equal(samples.get('up'), 0);
+      assert.equal(total(samples, 'probe_attached'), 0);
+      for (const name of ['exports_total', 'buffers', 'imports_total', 'revocations_total'])
+        assert.equal(
+          [...samples.keys()].some((key) => key.startsWith(name)),
+          false,
+          `${name} is absent, not 0`,
+        );
+      await lab.stopDaemon();
+    },
+  },
+  {
     name: 'guest-panics',
     title:
       'a guest that panics is reported with its console, and a guest that does not answer is not waited for',
+    belongs: isUsualOnce,
     run: async (lab) => {
       await assert.rejects(lab.guest.run('sleep 30', 2), /no answer to: sleep 30 \(after 2 s\)/);
       await assert.rejects(

@@ -1,4 +1,4 @@
-import type { Guest } from './guest.ts';
+import type { Guest, GuestDialect } from './guest.ts';
 
 /**
  * The independent witness: ftrace's own probes (not BPF) on the functions that the tracer probes, counted in histograms by
@@ -8,12 +8,23 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   export: { probe: 'vfio_pci_core_feature_dma_buf%return ret=$retval:s32', key: 'ret' },
   attach: { probe: 'vfio_pci_dma_buf_attach%return ret=$retval:s32', key: 'ret' },
   iommufd_map: { probe: 'vfio_pci_dma_buf_iommufd_map%return ret=$retval:s32', key: 'ret' },
+  map: { probe: 'vfio_pci_dma_buf_map%return ret=$retval:s64', key: 'ret' },
+  unmap: { probe: 'vfio_pci_dma_buf_unmap', key: 'common_pid' },
+  pin: { probe: 'dma_buf_pin%return ret=$retval:s32', key: 'ret' },
+  vmap: { probe: 'dma_buf_vmap%return ret=$retval:s32', key: 'ret' },
+  mmap: { probe: 'dma_buf_mmap_internal%return ret=$retval:s32', key: 'ret' },
+  iommufd_file: { probe: 'iommufd_ioas_map_file%return ret=$retval:s32', key: 'ret' },
+  rdma: { probe: 'ib_umem_dmabuf_get_with_dma_device%return ret=$retval:s64', key: 'ret' },
+  prime: { probe: 'drm_gem_prime_fd_to_handle%return ret=$retval:s32', key: 'ret' },
+  videobuf2: { probe: '__buf_prepare%return ret=$retval:s32', key: 'ret' },
   release: { probe: 'vfio_pci_dma_buf_release', key: 'common_pid' },
   invalidate: { probe: 'dma_buf_invalidate_mappings', key: 'common_pid' },
   private_read: { probe: 'vfio_dma_buf_get_data%return ret=$retval:s64', key: 'ret' },
   bind: { probe: 'kvm_vfio_dmabuf_bind%return ret=$retval:s32', key: 'ret' },
 };
 const PRIVATE_ONLY = ['private_read', 'bind'];
+/** Up to 7.0 the core's function had another name, and so has the lab's exporter of that time. */
+const LEGACY = { invalidate: { probe: 'dma_buf_move_notify', key: 'common_pid' } };
 
 /** Notes more calls of one outcome. */
 const note = (testimony: Testimony, name: string, outcome: string, count: number): void => {
@@ -29,11 +40,12 @@ export type Testimony = Record<string, Calls>;
 
 const TRACING = '/sys/kernel/tracing';
 
-/** Sets the witness up in a guest; `private` also watches the functions that only the private dialects have. */
-export const placeWitness = async (guest: Guest, isPrivate: boolean): Promise<void> => {
-  const names = Object.keys(EVENTS).filter((name) => isPrivate || !PRIVATE_ONLY.includes(name));
-  const lines = names.flatMap((name) => {
-    const { probe, key } = EVENTS[name] as { probe: string; key: string };
+/** Sets the witness up in a guest, on the functions that its dialect has. */
+export const placeWitness = async (guest: Guest, dialect: GuestDialect): Promise<void> => {
+  const events = Object.entries({ ...EVENTS, ...(dialect === 'legacy' && LEGACY) }).filter(
+    ([name]) => dialect.startsWith('private') || !PRIVATE_ONLY.includes(name),
+  );
+  const lines = events.flatMap(([name, { probe, key }]) => {
     return [
       `echo 'f:witness/${name} ${probe}' >>${TRACING}/dynamic_events`,
       `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/witness/${name}/trigger`,
@@ -107,20 +119,37 @@ export const contradictions = (heard: Testimony, delta: Readonly<Record<string, 
       counted('private_data_read_failures_total'),
       failed(heard.private_read),
     ],
+    ['unmaps_total', counted('unmaps_total'), heard.unmap?.['0'] ?? 0],
   ];
-  for (const [stage, name] of [
-    ['attach', 'attach'],
-    ['iommufd', 'iommufd_map'],
-    ['bind', 'bind'],
-  ] as const) {
-    const label = `stage="${stage}"`;
-    claims.push([`imports_total{${label}}`, counted('imports_total', label), heard[name]?.['0'] ?? 0]);
-    claims.push([
-      `import_rejections_total{${label}}`,
-      counted('import_rejections_total', label),
-      failed(heard[name]),
-    ]);
-  }
+  const imports = (stage: string, seen: number): void => {
+    claims.push([`imports_total{stage="${stage}"}`, counted('imports_total', `stage="${stage}"`), seen]);
+  };
+  const rejections = (label: string, ...calls: (Calls | undefined)[]): void => {
+    const seen = calls.reduce((sum, call) => sum + failed(call), 0);
+    claims.push([`import_rejections_total{${label}}`, counted('import_rejections_total', label), seen]);
+  };
+  imports('attach', heard.attach?.['0'] ?? 0);
+  imports('iommufd', heard.iommufd_map?.['0'] ?? 0);
+  imports('bind', heard.bind?.['0'] ?? 0);
+  imports('pin', heard.pin?.['0'] ?? 0);
+  imports('map', heard.map?.value ?? 0);
+  imports('rdma', heard.rdma?.value ?? 0);
+  rejections('stage="attach"', heard.attach);
+  rejections('stage="bind"', heard.bind);
+  rejections('stage="pin"', heard.pin);
+  rejections('stage="map"', heard.map);
+  rejections('stage="vmap"', heard.vmap, heard.mmap);
+  // Whichever layer refuses: one call that failed is one rejection of its importer.
+  rejections('importer="iommufd"', heard.iommufd_file);
+  rejections('importer="vivid"', heard.videobuf2);
+  claims.push([
+    'import_rejections_total of DRM',
+    ...[
+      counted('import_rejections_total', 'importer="vgem"') +
+        counted('import_rejections_total', 'importer="lab_drm"'),
+      failed(heard.prime),
+    ],
+  ] as [string, number, number]);
   return claims
     .filter(([, count, seen]) => count !== seen)
     .map(([what, count, seen]) => `${what}: the tracer counted ${count}, the witness saw ${seen}`);

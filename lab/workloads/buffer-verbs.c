@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "export.h"
@@ -25,7 +26,7 @@ static struct answer keep(struct session *session, int fd)
 	if (session->buffer_count == MOST_BUFFERS)
 		give_up(EXIT_USAGE, "at most %d buffers are possible", MOST_BUFFERS);
 	buffer = &session->buffers[session->buffer_count++];
-	*buffer = (struct buffer){ .fd = fd, .slot = -1 };
+	*buffer = (struct buffer){ .fd = fd, .slot = -1, .attachment = -1 };
 	buffer->size = (uint64_t)lseek(fd, 0, SEEK_END);
 	answer.buffer = buffer;
 	return answer;
@@ -110,11 +111,29 @@ static struct answer vgem(struct session *session, char *arguments)
 
 static struct answer map(struct session *session, char *arguments)
 {
-	struct buffer *buffer = buffer_of(session, arguments);
+	struct buffer *buffer = buffer_of(session, next_word(&arguments));
+	uint64_t length = arguments ? number(arguments, UINT64_MAX) : buffer->size;
 
 	if (session->iommufd.fd < 0 && iommufd_open(&session->iommufd))
 		return answer_of(-1);
-	return answer_of(iommufd_map(&session->iommufd, buffer->fd, buffer->size, &buffer->iova));
+	return answer_of(iommufd_map(&session->iommufd, buffer->fd, length, &buffer->iova));
+}
+
+/* Guest memory as a VMM hands it over: a file that is no dma-buf. */
+static struct answer map_memory(struct session *session, char *arguments)
+{
+	uint64_t bytes = number(arguments, INT64_MAX), iova;
+	int fd = memfd_create("guest", MFD_CLOEXEC), ret = -1, cause;
+
+	if (session->iommufd.fd < 0 && iommufd_open(&session->iommufd))
+		return answer_of(-1);
+	if (fd >= 0 && !ftruncate(fd, (off_t)bytes))
+		ret = iommufd_map(&session->iommufd, fd, bytes, &iova);
+	cause = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = cause;
+	return answer_of(ret);
 }
 
 static struct answer unmap(struct session *session, char *arguments)
@@ -202,7 +221,8 @@ const struct verb buffer_verbs[] = {
 	{ "udmabuf", "BYTES", udmabuf },
 	{ "heap", "BYTES", heap },
 	{ "vgem", "N", vgem },
-	{ "iommufd", "N", map },
+	{ "iommufd", "N[,LENGTH]", map },
+	{ "iommufd-memfd", "BYTES", map_memory },
 	{ "iommufd-unmap", "N", unmap },
 	{ "bind", "N,vm=NAME[,bytes=B][,stale=RET]", bind },
 	{ "unbind", "N", unbind },

@@ -16,6 +16,7 @@ struct buffer {
 	uint64_t size;
 	uint64_t iova;   /* while iommufd maps it */
 	int slot;        /* the last slot of the KVM importer, or -1 */
+	int attachment;  /* the last id of the lab's importer or of its RDMA one, or -1 */
 };
 
 struct session {
@@ -47,9 +48,10 @@ struct verb {
 	verb_function *run;
 };
 
-/* Both tables end with an entry without a name. */
+/* Every table ends with an entry without a name. */
 extern const struct verb device_verbs[];
 extern const struct verb buffer_verbs[];
+extern const struct verb importer_verbs[];
 extern const struct verb process_verbs[];
 
 /* An answer from a return value and errno. */

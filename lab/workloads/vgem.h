@@ -4,6 +4,8 @@
 
 /* The fd of vgem's card. */
 int vgem_open(void);
+/* The same for the card of another driver. */
+int drm_open(const char *driver);
 /* 0, or -1 and errno. */
 int vgem_import(int vgem_fd, int dmabuf_fd);
 

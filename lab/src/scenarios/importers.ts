@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
 import { exported, imported, KIB, PLAIN, refusedImport, sum } from './names.ts';
 
+/** iommufd attaches and pins before it takes the range. */
+const IOMMUFD_TAKES = sum(imported('iommufd', 'attach'), imported('iommufd', 'pin'));
+
 export const IMPORTERS: readonly Scenario[] = [
   {
     name: 'import-vgem',
@@ -55,13 +58,14 @@ export const IMPORTERS: readonly Scenario[] = [
       assert.equal(steps[2]?.errno, 0);
       await lab.command('rm /tmp/go');
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), imported('iommufd', 'attach'), imported('iommufd', 'iommufd'), {
+    metrics: sum(exported(PLAIN, 4 * KIB), IOMMUFD_TAKES, imported('iommufd', 'iommufd'), {
       'detaches_total{importer="iommufd"}': 1,
       releases_total: 1,
     }),
     events: [
       { kind: 'export', errno: 0 },
       { kind: 'import', stage: 'attach', importer: 'iommufd', errno: 0 },
+      { kind: 'import', stage: 'pin', importer: 'iommufd', errno: 0 },
       { kind: 'import', stage: 'iommufd', importer: 'iommufd', errno: 0, reason: 'none' },
       { kind: 'detach', device: PLAIN, importer: 'iommufd' },
       { kind: 'release', device: PLAIN },
@@ -77,13 +81,14 @@ export const IMPORTERS: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 8 * KIB),
-      imported('iommufd', 'attach'),
+      IOMMUFD_TAKES,
       refusedImport('iommufd', 'iommufd', 'EOPNOTSUPP', 'multiple_ranges'),
       { 'detaches_total{importer="iommufd"}': 1, releases_total: 1 },
     ),
     events: [
       { kind: 'export', ranges: 2, errno: 0 },
       { kind: 'import', stage: 'attach', importer: 'iommufd', errno: 0 },
+      { kind: 'import', stage: 'pin', importer: 'iommufd', errno: 0 },
       { kind: 'import', stage: 'iommufd', importer: 'iommufd', errno: 95, reason: 'multiple_ranges' },
       { kind: 'detach', importer: 'iommufd' },
       { kind: 'release', device: PLAIN },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { BufferView } from '../../../server/src/model/schema.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
-import { exported, KIB, PLAIN, refusedImport, sum } from './names.ts';
+import { exported, KIB, opened, PLAIN, refusedImport, sum } from './names.ts';
 
 const buffers = async (lab: Lab): Promise<BufferView[]> => {
   const { body } = await lab.get('/api/v1/buffers');
@@ -81,6 +81,7 @@ export const LIFETIMES: readonly Scenario[] = [
     },
     metrics: sum(exported(PLAIN, 4 * KIB), refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'), {
       releases_total: 1,
+      ...opened('born_revoked'),
     }),
     events: [
       { kind: 'export', errno: 0, born_revoked: true },

@@ -39,6 +39,14 @@ export const refusedImport = (
   [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
 });
 
+/** A breach of the rules of private exports. */
+export const violation = (kind: string): Record<string, number> => ({
+  [`policy_violations_total{kind="${kind}"}`]: 1,
+});
+
+/** What an incident changes that has closed by the end of a scenario. */
+export const opened = (kind: string): Record<string, number> => ({ [`incidents_total{kind="${kind}"}`]: 1 });
+
 /** Adds the changes of several actions up. */
 export const sum = (...changes: Record<string, number>[]): Record<string, number> => {
   const result: Record<string, number> = {};

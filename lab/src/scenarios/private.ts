@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
-import { exported, imported, KIB, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
+import {
+  exported,
+  imported,
+  KIB,
+  opened,
+  PLAIN,
+  RESETTABLE,
+  refusedImport,
+  sum,
+  violation,
+} from './names.ts';
 
 /** Devices that the lab's kernel exports as private from now on (v1 only). */
 const makePrivate = async (lab: Lab, devices: string): Promise<void> => {
@@ -41,9 +51,9 @@ const refusedBind = (
       exported(PLAIN, 4 * KIB, 1, privacy),
       options.read ? READ : {},
       refusedImport('kvm', 'bind', 'EINVAL', reason),
-      {
-        releases_total: 1,
-      },
+      reason === 'no_vm' ? violation('private_without_vm') : {},
+      reason === 'no_vm' ? opened('private_without_vm') : {},
+      { releases_total: 1 },
     ),
     events: [
       { kind: 'export', privacy, errno: 0 },
@@ -70,7 +80,11 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
     metrics: sum(
       READ_REFUSED,
       accepted
-        ? { ...imported('kvm', 'bind'), 'policy_violations_total{kind="accepted_after_failed_lookup"}': 1 }
+        ? {
+            ...imported('kvm', 'bind'),
+            ...opened('accepted_after_failed_lookup'),
+            'policy_violations_total{kind="accepted_after_failed_lookup"}': 1,
+          }
         : refusedImport('kvm', 'bind', 'EINVAL', 'not_vfio'),
     ),
     events: [
@@ -98,9 +112,15 @@ export const PRIVATE: readonly Scenario[] = [
         'close=1',
       );
     },
-    metrics: sum(exported(PLAIN, 4 * KIB, 1, 'private'), exported(RESETTABLE, 8 * KIB, 1, 'shared'), {
-      releases_total: 2,
-    }),
+    metrics: sum(
+      exported(PLAIN, 4 * KIB, 1, 'private'),
+      exported(RESETTABLE, 8 * KIB, 1, 'shared'),
+      violation('private_without_vm'),
+      opened('private_without_vm'),
+      {
+        releases_total: 2,
+      },
+    ),
     events: [
       { kind: 'export', device: PLAIN, privacy: 'private', errno: 0 },
       { kind: 'export', device: RESETTABLE, privacy: 'shared', errno: 0 },
@@ -151,6 +171,45 @@ export const PRIVATE: readonly Scenario[] = [
       { kind: 'detach', importer: 'kvm' },
       { kind: 'unbind', device: PLAIN },
       { kind: 'release', device: PLAIN },
+    ],
+  },
+  {
+    name: 'private-offered',
+    title:
+      'a private buffer is offered to importers other than KVM: one takes it, one is refused, both are told',
+    dialect: 'private-v1',
+    run: async (lab) => {
+      await makePrivate(lab, PLAIN);
+      const steps = await lab.session(
+        'vm=a',
+        `device=${PLAIN},vm=a`,
+        'export=2,0:4096',
+        'attach=0,p2p,invalidate',
+        'detach=0',
+        'vgem=0',
+        'close=0',
+      );
+      assert.deepEqual(
+        steps.map((step) => step.errno),
+        [0, 0, 0, 0, 0, 95, 0],
+      );
+    },
+    metrics: sum(
+      exported(PLAIN, 4 * KIB, 1, 'private'),
+      imported('lab_importer', 'attach'),
+      violation('private_offered'),
+      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'),
+      violation('private_offered'),
+      opened('private_offered'),
+      opened('private_offered'),
+      { 'detaches_total{importer="lab_importer"}': 1, releases_total: 1 },
+    ),
+    events: [
+      { kind: 'export', privacy: 'private', errno: 0 },
+      { kind: 'import', stage: 'attach', importer: 'lab_importer', errno: 0 },
+      { kind: 'detach', importer: 'lab_importer' },
+      { kind: 'import', stage: 'attach', importer: 'vgem', errno: 95, reason: 'no_peer_to_peer' },
+      { kind: 'release' },
     ],
   },
   refusedBind('not-private', 'KVM refuses a shared buffer', 'not_private', {

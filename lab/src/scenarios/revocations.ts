@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { BufferView } from '../../../server/src/model/schema.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
-import { CAPABLE, exported, imported, KIB, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
+import { CAPABLE, exported, imported, KIB, opened, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
 
 const bufferIn = async (lab: Lab, state: string): Promise<BufferView | undefined> => {
   const { body } = await lab.get(`/api/v1/buffers?state=${state}`);
@@ -87,14 +87,17 @@ export const REVOCATIONS: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 4 * KIB),
       imported('iommufd', 'attach'),
+      imported('iommufd', 'pin'),
       imported('iommufd', 'iommufd'),
       revoked(PLAIN, 'memory_enable'),
       refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'),
       { 'detaches_total{importer="iommufd"}': 1, releases_total: 1 },
+      opened('mappings_lost'),
     ),
     events: [
       { kind: 'export', errno: 0 },
       { kind: 'import', stage: 'attach', errno: 0 },
+      { kind: 'import', stage: 'pin', errno: 0 },
       { kind: 'import', stage: 'iommufd', errno: 0 },
       { kind: 'buffer_state', device: PLAIN, revoked: true, cause: 'memory_enable', lost_mappings: 1 },
       { kind: 'revoke_call', device: PLAIN, revoked: true, cause: 'memory_enable', buffers: 1 },
@@ -142,14 +145,17 @@ export const REVOCATIONS: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 4 * KIB),
       imported('iommufd', 'attach', 2),
+      imported('iommufd', 'pin', 2),
       imported('iommufd', 'iommufd', 2),
       revoked(PLAIN, 'memory_enable'),
       restored(PLAIN, 'memory_enable'),
       { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
+      opened('mappings_lost'),
     ),
     events: [
       { kind: 'export', errno: 0 },
       { kind: 'import', stage: 'attach', errno: 0 },
+      { kind: 'import', stage: 'pin', errno: 0 },
       { kind: 'import', stage: 'iommufd', errno: 0 },
       { kind: 'buffer_state', revoked: true, cause: 'memory_enable', lost_mappings: 1 },
       { kind: 'revoke_call', revoked: true, buffers: 1 },
@@ -157,6 +163,7 @@ export const REVOCATIONS: readonly Scenario[] = [
       { kind: 'revoke_call', revoked: false, buffers: 1 },
       { kind: 'detach', importer: 'iommufd' },
       { kind: 'import', stage: 'attach', errno: 0 },
+      { kind: 'import', stage: 'pin', errno: 0 },
       { kind: 'import', stage: 'iommufd', errno: 0 },
       { kind: 'detach', importer: 'iommufd' },
       { kind: 'release' },

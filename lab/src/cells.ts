@@ -1,0 +1,37 @@
+import { GUEST_DIALECTS, type GuestDialect } from './guest.ts';
+import { exportsDmaBufs, KERNELS, type Kernel } from './kernels.ts';
+import { SUITES, type Suite } from './tree.ts';
+
+/** One kind of host that the lab can be: a kernel, the user space that brings bpftrace, and what vfio-pci-core speaks. */
+export interface Cell {
+  kernel: Kernel;
+  suite: Suite;
+  dialect: GuestDialect;
+}
+
+export const nameOf = ({ kernel, suite, dialect }: Cell): string => `${kernel}/${suite}/${dialect}`;
+
+/** Every cell there is. A kernel without VFIO dma-buf export has nothing to be rebuilt, so it has no dialects. */
+export const CELLS: readonly Cell[] = KERNELS.flatMap((kernel) =>
+  SUITES.flatMap((suite) =>
+    GUEST_DIALECTS.filter((dialect) => dialect === 'mainline' || exportsDmaBufs(kernel)).map((dialect) => ({
+      kernel,
+      suite,
+      dialect,
+    })),
+  ),
+);
+
+/** The kernel that the recordings and the demo stand on, and that a name alone means. */
+export const USUAL_KERNEL: Kernel = '7.3';
+
+/**
+ * What `all` tries, within the time of a test run: the usual kernel with both bpftraces, each private dialect with one of them, and a
+ * kernel that exports nothing. The matrix has them all.
+ */
+export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
+  ({ kernel, suite, dialect }) =>
+    (!exportsDmaBufs(kernel) && suite === 'sid') ||
+    (kernel === USUAL_KERNEL &&
+      (dialect === 'mainline' || dialect === (suite === 'trixie' ? 'private-v2' : 'private-v1'))),
+);

@@ -1,0 +1,138 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { type Cell, nameOf, USUAL_KERNEL } from './cells.ts';
+import { GuestError } from './guest.ts';
+import { exportsDmaBufs } from './kernels.ts';
+import { Lab } from './lab.ts';
+import { assertSameStory, MissedRuns, prove, type Scenario } from './scenario.ts';
+import { run } from './shell.ts';
+import type { Trial } from './trial.ts';
+
+type Log = (line: string) => void;
+
+const REPOSITORY = join(import.meta.dirname, '../..');
+const RECORDINGS = join(REPOSITORY, 'recordings');
+
+/** What runs in one guest. */
+export interface Group {
+  cell: Cell;
+  scenarios: readonly Scenario[];
+  trials: readonly Trial[];
+}
+
+/** How the things of one guest ended. */
+export interface Outcome {
+  cell: Cell;
+  /** `uname -r` and the version of bpftrace; empty where the guest did not boot. */
+  release: string;
+  bpftrace: string;
+  passed: string[];
+  failed: string[];
+  /** The guest has stopped to answer. */
+  lost: boolean;
+}
+
+/** Runs one thing and notes how it ended; nothing is asked of a guest that has stopped to answer. */
+const attempt = async (
+  outcome: Outcome,
+  name: string,
+  title: string,
+  log: Log,
+  action: () => Promise<void>,
+): Promise<void> => {
+  const { cell, passed, failed } = outcome;
+  const begun = Date.now();
+  const where = `${nameOf(cell)}: ${name}`;
+  try {
+    if (outcome.lost) throw new Error('not run: the guest no longer answers');
+    await action();
+    passed.push(name);
+    log(`ok      ${where}: ${title} (${((Date.now() - begun) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failed.push(name);
+    if (error instanceof GuestError) outcome.lost = true;
+    log(
+      `FAILED  ${where}: ${title}\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
+  }
+};
+
+const recordingOf = (scenario: Scenario): string => join(RECORDINGS, `${scenario.name}.ndjson`);
+
+const keepRecording = async (scenario: Scenario, lines: readonly string[]): Promise<void> => {
+  const file = recordingOf(scenario);
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
+  writeFileSync(
+    file.replace('.ndjson', '.metrics'),
+    // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
+    await run(process.execPath, [program, 'replay', basename(file), '--print', 'metrics'], {
+      cwd: RECORDINGS,
+    }),
+  );
+};
+
+/** Recordings are made on the usual kernel, in the dialect of the scenario: elsewhere the same events and metrics suffice. */
+const isRecorded = ({ kernel, dialect }: Cell, scenario: Scenario): boolean =>
+  kernel === USUAL_KERNEL && dialect === scenario.dialect;
+
+/** Boots one guest and runs in it what belongs to it. */
+export const runGroup = async (
+  { cell, scenarios, trials }: Group,
+  update: boolean,
+  log: Log,
+): Promise<Outcome> => {
+  const where = nameOf(cell);
+  const outcome: Outcome = { cell, release: '', bpftrace: '', passed: [], failed: [], lost: false };
+  // An emulated machine on loaded processors may miss its kernel's patience at boot: that is tried once more, and told.
+  const lab = await Lab.open({ ...cell, log })
+    .catch((error: unknown) => {
+      if (!(error instanceof GuestError)) throw error;
+      log(`${where}: the boot failed and is tried once more: ${error.message}`);
+      return Lab.open({ ...cell, log });
+    })
+    .catch((error: unknown) => {
+      outcome.failed.push('boot');
+      log(`FAILED  ${where}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  if (lab === undefined) return outcome;
+  try {
+    const versions = await lab.command('uname -r; bpftrace --version');
+    [outcome.release = '', outcome.bpftrace = ''] = versions.replaceAll(/bpftrace v/g, '').split('\n');
+    if (exportsDmaBufs(cell.kernel)) {
+      await attempt(
+        outcome,
+        'start',
+        'the daemon is ready and has taken its first snapshot',
+        log,
+        async () => {
+          await lab.startDaemon();
+          await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
+        },
+      );
+    }
+    for (const scenario of scenarios) {
+      await attempt(outcome, scenario.name, scenario.title, log, async () => {
+        const stream = await prove(scenario, lab).catch((error: unknown) => {
+          if (!(error instanceof MissedRuns)) throw error;
+          log(`${where}: ${scenario.name}: ${error.message}\nonce more`);
+          return prove(scenario, lab);
+        });
+        if (!isRecorded(cell, scenario)) return;
+        if (update) await keepRecording(scenario, stream);
+        else if (!existsSync(recordingOf(scenario)))
+          throw new Error('it has no recording: run it with --update');
+        else assertSameStory(readFileSync(recordingOf(scenario), 'utf8').trimEnd().split('\n'), stream);
+      });
+    }
+    for (const trial of trials) {
+      await attempt(outcome, trial.name, trial.title, log, () =>
+        trial.run(lab, (line) => log(`        ${line}`)),
+      );
+    }
+  } finally {
+    if (outcome.failed.length > 0) log(`the daemon's last words:\n${lab.daemonLog()}`);
+    await lab.close();
+  }
+  return outcome;
+};

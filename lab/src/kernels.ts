@@ -1,0 +1,130 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inTree, progress } from './tree.ts';
+
+type Log = (line: string) => void;
+
+/** The kernels a guest can boot, by series. Which release it is, the archive says when the kernel is fetched. */
+export const KERNELS = ['6.12', '7.2', '7.3'] as const;
+export type Kernel = (typeof KERNELS)[number];
+
+/** Where the metapackage of each lives, and whether that kernel can export VFIO memory as a dma-buf (6.19 and newer). */
+const ORIGIN: Readonly<Record<Kernel, { suite: string; exportsDmaBufs: boolean }>> = {
+  '6.12': { suite: 'trixie', exportsDmaBufs: false },
+  '7.2': { suite: 'sid', exportsDmaBufs: true },
+  '7.3': { suite: 'trixie-backports', exportsDmaBufs: true },
+};
+
+export const exportsDmaBufs = (kernel: Kernel): boolean => ORIGIN[kernel].exportsDmaBufs;
+
+/** Everything that decides what is fetched: its texts are the key of the cache. */
+export const kernelRecipe = (kernel: Kernel): string[] => ['1', kernel, ORIGIN[kernel].suite];
+
+/** A fetched kernel: the folder, and the release that it is (`uname -r`). */
+export interface KernelFiles {
+  directory: string;
+  release: string;
+}
+
+export const kernelIn = (directory: string): KernelFiles => ({
+  directory,
+  release: readFileSync(join(directory, 'release'), 'utf8').trim(),
+});
+
+/** The folder that is /lib/modules of a guest with this kernel. */
+export const modulesOf = ({ directory }: KernelFiles): string => join(directory, 'root/usr/lib/modules');
+
+/** Where the parts of a kernel are to be mounted in a tree that builds something for it. */
+export const kernelMounts = ({ directory }: KernelFiles): Record<string, string> => {
+  const root = join(directory, 'root');
+  const kbuild = readdirSync(join(root, 'usr/lib')).filter((name) => name.startsWith('linux-kbuild-'));
+  return Object.fromEntries([
+    ['/kernel', directory],
+    ...['usr/lib/modules', 'usr/src', ...kbuild.map((name) => `usr/lib/${name}`)].map((path) => [
+      `/${path}`,
+      join(root, path),
+    ]),
+  ]);
+};
+
+/**
+ * Fetches a kernel into a folder: `root/` its packages unpacked (image, modules, and headers where the lab builds modules for
+ * it), `source/` the parts of its source that are built anew, `release`. The versions rotate, so the names come from what the
+ * metapackages depend on, and a suite that has moved on gives what it has now. A mirror may lag behind the time for which
+ * sid's index is valid; it is signed all the same.
+ */
+export const fetchKernel = async (
+  kernel: Kernel,
+  tree: string,
+  directory: string,
+  log: Log,
+): Promise<void> => {
+  const { suite } = ORIGIN[kernel];
+  const builds = exportsDmaBufs(kernel);
+  for (const path of ['root/usr/lib/modules', 'root/usr/src', 'source', 'apt/lists/partial'])
+    mkdirSync(join(directory, path), { recursive: true });
+  await inTree(
+    tree,
+    `cd /kernel/apt
+     sed -n 's/^deb \\([^ ]*\\) .*/\\1/p' /etc/apt/sources.list | head -n 1 |
+       while read -r mirror; do echo "deb $mirror ${suite} main" >list; done
+     options='-q -o Acquire::Check-Valid-Until=false -o Dir::Etc::SourceList=/kernel/apt/list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=/kernel/apt/lists'
+     apt-get $options update
+     apt-cache $options depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \\
+       --no-enhances linux-image-amd64 ${builds ? 'linux-headers-amd64' : ''} |
+       grep -E '^linux-[a-z]+-[0-9]' | grep -v -e '-unsigned$' | sort -u >packages
+     release=$(sed -n 's/^linux-image-//p' packages)
+     series=$(echo "$release" | cut -d. -f1,2)
+     ${builds ? 'echo "linux-source-$series" >>packages' : ''}
+     apt-get $options -o APT::Sandbox::User=root download $(cat packages)
+     for package in linux-[!s]*.deb; do dpkg-deb --fsys-tarfile "$package" | tar xf - -C ../root; done
+     for package in linux-source-*.deb; do
+       [ -e "$package" ] || continue
+       dpkg-deb --fsys-tarfile "$package" | tar xOf - --wildcards './usr/src/linux-source-*.tar.xz' | xz -dc |
+         tar xf - -C ../source --strip-components=1 --wildcards \\
+           'linux-source-*/drivers/vfio/*' 'linux-source-*/drivers/iommu/*' 'linux-source-*/lib/interval_tree.c'
+     done
+     cd ..
+     rm -rf apt
+     for image in "root/boot/vmlinuz-$release" "root/usr/lib/modules/$release/vmlinuz"; do
+       [ ! -e "$image" ] || cp "$image" vmlinuz
+     done
+     echo "$release" >release`,
+    { log: progress(`kernel ${kernel}`, log), mounts: { '/kernel': directory } },
+  );
+  const files = kernelIn(directory);
+  await inTree(tree, `depmod ${files.release}`, { mounts: kernelMounts(files) });
+  log(`kernel ${kernel}: ${files.release} of ${suite}`);
+  if (!files.release.startsWith(`${kernel}.`))
+    log(`kernel ${kernel}: ${suite} has moved on from it, so this is what is tried in its place`);
+};
+
+/** Modules that the initramfs needs to reach the root disk and the shares, with what they depend on. */
+const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', '9pnet_virtio', '9p'];
+
+/** The initramfs that mounts a guest's root disk and shares; `init` is its first program. */
+export const buildInitramfs = async (
+  kernel: KernelFiles,
+  tree: string,
+  directory: string,
+  init: string,
+): Promise<void> => {
+  mkdirSync(join(directory, 'content/modules'), { recursive: true });
+  mkdirSync(join(directory, 'content/bin'));
+  writeFileSync(join(directory, 'content/init'), readFileSync(init), { mode: 0o755 });
+  await inTree(
+    tree,
+    `cd /initramfs/content
+     cp /bin/busybox bin/
+     for name in ${BOOT_MODULES.join(' ')}; do modprobe -S ${kernel.release} --show-depends "$name"; done |
+       sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' |
+       while read -r file; do
+         base=$(basename "$file" .xz)
+         case "$file" in *.xz) xz -dc "$file" >"modules/$base" ;; *) cp "$file" "modules/$base" ;; esac
+         echo "$base" >>modules/order
+       done
+     find . | cpio -o -H newc --quiet | gzip -1 >../initramfs.gz
+     rm -rf ../content`,
+    { mounts: { ...kernelMounts(kernel), '/initramfs': directory } },
+  );
+};

@@ -1,0 +1,282 @@
+import assert from 'node:assert/strict';
+import type { Lab, Step } from '../lab.ts';
+import type { ExpectedEvent, Scenario } from '../scenario.ts';
+import { exported, imported, KIB, opened, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
+
+const OTHER = 'lab_importer';
+/** An importer on the exporting device itself, which every topology allows, bears the name of that device's driver. */
+const SAME = 'vfio-pci';
+
+const errnos = (steps: readonly Step[]): number[] => steps.map((step) => step.errno);
+
+/** One buffer of one page; `steps` are what the importers do with it, each with the errno that it must give. */
+const withBuffer = (
+  name: string,
+  title: string,
+  steps: readonly (readonly [step: string, errno: number])[],
+  metrics: readonly Record<string, number>[],
+  events: readonly ExpectedEvent[],
+  dialect: Scenario['dialect'] = 'mainline',
+): Scenario => ({
+  name,
+  title,
+  dialect,
+  run: async (lab) => {
+    const done = await lab.session(
+      `device=${PLAIN}`,
+      'export=2,0:4096',
+      ...steps.map(([step]) => step),
+      'close=0',
+    );
+    assert.deepEqual(errnos(done), [0, 0, ...steps.map(([, errno]) => errno), 0]);
+  },
+  metrics: sum(exported(PLAIN, 4 * KIB), ...metrics, { releases_total: 1 }),
+  events: [{ kind: 'export', errno: 0 }, ...events, { kind: 'release', device: PLAIN }],
+});
+
+const detached = (importer: string): Record<string, number> => ({
+  [`detaches_total{importer="${importer}"}`]: 1,
+});
+const unmapped = (importer: string): Record<string, number> => ({
+  [`unmaps_total{importer="${importer}"}`]: 1,
+});
+
+const took = (importer: string, stage: string): ExpectedEvent =>
+  ({ kind: 'import', stage, device: PLAIN, importer, errno: 0, reason: 'none' }) as never;
+const refused = (importer: string, stage: string, errno: number, reason: string): ExpectedEvent =>
+  ({ kind: 'import', stage, device: PLAIN, importer, errno, reason }) as never;
+
+/** Gives a device to the lab's own PCI driver, or back to VFIO. */
+const rebind = (lab: Lab, device: string, driver: string): Promise<string> =>
+  lab.command(
+    `cd /sys/bus/pci/devices/${device}
+     echo ${device} >driver/unbind; echo ${driver} >driver_override; echo ${device} >/sys/bus/pci/drivers_probe
+     [ "$(basename "$(readlink driver)")" = ${driver} ]`,
+  );
+
+export const IMPORTER_CALLS: readonly Scenario[] = [
+  withBuffer(
+    'import-not-revocable',
+    'an importer that cannot give its mapping back is refused',
+    [[`attach=0,p2p,on=${PLAIN}`, 95]],
+    [refusedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable')],
+    [refused(SAME, 'attach', 95, 'not_revocable')],
+  ),
+  withBuffer(
+    'import-static',
+    'a static importer is refused before it can map',
+    [['attach=0,static', 95]],
+    [refusedImport(OTHER, 'attach', 'EOPNOTSUPP', 'no_peer_to_peer')],
+    [refused(OTHER, 'attach', 95, 'no_peer_to_peer')],
+  ),
+  withBuffer(
+    'import-dynamic',
+    'a dynamic importer attaches, pins, maps and gives all of it back',
+    [
+      [`attach=0,p2p,invalidate,on=${PLAIN}`, 0],
+      ['pin=0', 0],
+      ['map=0', 0],
+      ['unmap=0', 0],
+      ['unpin=0', 0],
+      ['detach=0', 0],
+    ],
+    [imported(SAME, 'attach'), imported(SAME, 'pin'), imported(SAME, 'map'), unmapped(SAME), detached(SAME)],
+    [
+      took(SAME, 'attach'),
+      took(SAME, 'pin'),
+      took(SAME, 'map'),
+      { kind: 'unmap', importer: SAME } as never,
+      { kind: 'detach', importer: SAME },
+    ],
+  ),
+  withBuffer(
+    'import-pin-refused',
+    'up to 7.0 the exporter refuses whoever pins, and the call around it is not counted again',
+    [
+      [`attach=0,p2p,invalidate,on=${PLAIN}`, 0],
+      ['pin=0', 95],
+      ['detach=0', 0],
+    ],
+    [imported(SAME, 'attach'), refusedImport(SAME, 'pin', 'EOPNOTSUPP', 'pin_refused'), detached(SAME)],
+    [took(SAME, 'attach'), refused(SAME, 'pin', 95, 'pin_refused'), { kind: 'detach', importer: SAME }],
+    'legacy',
+  ),
+  {
+    name: 'import-topology',
+    title: 'a PCI device without a bridge in common, and one that is no PCI device, cannot map',
+    dialect: 'mainline',
+    run: async (lab) => {
+      await rebind(lab, RESETTABLE, 'lab_importer');
+      const steps = await lab.session(
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        ...[`attach=0,p2p,invalidate,on=${RESETTABLE}`, 'map=0', 'detach=0'],
+        ...['attach=0,p2p,invalidate', 'map=0', 'detach=0'],
+        'close=0',
+      );
+      await rebind(lab, RESETTABLE, 'vfio-pci');
+      assert.deepEqual(errnos(steps), [0, 0, 0, 22, 0, 0, 22, 0, 0]);
+    },
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      ...[imported(OTHER, 'attach', 2), detached(OTHER), detached(OTHER)],
+      refusedImport(OTHER, 'map', 'EINVAL', 'topology'),
+      refusedImport(OTHER, 'map', 'EINVAL', 'topology'),
+      { releases_total: 1 },
+    ),
+    events: [
+      { kind: 'export', errno: 0 },
+      ...[RESETTABLE, 'lab_importer'].flatMap((device): ExpectedEvent[] => [
+        { ...took(OTHER, 'attach'), importer_device: device } as never,
+        { ...refused(OTHER, 'map', 22, 'topology'), importer_device: device } as never,
+        { kind: 'detach', importer: OTHER },
+      ]),
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  withBuffer(
+    'import-iommufd-beyond',
+    'iommufd refuses a range beyond the buffer before it attaches',
+    [['iommufd=0,8192', 22]],
+    [refusedImport('iommufd', 'iommufd', 'EINVAL', 'beyond_buffer')],
+    [refused('iommufd', 'iommufd', 22, 'beyond_buffer')],
+  ),
+  {
+    name: 'import-iommufd-memfd',
+    title: 'guest memory as a memfd: iommufd asks whether it is a dma-buf, and that is no rejection',
+    dialect: 'mainline',
+    run: async (lab) => {
+      assert.deepEqual(errnos(await lab.session('iommufd-memfd=65536')), [0]);
+    },
+    metrics: {},
+    events: [],
+  },
+  withBuffer(
+    'import-rdma-beyond',
+    'RDMA refuses a memory region beyond the buffer before it attaches',
+    [['rdma=0,offset=4096,length=4096', 22]],
+    [refusedImport('lab_rdma', 'rdma', 'EINVAL', 'beyond_buffer')],
+    [refused('lab_rdma', 'rdma', 22, 'beyond_buffer')],
+  ),
+  withBuffer(
+    'import-rdma',
+    'RDMA makes a memory region on demand, one that is pinned and revocable, and none that is pinned for good',
+    [
+      [`rdma=0,on=${PLAIN}`, 0],
+      ['rdma-map=0', 0],
+      ['rdma-release=0', 0],
+      [`rdma=0,revocable,on=${PLAIN}`, 0],
+      ['rdma-release=0', 0],
+      [`rdma=0,pinned,on=${PLAIN}`, 95],
+    ],
+    [
+      ...[
+        imported(SAME, 'attach', 2),
+        imported(SAME, 'rdma', 2),
+        imported(SAME, 'pin'),
+        imported(SAME, 'map', 2),
+      ],
+      ...[unmapped(SAME), unmapped(SAME), detached(SAME), detached(SAME)],
+      refusedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable'),
+    ],
+    [
+      ...[took(SAME, 'attach'), took(SAME, 'rdma'), took(SAME, 'map')],
+      ...[{ kind: 'unmap', importer: SAME } as never, { kind: 'detach', importer: SAME } as never],
+      ...[took(SAME, 'attach'), took(SAME, 'rdma'), took(SAME, 'pin'), took(SAME, 'map')],
+      ...[{ kind: 'unmap', importer: SAME } as never, { kind: 'detach', importer: SAME } as never],
+      refused(SAME, 'attach', 95, 'not_revocable'),
+    ],
+  ),
+  withBuffer(
+    'import-prime-unsupported',
+    'a DRM driver that cannot import refuses before it attaches',
+    [['drm=0', 22]],
+    [refusedImport('lab_drm', 'prime', 'EINVAL', 'importer_unsupported')],
+    [refused('lab_drm', 'prime', 22, 'importer_unsupported')],
+  ),
+  withBuffer(
+    'import-videobuf2-too-small',
+    'a V4L2 queue refuses a buffer that is smaller than its picture',
+    [['vivid=0', 22]],
+    [refusedImport('vivid', 'videobuf2', 'EINVAL', 'beyond_buffer')],
+    [refused('vivid', 'videobuf2', 22, 'beyond_buffer')],
+  ),
+  {
+    name: 'import-vmap',
+    title: 'the CPU cannot reach a VFIO buffer: not a V4L2 driver, not another importer, not by mmap',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const steps = await lab.session(
+        `device=${PLAIN}`,
+        'export=2,0:1048576',
+        ...['vivid=0', 'vmap=0', 'mmap=0', 'close=0'],
+      );
+      assert.deepEqual(errnos(steps), [0, 0, 14, 22, 22, 0]);
+    },
+    metrics: sum(
+      exported(PLAIN, 1024 * KIB),
+      refusedImport('vivid', 'vmap', 'EINVAL', 'no_cpu_mapping'),
+      refusedImport('unknown', 'vmap', 'EINVAL', 'no_cpu_mapping'),
+      refusedImport('unknown', 'vmap', 'EINVAL', 'no_cpu_mapping'),
+      { releases_total: 1 },
+    ),
+    events: [
+      { kind: 'export', errno: 0 },
+      refused('vivid', 'vmap', 22, 'no_cpu_mapping'),
+      refused('unknown', 'vmap', 22, 'no_cpu_mapping'),
+      refused('unknown', 'vmap', 22, 'no_cpu_mapping'),
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  {
+    name: 'revoke-slow-importer',
+    title: 'a revoke waits for the importer that keeps its mapping for three seconds',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const before = await lab.events(0);
+      const steps = await lab.session(
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        ...[
+          `attach=0,p2p,invalidate,on=${PLAIN},hold=3`,
+          'map=0',
+          'memory=off',
+          'memory=on',
+          'detach=0',
+          'close=0',
+        ],
+      );
+      assert.deepEqual(
+        errnos(steps),
+        steps.map(() => 0),
+      );
+      await lab.settle();
+      const events = (await lab.events(before.at(-1)?.seq ?? 0)) as { kind: string; duration_ns?: number }[];
+      const call = events.find(({ kind }) => kind === 'revoke_call');
+      assert.ok((call?.duration_ns ?? 0) > 2.9e9, `the revoke took ${call?.duration_ns} ns`);
+    },
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      ...[imported(SAME, 'attach'), imported(SAME, 'map'), unmapped(SAME), detached(SAME)],
+      opened('revoke_waiting'),
+      {
+        [`revocations_total{cause="memory_enable",device="${PLAIN}"}`]: 1,
+        [`restorations_total{cause="memory_enable",device="${PLAIN}"}`]: 1,
+        revocation_duration_seconds_count: 1,
+        releases_total: 1,
+      },
+    ),
+    events: [
+      { kind: 'export', errno: 0 },
+      took(SAME, 'attach'),
+      took(SAME, 'map'),
+      { kind: 'buffer_state', revoked: true, cause: 'memory_enable' } as never,
+      { kind: 'unmap', importer: SAME } as never,
+      { kind: 'revoke_call', revoked: true, cause: 'memory_enable', buffers: 1 } as never,
+      { kind: 'buffer_state', revoked: false, cause: 'memory_enable' } as never,
+      { kind: 'revoke_call', revoked: false, cause: 'memory_enable', buffers: 1 } as never,
+      { kind: 'detach', importer: SAME },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+];

@@ -1,0 +1,50 @@
+import type { Cell } from './cells.ts';
+import { exportsDmaBufs } from './kernels.ts';
+import type { Scenario } from './scenario.ts';
+import { EXPORTS } from './scenarios/exports.ts';
+import { IMPORTER_CALLS } from './scenarios/importer-calls.ts';
+import { IMPORTERS } from './scenarios/importers.ts';
+import { LIFETIMES } from './scenarios/lifetimes.ts';
+import { PRIVATE } from './scenarios/private.ts';
+import { REVOCATIONS } from './scenarios/revocations.ts';
+
+/** Every row of the truth table: the same rows are tried on every cell that they can be tried on. */
+export const SCENARIOS: readonly Scenario[] = [
+  ...EXPORTS,
+  ...IMPORTERS,
+  ...IMPORTER_CALLS,
+  ...REVOCATIONS,
+  ...LIFETIMES,
+  ...PRIVATE,
+];
+
+/** Rows of the mainline that need what 6.19 and 7.0 have not: pins, importers that must be revocable, a revoke that waits. */
+const SINCE_7_1: readonly string[] = [
+  'import-not-revocable',
+  'import-dynamic',
+  'import-rdma',
+  'revoke-slow-importer',
+];
+
+/** The scenario as a kernel of 6.19 or 7.0 tells it: iommufd does not pin there. */
+const withoutPins = (scenario: Scenario): Scenario => ({
+  ...scenario,
+  metrics: Object.fromEntries(
+    Object.entries(scenario.metrics).filter(([key]) => !key.includes('stage="pin"')),
+  ),
+  events: scenario.events.filter((event) => !('stage' in event && event.stage === 'pin')),
+});
+
+/** Why a cell cannot be asked a row of the table; undefined where it can. */
+export const whyNot = (scenario: Scenario, { kernel, dialect }: Cell): string | undefined => {
+  if (!exportsDmaBufs(kernel)) return 'no VFIO dma-buf export';
+  if (scenario.dialect === dialect) return undefined;
+  if (scenario.dialect !== 'mainline' || dialect !== 'legacy') return `of ${scenario.dialect}`;
+  return SINCE_7_1.includes(scenario.name) ? 'since 7.1' : undefined;
+};
+
+/** The scenario as a cell has to tell it; undefined where the cell cannot be asked. */
+export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined => {
+  if (whyNot(scenario, cell) !== undefined) return undefined;
+  return cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? withoutPins(scenario) : scenario;
+};

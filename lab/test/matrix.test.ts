@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { CELLS, type Cell, nameOf } from '../src/cells.ts';
+import { type CellResult, pageOf, resultOf } from '../src/matrix.ts';
+import { SCENARIOS, scenarioOn, whyNot } from '../src/truth-table.ts';
+
+const DOCS = join(import.meta.dirname, '../../docs');
+const cell = (kernel: Cell['kernel'], dialect: Cell['dialect']): Cell => ({ kernel, suite: 'sid', dialect });
+
+test('the page of the kernels is what the kept results come to', () => {
+  const results = JSON.parse(readFileSync(join(DOCS, 'kernels.json'), 'utf8')) as CellResult[];
+  assert.equal(readFileSync(join(DOCS, 'kernels.md'), 'utf8'), pageOf(results));
+});
+
+test('every row of the truth table is asked somewhere, and on every cell it is asked or said why not', () => {
+  for (const scenario of SCENARIOS) {
+    const asked = CELLS.filter((one) => scenarioOn(scenario, one) !== undefined);
+    assert.notEqual(asked.length, 0, scenario.name);
+    for (const one of CELLS)
+      assert.equal(
+        whyNot(scenario, one) === undefined,
+        asked.includes(one),
+        `${scenario.name} ${nameOf(one)}`,
+      );
+  }
+});
+
+test('a kernel that cannot export is asked no row, and one of 6.19 those of the mainline', () => {
+  const [row] = SCENARIOS.filter(({ dialect }) => dialect === 'mainline');
+  assert.ok(row !== undefined);
+  assert.equal(whyNot(row, cell('6.12', 'mainline')), 'no VFIO dma-buf export');
+  assert.equal(whyNot(row, cell('7.3', 'private-v1')), 'of mainline');
+  assert.equal(scenarioOn(row, cell('7.2', 'legacy'))?.name, row.name);
+});
+
+test('a row on the exporter of 6.19 has no pin that succeeds', () => {
+  const pins = SCENARIOS.flatMap((row) => scenarioOn(row, cell('7.3', 'legacy')) ?? []).flatMap((row) => [
+    ...row.events.filter((event) => event.kind === 'import' && event.stage === 'pin' && event.errno === 0),
+    ...Object.keys(row.metrics).filter((key) => key.startsWith('imports_total') && key.includes('"pin"')),
+  ]);
+  assert.deepEqual(pins, []);
+});
+
+test('a result counts rows, names what failed, and counts what was not asked by why', () => {
+  const result = resultOf({
+    cell: cell('6.12', 'mainline'),
+    release: '6.12.1',
+    bpftrace: '0.27.1',
+    passed: ['start', 'no-vfio-dmabuf'],
+    failed: ['x'],
+    lost: false,
+  });
+  assert.deepEqual(result, {
+    kernel: '6.12',
+    suite: 'sid',
+    dialect: 'mainline',
+    release: '6.12.1',
+    bpftrace: '0.27.1',
+    passed: 1,
+    failed: ['x'],
+    notApplicable: { 'no VFIO dma-buf export': SCENARIOS.length },
+  });
+  assert.match(pageOf([result]), /\| 6\.12\.1 +\| 0\.27\.1 +\| `mainline` +\| 1 +\| 1: x +\|/);
+});
