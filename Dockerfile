@@ -49,7 +49,7 @@ RUN node /npm/bin/npm-cli.js run build
 
 FROM docker.io/library/debian:trixie-slim
 RUN apt-get update -q \
- && apt-get install -y -q --no-install-recommends bpftrace util-linux \
+ && apt-get install -y -q --no-install-recommends bpftrace pci.ids util-linux \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /source/dist /usr/local/lib/vfio-dmabuf-tracer

@@ -1,14 +1,19 @@
 // Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, and the probes.
 // Chunks, because a command shall not read the code of the others: `--version` needs 3 of the 1,600 KB.
-import { chmod, cp, rm } from 'node:fs/promises';
-import { resolve } from 'node:path';
+// Two commands may build at once, and another may be reading: the build is made beside, and takes the place when it is whole
+// and only where it differs.
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const outdir = resolve(process.argv[2] ?? `${root}dist`);
+const final = resolve(process.argv[2] ?? `${root}dist`);
+const own = join(dirname(final), `.${basename(final)}-${process.pid}`);
+const outdir = join(own, 'new');
+await mkdir(outdir, { recursive: true });
 
-await rm(outdir, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
   entryPoints: { 'vfio-dmabuf-tracer': 'server/src/main.ts' },
@@ -38,3 +43,39 @@ await build({
 });
 await chmod(`${outdir}/vfio-dmabuf-tracer.mjs`, 0o755);
 await cp(`${root}probes`, `${outdir}/probes`, { recursive: true });
+
+/** Path and content of every file below a folder; undefined where it is not there, or goes away meanwhile. */
+const contentOf = (folder) => {
+  try {
+    return readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort()
+      .map((file) => `${file.slice(folder.length)}\0${readFileSync(file, 'latin1')}`)
+      .join('\0');
+  } catch {
+    return undefined;
+  }
+};
+
+/** Puts the new build in its place; one that another command put there in the meantime is taken away like any old one. */
+const put = async () => {
+  for (let old = 0; ; old++) {
+    if (contentOf(final) === contentOf(outdir)) return;
+    await rename(final, join(own, `old-${old}`)).catch(unless('ENOENT'));
+    const busy = await rename(outdir, final).then(() => false, unless('ENOTEMPTY', 'EEXIST'));
+    if (busy === false) return;
+  }
+};
+
+const unless =
+  (...codes) =>
+  (error) => {
+    if (!codes.includes(error.code)) throw error;
+  };
+
+try {
+  await put();
+} finally {
+  await rm(own, { recursive: true, force: true });
+}

@@ -1,5 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
+import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
 
-writeFileSync(METRICS_PAGE, pageOf(await allFamilies()));
-console.log(`written: ${METRICS_PAGE}`);
+const pages = { [METRICS_PAGE]: pageOf(await allFamilies()), [REASONS_PAGE]: reasonsPage() };
+for (const [path, text] of Object.entries(pages)) {
+  writeFileSync(path, text);
+  console.log(`written: ${path}`);
+}

@@ -18,7 +18,8 @@ Every counter and histogram of what happened in the kernel is read from kernel m
 events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose
 probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address; \`importer\` is the driver of
 the importing device, or the device's own name where it has no driver; the values of \`privacy\`, \`stage\`, \`reason\`,
-\`cause\` and \`kind\` are the lists of \`server/src/stream/codes.ts\`. A family has at most \`--metrics.max-series\` series;
+\`cause\` and \`kind\` are the lists of \`server/src/stream/codes.ts\`; the last three are explained in
+[reasons.md](reasons.md). A family has at most \`--metrics.max-series\` series;
 what is beyond is added to one whose label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
 
 Besides these the process tells of itself (\`process_*\`, \`nodejs_*\`); \`--web.disable-exporter-metrics\` leaves that out.
@@ -60,8 +61,15 @@ export const allFamilies = async (): Promise<ParsedFamily[]> => {
     writeFileSync(stream, `${PRIVATE_VM.join('\n')}\n`);
     // A whole stream has the families of the kernel; a host that cannot be traced still has those of the daemon.
     const replayed = await serve(program, ['replay', stream], /^vfio_dmabuf_policy_violations_total/m);
-    const recording = ['run', '--record', join(own, 'recording'), '--bpftrace.path', join(own, 'none')];
-    const served = await serve(program, recording, /^vfio_dmabuf_up 0$/m);
+    const recording = [
+      'run',
+      '--simulate=loss=1%',
+      '--record',
+      join(own, 'recording'),
+      '--bpftrace.path',
+      join(own, 'none'),
+    ];
+    const served = await serve(program, recording, /^vfio_dmabuf_up 0$.*^vfio_dmabuf_simulation_info/ms);
     // One that has no series yet is not served, but it is in the catalogue.
     const known = FAMILIES.map(({ name, help, type }) => ({
       name: `${PREFIX}${name}`,

@@ -4,13 +4,17 @@ import { dirname, join, relative } from 'node:path';
 import { before, test } from 'node:test';
 import type { ParsedFamily } from '../../server/test/fixtures/parse-exposition.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
+import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(REPOSITORY, path), 'utf8');
 const PAGES = [
   ...readdirSync(REPOSITORY).filter((file) => file.endsWith('.md')),
   'dashboards/README.md',
+  'docs/accounting.md',
+  'docs/incidents.md',
   'docs/metrics.md',
+  'docs/reasons.md',
   'docs/stream.md',
   'probes/README.md',
 ];
@@ -34,6 +38,10 @@ const series = (): Map<string, Set<string>> => {
 
 test('docs/metrics.md is what the program serves', () => {
   assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'write it anew with `npm run docs`');
+});
+
+test('docs/reasons.md is what the catalogue says', () => {
+  assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'write it anew with `npm run docs`');
 });
 
 test('every metric that a page names is served', () => {

@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
+import { kernels } from '../server/src/reference/words.ts';
+
+export const REASONS_PAGE = join(import.meta.dirname, '../docs/reasons.md');
+
+const INTRODUCTION = `# Reasons
+
+Written by \`npm run docs\` from \`server/src/reference/\`; a test proves that it is up to date.
+
+What the \`reason\` of a refused call, the \`kind\` of a policy violation and the \`cause\` of a revocation mean: what
+happened, the rule of the kernel behind it, and what to do. The same is told by \`vfio-dmabuf-tracer reasons NAME\` and by
+\`/api/v1/reasons/NAME\`. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for the annotations of alerts.
+
+"Since" is the first kernel in which a VFIO dma-buf can meet the rule: mainline exports them since 6.19. The rules of
+\`private-v1\` and \`private-v2\` are those of posted patches that no mainline kernel has; their files are the patches'.
+`;
+
+const TITLES: Record<Topic, string> = {
+  reason: 'Why the kernel refused',
+  violation: 'Policy violations',
+  cause: 'Why memory was revoked or given back',
+};
+
+const paragraph = ({ name, what, rules, remedy, printed }: Explanation): string => {
+  const rows = rules.map(({ step, errno, function: fn, file, check, ...span }) =>
+    [
+      step,
+      errno === null ? '-' : `\`${errno}\``,
+      `\`${fn}\`, \`${file}\``,
+      kernels(span),
+      check.replaceAll('|', '\\|'),
+    ].join(' | '),
+  );
+  return [
+    `### ${name}`,
+    `${what}${printed ? '' : ' No probe of this version prints it.'}`,
+    [
+      '| at | errno | function | kernels | rule |',
+      '| --- | --- | --- | --- | --- |',
+      ...rows.map((row) => `| ${row} |`),
+    ].join('\n'),
+    `To do: ${remedy}`,
+  ].join('\n\n');
+};
+
+/** docs/reasons.md as it has to be. */
+export const reasonsPage = (): string => {
+  const parts = TOPICS.flatMap((topic) => [
+    `## ${TITLES[topic]}`,
+    ...EXPLANATIONS.filter((entry) => entry.topic === topic).map(paragraph),
+  ]);
+  return `${[INTRODUCTION.trimEnd(), ...parts].join('\n\n')}\n`;
+};

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+const BUILD = join(import.meta.dirname, '../build.mjs');
+
+const build = (into: string): Promise<number | null> =>
+  new Promise((resolve) => {
+    spawn(process.execPath, [BUILD, into], { stdio: ['ignore', 'ignore', 'inherit'] }).once('close', resolve);
+  });
+
+test('builds at once into the same folder all succeed and leave one whole build', async (t) => {
+  const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-build-'));
+  t.after(() => rmSync(own, { recursive: true }));
+  const into = join(own, 'dist');
+  mkdirSync(join(into, 'probes'), { recursive: true });
+  writeFileSync(join(into, 'probes/gone.bt'), 'of a build before');
+  assert.deepEqual(await Promise.all([1, 2, 3, 4].map(() => build(into))), [0, 0, 0, 0]);
+  const { status, stdout } = spawnSync(process.execPath, [join(into, 'vfio-dmabuf-tracer.mjs'), '--version']);
+  assert.equal(status, 0);
+  assert.match(stdout.toString(), /\d/);
+  assert.ok(!readdirSync(join(into, 'probes')).includes('gone.bt'), 'what is no longer built is gone');
+  assert.deepEqual(readdirSync(own), ['dist']);
+});
+
+test('a build of what is there already leaves it untouched, so that a reader is not disturbed', async (t) => {
+  const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-build-'));
+  t.after(() => rmSync(own, { recursive: true }));
+  const into = join(own, 'dist');
+  assert.equal(await build(into), 0);
+  const before = statSync(into).ino;
+  assert.equal(await build(into), 0);
+  assert.equal(statSync(into).ino, before);
+});
