@@ -8,7 +8,7 @@ import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 export const DEMO_PORT = 10043;
 
 /** What the demo makes the kernel do, over and over: each entry is one session of the VMM stand-in. */
-const PASS: readonly { title: string; steps: readonly string[] }[] = [
+export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   {
     title: 'a VM exports a BAR, iommufd maps it, vgem is refused',
     steps: [

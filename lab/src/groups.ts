@@ -11,7 +11,7 @@ import type { Trial } from './trial.ts';
 type Log = (line: string) => void;
 
 const REPOSITORY = join(import.meta.dirname, '../..');
-const RECORDINGS = join(REPOSITORY, 'recordings');
+export const RECORDINGS = join(REPOSITORY, 'recordings');
 
 /** What runs in one guest. */
 export interface Group {
@@ -59,17 +59,20 @@ const attempt = async (
 
 const recordingOf = (scenario: Scenario): string => join(RECORDINGS, `${scenario.name}.ndjson`);
 
+/** Writes the metrics that a recording comes to beside it. */
+export const keepMetrics = async (recording: string): Promise<void> => {
+  const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
+  writeFileSync(
+    join(RECORDINGS, recording.replace(/\.ndjson(\.gz)?$/, '.metrics')),
+    // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
+    await run(process.execPath, [program, 'replay', recording, '--print', 'metrics'], { cwd: RECORDINGS }),
+  );
+};
+
 const keepRecording = async (scenario: Scenario, lines: readonly string[]): Promise<void> => {
   const file = recordingOf(scenario);
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
-  writeFileSync(
-    file.replace('.ndjson', '.metrics'),
-    // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
-    await run(process.execPath, [program, 'replay', basename(file), '--print', 'metrics'], {
-      cwd: RECORDINGS,
-    }),
-  );
+  await keepMetrics(basename(file));
 };
 
 /** Recordings are made on the usual kernel, in the dialect of the scenario: elsewhere the same events and metrics suffice. */

@@ -1,6 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { busyHour } from './busy-hour.ts';
 import { CELLS, type Cell, EVERYDAY_CELLS, nameOf, USUAL_KERNEL } from './cells.ts';
 import { demo } from './demo.ts';
 import { type Group, type Outcome, runGroup } from './groups.ts';
@@ -23,6 +24,7 @@ const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid]
                 metrics in ./lab-out
   matrix        the truth table on every cell: kernel x user space x dialect; writes docs/kernels.md. --cell 7.2/sid tries
                 those of that name, one by one
+  busy-hour     records a host at work into recordings/, for as many --minutes
   shell         a shell in the guest (the program is in /lab/dist, the workloads in /lab/bin)
 
   --kernel      ${KERNELS.join(', ')}: the usual one is ${USUAL_KERNEL}
@@ -136,6 +138,7 @@ const main = async (): Promise<number> => {
       guest: { type: 'string' },
       cell: { type: 'string', default: '' },
       dialect: { type: 'string' },
+      minutes: { type: 'string', default: '60' },
       update: { type: 'boolean', default: false },
       once: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -158,6 +161,7 @@ const main = async (): Promise<number> => {
   if (what === 'exec') return exec(rest, wish);
   if (what === 'shell') return shell(wish);
   if (what === 'matrix') return matrix(values.cell);
+  if (what === 'busy-hour') return busyHour(Number(values.minutes), log);
   if (what === 'demo') return demo({ once: values.once, log });
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);
   const unknown = positionals.filter((name) => !known.has(name));
