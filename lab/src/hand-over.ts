@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { USUAL_KERNEL } from './cells.ts';
 import type { Lab } from './lab.ts';
 import { changed, total } from './samples.ts';
+import { judge } from './scenario.ts';
 import { PLAIN } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 import { contradictions, hear, heardSince } from './witness.ts';
@@ -47,7 +48,7 @@ export const HAND_OVER: Trial = {
     const after = await lab.samples();
     const heard = heardSince(heardBefore, await hear(lab.guest));
     const delta = changed(before, after);
-    assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees');
+    await judge(lab, losses, contradictions(heard, delta));
     assert.equal(status.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, true);
     const grown = (name: string): number => total(after, name) - total(before, name);
     assert.equal(grown('blind_seconds_total'), 0, 'nothing was blind');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KernelEvent } from '../../server/src/model/schema.ts';
+import type { KernelEvent, Status } from '../../server/src/model/schema.ts';
 import type { GuestDialect } from './guest.ts';
 import type { Lab } from './lab.ts';
 import { compareStreams, sliceStream } from './recording.ts';
@@ -50,20 +50,26 @@ export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => 
     ...whatFails(() => assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ')),
     ...whatFails(() => assert.equal(status.events_unaccounted, 0, 'events are unaccounted for')),
   ];
-  if (problems.length > 0) {
-    // Skipped runs are read from the kernel every 10 s.
-    await sleep(12_000);
-    const { losses: now } = await lab.status();
-    const missed = (now.probe_missed ?? 0) - (losses.probe_missed ?? 0);
-    const text = `${problems.join('\n')}\nlosses ${JSON.stringify(now)}, helper errors ${total(after, 'helper_errors_total')}`;
-    if (missed > 0)
-      throw new MissedRuns(
-        `${missed} runs of probes were skipped by the kernel, as the tracer says\n${text}`,
-      );
-    throw new Error(text);
-  }
+  await judge(lab, losses, problems);
   await lab.recorded(status);
   return sliceStream(lab.stream(), before.line);
+};
+
+/** Throws where there are problems: MissedRuns where the kernel has skipped runs of the probes since these losses were told. */
+export const judge = async (
+  lab: Lab,
+  losses: Status['losses'],
+  problems: readonly string[],
+): Promise<void> => {
+  if (problems.length === 0) return;
+  // Skipped runs are read from the kernel every 10 s.
+  await sleep(12_000);
+  const { losses: now } = await lab.status();
+  const missed = (now.probe_missed ?? 0) - (losses.probe_missed ?? 0);
+  const errors = total(await lab.samples(), 'helper_errors_total');
+  const text = `${problems.join('\n')}\nlosses ${JSON.stringify(now)}, helper errors ${errors}`;
+  if (missed === 0) throw new Error(text);
+  throw new MissedRuns(`${missed} runs of probes were skipped by the kernel, as the tracer says\n${text}`);
 };
 
 /** What an assertion says where it does not hold. */
