@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Cell, nameOf, USUAL_KERNEL } from './cells.ts';
@@ -118,6 +119,12 @@ export const runGroup = async (
         async () => {
           await lab.startDaemon();
           await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
+          const { probes } = await lab.status();
+          assert.deepEqual(
+            probes.filter(({ reason }) => reason?.startsWith('bpftrace refused')),
+            [],
+            'bpftrace has refused probes',
+          );
         },
       );
     }
