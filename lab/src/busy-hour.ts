@@ -6,27 +6,23 @@ import { USUAL_KERNEL } from './cells.ts';
 import { PASS } from './demo.ts';
 import { keepMetrics, RECORDINGS } from './groups.ts';
 import { Lab } from './lab.ts';
-import { startQemu } from './real-qemu.ts';
-import { CAPABLE, PLAIN } from './scenarios/names.ts';
+import { PLAIN } from './scenarios/names.ts';
 
 const NAME = 'busy-hour.ndjson.gz';
 const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --refused 500 --vgem 200 --threads 2`;
 
 /** What happens once, by the minute at which it does. */
-const INCIDENTS: Readonly<Record<number, { title: string; script: string }>> = {
-  2: { title: 'a VM of real QEMU starts', script: startQemu(CAPABLE) },
-  20: { title: 'the VM is reset', script: 'echo system_reset >/tmp/monitor.in' },
+const ONCE: Readonly<Record<number, { title: string; script: string }>> = {
   30: { title: 'iommufd is unloaded', script: 'rmmod iommufd || true' },
   34: {
     title: 'iommufd is loaded again',
     script: 'modprobe iommufd 2>/dev/null || insmod /lab/modules/iommufd.ko',
   },
   42: { title: 'bpftrace is killed', script: 'pkill -KILL -x bpftrace' },
-  55: { title: 'the VM ends', script: 'echo quit >/tmp/monitor.in' },
 };
 
 /**
- * Records a host at work for so many minutes: a VM of real QEMU, sessions without a pause, a flood every five minutes, a module
+ * Records a host at work for so many minutes: sessions without a pause, a flood every five minutes, a module
  * that goes and comes, a child that is killed. The recording proves that an hour of a host replays to the same bytes.
  */
 export const busyHour = async (minutes: number, log: (line: string) => void): Promise<number> => {
@@ -40,10 +36,10 @@ export const busyHour = async (minutes: number, log: (line: string) => void): Pr
     let told = -1;
     for (let pass = 0; minute() < minutes; pass += 1) {
       for (; told < minute(); told += 1) {
-        const incident = INCIDENTS[told + 1];
-        if (incident !== undefined) {
-          log(`minute ${told + 1}: ${incident.title}`);
-          await lab.command(incident.script);
+        const once = ONCE[told + 1];
+        if (once !== undefined) {
+          log(`minute ${told + 1}: ${once.title}`);
+          await lab.command(once.script);
         }
         if ((told + 1) % 5 === 4) log(`minute ${told + 1}: ${(await lab.command(FLOOD)).trim()}`);
       }
