@@ -15,9 +15,7 @@ const MIB = 1024 * 1024;
  * QEMU of backports with the device of the lab, on KVM (which runs on the emulated SVM). It needs no system: SeaBIOS alone
  * sizes the BARs and turns memory decode on. The monitor is a pair of pipes.
  */
-export const startQemu = (
-  device: string,
-): string => `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out
+const START = `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out
   qemu-system-x86_64 -name guest=${NAME},debug-threads=on -uuid ${UUID} -machine q35,accel=kvm -cpu host -m 256M \\
     -nodefaults -display none -device pcie-root-port,id=slot1,chassis=1 -device vfio-pci,host=${RESETTABLE},bus=slot1 \\
     -monitor pipe:/tmp/monitor >/tmp/qemu.out 2>&1 & echo $! >/tmp/qemu.pid
