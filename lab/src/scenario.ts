@@ -55,6 +55,13 @@ export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => 
   return sliceStream(lab.stream(), before.line);
 };
 
+/** Runs of probes that the kernel has skipped since these losses were told, as the tracer says, which reads that every 10 s. */
+export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<number> => {
+  await sleep(12_000);
+  const { losses: now } = await lab.status();
+  return (now.probe_missed ?? 0) - (losses.probe_missed ?? 0);
+};
+
 /** Throws where there are problems: MissedRuns where the kernel has skipped runs of the probes since these losses were told. */
 export const judge = async (
   lab: Lab,
@@ -62,11 +69,9 @@ export const judge = async (
   problems: readonly string[],
 ): Promise<void> => {
   if (problems.length === 0) return;
-  // Skipped runs are read from the kernel every 10 s.
-  await sleep(12_000);
-  const { losses: now } = await lab.status();
-  const missed = (now.probe_missed ?? 0) - (losses.probe_missed ?? 0);
+  const missed = await missedSince(lab, losses);
   const errors = total(await lab.samples(), 'helper_errors_total');
+  const { losses: now } = await lab.status();
   const text = `${problems.join('\n')}\nlosses ${JSON.stringify(now)}, helper errors ${errors}`;
   if (missed === 0) throw new Error(text);
   throw new MissedRuns(`${missed} runs of probes were skipped by the kernel, as the tracer says\n${text}`);

@@ -24,6 +24,12 @@ test('a call that only one of the two saw is a contradiction', () => {
   ]);
 });
 
+test('where the kernel has skipped runs, so many calls may be missing and none may be counted twice', () => {
+  assert.deepEqual(contradictions({ release: { '0': 3 } }, { releases_total: 1 }, 2), []);
+  assert.equal(contradictions({ release: { '0': 3 } }, {}, 2).length, 1);
+  assert.equal(contradictions({ release: { '0': 1 } }, { releases_total: 2 }, 2).length, 1);
+});
+
 test('what was heard before does not count', () => {
   assert.deepEqual(heardSince({ bind: { '0': 1 } }, { bind: { '0': 1, '-22': 2 } }), { bind: { '-22': 2 } });
 });
