@@ -20,7 +20,6 @@ export const errorResponses = {
   '5xx': Type.Object({ error }, { description: 'the daemon cannot answer now, or has a defect' }),
 } as const;
 
-/** Characters of what was sent that a message repeats. */
 const QUOTED = 100;
 
 export function installErrors(app: FastifyInstance): void {
@@ -47,13 +46,7 @@ export function installErrors(app: FastifyInstance): void {
     if (method === 'GET') gets.push(url);
     if (method === 'HEAD') heads.add(url);
   });
-  // Before a body is read: what it is does not matter where nothing takes one.
-  app.addHook('onRequest', (request, reply, next) => {
-    if (request.is404) reply.callNotFound();
-    else if (hasBody(request)) next(bodyError(request));
-    else next();
-  });
-  app.setNotFoundHandler((request, reply) => {
+  const answerNotFound = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = pathOf(request);
     const route = gets.find((url) => url === path) ?? gets.find((url) => matches(url, path));
     if (route !== undefined) {
@@ -67,7 +60,14 @@ export function installErrors(app: FastifyInstance): void {
       remedy: `${didYouMean(path, knownPaths(app))}; / lists them`,
     });
     return send(reply, 404, bodyOf(error));
+  };
+  // Before a body is read: what it is does not matter where nothing takes one.
+  app.addHook('onRequest', (request, reply, next) => {
+    if (request.is404) answerNotFound(request, reply);
+    else if (hasBody(request)) next(bodyError(request));
+    else next();
   });
+  app.setNotFoundHandler(answerNotFound);
 }
 
 /** For what Fastify refuses by itself, some of it before it knows a route: a URL that cannot be decoded. */
@@ -141,7 +141,8 @@ function matches(url: string, path: string): boolean {
   );
 }
 
-function quoted(text: string): string {
+/** What was sent, cut down: an answer does not send kilobytes back. */
+export function quoted(text: string): string {
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}...` : text;
 }
 

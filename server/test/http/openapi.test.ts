@@ -35,7 +35,7 @@ async function documentOf(app: FastifyInstance): Promise<Document> {
 }
 
 /** What the page needs is no part of the API. */
-const isOfThePage = (url: string) => !/^\/(api|-|metrics|openapi\.json)\b/.test(url);
+const isOfThePage = (url: string) => !/^\/(api|-|metrics|openapi\.json)(\/|$)/.test(url);
 
 interface Route {
   method: string;
@@ -68,7 +68,7 @@ test('every route of the API is in the document with its parameters, and nothing
   );
   const byUrl = (a: Route, b: Route) => (a.url < b.url ? -1 : 1);
   const ofTheApi = routes.filter(({ url }) => !isOfThePage(url));
-  assert.ok(ofTheApi.length >= 15);
+  assert.ok(ofTheApi.length >= 15, JSON.stringify(ofTheApi));
   assert.deepEqual(told.sort(byUrl), ofTheApi.sort(byUrl));
 });
 

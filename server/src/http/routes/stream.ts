@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { TracerError } from '../../support/errors.ts';
 import type { AppPlugin } from '../app.ts';
-import { errorResponses } from '../error.ts';
+import { errorResponses, quoted } from '../error.ts';
 import { EventFilter, eventMatcher, plainText } from './query.ts';
 
 const LastEventId = Type.String({
@@ -64,7 +64,7 @@ export const streamRoute: AppPlugin = (app, options, done) => {
 export function parseEventId(id: string): { log: string; seq: number } {
   const match = /^([0-9a-z]+)\.(\d{1,15})$/.exec(id);
   if (match === null) {
-    throw new TracerError('bad_request', `Last-Event-ID cannot be ${JSON.stringify(id)}`, {
+    throw new TracerError('bad_request', `Last-Event-ID cannot be ${quoted(JSON.stringify(id))}`, {
       where: 'header Last-Event-ID',
       remedy: 'send back the id of the last event as it came, or leave the header out',
     });
