@@ -8,6 +8,7 @@ import { systemClock } from '../support/clock.ts';
 import { probesDirectory } from '../support/probes-directory.ts';
 import { VERSION } from '../support/version.ts';
 import { writeAll } from '../support/write-all.ts';
+import { wantsColor } from './color.ts';
 import type { CommandContext } from './commands.ts';
 import { examine } from './doctor/checks.ts';
 import type { Diagnosis } from './doctor/diagnosis.ts';
@@ -68,9 +69,4 @@ export async function doctor({ config, host, json, stdout, env }: CommandContext
       });
   await writeAll(stdout, text);
   return diagnosis.traceable ? EXIT.ok : EXIT.failure;
-}
-
-/** https://no-color.org: set, and not to nothing. */
-export function wantsColor(stdout: Pick<NodeJS.WriteStream, 'isTTY'>, env: NodeJS.ProcessEnv): boolean {
-  return stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb';
 }

@@ -203,3 +203,16 @@ test('an unknown reason is told with the nearest one, and ends with 2', () => {
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /there is no reason "no_range"\n.*\n.*did you mean no_ranges\?/);
 });
+
+test('doctor tells what this host lacks, ends with 1, and gives the same as JSON', () => {
+  const args = ['doctor', '--bpftrace.path=/nowhere/bpftrace'];
+  const { code, stdout, stderr } = program.run(args);
+  assert.deepEqual([code, stderr], [1, '']);
+  assert.match(stdout, /^NOT FOUND {2}bpftrace +there is no executable \/nowhere\/bpftrace\n +to mend it: /m);
+  assert.match(stdout, /cannot be traced: \d+ of \d+ not found/);
+  const json = program.run([...args, '--json']);
+  assert.equal(json.code, 1);
+  const { traceable, checks } = JSON.parse(json.stdout) as { traceable: boolean; checks: { name: string }[] };
+  assert.equal(traceable, false);
+  for (const { name } of checks) assert.ok(stdout.includes(name), name);
+});
