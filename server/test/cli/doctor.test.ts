@@ -3,9 +3,9 @@ import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Value } from 'typebox/value';
+import { wantsColor } from '../../src/cli/color.ts';
 import { type Check, Diagnosis } from '../../src/cli/doctor/diagnosis.ts';
 import { report } from '../../src/cli/doctor/report.ts';
-import { wantsColor } from '../../src/cli/color.ts';
 import { type DiagnoseOptions, diagnose } from '../../src/cli/doctor.ts';
 import { wantedBy } from '../../src/collector/bpftrace/compose.ts';
 import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';

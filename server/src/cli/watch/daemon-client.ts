@@ -16,9 +16,13 @@ export function daemonUrl(text: string): URL {
     });
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'https:') {
-    throw problem('the daemon speaks no TLS', `write ${text.replace(/^https/i, 'http')}, or the URL behind the proxy`);
+    throw problem(
+      'the daemon speaks no TLS',
+      `write ${text.replace(/^https/i, 'http')}, or the URL behind the proxy`,
+    );
   }
-  if (url?.protocol !== 'http:') throw problem('it does not begin with http://', `write it like ${DEFAULT_URL}`);
+  if (url?.protocol !== 'http:')
+    throw problem('it does not begin with http://', `write it like ${DEFAULT_URL}`);
   if (url.search !== '' || url.hash !== '' || url.username !== '') {
     throw problem('it is more than a host, a port and a path', `write it like ${DEFAULT_URL}`);
   }
@@ -91,7 +95,8 @@ export class DaemonClient {
     };
     const why = words[error.code ?? ''] ?? error.message;
     return new TracerError('address_unavailable', `no daemon can be reached at ${this.url}: ${why}`, {
-      remedy: 'start it (`vfio-dmabuf-tracer run`), or give its URL: `vfio-dmabuf-tracer watch http://HOST:PORT`',
+      remedy:
+        'start it (`vfio-dmabuf-tracer run`), or give its URL: `vfio-dmabuf-tracer watch http://HOST:PORT`',
       cause: error,
     });
   }

@@ -4,7 +4,7 @@ export interface Message {
   data: string;
 }
 
-/** The messages of a text of server-sent events, of which the chunks may be cut anywhere. */
+/** The messages with an id of a text of server-sent events, whose chunks may be cut anywhere; one without data only tells the id. */
 export async function* messagesOf(chunks: AsyncIterable<string>): AsyncGenerator<Message> {
   let rest = '';
   for await (const chunk of chunks) {
@@ -16,7 +16,7 @@ export async function* messagesOf(chunks: AsyncIterable<string>): AsyncGenerator
         const [, field, value = ''] = /^(event|id|data): ?(.*)$/.exec(line) ?? [];
         if (field !== undefined) message[field as keyof Message] = value;
       }
-      if (message.data !== '') yield message;
+      if (message.id !== '') yield message;
     }
   }
 }

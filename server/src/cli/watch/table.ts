@@ -28,7 +28,9 @@ export function layOut<Row>(columns: readonly Column<Row>[], rows: readonly Row[
   );
   const widths = new Map<number, number>();
   let left = width + GAP.length;
-  const byRank = columns.map((_, index) => index).sort((a, b) => (columns[a]?.rank ?? 0) - (columns[b]?.rank ?? 0));
+  const byRank = columns
+    .map((_, index) => index)
+    .sort((a, b) => (columns[a]?.rank ?? 0) - (columns[b]?.rank ?? 0));
   for (const index of byRank) {
     const room = left - GAP.length;
     const want = wanted[index] ?? 0;
