@@ -1,4 +1,4 @@
-import stringWidth from 'string-width';
+import { fold } from '../text.ts';
 import type { Check, Diagnosis } from './diagnosis.ts';
 
 export interface ReportStyle {
@@ -36,16 +36,4 @@ export function report({ kernel, traceable, checks }: Diagnosis, style: ReportSt
         31,
       );
   return `${[...lines, '', `${verdict}${warnings}.`].join('\n')}\n`;
-}
-
-/** Breaks a text between words, so that no line is wider; a longer word stays whole. */
-function fold(text: string, width: number | undefined): string[] {
-  if (width === undefined || width < 20) return [text];
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || stringWidth(last) + 1 + stringWidth(word) > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

@@ -1,8 +1,8 @@
-import type { BufferView, Incident, Status } from '../../model/schema.ts';
-import type { Picture, Rejection } from './picture.ts';
+import type { BufferView, Incident, Status, VmRef } from '../../model/schema.ts';
+import { ageInWords, fit, fold, neutral } from '../text.ts';
+import type { Picture } from './picture.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, refusalColumns, vmOf } from './rows.ts';
-import { type Column, layOut } from './table.ts';
-import { ageInWords, fit, neutral } from './text.ts';
+import { type Column, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
 
 export type Style = 'plain' | 'bold' | 'dim' | 'good' | 'warning' | 'loud';
@@ -46,85 +46,84 @@ const line = (text: string, style: Style = 'plain'): Line => ({ text, style });
 
 /** The whole screen: what is wrong first, then the buffers with what room there is, then the newest refusals. */
 export function drawFrame(input: FrameInput, columns: number, rows: number): Frame {
-  const { view, picture } = input;
-  const head = headline(input, columns);
-  const footer = line(fit(footerOf(view), columns), 'dim');
+  const { view } = input;
+  const head = headline(input);
+  const footer = line(footerOf(view), 'dim');
   const body = Math.max(0, rows - head.length - 1);
+  // Every line is as wide as the screen, so that what was there before is written over.
+  const on = (lines: Line[]) =>
+    [...filled(lines, rows - 1), footer].map(({ text, style }) => line(fit(text, columns), style));
   if (view.help) {
-    const help = HELP.slice(0, body).map((text) => line(fit(text, columns)));
-    return { lines: filled([...head, ...help], rows - 1, footer), page: 1, last: 0 };
+    const help = HELP.flatMap((text) => fold(text, columns).map((part) => line(part)));
+    return { lines: on([...head, ...help]), page: 1, last: 0 };
   }
-  const shown = select(input);
-  const incidents = section(
-    'Open incidents',
-    shown.incidents,
-    INCIDENT_COLUMNS,
-    columns,
-    picture.incidents.open,
-  );
-  const refusals = section('Newest refusals', shown.rejections, refusalColumns(picture.sentences), columns);
-  const buffers = section('Buffers', shown.buffers, bufferColumns(input.nowMs), columns, picture.total);
-
-  const top =
-    shown.incidents.length === 0 ? [] : cut(incidents, Math.min(MOST_INCIDENTS + 2, Math.floor(body / 3)));
-  const bottom = cut(refusals, Math.max(3, Math.floor(body / 4)));
+  const { incidents, buffers, refusals } = sectionsOf(input);
+  const most = incidents.rows.length === 0 ? 0 : Math.min(MOST_INCIDENTS, Math.floor(body / 3) - 1);
+  const top = most < 1 ? [] : withoutHeader(incidents, columns, most);
+  const bottom = withoutHeader(refusals, columns, Math.max(1, Math.floor(body / 4) - 1));
   // Title and header stay where the rows are scrolled.
   const page = Math.max(0, body - top.length - bottom.length - 2);
-  const last = Math.max(0, shown.buffers.length - page);
+  const last = Math.max(0, buffers.rows.length - page);
   const scroll = Math.min(view.scroll, last);
-  const table = [...buffers.slice(0, 2), ...buffers.slice(2 + scroll, 2 + scroll + page)];
-  while (table.length < page + 2) table.push(line(''));
-  return {
-    lines: filled([...head, ...top, ...table, ...bottom].slice(0, rows - 1), rows - 1, footer),
-    page,
-    last,
-  };
+  const place = last === 0 ? '' : `, rows ${scroll + 1} to ${scroll + page}`;
+  const [, header = line(''), ...table] = withHeader(buffers, columns);
+  const middle = [
+    line(`${titleOf(buffers, buffers.rows.length)}${place}`, 'bold'),
+    header,
+    ...table.slice(scroll, scroll + page),
+  ];
+  return { lines: on([...head, ...top, ...filled(middle, page + 2), ...bottom]), page, last };
 }
 
 /** Everything, once and whole, for what is no terminal. */
 export function drawAll(input: FrameInput): Line[] {
-  const { picture } = input;
   const width = 1000;
-  const shown = select(input);
-  return [
-    ...headline(input, width),
-    line(''),
-    ...section('Open incidents', shown.incidents, INCIDENT_COLUMNS, width, picture.incidents.open),
-    line(''),
-    ...section('Buffers', shown.buffers, bufferColumns(input.nowMs), width, picture.total),
-    line(''),
-    ...section('Newest refusals', shown.rejections, refusalColumns(picture.sentences), width),
-  ].map(({ text, style }) => ({ text: text.trimEnd(), style }));
+  const { incidents, buffers, refusals } = sectionsOf(input);
+  const blocks = [headline(input), ...[incidents, buffers, refusals].map((one) => withHeader(one, width))];
+  return blocks.flatMap((block, index) => (index === 0 ? block : [line(''), ...block]));
 }
 
-function filled(lines: Line[], rows: number, footer: Line): Line[] {
-  while (lines.length < rows) lines.push(line(''));
-  return [...lines, footer];
+/** So many lines, cut or filled. */
+function filled(lines: readonly Line[], rows: number): Line[] {
+  return Array.from({ length: Math.max(0, rows) }, (_, index) => lines[index] ?? line(''));
 }
 
-/** So many lines of a section; the last one says how many more there are. */
-function cut(lines: Line[], most: number): Line[] {
-  if (lines.length <= most) return lines;
-  const kept = lines.slice(0, Math.max(0, most - 1));
-  return [...kept, line(`  and ${lines.length - kept.length} more`, 'dim')].slice(0, most);
+interface Section {
+  title: string;
+  /** What the filters leave, and how many there are in all. */
+  rows: readonly unknown[];
+  total: number;
+  table(width: number, rows: number): Table;
 }
 
-function section<Row>(
+function sectionOf<Row>(
   title: string,
   rows: readonly Row[],
+  total: number,
   columns: readonly Column<Row>[],
-  width: number,
-  total: number = rows.length,
-): Line[] {
-  const count = rows.length === total ? String(total) : `${rows.length} of ${total}`;
-  const heading = line(fit(`${title} (${count})`, width), 'bold');
-  if (rows.length === 0) return [heading, line(fit('  none', width), 'dim')];
-  const table = layOut(columns, rows, width);
-  return [
-    heading,
-    line(table.header, 'dim'),
-    ...table.rows.map((text, index) => line(text, styleOf(rows[index]))),
-  ];
+): Section {
+  return { title, rows, total, table: (width, most) => layOut(columns, rows.slice(0, most), width) };
+}
+
+function titleOf({ title, total }: Section, shown: number): string {
+  return `${title} (${shown === total ? total : `${shown} of ${total}`})`;
+}
+
+function withHeader(section: Section, width: number): Line[] {
+  const title = line(titleOf(section, section.rows.length), 'bold');
+  if (section.rows.length === 0) return [title, line('  none', 'dim')];
+  const { header, rows } = section.table(width, section.rows.length);
+  return [title, line(header, 'dim'), ...styled(section, rows)];
+}
+
+function withoutHeader(section: Section, width: number, most: number): Line[] {
+  const { rows } = section.table(width, most);
+  const title = line(titleOf(section, rows.length), 'bold');
+  return [title, ...(rows.length === 0 ? [line('  none', 'dim')] : styled(section, rows))];
+}
+
+function styled(section: Section, rows: readonly string[]): Line[] {
+  return rows.map((text, index) => line(text, styleOf(section.rows[index])));
 }
 
 function styleOf(row: unknown): Style {
@@ -134,32 +133,35 @@ function styleOf(row: unknown): Style {
   return state === 'revoked' ? 'dim' : 'plain';
 }
 
-interface Selected {
-  buffers: BufferView[];
-  incidents: Incident[];
-  rejections: Rejection[];
-}
-
 /** What --vm and the filter leave; a filter is looked for in all that a row could show. */
-function select({ picture, view, vm, nowMs }: FrameInput): Selected {
+function sectionsOf({
+  picture,
+  view,
+  vm,
+  nowMs,
+}: FrameInput): Record<'incidents' | 'buffers' | 'refusals', Section> {
   const wanted = view.filter.toLowerCase();
   const matches = <Row>(columns: readonly Column<Row>[], row: Row, more = '') =>
     wanted === '' ||
     [...columns.map(({ text }) => text(row)), more].some((text) => text.toLowerCase().includes(wanted));
-  const ofVm = (row: { vm?: Incident['vm']; by_vm?: Incident['vm'] }) =>
-    vm === undefined || isVm(row.vm ?? null, vm) || isVm(row.by_vm ?? null, vm);
-  const buffers = bufferColumns(nowMs);
-  const refusals = refusalColumns(picture.sentences);
+  const ofVm = (row: Partial<Record<'vm' | 'by_vm' | 'owner_vm', VmRef | null>>) =>
+    vm === undefined || [row.vm, row.by_vm, row.owner_vm].some((one) => isVm(one ?? null, vm));
+  const { incidents, open } = picture.incidents;
+  const bufferShape = bufferColumns(nowMs);
+  const refusalShape = refusalColumns(picture.sentences);
+  const openOnes = incidents.filter(
+    (row) => ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
+  );
+  const buffers = picture.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
+  const refusals = picture.rejections.filter((row) => ofVm(row) && matches(refusalShape, row));
   return {
-    buffers: picture.buffers.filter((row) => ofVm(row) && matches(buffers, row)),
-    incidents: picture.incidents.incidents.filter(
-      (row) => ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
-    ),
-    rejections: picture.rejections.filter((row) => ofVm(row) && matches(refusals, row)),
+    incidents: sectionOf('Open incidents', openOnes, open, INCIDENT_COLUMNS),
+    buffers: sectionOf('Buffers', buffers, picture.total, bufferShape),
+    refusals: sectionOf('Newest refusals', refusals, picture.rejections.length, refusalShape),
   };
 }
 
-function headline({ url, picture, lost, wallMs, view }: FrameInput, columns: number): Line[] {
+function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
   const { status, readiness } = picture;
   const lines = [
     line(`vfio-dmabuf-tracer ${status.version} at ${url}`, 'bold'),
@@ -179,7 +181,7 @@ function headline({ url, picture, lost, wallMs, view }: FrameInput, columns: num
     const again = lost.againMs <= 0 ? 'trying again' : `again in ${Math.ceil(lost.againMs / 1000)} s`;
     lines.push(line(`CONNECTION LOST at ${since}Z, ${ago} ago (${again}): ${lost.why}; this is old`, 'loud'));
   }
-  return lines.map(({ text, style }) => line(fit(neutral(text), columns), style));
+  return lines.map(({ text, style }) => line(neutral(text), style));
 }
 
 function stateOf(status: Status, readiness: string): Line {
@@ -206,7 +208,8 @@ function lossesOf(status: Status): string[] {
     told.push(`LOST: ${sum} (${losses.map(([stage, count]) => `${stage} ${count}`).join(', ')})`);
   }
   if (status.decode_errors > 0) told.push(`UNREADABLE: ${status.decode_errors} lines of the stream`);
-  if (!status.picture_exact) told.push('NOT EXACT: something was missed; buffers may be missing, or be gone');
+  if (!status.picture_exact)
+    told.push('NOT EXACT: since the last gap or loss no snapshot has said which buffers there are');
   return told;
 }
 

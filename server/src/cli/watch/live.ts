@@ -76,6 +76,8 @@ class Live {
       if (stdin.isTTY) stdin.setRawMode(true).on('data', onKeys).resume();
       this.#draw();
       await this.#look();
+      const { reason } = this.#ended.signal;
+      if (reason instanceof Error) throw reason;
     } finally {
       clearInterval(tick);
       clearTimeout(this.#due);
@@ -125,10 +127,19 @@ class Live {
     this.#due = setTimeout(() => this.#draw(), wait);
   }
 
+  /** A failure ends the whole: it is told when the terminal is as it was. */
   #draw(): void {
     clearTimeout(this.#due);
     this.#due = undefined;
     this.#drawnMs = performance.now();
+    try {
+      this.#drawNow();
+    } catch (error) {
+      this.#ended.abort(error);
+    }
+  }
+
+  #drawNow(): void {
     const { stdout, url, vm, clock } = this.#options;
     const wallMs = clock.wallMs();
     const lost = this.#lost && { ...this.#lost, againMs: this.#lost.nextMs - wallMs };

@@ -38,10 +38,10 @@ export class Screen {
 
   /** One write for the whole frame, and none where it has not changed. */
   show(lines: readonly Line[]): void {
-    const text = lines.map((line) => `${this.#paint(line)}\x1b[K`).join('\r\n');
+    const text = lines.map((line) => this.#paint(line)).join('\r\n');
     if (text === this.#shown) return;
     this.#shown = text;
-    this.#stdout.write(`${BEGIN}\x1b[H${text}\x1b[J${END}`);
+    this.#stdout.write(`${BEGIN}\x1b[H${text}${END}`);
   }
 
   /** The next frame is written whatever it is: the terminal has another size, and may have lost the last. */

@@ -1,5 +1,5 @@
 import stringWidth from 'string-width';
-import { fit } from './text.ts';
+import { fit } from '../text.ts';
 
 export interface Column<Row> {
   title: string;
@@ -28,15 +28,23 @@ export function layOut<Row>(columns: readonly Column<Row>[], rows: readonly Row[
   );
   const widths = new Map<number, number>();
   let left = width + GAP.length;
-  const byRank = columns
-    .map((_, index) => index)
-    .sort((a, b) => (columns[a]?.rank ?? 0) - (columns[b]?.rank ?? 0));
-  for (const index of byRank) {
-    const room = left - GAP.length;
-    const want = wanted[index] ?? 0;
-    if (room < Math.min(want, columns[index]?.least ?? 0)) break;
-    widths.set(index, Math.min(want, room));
-    left -= Math.min(want, room) + GAP.length;
+  const all = columns.map((_, index) => index);
+  const want = (index: number) => wanted[index] ?? 0;
+  const rank = (index: number) => columns[index]?.rank ?? 0;
+  for (const index of all.toSorted((a, b) => rank(a) - rank(b))) {
+    const least = Math.min(want(index), columns[index]?.least ?? 0);
+    // The first one stays, however narrow it is.
+    if (left < least + GAP.length && widths.size > 0) break;
+    const given = Math.max(0, Math.min(least, left - GAP.length));
+    widths.set(index, given);
+    left -= given + GAP.length;
+  }
+  // What room is left makes the short columns whole before the long ones.
+  for (const index of [...widths.keys()].sort((a, b) => want(a) - want(b))) {
+    const had = widths.get(index) ?? 0;
+    const more = Math.max(0, Math.min(want(index) - had, left));
+    widths.set(index, had + more);
+    left -= more;
   }
   const shown = columns.map((column, index) => ({ column, index })).filter(({ index }) => widths.has(index));
   const line = (row: number): string =>

@@ -25,6 +25,18 @@ export function fit(text: string, columns: number): string {
   return columns < 1 ? '' : `${kept}…${' '.repeat(columns - 1 - used)}`;
 }
 
+/** Breaks a text between words, so that no line is wider; a longer word stays whole. */
+export function fold(text: string, width: number | undefined): string[] {
+  if (width === undefined || width < 20) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || stringWidth(last) + 1 + stringWidth(word) > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
+
 /** `16 MiB`: what a BAR is counted in. */
 export function bytesInWords(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
