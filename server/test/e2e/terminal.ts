@@ -58,10 +58,9 @@ export class Terminal {
     return Number(children[0]);
   }
 
-  /** Bytes that the program in it has written to any file, in all. */
-  get written(): number {
-    const io = readFileSync(`/proc/${this.foreground}/io`, 'utf8');
-    return Number(/^wchar: (\d+)$/m.exec(io)?.[1]);
+  /** Everything that is sent to the terminal from now on goes to this file as well. */
+  record(path: string): void {
+    this.#tmux('pipe-pane', `cat > '${path}'`);
   }
 
   async until(condition: (text: string) => boolean, what: string): Promise<void> {
