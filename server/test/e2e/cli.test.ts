@@ -154,6 +154,9 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   const status = (await (await ask('/api/v1/status')).json()) as { source: object };
   assert.deepEqual(status.source, { kind: 'replay', name: 'stream.jsonl.gz' });
   assert.match(await (await ask('/')).text(), /replay of .*not this host/);
+  const api = (await (await ask('/openapi.json')).json()) as { info: { version: string }; paths: object };
+  assert.equal(api.info.version, program.run(['--version']).stdout.trim());
+  assert.ok('/api/v1/buffers' in api.paths);
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_refused_total 0$/m);
   const stream = await ask('/api/v1/stream');
   serving.child.kill('SIGTERM');
