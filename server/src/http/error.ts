@@ -49,8 +49,10 @@ export function installErrors(app: FastifyInstance): void {
   const answerNotFound = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = pathOf(request);
     const route = gets.find((url) => url === path) ?? gets.find((url) => matches(url, path));
-    if (route !== undefined) {
-      reply.header('allow', heads.has(route) ? 'GET, HEAD' : 'GET');
+    const methods = route === undefined ? [] : heads.has(route) ? ['GET', 'HEAD'] : ['GET'];
+    // A route for all paths below may answer GET, and have nothing at this one.
+    if (methods.length > 0 && !methods.includes(request.method)) {
+      reply.header('allow', methods.join(', '));
       const error = new TracerError('bad_request', `${quoted(path)} does not answer ${request.method}`, {
         remedy: 'use GET',
       });

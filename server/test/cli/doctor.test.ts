@@ -108,6 +108,13 @@ test('a host on which all is well is told so, row by row', async (t) => {
       'setpriv',
     ].map((name) => [name, 'found']),
   );
+  const page = await readFile(new URL('../../../docs/doctor.md', import.meta.url), 'utf8');
+  const described = [...page.matchAll(/^\| `([\w .-]+)` /gm)].map(([, name]) => name);
+  assert.deepEqual(
+    described,
+    diagnosis.checks.map(({ name }) => name),
+    'docs/doctor.md tells of each',
+  );
   const checks = await checksOf(options);
   assert.equal(checks.kernel?.message, '7.3.4');
   assert.match(checks.bpftrace?.message ?? '', /^0\.23\.2 /);

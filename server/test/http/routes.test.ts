@@ -196,6 +196,14 @@ test('a method that is not there is told the ones that are', async (t) => {
   assert.equal(answer.headers.allow, 'GET, HEAD');
 });
 
+test('nothing at a path below a route for all paths is a 404, and another method is a 405', async (t) => {
+  const { app } = await build(t);
+  app.get('/files/*', (_request, reply) => reply.callNotFound());
+  assert.equal((await app.inject('/files/none')).statusCode, 404);
+  assert.equal((await app.inject({ method: 'HEAD', url: '/files/none' })).statusCode, 404);
+  assert.equal((await app.inject({ method: 'POST', url: '/files/none' })).statusCode, 405);
+});
+
 test('a URL that cannot be decoded is refused in the same form', async (t) => {
   const { app } = await build(t);
   const answer = await app.inject('/%zz');

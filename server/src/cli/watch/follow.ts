@@ -34,7 +34,8 @@ export async function follow(options: FollowOptions): Promise<void> {
     let why = 'the daemon has ended the stream';
     try {
       for await (const { event, id, data } of messagesOf(noted(client.stream(path, last, signal)))) {
-        if (data !== '') await write(event === 'dropped' || event === 'reset' ? marked(event, data) : data);
+        if (data !== '')
+          await write(escaped(event === 'dropped' || event === 'reset' ? marked(event, data) : data));
         last = id;
       }
     } catch (error) {
@@ -58,4 +59,13 @@ export async function follow(options: FollowOptions): Promise<void> {
 
 function marked(kind: string, data: string): string {
   return JSON.stringify({ kind, ...(JSON.parse(data) as object) });
+}
+
+/** The same JSON, without what a terminal would obey: JSON itself escapes only what is below 0x20. */
+function escaped(json: string): string {
+  return json.replaceAll(/[\p{Cc}\p{Cf}]/gu, (character) =>
+    Array.from({ length: character.length }, (_, unit) => {
+      return `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`;
+    }).join(''),
+  );
 }

@@ -66,11 +66,11 @@ export function drawFrame(input: FrameInput, columns: number, rows: number): Fra
   const last = Math.max(0, buffers.rows.length - page);
   const scroll = Math.min(view.scroll, last);
   const place = last === 0 ? '' : `, rows ${scroll + 1} to ${scroll + page}`;
-  const [, header = line(''), ...table] = withHeader(buffers, columns);
+  const { header, rows: table } = buffers.table(columns, scroll, page);
   const middle = [
     line(`${titleOf(buffers, buffers.rows.length)}${place}`, 'bold'),
-    header,
-    ...table.slice(scroll, scroll + page),
+    ...(buffers.rows.length === 0 ? [line('  none', 'dim')] : [line(header, 'dim')]),
+    ...styled(buffers, table, scroll),
   ];
   return { lines: on([...head, ...top, ...filled(middle, page + 2), ...bottom]), page, last };
 }
@@ -93,7 +93,8 @@ interface Section {
   /** What the filters leave, and how many there are in all. */
   rows: readonly unknown[];
   total: number;
-  table(width: number, rows: number): Table;
+  /** `most` rows behind the first `from`: of thousands, only those that are shown are laid out. */
+  table(width: number, from: number, most: number): Table;
 }
 
 function sectionOf<Row>(
@@ -102,7 +103,12 @@ function sectionOf<Row>(
   total: number,
   columns: readonly Column<Row>[],
 ): Section {
-  return { title, rows, total, table: (width, most) => layOut(columns, rows.slice(0, most), width) };
+  return {
+    title,
+    rows,
+    total,
+    table: (width, from, most) => layOut(columns, rows.slice(from, from + most), width),
+  };
 }
 
 function titleOf({ title, total }: Section, shown: number): string {
@@ -112,18 +118,18 @@ function titleOf({ title, total }: Section, shown: number): string {
 function withHeader(section: Section, width: number): Line[] {
   const title = line(titleOf(section, section.rows.length), 'bold');
   if (section.rows.length === 0) return [title, line('  none', 'dim')];
-  const { header, rows } = section.table(width, section.rows.length);
+  const { header, rows } = section.table(width, 0, section.rows.length);
   return [title, line(header, 'dim'), ...styled(section, rows)];
 }
 
 function withoutHeader(section: Section, width: number, most: number): Line[] {
-  const { rows } = section.table(width, most);
+  const { rows } = section.table(width, 0, most);
   const title = line(titleOf(section, rows.length), 'bold');
   return [title, ...(rows.length === 0 ? [line('  none', 'dim')] : styled(section, rows))];
 }
 
-function styled(section: Section, rows: readonly string[]): Line[] {
-  return rows.map((text, index) => line(text, styleOf(section.rows[index])));
+function styled(section: Section, rows: readonly string[], from = 0): Line[] {
+  return rows.map((text, index) => line(text, styleOf(section.rows[from + index])));
 }
 
 function styleOf(row: unknown): Style {

@@ -123,6 +123,31 @@ test('a stream that is cut goes on behind its last event, also where none had co
   await ended;
 });
 
+test('what a terminal would obey is escaped, and is the same JSON', async (t) => {
+  const { log, hub, client } = await daemon(t);
+  const stop = new AbortController();
+  const comm = 'a\u009b31m\u202eb\u{e0001}';
+  const line = await new Promise<string>((resolve, reject) => {
+    const ended = follow({
+      client,
+      device: undefined,
+      write: async (text) => resolve(text),
+      tell: reject,
+      clock: { sleep: async () => {} },
+      signal: stop.signal,
+    });
+    ended.catch(reject);
+    const wait = setInterval(() => {
+      if (hub.clients === 0 || log.newest > 0) return;
+      clearInterval(wait);
+      log.append({ ...releaseEvent(1), comm });
+    }, 5);
+  });
+  stop.abort();
+  assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u);
+  assert.equal(JSON.parse(line).comm, comm);
+});
+
 test('a daemon that was never there, and a wrong device, are errors', async (t) => {
   const { away, back, client } = await daemon(t);
   const options = {
