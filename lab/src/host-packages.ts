@@ -8,6 +8,7 @@ const PACKAGES = {
   e2fsprogs: 'mkfs.ext4',
   xz: 'xz',
   buildah: 'buildah',
+  tmux: 'tmux',
 } as const;
 export type HostPackage = keyof typeof PACKAGES;
 

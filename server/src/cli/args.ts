@@ -15,6 +15,8 @@ export interface ParsedArgs {
   names: readonly string[];
   json: boolean;
   print: Print | undefined;
+  /** Flags of the command alone that are no settings. */
+  options: Record<string, string>;
   configFile: string | undefined;
   configCheck: boolean;
   settings: Setting[];
@@ -36,6 +38,9 @@ function tokenize(argv: readonly string[]) {
     print: { type: 'string' },
     json: { type: 'boolean' },
   };
+  for (const [name, { value }] of COMMANDS.flatMap((command) => Object.entries(command.options ?? {}))) {
+    options[name] = { type: value === undefined ? 'boolean' : 'string' };
+  }
   for (const key of CONFIG_KEYS) {
     options[key] = { type: keySchema(key).type === 'boolean' ? 'boolean' : 'string' };
   }
@@ -59,6 +64,7 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
     names: [],
     json: false,
     print: undefined,
+    options: {},
     configFile: undefined,
     configCheck: false,
     settings: [],
@@ -80,7 +86,8 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
     );
   }
   for (const option of options) readOption(option, known, parsed);
-  if (parsed.command.operand !== undefined && parsed.operand === undefined) {
+  const { operand, optionalOperand } = parsed.command;
+  if (operand !== undefined && optionalOperand !== true && parsed.operand === undefined) {
     const what = `${parsed.command.name} needs a ${parsed.command.operand}`;
     parsed.problems.push({ what, where: WHERE, remedy: `usage: vfio-dmabuf-tracer ${parsed.command.usage}` });
   }
@@ -118,8 +125,10 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     problems.push({ what: `${parsed.command.name} has no flag ${rawName}`, where: WHERE, remedy });
     return;
   }
-  const flag = isConfigKey(name) ? keySchema(name).type === 'boolean' : GLOBAL_SWITCHES.includes(name);
-  if (GLOBAL_SWITCHES.includes(name) && option.inlineValue === true) {
+  const own = parsed.command.options?.[name];
+  const isSwitch = GLOBAL_SWITCHES.includes(name) || (own !== undefined && own.value === undefined);
+  const flag = isConfigKey(name) ? keySchema(name).type === 'boolean' : isSwitch;
+  if (isSwitch && option.inlineValue === true) {
     problems.push({ what: `${rawName} takes no value`, where: WHERE, remedy: `write ${rawName}` });
     return;
   }
@@ -141,7 +150,10 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     }
     return;
   }
-  readGlobal(name, value, parsed);
+  if (own === undefined) readGlobal(name, value, parsed);
+  else if (Object.hasOwn(parsed.options, name)) {
+    problems.push({ what: `${rawName} is given twice`, where: WHERE, remedy: 'keep one of them' });
+  } else parsed.options[name] = value;
 }
 
 const GLOBAL_SWITCHES: readonly string[] = ['help', 'version', 'config.check', 'json'];
@@ -173,6 +185,6 @@ function readGlobal(name: string, value: string, parsed: ParsedArgs): void {
 }
 
 function flagsOf(command: CommandSpec): readonly string[] {
-  const own = [...(command.print ? ['print'] : []), ...(command.names ? ['json'] : [])];
-  return [...command.keys, ...own, ...GLOBAL];
+  const own = [...(command.print ? ['print'] : []), ...(command.json === undefined ? [] : ['json'])];
+  return [...command.keys, ...own, ...Object.keys(command.options ?? {}), ...GLOBAL];
 }

@@ -9,13 +9,16 @@ export type Print = (typeof PRINTS)[number];
 /** What a command gets: what was asked, and the world it may touch. */
 export interface CommandContext {
   config: Config;
-  /** The FILE of record and replay. */
+  /** The FILE of record and replay, the URL of watch. */
   operand: string | undefined;
   /** The NAMEs of reasons. */
   names: readonly string[];
   /** Machine-readable output was asked for. */
   json: boolean;
   print: Print | undefined;
+  /** Flags of this command alone that are no settings, by name; a switch is 'true'. */
+  options: Readonly<Record<string, string>>;
+  env: NodeJS.ProcessEnv;
   stop: StopRequest;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;
@@ -24,7 +27,13 @@ export interface CommandContext {
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
-export type CommandName = 'run' | 'record' | 'replay' | 'probes' | 'reasons';
+export type CommandName = 'run' | 'record' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
+
+export interface CommandOption {
+  /** What stands for its value in the help; undefined is a switch. */
+  value: string | undefined;
+  help: string;
+}
 
 export interface CommandSpec {
   name: CommandName;
@@ -33,11 +42,15 @@ export interface CommandSpec {
   /** More lines for its own help page. */
   detail: readonly string[];
   operand: string | undefined;
+  optionalOperand?: true;
   /** The settings that change what it does; a flag of any other is refused. */
   keys: readonly ConfigKey[];
   print: boolean;
-  /** Takes any number of names, and --json. */
+  /** Takes any number of names. */
   names?: true;
+  /** What --json does, where the command takes it. */
+  json?: string;
+  options?: Readonly<Record<string, CommandOption>>;
   /** Loaded only when it is the one to run, so that the others start fast. */
   load(): Promise<(context: CommandContext) => Promise<ExitCode>>;
 }
@@ -110,6 +123,42 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import('./probes.ts')).probes,
   },
   {
+    name: 'doctor',
+    usage: 'doctor [--json] [flags]',
+    summary:
+      'say what this host needs to be traced, what of it is found, and the command that mends the rest',
+    detail: [
+      'Changes nothing. Exits with 0 where the host can be traced, also with warnings (something is not seen, or not told',
+      'truly), and with 1 where something is missing that tracing needs.',
+    ],
+    operand: undefined,
+    keys: ['bpftrace.path'],
+    print: false,
+    json: 'print the diagnosis as one JSON object',
+    load: async () => (await import('./doctor.ts')).doctor,
+  },
+  {
+    name: 'watch',
+    usage: 'watch [URL] [flags]',
+    summary: 'show a running daemon in the terminal: its state, the live buffers, the newest refusals',
+    detail: [
+      'URL is that of the daemon, http://127.0.0.1:10043 where it is left out. Needs no privilege. Press ? for the keys.',
+      'Without a terminal it prints the tables once and ends.',
+    ],
+    operand: 'URL',
+    optionalOperand: true,
+    keys: [],
+    print: false,
+    json: 'print one event of the stream a line as JSON, until it is stopped; goes on where it was after a lost connection',
+    options: {
+      device: { value: 'ADDRESS', help: 'only this PCI device' },
+      vm: { value: 'TEXT', help: 'only VMs whose name, UUID or pid contains this; not with --json' },
+      state: { value: 'live|revoked', help: 'only buffers in this state; not with --json' },
+      once: { value: undefined, help: 'print the tables once and end' },
+    },
+    load: async () => (await import('./watch.ts')).watch,
+  },
+  {
     name: 'reasons',
     usage: 'reasons [NAME...] [--json]',
     summary: 'explain the reasons, policy violations and revoke causes that events and metrics name',
@@ -120,6 +169,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     keys: [],
     print: false,
     names: true,
+    json: 'print the whole entries as one JSON array',
     load: async () => (await import('./reasons.ts')).reasons,
   },
 ];

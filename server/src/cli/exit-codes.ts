@@ -6,7 +6,10 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_HELP: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, 'it did what it was asked, or was stopped by SIGINT or SIGTERM'],
-  [EXIT.failure, 'it failed: a file, an address, a broken recording, a defect'],
+  [
+    EXIT.failure,
+    'it failed: a file, an address, a broken recording, a defect; or `doctor` found something missing',
+  ],
   [EXIT.usage, 'the command line or the configuration is wrong'],
   [EXIT.untraceable, 'this host cannot be traced, and --strict was given'],
 ];

@@ -28,7 +28,10 @@ export function commandHelp(command: CommandSpec): string {
   if (command.print) {
     flags.unshift(['--print=metrics|events', 'replay to the end, print, and exit; without it, serve']);
   }
-  if (command.names) flags.unshift(['--json', 'print the whole entries as one JSON array']);
+  for (const [name, { value, help }] of Object.entries(command.options ?? {}).reverse()) {
+    flags.unshift([value === undefined ? `--${name}` : `--${name}=${value}`, help]);
+  }
+  if (command.json !== undefined) flags.unshift(['--json', command.json]);
   flags.push(
     ['--config.file=PATH', 'read settings from this YAML file'],
     ['--config.check', 'check all settings, say so, and exit'],

@@ -48,6 +48,8 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
       names: args.names,
       json: args.json,
       print: args.print,
+      options: args.options,
+      env: host.env,
       stop,
       stdout: host.stdout,
       stderr: host.stderr,

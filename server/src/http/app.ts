@@ -20,6 +20,7 @@ import { importsRoute } from './routes/imports.ts';
 import { incidentsRoute } from './routes/incidents.ts';
 import { landingRoute } from './routes/landing.ts';
 import { metricsRoute, type ScrapeCounters } from './routes/metrics.ts';
+import { collectSchemas, openapiRoute } from './routes/openapi.ts';
 import { probesRoute } from './routes/probes.ts';
 import { reasonsRoute } from './routes/reasons.ts';
 import { rejectionsRoute } from './routes/rejections.ts';
@@ -78,7 +79,7 @@ export function createApp(options: AppOptions): App {
   app.decorate('paths', [] as string[]);
   app.addHook('onRoute', (route) => {
     // One with a parameter is no link.
-    if (route.method === 'GET' && !route.url.includes(':')) app.paths.push(route.url);
+    if (route.method === 'GET' && !/[:*]/.test(route.url)) app.paths.push(route.url);
   });
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
@@ -91,6 +92,7 @@ export function createApp(options: AppOptions): App {
     done();
   });
   installErrors(app);
+  collectSchemas(app, options.model.status().version);
 
   const plugins = [
     landingRoute,
@@ -106,6 +108,7 @@ export function createApp(options: AppOptions): App {
     eventsRoute,
     reasonsRoute,
     streamRoute,
+    openapiRoute,
   ];
   for (const plugin of plugins) app.register(plugin, options);
   return app;

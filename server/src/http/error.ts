@@ -3,19 +3,24 @@ import { type Static, Type } from 'typebox';
 import { TracerError } from '../support/errors.ts';
 import { didYouMean } from '../support/suggest.ts';
 
-/** Body of every answer that is not a success. */
-export const ApiError = Type.Object({
-  error: Type.Object({
-    code: Type.String(),
-    message: Type.String(),
-    where: Type.Union([Type.String(), Type.Null()]),
-    hint: Type.Union([Type.String(), Type.Null()], { description: 'how to ask instead' }),
-  }),
+const error = Type.Object({
+  code: Type.String({ description: 'bad_request, not_found, too_many_clients or invariant_broken' }),
+  message: Type.String({ description: 'what is wrong' }),
+  where: Type.Union([Type.String(), Type.Null()]),
+  hint: Type.Union([Type.String(), Type.Null()], { description: 'how to ask instead' }),
 });
+
+/** Body of every answer that is not a success. */
+export const ApiError = Type.Object({ error }, { description: 'what was asked is wrong' });
 export type ApiError = Static<typeof ApiError>;
 
 /** Given to each route of the API, so that 4xx and 5xx have a schema as well. */
-export const errorResponses = { '4xx': ApiError, '5xx': ApiError } as const;
+export const errorResponses = {
+  '4xx': ApiError,
+  '5xx': Type.Object({ error }, { description: 'the daemon cannot answer now, or has a defect' }),
+} as const;
+
+const QUOTED = 100;
 
 export function installErrors(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError | TracerError, request, reply) => {
@@ -24,7 +29,7 @@ export function installErrors(app: FastifyInstance): void {
     } else if (error.validation !== undefined) {
       return send(reply, 400, bodyOf(describeValidation(error, request)));
     } else if (error.statusCode !== undefined && error.statusCode < 500) {
-      return send(reply, error.statusCode, bodyOf(new TracerError('bad_request', error.message)));
+      return answerFrameworkError(error, request, reply);
     }
     request.log.error({ err: error, path: pathOf(request) }, 'a request failed');
     const body = bodyOf(
@@ -35,29 +40,112 @@ export function installErrors(app: FastifyInstance): void {
     return send(reply, 500, body);
   });
 
-  app.setNotFoundHandler((request, reply) => {
+  const gets: string[] = [];
+  const heads = new Set<string>();
+  app.addHook('onRoute', ({ method, url }) => {
+    if (method === 'GET') gets.push(url);
+    if (method === 'HEAD') heads.add(url);
+  });
+  const answerNotFound = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = pathOf(request);
-    if (request.method !== 'GET' && app.hasRoute({ method: 'GET', url: path })) {
-      reply.header('allow', app.hasRoute({ method: 'HEAD', url: path }) ? 'GET, HEAD' : 'GET');
-      const error = new TracerError('bad_request', `${path} does not answer ${request.method}`, {
+    const route = gets.find((url) => url === path) ?? gets.find((url) => matches(url, path));
+    const methods = route === undefined ? [] : heads.has(route) ? ['GET', 'HEAD'] : ['GET'];
+    // A route for all paths below may answer GET, and have nothing at this one.
+    if (methods.length > 0 && !methods.includes(request.method)) {
+      reply.header('allow', methods.join(', '));
+      const error = new TracerError('bad_request', `${quoted(path)} does not answer ${request.method}`, {
         remedy: 'use GET',
       });
       return send(reply, 405, bodyOf(error));
     }
-    const error = new TracerError('not_found', `there is nothing at ${path}`, {
+    const error = new TracerError('not_found', `there is nothing at ${quoted(path)}`, {
       remedy: `${didYouMean(path, knownPaths(app))}; / lists them`,
     });
     return send(reply, 404, bodyOf(error));
+  };
+  // Before a body is read: what it is does not matter where nothing takes one.
+  app.addHook('onRequest', (request, reply, next) => {
+    if (request.is404) answerNotFound(request, reply);
+    else if (hasBody(request)) next(bodyError(request));
+    else next();
   });
+  app.setNotFoundHandler(answerNotFound);
 }
 
-/** For what Fastify refuses before it knows a route: a URL that cannot be decoded. */
+/** For what Fastify refuses by itself, some of it before it knows a route: a URL that cannot be decoded. */
 export function answerFrameworkError(
   error: FastifyError,
   _request: FastifyRequest,
   reply: FastifyReply,
-): void {
-  send(reply, error.statusCode ?? 400, bodyOf(new TracerError('bad_request', error.message)));
+): FastifyReply {
+  const remedy =
+    error.code === 'FST_ERR_BAD_URL'
+      ? 'write each byte that is not plain as % and two hexadecimal digits, and % itself as %25'
+      : '/openapi.json tells what can be asked';
+  return send(
+    reply,
+    error.statusCode ?? 400,
+    bodyOf(new TracerError('bad_request', quoted(error.message), { remedy })),
+  );
+}
+
+const UNREADABLE: Record<string, readonly [status: string, message: string, remedy: string]> = {
+  HPE_HEADER_OVERFLOW: [
+    '431 Request Header Fields Too Large',
+    'the path with its query and the headers are longer than 16 KiB',
+    'ask for less at a time: each parameter is given once, and none is longer than some words',
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    '408 Request Timeout',
+    'the request did not come to its end in time',
+    'send it whole',
+  ],
+};
+
+/** The answer to what is no request that Node can read, as bytes for the socket: no route, and no Fastify, sees it. */
+export function answerUnreadable(error: NodeJS.ErrnoException): string {
+  const [status, message, remedy] = UNREADABLE[error.code ?? ''] ?? [
+    '400 Bad Request',
+    'this is no request of HTTP/1.1',
+    'speak HTTP, without TLS, to this port',
+  ];
+  const body = JSON.stringify(bodyOf(new TracerError('bad_request', message, { remedy })));
+  return [
+    `HTTP/1.1 ${status}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'x-content-type-options: nosniff',
+    'cache-control: no-store',
+    'connection: close',
+    '',
+    body,
+  ].join('\r\n');
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function bodyError(request: FastifyRequest): TracerError {
+  return new TracerError('bad_request', `${pathOf(request)} takes no body`, {
+    remedy: 'leave the body out; what is wanted stands in the query, behind the ?',
+  });
+}
+
+/** Whether a path is one of a route with parameters (`/a/:name`) or of all below (`/a/*`). */
+function matches(url: string, path: string): boolean {
+  const parts = path.split('/');
+  const wanted = url.split('/');
+  if (wanted.at(-1) === '*') return wanted.slice(0, -1).every((part, index) => part === parts[index]);
+  return (
+    wanted.length === parts.length &&
+    wanted.every((part, index) => part === parts[index] || (part.startsWith(':') && parts[index] !== ''))
+  );
+}
+
+/** What was sent, cut down: an answer does not send kilobytes back. */
+export function quoted(text: string): string {
+  return text.length > QUOTED ? `${text.slice(0, QUOTED)}...` : text;
 }
 
 function bodyOf(error: TracerError): ApiError {
@@ -93,14 +181,18 @@ function describeValidation(error: FastifyError, request: FastifyRequest): Trace
   const where = `query of ${pathOf(request)}`;
   if (first?.keyword === 'additionalProperties') {
     const key = String(params.additionalProperty);
-    return new TracerError('bad_request', `${key} is not a parameter here`, {
+    const known = Object.keys(properties);
+    return new TracerError('bad_request', `${quoted(key)} is not a parameter here`, {
       where,
-      remedy: didYouMean(key, Object.keys(properties)),
+      remedy: known.length === 0 ? 'it takes none: leave out what follows the ?' : didYouMean(key, known),
     });
   }
   const key = first?.instancePath.slice(1) ?? '';
   const given = (request.query as Record<string, unknown>)[key];
-  const message = `${key} cannot be ${JSON.stringify(given)}`;
+  const message = `${key} cannot be ${quoted(JSON.stringify(given))}`;
+  if (Array.isArray(given)) {
+    return new TracerError('bad_request', message, { where, remedy: `give ${key} once` });
+  }
   if (first?.keyword === 'enum' && Array.isArray(params.allowedValues)) {
     const remedy = didYouMean(String(given), params.allowedValues.map(String));
     return new TracerError('bad_request', message, { where, remedy });

@@ -1,8 +1,10 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { TracerError } from '../support/errors.ts';
 import type { Logger } from '../support/logger.ts';
 import type { App } from './app.ts';
+import { answerUnreadable } from './error.ts';
 
 export interface HttpServerOptions {
   app: App;
@@ -10,6 +12,9 @@ export interface HttpServerOptions {
   addresses: readonly string[];
   logger: Logger;
 }
+
+/** How long a client that was refused may go on sending. */
+const LINGER_MS = 5_000;
 
 /** The process part of HTTP: sockets that hand their requests to the app. */
 export class HttpServer {
@@ -82,12 +87,30 @@ export class HttpServer {
       app.routing(request, response);
     });
     server.maxConnections = 1024;
+    server.on('clientError', refuse);
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(listenError(error, text)));
       server.listen(host === '' ? { port } : { host, port }, () => resolve());
     });
     this.#servers.push(server);
   }
+}
+
+/**
+ * Answers what cannot be read as a request. What is still coming is read and thrown away for a moment: closing at once would
+ * reset the connection, and the client would never see the answer.
+ */
+function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
+  const { _httpMessage: underWay } = socket as Duplex & { _httpMessage?: { headersSent: boolean } | null };
+  if (error.code === 'ECONNRESET' || !socket.writable) return;
+  // Within an answer that has begun, nobody could tell the two apart.
+  if (underWay?.headersSent === true) {
+    socket.destroy();
+    return;
+  }
+  socket.end(answerUnreadable(error));
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 export function splitAddress(text: string): { host: string; port: number } {

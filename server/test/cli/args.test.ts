@@ -67,11 +67,25 @@ test('the value of an unknown flag is not taken for a command', () => {
   assert.deepEqual(whats('--colour', 'red'), ['run has no flag --colour']);
 });
 
-test('reasons takes any number of names and --json, which nobody else does', () => {
+test('reasons takes any number of names and --json, which run does not', () => {
   const args = readArgs(['reasons', 'revoked', '--json', 'topology']);
   assert.deepEqual([args.names, args.json, args.problems], [['revoked', 'topology'], true, []]);
   assert.deepEqual(remedies('run', '--json'), [
-    'it is a flag of `reasons`; leave it out, or name that command',
+    'it is a flag of `doctor`; leave it out, or name that command',
   ]);
   assert.deepEqual(whats('reasons', '--json=yes'), ['--json takes no value']);
+});
+
+test('watch takes a URL or none, and flags of its own', () => {
+  const args = readArgs(['watch', 'http://a:1', '--device=41:00.0', '--once', '--json']);
+  assert.deepEqual(
+    [args.operand, args.options, args.json, args.problems],
+    ['http://a:1', { device: '41:00.0', once: 'true' }, true, []],
+  );
+  assert.deepEqual([readArgs(['watch']).operand, readArgs(['watch']).problems], [undefined, []]);
+  assert.deepEqual(whats('watch', '--device=a', '--device=b'), ['--device is given twice']);
+  assert.deepEqual(whats('watch', '--once=no'), ['--once takes no value']);
+  assert.deepEqual(remedies('run', '--device=a'), [
+    'it is a flag of `watch`; leave it out, or name that command',
+  ]);
 });

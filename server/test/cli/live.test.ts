@@ -87,6 +87,8 @@ test('what record has written can be replayed', async (t) => {
     names: [],
     json: false,
     print: undefined,
+    options: {},
+    env: {},
     stop: { signal: stop.signal, dispose: () => {} },
     stdout,
     stderr,

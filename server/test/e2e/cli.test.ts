@@ -154,6 +154,9 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   const status = (await (await ask('/api/v1/status')).json()) as { source: object };
   assert.deepEqual(status.source, { kind: 'replay', name: 'stream.jsonl.gz' });
   assert.match(await (await ask('/')).text(), /replay of .*not this host/);
+  const api = (await (await ask('/openapi.json')).json()) as { info: { version: string }; paths: object };
+  assert.equal(api.info.version, program.run(['--version']).stdout.trim());
+  assert.ok('/api/v1/buffers' in api.paths);
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_refused_total 0$/m);
   const stream = await ask('/api/v1/stream');
   serving.child.kill('SIGTERM');
@@ -202,4 +205,17 @@ test('an unknown reason is told with the nearest one, and ends with 2', () => {
   const { code, stdout, stderr } = program.run(['reasons', 'no_range', 'topology']);
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /there is no reason "no_range"\n.*\n.*did you mean no_ranges\?/);
+});
+
+test('doctor tells what this host lacks, ends with 1, and gives the same as JSON', () => {
+  const args = ['doctor', '--bpftrace.path=/nowhere/bpftrace'];
+  const { code, stdout, stderr } = program.run(args);
+  assert.deepEqual([code, stderr], [1, '']);
+  assert.match(stdout, /^NOT FOUND {2}bpftrace +there is no executable \/nowhere\/bpftrace\n +to mend it: /m);
+  assert.match(stdout, /cannot be traced: \d+ of \d+ not found/);
+  const json = program.run([...args, '--json']);
+  assert.equal(json.code, 1);
+  const { traceable, checks } = JSON.parse(json.stdout) as { traceable: boolean; checks: { name: string }[] };
+  assert.equal(traceable, false);
+  for (const { name } of checks) assert.ok(stdout.includes(name), name);
 });

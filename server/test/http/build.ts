@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test';
+import type { onRouteHookHandler } from 'fastify';
 import { pino } from 'pino';
 import { type AppOptions, createApp } from '../../src/http/app.ts';
 import { StreamHub } from '../../src/http/sse/hub.ts';
@@ -7,6 +8,7 @@ import { TracerModel } from '../../src/model/model.ts';
 import { Pipeline } from '../../src/model/pipeline.ts';
 import type { KernelEvent } from '../../src/model/schema.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
+import type { LineSource } from '../../src/stream/source.ts';
 import {
   counterRead,
   exported,
@@ -51,17 +53,27 @@ export interface BuildOptions extends Partial<AppOptions> {
   maxClients?: number;
   heartbeatMs?: number;
   lines?: readonly string[];
+  /** What the model reads in place of the lines. */
+  source?: LineSource;
+  onRoute?: onRouteHookHandler;
 }
 
 /** An app with a real model behind it, fed with the lines; closed when the test ends. */
 export async function build(t: TestContext, options: BuildOptions = {}): Promise<Built> {
-  const { keep = 100, maxClients = 64, heartbeatMs = 60_000, lines = STREAM, ...overrides } = options;
+  const {
+    keep = 100,
+    maxClients = 64,
+    heartbeatMs = 60_000,
+    lines = STREAM,
+    onRoute,
+    ...overrides
+  } = options;
   const model = new TracerModel({ version: '1.2.3', source: { kind: 'live', name: 'bpftrace' } });
   const log = new EventLog({ keep, id: 'log1' });
   const hub = new StreamHub({ log, maxClients, heartbeatMs });
   const pipeline = new Pipeline({
     model,
-    source: {
+    source: options.source ?? {
       kind: 'live',
       name: 'bpftrace',
       run: async (onLine) => lines.forEach((line) => void onLine(line)),
@@ -81,6 +93,7 @@ export async function build(t: TestContext, options: BuildOptions = {}): Promise
     logger: pino({ level: 'silent' }),
     ...overrides,
   });
+  if (onRoute !== undefined) app.addHook('onRoute', onRoute);
   t.after(() => app.close());
   return { app, model, log, hub };
 }

@@ -168,7 +168,7 @@ for (const [url, message, hint] of [
   ['/api/v1/buffers?state=dead', /state cannot be "dead"/, /live/],
   ['/api/v1/status?x=1', /x is not a parameter/, /./],
   ['/api/v1/stream?kynd=bind', /kynd is not a parameter/, /kind/],
-  ['/metrics?name[]=up', /takes no parameters/, /./],
+  ['/metrics?name[]=up', /name\[\] is not a parameter/, /takes none/],
 ] as const) {
   test(`${url} is refused with a hint`, async (t) => {
     const { app } = await build(t);
@@ -194,6 +194,14 @@ test('a method that is not there is told the ones that are', async (t) => {
   const answer = await app.inject({ method: 'POST', url: '/api/v1/status' });
   assert.equal(answer.statusCode, 405);
   assert.equal(answer.headers.allow, 'GET, HEAD');
+});
+
+test('nothing at a path below a route for all paths is a 404, and another method is a 405', async (t) => {
+  const { app } = await build(t);
+  app.get('/files/*', (_request, reply) => reply.callNotFound());
+  assert.equal((await app.inject('/files/none')).statusCode, 404);
+  assert.equal((await app.inject({ method: 'HEAD', url: '/files/none' })).statusCode, 404);
+  assert.equal((await app.inject({ method: 'POST', url: '/files/none' })).statusCode, 405);
 });
 
 test('a URL that cannot be decoded is refused in the same form', async (t) => {

@@ -29,7 +29,8 @@ export interface FindBpftraceOptions {
 
 const OLDEST = [0, 23, 0];
 const FIRST_UNKNOWN = [1, 0, 0];
-const INSTALL = 'install bpftrace 0.23 or newer, or name another one with --bpftrace.path';
+const INSTALL =
+  '`apt-get install bpftrace`, 0.23 or newer (Debian 13 has it), or name another one with --bpftrace.path';
 
 /** Finds bpftrace and asks it for its version. */
 export async function findBpftrace(options: FindBpftraceOptions): Promise<Bpftrace | StartFailure> {

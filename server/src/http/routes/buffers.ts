@@ -23,7 +23,14 @@ export const BuffersAnswer = Type.Object({
 export const buffersRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/buffers',
-    { schema: { querystring: BuffersQuery, response: { 200: BuffersAnswer, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['state'],
+        summary: 'the buffers that exist, and those released of late',
+        querystring: BuffersQuery,
+        response: { 200: BuffersAnswer, ...errorResponses },
+      },
+    },
     (request) => {
       const { device, state, privacy, limit } = request.query;
       const address = device === undefined ? undefined : canonicalDevice(device);

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { TracerEvent } from '../../model/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
-import { EventFilter, eventMatcher } from './query.ts';
+import { EventFilter, eventMatcher, LOG_ID } from './query.ts';
 import { REASONS_PATH } from './reasons.ts';
 
 export const EventsQuery = Type.Object(
@@ -16,7 +16,10 @@ export const EventsQuery = Type.Object(
     }),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: '1 to 1000' }),
     log: Type.Optional(
-      Type.String({ description: '`log` of the answer before: a cursor of another log begins anew' }),
+      Type.String({
+        pattern: LOG_ID,
+        description: '`log` of the answer before: a cursor of another log begins anew',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -46,7 +49,14 @@ export const eventsRoute: AppPlugin = (app, options, done) => {
   const log = options.events;
   app.get(
     '/api/v1/events',
-    { schema: { querystring: EventsQuery, response: { 200: EventsAnswer, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'the event log, page by page',
+        querystring: EventsQuery,
+        response: { 200: EventsAnswer, ...errorResponses },
+      },
+    },
     (request) => {
       const { after, limit, log: id, ...filter } = request.query;
       const reset = (id !== undefined && id !== log.id) || after > log.newest;

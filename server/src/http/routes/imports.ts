@@ -37,7 +37,14 @@ export const ImportsAnswer = Type.Object({
 export const importsRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/imports',
-    { schema: { querystring: ImportsQuery, response: { 200: ImportsAnswer, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['state'],
+        summary: 'who has attached what now',
+        querystring: ImportsQuery,
+        response: { 200: ImportsAnswer, ...errorResponses },
+      },
+    },
     (request) => {
       const { importer, limit } = request.query;
       const address = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);

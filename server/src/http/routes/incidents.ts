@@ -30,7 +30,14 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
   const { model } = options;
   app.get(
     '/api/v1/incidents',
-    { schema: { querystring: IncidentsQuery, response: { 200: IncidentsAnswer, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'what is or was wrong, open ones first',
+        querystring: IncidentsQuery,
+        response: { 200: IncidentsAnswer, ...errorResponses },
+      },
+    },
     (request) => {
       const { kind, state, device, limit } = request.query;
       const address = device === undefined ? undefined : canonicalDevice(device);

@@ -1,8 +1,9 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { CONTENT_TYPES, negotiate, renderMetrics } from '../../metrics/exposition.ts';
-import { TracerError } from '../../support/errors.ts';
 import type { AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { NoQuery, plainText } from './query.ts';
 
 /** What the scrapes did; read by the metrics. */
 export interface ScrapeCounters {
@@ -28,12 +29,17 @@ export const metricsRoute: AppPlugin = (app, options, done) => {
     return undefined;
   });
 
-  app.get(options.telemetryPath, async (request, reply) => {
-    if (Object.keys(request.query as object).length > 0) {
-      throw new TracerError('bad_request', `${options.telemetryPath} takes no parameters`, {
-        remedy: 'leave out what follows the ?',
-      });
-    }
+  const schema = {
+    tags: ['metrics'],
+    summary: 'all metrics; gzip where it is asked for',
+    querystring: NoQuery,
+    response: {
+      200: plainText('Prometheus text, or OpenMetrics where it is asked for', Object.values(CONTENT_TYPES)),
+      503: plainText('as many scrapes as web.max-requests allows are being answered'),
+      ...errorResponses,
+    },
+  };
+  app.get(options.telemetryPath, { schema }, async (request, reply) => {
     const format = negotiate(request.headers.accept);
     const text = await renderMetrics(options.metrics, format);
     reply.header('content-type', CONTENT_TYPES[format]).header('vary', 'accept, accept-encoding');

@@ -17,7 +17,14 @@ export const ProbesAnswer = Type.Pick(Status, [
 export const probesRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/probes',
-    { schema: { querystring: NoQuery, response: { 200: ProbesAnswer, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['tracer'],
+        summary: 'what is traced here, and why not more',
+        querystring: NoQuery,
+        response: { 200: ProbesAnswer, ...errorResponses },
+      },
+    },
     () => {
       const { kernel, bpftrace, dialect, state, generation, probes } = options.model.status();
       return { kernel, bpftrace, dialect, state, generation, probes };

@@ -4,6 +4,15 @@ import { REASONS } from '../../stream/codes.ts';
 
 export const NoQuery = Type.Object({}, { additionalProperties: false });
 
+/** What an event log may be called: the first part of the id of an event. */
+export const LOG_ID = '^[0-9a-z]{1,16}$';
+
+/** An answer that is text; each media type is one that the client may ask for. */
+export function plainText(description: string, types: readonly string[] = ['text/plain']): object {
+  const content = Object.fromEntries(types.map((type) => [type, { schema: Type.String() }]));
+  return { description, content };
+}
+
 export const DeviceQuery = Type.String({
   pattern: '^(([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]|unknown)$',
   description: 'a PCI address such as 0000:41:00.0 or 41:00.0, or unknown',

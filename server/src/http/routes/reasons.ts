@@ -36,6 +36,8 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
     REASONS_PATH,
     {
       schema: {
+        tags: ['reasons'],
+        summary: 'what the reasons, policy violations and causes mean',
         querystring: NoQuery,
         response: { 200: Type.Object({ reasons: Type.Array(ReasonView) }), ...errorResponses },
       },
@@ -46,6 +48,8 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
     `${REASONS_PATH}/:name`,
     {
       schema: {
+        tags: ['reasons'],
+        summary: 'what one of them means',
         params: Type.Object({ name: Type.String() }),
         querystring: NoQuery,
         response: { 200: ReasonView, ...errorResponses },

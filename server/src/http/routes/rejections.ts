@@ -62,7 +62,14 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
   const { model, events } = options;
   app.get(
     '/api/v1/rejections',
-    { schema: { querystring: RejectionsQuery, response: { 200: RejectionsAnswer, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'refused exports and imports, and how many of each kind',
+        querystring: RejectionsQuery,
+        response: { 200: RejectionsAnswer, ...errorResponses },
+      },
+    },
     (request) => {
       const { importer, stage, reason, limit } = request.query;
       const device = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);

@@ -6,7 +6,14 @@ import { NoQuery } from './query.ts';
 export const statusRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/status',
-    { schema: { querystring: NoQuery, response: { 200: Status, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['tracer'],
+        summary: 'dialect, probes and why one is missing, losses',
+        querystring: NoQuery,
+        response: { 200: Status, ...errorResponses },
+      },
+    },
     () => options.model.status(),
   );
   done();

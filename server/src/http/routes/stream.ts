@@ -1,12 +1,35 @@
+import { Type } from 'typebox';
 import { TracerError } from '../../support/errors.ts';
 import type { AppPlugin } from '../app.ts';
-import { EventFilter, eventMatcher } from './query.ts';
+import { errorResponses, quoted } from '../error.ts';
+import { EventFilter, eventMatcher, plainText } from './query.ts';
+
+const LastEventId = Type.String({
+  description: 'the id of the last event that was read: what came after it is sent first',
+});
 
 /** Server-sent events. The id of each is LOG.SEQ, so that a client that comes back goes on where it was. */
 export const streamRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/stream',
-    { exposeHeadRoute: false, schema: { querystring: EventFilter } },
+    {
+      exposeHeadRoute: false,
+      schema: {
+        tags: ['events'],
+        summary: 'the events as they come, as server-sent events',
+        querystring: EventFilter,
+        headers: Type.Object({ 'last-event-id': Type.Optional(LastEventId) }),
+        response: {
+          200: plainText(
+            'Each has an `event` (the kind), an `id` (LOG.SEQ) and as `data` one line of JSON: an event as in ' +
+              '/api/v1/events. `dropped` tells how many had left the log before they could be sent, `reset` that the ' +
+              'id was of another log.',
+            ['text/event-stream'],
+          ),
+          ...errorResponses,
+        },
+      },
+    },
     (request, reply) => {
       if (options.hub.full) {
         options.hub.refused += 1;
@@ -41,7 +64,7 @@ export const streamRoute: AppPlugin = (app, options, done) => {
 export function parseEventId(id: string): { log: string; seq: number } {
   const match = /^([0-9a-z]+)\.(\d{1,15})$/.exec(id);
   if (match === null) {
-    throw new TracerError('bad_request', `Last-Event-ID cannot be ${JSON.stringify(id)}`, {
+    throw new TracerError('bad_request', `Last-Event-ID cannot be ${quoted(JSON.stringify(id))}`, {
       where: 'header Last-Event-ID',
       remedy: 'send back the id of the last event as it came, or leave the header out',
     });

@@ -16,7 +16,14 @@ export const TopologyQuery = Type.Object(
 export const topologyRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/topology',
-    { schema: { querystring: TopologyQuery, response: { 200: Topology, ...errorResponses } } },
+    {
+      schema: {
+        tags: ['state'],
+        summary: 'VMs, devices, buffers and importers as a graph',
+        querystring: TopologyQuery,
+        response: { 200: Topology, ...errorResponses },
+      },
+    },
     (request) => {
       const { device, limit } = request.query;
       return topologyOf(

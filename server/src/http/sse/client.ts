@@ -46,7 +46,8 @@ export class StreamClient {
     const known = position !== undefined && position.log === log.id && position.seq <= log.newest;
     if (position === undefined) this.#cursor = log.newest;
     else this.#cursor = known ? position.seq : 0;
-    this.#write(`retry: 3000\n: stream of log ${log.id}\n\n`);
+    // An id without data: whoever is cut off before the first event knows where to go on.
+    this.#write(`retry: 3000\nid: ${log.id}.${this.#cursor}\n: stream of log ${log.id}\n\n`);
     if (position !== undefined && !known) {
       this.#write(message('reset', `${log.id}.0`, { log: log.id, oldest: log.oldest }));
     }

@@ -1,0 +1,72 @@
+import { wantedBy } from '../collector/bpftrace/compose.ts';
+import { loadFragments } from '../collector/bpftrace/fragment.ts';
+import { findGuard } from '../collector/bpftrace/launch.ts';
+import { composeForHost } from '../collector/bpftrace/plan.ts';
+import { inspectHost } from '../collector/host/facts.ts';
+import { inspectSurroundings } from '../collector/host/surroundings.ts';
+import { systemClock } from '../support/clock.ts';
+import { probesDirectory } from '../support/probes-directory.ts';
+import { VERSION } from '../support/version.ts';
+import { writeAll } from '../support/write-all.ts';
+import { wantsColor } from './color.ts';
+import type { CommandContext } from './commands.ts';
+import { examine } from './doctor/checks.ts';
+import type { Diagnosis } from './doctor/diagnosis.ts';
+import { report } from './doctor/report.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
+
+export interface DiagnoseOptions {
+  bpftrace: string;
+  /** PATH, where bpftrace and setpriv are looked for. */
+  searchPath: string;
+  procRoot?: string | undefined;
+  sysRoot?: string | undefined;
+  uid?: number | undefined;
+  node: string;
+  wallMs: number;
+}
+
+/** Looks at everything that tracing needs of this host. Changes nothing, and starts bpftrace for its version only. */
+export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
+  const { procRoot = '/proc', sysRoot = '/sys', bpftrace, searchPath, uid, node, wallMs } = options;
+  const fragments = await loadFragments(probesDirectory());
+  const facts = await inspectHost({
+    wanted: wantedBy(fragments),
+    bpftrace,
+    searchPath,
+    procRoot,
+    sysRoot,
+    ...(uid === undefined ? {} : { uid }),
+  });
+  const plan = composeForHost(facts, fragments);
+  const surroundings = await inspectSurroundings({ procRoot, sysRoot });
+  const guard = (await findGuard(searchPath)).length > 0;
+  const checks = examine({ facts, surroundings, plan, fragments, guard, node, wallMs });
+  return {
+    version: VERSION,
+    kernel: facts.kernel,
+    dialect: plan.runnable ? plan.composed.dialect : plan.dialect,
+    traceable: checks.every(({ state }) => state !== 'missing'),
+    checks,
+  };
+}
+
+export async function doctor({ config, host, json, stdout, env }: CommandContext): Promise<ExitCode> {
+  const diagnosis = await diagnose({
+    bpftrace: config['bpftrace.path'],
+    searchPath: env.PATH ?? '',
+    procRoot: host?.procRoot,
+    sysRoot: host?.sysRoot,
+    uid: host?.uid,
+    node: process.versions.node,
+    wallMs: systemClock.wallMs(),
+  });
+  const text = json
+    ? `${JSON.stringify(diagnosis, null, 2)}\n`
+    : report(diagnosis, {
+        color: wantsColor(stdout, env),
+        columns: stdout.isTTY ? stdout.columns : undefined,
+      });
+  await writeAll(stdout, text);
+  return diagnosis.traceable ? EXIT.ok : EXIT.failure;
+}

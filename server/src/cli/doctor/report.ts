@@ -1,0 +1,39 @@
+import { fold } from '../text.ts';
+import type { Check, Diagnosis } from './diagnosis.ts';
+
+export interface ReportStyle {
+  color: boolean;
+  /** Where lines are broken; undefined leaves them whole. */
+  columns: number | undefined;
+}
+
+const MARKS = {
+  found: { text: 'found', color: 32 },
+  warning: { text: 'warning', color: 33 },
+  missing: { text: 'NOT FOUND', color: 31 },
+} as const satisfies Record<Check['state'], { text: string; color: number }>;
+const MARK_WIDTH = Math.max(...Object.values(MARKS).map(({ text }) => text.length));
+
+/** The diagnosis for people: a row for each check, and below it how to mend what is not found. */
+export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): string {
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  const indent = MARK_WIDTH + width + 4;
+  const paint = (text: string, color: number) => (style.color ? `\x1b[${color}m${text}\x1b[0m` : text);
+  const lines = checks.flatMap(({ name, state, message, remedy }) => {
+    const mark = MARKS[state];
+    const texts = remedy === null ? [message] : [message, `to mend it: ${remedy}`];
+    const broken = texts.flatMap((text) => fold(text, style.columns && style.columns - indent));
+    const head = `${paint(mark.text.padEnd(MARK_WIDTH), mark.color)}  ${name.padEnd(width)}  `;
+    return broken.map((line, index) => (index === 0 ? head : ' '.repeat(indent)) + line);
+  });
+  const count = (state: Check['state']) => checks.filter((check) => check.state === state).length;
+  const warnings =
+    count('warning') === 0 ? '' : `, ${count('warning')} warnings`.replace(/\b1 warnings/, '1 warning');
+  const verdict = traceable
+    ? paint(`This host (kernel ${kernel}) can be traced`, 32)
+    : paint(
+        `This host (kernel ${kernel}) cannot be traced: ${count('missing')} of ${checks.length} not found`,
+        31,
+      );
+  return `${[...lines, '', `${verdict}${warnings}.`].join('\n')}\n`;
+}

@@ -1,0 +1,59 @@
+import stringWidth from 'string-width';
+
+const GRAPHEMES = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+
+/**
+ * What other programs call themselves may hold anything: bytes that a terminal obeys (C0, C1, DEL), that turn the direction of
+ * what follows, or that take no place are shown as a replacement character.
+ */
+export function neutral(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, '\ufffd');
+}
+
+/** Cut or filled to exactly so many columns; where it is cut an ellipsis says so. */
+export function fit(text: string, columns: number): string {
+  const width = stringWidth(text);
+  if (width <= columns) return text + ' '.repeat(columns - width);
+  let kept = '';
+  let used = 0;
+  for (const { segment } of GRAPHEMES.segment(text)) {
+    const wide = stringWidth(segment);
+    if (used + wide > columns - 1) break;
+    kept += segment;
+    used += wide;
+  }
+  return columns < 1 ? '' : `${kept}…${' '.repeat(columns - 1 - used)}`;
+}
+
+/** Breaks a text between words, so that no line is wider; a longer word stays whole. */
+export function fold(text: string, width: number | undefined): string[] {
+  if (width === undefined || width < 20) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || stringWidth(last) + 1 + stringWidth(word) > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
+
+/** `16 MiB`: what a BAR is counted in. */
+export function bytesInWords(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `5 s`, `12 min`, `3 h`, `8 d`. */
+export function ageInWords(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 100) return `${seconds} s`;
+  if (seconds < 6000) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}

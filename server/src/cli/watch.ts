@@ -1,0 +1,76 @@
+import { type Clock, systemClock } from '../support/clock.ts';
+import { TracerError } from '../support/errors.ts';
+import { didYouMean } from '../support/suggest.ts';
+import { writeAll } from '../support/write-all.ts';
+import { wantsColor } from './color.ts';
+import type { CommandContext } from './commands.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
+import { DaemonClient, DEFAULT_URL, daemonUrl } from './watch/daemon-client.ts';
+import { follow } from './watch/follow.ts';
+import { drawAll } from './watch/frame.ts';
+import { nowOf, watchLive } from './watch/live.ts';
+import { type Asked, Viewer } from './watch/picture.ts';
+import { FIRST_VIEW } from './watch/view.ts';
+
+const STATES = ['live', 'revoked'] as const;
+
+/** Shows a running daemon: live in a terminal, once where there is none, or as its events. */
+export async function watch(context: CommandContext): Promise<ExitCode> {
+  const { operand = DEFAULT_URL, options, json, stdout, stdin, stderr, stop, env } = context;
+  const clock: Clock = systemClock;
+  const client = new DaemonClient(daemonUrl(operand));
+  const state = stateOf(options.state);
+  const { device } = options;
+  if (json) {
+    refuseWithJson(options);
+    const write = (line: string) => writeAll(stdout, `${line}\n`);
+    const tell = (text: string) => void stderr.write(`vfio-dmabuf-tracer: ${text}\n`);
+    try {
+      await follow({ client, device, write, tell, clock, signal: stop.signal });
+    } catch (error) {
+      // Whoever read it has seen enough (`| head`).
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    }
+    return EXIT.ok;
+  }
+  const asked: Asked = { device, state };
+  const vm = options.vm?.toLowerCase();
+  const viewer = new Viewer(client, asked);
+  if (options.once !== undefined || stdout.isTTY !== true) {
+    const picture = await viewer.look(stop.signal);
+    const wallMs = clock.wallMs();
+    const view = { url: client.url, picture, view: FIRST_VIEW, vm, lost: undefined };
+    const lines = drawAll({ ...view, nowMs: nowOf(picture, wallMs), wallMs });
+    await writeAll(stdout, `${lines.map(({ text }) => text).join('\n')}\n`);
+    return EXIT.ok;
+  }
+  await watchLive({
+    viewer,
+    url: client.url,
+    vm,
+    clock,
+    signal: stop.signal,
+    stdout,
+    stdin,
+    color: wantsColor(stdout, env),
+  });
+  return EXIT.ok;
+}
+
+function stateOf(text: string | undefined): Asked['state'] {
+  const state = STATES.find((one) => one === text);
+  if (text === undefined || state !== undefined) return state;
+  throw new TracerError('bad_usage', `--state cannot be ${JSON.stringify(text)}`, {
+    where: 'flag --state',
+    remedy: didYouMean(text, STATES),
+  });
+}
+
+function refuseWithJson(options: CommandContext['options']): void {
+  const wrong = ['vm', 'state', 'once'].find((name) => options[name] !== undefined);
+  if (wrong === undefined) return;
+  throw new TracerError('bad_usage', `--${wrong} does not go with --json, which tells events`, {
+    where: `flag --${wrong}`,
+    remedy: 'leave it out, and select with jq; --device is taken',
+  });
+}

@@ -1,0 +1,225 @@
+import type { BufferView, Incident, Status, VmRef } from '../../model/schema.ts';
+import { ageInWords, fit, fold, neutral } from '../text.ts';
+import type { Picture } from './picture.ts';
+import { bufferColumns, INCIDENT_COLUMNS, isVm, refusalColumns, vmOf } from './rows.ts';
+import { type Column, layOut, type Table } from './table.ts';
+import type { View } from './view.ts';
+
+export type Style = 'plain' | 'bold' | 'dim' | 'good' | 'warning' | 'loud';
+
+export interface Line {
+  text: string;
+  style: Style;
+}
+
+export interface FrameInput {
+  url: string;
+  picture: Picture;
+  view: View;
+  /** What --vm asks for, in lower case. */
+  vm: string | undefined;
+  /** The clock by which ages are told, and that of the wall. */
+  nowMs: number;
+  wallMs: number;
+  /** Since when, and why, nothing new comes; undefined while it does. */
+  lost: { sinceMs: number; why: string; againMs: number } | undefined;
+}
+
+/** A screen, and how far its table can be scrolled. */
+export interface Frame {
+  lines: Line[];
+  page: number;
+  last: number;
+}
+
+const HELP = [
+  'q, Ctrl-C     quit',
+  '/             type a filter: rows that contain it stay; Enter keeps it, Esc clears it',
+  'arrows, j, k  scroll by a row; PgUp, PgDn by a screen; Home, End to an end',
+  '?             this; ? or Esc goes back',
+  '',
+  'A revoked buffer cannot be mapped now. `N lost`: iommufd mappings that are dead since a revocation.',
+  'A wider terminal shows more columns. `vfio-dmabuf-tracer reasons NAME` says more of a reason.',
+];
+const MOST_INCIDENTS = 4;
+const line = (text: string, style: Style = 'plain'): Line => ({ text, style });
+
+/** The whole screen: what is wrong first, then the buffers with what room there is, then the newest refusals. */
+export function drawFrame(input: FrameInput, columns: number, rows: number): Frame {
+  const { view } = input;
+  const head = headline(input);
+  const footer = line(footerOf(view), 'dim');
+  const body = Math.max(0, rows - head.length - 1);
+  // Every line is as wide as the screen, so that what was there before is written over.
+  const on = (lines: Line[]) =>
+    [...filled(lines, rows - 1), footer].map(({ text, style }) => line(fit(text, columns), style));
+  if (view.help) {
+    const help = HELP.flatMap((text) => fold(text, columns).map((part) => line(part)));
+    return { lines: on([...head, ...help]), page: 1, last: 0 };
+  }
+  const { incidents, buffers, refusals } = sectionsOf(input);
+  const most = incidents.rows.length === 0 ? 0 : Math.min(MOST_INCIDENTS, Math.floor(body / 3) - 1);
+  const top = most < 1 ? [] : withoutHeader(incidents, columns, most);
+  const bottom = withoutHeader(refusals, columns, Math.max(1, Math.floor(body / 4) - 1));
+  // Title and header stay where the rows are scrolled.
+  const page = Math.max(0, body - top.length - bottom.length - 2);
+  const last = Math.max(0, buffers.rows.length - page);
+  const scroll = Math.min(view.scroll, last);
+  const place = last === 0 ? '' : `, rows ${scroll + 1} to ${scroll + page}`;
+  const { header, rows: table } = buffers.table(columns, scroll, page);
+  const middle = [
+    line(`${titleOf(buffers, buffers.rows.length)}${place}`, 'bold'),
+    ...(buffers.rows.length === 0 ? [line('  none', 'dim')] : [line(header, 'dim')]),
+    ...styled(buffers, table, scroll),
+  ];
+  return { lines: on([...head, ...top, ...filled(middle, page + 2), ...bottom]), page, last };
+}
+
+/** Everything, once and whole, for what is no terminal. */
+export function drawAll(input: FrameInput): Line[] {
+  const width = 1000;
+  const { incidents, buffers, refusals } = sectionsOf(input);
+  const blocks = [headline(input), ...[incidents, buffers, refusals].map((one) => withHeader(one, width))];
+  return blocks.flatMap((block, index) => (index === 0 ? block : [line(''), ...block]));
+}
+
+/** So many lines, cut or filled. */
+function filled(lines: readonly Line[], rows: number): Line[] {
+  return Array.from({ length: Math.max(0, rows) }, (_, index) => lines[index] ?? line(''));
+}
+
+interface Section {
+  title: string;
+  /** What the filters leave, and how many there are in all. */
+  rows: readonly unknown[];
+  total: number;
+  /** `most` rows behind the first `from`: of thousands, only those that are shown are laid out. */
+  table(width: number, from: number, most: number): Table;
+}
+
+function sectionOf<Row>(
+  title: string,
+  rows: readonly Row[],
+  total: number,
+  columns: readonly Column<Row>[],
+): Section {
+  return {
+    title,
+    rows,
+    total,
+    table: (width, from, most) => layOut(columns, rows.slice(from, from + most), width),
+  };
+}
+
+function titleOf({ title, total }: Section, shown: number): string {
+  return `${title} (${shown === total ? total : `${shown} of ${total}`})`;
+}
+
+function withHeader(section: Section, width: number): Line[] {
+  const title = line(titleOf(section, section.rows.length), 'bold');
+  if (section.rows.length === 0) return [title, line('  none', 'dim')];
+  const { header, rows } = section.table(width, 0, section.rows.length);
+  return [title, line(header, 'dim'), ...styled(section, rows)];
+}
+
+function withoutHeader(section: Section, width: number, most: number): Line[] {
+  const { rows } = section.table(width, 0, most);
+  const title = line(titleOf(section, rows.length), 'bold');
+  return [title, ...(rows.length === 0 ? [line('  none', 'dim')] : styled(section, rows))];
+}
+
+function styled(section: Section, rows: readonly string[], from = 0): Line[] {
+  return rows.map((text, index) => line(text, styleOf(section.rows[from + index])));
+}
+
+function styleOf(row: unknown): Style {
+  const { state, severity } = row as Partial<BufferView & Incident>;
+  if (severity === 'critical') return 'loud';
+  if (severity === 'warning') return 'warning';
+  return state === 'revoked' ? 'dim' : 'plain';
+}
+
+/** What --vm and the filter leave; a filter is looked for in all that a row could show. */
+function sectionsOf({
+  picture,
+  view,
+  vm,
+  nowMs,
+}: FrameInput): Record<'incidents' | 'buffers' | 'refusals', Section> {
+  const wanted = view.filter.toLowerCase();
+  const matches = <Row>(columns: readonly Column<Row>[], row: Row, more = '') =>
+    wanted === '' ||
+    [...columns.map(({ text }) => text(row)), more].some((text) => text.toLowerCase().includes(wanted));
+  const ofVm = (row: Partial<Record<'vm' | 'by_vm' | 'owner_vm', VmRef | null>>) =>
+    vm === undefined || [row.vm, row.by_vm, row.owner_vm].some((one) => isVm(one ?? null, vm));
+  const { incidents, open } = picture.incidents;
+  const bufferShape = bufferColumns(nowMs);
+  const refusalShape = refusalColumns(picture.sentences);
+  const openOnes = incidents.filter(
+    (row) => ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
+  );
+  const buffers = picture.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
+  const refusals = picture.rejections.filter((row) => ofVm(row) && matches(refusalShape, row));
+  return {
+    incidents: sectionOf('Open incidents', openOnes, open, INCIDENT_COLUMNS),
+    buffers: sectionOf('Buffers', buffers, picture.total, bufferShape),
+    refusals: sectionOf('Newest refusals', refusals, picture.rejections.length, refusalShape),
+  };
+}
+
+function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
+  const { status, readiness } = picture;
+  const lines = [
+    line(`vfio-dmabuf-tracer ${status.version} at ${url}`, 'bold'),
+    stateOf(status, readiness),
+    ...(status.simulation === null
+      ? []
+      : [line(`SIMULATED: ${status.simulation}: not everything here is real`, 'loud')]),
+    ...lossesOf(status).map((text) => line(text, 'loud')),
+  ];
+  const { live, revoked } = status.buffers;
+  const incidents = picture.incidents.open;
+  const counts = `${live} live, ${revoked} revoked, ${incidents} open ${incidents === 1 ? 'incident' : 'incidents'}`;
+  lines.push(line(view.filter === '' ? counts : `${counts}; filter: ${neutral(view.filter)}`));
+  if (lost !== undefined) {
+    const since = new Date(lost.sinceMs).toISOString().slice(11, 19);
+    const ago = ageInWords(wallMs - lost.sinceMs);
+    const again = lost.againMs <= 0 ? 'trying again' : `again in ${Math.ceil(lost.againMs / 1000)} s`;
+    lines.push(line(`CONNECTION LOST at ${since}Z, ${ago} ago (${again}): ${lost.why}; this is old`, 'loud'));
+  }
+  return lines.map(({ text, style }) => line(neutral(text), style));
+}
+
+function stateOf(status: Status, readiness: string): Line {
+  const { source, kernel, dialect, state } = status;
+  const where = `kernel ${kernel ?? 'not known yet'}, dialect ${dialect}`;
+  const isReady = readiness === 'ready';
+  if (source.kind === 'replay') {
+    const read = isReady ? '' : ', still being read';
+    return line(`REPLAY of ${source.name}: not this host, not now${read}; ${where}`, 'warning');
+  }
+  if (isReady) return line(`TRACING; ${where}`, 'good');
+  return line(
+    `${state === 'tracing' ? 'NOT READY' : 'BLIND'}: ${readiness.replace(/^not ready: /, '')}; ${where}`,
+    'loud',
+  );
+}
+
+/** What was not seen, as sentences; nothing where all was. */
+function lossesOf(status: Status): string[] {
+  const losses = Object.entries(status.losses).filter(([, count]) => count > 0);
+  const sum = losses.reduce((all, [, count]) => all + count, 0);
+  const told = [];
+  if (sum > 0) {
+    told.push(`LOST: ${sum} (${losses.map(([stage, count]) => `${stage} ${count}`).join(', ')})`);
+  }
+  if (status.decode_errors > 0) told.push(`UNREADABLE: ${status.decode_errors} lines of the stream`);
+  if (!status.picture_exact)
+    told.push('NOT EXACT: since the last gap or loss no snapshot has said which buffers there are');
+  return told;
+}
+
+function footerOf(view: View): string {
+  if (view.typing) return `/${neutral(view.filter)}_`;
+  return view.help ? '? back  q quit' : 'q quit  / filter  ? help  arrows, PgUp, PgDn scroll';
+}

@@ -1,0 +1,106 @@
+import type { Static } from 'typebox';
+import type { BuffersAnswer } from '../../http/routes/buffers.ts';
+import type { IncidentsAnswer } from '../../http/routes/incidents.ts';
+import type { RejectionsAnswer } from '../../http/routes/rejections.ts';
+import type { BufferView, Status } from '../../model/schema.ts';
+import type { DaemonClient } from './daemon-client.ts';
+
+export type Incidents = Static<typeof IncidentsAnswer>;
+export type Rejection = Static<typeof RejectionsAnswer>['rejections'][number];
+type Buffers = Static<typeof BuffersAnswer>;
+
+/** What a daemon said, all of about the same moment. */
+export interface Picture {
+  status: Status;
+  /** What /-/ready says: `ready`, or `not ready: ` and why. */
+  readiness: string;
+  buffers: BufferView[];
+  /** Buffers that there are, also those beyond what is asked for. */
+  total: number;
+  incidents: Incidents;
+  rejections: Rejection[];
+  /** The sentence of each reason. */
+  sentences: ReadonlyMap<string, string>;
+}
+
+export interface Asked {
+  /** Query of one PCI device, or nothing. */
+  device: string | undefined;
+  state: 'live' | 'revoked' | undefined;
+}
+
+const MOST_BUFFERS = 10_000;
+const MOST_REJECTIONS = 100;
+/** What no counter tells of (holders, names) is asked for again after so many looks. */
+const WHOLE_EVERY = 10;
+
+/** Asks for the status at each look, and for the rest where the status tells of a change. */
+export class Viewer {
+  readonly #client: DaemonClient;
+  readonly #asked: Asked;
+  #last: Picture | undefined;
+  #looks = 0;
+
+  constructor(client: DaemonClient, asked: Asked) {
+    this.#client = client;
+    this.#asked = asked;
+  }
+
+  /** Forgets what was seen: after a lost connection it may be another daemon. */
+  forget(): void {
+    this.#last = undefined;
+  }
+
+  async look(signal: AbortSignal): Promise<Picture> {
+    const [status, readiness] = await Promise.all([
+      this.#client.json<Status>('/api/v1/status', signal),
+      this.#client.text('/-/ready', signal),
+    ]);
+    const last = this.#last;
+    this.#looks += 1;
+    const unchanged = last !== undefined && this.#looks % WHOLE_EVERY !== 0 && same(last.status, status);
+    this.#last = unchanged
+      ? { ...last, status, readiness: readiness.trim() }
+      : { status, readiness: readiness.trim(), ...(await this.#whole(signal)) };
+    return this.#last;
+  }
+
+  async #whole(signal: AbortSignal): Promise<Omit<Picture, 'status' | 'readiness'>> {
+    const device =
+      this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
+    const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];
+    const [incidents, { rejections }, sentences, ...answers] = await Promise.all([
+      this.#client.json<Incidents>(`/api/v1/incidents?state=open${device}`, signal),
+      this.#client.json<Static<typeof RejectionsAnswer>>(
+        `/api/v1/rejections?limit=${MOST_REJECTIONS}${device}`,
+        signal,
+      ),
+      this.#last?.sentences ?? this.#sentences(signal),
+      ...states.map((state) =>
+        this.#client.json<Buffers>(`/api/v1/buffers?state=${state}&limit=${MOST_BUFFERS}${device}`, signal),
+      ),
+    ]);
+    return {
+      incidents,
+      rejections,
+      sentences,
+      buffers: answers.flatMap(({ buffers }) => buffers),
+      total: answers.reduce((sum, { total }) => sum + total, 0),
+    };
+  }
+
+  async #sentences(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const answer = await this.#client.json<{ reasons: { name: string; what: string }[] }>(
+      '/api/v1/reasons',
+      signal,
+    );
+    return new Map(answer.reasons.map(({ name, what }) => [name, what]));
+  }
+}
+
+/** Whether nothing has happened that buffers, incidents or refusals tell of. */
+function same(a: Status, b: Status): boolean {
+  const told = ({ events_received, generation, picture_exact, buffers, open_incidents }: Status) =>
+    JSON.stringify([events_received, generation, picture_exact, buffers, open_incidents]);
+  return told(a) === told(b);
+}

@@ -1,0 +1,73 @@
+import swagger, { type SwaggerTransformObject } from '@fastify/swagger';
+import { Type } from 'typebox';
+import type { App, AppPlugin } from '../app.ts';
+import { errorResponses } from '../error.ts';
+import { NoQuery } from './query.ts';
+
+const TAGS = [
+  { name: 'metrics', description: 'numbers for Prometheus' },
+  { name: 'state', description: 'what is shared with whom now' },
+  { name: 'events', description: 'what happened, and what is wrong' },
+  { name: 'reasons', description: 'what the names mean that events and metrics use' },
+  { name: 'tracer', description: 'whether all of this can be believed' },
+];
+
+/** Collects the schemas of the routes that are registered after it; one without a tag is a page's, and left out. */
+export function collectSchemas(app: App, version: string): void {
+  void app.register(swagger, {
+    hideUntagged: true,
+    transformObject: finish,
+    convertConstToEnum: false,
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'vfio-dmabuf-tracer',
+        description:
+          'Which VFIO device exports its memory as a dma-buf to whom, which import was refused, and why.',
+        license: { name: 'MIT', identifier: 'MIT' },
+        version,
+      },
+      tags: TAGS,
+    },
+  });
+}
+
+interface Operation {
+  summary?: string;
+  parameters?: { required?: boolean; schema?: { default?: unknown } }[];
+  responses?: Record<string, { description: string }>;
+}
+
+/** What the generator cannot know: a parameter with a default may be left out, and a success is what the summary says. */
+const finish: SwaggerTransformObject = (document) => {
+  if (!('openapiObject' in document)) return document.swaggerObject;
+  for (const path of Object.values(document.openapiObject.paths ?? {})) {
+    const operation = path?.get as Operation | undefined;
+    for (const parameter of operation?.parameters ?? []) {
+      if (parameter.schema?.default !== undefined) parameter.required = false;
+    }
+    const success = operation?.responses?.['200'];
+    if (success?.description === 'Default Response') success.description = operation?.summary ?? '';
+  }
+  return document.openapiObject;
+};
+
+/** The description of this API, made of the schemas that its routes answer by. */
+export const openapiRoute: AppPlugin = (app, _options, done) => {
+  app.get(
+    '/openapi.json',
+    {
+      schema: {
+        tags: ['tracer'],
+        summary: 'this document',
+        querystring: NoQuery,
+        response: {
+          200: Type.Object({ openapi: Type.String() }, { additionalProperties: true }),
+          ...errorResponses,
+        },
+      },
+    },
+    () => app.swagger() as { openapi: string },
+  );
+  done();
+};

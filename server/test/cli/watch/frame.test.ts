@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
+import stringWidth from 'string-width';
+import { DaemonClient } from '../../../src/cli/watch/daemon-client.ts';
+import { drawAll, drawFrame, type FrameInput } from '../../../src/cli/watch/frame.ts';
+import { type Asked, Viewer } from '../../../src/cli/watch/picture.ts';
+import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
+import { HttpServer } from '../../../src/http/server.ts';
+import type { Status } from '../../../src/model/schema.ts';
+import { WATCHED, WIDE_NAME } from '../../fixtures/watched-stream.ts';
+import { build } from '../../http/build.ts';
+
+async function seen(t: TestContext, asked: Partial<Asked> = {}): Promise<FrameInput> {
+  const { app } = await build(t, { lines: WATCHED, keep: 1000 });
+  const server = new HttpServer({ app, addresses: ['127.0.0.1:0'], logger: pino({ level: 'silent' }) });
+  await server.start();
+  t.after(() => server.stop());
+  const client = new DaemonClient(new URL(server.urls[0] ?? ''));
+  const picture = await new Viewer(client, { device: undefined, state: undefined, ...asked }).look(t.signal);
+  const nowMs = Date.parse('2023-11-14T22:14:20Z');
+  return {
+    url: 'http://h:1',
+    picture,
+    view: FIRST_VIEW,
+    vm: undefined,
+    nowMs,
+    wallMs: nowMs,
+    lost: undefined,
+  };
+}
+
+const texts = (input: FrameInput, columns = 120, rows = 40) =>
+  drawFrame(input, columns, rows).lines.map(({ text }) => text);
+const told = (input: FrameInput, change: Partial<Status>): FrameInput => ({
+  ...input,
+  picture: { ...input.picture, status: { ...input.picture.status, ...change } },
+});
+
+test('every line is as wide as the screen and there are as many as it has, whatever its size', async (t) => {
+  const input = await seen(t);
+  for (const [columns, rows] of [
+    [120, 40],
+    [60, 20],
+    [200, 60],
+    [20, 10],
+    [10, 4],
+    [1, 1],
+  ] as const) {
+    for (const help of [false, true]) {
+      const lines = texts({ ...input, view: { ...FIRST_VIEW, help } }, columns, rows);
+      assert.equal(lines.length, rows, `${columns}x${rows}`);
+      for (const text of lines) assert.equal(stringWidth(text), columns, JSON.stringify(text));
+    }
+  }
+});
+
+test('it says how the daemon stands, then incidents, buffers and refusals with the sentence of the reason', async (t) => {
+  const lines = texts(await seen(t));
+  assert.match(lines[1] ?? '', /^TRACING; kernel 7\.3\.4, dialect private-v1/);
+  const at = (pattern: RegExp) => lines.findIndex((text) => pattern.test(text));
+  const [incidents, buffers, refusals] = [
+    /^Open incidents \(4 of 9\)/,
+    /^Buffers \(40\), rows 1 to/,
+    /^Newest refusals \(3\)/,
+  ].map(at);
+  assert.ok(incidents !== undefined && incidents > 0);
+  assert.ok(buffers !== undefined && buffers > incidents && (refusals ?? 0) > buffers);
+  assert.match(
+    lines[buffers + 1] ?? '',
+    /^DEVICE +BAR +SIZE +PRIVACY +STATE +REVOKED BY +VM +IMPORTERS +OWNER +AGE/,
+  );
+  assert.match(
+    lines[buffers + 2] ?? '',
+    new RegExp(`^0000:41:00\\.0 +2 +8 KiB +shared +revoked +flr +${WIDE_NAME} .* qemu 101 +57 s`),
+  );
+  assert.ok(at(/no_peer_to_peer: The importer cannot take memory of a device/) > buffers);
+});
+
+test('a narrow screen keeps what matters most', async (t) => {
+  const lines = texts(await seen(t), 60, 20);
+  assert.ok(
+    lines.some((text) => /^DEVICE +SIZE +PRIVACY +STATE +VM +$/.test(text)),
+    lines.join('\n'),
+  );
+});
+
+test('a filter is looked for everywhere, and --vm in the VMs', async (t) => {
+  const input = await seen(t);
+  const filtered = texts({ ...input, view: { ...FIRST_VIEW, filter: 'WEB-1' } });
+  assert.ok(filtered.some((text) => text.startsWith('Buffers (8 of 40)')));
+  assert.ok(filtered.some((text) => text.startsWith('Newest refusals (0 of 3)')));
+  assert.ok(filtered.some((text) => text.includes('filter: WEB-1')));
+  assert.ok(texts({ ...input, vm: 'train' }).some((text) => text.startsWith('Buffers (8 of 40)')));
+});
+
+test('--device and --state are asked of the daemon', async (t) => {
+  assert.equal((await seen(t, { device: '43:00.0' })).picture.total, 8);
+  assert.equal((await seen(t, { state: 'revoked' })).picture.total, 1);
+});
+
+test('losses, simulation, blindness, replay and a lost connection are said in words', async (t) => {
+  const input = await seen(t);
+  const has = (changed: FrameInput, pattern: RegExp, style: string) => {
+    const { lines } = drawFrame(changed, 160, 40);
+    assert.ok(
+      lines.some((line) => pattern.test(line.text) && line.style === style),
+      lines.map(({ text }) => text).join('\n'),
+    );
+  };
+  has(told(input, { losses: { ring: 3, splitter: 0 } }), /^LOST: 3 \(ring 3\)/, 'loud');
+  has(told(input, { picture_exact: false }), /^NOT EXACT: /, 'loud');
+  has(told(input, { decode_errors: 2 }), /^UNREADABLE: 2 lines/, 'loud');
+  has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
+  has(
+    told(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),
+    /^REPLAY of a\ufffd\[2J\.gz: not this host/,
+    'warning',
+  );
+  const blind = told(input, { state: 'blind' });
+  blind.picture.readiness = 'not ready: bpftrace does not run: killed';
+  has(blind, /^BLIND: bpftrace does not run: killed/, 'loud');
+  const sinceMs = input.wallMs - 5000;
+  has(
+    { ...input, lost: { sinceMs, why: 'nothing listens there', againMs: 1500 } },
+    /^CONNECTION LOST at 22:14:15Z, 5 s ago \(again in 2 s\): nothing listens/,
+    'loud',
+  );
+});
+
+test('the table is scrolled below its header', async (t) => {
+  const input = await seen(t);
+  const { page, last } = drawFrame(input, 120, 40);
+  assert.equal(last, 40 - page);
+  const end = texts({ ...input, view: { ...FIRST_VIEW, scroll: 1000 } });
+  assert.ok(end.some((text) => text.startsWith(`Buffers (40), rows ${last + 1} to 40`)));
+  assert.ok(end.some((text) => /^DEVICE /.test(text)));
+});
+
+test('what is printed once is whole', async (t) => {
+  const lines = drawAll(await seen(t)).map(({ text }) => text);
+  assert.equal(lines.filter((text) => / {2}(live|revoked) {2}/.test(text)).length, 40);
+  assert.ok(lines.includes('Open incidents (9)'));
+});

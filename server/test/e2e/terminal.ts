@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { ensurePackages } from '../../../lab/src/host-packages.ts';
+
+/** A shell in a real terminal of tmux, on a server of its own that ends with the test. */
+export class Terminal {
+  readonly #socket = `test-${randomBytes(6).toString('hex')}`;
+
+  static async open(t: TestContext, columns: number, rows: number): Promise<Terminal> {
+    await ensurePackages(['tmux'], (line) => t.diagnostic(line));
+    const terminal = new Terminal();
+    const size = ['-x', String(columns), '-y', String(rows)];
+    terminal.#tmux('new-session', '-d', ...size, 'env', 'PS1=$ ', 'ENV=', 'sh');
+    t.after(() => terminal.#tmux('kill-server'));
+    return terminal;
+  }
+
+  /** Presses keys by tmux's names of them. */
+  press(...keys: string[]): void {
+    this.#tmux('send-keys', ...keys);
+  }
+
+  /** Types a text as it is. */
+  type(text: string): void {
+    this.#tmux('send-keys', '-l', text);
+  }
+
+  run(command: string): void {
+    this.type(command);
+    this.press('Enter');
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
+  }
+
+  /** The lines that are on the screen now. */
+  get lines(): string[] {
+    return this.#tmux('capture-pane', '-p').replace(/\n$/, '').split('\n');
+  }
+
+  /** Whether the other screen is shown, and whether there is a cursor. */
+  get mode(): { alternate: boolean; cursor: boolean } {
+    const [alternate, cursor] = this.#tmux('display-message', '-p', '#{alternate_on} #{cursor_flag}')
+      .trim()
+      .split(' ');
+    return { alternate: alternate === '1', cursor: cursor === '1' };
+  }
+
+  /** The process that the shell is waiting for. */
+  get foreground(): number {
+    const shell = this.#tmux('display-message', '-p', '#{pane_pid}').trim();
+    const children = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim().split(' ');
+    assert.equal(children.length, 1);
+    return Number(children[0]);
+  }
+
+  /** Everything that is sent to the terminal from now on goes to this file as well. */
+  record(path: string): void {
+    this.#tmux('pipe-pane', `cat > '${path}'`);
+  }
+
+  async until(condition: (text: string) => boolean, what: string): Promise<void> {
+    for (const end = Date.now() + 30_000; !condition(this.lines.join('\n')); ) {
+      assert.ok(Date.now() < end, `waited in vain for ${what}:\n${this.lines.join('\n')}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  #tmux(...args: string[]): string {
+    const env = { ...process.env, LANG: 'C.UTF-8', TMUX: '' };
+    return execFileSync('tmux', ['-u', '-L', this.#socket, '-f', '/dev/null', ...args], {
+      encoding: 'utf8',
+      env,
+    });
+  }
+}
