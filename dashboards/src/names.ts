@@ -1,0 +1,14 @@
+/** One tag for all, by which each dashboard links to the others. */
+export const TAG = 'vfio-dmabuf-tracer';
+
+export const UIDS = {
+  fleet: 'vfio-dmabuf-fleet',
+  host: 'vfio-dmabuf-host',
+  privacy: 'vfio-dmabuf-private',
+  rejections: 'vfio-dmabuf-rejections',
+  tracer: 'vfio-dmabuf-tracer',
+} as const;
+export type DashboardName = keyof typeof UIDS;
+
+/** Where runbooks are; the mixin replaces it by its `runbookBase`, others set the variable `runbooks`. */
+export const RUNBOOK_BASE = 'docs/runbooks/';
