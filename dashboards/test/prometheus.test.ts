@@ -58,7 +58,7 @@ rule_files: [${RULE_FILES.map((file) => `'${join(RULES, file)}'`).join(', ')}]
 scrape_configs:
   - job_name: vfio-dmabuf-tracer
     static_configs:
-${group('north', busy.address, dead, ...replays.slice(0, 2))}${group('south', troubled.address, untraceable)}${group('', ...replays.slice(2))}`,
+${group('north', busy.address, ...replays.slice(0, 2))}${group('south', troubled.address, untraceable, dead)}${group('', ...replays.slice(2))}`,
     );
     // Until every host was scraped often enough for a rate, and the rules have seen what they stand on.
     await until('every host to have a history', async () => {
@@ -116,11 +116,17 @@ function expressions(): Expression[] {
 test('every expression of every panel, annotation, rule and alert is answered, with data where there is any', async () => {
   const all = expressions();
   assert.ok(all.length > 180);
-  const wrong: string[] = [];
-  for (const { where, expr } of all) {
-    const empty = (await prometheus.query(expr)).length === 0;
-    const expected = EMPTY[where] !== undefined;
-    if (empty !== expected) wrong.push(`${where} is ${empty ? 'empty' : 'not empty'}: ${expr}`);
+  let wrong: string[] = [];
+  // On a slow machine some need more history than others.
+  for (const end = Date.now() + 60_000; ; ) {
+    wrong = [];
+    for (const { where, expr } of all) {
+      const empty = (await prometheus.query(expr)).length === 0;
+      if (empty !== (EMPTY[where] !== undefined))
+        wrong.push(`${where} is ${empty ? 'empty' : 'not empty'}: ${expr}`);
+    }
+    if (wrong.length === 0 || Date.now() > end) break;
+    await new Promise((resolve) => setTimeout(resolve, 2000));
   }
   assert.deepEqual(wrong, []);
   const places = all.map(({ where }) => where);
@@ -179,7 +185,7 @@ test('hosts whose Prometheus adds no label cluster are on the fleet’s table as
     counted[key] = (counted[key] ?? 0) + 1;
   }
   const { 'south 1': blind = 0, 'south 2': traced = 0, ...others } = counted;
-  assert.deepEqual(others, { 'north 0': 1, 'north 2': 3, 'none 2': 2 });
+  assert.deepEqual(others, { 'north 2': 3, 'none 2': 2, 'south 0': 1 });
   // The one in trouble is blind now and then.
   assert.equal(blind + traced, 2);
   assert.ok(blind >= 1);
@@ -203,7 +209,7 @@ test('the first refusal ever is seen, though its counter begins with it', async 
   const dashboard = readDashboards().get('rejections.json') ?? assert.fail();
   const panel =
     panelsOf(dashboard).find(({ title }) => title === 'Who was refused, and why') ?? assert.fail();
-  const rows = await prometheus.query(withAll(targetsOf(panel)[0]?.expr ?? '').replaceAll('1h', '1h'));
+  const rows = await prometheus.query(withAll(targetsOf(panel)[0]?.expr ?? ''));
   const replayed = serving[RECORDINGS.indexOf('import-vgem')]?.url.replace('http://', '');
   assert.deepEqual(
     rows
@@ -221,10 +227,12 @@ test('promtool finds what is served correct', async () => {
       input,
       encoding: 'utf8',
     });
-    // Its lint wants base units and names of its own taste; what the project's naming rules say otherwise is said here.
+    // Metrics of Node are the library's; `counter` in two names of ours is what they tell of, and no type.
+    const known =
+      /^(process_|nodejs_|vfio_dmabuf_(counter_lines_lost_total|last_counter_read_timestamp_seconds) metric name should not include type 'counter')/;
     const lines = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
     assert.deepEqual(
-      lines.filter((line) => !/^(process|nodejs)_/.test(line)),
+      lines.filter((line) => !known.test(line)),
       [],
       `exit ${status}`,
     );
