@@ -139,7 +139,7 @@ export const fleet = (): Dashboard =>
                 title: 'Age',
                 unit: 's',
                 steps: [
-                  [null, 'text'],
+                  [0, 'text'],
                   [15, 'red'],
                 ],
               },

@@ -16,7 +16,10 @@ import {
 } from '@grafana/grafana-foundation-sdk/common';
 import {
   type PanelBuilder as AnyPanelBuilder,
+  FieldColorBuilder,
+  FieldColorModeId,
   MappingType,
+  SpecialValueMatch,
   type Threshold,
   ThresholdsConfigBuilder,
   ThresholdsMode,
@@ -49,15 +52,16 @@ export interface Query {
   legend?: string;
 }
 
-/** From this value on a colour; the first has no bound. */
-export type Steps = readonly (readonly [from: number | null, color: string])[];
-export const NEUTRAL: Steps = [[null, 'text']];
+/** From this value on a colour. Below the first there is no value at all, and that is grey: never the green of a zero. */
+export type Steps = readonly (readonly [from: number, color: string])[];
+const UNKNOWN = '#7d7d7d';
+export const NEUTRAL: Steps = [[0, 'text']];
 export const ZERO_IS_GOOD: Steps = [
-  [null, 'green'],
+  [0, 'green'],
   [0.001, 'orange'],
 ];
 export const ZERO_OR_ALARM: Steps = [
-  [null, 'green'],
+  [0, 'green'],
   [0.001, 'red'],
 ];
 
@@ -80,7 +84,10 @@ export function mapping(values: Record<string, readonly [text: string, color: st
 function thresholds(steps: Steps): ThresholdsConfigBuilder {
   return new ThresholdsConfigBuilder()
     .mode(ThresholdsMode.Absolute)
-    .steps(steps.map(([value, color]): Threshold => ({ value, color })));
+    .steps([
+      { value: null, color: UNKNOWN },
+      ...steps.map(([value, color]): Threshold => ({ value, color })),
+    ]);
 }
 
 const refId = (index: number): string => String.fromCharCode(65 + index);
@@ -139,11 +146,19 @@ export function statPanel(spec: StatSpec): AnyPanel {
   const panel = dress(new stat.PanelBuilder(), spec, queries)
     .colorMode(BigValueColorMode.Background)
     .graphMode(BigValueGraphMode.None)
-    .textMode(spec.queries.length > 1 ? BigValueTextMode.ValueAndName : BigValueTextMode.Value)
+    .textMode(
+      spec.queries.some(({ legend }) => legend !== undefined)
+        ? BigValueTextMode.ValueAndName
+        : BigValueTextMode.Value,
+    )
     .reduceOptions(new ReduceDataOptionsBuilder().calcs(['lastNotNull']))
     .thresholds(thresholds(spec.steps ?? NEUTRAL))
     .decimals(spec.decimals ?? 0);
-  return spec.mappings === undefined ? panel : panel.mappings(spec.mappings);
+  const none: ValueMapping = {
+    type: MappingType.SpecialValue,
+    options: { match: SpecialValueMatch.NullAndNan, result: { text: spec.empty, color: UNKNOWN } },
+  };
+  return panel.mappings([...(spec.mappings ?? []), none]);
 }
 
 export interface SeriesSpec extends PanelSpec {
@@ -186,6 +201,7 @@ export function timelinePanel(spec: TimelineSpec): AnyPanel {
   return dress(new statetimeline.PanelBuilder(), spec, queries)
     .mappings(spec.mappings)
     .thresholds(thresholds(NEUTRAL))
+    .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .mergeValues(true)
     .rowHeight(0.8);
 }

@@ -72,7 +72,7 @@ export const rejections = (): Dashboard =>
               },
             ],
             steps: [
-              [null, 'green'],
+              [0, 'green'],
               [0.05, 'orange'],
               [0.5, 'red'],
             ],

@@ -68,7 +68,7 @@ export const tracer = (): Dashboard =>
               },
             ],
             steps: [
-              [null, 'green'],
+              [0, 'green'],
               [15, 'red'],
             ],
             empty: 'no live host is traced',

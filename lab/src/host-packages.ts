@@ -21,7 +21,7 @@ const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' :
 
 /**
  * One at a time, for tests that run side by side ask for the same packages. Maintainer scripts ask policy-rc.d whether they may
- * start the service they bring, and 101 forbids it; a policy that is there already is the host's own.
+ * start the service they bring, and 101 forbids it; a policy that is there already is the host's own. Nor shall it start at boot.
  */
 const INSTALL = `
 policy=/usr/sbin/policy-rc.d
@@ -30,7 +30,8 @@ if [ ! -e $policy ]; then
   chmod 755 $policy
   trap 'rm -f $policy' EXIT
 fi
-apt-get update -q && apt-get install -y -q --no-install-recommends "$@"`;
+apt-get update -q && apt-get install -y -q --no-install-recommends "$@" || exit
+for package; do systemctl disable --quiet "$package" 2>/dev/null || true; done`;
 
 /** Installs with apt-get what of the packages is missing. Rejects with the command to give where it may not. */
 export const ensurePackages = async (
