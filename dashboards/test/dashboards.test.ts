@@ -110,6 +110,14 @@ test('every query has an id and asks the data source that was chosen', () => {
   });
 });
 
+test('variables and annotations ask the data source that was chosen', () => {
+  each((dashboard, file) => {
+    const variables = (dashboard.templating?.list ?? []).filter(({ type }) => type === 'query');
+    for (const { name, datasource } of [...variables, ...(dashboard.annotations?.list ?? [])])
+      assert.deepEqual(datasource, { type: 'prometheus', uid: '${datasource}' }, `${file}: ${name}`);
+  });
+});
+
 test('columns of tables have the names by which links ask for them, and come from labels or queries that are there', () => {
   let tables = 0;
   each_panel((panel, where) => {
