@@ -8,7 +8,7 @@
     selector: 'job="vfio-dmabuf-tracer"',
     // Where the runbooks are, with a slash at the end.
     runbookBase: 'docs/runbooks/',
-    // Tags of all dashboards; links between them go by these.
+    // Tags of all dashboards.
     dashboardTags: ['vfio-dmabuf-tracer'],
   },
 
@@ -16,10 +16,6 @@
 
   local dashboard(json) = json {
     tags: mixin._config.dashboardTags,
-    links: [
-      link + (if link.type == 'dashboards' then { tags: mixin._config.dashboardTags } else {})
-      for link in json.links
-    ],
     templating+: {
       list: [
         variable + (

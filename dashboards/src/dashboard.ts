@@ -1,4 +1,6 @@
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
 import {
+  type AnnotationQuery,
   AnnotationQueryBuilder,
   type Dashboard,
   DashboardBuilder,
@@ -7,8 +9,8 @@ import {
   RowBuilder,
   type VariableModel,
 } from '@grafana/grafana-foundation-sdk/dashboard';
-import { familyLink, linkBuilder, type ValueLink } from './links.ts';
-import { type DashboardName, TAG, UIDS } from './names.ts';
+import { familyLinks, linkBuilder, type ValueLink } from './links.ts';
+import { type DashboardName, TAG, TITLES, UIDS } from './names.ts';
 import type { AnyPanel } from './panels.ts';
 import { grownBy } from './queries.ts';
 import { clusterVariable, DATASOURCE, datasourceVariable, runbooksVariable } from './variables.ts';
@@ -23,7 +25,6 @@ export interface Section {
 
 export interface DashboardSpec {
   name: DashboardName;
-  title: string;
   description: string;
   /** After data source and cluster. */
   variables: readonly { build(): VariableModel }[];
@@ -35,7 +36,7 @@ export interface DashboardSpec {
 
 /** Puts the panels into rows from left to right; ids are their numbers in that order, so that a link to one stays. */
 export function createDashboard(spec: DashboardSpec): Dashboard {
-  const builder = new DashboardBuilder(spec.title)
+  const builder = new DashboardBuilder(`VFIO dma-buf / ${TITLES[spec.name]}`)
     .uid(UIDS[spec.name])
     .description(spec.description)
     .tags([TAG])
@@ -45,7 +46,7 @@ export function createDashboard(spec: DashboardSpec): Dashboard {
     .tooltip(DashboardCursorSync.Crosshair)
     .variables([datasourceVariable(), clusterVariable(), ...spec.variables, runbooksVariable()])
     .annotations(annotations(spec.matchers))
-    .links([familyLink(), ...(spec.links ?? []).map(linkBuilder)]);
+    .links([...familyLinks(spec.name), ...(spec.links ?? []).map(linkBuilder)]);
   let id = 0;
   let y = 0;
   for (const { title, panels } of spec.sections) {
@@ -75,18 +76,20 @@ export function createDashboard(spec: DashboardSpec): Dashboard {
   return builder.build();
 }
 
-function annotations(matchers: string): AnnotationQueryBuilder[] {
+function annotations(matchers: string): Builder<AnnotationQuery>[] {
   const annotation = (name: string, color: string, expr: string, title: string, text: string) =>
-    new AnnotationQueryBuilder()
-      .name(name)
-      .datasource(DATASOURCE)
-      .enable(true)
-      .iconColor(color)
-      .expr(expr)
-      .step('60s')
-      .titleFormat(title)
-      .textFormat(text)
-      .tagKeys('instance,device');
+    shownAnnotation(
+      new AnnotationQueryBuilder()
+        .name(name)
+        .datasource(DATASOURCE)
+        .enable(true)
+        .iconColor(color)
+        .expr(expr)
+        .step('60s')
+        .titleFormat(title)
+        .textFormat(text)
+        .tagKeys('instance,device'),
+    );
   return [
     annotation(
       'Revokes',
@@ -103,4 +106,14 @@ function annotations(matchers: string): AnnotationQueryBuilder[] {
       'Counters stand still meanwhile.',
     ),
   ];
+}
+
+/** As with links: the SDK would put its switch into a menu. */
+function shownAnnotation(annotation: AnnotationQueryBuilder): Builder<AnnotationQuery> {
+  return {
+    build: () => {
+      const { placement: _placement, ...rest } = annotation.build();
+      return rest;
+    },
+  };
 }

@@ -21,7 +21,6 @@ const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`
 export const fleet = (): Dashboard =>
   createDashboard({
     name: 'fleet',
-    title: 'VFIO dma-buf / Fleet',
     description: 'All hosts: which are traced, where private memory is in danger, where imports are refused.',
     variables: [hostVariable()],
     matchers: FLEET,
@@ -176,6 +175,7 @@ export const fleet = (): Dashboard =>
               { from: 'L', title: 'Lost', unit: 'short', steps: ZERO_IS_GOOD },
             ],
             hide: ['C'],
+            sortBy: { column: 'State', desc: false },
             empty: 'no host is scraped',
           }),
           stateTimeline(FLEET, 12, 8),
@@ -234,7 +234,7 @@ export const fleet = (): Dashboard =>
               { from: 'A', title: 'Hosts' },
               { from: 'B', title: 'Refused', unit: 'short' },
             ],
-            sortBy: 'Hosts',
+            sortBy: { column: 'Hosts', desc: true },
             empty: 'nothing was refused by a kernel that is watched',
           }),
           seriesPanel({
@@ -308,7 +308,7 @@ export const fleet = (): Dashboard =>
               { from: 'bpftrace', title: 'bpftrace' },
               { from: 'A', title: 'Hosts' },
             ],
-            sortBy: 'Hosts',
+            sortBy: { column: 'Hosts', desc: true },
             empty: 'no host answers',
           }),
         ],

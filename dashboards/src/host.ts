@@ -23,7 +23,6 @@ const perDevice = (expr: string): string => `sum by (device) (${expr})`;
 export const host = (): Dashboard =>
   createDashboard({
     name: 'host',
-    title: 'VFIO dma-buf / Host',
     description: 'One host: its devices, their VMs, who imports, what was refused, what was taken away.',
     variables: [hostVariable(true), deviceVariable(HOST)],
     matchers: HOST,

@@ -1,5 +1,10 @@
-import { DashboardLinkBuilder, DashboardLinkType } from '@grafana/grafana-foundation-sdk/dashboard';
-import { type DashboardName, TAG, UIDS } from './names.ts';
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
+import {
+  type DashboardLink,
+  DashboardLinkBuilder,
+  DashboardLinkType,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import { type DashboardName, TITLES, UIDS } from './names.ts';
 
 /** A link from a value: title and address. */
 export interface ValueLink {
@@ -36,16 +41,29 @@ export function runbook(alert: string, title = `Runbook ${alert}`): ValueLink {
   return { title, url: `\${runbooks}${alert}.md`, outside: true };
 }
 
-export function linkBuilder({ title, url, outside = false }: ValueLink): DashboardLinkBuilder {
-  return new DashboardLinkBuilder(title).type(DashboardLinkType.Link).url(url).targetBlank(outside);
+/** The SDK puts every link into a menu of its own; these are to be seen. */
+function shown(link: DashboardLinkBuilder): Builder<DashboardLink> {
+  return {
+    build: () => {
+      const { placement: _placement, ...rest } = link.build();
+      return rest;
+    },
+  };
 }
 
-/** In the head of every dashboard: the others, with time and variables. */
-export function familyLink(): DashboardLinkBuilder {
-  return new DashboardLinkBuilder('Other dashboards')
-    .type(DashboardLinkType.Dashboards)
-    .tags([TAG])
-    .keepTime(true)
-    .includeVars(true)
-    .asDropdown(false);
+export function linkBuilder({ title, url, outside = false }: ValueLink): Builder<DashboardLink> {
+  return shown(new DashboardLinkBuilder(title).type(DashboardLinkType.Link).url(url).targetBlank(outside));
+}
+
+/**
+ * In the head of every dashboard: the others, with time, data source and cluster. The hosts chosen go along too, but not to the
+ * dashboard of one host, which could make nothing of several.
+ */
+export function familyLinks(from: DashboardName): Builder<DashboardLink>[] {
+  const others = (Object.keys(UIDS) as DashboardName[]).filter((name) => name !== from);
+  return others.map((name) => {
+    const hosts = name === 'host' ? '' : '&${instance:queryparam}';
+    const link = new DashboardLinkBuilder(TITLES[name]).type(DashboardLinkType.Link).keepTime(true);
+    return shown(link.icon('dashboard').url(`/d/${UIDS[name]}?${CARRIED}${hosts}`));
+  });
 }

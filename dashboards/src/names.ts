@@ -1,4 +1,4 @@
-/** One tag for all, by which each dashboard links to the others. */
+/** One tag for all. */
 export const TAG = 'vfio-dmabuf-tracer';
 
 export const UIDS = {
@@ -8,6 +8,13 @@ export const UIDS = {
   rejections: 'vfio-dmabuf-rejections',
   tracer: 'vfio-dmabuf-tracer',
 } as const;
+export const TITLES: Readonly<Record<keyof typeof UIDS, string>> = {
+  fleet: 'Fleet',
+  host: 'Host',
+  privacy: 'Private exports and VMs',
+  rejections: 'Importer rejections',
+  tracer: 'The tracer itself',
+};
 export type DashboardName = keyof typeof UIDS;
 
 /** Where runbooks are; the mixin replaces it by its `runbookBase`, others set the variable `runbooks`. */

@@ -56,6 +56,8 @@ export interface Query {
 export type Steps = readonly (readonly [from: number, color: string])[];
 const UNKNOWN = '#7d7d7d';
 export const NEUTRAL: Steps = [[0, 'text']];
+/** Of a stat, which is filled with it. */
+const INFORMATION: Steps = [[0, 'semi-dark-blue']];
 export const ZERO_IS_GOOD: Steps = [
   [0, 'green'],
   [0.001, 'orange'],
@@ -152,7 +154,7 @@ export function statPanel(spec: StatSpec): AnyPanel {
         : BigValueTextMode.Value,
     )
     .reduceOptions(new ReduceDataOptionsBuilder().calcs(['lastNotNull']))
-    .thresholds(thresholds(spec.steps ?? NEUTRAL))
+    .thresholds(thresholds(spec.steps ?? INFORMATION))
     .decimals(spec.decimals ?? 0);
   const none: ValueMapping = {
     type: MappingType.SpecialValue,
@@ -224,8 +226,8 @@ export interface TableSpec extends PanelSpec {
   columns: readonly Column[];
   /** Letters of the queries whose value says nothing: those that bring labels alone. */
   hide?: readonly string[];
-  /** Title of the column that sorts the rows, largest first. */
-  sortBy?: string;
+  /** Title of the column that sorts the rows. */
+  sortBy?: { column: string; desc: boolean };
 }
 
 /** The row's cell of a column, for a link. */
@@ -267,8 +269,9 @@ export function tablePanel(spec: TableSpec): AnyPanel {
     }
     if (properties.length > 0) panel.overrideByName(column.title, properties);
   }
-  if (spec.sortBy !== undefined) {
-    panel.sortBy([{ build: () => ({ displayName: spec.sortBy as string, desc: true }) }]);
+  const { sortBy } = spec;
+  if (sortBy !== undefined) {
+    panel.sortBy([{ build: () => ({ displayName: sortBy.column, desc: sortBy.desc }) }]);
   }
   return panel;
 }

@@ -1,7 +1,7 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
-import { cell, NEUTRAL, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
+import { cell, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
 import { FLEET, grown, grownBy, ON_HOST, zeroWhereWatched } from './queries.ts';
 import { firingAlerts, notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
@@ -23,7 +23,6 @@ const live = (title: string, rest: string) => toLivePage(title, cell('Host'), re
 export const privacy = (): Dashboard =>
   createDashboard({
     name: 'privacy',
-    title: 'VFIO dma-buf / Private exports and VMs',
     description: 'Whether private device memory is safe, which VM owns it, who has asked for it.',
     variables: [hostVariable(), deviceVariable(FLEET), vmVariable(DEVICE)],
     matchers: FLEET,
@@ -95,7 +94,6 @@ export const privacy = (): Dashboard =>
                 legend: '{{dialect}}',
               },
             ],
-            steps: NEUTRAL,
             empty: 'no host is traced',
           }),
           notTracedPanel(FLEET, 4),

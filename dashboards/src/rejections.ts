@@ -16,7 +16,6 @@ const live = (title: string, rest: string) => toLivePage(title, cell('Host'), re
 export const rejections = (): Dashboard =>
   createDashboard({
     name: 'rejections',
-    title: 'VFIO dma-buf / Importer rejections',
     description:
       'Which importer was refused at which step, why, and where the explanation and the remedy are.',
     variables: [
@@ -128,7 +127,7 @@ export const rejections = (): Dashboard =>
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'Refused', unit: 'short' },
             ],
-            sortBy: 'Refused',
+            sortBy: { column: 'Refused', desc: true },
             empty: 'nothing was refused by a kernel that is watched',
           }),
         ],
@@ -189,7 +188,7 @@ export const rejections = (): Dashboard =>
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'Refused', unit: 'short' },
             ],
-            sortBy: 'Refused',
+            sortBy: { column: 'Refused', desc: true },
             empty: 'no export was refused by a kernel that is watched',
           }),
           firingAlerts(FLEET, 12, 8),

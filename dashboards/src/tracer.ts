@@ -45,7 +45,6 @@ function losses(
 export const tracer = (): Dashboard =>
   createDashboard({
     name: 'tracer',
-    title: 'VFIO dma-buf / The tracer itself',
     description:
       'Whether the numbers can be believed: what is traced, what was lost at which hop, what the tracer costs.',
     variables: [hostVariable()],

@@ -146,19 +146,26 @@ test('columns of tables have the names by which links ask for them, and come fro
 test('dashboards lead to each other, to the host’s own page and to runbooks that exist', () => {
   const uids = entries.map(([, { uid }]) => uid);
   each((dashboard, file) => {
-    assert.ok(
-      dashboard.links?.some(
-        ({ type, tags }) => type === 'dashboards' && tags.every((tag) => dashboard.tags?.includes(tag)),
-      ),
+    const links = dashboard.links ?? [];
+    const others = uids.filter((uid) => uid !== dashboard.uid);
+    const family = links.slice(0, 4);
+    assert.deepEqual(
+      family.map(({ url }) => /^\/d\/([\w-]+)\?/.exec(url ?? '')?.[1]).sort(),
+      others.sort(),
       file,
     );
+    for (const { url = '', keepTime, title } of family) {
+      assert.ok(keepTime, `${file}: ${title}`);
+      const hosts = title === 'Host' ? '' : '&${instance:queryparam}';
+      assert.ok(url.endsWith(`?\${datasource:queryparam}&\${cluster:queryparam}${hosts}`), `${file}: ${url}`);
+    }
     for (const uid of all(dashboard, /"\/d\/([\w-]+)/g)) assert.ok(uids.includes(uid), `${file}: ${uid}`);
     const pages = all(dashboard, /"\$\{runbooks\}(\w+\.md|\$\{__data\.fields\.Alert\}\.md)"/g);
     assert.ok(pages.length > 0, file);
     for (const page of pages.filter((name) => !name.startsWith('$'))) {
       assert.ok(existsSync(join(REPOSITORY, 'docs/runbooks', page)), `${file}: ${page}`);
     }
-    const carried = all(dashboard, /"(\/d\/[^"]+)"/g);
+    const carried = all(dashboard.panels, /"(\/d\/[^"]+)"/g);
     assert.ok(carried.length > 0, file);
     for (const url of carried)
       assert.match(url, /\$\{__url_time_range\}&\$\{datasource:queryparam\}&\$\{cluster:queryparam\}/);
