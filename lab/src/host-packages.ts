@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { CommandError, hasCommand, run } from './shell.ts';
 
 /** Debian packages and the command or file by which each is known to be there. */
@@ -9,10 +11,28 @@ const PACKAGES = {
   xz: 'xz',
   buildah: 'buildah',
   tmux: 'tmux',
+  // Brings promtool too.
+  prometheus: 'prometheus',
+  'prometheus-alertmanager': 'prometheus-alertmanager',
+  jsonnet: 'jsonnet',
 } as const;
 export type HostPackage = keyof typeof PACKAGES;
 
 const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' : name);
+
+/**
+ * One at a time, for tests that run side by side ask for the same packages. Maintainer scripts ask policy-rc.d whether they may
+ * start the service they bring, and 101 forbids it; a policy that is there already is the host's own. Nor shall it start at boot.
+ */
+const INSTALL = `
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\\nexit 101\\n' > $policy
+  chmod 755 $policy
+  trap 'rm -f $policy' EXIT
+fi
+apt-get update -q && apt-get install -y -q --no-install-recommends "$@" || exit
+for package; do systemctl disable --quiet "$package" 2>/dev/null || true; done`;
 
 /** Installs with apt-get what of the packages is missing. Rejects with the command to give where it may not. */
 export const ensurePackages = async (
@@ -33,8 +53,8 @@ export const ensurePackages = async (
   if (process.getuid?.() !== 0) throw new CommandError(`missing: ${missing.join(', ')}; as root: ${remedy}`);
   log(`installing ${missing.join(', ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  await run('apt-get', ['update', '-q'], { env });
-  await run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], { env });
+  const lock = join(tmpdir(), 'vfio-dmabuf-tracer-packages.lock');
+  await run('flock', [lock, 'sh', '-c', INSTALL, 'sh', ...missing], { env });
 };
 
 /** The mirror of Debian that this machine's apt is set to, or none (debootstrap then takes its default). */

@@ -16,6 +16,7 @@ const PAGES = [
   'docs/metrics.md',
   'docs/reasons.md',
   'docs/stream.md',
+  ...readdirSync(join(REPOSITORY, 'docs/runbooks')).map((file) => `docs/runbooks/${file}`),
   'probes/README.md',
 ];
 

@@ -43,11 +43,16 @@ export class Program {
     return { code: run.status, stdout: run.stdout.toString(), stderr: run.stderr.toString() };
   }
 
+  /** Starts it; whoever does has to end it. */
+  spawn(args: readonly string[]): Serving {
+    return new Serving(spawn(process.execPath, [this.path, ...args], { env: {} }));
+  }
+
   /** Starts it; killed when the test ends. */
   start(t: TestContext, args: readonly string[]): Serving {
-    const child = spawn(process.execPath, [this.path, ...args], { env: {} });
-    t.after(() => child.kill('SIGKILL'));
-    return new Serving(child);
+    const serving = this.spawn(args);
+    t.after(() => serving.child.kill('SIGKILL'));
+    return serving;
   }
 
   /** Starts it as a daemon on a free port. */

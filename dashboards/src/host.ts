@@ -1,0 +1,402 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { createDashboard } from './dashboard.ts';
+import { runbook, toDashboard, toLivePage } from './links.ts';
+import {
+  cell,
+  mapping,
+  STATE_MAPPING,
+  seriesPanel,
+  statPanel,
+  tablePanel,
+  ZERO_IS_GOOD,
+  ZERO_OR_ALARM,
+} from './panels.ts';
+import { grown, grownBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
+import { firingAlerts } from './trust.ts';
+import { deviceVariable, hostVariable } from './variables.ts';
+
+const DEVICE = `${HOST},device=~"$device"`;
+const live = (title: string, rest = '') => toLivePage(title, '${instance}', rest);
+const perDevice = (expr: string): string => `sum by (device) (${expr})`;
+
+/** What is wrong on this host, with which device, and can I believe it? */
+export const host = (): Dashboard =>
+  createDashboard({
+    name: 'host',
+    description: 'One host: its devices, their VMs, who imports, what was refused, what was taken away.',
+    variables: [hostVariable(true), deviceVariable(HOST)],
+    matchers: HOST,
+    links: [
+      live('Live page of this host'),
+      live('Incidents of this host', 'api/v1/incidents'),
+      live('Status of its tracer', 'api/v1/status'),
+    ],
+    sections: [
+      {
+        panels: [
+          statPanel({
+            title: 'Traced?',
+            description:
+              'Whether bpftrace runs on this host now. While it does not, every counter here stands still.',
+            width: 4,
+            height: 4,
+            queries: [{ expr: hostState(HOST) }],
+            mappings: STATE_MAPPING,
+            empty: 'not scraped',
+            links: [
+              live('Why: its status', 'api/v1/status'),
+              runbook('VfioDmabufTracerBlind'),
+              runbook('VfioDmabufTracerDown'),
+            ],
+          }),
+          statPanel({
+            title: 'Breaches of private memory',
+            description:
+              'What the rules of private exports forbid, in the time shown, and buffers of confidential VMs that others have attached now.',
+            width: 5,
+            height: 4,
+            queries: [
+              { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', HOST)})`, legend: 'violations' },
+              {
+                expr: `sum(vfio_dmabuf_incidents{${HOST},kind="confidential_shared"})`,
+                legend: 'shared now',
+              },
+            ],
+            steps: ZERO_OR_ALARM,
+            empty: 'this host cannot tell',
+            links: [
+              toDashboard('privacy', 'Private exports and VMs', { instance: '${instance}' }),
+              runbook('VfioDmabufPolicyViolation'),
+              runbook('VfioDmabufPrivateMemoryOffered'),
+            ],
+          }),
+          statPanel({
+            title: 'Open incidents',
+            description: 'Incidents that are open now, without buffers that nobody has imported yet.',
+            width: 4,
+            height: 4,
+            queries: [{ expr: `sum(vfio_dmabuf_incidents{${HOST},kind!="never_imported"})` }],
+            steps: ZERO_IS_GOOD,
+            empty: 'this host cannot tell',
+            links: [live('Incidents of this host', 'api/v1/incidents?state=open')],
+          }),
+          statPanel({
+            title: 'Imports refused',
+            description:
+              'Import steps that the kernel refused in the time shown; 0 only while a probe watches for them.',
+            width: 4,
+            height: 4,
+            queries: [
+              { expr: zeroWhereWatched(grown('vfio_dmabuf_import_rejections_total', HOST), HOST, 'attach') },
+            ],
+            steps: ZERO_IS_GOOD,
+            empty: 'imports are not watched',
+            links: [
+              toDashboard('rejections', 'Importer rejections', { instance: '${instance}' }),
+              live('Who was refused', 'api/v1/rejections'),
+            ],
+          }),
+          statPanel({
+            title: 'Lost mappings',
+            description:
+              'iommufd mappings that a revocation made dead and that nobody has made again: device-to-device DMA to them faults.',
+            width: 3,
+            height: 4,
+            queries: [{ expr: zeroWhereWatched(`vfio_dmabuf_lost_mappings{${HOST}}`, HOST, 'iommufd_map') }],
+            steps: ZERO_IS_GOOD,
+            empty: 'not watched',
+            links: [runbook('VfioDmabufLostMappings')],
+          }),
+          statPanel({
+            title: 'Source and picture',
+            description:
+              'live is this host, replay a recording. exact: the buffers were reconciled with the kernel after the last loss or gap.',
+            width: 4,
+            height: 4,
+            queries: [
+              {
+                expr: `max(vfio_dmabuf_source_info{${HOST},kind="live"} or 2 * vfio_dmabuf_source_info{${HOST},kind="replay"})`,
+                legend: 'source',
+              },
+              { expr: `min(3 + vfio_dmabuf_picture_exact{${HOST}})`, legend: 'buffers' },
+              { expr: `max(5 * vfio_dmabuf_simulation_info{${HOST}})`, legend: 'faults' },
+            ],
+            mappings: [
+              mapping({
+                1: ['live', 'green'],
+                2: ['REPLAY', 'orange'],
+                3: ['inexact', 'orange'],
+                4: ['exact', 'green'],
+                5: ['SIMULATED', 'orange'],
+              }),
+            ],
+            empty: 'not scraped',
+            links: [runbook('VfioDmabufReplayScraped'), runbook('VfioDmabufPictureInexact')],
+          }),
+          tablePanel({
+            title: 'Devices',
+            description:
+              'Devices that export or import memory, with the VM that each belongs to. Revoked and Refused are counted over the time shown; a cell is empty where there is no such series.',
+            width: 24,
+            height: 8,
+            queries: [
+              {
+                expr: `group by (device, name, vendor, driver, iommu_group, numa_node) (vfio_dmabuf_device_info{${DEVICE}})`,
+              },
+              { expr: `group by (device, vm, kind) (vfio_dmabuf_vm_info{${DEVICE}})` },
+              { expr: perDevice(`vfio_dmabuf_buffers{${DEVICE},state="live"}`) },
+              { expr: perDevice(`vfio_dmabuf_buffers{${DEVICE},state="revoked"}`) },
+              { expr: perDevice(`vfio_dmabuf_buffer_bytes{${DEVICE}}`) },
+              { expr: perDevice(`vfio_dmabuf_buffers{${DEVICE},privacy="private"}`) },
+              { expr: perDevice(`vfio_dmabuf_lost_mappings{${DEVICE}}`) },
+              { expr: perDevice(grown('vfio_dmabuf_revocations_total', DEVICE)) },
+              { expr: perDevice(grown('vfio_dmabuf_export_failures_total', DEVICE)) },
+            ],
+            columns: [
+              {
+                from: 'device',
+                title: 'Device',
+                links: [
+                  toDashboard('privacy', 'Private exports of this device', {
+                    instance: '${instance}',
+                    device: cell('Device'),
+                  }),
+                  live('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
+                  live('Incidents of this device', `api/v1/incidents?device=${cell('Device')}`),
+                ],
+              },
+              { from: 'vendor', title: 'Vendor' },
+              { from: 'name', title: 'Name' },
+              {
+                from: 'vm',
+                title: 'VM',
+                links: [
+                  toDashboard('privacy', 'Devices of this VM', { instance: '${instance}', vm: cell('VM') }),
+                ],
+              },
+              { from: 'kind', title: 'Kind' },
+              { from: 'driver', title: 'Driver' },
+              { from: 'iommu_group', title: 'Group' },
+              { from: 'numa_node', title: 'NUMA' },
+              { from: 'C', title: 'Live' },
+              { from: 'D', title: 'Dead', steps: ZERO_IS_GOOD },
+              { from: 'F', title: 'Private' },
+              { from: 'E', title: 'Bytes', unit: 'bytes' },
+              { from: 'G', title: 'LostMappings', steps: ZERO_IS_GOOD },
+              { from: 'H', title: 'Revoked', unit: 'short' },
+              { from: 'I', title: 'Refused', unit: 'short', steps: ZERO_IS_GOOD },
+            ],
+            hide: ['A', 'B'],
+            empty: 'no device has exported or imported here, or nothing is traced',
+          }),
+          firingAlerts(HOST, 12, 7),
+          seriesPanel({
+            title: 'Open incidents, by kind',
+            description:
+              'What is wrong now, by kind. A kind that the attached probes cannot tell of is absent.',
+            width: 12,
+            height: 7,
+            queries: [{ expr: `sum by (kind) (vfio_dmabuf_incidents{${HOST}})`, legend: '{{kind}}' }],
+            empty: 'this host cannot tell',
+            links: [live('These incidents', 'api/v1/incidents?kind=${__field.labels.kind}')],
+          }),
+        ],
+      },
+      {
+        title: 'Exports',
+        panels: [
+          seriesPanel({
+            title: 'Exports and releases',
+            description: 'Exports that gave a descriptor and buffers whose last reference went, a second.',
+            width: 8,
+            height: 8,
+            unit: 'ops',
+            queries: [
+              {
+                expr: `sum by (privacy) (rate(vfio_dmabuf_exports_total{${DEVICE}}[$__rate_interval]))`,
+                legend: 'exported {{privacy}}',
+              },
+              {
+                expr: `sum(rate(vfio_dmabuf_releases_total{${HOST}}[$__rate_interval]))`,
+                legend: 'released, all devices',
+              },
+            ],
+            empty: 'no export was seen, or its probe is not attached',
+          }),
+          seriesPanel({
+            title: 'Exports refused, by reason',
+            description: 'Exports that the kernel refused in each interval.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy(
+                  'device, reason, errno',
+                  'vfio_dmabuf_export_failures_total',
+                  DEVICE,
+                  '$__rate_interval',
+                ),
+                legend: '{{device}}: {{reason}} ({{errno}})',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'no export was refused, or its probe is not attached',
+            links: [
+              live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
+              live('On the live page', '#reason=${__field.labels.reason}'),
+              runbook('VfioDmabufExportFailures'),
+            ],
+          }),
+          seriesPanel({
+            title: 'Duration of exports',
+            description: 'Time that export calls take, refused ones too: median and 99th percentile.',
+            width: 8,
+            height: 8,
+            unit: 's',
+            queries: [
+              { expr: quantile(0.5, 'vfio_dmabuf_export_duration_seconds', HOST), legend: 'p50' },
+              { expr: quantile(0.99, 'vfio_dmabuf_export_duration_seconds', HOST), legend: 'p99' },
+            ],
+            empty: 'no export was seen, or its probe is not attached',
+          }),
+          seriesPanel({
+            title: 'Buffers, by device and state',
+            description: 'VFIO dma-bufs that exist: live ones may be mapped, revoked ones may not.',
+            width: 12,
+            height: 8,
+            queries: [
+              {
+                expr: `sum by (device, state) (vfio_dmabuf_buffers{${DEVICE}})`,
+                legend: '{{device}}, {{state}}',
+              },
+            ],
+            stack: true,
+            empty: 'no buffer exists, or nothing is traced',
+          }),
+          seriesPanel({
+            title: 'Memory exported',
+            description: 'Bytes of device memory that exports gave out, a second.',
+            width: 12,
+            height: 8,
+            unit: 'Bps',
+            queries: [
+              {
+                expr: `sum by (device) (rate(vfio_dmabuf_exported_bytes_total{${DEVICE}}[$__rate_interval]))`,
+                legend: '{{device}}',
+              },
+            ],
+            empty: 'no export was seen, or its probe is not attached',
+          }),
+        ],
+      },
+      {
+        title: 'Imports',
+        panels: [
+          seriesPanel({
+            title: 'Import steps',
+            description: 'Steps of imports that succeeded, a second, by importer.',
+            width: 8,
+            height: 8,
+            unit: 'ops',
+            queries: [
+              {
+                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${HOST}}[$__rate_interval]))`,
+                legend: '{{importer}}: {{stage}}',
+              },
+            ],
+            empty: 'no import was seen, or its probe is not attached',
+          }),
+          seriesPanel({
+            title: 'Imports refused, by reason',
+            description: 'Import steps that the kernel refused in each interval.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy(
+                  'importer, stage, reason',
+                  'vfio_dmabuf_import_rejections_total',
+                  HOST,
+                  '$__rate_interval',
+                ),
+                legend: '{{importer}} at {{stage}}: {{reason}}',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'no import was refused, or its probe is not attached',
+            links: [
+              live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
+              live('On the live page', '#reason=${__field.labels.reason}'),
+              runbook('VfioDmabufImportRejected'),
+            ],
+          }),
+          seriesPanel({
+            title: 'Attachments',
+            description:
+              'Who has attached buffers now. unknown are attachments that only a snapshot has counted.',
+            width: 8,
+            height: 8,
+            queries: [
+              { expr: `sum by (importer) (vfio_dmabuf_attachments{${HOST}})`, legend: '{{importer}}' },
+            ],
+            stack: true,
+            empty: 'nobody has attached a buffer, or nothing is traced',
+            links: [live('These attachments', 'api/v1/imports?importer=${__field.labels.importer}')],
+          }),
+        ],
+      },
+      {
+        title: 'Revocations',
+        panels: [
+          seriesPanel({
+            title: 'Revocations and restorations',
+            description:
+              'Buffers whose memory was taken away in each interval, and those that were given back, by who did it.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy('device, cause', 'vfio_dmabuf_revocations_total', DEVICE, '$__rate_interval'),
+                legend: '{{device}} revoked: {{cause}}',
+              },
+              {
+                expr: grownBy('device, cause', 'vfio_dmabuf_restorations_total', DEVICE, '$__rate_interval'),
+                legend: '{{device}} restored: {{cause}}',
+              },
+            ],
+            bars: true,
+            empty: 'nothing was revoked, or its probe is not attached',
+          }),
+          seriesPanel({
+            title: 'Duration of revocations',
+            description:
+              'Time that the calls that revoke take. Since Linux 7.1 they wait for every importer; a reset of the device takes as long.',
+            width: 8,
+            height: 8,
+            unit: 's',
+            queries: [
+              { expr: quantile(0.5, 'vfio_dmabuf_revocation_duration_seconds', HOST), legend: 'p50' },
+              { expr: quantile(0.99, 'vfio_dmabuf_revocation_duration_seconds', HOST), legend: 'p99' },
+            ],
+            empty: 'nothing was revoked, or its probe is not attached',
+            links: [
+              live('Revocations that wait', 'api/v1/incidents?kind=revoke_waiting'),
+              runbook('VfioDmabufRevocationSlow'),
+            ],
+          }),
+          seriesPanel({
+            title: 'Lost mappings, by device',
+            description:
+              'iommufd mappings that a revocation made dead and that nobody has made again. The kernel never does.',
+            width: 8,
+            height: 8,
+            queries: [{ expr: perDevice(`vfio_dmabuf_lost_mappings{${DEVICE}}`), legend: '{{device}}' }],
+            empty: 'no buffer exists, or the probes are not attached',
+            links: [runbook('VfioDmabufLostMappings')],
+          }),
+        ],
+      },
+    ],
+  });

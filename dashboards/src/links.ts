@@ -1,0 +1,69 @@
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
+import {
+  type DashboardLink,
+  DashboardLinkBuilder,
+  DashboardLinkType,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import { type DashboardName, TITLES, UIDS } from './names.ts';
+
+/** A link from a value: title and address. */
+export interface ValueLink {
+  title: string;
+  url: string;
+  /** Opens beside Grafana: a host's own page. */
+  outside?: boolean;
+}
+
+const CARRIED = ['datasource', 'cluster'].map((name) => `\${${name}:queryparam}`).join('&');
+
+/** Another dashboard with the same data source, cluster and time, and more variables set. */
+export function toDashboard(
+  name: DashboardName,
+  title: string,
+  variables: Record<string, string>,
+): ValueLink {
+  const set = Object.entries(variables).map(([variable, value]) => `&var-${variable}=${value}`);
+  return { title, url: `/d/${UIDS[name]}?\${__url_time_range}&${CARRIED}${set.join('')}` };
+}
+
+/** The host's own page, or a part of it. */
+export function toLivePage(title: string, instance: string, rest = ''): ValueLink {
+  return { title, url: `http://${instance}/${rest}`, outside: true };
+}
+
+/** The links of one host: its dashboard and its own page. `instance` is how the panel names the host. */
+export const hostLinks = (instance: string): ValueLink[] => [
+  toDashboard('host', 'This host', { instance }),
+  toLivePage('Live page of this host', instance),
+];
+
+export function runbook(alert: string, title = `Runbook ${alert}`): ValueLink {
+  return { title, url: `\${runbooks}${alert}.md`, outside: true };
+}
+
+/** The SDK puts every link into a menu of its own; these are to be seen. */
+function shown(link: DashboardLinkBuilder): Builder<DashboardLink> {
+  return {
+    build: () => {
+      const { placement: _placement, ...rest } = link.build();
+      return rest;
+    },
+  };
+}
+
+export function linkBuilder({ title, url, outside = false }: ValueLink): Builder<DashboardLink> {
+  return shown(new DashboardLinkBuilder(title).type(DashboardLinkType.Link).url(url).targetBlank(outside));
+}
+
+/**
+ * In the head of every dashboard: the others, with time, data source and cluster. The hosts chosen go along too, but not to the
+ * dashboard of one host, which could make nothing of several.
+ */
+export function familyLinks(from: DashboardName): Builder<DashboardLink>[] {
+  const others = (Object.keys(UIDS) as DashboardName[]).filter((name) => name !== from);
+  return others.map((name) => {
+    const hosts = name === 'host' ? '' : '&${instance:queryparam}';
+    const link = new DashboardLinkBuilder(TITLES[name]).type(DashboardLinkType.Link).keepTime(true);
+    return shown(link.icon('dashboard').url(`/d/${UIDS[name]}?${CARRIED}${hosts}`));
+  });
+}

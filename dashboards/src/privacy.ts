@@ -1,0 +1,336 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { createDashboard } from './dashboard.ts';
+import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
+import { cell, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
+import { FLEET, grown, grownBy, ON_HOST, zeroWhereWatched } from './queries.ts';
+import { firingAlerts, notTracedPanel } from './trust.ts';
+import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
+
+const DEVICE = `${FLEET},device=~"$device"`;
+const VM = `${DEVICE},vm=~"$vm"`;
+const PRIVATE_KINDS =
+  'private_without_vm|private_offered|foreign_vm|accepted_after_failed_lookup|confidential_shared';
+/** With the VM that the device belongs to; devices without a VM are left out. */
+const byVm = (metric: string, matchers = ''): string =>
+  `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
+  `* on (cluster, job, instance, device) group_left (vm, kind) vfio_dmabuf_vm_info{${VM}}`;
+const incidentsOf = (kind: string): string => `sum(vfio_dmabuf_incidents{${FLEET},kind="${kind}"})`;
+const violationsOf = (kind: string): string =>
+  `sum(${grown('vfio_dmabuf_policy_violations_total', `${FLEET},kind="${kind}"`)})`;
+const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
+
+/** Is the memory of confidential VMs safe, and whose is it? */
+export const privacy = (): Dashboard =>
+  createDashboard({
+    name: 'privacy',
+    description: 'Whether private device memory is safe, which VM owns it, who has asked for it.',
+    variables: [hostVariable(), deviceVariable(FLEET), vmVariable(DEVICE)],
+    matchers: FLEET,
+    sections: [
+      {
+        panels: [
+          statPanel({
+            title: 'Accepted against the rules',
+            description:
+              'Binds that KVM accepted in the time shown although the buffer is another VM’s, or although its lookup had failed: a defect of the kernel.',
+            width: 4,
+            height: 4,
+            queries: [
+              { expr: violationsOf('foreign_vm'), legend: 'foreign VM' },
+              { expr: violationsOf('accepted_after_failed_lookup'), legend: 'failed lookup' },
+            ],
+            steps: ZERO_OR_ALARM,
+            empty: 'no kernel with private exports is watched',
+            links: [runbook('VfioDmabufPolicyViolation')],
+          }),
+          statPanel({
+            title: 'Private memory offered',
+            description:
+              'Private buffers that another importer than KVM tried to attach, in the time shown and open now. An incident says whether it was accepted.',
+            width: 4,
+            height: 4,
+            queries: [
+              { expr: violationsOf('private_offered'), legend: 'offers' },
+              { expr: incidentsOf('private_offered'), legend: 'open now' },
+            ],
+            steps: ZERO_OR_ALARM,
+            empty: 'no kernel with private exports is watched',
+            links: [runbook('VfioDmabufPrivateMemoryOffered')],
+          }),
+          statPanel({
+            title: 'Confidential memory shared',
+            description:
+              'Buffers of devices of confidential VMs that another importer than KVM has attached now, on kernels without private exports.',
+            width: 4,
+            height: 4,
+            queries: [{ expr: incidentsOf('confidential_shared') }],
+            steps: ZERO_OR_ALARM,
+            empty: 'no mainline kernel is watched',
+            links: [runbook('VfioDmabufConfidentialShared')],
+          }),
+          statPanel({
+            title: 'Private without a VM',
+            description:
+              'Private exports of devices that belong to no VM, in the time shown and open now. No VM can bind them.',
+            width: 4,
+            height: 4,
+            queries: [
+              { expr: violationsOf('private_without_vm'), legend: 'exports' },
+              { expr: incidentsOf('private_without_vm'), legend: 'open now' },
+            ],
+            steps: ZERO_IS_GOOD,
+            empty: 'no kernel with private exports is watched',
+            links: [runbook('VfioDmabufPrivateWithoutVm')],
+          }),
+          statPanel({
+            title: 'Hosts that can tell',
+            description:
+              'Hosts by what their kernel can say: private-v1 and private-v2 know private exports, mainline calls every export undeclared.',
+            width: 4,
+            height: 4,
+            queries: [
+              {
+                expr: `count by (dialect) (vfio_dmabuf_kernel_dialect_info{${FLEET}} and ${ON_HOST} vfio_dmabuf_up{${FLEET}} == 1)`,
+                legend: '{{dialect}}',
+              },
+            ],
+            empty: 'no host is traced',
+          }),
+          notTracedPanel(FLEET, 4),
+          tablePanel({
+            title: 'VMs and their devices',
+            description:
+              'Each device that has exported, with the VM it belongs to and how that is known. The kind is that of KVM; unknown where the kernel links the device to no VM.',
+            width: 24,
+            height: 9,
+            queries: [
+              {
+                expr: `group by (cluster, instance, device, vm, uuid, kind, by, pod_uid) (vfio_dmabuf_vm_info{${VM}})`,
+              },
+              {
+                expr: `sum by (cluster, instance, device) (vfio_dmabuf_buffers{${DEVICE},privacy="private"} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
+              },
+              {
+                expr: `sum by (cluster, instance, device) (vfio_dmabuf_buffers{${DEVICE},privacy=~"shared|undeclared"} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
+              },
+              {
+                expr: `sum by (cluster, instance, device) (vfio_dmabuf_buffer_bytes{${DEVICE}} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
+              },
+              {
+                expr: `group by (cluster, instance, device, vendor, name) (vfio_dmabuf_device_info{${DEVICE}} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
+              },
+            ],
+            columns: [
+              { from: 'vm', title: 'VM' },
+              { from: 'kind', title: 'Kind' },
+              { from: 'uuid', title: 'UUID' },
+              { from: 'pod_uid', title: 'Pod' },
+              { from: 'by', title: 'KnownBy' },
+              { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+              { from: 'cluster', title: 'Cluster' },
+              {
+                from: 'device',
+                title: 'Device',
+                links: [
+                  toDashboard('host', 'This device on its host', {
+                    instance: cell('Host'),
+                    device: cell('Device'),
+                  }),
+                  live('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
+                ],
+              },
+              { from: 'vendor', title: 'Vendor' },
+              { from: 'name', title: 'Name' },
+              { from: 'B', title: 'Private' },
+              { from: 'C', title: 'Others' },
+              { from: 'D', title: 'Bytes', unit: 'bytes' },
+            ],
+            hide: ['A', 'E'],
+            empty: 'no device has exported, or nothing is traced',
+          }),
+        ],
+      },
+      {
+        title: 'Breaches',
+        panels: [
+          seriesPanel({
+            title: 'Violations, by kind',
+            description:
+              'What the rules of private exports forbid, in each interval. Counted in the kernel: lost events do not change it.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy(
+                  'instance, kind',
+                  'vfio_dmabuf_policy_violations_total',
+                  FLEET,
+                  '$__rate_interval',
+                ),
+                legend: '{{instance}}: {{kind}}',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'no kernel with private exports is watched',
+            links: [
+              toLivePage(
+                'These incidents',
+                '${__field.labels.instance}',
+                'api/v1/incidents?kind=${__field.labels.kind}',
+              ),
+              runbook('VfioDmabufPolicyViolation'),
+            ],
+          }),
+          seriesPanel({
+            title: 'Open breaches, by kind',
+            description:
+              'Incidents about private memory that are open. A kind that no host can tell of is absent.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: `sum by (instance, kind) (vfio_dmabuf_incidents{${FLEET},kind=~"${PRIVATE_KINDS}"})`,
+                legend: '{{instance}}: {{kind}}',
+              },
+            ],
+            empty: 'no host can tell',
+            links: [
+              toLivePage(
+                'These incidents',
+                '${__field.labels.instance}',
+                'api/v1/incidents?kind=${__field.labels.kind}',
+              ),
+            ],
+          }),
+          firingAlerts(FLEET, 8, 8),
+        ],
+      },
+      {
+        title: 'Private data and binds',
+        panels: [
+          seriesPanel({
+            title: 'Reads of private data',
+            description:
+              'Reads of a buffer’s VFIO data by importers in each interval, and refused ones. Absent where the kernel has no private dialect.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy('importer', 'vfio_dmabuf_private_data_reads_total', FLEET, '$__rate_interval'),
+                legend: '{{importer}}: read',
+              },
+              {
+                expr: grownBy(
+                  'importer, reason',
+                  'vfio_dmabuf_private_data_read_failures_total',
+                  FLEET,
+                  '$__rate_interval',
+                ),
+                legend: '{{importer}}: {{reason}}',
+              },
+            ],
+            bars: true,
+            empty: 'no kernel with private exports is watched',
+          }),
+          seriesPanel({
+            title: 'Binds of KVM',
+            description:
+              'Buffers that KVM bound to a VM in each interval, and binds that it refused, by reason.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy(
+                  'stage',
+                  'vfio_dmabuf_imports_total',
+                  `${FLEET},stage="bind"`,
+                  '$__rate_interval',
+                ),
+                legend: 'bound',
+              },
+              {
+                expr: grownBy(
+                  'reason',
+                  'vfio_dmabuf_import_rejections_total',
+                  `${FLEET},stage="bind"`,
+                  '$__rate_interval',
+                ),
+                legend: 'refused: {{reason}}',
+              },
+            ],
+            bars: true,
+            empty: 'KVM has bound no buffer, or its probe is not attached',
+            links: [toDashboard('rejections', 'Refused binds', { stage: 'bind' })],
+          }),
+          seriesPanel({
+            title: 'Binds refused',
+            description:
+              'Whether anybody watches binds at all: 0 is there only where the probe of binds is attached and the host is traced.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: zeroWhereWatched(
+                  grown('vfio_dmabuf_import_rejections_total', `${FLEET},stage="bind"`, '$__rate_interval'),
+                  FLEET,
+                  'bind',
+                ),
+                legend: 'refused',
+              },
+            ],
+            bars: true,
+            empty: 'nobody watches binds',
+          }),
+        ],
+      },
+      {
+        title: 'Whose memory is shared',
+        panels: [
+          seriesPanel({
+            title: 'Buffers, by VM',
+            description: 'VFIO dma-bufs that exist, by the VM that their device belongs to.',
+            width: 8,
+            height: 8,
+            queries: [
+              { expr: `sum by (vm, kind) (${byVm('vfio_dmabuf_buffers')})`, legend: '{{vm}} ({{kind}})' },
+            ],
+            stack: true,
+            empty: 'no VM has exported, or nothing is traced',
+          }),
+          seriesPanel({
+            title: 'Memory shared, by VM',
+            description:
+              'Bytes of device memory in the buffers that exist, by the VM that their device belongs to.',
+            width: 8,
+            height: 8,
+            unit: 'bytes',
+            queries: [
+              {
+                expr: `sum by (vm, kind) (${byVm('vfio_dmabuf_buffer_bytes')})`,
+                legend: '{{vm}} ({{kind}})',
+              },
+            ],
+            stack: true,
+            empty: 'no VM has exported, or nothing is traced',
+          }),
+          seriesPanel({
+            title: 'Exports, by privacy',
+            description:
+              'Exports that gave a descriptor in each interval. undeclared is what a kernel without private exports says of each.',
+            width: 8,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy('privacy', 'vfio_dmabuf_exports_total', DEVICE, '$__rate_interval'),
+                legend: '{{privacy}}',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'no export was seen, or its probe is not attached',
+          }),
+        ],
+      },
+    ],
+  });

@@ -1,0 +1,52 @@
+/** What a query is about: the variables of a dashboard as matchers, to be put between the braces of a selector. */
+export const FLEET = 'cluster=~"$cluster",instance=~"$instance"';
+/** On dashboards where the variable host has one value. */
+export const HOST = 'cluster=~"$cluster",instance="$instance"';
+
+/** What makes a host one of its own, wherever the scrape configuration has put the label cluster. */
+export const ON_HOST = 'on (cluster, job, instance)';
+
+/**
+ * How much a counter has grown in a window. A counter of something that had never happened begins with its first sample at 1, of
+ * which increase() makes 0, so a series that was not there before counts whole; the hour keeps a failed scrape from
+ * making old counts new (dashboards/rules/recording.yaml).
+ */
+export function grown(metric: string, matchers: string, window = '$__range'): string {
+  const series = `${metric}{${matchers}}`;
+  return `(${series} unless last_over_time(${series}[1h] offset ${window})) or increase(${series}[${window}])`;
+}
+
+/** The sum of what grew, by labels. */
+export function grownBy(labels: string, metric: string, matchers: string, window?: string): string {
+  return `sum by (${labels}) (${grown(metric, matchers, window)})`;
+}
+
+/**
+ * A sum that is 0 only where a tracing host has the probe that would tell otherwise; without one it has no value, and the panel says
+ * so in words: a zero must not look like peace.
+ */
+export function zeroWhereWatched(sum: string, matchers: string, probe: string): string {
+  const watching =
+    `vfio_dmabuf_probe_attached{${matchers},probe="${probe}"} == 1 and ${ON_HOST} ` +
+    `vfio_dmabuf_up{${matchers}} == 1`;
+  return `sum(${sum}) or 0 * count(${watching})`;
+}
+
+/** Targets of jobs that serve this program's metrics, also those that do not answer now; free of the job's name. */
+export function targets(matchers: string): string {
+  return `up{${matchers}} and on (job) group by (job) (last_over_time(vfio_dmabuf_build_info[1d]))`;
+}
+
+/** 2 where a host is traced, 1 where its tracer answers and is blind, 0 where it does not answer. */
+export function hostState(matchers: string): string {
+  return `(up{${matchers}} == 1) + ${ON_HOST} vfio_dmabuf_up{${matchers}} or (${targets(matchers)}) == 0`;
+}
+
+/** Hosts that are down or blind. */
+export const notTraced = (matchers: string): string =>
+  `count(${targets(matchers)}) - (sum(vfio_dmabuf_up{${matchers}}) or vector(0))`;
+
+export function quantile(q: number, metric: string, matchers: string, labels = ''): string {
+  const by = labels === '' ? 'le' : `le, ${labels}`;
+  return `histogram_quantile(${q}, sum by (${by}) (rate(${metric}_bucket{${matchers}}[$__rate_interval])))`;
+}

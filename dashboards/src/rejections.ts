@@ -1,0 +1,250 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { createDashboard } from './dashboard.ts';
+import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
+import { cell, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
+import { FLEET, grown, grownBy, quantile, zeroWhereWatched } from './queries.ts';
+import { firingAlerts, notTracedPanel } from './trust.ts';
+import { hostVariable, valuesOf } from './variables.ts';
+
+const STEPS = `${FLEET},importer=~"$importer",stage=~"$stage"`;
+const REFUSED = `${STEPS},reason=~"$reason"`;
+const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
+const STEP_COUNT = 'vfio_dmabuf_import_duration_seconds_count';
+const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
+
+/** Who is refused, why, and what is to be done? */
+export const rejections = (): Dashboard =>
+  createDashboard({
+    name: 'rejections',
+    description:
+      'Which importer was refused at which step, why, and where the explanation and the remedy are.',
+    variables: [
+      hostVariable(),
+      valuesOf({
+        name: 'importer',
+        label: 'Importer',
+        description: 'The driver of the device that imports, or iommufd or kvm.',
+        selector: `${STEP_COUNT}{${FLEET}}`,
+        of: 'importer',
+      }),
+      valuesOf({
+        name: 'stage',
+        label: 'Step',
+        description: 'The step of the import.',
+        selector: `${STEP_COUNT}{${FLEET}}`,
+        of: 'stage',
+      }),
+      valuesOf({
+        name: 'reason',
+        label: 'Reason',
+        description: 'Why the kernel refused. Only panels of refusals follow it.',
+        selector: `${REJECTIONS}{${FLEET}}`,
+        of: 'reason',
+      }),
+    ],
+    matchers: FLEET,
+    sections: [
+      {
+        panels: [
+          statPanel({
+            title: 'Imports refused',
+            description:
+              'Import steps that the kernel refused in the time shown; 0 only where a probe watches for them.',
+            width: 5,
+            height: 4,
+            queries: [{ expr: zeroWhereWatched(grown(REJECTIONS, REFUSED), FLEET, 'attach') }],
+            steps: ZERO_IS_GOOD,
+            empty: 'no host watches imports',
+            links: [runbook('VfioDmabufImportRejected')],
+          }),
+          statPanel({
+            title: 'Share of steps refused',
+            description:
+              'Of all steps in the time shown, those that the kernel refused, by importer; the five worst.',
+            width: 9,
+            height: 4,
+            unit: 'percentunit',
+            queries: [
+              {
+                expr: `topk(5, ${grownBy('importer', REJECTIONS, REFUSED)} / (${grownBy('importer', STEP_COUNT, STEPS)} > 0))`,
+                legend: '{{importer}}',
+              },
+            ],
+            steps: [
+              [0, 'green'],
+              [0.05, 'orange'],
+              [0.5, 'red'],
+            ],
+            empty: 'nothing was refused by a kernel that is watched',
+            links: [runbook('VfioDmabufImportsFailing')],
+          }),
+          statPanel({
+            title: 'Hosts that refused',
+            description:
+              'Hosts on which an import step was refused in the time shown, of those that watch for it.',
+            width: 5,
+            height: 4,
+            queries: [
+              {
+                expr: `count(sum by (cluster, job, instance) (${grown(REJECTIONS, REFUSED)}) > 0) or 0 * count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`,
+                legend: 'refused',
+              },
+              { expr: `count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`, legend: 'watch' },
+            ],
+            empty: 'no host watches imports',
+            links: [runbook('VfioDmabufRejectionsOnManyHosts')],
+          }),
+          notTracedPanel(FLEET, 5),
+          tablePanel({
+            title: 'Who was refused, and why',
+            description:
+              'Refused import steps in the time shown. The links of Reason explain it and say what to do; those of Host show who it was.',
+            width: 24,
+            height: 9,
+            queries: [
+              {
+                expr: `${grownBy('cluster, instance, importer, stage, reason, errno', REJECTIONS, REFUSED)} > 0`,
+              },
+            ],
+            columns: [
+              {
+                from: 'reason',
+                title: 'Reason',
+                links: [
+                  live('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
+                  live('On the live page', `#reason=${cell('Reason')}`),
+                  runbook('VfioDmabufImportRejected'),
+                ],
+              },
+              { from: 'errno', title: 'Errno' },
+              { from: 'stage', title: 'Step' },
+              {
+                from: 'importer',
+                title: 'Importer',
+                links: [live('Refusals of this importer', `api/v1/rejections?importer=${cell('Importer')}`)],
+              },
+              { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+              { from: 'cluster', title: 'Cluster' },
+              { from: 'A', title: 'Refused', unit: 'short' },
+            ],
+            sortBy: { column: 'Refused', desc: true },
+            empty: 'nothing was refused by a kernel that is watched',
+          }),
+        ],
+      },
+      {
+        title: 'When',
+        panels: [
+          seriesPanel({
+            title: 'Refused, by reason',
+            description: 'Refused import steps in each interval, by reason.',
+            width: 12,
+            height: 8,
+            queries: [
+              { expr: grownBy('reason', REJECTIONS, REFUSED, '$__rate_interval'), legend: '{{reason}}' },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'nothing was refused by a kernel that is watched',
+          }),
+          seriesPanel({
+            title: 'Refused, by importer and step',
+            description: 'Refused import steps in each interval, by who asked and at which step.',
+            width: 12,
+            height: 8,
+            queries: [
+              {
+                expr: grownBy('importer, stage', REJECTIONS, REFUSED, '$__rate_interval'),
+                legend: '{{importer}} at {{stage}}',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'nothing was refused by a kernel that is watched',
+          }),
+          tablePanel({
+            title: 'Exports refused',
+            description:
+              'Before an import comes the export: refused ones in the time shown, by device and reason.',
+            width: 12,
+            height: 8,
+            queries: [
+              {
+                expr: `${grownBy('cluster, instance, device, reason, errno', 'vfio_dmabuf_export_failures_total', FLEET)} > 0`,
+              },
+            ],
+            columns: [
+              {
+                from: 'reason',
+                title: 'Reason',
+                links: [
+                  live('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
+                  runbook('VfioDmabufExportFailures'),
+                ],
+              },
+              { from: 'errno', title: 'Errno' },
+              { from: 'device', title: 'Device' },
+              { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+              { from: 'cluster', title: 'Cluster' },
+              { from: 'A', title: 'Refused', unit: 'short' },
+            ],
+            sortBy: { column: 'Refused', desc: true },
+            empty: 'no export was refused by a kernel that is watched',
+          }),
+          firingAlerts(FLEET, 12, 8),
+        ],
+      },
+      {
+        title: 'What is asked for',
+        panels: [
+          seriesPanel({
+            title: 'Steps that succeeded',
+            description: 'Import steps that succeeded, a second, by importer and step.',
+            width: 8,
+            height: 8,
+            unit: 'ops',
+            queries: [
+              {
+                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STEPS}}[$__rate_interval]))`,
+                legend: '{{importer}}: {{stage}}',
+              },
+            ],
+            empty: 'no import was seen, or its probe is not attached',
+          }),
+          seriesPanel({
+            title: 'Duration of import steps, p99',
+            description: '99th percentile of the time that import steps take, refused ones too.',
+            width: 8,
+            height: 8,
+            unit: 's',
+            queries: [
+              {
+                expr: quantile(0.99, 'vfio_dmabuf_import_duration_seconds', STEPS, 'importer, stage'),
+                legend: '{{importer}}: {{stage}}',
+              },
+            ],
+            empty: 'no import was seen, or its probe is not attached',
+          }),
+          seriesPanel({
+            title: 'Let go',
+            description: 'Importers that detached, and mappings that they gave back, a second.',
+            width: 8,
+            height: 8,
+            unit: 'ops',
+            queries: [
+              {
+                expr: `sum by (importer) (rate(vfio_dmabuf_detaches_total{${FLEET},importer=~"$importer"}[$__rate_interval]))`,
+                legend: '{{importer}}: detached',
+              },
+              {
+                expr: `sum by (importer) (rate(vfio_dmabuf_unmaps_total{${FLEET},importer=~"$importer"}[$__rate_interval]))`,
+                legend: '{{importer}}: unmapped',
+              },
+            ],
+            empty: 'nobody let go, or the probes are not attached',
+            links: [toDashboard('fleet', 'Fleet', {})],
+          }),
+        ],
+      },
+    ],
+  });

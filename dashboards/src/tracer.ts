@@ -1,0 +1,395 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { createDashboard } from './dashboard.ts';
+import { hostLinks, runbook, toLivePage, type ValueLink } from './links.ts';
+import {
+  cell,
+  type PanelSpec,
+  STATE_MAPPING,
+  seriesPanel,
+  statPanel,
+  tablePanel,
+  ZERO_IS_GOOD,
+  ZERO_OR_ALARM,
+} from './panels.ts';
+import { FLEET, hostState, ON_HOST } from './queries.ts';
+import { firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
+import { hostVariable } from './variables.ts';
+
+const EMPTY = 'no host answers';
+const SERIES_HOST = '${__field.labels.instance}';
+const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
+
+/** Counters of the tracer's own, which exist at 0, as how much they grew in each interval. */
+function losses(
+  title: string,
+  description: string,
+  queries: readonly { metric: string; by?: string; legend: string }[],
+  more: Partial<PanelSpec> & { links?: readonly ValueLink[] } = {},
+) {
+  return seriesPanel({
+    title,
+    description,
+    width: 8,
+    height: 7,
+    empty: EMPTY,
+    bars: true,
+    queries: queries.map(({ metric, by, legend }) => ({
+      expr: `sum by (instance${by === undefined ? '' : `, ${by}`}) (increase(${metric}{${FLEET}}[$__rate_interval]))`,
+      legend: `{{instance}}: ${legend}`,
+    })),
+    ...more,
+  });
+}
+
+/** Can the numbers be believed, and if not, since when and why? */
+export const tracer = (): Dashboard =>
+  createDashboard({
+    name: 'tracer',
+    description:
+      'Whether the numbers can be believed: what is traced, what was lost at which hop, what the tracer costs.',
+    variables: [hostVariable()],
+    matchers: FLEET,
+    sections: [
+      {
+        panels: [
+          notTracedPanel(FLEET, 4),
+          statPanel({
+            title: 'Oldest counters',
+            description:
+              'How long ago the kernel maps of the host that is worst were last read; a second is usual. Replays do not count.',
+            width: 4,
+            height: 4,
+            unit: 's',
+            decimals: 1,
+            queries: [
+              {
+                expr: `max(time() - vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"} and ${ON_HOST} vfio_dmabuf_up{${FLEET}} == 1)`,
+              },
+            ],
+            steps: [
+              [0, 'green'],
+              [15, 'red'],
+            ],
+            empty: 'no live host is traced',
+            links: [runbook('VfioDmabufCountersStale')],
+          }),
+          statPanel({
+            title: 'Counts too low',
+            description:
+              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, counts without room in a map.',
+            width: 4,
+            height: 4,
+            queries: [
+              {
+                expr:
+                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed"}[$__range])) + ` +
+                  `(sum(increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range])) or vector(0))`,
+              },
+            ],
+            steps: ZERO_OR_ALARM,
+            empty: EMPTY,
+            links: [runbook('VfioDmabufCountsIncomplete'), runbook('VfioDmabufMapFull')],
+          }),
+          statPanel({
+            title: 'Events lost',
+            description:
+              'Events that did not arrive in the time shown. Counters of the kernel are right all the same; buffers and incidents may miss something.',
+            width: 4,
+            height: 4,
+            queries: [
+              {
+                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed"}[$__range]))`,
+              },
+            ],
+            steps: ZERO_IS_GOOD,
+            empty: EMPTY,
+            links: [runbook('VfioDmabufEventsLost')],
+          }),
+          statPanel({
+            title: 'Blind for',
+            description: 'Time in which nothing was traced, over the time shown and all hosts.',
+            width: 4,
+            height: 4,
+            unit: 's',
+            queries: [{ expr: `sum(increase(vfio_dmabuf_blind_seconds_total{${FLEET}}[$__range]))` }],
+            steps: ZERO_IS_GOOD,
+            empty: EMPTY,
+            links: [runbook('VfioDmabufBlindTime')],
+          }),
+          statPanel({
+            title: 'Pictures not exact',
+            description:
+              'Hosts whose buffers were not reconciled with the kernel since the last loss or gap.',
+            width: 4,
+            height: 4,
+            queries: [
+              {
+                expr: `count(vfio_dmabuf_picture_exact{${FLEET}} == 0) or 0 * count(vfio_dmabuf_picture_exact{${FLEET}})`,
+              },
+            ],
+            steps: ZERO_IS_GOOD,
+            empty: EMPTY,
+            links: [runbook('VfioDmabufPictureInexact')],
+          }),
+          tablePanel({
+            title: 'Tracers',
+            description:
+              'Each host’s tracer. A source replay is a recording and no host; faults say that losses are made on purpose.',
+            width: 24,
+            height: 8,
+            queries: [
+              { expr: `min by (cluster, instance) (${hostState(FLEET)})` },
+              { expr: `group by (cluster, instance, version) (vfio_dmabuf_build_info{${FLEET}})` },
+              {
+                expr: `group by (cluster, instance, dialect, kernel, bpftrace) (vfio_dmabuf_kernel_dialect_info{${FLEET}})`,
+              },
+              { expr: `group by (cluster, instance, kind, name) (vfio_dmabuf_source_info{${FLEET}})` },
+              { expr: `group by (cluster, instance, faults) (vfio_dmabuf_simulation_info{${FLEET}})` },
+              { expr: `count by (cluster, instance) (vfio_dmabuf_probe_attached{${FLEET}} == 0)` },
+              { expr: `sum by (cluster, instance) (vfio_dmabuf_events_unaccounted{${FLEET}})` },
+              {
+                expr: `max by (cluster, instance) (scrape_samples_scraped{${FLEET}} and ${ON_HOST} vfio_dmabuf_build_info{${FLEET}})`,
+              },
+              {
+                expr: `max by (cluster, instance) (scrape_duration_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_build_info{${FLEET}})`,
+              },
+            ],
+            columns: [
+              {
+                from: 'instance',
+                title: 'Host',
+                links: [...hostLinks(cell('Host')), live('Its status', 'api/v1/status')],
+              },
+              { from: 'cluster', title: 'Cluster' },
+              { from: 'A', title: 'State', mappings: STATE_MAPPING, width: 90 },
+              { from: 'version', title: 'Version' },
+              { from: 'kernel', title: 'Kernel' },
+              { from: 'dialect', title: 'Dialect' },
+              { from: 'bpftrace', title: 'bpftrace' },
+              { from: 'kind', title: 'Source', links: [runbook('VfioDmabufReplayScraped')] },
+              { from: 'name', title: 'Name' },
+              { from: 'faults', title: 'Faults', links: [runbook('VfioDmabufSimulationScraped')] },
+              { from: 'F', title: 'ProbesMissing', links: [live('Why', 'api/v1/probes')] },
+              { from: 'G', title: 'Unaccounted', steps: ZERO_IS_GOOD },
+              { from: 'H', title: 'Samples' },
+              { from: 'I', title: 'Scrape', unit: 's' },
+            ],
+            hide: ['B', 'C', 'D', 'E'],
+            empty: EMPTY,
+          }),
+          stateTimeline(FLEET, 8, 8),
+          tablePanel({
+            title: 'Probes that are not attached',
+            description:
+              'What these would count is absent, which is not zero. Some are rightly missing where the kernel has not what they watch; the host says why.',
+            width: 8,
+            height: 8,
+            queries: [
+              { expr: `count by (cluster, instance, probe) (vfio_dmabuf_probe_attached{${FLEET}} == 0)` },
+            ],
+            columns: [
+              { from: 'probe', title: 'Probe', links: [runbook('VfioDmabufProbeMissing')] },
+              { from: 'instance', title: 'Host', links: [live('Why', 'api/v1/probes')] },
+              { from: 'cluster', title: 'Cluster' },
+            ],
+            hide: ['A'],
+            empty: 'all probes are attached, or no host answers',
+          }),
+          firingAlerts(FLEET, 8, 8),
+        ],
+      },
+      {
+        title: 'Lost in the kernel and on the way',
+        panels: [
+          losses('Losses, by hop', 'What was lost in each interval, by the hop at which it went.', [
+            { metric: 'vfio_dmabuf_events_lost_total', by: 'stage', legend: '{{stage}}' },
+          ]),
+          losses(
+            'Returns missed',
+            'Calls whose return no probe has seen: they are in no counter and no event.',
+            [{ metric: 'vfio_dmabuf_missed_returns_total', legend: 'returns' }],
+          ),
+          seriesPanel({
+            title: 'Events unaccounted for',
+            description:
+              'Emitted and not arrived at the last heartbeat: on their way, or lost. It falls back to 0 when a loss has been told.',
+            width: 8,
+            height: 7,
+            queries: [
+              {
+                expr: `sum by (instance) (vfio_dmabuf_events_unaccounted{${FLEET}})`,
+                legend: '{{instance}}',
+              },
+            ],
+            empty: EMPTY,
+            links: [runbook('VfioDmabufCountsDoNotReconcile')],
+          }),
+          seriesPanel({
+            title: 'Events, by kind',
+            description: 'Events that arrived from the probes, a second.',
+            width: 8,
+            height: 7,
+            unit: 'ops',
+            queries: [
+              {
+                expr: `sum by (kind) (rate(vfio_dmabuf_events_total{${FLEET}}[$__rate_interval]))`,
+                legend: '{{kind}}',
+              },
+            ],
+            stack: true,
+            empty: EMPTY,
+          }),
+          losses(
+            'Counter lines lost',
+            'Lines of the reads of the kernel maps that were missing: the next read says them again, so counts are late and not wrong.',
+            [{ metric: 'vfio_dmabuf_counter_lines_lost_total', legend: 'lines' }],
+          ),
+          losses(
+            'Lines that mean nothing',
+            'Lines that could not be decoded, or that this version does not know, in each interval.',
+            [
+              { metric: 'vfio_dmabuf_decode_errors_total', by: 'reason', legend: '{{reason}}' },
+              { metric: 'vfio_dmabuf_unknown_records_total', legend: 'unknown record' },
+            ],
+          ),
+          losses(
+            'What bpftrace complains of',
+            'BPF helpers that failed, and times that bpftrace itself reported losses.',
+            [
+              { metric: 'vfio_dmabuf_helper_errors_total', legend: 'helper error' },
+              { metric: 'vfio_dmabuf_loss_reports_total', legend: 'loss report' },
+            ],
+          ),
+          losses(
+            'Restarts of bpftrace',
+            'Children started in place of one that ended, by why it ended.',
+            [{ metric: 'vfio_dmabuf_collector_restarts_total', by: 'reason', legend: '{{reason}}' }],
+            { links: [runbook('VfioDmabufCollectorFlapping')] },
+          ),
+          losses(
+            'Blind time',
+            'Seconds of each interval in which nothing was traced.',
+            [{ metric: 'vfio_dmabuf_blind_seconds_total', legend: 'blind' }],
+            { unit: 's' },
+          ),
+        ],
+      },
+      {
+        title: 'Lost in the server',
+        panels: [
+          losses(
+            'Facts and incidents let go',
+            'Facts of devices, processes and VMs that made room, and incidents that were not opened because 500 of their kind were open.',
+            [
+              { metric: 'vfio_dmabuf_facts_forgotten_total', by: 'kind', legend: 'facts of {{kind}}' },
+              { metric: 'vfio_dmabuf_incidents_folded_total', by: 'kind', legend: 'incidents {{kind}}' },
+            ],
+          ),
+          seriesPanel({
+            title: 'Series folded',
+            description:
+              'Label sets that are in the series `other` because a family has as many as it may have: of gauges now, of counters since the child began.',
+            width: 8,
+            height: 7,
+            queries: [
+              {
+                expr: `sum by (instance, metric) (vfio_dmabuf_series_folded{${FLEET}})`,
+                legend: '{{instance}}: {{metric}}',
+              },
+              {
+                expr: `sum by (instance, metric) (vfio_dmabuf_series_folded_total{${FLEET}})`,
+                legend: '{{instance}}: {{metric}}',
+              },
+            ],
+            empty: EMPTY,
+            links: [runbook('VfioDmabufSeriesFolded')],
+          }),
+          losses(
+            'Incidents opened',
+            'Incidents that were opened in each interval, by kind; they are found in events, which may be lost.',
+            [{ metric: 'vfio_dmabuf_incidents_total', by: 'kind', legend: '{{kind}}' }],
+            { links: [toLivePage('Incidents of this host', SERIES_HOST, 'api/v1/incidents')] },
+          ),
+          losses(
+            'Events dropped by the server',
+            'event_log made room for newer ones, which is normal once it is full; sse had a reader too slow; subscriber is a defect.',
+            [
+              { metric: 'vfio_dmabuf_events_dropped_total', by: 'stage', legend: '{{stage}}' },
+              { metric: 'vfio_dmabuf_recording_lines_dropped_total', legend: 'recording' },
+            ],
+          ),
+          seriesPanel({
+            title: 'Readers of the stream',
+            description: 'Clients that read /api/v1/stream now.',
+            width: 8,
+            height: 7,
+            queries: [
+              { expr: `sum by (instance) (vfio_dmabuf_stream_clients{${FLEET}})`, legend: '{{instance}}' },
+            ],
+            empty: EMPTY,
+          }),
+          losses(
+            'Refused by the server',
+            'Stream clients that were refused or cut off, and scrapes that were refused.',
+            [
+              {
+                metric: 'vfio_dmabuf_stream_clients_refused_total',
+                by: 'reason',
+                legend: 'stream {{reason}}',
+              },
+              { metric: 'vfio_dmabuf_scrapes_refused_total', legend: 'scrape' },
+            ],
+          ),
+        ],
+      },
+      {
+        title: 'What it costs',
+        panels: [
+          seriesPanel({
+            title: 'Processor time of the daemon',
+            description:
+              'Seconds of a processor that the daemon takes, a second; without its bpftrace child and without the probes in the kernel.',
+            width: 8,
+            height: 7,
+            unit: 'percentunit',
+            queries: [
+              {
+                expr: `sum by (instance) (rate(process_cpu_seconds_total{${FLEET}}[$__rate_interval]) and ${ON_HOST} vfio_dmabuf_build_info{${FLEET}})`,
+                legend: '{{instance}}',
+              },
+            ],
+            empty: 'no host serves process metrics (web.disable-exporter-metrics)',
+          }),
+          seriesPanel({
+            title: 'Memory of the daemon',
+            description: 'Resident memory of the daemon, without its bpftrace child.',
+            width: 8,
+            height: 7,
+            unit: 'bytes',
+            queries: [
+              {
+                expr: `sum by (instance) (process_resident_memory_bytes{${FLEET}} and ${ON_HOST} vfio_dmabuf_build_info{${FLEET}})`,
+                legend: '{{instance}}',
+              },
+            ],
+            empty: 'no host serves process metrics (web.disable-exporter-metrics)',
+          }),
+          seriesPanel({
+            title: 'Delay of the event loop, p99',
+            description:
+              '99th percentile of how late the daemon comes to its work. Where it is high, lines wait and scrapes are slow.',
+            width: 8,
+            height: 7,
+            unit: 's',
+            queries: [
+              {
+                expr: `max by (instance) (nodejs_eventloop_lag_p99_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_build_info{${FLEET}})`,
+                legend: '{{instance}}',
+              },
+            ],
+            empty: 'no host serves process metrics (web.disable-exporter-metrics)',
+          }),
+        ],
+      },
+    ],
+  });

@@ -1,0 +1,71 @@
+import { hostLinks, runbook, toDashboard } from './links.ts';
+import {
+  type AnyPanel,
+  cell,
+  STATE_MAPPING,
+  statPanel,
+  tablePanel,
+  timelinePanel,
+  ZERO_OR_ALARM,
+} from './panels.ts';
+import { hostState, notTraced } from './queries.ts';
+
+/** Panels that stand on several dashboards: whether what is beside them can be believed, and what fires. */
+
+export function notTracedPanel(matchers: string, width: number): AnyPanel {
+  return statPanel({
+    title: 'Hosts not traced',
+    description:
+      'Hosts whose tracer does not answer or is blind. Their counters stand still: whatever else is shown here says nothing of them.',
+    width,
+    height: 4,
+    queries: [{ expr: notTraced(matchers) }],
+    steps: ZERO_OR_ALARM,
+    empty: 'no host is scraped',
+    links: [
+      toDashboard('tracer', 'The tracer itself', {}),
+      runbook('VfioDmabufTracerDown'),
+      runbook('VfioDmabufTracerBlind'),
+    ],
+  });
+}
+
+export function stateTimeline(matchers: string, width: number, height: number): AnyPanel {
+  return timelinePanel({
+    title: 'Was it traced?',
+    description:
+      'When each host was traced, blind (the daemon answers, bpftrace does not run) or did not answer.',
+    width,
+    height,
+    queries: [{ expr: hostState(matchers), legend: '{{instance}}' }],
+    mappings: STATE_MAPPING,
+    empty: 'no host is scraped',
+    links: hostLinks('${__field.labels.instance}'),
+  });
+}
+
+export function firingAlerts(matchers: string, width: number, height: number): AnyPanel {
+  return tablePanel({
+    title: 'Firing alerts',
+    description:
+      'Alerts of dashboards/rules that fire. Empty also where these rules are not loaded: the panels beside do not need them.',
+    width,
+    height,
+    queries: [
+      {
+        expr:
+          'group by (cluster, instance, alertname, severity, device) ' +
+          `(ALERTS{alertname=~"VfioDmabuf.+",alertstate="firing",${matchers}})`,
+      },
+    ],
+    columns: [
+      { from: 'severity', title: 'Severity', width: 90 },
+      { from: 'alertname', title: 'Alert', links: [runbook(cell('Alert'), 'Runbook')] },
+      { from: 'cluster', title: 'Cluster' },
+      { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+      { from: 'device', title: 'Device' },
+    ],
+    hide: ['A'],
+    empty: 'no alert fires, or the rules are not loaded',
+  });
+}

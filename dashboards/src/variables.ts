@@ -1,0 +1,97 @@
+import {
+  DatasourceVariableBuilder,
+  QueryVariableBuilder,
+  TextBoxVariableBuilder,
+  VariableHide,
+  VariableRefresh,
+  VariableSort,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import { RUNBOOK_BASE } from './names.ts';
+
+export const DATASOURCE = { type: 'prometheus', uid: '${datasource}' };
+
+export const datasourceVariable = (): DatasourceVariableBuilder =>
+  new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus');
+
+export interface ValuesOf {
+  name: string;
+  label: string;
+  description: string;
+  /** `label_values(SELECTOR, LABEL)` */
+  selector: string;
+  of: string;
+  /** One value at a time; else several, and all by default. */
+  single?: boolean;
+}
+
+/** A variable whose values are those of a label. All is `.*`, which also fits series without that label. */
+export function valuesOf({
+  name,
+  label,
+  description,
+  selector,
+  of,
+  single = false,
+}: ValuesOf): QueryVariableBuilder {
+  const query = `label_values(${selector}, ${of})`;
+  const variable = new QueryVariableBuilder(name)
+    .label(label)
+    .description(description)
+    .datasource(DATASOURCE)
+    .query({ query, refId: `variable-${name}` })
+    .definition(query)
+    .refresh(VariableRefresh.OnTimeRangeChanged)
+    .sort(VariableSort.AlphabeticalAsc);
+  if (single) return variable.multi(false).includeAll(false);
+  return variable
+    .multi(true)
+    .includeAll(true)
+    .allValue('.*')
+    .current({ selected: true, text: ['All'], value: ['$__all'] });
+}
+
+export const clusterVariable = (): QueryVariableBuilder =>
+  valuesOf({
+    name: 'cluster',
+    label: 'Cluster',
+    description: 'The label cluster that your Prometheus adds; leave it at All where there is none.',
+    selector: 'vfio_dmabuf_build_info',
+    of: 'cluster',
+  });
+
+export const hostVariable = (single = false): QueryVariableBuilder =>
+  valuesOf({
+    name: 'instance',
+    label: 'Host',
+    description: 'The address at which Prometheus scrapes the tracer of the host.',
+    selector: 'vfio_dmabuf_build_info{cluster=~"$cluster"}',
+    of: 'instance',
+    single,
+  });
+
+export const deviceVariable = (matchers: string): QueryVariableBuilder =>
+  valuesOf({
+    name: 'device',
+    label: 'Device',
+    description: 'PCI address of a device that exports or imports memory.',
+    selector: `vfio_dmabuf_device_info{${matchers}}`,
+    of: 'device',
+  });
+
+export const vmVariable = (matchers: string): QueryVariableBuilder =>
+  valuesOf({
+    name: 'vm',
+    label: 'VM',
+    description:
+      'The VM that a device belongs to. Panels that follow it leave out devices that belong to none of the VMs chosen.',
+    selector: `vfio_dmabuf_vm_info{${matchers}}`,
+    of: 'vm',
+  });
+
+export const runbooksVariable = (): TextBoxVariableBuilder =>
+  new TextBoxVariableBuilder('runbooks')
+    .label('Runbooks')
+    .description('Where the runbooks are, with a slash at the end; see dashboards/README.md.')
+    .defaultValue(RUNBOOK_BASE)
+    .current({ selected: true, text: RUNBOOK_BASE, value: RUNBOOK_BASE })
+    .hide(VariableHide.HideVariable);

@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Dashboard, Panel } from '@grafana/grafana-foundation-sdk/dashboard';
+import { dashboardFiles } from '../src/all.ts';
+import { catalogue, families, REPOSITORY } from './catalogue.ts';
+import { panelsOf, readDashboards, targetsOf, withAll } from './dashboards.ts';
+import { busyHost } from './live-host.ts';
+import { readQuery } from './promql.ts';
+
+const dashboards = readDashboards();
+const entries = [...dashboards];
+const each = (check: (dashboard: Dashboard, file: string) => void): void => {
+  assert.equal(entries.length, 5);
+  for (const [file, dashboard] of entries) check(dashboard, file);
+};
+const each_panel = (check: (panel: Panel, where: string, dashboard: Dashboard) => void): void =>
+  each((dashboard, file) => {
+    for (const panel of panelsOf(dashboard)) check(panel, `${file}: ${panel.title}`, dashboard);
+  });
+const variablesOf = (dashboard: Dashboard): string[] =>
+  (dashboard.templating?.list ?? []).map(({ name }) => name);
+const all = (value: unknown, pattern: RegExp): string[] =>
+  [...JSON.stringify(value).matchAll(pattern)].map(([, found = '']) => found);
+
+/** Families that no panel shows, and why. */
+const NOT_SHOWN: Record<string, string> = {};
+
+test('the committed dashboards are what the sources give; npm run dashboards writes them', () => {
+  const files = dashboardFiles();
+  assert.deepEqual(readdirSync(join(REPOSITORY, 'dashboards/json')).sort(), [...files.keys()].sort());
+  for (const [name, text] of files) {
+    assert.equal(`${JSON.stringify(dashboards.get(name), null, 2)}\n`, text, name);
+  }
+});
+
+test('a dashboard imports without edits: a fixed uid, a data source to choose, nothing asked', () => {
+  const uids = new Set<string>();
+  each((dashboard, file) => {
+    assert.match(dashboard.uid ?? '', /^[a-z-]{8,40}$/, file);
+    uids.add(dashboard.uid ?? '');
+    assert.ok(dashboard.schemaVersion > 36, file);
+    assert.ok(!('__inputs' in dashboard) && !('__requires' in dashboard) && dashboard.id === undefined, file);
+    assert.deepEqual(variablesOf(dashboard).slice(0, 3), ['datasource', 'cluster', 'instance'], file);
+    assert.equal(dashboard.templating?.list?.[0]?.type, 'datasource', file);
+    assert.ok((dashboard.description ?? '') !== '', file);
+  });
+  assert.equal(uids.size, 5);
+});
+
+test('every variable that a query, link or annotation names is there, or is one of Grafana', () => {
+  const own = /^(__all|__range|__rate_interval|__url_time_range|__field\.labels\.\w+|__data\.fields\.\w+)$/;
+  each((dashboard, file) => {
+    const variables = variablesOf(dashboard);
+    const named = all(dashboard, /\$\{?([a-zA-Z_][\w.]*)/g);
+    assert.ok(named.length > 20, file);
+    for (const name of named) assert.ok(own.test(name) || variables.includes(name), `${file}: ${name}`);
+  });
+});
+
+test('every value variable but the single host fits all series by default, also those without its label', () => {
+  each((dashboard, file) => {
+    for (const variable of dashboard.templating?.list ?? []) {
+      if (variable.type !== 'query') continue;
+      if (file === 'host.json' && variable.name === 'instance') assert.equal(variable.includeAll, false);
+      else assert.equal(variable.allValue, '.*', `${file}: ${variable.name}`);
+    }
+  });
+});
+
+test('panels have ids of their own, fit the grid and do not overlap', () => {
+  each((dashboard, file) => {
+    const panels = dashboard.panels ?? [];
+    assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length, file);
+    const taken = new Set<string>();
+    for (const { title, gridPos } of panels) {
+      assert.ok(gridPos !== undefined, `${file}: ${title}`);
+      const { x, y, w, h } = gridPos;
+      assert.ok(w > 0 && h > 0 && x >= 0 && x + w <= 24, `${file}: ${title}`);
+      for (let column = x; column < x + w; column += 1) {
+        for (let line = y; line < y + h; line += 1) {
+          assert.ok(!taken.has(`${column},${line}`), `${file}: ${title} lies on another panel`);
+          taken.add(`${column},${line}`);
+        }
+      }
+    }
+  });
+});
+
+test('every panel says what it shows and what it means when there is nothing to show', () => {
+  each_panel((panel, where) => {
+    assert.match(panel.description ?? '', /^\w.{30,}\.$/s, where);
+    assert.match(panel.fieldConfig?.defaults?.noValue ?? '', /^[a-zA-Z].{8,}/, where);
+    if (panel.type === 'stat')
+      assert.ok((panel.fieldConfig?.defaults?.thresholds?.steps ?? []).length > 0, where);
+  });
+});
+
+test('every query has an id and asks the data source that was chosen', () => {
+  each_panel((panel, where) => {
+    const targets = targetsOf(panel);
+    assert.ok(targets.length > 0, where);
+    assert.equal(new Set(targets.map(({ refId }) => refId)).size, targets.length, where);
+    for (const { refId, datasource } of targets) {
+      assert.match(refId, /^[A-Z]$/, where);
+      assert.deepEqual(datasource, { type: 'prometheus', uid: '${datasource}' }, where);
+    }
+    assert.deepEqual(panel.datasource, { type: 'prometheus', uid: '${datasource}' }, where);
+  });
+});
+
+test('variables and annotations ask the data source that was chosen', () => {
+  each((dashboard, file) => {
+    const variables = (dashboard.templating?.list ?? []).filter(({ type }) => type === 'query');
+    for (const { name, datasource } of [...variables, ...(dashboard.annotations?.list ?? [])])
+      assert.deepEqual(datasource, { type: 'prometheus', uid: '${datasource}' }, `${file}: ${name}`);
+  });
+});
+
+test('columns of tables have the names by which links ask for them, and come from labels or queries that are there', () => {
+  let tables = 0;
+  each_panel((panel, where) => {
+    if (panel.type !== 'table') return;
+    tables += 1;
+    const organize = panel.transformations?.find(({ id }) => id === 'organize')?.options as {
+      renameByName: Record<string, string>;
+    };
+    const titles = Object.values(organize.renameByName);
+    assert.equal(new Set(titles).size, titles.length, where);
+    for (const title of all(panel, /\$\{__data\.fields\.(\w+)\}/g))
+      assert.ok(titles.includes(title), `${where}: ${title}`);
+    for (const { matcher } of panel.fieldConfig?.overrides ?? []) {
+      assert.ok(titles.includes(matcher.options as string), `${where}: ${matcher.options}`);
+    }
+    const targets = targetsOf(panel);
+    const queries = targets.map(({ refId }) => (targets.length > 1 ? `Value #${refId}` : 'Value'));
+    const labels = targets.flatMap(({ expr }) => readQuery(withAll(expr)).grouped);
+    for (const from of Object.keys(organize.renameByName)) {
+      assert.ok(queries.includes(from) || labels.includes(from), `${where}: ${from}`);
+    }
+  });
+  assert.ok(tables > 8);
+});
+
+test('dashboards lead to each other, to the host’s own page and to runbooks that exist', () => {
+  const uids = entries.map(([, { uid }]) => uid);
+  each((dashboard, file) => {
+    const links = dashboard.links ?? [];
+    const others = uids.filter((uid) => uid !== dashboard.uid);
+    const family = links.slice(0, 4);
+    assert.deepEqual(
+      family.map(({ url }) => /^\/d\/([\w-]+)\?/.exec(url ?? '')?.[1]).sort(),
+      others.sort(),
+      file,
+    );
+    for (const { url = '', keepTime, title } of family) {
+      assert.ok(keepTime, `${file}: ${title}`);
+      const hosts = title === 'Host' ? '' : '&${instance:queryparam}';
+      assert.ok(url.endsWith(`?\${datasource:queryparam}&\${cluster:queryparam}${hosts}`), `${file}: ${url}`);
+    }
+    for (const uid of all(dashboard, /"\/d\/([\w-]+)/g)) assert.ok(uids.includes(uid), `${file}: ${uid}`);
+    const pages = all(dashboard, /"\$\{runbooks\}(\w+\.md|\$\{__data\.fields\.Alert\}\.md)"/g);
+    assert.ok(pages.length > 0, file);
+    for (const page of pages.filter((name) => !name.startsWith('$'))) {
+      assert.ok(existsSync(join(REPOSITORY, 'docs/runbooks', page)), `${file}: ${page}`);
+    }
+    const carried = all(dashboard.panels, /"(\/d\/[^"]+)"/g);
+    assert.ok(carried.length > 0, file);
+    for (const url of carried)
+      assert.match(url, /\$\{__url_time_range\}&\$\{datasource:queryparam\}&\$\{cluster:queryparam\}/);
+    assert.ok(all(dashboard, /"(http:\/\/\$\{[^"]+)"/g).length > 0, `${file} leads to no live page`);
+  });
+});
+
+test('links to the host’s own API name routes and queries that the program has', async (t) => {
+  const busy = busyHost();
+  await busy.daemon.start();
+  t.after(() => busy.daemon.stop());
+  const values: Record<string, string> = {
+    kind: 'foreign_vm',
+    reason: 'revoked',
+    Reason: 'revoked',
+    Importer: 'vgem',
+    importer: 'vgem',
+    Device: '0000:41:00.0',
+    Host: busy.address,
+    instance: busy.address,
+  };
+  const links = new Set<string>();
+  each((dashboard) => {
+    for (const url of all(dashboard, /"(http:\/\/\$\{[^"]+)"/g)) links.add(url);
+  });
+  assert.ok(links.size > 15);
+  for (const link of links) {
+    const url = link.replaceAll(
+      /\$\{(?:__field\.labels\.|__data\.fields\.)?(\w+)\}/g,
+      (_, name) => values[name] ?? '?',
+    );
+    assert.equal((await fetch(url)).status, 200, url);
+  }
+});
+
+test('every dashboard says at once when hosts are not traced, and marks revokes and blind times', () => {
+  each((dashboard, file) => {
+    const first = panelsOf(dashboard).filter(({ gridPos }) => gridPos?.y === 0);
+    assert.ok(
+      first.some((panel) => JSON.stringify(panel).includes('vfio_dmabuf_up')),
+      file,
+    );
+    const names = (dashboard.annotations?.list ?? []).map(({ name }) => name);
+    assert.deepEqual(names, ['Revokes', 'Blind times'], file);
+  });
+});
+
+test('every metric of the catalogue is on a panel, or it is said why not', () => {
+  const known = catalogue();
+  const shown = new Set<string>();
+  each_panel((panel) => {
+    for (const { expr } of targetsOf(panel)) {
+      for (const { metric } of readQuery(withAll(expr)).selectors) {
+        const family = known.get(metric)?.family;
+        if (family !== undefined) shown.add(family);
+      }
+    }
+  });
+  const names = families().map(({ name }) => name);
+  assert.ok(names.length > 45);
+  assert.deepEqual(names.filter((name) => !shown.has(name)).sort(), Object.keys(NOT_SHOWN).sort());
+});

@@ -1,0 +1,278 @@
+import { pino } from 'pino';
+import { loadConfig } from '../../server/src/config/load.ts';
+import type { Config } from '../../server/src/config/schema.ts';
+import { Daemon } from '../../server/src/daemon.ts';
+import type { MapName } from '../../server/src/stream/maps.ts';
+import type { LineSource } from '../../server/src/stream/source.ts';
+import { systemClock } from '../../server/src/support/clock.ts';
+import {
+  ALL_PROBES,
+  bufferState,
+  collectorLine,
+  counterRead,
+  DEVICE,
+  exported,
+  heartbeat,
+  imported,
+  type MapContent,
+  packName,
+  ready,
+  snapshot,
+  starting,
+  tupleLine,
+} from '../../server/test/fixtures/stream-lines.ts';
+
+const S = 1_000_000;
+/** Where the stream's clock stands when a host begins: there is an hour of past to tell of. */
+const NOW = 3600 * S;
+const TICK_MS = 300;
+const IMPORTERS = ['kvm', 'iommu', 'mlx5_core', 'vgem'] as const;
+
+/** A daemon in this process, served as any other, whose stream the test writes: its counters move. */
+export class LiveHost implements LineSource {
+  readonly kind = 'live';
+  readonly name = 'bpftrace';
+  readonly daemon: Daemon;
+  readonly #past: (host: LiveHost) => readonly string[];
+  readonly #tick: (host: LiveHost, count: number) => readonly string[];
+  readonly #simulation: string | undefined;
+  readonly #started = Date.now();
+  #say: (line: string) => void = () => {};
+  /** Lines of counter reads so far: each read tells of it. */
+  read = 0;
+  /** Tells nothing by itself: its child has ended. */
+  quiet = false;
+
+  constructor({ past, tick, config = {}, simulation }: LiveHostOptions) {
+    this.#simulation = simulation;
+    this.#past = past;
+    this.#tick = tick;
+    this.daemon = new Daemon({
+      config: {
+        ...loadConfig({ environment: {}, flags: [], file: undefined }),
+        'web.listen-address': ['127.0.0.1:0'],
+        ...config,
+      },
+      source: this,
+      version: '0.1.0',
+      logger: pino({ level: 'silent' }),
+      clock: systemClock,
+    });
+  }
+
+  get now(): number {
+    return NOW + (Date.now() - this.#started) * 1000;
+  }
+
+  get address(): string {
+    return this.daemon.server.urls[0]?.replace('http://', '') ?? '';
+  }
+
+  /** A whole read of these maps. */
+  counters(maps: Partial<Record<MapName, MapContent>>): string[] {
+    const lines = counterRead(this.now, maps, this.read);
+    this.read += lines.length - 1;
+    return lines;
+  }
+
+  say(...lines: readonly string[]): void {
+    for (const line of lines) this.#say(line);
+  }
+
+  run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    this.#say = onLine;
+    const header = {
+      format: 1,
+      tracer: '0.1.0',
+      kernel: '7.3.4',
+      boot_epoch_us: this.#started * 1000 - NOW,
+      t: S,
+      ...(this.#simulation === undefined ? {} : { simulation: this.#simulation }),
+    } as const;
+    this.say(collectorLine('header', header), ...this.#past(this));
+    let count = 0;
+    const timer = setInterval(() => {
+      if (this.quiet) return;
+      count += 1;
+      this.say(...this.#tick(this, count));
+    }, TICK_MS);
+    return new Promise((resolve) =>
+      signal.addEventListener('abort', () => {
+        clearInterval(timer);
+        resolve();
+      }),
+    );
+  }
+}
+
+export interface LiveHostOptions {
+  /** What is told at once, with times before now. */
+  past: (host: LiveHost) => readonly string[];
+  /** What is told at each tick, of which `count` is the number. */
+  tick: (host: LiveHost, count: number) => readonly string[];
+  config?: Partial<Config>;
+  /** Faults that its collector says that it makes. */
+  simulation?: string;
+}
+
+/** Every counter of the kernel at `n`. */
+function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
+  const steps = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
+  const each = (keys: readonly string[], rest = ''): Record<string, number> =>
+    Object.fromEntries(keys.map((key) => [`${key}${rest}`, n]));
+  const names = IMPORTERS.map(packName);
+  return {
+    exports: { [`${DEVICE},2`]: n },
+    export_bytes: { [`${DEVICE},2`]: 4096 * n },
+    export_failures: { [`${DEVICE},22,17`]: n },
+    export_ns: 5000 * n,
+    export_bucket: { '2': n },
+    releases: n,
+    revocations: { [`${DEVICE},2`]: n },
+    restores: { [`${DEVICE},2`]: n },
+    revoke_ns: 2e9 * n,
+    // Bucket 11 is that of two seconds.
+    revoke_bucket: { '4': n, '11': n },
+    imports: each(steps),
+    import_rejections: {
+      ...each(
+        names.map((name) => `1,${name}`),
+        ',95,7',
+      ),
+      [`4,${packName('kvm')},22,4`]: n,
+    },
+    import_ns: each(steps),
+    import_bucket: each(steps, ',3'),
+    detaches: each(names),
+    unmaps: each(names),
+    private_reads: { '1': n },
+    private_read_failures: { '1,22,2': n },
+    policy_violations: { '1': n, '2': n, '3': n, '4': n },
+    missed: n,
+  };
+}
+
+const attached = (t: number, inode: number, importer: string, stage = 1) =>
+  imported({ t, inode, stage, importer });
+const bind = (t: number, inode: number, violation: number) =>
+  tupleLine('bind', t, 10, 300, DEVICE, inode, 0, 0, violation, 300, 200, 4096, 4096, 2, 'qemu');
+const vmProcess = (t: number) =>
+  collectorLine('process', {
+    t,
+    pid: 200,
+    start_ticks: 77,
+    comm: 'qemu-system-x86',
+    vmm: 'qemu',
+    name: 'vault',
+    uuid: '2b1c9f3e-0000-4000-8000-000000000001',
+  });
+const deviceLine = (t: number) =>
+  collectorLine('device', {
+    t,
+    device: '0000:41:00.0',
+    vendor_id: '10de',
+    device_id: '2330',
+    driver: 'vfio-pci',
+    iommu_group: '42',
+    numa_node: 1,
+  });
+
+/** A private kernel on which everything moves and every kind of incident that it knows is open. */
+export function busyHost(): LiveHost {
+  const at = (seconds: number) => NOW - seconds * S;
+  const OLD = 600;
+  const mine = { pid: 200, kvm_pid: 200, vm_type: 4, privacy: 2 };
+  return new LiveHost({
+    past: () => [
+      starting(at(OLD + 2), 1),
+      ready(at(OLD + 1)),
+      deviceLine(at(OLD)),
+      vmProcess(at(OLD)),
+      snapshot(at(OLD), []),
+      exported({ t: at(OLD), inode: 1, ...mine }),
+      // Bound by another VM, and accepted after a failed lookup.
+      attached(at(OLD), 1, 'kvm'),
+      bind(at(OLD), 1, 1),
+      bind(at(OLD), 77, 2),
+      // Offered to a network card.
+      attached(at(OLD), 1, 'mlx5_core'),
+      // Of a device without a VM, and never imported.
+      exported({ t: at(OLD), inode: 2, privacy: 2, pid: 201 }),
+      // While memory decode was off.
+      exported({ t: at(OLD), inode: 3, ...mine, born_revoked: true }),
+      // Its exporter ends.
+      exported({ t: at(OLD), inode: 4, pid: 202, privacy: 1 }),
+      collectorLine('exit', { t: at(OLD - 1), pid: 202 }),
+      // iommufd's mapping dies, and the call that took it waits.
+      exported({ t: at(OLD), inode: 5, ...mine }),
+      attached(at(OLD), 5, 'iommu'),
+      attached(at(OLD), 5, 'iommu', 3),
+      bufferState(at(30), 5, true),
+    ],
+    tick: (host, count) => [
+      heartbeat(host.now, host.daemon.model.status().events_received),
+      ...host.counters(everyCounter(count)),
+    ],
+  });
+}
+
+/** A mainline kernel whose tracer is in trouble: it crashes, loses, cannot read its counters, and simulates some of it. */
+export function troubledHost(): LiveHost {
+  const at = (seconds: number) => NOW - seconds * S;
+  const probes = {
+    dialect: 'mainline',
+    attached: ALL_PROBES.filter((probe) => !['map', 'bind', 'unbind', 'private_read'].includes(probe)),
+  } as const;
+  return new LiveHost({
+    config: { 'metrics.max-series': 2 },
+    simulation: 'loss=10%',
+    past: () => [
+      starting(at(600), 1, probes),
+      ready(at(599)),
+      deviceLine(at(598)),
+      vmProcess(at(598)),
+      ...[1, 2, 3, 4].map((inode) =>
+        exported({
+          t: at(500),
+          inode,
+          device: DEVICE + inode * 8,
+          privacy: 0,
+          pid: 200,
+          kvm_pid: 200,
+          vm_type: 5,
+        }),
+      ),
+      imported({ t: at(499), inode: 1, device: DEVICE + 8, stage: 1, importer: 'mlx5_core' }),
+      ...counterRead(at(400), { releases: 0 }),
+    ],
+    tick: (host, count) => {
+      const t = host.now;
+      const stages = ['queue', 'splitter', 'probe_missed', 'map_full', 'hand_over'] as const;
+      const trouble = [
+        ...stages.map((stage) => collectorLine('loss', { t, stage, count })),
+        '{"type": "value", "data": [3,"cut',
+        'plain text of bpftrace',
+        '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',
+        '{"type": "lost_events", "data": {"events": 3}}',
+      ];
+      // A crash at every fourth tick; between them the child is up and has emitted more than has come.
+      if (count % 4 === 0) {
+        const generation = 1 + count / 4;
+        const message = {
+          t,
+          generation: generation - 1,
+          state: 'exited',
+          reason: 'crashed',
+          message: 'gone',
+        } as const;
+        return [
+          ...trouble,
+          collectorLine('child', message),
+          starting(t + 1000, generation, probes),
+          ready(t + 200_000),
+        ];
+      }
+      return [...trouble, heartbeat(t, 1000 * count)];
+    },
+  });
+}

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { freePort } from '../../lab/src/free-port.ts';
+import { ensurePackages } from '../../lab/src/host-packages.ts';
+import { Program, type Serving } from '../../server/test/e2e/program.ts';
+import { catalogue, REPOSITORY, RULE_FILES, RULES, readRules } from './catalogue.ts';
+import { panelsOf, readDashboards, substituted, targetsOf, withAll } from './dashboards.ts';
+import { EMPTY } from './empty.ts';
+import { busyHost, troubledHost } from './live-host.ts';
+import { readQuery } from './promql.ts';
+import { OwnServer, startPrometheus, until } from './servers.ts';
+
+const RECORDINGS = [
+  'import-vgem',
+  'export-beyond-bar',
+  'private-bind-vm-mismatch',
+  'revoke-memory-enabled-again',
+];
+
+const program = new Program();
+const prometheus = new OwnServer();
+const busy = busyHost();
+const troubled = troubledHost();
+const serving: Serving[] = [];
+let untraceable = '';
+
+/** Hosts of two clusters, and some of a Prometheus that adds no such label. */
+before(
+  async () => {
+    await ensurePackages(['prometheus'], console.log);
+    program.build();
+    const start = async (args: readonly string[]): Promise<string> => {
+      const one = program.spawn([...args, '--web.listen-address=127.0.0.1:0']);
+      serving.push(one);
+      await one.listening();
+      return one.url.replace('http://', '');
+    };
+    await busy.daemon.start();
+    await troubled.daemon.start();
+    const replays: string[] = [];
+    for (const name of RECORDINGS)
+      replays.push(await start(['replay', join(REPOSITORY, `recordings/${name}.ndjson`)]));
+    untraceable = await start([
+      'run',
+      '--bpftrace.path=/nowhere/bpftrace',
+      `--record=${program.folder}/stream.ndjson`,
+    ]);
+    const dead = `127.0.0.1:${await freePort()}`;
+    const group = (cluster: string, ...targets: string[]) =>
+      `      - targets: [${targets.map((target) => `'${target}'`).join(', ')}]\n` +
+      (cluster === '' ? '' : `        labels: { cluster: ${cluster} }\n`);
+    await startPrometheus(
+      prometheus,
+      `global: { scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s }
+rule_files: [${RULE_FILES.map((file) => `'${join(RULES, file)}'`).join(', ')}]
+scrape_configs:
+  - job_name: vfio-dmabuf-tracer
+    static_configs:
+${group('north', busy.address, ...replays.slice(0, 2))}${group('south', troubled.address, untraceable, dead)}${group('', ...replays.slice(2))}`,
+    );
+    // Until every host was scraped often enough for a rate, and the rules have seen what they stand on.
+    await until('every host to have a history', async () => {
+      const [seen] = await prometheus.query(
+        'count(count_over_time(vfio_dmabuf_build_info[5m]) > 5) == 7 and count(ALERTS{alertname="VfioDmabufPolicyViolation",alertstate="firing"})',
+      );
+      return seen !== undefined;
+    });
+  },
+  { timeout: 300_000 },
+);
+
+after(async () => {
+  await prometheus.stop();
+  for (const one of serving) {
+    one.child.kill('SIGTERM');
+    await one.ended;
+  }
+  await busy.daemon.stop();
+  await troubled.daemon.stop();
+  program.remove();
+});
+
+interface Expression {
+  where: string;
+  expr: string;
+}
+
+/** Every expression of every panel and annotation as Grafana would send it, and every rule's. */
+function expressions(): Expression[] {
+  const found: Expression[] = [];
+  for (const [file, dashboard] of readDashboards()) {
+    const variables = (dashboard.templating?.list ?? []).map(({ name }) => [name, '.*']);
+    const values = {
+      ...Object.fromEntries(variables),
+      ...(file === 'host.json' ? { instance: busy.address } : {}),
+    };
+    const panels = panelsOf(dashboard).flatMap((panel) =>
+      targetsOf(panel).map(({ refId, expr }) => ({ where: `${file}: ${panel.title}: ${refId}`, expr })),
+    );
+    const annotations = (dashboard.annotations?.list ?? []).map(({ name, expr = '' }) => ({
+      where: `${file}: annotation ${name}`,
+      expr,
+    }));
+    for (const { where, expr } of [...panels, ...annotations])
+      found.push({ where, expr: substituted(expr, values) });
+  }
+  for (const file of RULE_FILES) {
+    for (const { record, alert, expr } of readRules(file))
+      found.push({ where: `${file}: ${record ?? alert}`, expr });
+  }
+  return found;
+}
+
+test('every expression of every panel, annotation, rule and alert is answered, with data where there is any', async () => {
+  const all = expressions();
+  assert.ok(all.length > 180);
+  let wrong: string[] = [];
+  // On a slow machine some need more history than others.
+  for (const end = Date.now() + 60_000; ; ) {
+    wrong = [];
+    for (const { where, expr } of all) {
+      const empty = (await prometheus.query(expr)).length === 0;
+      if (empty !== (EMPTY[where] !== undefined))
+        wrong.push(`${where} is ${empty ? 'empty' : 'not empty'}: ${expr}`);
+    }
+    if (wrong.length === 0 || Date.now() > end) break;
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+  }
+  assert.deepEqual(wrong, []);
+  const places = all.map(({ where }) => where);
+  assert.deepEqual(
+    Object.keys(EMPTY).filter((where) => !places.includes(where)),
+    [],
+  );
+});
+
+test('every expression names only metrics and labels that there are', () => {
+  const known = catalogue();
+  for (const { where, expr } of expressions()) {
+    const { selectors, grouped } = readQuery(expr);
+    assert.ok(selectors.length > 0, where);
+    const labels = new Set<string>();
+    for (const { metric, matched } of selectors) {
+      const { labels: own } = known.get(metric) ?? {};
+      assert.ok(own !== undefined, `${where}: there is no ${metric}`);
+      for (const label of own) labels.add(label);
+      for (const label of matched) assert.ok(own.has(label), `${where}: ${metric} has no label ${label}`);
+    }
+    for (const label of grouped) assert.ok(labels.has(label), `${where}: no metric has the label ${label}`);
+  }
+});
+
+test('every variable has values, and its query names only metrics and labels that there are', async () => {
+  const known = catalogue();
+  let variables = 0;
+  for (const [file, dashboard] of readDashboards()) {
+    for (const { name, type, definition = '' } of dashboard.templating?.list ?? []) {
+      if (type !== 'query') continue;
+      variables += 1;
+      const [, selector = '', label = ''] = /^label_values\((.+), (\w+)\)$/s.exec(definition) ?? [];
+      const match =
+        file === 'host.json'
+          ? substituted(selector, { cluster: '.*', instance: busy.address })
+          : withAll(selector);
+      const [{ metric, matched } = { metric: '', matched: [] }] = readQuery(match).selectors;
+      for (const one of [label, ...matched])
+        assert.ok(known.get(metric)?.labels.has(one), `${file}: ${name}: ${one}`);
+      const values = await prometheus.api<string[]>(`/api/v1/label/${label}/values`, { 'match[]': match });
+      assert.ok(values.length > 0, `${file}: ${name} has no value: ${match}`);
+    }
+  }
+  assert.ok(variables > 12);
+});
+
+test('hosts whose Prometheus adds no label cluster are on the fleet’s table as well', async () => {
+  const [, , , , , , hosts] = panelsOf(readDashboards().get('fleet.json') ?? assert.fail());
+  assert.equal(hosts?.title, 'Hosts');
+  const [state] = targetsOf(hosts);
+  // The one in trouble is blind now and then.
+  const expected = { 'north 2': 3, 'none 2': 2, 'south 0': 1, 'south 1': 1, 'south 2': 1 };
+  let counted: Record<string, number> = {};
+  await until(`states ${JSON.stringify(expected)}`, async () => {
+    counted = {};
+    for (const { metric, value } of await prometheus.query(withAll(state?.expr ?? ''))) {
+      const key = `${metric.cluster ?? 'none'} ${value[1]}`;
+      counted[key] = (counted[key] ?? 0) + 1;
+    }
+    return isDeepStrictEqual(counted, expected);
+  });
+});
+
+test('a zero is shown only where somebody watches: of a host that cannot be traced there is none', async () => {
+  const dashboard = readDashboards().get('host.json') ?? assert.fail();
+  const panel = panelsOf(dashboard).find(({ title }) => title === 'Imports refused') ?? assert.fail();
+  const [target] = targetsOf(panel);
+  const ask = (instance: string) =>
+    prometheus.query(substituted(target?.expr ?? '', { cluster: '.*', instance }));
+  assert.deepEqual(await ask(untraceable), []);
+  const quiet = serving[RECORDINGS.indexOf('export-beyond-bar')]?.url.replace('http://', '') ?? '';
+  assert.deepEqual(
+    (await ask(quiet)).map(({ value }) => value[1]),
+    ['0'],
+  );
+});
+
+test('the first refusal ever is seen, though its counter begins with it', async () => {
+  const dashboard = readDashboards().get('rejections.json') ?? assert.fail();
+  const panel =
+    panelsOf(dashboard).find(({ title }) => title === 'Who was refused, and why') ?? assert.fail();
+  const rows = await prometheus.query(withAll(targetsOf(panel)[0]?.expr ?? ''));
+  const replayed = serving[RECORDINGS.indexOf('import-vgem')]?.url.replace('http://', '');
+  assert.deepEqual(
+    rows
+      .filter(({ metric }) => metric.instance === replayed)
+      .map(({ metric, value }) => [metric.reason, value[1]]),
+    [['no_peer_to_peer', '1']],
+  );
+});
+
+test('promtool finds what is served correct', async () => {
+  for (const url of [`http://${busy.address}`, serving[0]?.url]) {
+    const input = await (await fetch(`${url}/metrics`)).text();
+    assert.match(input, /^vfio_dmabuf_up 1$/m);
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+      input,
+      encoding: 'utf8',
+    });
+    // Metrics of Node are the library's; `counter` in two names of ours is what they tell of, and no type.
+    const known =
+      /^(process_|nodejs_|vfio_dmabuf_(counter_lines_lost_total|last_counter_read_timestamp_seconds) metric name should not include type 'counter')/;
+    assert.equal(status, 3);
+    const lines = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
+    assert.deepEqual(
+      lines.filter((line) => !known.test(line)),
+      [],
+    );
+  }
+});
