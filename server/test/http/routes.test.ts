@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { Value } from 'typebox/value';
+import { asksFor } from '../../src/http/encoding.ts';
 import { BuffersAnswer } from '../../src/http/routes/buffers.ts';
 import { EventsAnswer } from '../../src/http/routes/events.ts';
-import { asksForGzip } from '../../src/http/routes/metrics.ts';
 import { EVENT_KINDS, Status } from '../../src/model/schema.ts';
 import { detached, tupleLine, unmapped } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
@@ -43,7 +43,7 @@ for (const [header, asked] of [
   ['*', false],
 ] as const) {
   test(`accept-encoding ${header} ${asked ? 'asks' : 'does not ask'} for gzip`, () => {
-    assert.equal(asksForGzip(header), asked);
+    assert.equal(asksFor('gzip', header), asked);
   });
 }
 

@@ -1,13 +1,22 @@
+import { Type } from 'typebox';
 import { Status } from '../../model/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { NoQuery } from './query.ts';
 
+export const StatusAnswer = Type.Object({
+  ...Status.properties,
+  not_ready: Type.Union([Type.String(), Type.Null()], { description: 'why /-/ready answers 503, or null' }),
+});
+
 export const statusRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/status',
-    { schema: { querystring: NoQuery, response: { 200: Status, ...errorResponses } } },
-    () => options.model.status(),
+    { schema: { querystring: NoQuery, response: { 200: StatusAnswer, ...errorResponses } } },
+    () => {
+      const readiness = options.readiness();
+      return { ...options.model.status(), not_ready: readiness.ready ? null : readiness.why };
+    },
   );
   done();
 };

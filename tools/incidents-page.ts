@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { INCIDENT_ENTRIES } from '../server/src/reference/incidents.ts';
+
+export const INCIDENTS_PAGE = join(import.meta.dirname, '../docs/incidents.md');
+
+/** docs/incidents.md as it has to be: its table is that of the catalogue, the text around it is its own. */
+export const incidentsPage = (): string => {
+  const rows = Object.entries(INCIDENT_ENTRIES).map(([kind, { opens, closes, remedy }]) => [
+    `\`${kind}\``,
+    opens,
+    closes,
+    remedy,
+  ]);
+  const table = [['kind', 'opens', 'closes', 'what to do'], ['---', '---', '---', '---'], ...rows]
+    .map((row) => `| ${row.join(' | ')} |\n`)
+    .join('');
+  return readFileSync(INCIDENTS_PAGE, 'utf8').replace(/(?:^\|.*\n)+/m, () => table);
+};
