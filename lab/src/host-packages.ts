@@ -8,8 +8,11 @@ const PACKAGES = {
   e2fsprogs: 'mkfs.ext4',
   xz: 'xz',
   buildah: 'buildah',
+  chromium: 'chromium',
 } as const;
 export type HostPackage = keyof typeof PACKAGES;
+
+const APT_LOCK = '/var/lock/vfio-dmabuf-tracer-apt';
 
 const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' : name);
 
@@ -32,8 +35,10 @@ export const ensurePackages = async (
   if (process.getuid?.() !== 0) throw new CommandError(`missing: ${missing.join(', ')}; as root: ${remedy}`);
   log(`installing ${missing.join(', ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  await run('apt-get', ['update', '-q'], { env });
-  await run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], { env });
+  // Test files run beside each other, and apt does not wait for itself.
+  const apt = (...args: string[]) => run('flock', [APT_LOCK, 'apt-get', ...args], { env });
+  await apt('update', '-q');
+  await apt('install', '-y', '-q', '--no-install-recommends', ...missing);
 };
 
 /** The mirror of Debian that this machine's apt is set to, or none (debootstrap then takes its default). */

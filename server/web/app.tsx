@@ -22,26 +22,23 @@ const PARTS = [
 export function App({ store }: { store: Store }) {
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => jump(event, 'main')}>
+      <button type="button" class="skip" onClick={(event) => jump(event, 'main')}>
         Skip to the state of this host
-      </a>
+      </button>
       <header class="top">
         <span class="name">vfio-dmabuf-tracer</span>
         <nav aria-label="Parts of this page">
           {PARTS.map(([id, title]) => (
-            <a key={id} href={`#${id}`} onClick={(event) => jump(event, id)}>
+            <button type="button" key={id} onClick={(event) => jump(event, id)}>
               {title}
-            </a>
+            </button>
           ))}
         </nav>
       </header>
       <main id="main" tabIndex={-1}>
         <Banners store={store} />
         <HeadlineSection store={store} />
-        <div class="columns">
-          <TopologySection store={store} />
-          <IncidentsSection store={store} />
-        </div>
+        <PictureAndIncidents store={store} />
         <Buffers store={store} />
         <Feed store={store} />
         <Plots store={store} />
@@ -50,6 +47,17 @@ export function App({ store }: { store: Store }) {
       <Foot store={store} />
       <BufferDialog store={store} />
     </>
+  );
+}
+
+/** Beside each other where there are incidents; without, the picture has the width. */
+function PictureAndIncidents({ store }: { store: Store }) {
+  const none = store.incidents.value?.incidents.length === 0;
+  return (
+    <div class={none ? 'columns single' : 'columns'}>
+      <TopologySection store={store} />
+      <IncidentsSection store={store} />
+    </div>
   );
 }
 

@@ -31,7 +31,7 @@ export function Buffers({ store }: { store: Store }) {
   const filtered = view.text !== '' || view.state !== 'existing' || view.privacy !== 'any';
   return (
     <Section id="buffers" title="Buffers" note="click one for its life">
-      <div class="filters" role="search" aria-label="Filter of the buffers">
+      <div class="filters">
         <label class="wide">
           <span>Filter</span>
           <input
@@ -58,6 +58,7 @@ export function Buffers({ store }: { store: Store }) {
           onChange={(privacy) => store.show({ privacy })}
         />
         <Select
+          className="by-head"
           label="Order"
           options={['age', 'size', 'device', 'owner', 'vm', 'importers', 'state'] as const}
           value={view.sort}
@@ -65,10 +66,11 @@ export function Buffers({ store }: { store: Store }) {
         />
         <button
           type="button"
+          class="by-head"
           aria-pressed={view.descending}
           onClick={() => store.show({ descending: !view.descending })}
         >
-          {view.descending ? '↑ reversed' : '↓ usual'}
+          {view.descending ? '↑' : '↓'} reversed
         </button>
       </div>
       <p class="count" role="status" aria-live="polite">
@@ -182,6 +184,7 @@ function Row({ store, buffer }: { store: Store; buffer: BufferView }) {
 }
 
 function Select<T extends string>(props: {
+  className?: string;
   label: string;
   options: readonly T[];
   words?: Readonly<Record<string, string>>;
@@ -189,7 +192,7 @@ function Select<T extends string>(props: {
   onChange: (value: T) => void;
 }) {
   return (
-    <label>
+    <label class={props.className}>
       <span>{props.label}</span>
       <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value as T)}>
         {props.options.map((option) => (

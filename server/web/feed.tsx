@@ -73,7 +73,7 @@ export function Feed({ store }: { store: Store }) {
         <VirtualList
           rows={shown}
           keyOf={(event) => event.seq}
-          rowHeight={narrow ? 64 : 38}
+          rowHeight={narrow ? 62 : 38}
           seen={narrow ? 7 : 10}
           label={feed === 'all' ? 'Events, the newest first' : 'Refusals, the newest first'}
           roles={{ rows: 'list', row: 'listitem' }}
@@ -150,7 +150,7 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
       )}
       {event.kind === 'incident' && <p>{event.incident.sentence}</p>}
       <p class="note">
-        Event {event.seq}, <time dateTime={event.time}>{event.time}</time>
+        Event {event.seq} of device {event.device}, <time dateTime={event.time}>{event.time}</time>
         {'errno' in event && event.errno !== 0 && `, errno ${event.errno}`}
       </p>
       <p class="actions">

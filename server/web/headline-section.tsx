@@ -27,7 +27,9 @@ export function HeadlineSection({ store }: { store: Store }) {
         <path d={SHAPES[level]} />
       </svg>
       <div class="state" role="status" aria-live="polite">
-        <h1 id="state">{word}</h1>
+        <h1 id="state">
+          {word} {status.source.kind === 'replay' && <small>at the end of the recording</small>}
+        </h1>
         <p>{first}</p>
         {others.length > 0 && (
           <ul>

@@ -26,8 +26,8 @@ export function headline(
 ): Headline {
   const of = (level: Level, ...why: string[]): Headline => ({ level, word: WORDS[level], why });
   const open = incidents?.incidents.filter(({ state }) => state === 'open') ?? [];
-  const critical = open.filter(({ severity }) => severity === 'critical').map(({ sentence }) => sentence);
-  const warnings = open.filter(({ severity }) => severity === 'warning').map(({ sentence }) => sentence);
+  const critical = sentencesOf(open.filter(({ severity }) => severity === 'critical'));
+  const warnings = sentencesOf(open.filter(({ severity }) => severity === 'warning'));
   // A recording of a host that was blind at its end is told as what it is.
   const blind = status.state === 'blind' || status.state === 'unavailable';
   if (blind) {
@@ -50,6 +50,19 @@ export function headline(
     doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
   if (warnings.length + doubts.length > 0) return of('attention', ...warnings, ...doubts);
   return of('safe', safeSentence(status, buffers));
+}
+
+/** Each by its sentence; many by their kinds, and the newest by its sentence. */
+function sentencesOf(incidents: Incidents['incidents']): string[] {
+  const [newest] = incidents;
+  if (newest === undefined || incidents.length <= 3) return incidents.map(({ sentence }) => sentence);
+  const kinds = new Map<string, number>();
+  for (const { kind } of incidents) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  const words = [...kinds].map(([kind, number]) => `${number} × ${kind.replaceAll('_', ' ')}`);
+  return [
+    `${count(incidents.length, 'incident')} are open: ${words.join(', ')}. The newest:`,
+    newest.sentence,
+  ];
 }
 
 /** What was lost since the start; empty where nothing was. */

@@ -1,3 +1,4 @@
+import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { count } from './format.ts';
 import { Section } from './section.tsx';
@@ -7,19 +8,22 @@ import { Age, When } from './when.tsx';
 
 /** More of the closed ones are in the API. */
 const CLOSED_SHOWN = 5;
-const OPEN_SHOWN = 50;
+const FEW = 6;
+const MANY = 200;
 const RANK = { critical: 0, warning: 1, info: 2 } as const;
 
 export function IncidentsSection({ store }: { store: Store }) {
+  const all = useSignal(false);
   const answer = store.incidents.value;
   if (answer === null) return null;
   const wanted = store.view.value.incident;
+  const limit = all.value ? MANY : FEW;
   const open = answer.incidents
     .filter(({ state }) => state === 'open')
     .sort((a, b) => RANK[a.severity] - RANK[b.severity] || b.id - a.id);
   const closed = answer.incidents.filter(({ state }) => state === 'closed');
   const shown = [
-    ...open.filter(({ id }, index) => index < OPEN_SHOWN || id === wanted),
+    ...open.filter(({ id }, index) => index < limit || id === wanted),
     ...closed.filter(({ id }, index) => index < CLOSED_SHOWN || id === wanted),
   ];
   const left = open.length + closed.length - shown.length;
@@ -42,8 +46,20 @@ export function IncidentsSection({ store }: { store: Store }) {
       )}
       {(left > 0 || answer.folded > 0) && (
         <p class="more">
-          {left > 0 && `${count(left, 'more')}: `}
-          <a href="api/v1/incidents">all of them</a>
+          {left > 0 && (
+            <>
+              {count(left, 'more', 'more')}:{' '}
+              {!all.value && open.length > FEW && (
+                <>
+                  <button type="button" class="link" onClick={() => (all.value = true)}>
+                    show the open ones
+                  </button>{' '}
+                  or{' '}
+                </>
+              )}
+              <a href="api/v1/incidents">all from the API</a>
+            </>
+          )}
           {answer.folded > 0 && `; ${answer.folded} more were not opened, for their kind had too many`}
         </p>
       )}

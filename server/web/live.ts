@@ -117,6 +117,7 @@ export class Live {
   #connected(): void {
     const { link } = this.#store;
     const before = link.peek();
+    if (before.state === 'live') return;
     const back = before.state === 'lost' ? { from: before.since, to: Date.now() } : null;
     link.value = { state: 'live', back };
     if (back === null) return;

@@ -146,10 +146,8 @@ function Plot({ title, samples, curves, words, logarithmic }: PlotProps) {
         <tbody>
           {curves.map(({ name, colour, dashed }, index) => {
             const value = last(index);
-            const most = (data[index + 1] ?? []).reduce<number | null>(
-              (max, one) => (one == null ? max : Math.max(max ?? 0, one)),
-              null,
-            );
+            const values = Array.from(data[index + 1] ?? []).filter((one) => one != null);
+            const most = values.length === 0 ? null : Math.max(...values);
             return (
               <tr key={name}>
                 <th scope="row">
@@ -176,6 +174,9 @@ function Plot({ title, samples, curves, words, logarithmic }: PlotProps) {
 
 const HEIGHT = 220;
 
+const known = (column: ArrayLike<unknown> = []): number =>
+  Array.from(column).filter((one) => one != null).length;
+
 function dataOf(samples: readonly HistorySample[], curves: readonly Curve[]): UPlot.AlignedData {
   const times: number[] = [];
   const columns = curves.map((): (number | null)[] => []);
@@ -186,7 +187,7 @@ function dataOf(samples: readonly HistorySample[], curves: readonly Curve[]): UP
       for (const column of columns) column.push(null);
     }
     times.push(time);
-    curves.forEach(({ value }, index) => columns[index]?.push(value(sample)));
+    for (const [index, { value }] of curves.entries()) columns[index]?.push(value(sample));
   }
   return [times, ...columns];
 }
@@ -217,7 +218,7 @@ function options(
       y: logarithmic ? { distr: 3 } : { range: (_, __, max) => [0, Math.max(1, max * 1.1)] },
     },
     axes: [
-      { ...axis, values: CLOCK_AXIS },
+      { ...axis, values: CLOCK_AXIS, space: 80 },
       {
         ...axis,
         size: 64,
@@ -230,7 +231,9 @@ function options(
         stroke: colour(name),
         width: 1.8,
         ...(dashed ? { dash: [5, 4] } : {}),
-        points: { show: (self: UPlot) => (self.data[0]?.length ?? 0) < 40, size: 5 },
+        spanGaps: logarithmic,
+        // A lone call makes no line.
+        points: { show: (self: UPlot, index: number) => known(self.data[index]) < 60, size: 5 },
       })),
     ],
     hooks: {

@@ -1,13 +1,15 @@
 import { bytes, count, shorten } from './format.ts';
 import type { Topology, TopologyEdge, TopologyNode, VmRef } from './types.ts';
 
-/** Buffers that are drawn one by one; beyond, alike ones of a device are drawn as one. */
-const SINGLY = 24;
-const ROWS = 40;
+/** Buffers that are drawn one by one; beyond, alike ones of a device are one. */
+const SINGLY = 16;
+/** Rows that are drawn so; beyond, those of a device that have the same state and privacy are one, and most devices too. */
+const ROWS = 28;
+const DEVICES = 6;
 const IMPORTERS = 16;
 
-const NODE = 40;
-const GAP = 8;
+const NODE = 38;
+const GAP = 7;
 const GROUP_GAP = 16;
 const GROUP_HEAD = 24;
 const PAD = 8;
@@ -36,7 +38,8 @@ export interface Line {
   from: string;
   to: string;
   path: string;
-  middle: { x: number; y: number };
+  /** Where it is broken, of a refused one. */
+  broken: { x: number; y: number } | null;
   state: 'export' | 'mapped' | 'attached' | 'revoked' | 'refused';
   private: boolean;
   full: string;
@@ -89,7 +92,12 @@ export function layoutTopology(
   const folded: string[] = [];
   const importerIds = importantImporters(topology, folded);
   const rows = rowsOf(topology, deviceOf, importsOf, importerIds, folded);
-  const devices = [...new Set([...rows.map(({ device }) => device), ...idsOf(refusedExports)])];
+  const drawn = new Set(rows.map(({ device }) => device));
+  // A device of which nothing is left but that it was refused.
+  const bare = drawn.has(OTHER_DEVICES)
+    ? []
+    : [...refusedExports.keys()].map((address) => `device:${address}`);
+  const devices = [...new Set([...drawn, ...bare])];
   const groups = new Map<number, string[]>();
   for (const device of devices) {
     const pid = vmOf.get(device)?.pid ?? 0;
@@ -99,12 +107,13 @@ export function layoutTopology(
   const narrow = width < 560;
   const pad = narrow ? 5 : PAD;
   const inner = width - 2 * pad;
+  // Where there is little room a device stands above its buffers, so that the lines to the importers keep theirs.
   const [deviceWidth, bufferWidth, importerWidth] = narrow
-    ? [inner * 0.3, inner * 0.3, inner * 0.28]
+    ? [130, 124, 100]
     : [Math.min(190, inner * 0.24), Math.min(210, inner * 0.26), Math.min(190, inner * 0.24)];
   const deviceX = pad;
-  const bufferX = narrow ? pad + inner * 0.37 : pad + inner * 0.36;
-  const importerX = width - importerWidth - (narrow ? 0 : pad);
+  const bufferX = narrow ? pad + 18 : pad + inner * 0.36;
+  const importerX = width - importerWidth - (narrow ? 1 : pad);
   const letters = (space: number, size: number): number => Math.floor((space - (narrow ? 12 : 22)) / size);
   const big = narrow ? 6.3 : 7.4;
   const small = narrow ? 5.7 : 6.4;
@@ -130,8 +139,8 @@ export function layoutTopology(
     for (const [position, device] of members.entries()) {
       if (position > 0) y += GAP;
       const own = rows.filter((row) => row.device === device);
-      const space = Math.max(1, own.length) * (NODE + GAP) - GAP;
-      const address = device.replace(/^device:/, '');
+      const space = narrow ? NODE : Math.max(1, own.length) * (NODE + GAP) - GAP;
+      const address = device === OTHER_DEVICES ? 'other devices' : device.replace(/^device:/, '');
       const refused = refusedExports.get(address) ?? 0;
       const exports = own.reduce((sum, { buffers }) => sum + buffers.length, 0);
       add({
@@ -142,13 +151,14 @@ export function layoutTopology(
         width: deviceWidth,
         height: NODE,
         title: address,
-        detail: refused > 0 ? `${refused} refused` : count(exports, 'buffer'),
+        detail: refused > 0 ? `${count(refused, 'export')} refused` : count(exports, 'buffer'),
         full: `device ${address}: ${count(exports, 'buffer')}, ${count(refused, 'export')} refused`,
         private: false,
         revoked: false,
         bad: refused > 0,
         inode: null,
       });
+      if (narrow && own.length > 0) y += NODE + GAP;
       for (const row of own) {
         add({ ...bufferBox(row), x: bufferX, y, width: bufferWidth, height: NODE });
         y += NODE + GAP;
@@ -192,13 +202,16 @@ export function layoutTopology(
     const a = boxes.get(from);
     const b = boxes.get(to);
     if (a === undefined || b === undefined) return;
-    const [x1, y1, x2, y2] = [a.x + a.width, a.y + a.height / 2, b.x - 1, b.y + b.height / 2];
-    const bend = (x2 - x1) / 2;
+    const curve: Curve = [a.x + a.width, a.y + a.height / 2, b.x - 1, b.y + b.height / 2];
+    // From a device that stands above, down along its left side.
+    const below = narrow && state === 'export' ? `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}` : null;
+    const broken = state === 'refused' ? pointAt(curve, (BREAK[0] + BREAK[1]) / 2) : null;
     picture.lines.push({
       from,
       to,
-      path: `M${round(x1)} ${round(y1)}C${round(x1 + bend)} ${round(y1)} ${round(x2 - bend)} ${round(y2)} ${round(x2)} ${round(y2)}`,
-      middle: { x: (x1 + x2) / 2, y: (y1 + y2) / 2 },
+      path:
+        below ?? (broken === null ? part(curve, 0, 1) : part(curve, 0, BREAK[0]) + part(curve, BREAK[1], 1)),
+      broken,
       state,
       private: isPrivate,
       full: `${a.full} → ${b.full}: ${full}`,
@@ -207,9 +220,35 @@ export function layoutTopology(
   return picture;
 }
 
+/** Ends of a line that leaves and arrives level. */
+type Curve = readonly [x1: number, y1: number, x2: number, y2: number];
+
+/** Between these shares of a refused line there is nothing: near the buffer, where lines do not cross yet. */
+const BREAK = [0.24, 0.33] as const;
+
+/** A point of the curve, by the three steps of de Casteljau; `t`, `u` and `v` are equal but where a part is cut out. */
+function blossom([x1, y1, x2, y2]: Curve, t: number, u: number, v: number): { x: number; y: number } {
+  const middle = (x1 + x2) / 2;
+  const reckon = (a: number, b: number, c: number, d: number): number => {
+    const mix = (from: number, to: number, share: number): number => from + (to - from) * share;
+    return mix(mix(mix(a, b, t), mix(b, c, t), u), mix(mix(b, c, t), mix(c, d, t), u), v);
+  };
+  return { x: reckon(x1, middle, middle, x2), y: reckon(y1, y1, y2, y2) };
+}
+const pointAt = (curve: Curve, t: number): { x: number; y: number } => blossom(curve, t, t, t);
+
+/** The part of the curve between two shares of it, as a path. */
+function part(curve: Curve, from: number, to: number): string {
+  const words = [
+    blossom(curve, from, from, from),
+    blossom(curve, from, from, to),
+    blossom(curve, from, to, to),
+    blossom(curve, to, to, to),
+  ].map(({ x, y }) => `${round(x)} ${round(y)}`);
+  return `M${words[0]}C${words.slice(1).join(' ')}`;
+}
+
 const round = (value: number): number => Math.round(value * 10) / 10;
-const idsOf = (refused: ReadonlyMap<string, number>): string[] =>
-  [...refused.keys()].map((address) => `device:${address}`);
 
 /** The importers that are drawn as themselves; the others are one. */
 function importantImporters(topology: Topology, folded: string[]): ReadonlySet<string> | null {
@@ -226,6 +265,7 @@ function importantImporters(topology: Topology, folded: string[]): ReadonlySet<s
 }
 
 export const OTHERS = 'importer:others';
+export const OTHER_DEVICES = 'device:others';
 
 function rowsOf(
   topology: Topology,
@@ -235,45 +275,79 @@ function rowsOf(
   folded: string[],
 ): Row[] {
   const buffers = topology.nodes.filter((node): node is BufferNode => node.type === 'buffer');
-  const rowOf = (node: BufferNode): Row => ({
-    device: deviceOf.get(node.id) ?? 'device:unknown',
-    buffers: [node],
-    imports: (importsOf.get(node.id) ?? []).map((edge) =>
-      shown === null || shown.has(edge.to) ? edge : { ...edge, to: OTHERS },
-    ),
-  });
-  if (buffers.length <= SINGLY) return buffers.map(rowOf);
-  const alike = new Map<string, Row>();
-  for (const node of buffers) {
-    const row = rowOf(node);
-    const key = JSON.stringify([
-      row.device,
-      node.state,
-      node.privacy,
-      row.imports.map(({ to, state, mapped, reason }) => [to, state, mapped, reason]).sort(),
-    ]);
-    const known = alike.get(key);
-    if (known === undefined) alike.set(key, row);
-    else known.buffers.push(node);
+  const rows = buffers.map(
+    (node): Row => ({
+      device: deviceOf.get(node.id) ?? 'device:unknown',
+      buffers: [node],
+      imports: (importsOf.get(node.id) ?? []).map((edge) =>
+        shown === null || shown.has(edge.to) ? edge : { ...edge, to: OTHERS },
+      ),
+    }),
+  );
+  if (rows.length <= SINGLY) return rows;
+  const all = rows.length.toLocaleString('en');
+  const alike = merge(rows, ({ imports }) =>
+    imports.map(({ to, state, mapped, reason }) => `${to} ${state} ${mapped} ${reason}`).sort(),
+  );
+  if (alike.length <= ROWS) {
+    if (alike.length < rows.length)
+      folded.push(`${all} buffers are drawn as ${alike.length}, alike ones as one`);
+    return alike;
   }
-  if (alike.size < buffers.length)
-    folded.push(
-      `${buffers.length.toLocaleString('en')} buffers are drawn as ${alike.size}: alike ones of a device are one`,
-    );
-  const rows = [...alike.values()];
-  if (rows.length > ROWS) {
-    const grave = (row: Row): number =>
-      (row.imports.some(({ state }) => state === 'refused') ? 4 : 0) +
-      (row.buffers[0]?.privacy === 'private' ? 2 : 0) +
-      (row.buffers[0]?.state === 'revoked' ? 1 : 0);
-    rows.sort((a, b) => grave(b) - grave(a));
-    const left = rows.splice(ROWS);
-    const missing = left.reduce((sum, row) => sum + row.buffers.length, 0);
-    folded.push(
-      `${count(missing, 'buffer')} of ${count(new Set(left.map(({ device }) => device)).size, 'device')} are not drawn: the table has them`,
-    );
+  const weight = new Map<string, number>();
+  for (const { device, buffers: own, imports } of alike) {
+    const secret = own.filter(({ privacy }) => privacy === 'private').length;
+    const refused = imports.filter(({ state }) => state === 'refused').length;
+    weight.set(device, (weight.get(device) ?? 0) + 4 * secret + 2 * refused + own.length / 1000);
   }
-  return rows;
+  const kept = new Set(
+    [...weight]
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, DEVICES - 1)
+      .map(([id]) => id),
+  );
+  if (weight.size > DEVICES) {
+    for (const row of alike) if (!kept.has(row.device)) row.device = OTHER_DEVICES;
+    folded.push(`${weight.size - kept.size} devices are drawn as one`);
+  }
+  const coarse = merge(alike, () => []);
+  folded.push(
+    `${all} buffers are drawn as ${coarse.length}, those of one state as one: a line is the worst of theirs`,
+  );
+  return coarse;
+}
+
+/** Makes one of the rows of a device that are of one state and privacy, and alike in what the key says. */
+function merge(rows: readonly Row[], key: (row: Row) => readonly string[]): Row[] {
+  const merged = new Map<string, Row>();
+  for (const row of rows) {
+    const [first] = row.buffers;
+    const id = JSON.stringify([row.device, first?.state, first?.privacy, key(row)]);
+    const known = merged.get(id);
+    if (known === undefined) merged.set(id, row);
+    else {
+      known.buffers.push(...row.buffers);
+      known.imports = worstOf([...known.imports, ...row.imports]);
+    }
+  }
+  return [...merged.values()];
+}
+
+const RANK = { refused: 0, live: 1, revoked: 2 } as const;
+
+/** One edge for each importer. */
+function worstOf(edges: readonly ImportEdge[]): ImportEdge[] {
+  const worst = new Map<string, ImportEdge>();
+  for (const edge of edges) {
+    const known = worst.get(edge.to);
+    if (
+      known === undefined ||
+      RANK[edge.state] < RANK[known.state] ||
+      (edge.state === known.state && edge.mapped)
+    )
+      worst.set(edge.to, edge);
+  }
+  return [...worst.values()];
 }
 
 function rowId({ buffers }: Row): string {
@@ -289,8 +363,8 @@ function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width' | 'height'> {
   const marks = [...(isPrivate ? ['private'] : []), ...state];
   const bar = one && first?.region != null ? [`BAR ${first.region}`] : [];
   const title = one
-    ? `#${first?.inode} ${bytes(total)}`
-    : `${row.buffers.length} × ${bytes(total / row.buffers.length)}`;
+    ? `#${first?.inode} · ${bytes(total)}`
+    : `${count(row.buffers.length, 'buffer')}, ${bytes(total)}`;
   return {
     id: rowId(row),
     kind: 'buffer',
@@ -316,7 +390,7 @@ interface Placing {
   height: number;
 }
 
-/** Each importer at the mean height of its buffers, as far as the others leave room; gives where the last one ends. */
+/** The importers in the order of their buffers, evenly over the height; gives where the last one ends. */
 function placeImporters({ nodes, imports, boxes, add, x, width, height }: Placing): number {
   const ys = new Map<string, number[]>();
   for (const { row, edge } of imports) {
@@ -326,14 +400,9 @@ function placeImporters({ nodes, imports, boxes, add, x, width, height }: Placin
   const wanted = [...ys]
     .map(([id, list]) => ({ id, y: list.reduce((sum, value) => sum + value, 0) / list.length }))
     .sort((a, b) => a.y - b.y);
-  const step = NODE + GAP;
-  const room = Math.max(height, wanted.length * step - GAP);
-  let free = 0;
-  wanted.forEach(({ id, y }, index) => {
-    // Those below need their place too.
-    const last = room - (wanted.length - index) * step + GAP;
-    const at = Math.max(free, Math.min(y, last));
-    free = at + step;
+  const room = Math.max(height, wanted.length * (NODE + GAP) - GAP);
+  wanted.forEach(({ id }, index) => {
+    const at = ((index + 0.5) * room) / wanted.length - NODE / 2;
     const node = nodes.get(id);
     const [title, device] =
       node?.type === 'importer' ? [node.importer, node.importer_device] : ['other importers', ''];
@@ -353,5 +422,5 @@ function placeImporters({ nodes, imports, boxes, add, x, width, height }: Placin
       inode: null,
     });
   });
-  return free - GAP;
+  return room;
 }

@@ -94,15 +94,14 @@ function Drawing({ picture, store }: { picture: Picture; store: Store }) {
 }
 
 function Edge({ line, label }: { line: Line; label: boolean }) {
-  const { x, y } = line.middle;
-  const broken = line.state === 'refused';
+  const { broken } = line;
   return (
     <g class={`edge ${line.state}${line.private ? ' private' : ''}`}>
       <title>{line.full}</title>
-      <path d={line.path} pathLength={broken ? 100 : undefined} />
-      {broken && <path class="cross" d={`M${x - 4} ${y - 4}l8 8m0-8l-8 8`} />}
-      {broken && label && (
-        <text x={x} y={y - 9}>
+      <path d={line.path} />
+      {broken !== null && <path class="cross" d={`M${broken.x - 4} ${broken.y - 4}l8 8m0-8l-8 8`} />}
+      {broken !== null && label && (
+        <text x={broken.x + 10} y={broken.y - 6}>
           {line.full.split('refused: ')[1]}
         </text>
       )}
@@ -117,7 +116,6 @@ function Node({ box, store }: { box: Box; store: Store }) {
   return (
     // The text below the picture and the table of buffers do the same with the keyboard.
     // biome-ignore lint/a11y/noStaticElementInteractions: see above
-    // biome-ignore lint/a11y/useKeyWithClickEvents: see above
     <g
       class={`node ${box.kind}${marks}${inode === null ? '' : ' opens'}`}
       onClick={inode === null ? undefined : () => store.show({ buffer: inode })}
@@ -152,7 +150,7 @@ function Legend() {
       {LEGEND.map(([state, words]) => (
         <li key={state}>
           <svg width="36" height="12" aria-hidden="true" class={`edge ${state}`}>
-            <path d="M1 6H35" pathLength={100} />
+            <path d={state === 'refused' ? 'M1 6H13M23 6H35' : 'M1 6H35'} />
             {state === 'refused' && <path class="cross" d="M14 2l8 8m0-8l-8 8" />}
           </svg>
           {words}

@@ -11,9 +11,10 @@ export interface VirtualListProps<T> {
   rowHeight: number;
   /** Rows seen at once, at most. */
   seen: number;
+  /** Of a list; a group of rows has the name of its table. */
   label: string;
   /** Of each row and of what holds them. */
-  roles: { rows: string; row: string };
+  roles: { rows: 'rowgroup' | 'list'; row: 'row' | 'listitem' };
   /** The row that is open, and what is below it. */
   open?: { key: number; render: (row: T) => ComponentChildren };
   /** Position of the first row for a screen reader: 2 where a head counts as one. */
@@ -113,8 +114,7 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
       class="virtual"
       style={{ height: `${height}px` }}
       role={roles.rows}
-      aria-label={props.label}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard
+      {...(roles.rows === 'list' ? { 'aria-label': props.label } : {})}
       tabIndex={0}
       onScroll={(event) => {
         top.value = event.currentTarget.scrollTop;
