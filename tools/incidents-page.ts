@@ -12,8 +12,12 @@ export const incidentsPage = (): string => {
     closes,
     remedy,
   ]);
-  const table = [['kind', 'opens', 'closes', 'what to do'], ['---', '---', '---', '---'], ...rows]
-    .map((row) => `| ${row.join(' | ')} |\n`)
-    .join('');
+  const whole = [['kind', 'opens', 'closes', 'what to do'], ...rows];
+  // Aligned, as the formatter wants it.
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...whole.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[], fill: string): string =>
+    `| ${widths.map((width, column) => (row[column] ?? '').padEnd(width, fill)).join(' | ')} |\n`;
+  const [head = [], ...body] = whole;
+  const table = [line(head, ' '), line([], '-'), ...body.map((row) => line(row, ' '))].join('');
   return readFileSync(INCIDENTS_PAGE, 'utf8').replace(/(?:^\|.*\n)+/m, () => table);
 };
