@@ -1,16 +1,22 @@
 // Pictures of the page in docs/images, of a daemon that runs (--url) or, without one, of a replayed recording.
 import { spawn } from 'node:child_process';
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 import { freePort } from '../lab/src/free-port.ts';
 import { ensurePackages } from '../lab/src/host-packages.ts';
+import { withPalette } from './png-palette.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..');
 const LIMIT = 200_000;
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
-const QUIET = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const QUIET = [
+  '--disable-lcd-text',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
 const SHOTS = (['light', 'dark'] as const).flatMap((colorScheme) => [
   { name: `page-${colorScheme}-1440`, colorScheme, width: 1440, height: 1000, hash: '' },
   { name: `page-${colorScheme}-390`, colorScheme, width: 390, height: 844, hash: '' },
@@ -72,9 +78,10 @@ try {
     await page.locator('.plot-legend, #rates .empty').first().waitFor();
     await page.waitForTimeout(500);
     const path = join(values.out, `${name}.png`);
-    await page.screenshot({ path });
+    const png = withPalette(await page.screenshot());
     await context.close();
-    const { size } = statSync(path);
+    writeFileSync(path, png);
+    const size = png.length;
     console.log(`${path}: ${Math.round(size / 1000)} KB`);
     if (size > LIMIT)
       throw new Error(`${path} has ${size} bytes, more than the ${LIMIT} of a picture in the repository`);

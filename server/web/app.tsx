@@ -50,11 +50,11 @@ export function App({ store }: { store: Store }) {
   );
 }
 
-/** Beside each other where there are incidents; without, the picture has the width. */
+/** Beside each other where there is something in both. */
 function PictureAndIncidents({ store }: { store: Store }) {
-  const none = store.incidents.value?.incidents.length === 0;
+  const both = store.incidents.value?.incidents.length !== 0 && store.topology.value.nodes.length > 0;
   return (
-    <div class={none ? 'columns single' : 'columns'}>
+    <div class={both ? 'columns' : 'columns single'}>
       <TopologySection store={store} />
       <IncidentsSection store={store} />
     </div>

@@ -45,11 +45,19 @@ export function headline(
   }
   if (status.not_ready !== null) return of('not-ready', `${capital(status.not_ready)}.`, ...critical);
   if (critical.length > 0) return of('critical', ...critical, ...warnings);
-  const doubts = lossSentences(status).slice();
+  // What a critical incident has let through is not undone by its end.
+  const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
+  const grave = sentencesOf(past.filter(({ severity }) => severity === 'critical'));
+  const doubts = lossSentences(status);
   if (doubts.length === 0 && !status.picture_exact && status.source.kind === 'live')
     doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
-  if (warnings.length + doubts.length > 0) return of('attention', ...warnings, ...doubts);
-  return of('safe', safeSentence(status, buffers));
+  const attention = [...warnings, ...grave, ...doubts];
+  if (attention.length > 0) return of('attention', ...attention);
+  const over =
+    past.length === 0
+      ? []
+      : [`${count(past.length, 'incident')} of before ${past.length === 1 ? 'is' : 'are'} over.`];
+  return of('safe', safeSentence(status, buffers), ...over);
 }
 
 /** Each by its sentence; many by their kinds, and the newest by its sentence. */

@@ -47,6 +47,9 @@ test('the headline is the gravest of what is known, and a loss is never safe', (
   assert.equal(level({}, incidents('warning', 'critical')), 'critical');
   assert.equal(level({ losses: { kernel_ring: 1 } }), 'attention');
   assert.equal(level({ decode_errors: 1 }), 'attention');
+  const closed = incidents('critical');
+  for (const incident of closed.incidents) incident.state = 'closed';
+  assert.equal(level({}, closed), 'attention', 'what it has let through is not undone');
   const live = { kind: 'live', name: 'bpftrace' } as const;
   assert.equal(level({ picture_exact: false, source: live }), 'attention');
   assert.equal(level({ not_ready: 'bpftrace is starting', state: 'starting' }), 'not-ready');
