@@ -11,45 +11,60 @@ interface Picture {
 }
 
 /**
- * A screenshot as a PNG of at most 256 colours, a quarter of its size: a page has few colours, and those between them are told
- * by their upper bits. Takes what browsers write: 8 bits a channel, no interlace.
+ * A screenshot as a PNG of at most 256 colours, a quarter of its size. A page has few colours that fill surfaces, and many at the
+ * edges of letters and lines: the common ones stay what they are, each rare one becomes the common one that is nearest. Takes
+ * what browsers write: 8 bits a channel, no interlace.
  */
 export function withPalette(png: Buffer): Buffer {
   const { width, height, depth, rows } = decode(png);
-  for (let kept = 8; ; kept -= 1) {
-    const mask = (0xff << (8 - kept)) & 0xff;
-    const colours = new Map<number, number>();
-    const palette: number[] = [];
-    const lines: Buffer[] = [];
-    for (const row of rows) {
-      const line = Buffer.alloc(width + 1);
-      for (let x = 0; x < width; x += 1) {
-        const [red = 0, green = 0, blue = 0] = row.subarray(x * depth, x * depth + 3);
-        const key = ((red & mask) << 16) | ((green & mask) << 8) | (blue & mask);
-        let index = colours.get(key);
-        if (index === undefined) {
-          index = colours.size;
-          colours.set(key, index);
-          // The first that is met stands for its like: surfaces come before the edges of letters.
-          palette.push(red, green, blue);
-        }
-        line[x + 1] = index;
-      }
-      if (colours.size > COLOURS) break;
-      lines.push(line);
+  const counts = new Map<number, number>();
+  const colourAt = (row: Buffer, x: number): number => row.readUIntBE(x * depth, 3);
+  for (const row of rows) {
+    for (let x = 0; x < width; x += 1) {
+      const colour = colourAt(row, x);
+      counts.set(colour, (counts.get(colour) ?? 0) + 1);
     }
-    if (colours.size > COLOURS) continue;
-    const head = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 3, 0, 0, 0]);
-    head.writeUInt32BE(width);
-    head.writeUInt32BE(height, 4);
-    return Buffer.concat([
-      png.subarray(0, 8),
-      chunk('IHDR', head),
-      chunk('PLTE', Buffer.from(palette)),
-      chunk('IDAT', deflateSync(Buffer.concat(lines), { level: 9, memLevel: 9 })),
-      chunk('IEND', Buffer.alloc(0)),
-    ]);
   }
+  const palette = [...counts]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, COLOURS)
+    .map(([colour]) => colour);
+  const indexes = new Map(palette.map((colour, index) => [colour, index]));
+  const lines = rows.map((row) => {
+    const line = Buffer.alloc(width + 1);
+    for (let x = 0; x < width; x += 1) {
+      const colour = colourAt(row, x);
+      let index = indexes.get(colour);
+      if (index === undefined) {
+        index = nearest(palette, colour);
+        indexes.set(colour, index);
+      }
+      line[x + 1] = index;
+    }
+    return line;
+  });
+  const head = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 3, 0, 0, 0]);
+  head.writeUInt32BE(width);
+  head.writeUInt32BE(height, 4);
+  return Buffer.concat([
+    png.subarray(0, 8),
+    chunk('IHDR', head),
+    chunk(
+      'PLTE',
+      Buffer.from(palette.flatMap((colour) => [colour >> 16, (colour >> 8) & 255, colour & 255])),
+    ),
+    chunk('IDAT', deflateSync(Buffer.concat(lines), { level: 9, memLevel: 9 })),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
+}
+
+function nearest(palette: readonly number[], colour: number): number {
+  const distance = (other: number): number =>
+    [16, 8, 0].reduce((sum, bits) => sum + (((colour >> bits) & 255) - ((other >> bits) & 255)) ** 2, 0);
+  let best = 0;
+  for (const [index, other] of palette.entries())
+    if (distance(other) < distance(palette[best] ?? 0)) best = index;
+  return best;
 }
 
 /** The pixels, row by row. */

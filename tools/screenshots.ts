@@ -1,7 +1,8 @@
 // Pictures of the page in docs/images, of a daemon that runs (--url) or, without one, of a replayed recording.
 import { spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 import { freePort } from '../lab/src/free-port.ts';
@@ -42,8 +43,20 @@ const extra = [
   ...(values.reason === undefined ? [] : [['page-reason', `#reason=${values.reason}`] as const]),
 ].map(([name, hash]) => ({ name, colorScheme: 'light' as const, width: 1440, height: 900, hash }));
 
+/** The recording up to its first release: at its end all buffers are gone, and so would the picture be. */
+function beforeRelease(recording: string): string {
+  const lines = readFileSync(recording, 'utf8').split('\n');
+  const release = lines.findIndex((line) =>
+    line.replaceAll(' ', '').startsWith('{"type":"value","data":[3,'),
+  );
+  const path = join(mkdtempSync(join(tmpdir(), 'screenshots-')), basename(recording));
+  writeFileSync(path, `${lines.slice(0, release === -1 ? undefined : release).join('\n')}\n`);
+  return path;
+}
+
 /** The built program with the recording, on a free port; ended by what it gives. */
-async function replay(recording: string): Promise<{ url: string; end: () => void }> {
+async function replay(original: string): Promise<{ url: string; end: () => void }> {
+  const recording = beforeRelease(original);
   const port = await freePort();
   const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
   const args = [program, 'replay', recording, `--web.listen-address=127.0.0.1:${port}`];
@@ -54,7 +67,13 @@ async function replay(recording: string): Promise<{ url: string; end: () => void
       ({ ok }) => ok,
       () => false,
     );
-    if (ready) return { url, end: () => child.kill() };
+    if (ready) {
+      const end = (): void => {
+        child.kill();
+        rmSync(dirname(recording), { recursive: true });
+      };
+      return { url, end };
+    }
     if (child.exitCode !== null || tries > 150) throw new Error(`cannot serve ${recording}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

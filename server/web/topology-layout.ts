@@ -205,12 +205,14 @@ export function layoutTopology(
     const curve: Curve = [a.x + a.width, a.y + a.height / 2, b.x - 1, b.y + b.height / 2];
     // From a device that stands above, down along its left side.
     const below = narrow && state === 'export' ? `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}` : null;
-    const broken = state === 'refused' ? pointAt(curve, (BREAK[0] + BREAK[1]) / 2) : null;
+    const gap = Math.min(0.1, BREAK_WIDTH / 2 / (curve[2] - curve[0]));
+    const broken = state === 'refused' ? pointAt(curve, BREAK) : null;
     picture.lines.push({
       from,
       to,
       path:
-        below ?? (broken === null ? part(curve, 0, 1) : part(curve, 0, BREAK[0]) + part(curve, BREAK[1], 1)),
+        below ??
+        (broken === null ? part(curve, 0, 1) : part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1)),
       broken,
       state,
       private: isPrivate,
@@ -223,8 +225,9 @@ export function layoutTopology(
 /** Ends of a line that leaves and arrives level. */
 type Curve = readonly [x1: number, y1: number, x2: number, y2: number];
 
-/** Between these shares of a refused line there is nothing: near the buffer, where lines do not cross yet. */
-const BREAK = [0.24, 0.33] as const;
+/** At this share of its way a refused line is broken: near the buffer, where lines do not cross yet. */
+const BREAK = 0.28;
+const BREAK_WIDTH = 20;
 
 /** A point of the curve, by the three steps of de Casteljau; `t`, `u` and `v` are equal but where a part is cut out. */
 function blossom([x1, y1, x2, y2]: Curve, t: number, u: number, v: number): { x: number; y: number } {

@@ -227,6 +227,23 @@ test('names that nobody trusts are text and nothing else', async (t) => {
   assertClean(opened);
 });
 
+test('the policy of the page lets in no script and asks nobody else, and a breach is told', async (t) => {
+  const opened = await open(t, busy);
+  const { page, complaints } = opened;
+  const outcome = await page.evaluate(async () => {
+    const script = document.createElement('script');
+    script.textContent = 'globalThis.foreign = true';
+    document.body.append(script);
+    const asked = await fetch('http://127.0.0.1:9/').then(
+      () => 'asked',
+      () => 'refused',
+    );
+    return { foreign: 'foreign' in globalThis, asked };
+  });
+  assert.deepEqual(outcome, { foreign: false, asked: 'refused' });
+  assert.match(complaints.join('\n'), /script-src 'self'[\s\S]*connect-src 'self'/);
+});
+
 test('without scripts the facts and the links are there', async (t) => {
   const serving = await program.serve(t, ['replay', join(RECORDINGS, 'import-vgem.ndjson')]);
   await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
