@@ -1,21 +1,13 @@
+import { type Curve, part, pointAt } from './curve.ts';
 import { bytes, count, shorten } from './format.ts';
-import type { Topology, TopologyEdge, TopologyNode, VmRef } from './types.ts';
-
-/** Buffers that are drawn one by one; beyond, alike ones of a device are one. */
-const SINGLY = 16;
-/** Rows that are drawn so; beyond, those of a device that have the same state and privacy are one, and most devices too. */
-const ROWS = 28;
-const DEVICES = 6;
-const IMPORTERS = 16;
+import { OTHER_DEVICES, type Row, topologyRows } from './topology-rows.ts';
+import type { Topology, TopologyNode, VmRef } from './types.ts';
 
 const NODE = 38;
 const GAP = 7;
 const GROUP_GAP = 16;
 const GROUP_HEAD = 24;
 const PAD = 8;
-
-type BufferNode = Extract<TopologyNode, { type: 'buffer' }>;
-type ImportEdge = Extract<TopologyEdge, { type: 'import' }>;
 
 export interface Box {
   id: string;
@@ -42,6 +34,8 @@ export interface Line {
   broken: { x: number; y: number } | null;
   state: 'export' | 'mapped' | 'attached' | 'revoked' | 'refused';
   private: boolean;
+  /** Why it was refused, as much of it as there is room for. */
+  label: string;
   full: string;
 }
 export interface Group {
@@ -62,15 +56,44 @@ export interface Picture {
   folded: string[];
 }
 
-/** Buffers of one device that look the same, and their importers. */
-interface Row {
-  device: string;
-  buffers: BufferNode[];
-  imports: ImportEdge[];
-}
-
 export function vmTitle(vm: VmRef): string {
   return `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+}
+
+/** Where the layers stand, and how much text a box of them holds. */
+interface Columns {
+  narrow: boolean;
+  pad: number;
+  device: Column;
+  buffer: Column;
+  importer: Column;
+}
+interface Column {
+  x: number;
+  width: number;
+}
+
+/** Where there is little room a device stands above its buffers, so that the lines to the importers keep theirs. */
+function columnsOf(width: number): Columns {
+  if (width < 560) {
+    const pad = 5;
+    return {
+      narrow: true,
+      pad,
+      device: { x: pad, width: 130 },
+      buffer: { x: pad + 18, width: 124 },
+      importer: { x: width - 101, width: 100 },
+    };
+  }
+  const inner = width - 2 * PAD;
+  const importer = Math.min(190, inner * 0.22);
+  return {
+    narrow: false,
+    pad: PAD,
+    device: { x: PAD, width: Math.min(190, inner * 0.24) },
+    buffer: { x: PAD + inner * (width < 1000 ? 0.3 : 0.36), width: Math.min(210, inner * 0.26) },
+    importer: { x: width - importer - PAD, width: importer },
+  };
 }
 
 /** Three layers, device, buffer and importer, with the VMs as frames around the first two. */
@@ -79,285 +102,198 @@ export function layoutTopology(
   refusedExports: ReadonlyMap<string, number>,
   width: number,
 ): Picture {
-  const nodes = new Map(topology.nodes.map((node) => [node.id, node]));
-  const vmOf = new Map<string, VmRef>();
-  const deviceOf = new Map<string, string>();
-  const importsOf = new Map<string, ImportEdge[]>();
-  for (const edge of topology.edges) {
-    const from = nodes.get(edge.from);
-    if (edge.type === 'assigned' && from?.type === 'vm') vmOf.set(edge.to, from.vm);
-    if (edge.type === 'export') deviceOf.set(edge.to, edge.from);
-    if (edge.type === 'import') importsOf.set(edge.from, [...(importsOf.get(edge.from) ?? []), edge]);
-  }
-  const folded: string[] = [];
-  const importerIds = importantImporters(topology, folded);
-  const rows = rowsOf(topology, deviceOf, importsOf, importerIds, folded);
-  const drawn = new Set(rows.map(({ device }) => device));
-  // A device of which nothing is left but that it was refused.
-  const bare = drawn.has(OTHER_DEVICES)
-    ? []
-    : [...refusedExports.keys()].map((address) => `device:${address}`);
-  const devices = [...new Set([...drawn, ...bare])];
-  const groups = new Map<number, string[]>();
-  for (const device of devices) {
-    const pid = vmOf.get(device)?.pid ?? 0;
-    groups.set(pid, [...(groups.get(pid) ?? []), device]);
+  return new Layout(topology, width).draw(refusedExports);
+}
+
+class Layout {
+  readonly #nodes: ReadonlyMap<string, TopologyNode>;
+  readonly #vms = new Map<string, VmRef>();
+  readonly #rows: readonly Row[];
+  readonly #columns: Columns;
+  readonly #boxes = new Map<string, Box>();
+  readonly #picture: Picture;
+
+  constructor(topology: Topology, width: number) {
+    this.#nodes = new Map(topology.nodes.map((node) => [node.id, node]));
+    for (const { type, from, to } of topology.edges) {
+      const node = this.#nodes.get(from);
+      if (type === 'assigned' && node?.type === 'vm') this.#vms.set(to, node.vm);
+    }
+    const folded: string[] = [];
+    this.#rows = topologyRows(topology, folded);
+    this.#columns = columnsOf(width);
+    this.#picture = { width, height: 0, boxes: [], lines: [], groups: [], folded };
   }
 
-  const narrow = width < 560;
-  const pad = narrow ? 5 : PAD;
-  const inner = width - 2 * pad;
-  // Where there is little room a device stands above its buffers, so that the lines to the importers keep theirs.
-  const [deviceWidth, bufferWidth, importerWidth] = narrow
-    ? [130, 124, 100]
-    : [Math.min(190, inner * 0.24), Math.min(210, inner * 0.26), Math.min(190, inner * 0.24)];
-  const deviceX = pad;
-  const bufferX = narrow ? pad + 18 : pad + inner * 0.36;
-  const importerX = width - importerWidth - (narrow ? 1 : pad);
-  const letters = (space: number, size: number): number => Math.floor((space - (narrow ? 12 : 22)) / size);
-  const big = narrow ? 6.3 : 7.4;
-  const small = narrow ? 5.7 : 6.4;
+  draw(refusedExports: ReadonlyMap<string, number>): Picture {
+    const drawn = new Set(this.#rows.map(({ device }) => device));
+    // A device of which nothing is left but that it was refused.
+    const bare = drawn.has(OTHER_DEVICES)
+      ? []
+      : [...refusedExports.keys()].map((device) => `device:${device}`);
+    const groups = new Map<number, string[]>();
+    for (const device of new Set([...drawn, ...bare])) {
+      const pid = this.#vms.get(device)?.pid ?? 0;
+      groups.set(pid, [...(groups.get(pid) ?? []), device]);
+    }
+    let y = 0;
+    // VMs first, then what belongs to none that is known.
+    for (const [, devices] of [...groups].sort(([a], [b]) => Number(a === 0) - Number(b === 0)))
+      y = this.#group(devices, refusedExports, y === 0 ? 0 : y + GROUP_GAP);
+    this.#picture.height = Math.ceil(this.#importers(y)) + 1;
+    this.#lines();
+    return this.#picture;
+  }
 
-  const picture: Picture = { width, height: 0, boxes: [], lines: [], groups: [], folded };
-  const boxes = new Map<string, Box>();
-  const add = (box: Box): void => {
-    boxes.set(box.id, box);
-    picture.boxes.push({
-      ...box,
-      title: shorten(box.title, letters(box.width, big)),
-      detail: shorten(box.detail, letters(box.width, small)),
+  /** The devices of one VM, or of none, from this height on; gives where they end. */
+  #group(devices: readonly string[], refusedExports: ReadonlyMap<string, number>, top: number): number {
+    const { buffer, pad } = this.#columns;
+    const vm = this.#vms.get(devices[0] ?? '');
+    let y = vm === undefined ? top : top + GROUP_HEAD;
+    for (const [position, device] of devices.entries())
+      y = this.#device(device, refusedExports, position === 0 ? y : y + GAP);
+    if (vm === undefined) return y;
+    y += PAD;
+    const width = buffer.x + buffer.width + pad - 1;
+    const title = shorten(vmTitle(vm), this.#letters(width).title);
+    this.#picture.groups.push({ title, full: vmTitle(vm), x: 0.5, y: top + 0.5, width, height: y - top - 1 });
+    return y;
+  }
+
+  #device(id: string, refusedExports: ReadonlyMap<string, number>, top: number): number {
+    const { narrow, device, buffer } = this.#columns;
+    const rows = this.#rows.filter((row) => row.device === id);
+    const space = narrow ? NODE : Math.max(1, rows.length) * (NODE + GAP) - GAP;
+    const address = id === OTHER_DEVICES ? 'other devices' : id.replace(/^device:/, '');
+    const refused = refusedExports.get(address) ?? 0;
+    const exported = count(
+      rows.reduce((sum, { buffers }) => sum + buffers.length, 0),
+      'buffer',
+    );
+    this.#add({
+      ...PLAIN,
+      ...device,
+      id,
+      kind: 'device',
+      y: top + (space - NODE) / 2,
+      title: address,
+      detail: refused > 0 ? `${count(refused, 'export')} refused` : exported,
+      full: `device ${address}: ${exported}, ${count(refused, 'export')} refused`,
+      bad: refused > 0,
     });
-  };
-  let y = 0;
-  // VMs first, then what belongs to none that is known.
-  const order = [...groups].sort(([a], [b]) => Number(a === 0) - Number(b === 0));
-  for (const [pid, members] of order) {
-    if (y > 0) y += GROUP_GAP;
-    const top = y;
-    const vm = pid === 0 ? undefined : vmOf.get(members[0] ?? '');
-    y += vm === undefined ? 0 : GROUP_HEAD;
-    for (const [position, device] of members.entries()) {
-      if (position > 0) y += GAP;
-      const own = rows.filter((row) => row.device === device);
-      const space = narrow ? NODE : Math.max(1, own.length) * (NODE + GAP) - GAP;
-      const address = device === OTHER_DEVICES ? 'other devices' : device.replace(/^device:/, '');
-      const refused = refusedExports.get(address) ?? 0;
-      const exports = own.reduce((sum, { buffers }) => sum + buffers.length, 0);
-      add({
-        id: device,
-        kind: 'device',
-        x: deviceX,
-        y: y + (space - NODE) / 2,
-        width: deviceWidth,
-        height: NODE,
-        title: address,
-        detail: refused > 0 ? `${count(refused, 'export')} refused` : count(exports, 'buffer'),
-        full: `device ${address}: ${count(exports, 'buffer')}, ${count(refused, 'export')} refused`,
-        private: false,
-        revoked: false,
-        bad: refused > 0,
-        inode: null,
-      });
-      if (narrow && own.length > 0) y += NODE + GAP;
-      for (const row of own) {
-        add({ ...bufferBox(row), x: bufferX, y, width: bufferWidth, height: NODE });
-        y += NODE + GAP;
-      }
-      y = own.length === 0 ? y + NODE : y - GAP;
+    let y = narrow && rows.length > 0 ? top + NODE + GAP : top;
+    for (const row of rows) {
+      this.#add({ ...bufferBox(row), ...buffer, y });
+      y += NODE + GAP;
     }
-    if (vm !== undefined) {
-      y += PAD;
-      picture.groups.push({
-        title: shorten(vmTitle(vm), letters(bufferX + bufferWidth, big)),
-        full: vmTitle(vm),
-        x: 0.5,
-        y: top + 0.5,
-        width: bufferX + bufferWidth + pad - 1,
-        height: y - top - 1,
-      });
-    }
+    return rows.length === 0 ? y + NODE : y - GAP;
   }
-  const imports = rows.flatMap((row) => row.imports.map((edge) => ({ row, edge })));
-  const height = Math.max(
-    y,
-    placeImporters({ nodes, imports, boxes, add, x: importerX, width: importerWidth, height: y }),
-  );
-  picture.height = Math.ceil(height) + 1;
 
-  const lines = new Set<string>();
-  for (const row of rows) {
-    const id = rowId(row);
-    const key = `${row.device}>${id}`;
-    const { private: isPrivate } = bufferBox(row);
-    if (!lines.has(key))
-      draw(row.device, id, 'export', isPrivate, `exports ${count(row.buffers.length, 'buffer')}`);
-    lines.add(key);
-    for (const edge of row.imports) {
-      const state = edge.state === 'live' ? (edge.mapped ? 'mapped' : 'attached') : edge.state;
-      const full = edge.state === 'refused' ? `refused: ${edge.reason}` : state;
-      draw(id, edge.to, state, edge.private, full);
+  /** The importers in the order of their buffers, evenly over the height; gives where the picture ends. */
+  #importers(height: number): number {
+    const ys = new Map<string, number[]>();
+    for (const row of this.#rows) {
+      const y = this.#boxes.get(rowId(row))?.y ?? 0;
+      for (const { to } of row.imports) ys.set(to, [...(ys.get(to) ?? []), y]);
+    }
+    const order = [...ys]
+      .map(([id, list]) => ({ id, y: list.reduce((sum, value) => sum + value, 0) / list.length }))
+      .sort((a, b) => a.y - b.y);
+    const room = Math.max(height, order.length * (NODE + GAP) - GAP);
+    for (const [index, { id, y }] of order.entries()) {
+      const node = this.#nodes.get(id);
+      const [title, detail] =
+        node?.type === 'importer' ? [node.importer, node.importer_device] : ['other importers', ''];
+      const named = detail !== '' && detail !== title;
+      this.#add({
+        ...PLAIN,
+        ...this.#columns.importer,
+        id,
+        kind: 'importer',
+        y: order.length === 1 ? y : ((index + 0.5) * room) / order.length - NODE / 2,
+        title,
+        detail: named ? detail : '',
+        full: named ? `${title} (${detail})` : title,
+      });
+    }
+    return room;
+  }
+
+  #lines(): void {
+    for (const row of this.#rows) {
+      const id = rowId(row);
+      const full = `exports ${count(row.buffers.length, 'buffer')}`;
+      this.#line(row.device, id, 'export', bufferBox(row).private, '', full);
+      for (const { to, state, mapped, reason, private: isPrivate } of row.imports) {
+        if (state === 'refused') this.#line(id, to, state, isPrivate, reason, `refused: ${reason}`);
+        else {
+          const drawn = state === 'revoked' ? state : mapped ? 'mapped' : 'attached';
+          this.#line(id, to, drawn, isPrivate, '', drawn);
+        }
+      }
     }
   }
-  function draw(from: string, to: string, state: Line['state'], isPrivate: boolean, full: string): void {
-    const a = boxes.get(from);
-    const b = boxes.get(to);
+
+  #line(
+    from: string,
+    to: string,
+    state: Line['state'],
+    isPrivate: boolean,
+    label: string,
+    full: string,
+  ): void {
+    const a = this.#boxes.get(from);
+    const b = this.#boxes.get(to);
     if (a === undefined || b === undefined) return;
-    const curve: Curve = [a.x + a.width, a.y + a.height / 2, b.x - 1, b.y + b.height / 2];
-    // From a device that stands above, down along its left side.
-    const below = narrow && state === 'export' ? `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}` : null;
+    const curve: Curve = [a.x + a.width, a.y + NODE / 2, b.x - 1, b.y + NODE / 2];
     const gap = Math.min(0.1, BREAK_WIDTH / 2 / (curve[2] - curve[0]));
     const broken = state === 'refused' ? pointAt(curve, BREAK) : null;
-    picture.lines.push({
+    let path = part(curve, 0, 1);
+    if (broken !== null) path = part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1);
+    // From a device that stands above, down along its left side.
+    else if (this.#columns.narrow && state === 'export')
+      path = `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}`;
+    this.#picture.lines.push({
       from,
       to,
-      path:
-        below ??
-        (broken === null ? part(curve, 0, 1) : part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1)),
+      path,
       broken,
       state,
       private: isPrivate,
+      label: broken === null ? '' : shorten(label, Math.floor((b.x - broken.x - 14) / 6.6)),
       full: `${a.full} → ${b.full}: ${full}`,
     });
   }
-  return picture;
+
+  #add(box: Box): void {
+    const { title, detail } = this.#letters(box.width);
+    this.#boxes.set(box.id, box);
+    this.#picture.boxes.push({
+      ...box,
+      title: shorten(box.title, title),
+      detail: shorten(box.detail, detail),
+    });
+  }
+
+  /** Letters that a box of this width has room for. */
+  #letters(width: number): { title: number; detail: number } {
+    const { narrow } = this.#columns;
+    const fit = (size: number): number => Math.floor((width - (narrow ? 12 : 22)) / size);
+    return narrow ? { title: fit(6.3), detail: fit(5.7) } : { title: fit(7.4), detail: fit(6.4) };
+  }
 }
 
-/** Ends of a line that leaves and arrives level. */
-type Curve = readonly [x1: number, y1: number, x2: number, y2: number];
+const PLAIN = { height: NODE, private: false, revoked: false, bad: false, inode: null } as const;
 
 /** At this share of its way a refused line is broken: near the buffer, where lines do not cross yet. */
 const BREAK = 0.28;
 const BREAK_WIDTH = 20;
 
-/** A point of the curve, by the three steps of de Casteljau; `t`, `u` and `v` are equal but where a part is cut out. */
-function blossom([x1, y1, x2, y2]: Curve, t: number, u: number, v: number): { x: number; y: number } {
-  const middle = (x1 + x2) / 2;
-  const reckon = (a: number, b: number, c: number, d: number): number => {
-    const mix = (from: number, to: number, share: number): number => from + (to - from) * share;
-    return mix(mix(mix(a, b, t), mix(b, c, t), u), mix(mix(b, c, t), mix(c, d, t), u), v);
-  };
-  return { x: reckon(x1, middle, middle, x2), y: reckon(y1, y1, y2, y2) };
-}
-const pointAt = (curve: Curve, t: number): { x: number; y: number } => blossom(curve, t, t, t);
-
-/** The part of the curve between two shares of it, as a path. */
-function part(curve: Curve, from: number, to: number): string {
-  const words = [
-    blossom(curve, from, from, from),
-    blossom(curve, from, from, to),
-    blossom(curve, from, to, to),
-    blossom(curve, to, to, to),
-  ].map(({ x, y }) => `${round(x)} ${round(y)}`);
-  return `M${words[0]}C${words.slice(1).join(' ')}`;
-}
-
-const round = (value: number): number => Math.round(value * 10) / 10;
-
-/** The importers that are drawn as themselves; the others are one. */
-function importantImporters(topology: Topology, folded: string[]): ReadonlySet<string> | null {
-  const weight = new Map<string, number>();
-  for (const edge of topology.edges) {
-    if (edge.type !== 'import') continue;
-    const grave = edge.state === 'refused' ? 100 : edge.private ? 50 : 1;
-    weight.set(edge.to, (weight.get(edge.to) ?? 0) + grave);
-  }
-  if (weight.size <= IMPORTERS) return null;
-  const shown = [...weight].sort((a, b) => b[1] - a[1]).slice(0, IMPORTERS - 1);
-  folded.push(`${weight.size - shown.length} importers are drawn as one`);
-  return new Set(shown.map(([id]) => id));
-}
-
-export const OTHERS = 'importer:others';
-export const OTHER_DEVICES = 'device:others';
-
-function rowsOf(
-  topology: Topology,
-  deviceOf: ReadonlyMap<string, string>,
-  importsOf: ReadonlyMap<string, ImportEdge[]>,
-  shown: ReadonlySet<string> | null,
-  folded: string[],
-): Row[] {
-  const buffers = topology.nodes.filter((node): node is BufferNode => node.type === 'buffer');
-  const rows = buffers.map(
-    (node): Row => ({
-      device: deviceOf.get(node.id) ?? 'device:unknown',
-      buffers: [node],
-      imports: (importsOf.get(node.id) ?? []).map((edge) =>
-        shown === null || shown.has(edge.to) ? edge : { ...edge, to: OTHERS },
-      ),
-    }),
-  );
-  if (rows.length <= SINGLY) return rows;
-  const all = rows.length.toLocaleString('en');
-  const alike = merge(rows, ({ imports }) =>
-    imports.map(({ to, state, mapped, reason }) => `${to} ${state} ${mapped} ${reason}`).sort(),
-  );
-  if (alike.length <= ROWS) {
-    if (alike.length < rows.length)
-      folded.push(`${all} buffers are drawn as ${alike.length}, alike ones as one`);
-    return alike;
-  }
-  const weight = new Map<string, number>();
-  for (const { device, buffers: own, imports } of alike) {
-    const secret = own.filter(({ privacy }) => privacy === 'private').length;
-    const refused = imports.filter(({ state }) => state === 'refused').length;
-    weight.set(device, (weight.get(device) ?? 0) + 4 * secret + 2 * refused + own.length / 1000);
-  }
-  const kept = new Set(
-    [...weight]
-      .sort((a, b) => b[1] - a[1])
-      .slice(0, DEVICES - 1)
-      .map(([id]) => id),
-  );
-  if (weight.size > DEVICES) {
-    for (const row of alike) if (!kept.has(row.device)) row.device = OTHER_DEVICES;
-    folded.push(`${weight.size - kept.size} devices are drawn as one`);
-  }
-  const coarse = merge(alike, () => []);
-  folded.push(
-    `${all} buffers are drawn as ${coarse.length}, those of one state as one: a line is the worst of theirs`,
-  );
-  return coarse;
-}
-
-/** Makes one of the rows of a device that are of one state and privacy, and alike in what the key says. */
-function merge(rows: readonly Row[], key: (row: Row) => readonly string[]): Row[] {
-  const merged = new Map<string, Row>();
-  for (const row of rows) {
-    const [first] = row.buffers;
-    const id = JSON.stringify([row.device, first?.state, first?.privacy, key(row)]);
-    const known = merged.get(id);
-    if (known === undefined) merged.set(id, row);
-    else {
-      known.buffers.push(...row.buffers);
-      known.imports = worstOf([...known.imports, ...row.imports]);
-    }
-  }
-  return [...merged.values()];
-}
-
-const RANK = { refused: 0, live: 1, revoked: 2 } as const;
-
-/** One edge for each importer. */
-function worstOf(edges: readonly ImportEdge[]): ImportEdge[] {
-  const worst = new Map<string, ImportEdge>();
-  for (const edge of edges) {
-    const known = worst.get(edge.to);
-    if (
-      known === undefined ||
-      RANK[edge.state] < RANK[known.state] ||
-      (edge.state === known.state && edge.mapped)
-    )
-      worst.set(edge.to, edge);
-  }
-  return [...worst.values()];
-}
-
 function rowId({ buffers }: Row): string {
   return buffers[0]?.id ?? '';
 }
 
-function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width' | 'height'> {
+function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width'> {
   const [first] = row.buffers;
   const total = row.buffers.reduce((sum, buffer) => sum + buffer.bytes, 0);
   const one = row.buffers.length === 1;
@@ -369,6 +305,7 @@ function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width' | 'height'> {
     ? `#${first?.inode} · ${bytes(total)}`
     : `${count(row.buffers.length, 'buffer')}, ${bytes(total)}`;
   return {
+    ...PLAIN,
     id: rowId(row),
     kind: 'buffer',
     title,
@@ -378,52 +315,6 @@ function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width' | 'height'> {
       : `${row.buffers.length} buffers, ${bytes(total)}, ${[first?.privacy, first?.state].join(', ')}`,
     private: isPrivate,
     revoked: first?.state === 'revoked',
-    bad: false,
     inode: one ? (first?.inode ?? null) : null,
   };
-}
-
-interface Placing {
-  nodes: ReadonlyMap<string, TopologyNode>;
-  imports: readonly { row: Row; edge: ImportEdge }[];
-  boxes: ReadonlyMap<string, Box>;
-  add: (box: Box) => void;
-  x: number;
-  width: number;
-  height: number;
-}
-
-/** The importers in the order of their buffers, evenly over the height; gives where the last one ends. */
-function placeImporters({ nodes, imports, boxes, add, x, width, height }: Placing): number {
-  const ys = new Map<string, number[]>();
-  for (const { row, edge } of imports) {
-    const box = boxes.get(rowId(row));
-    if (box !== undefined) ys.set(edge.to, [...(ys.get(edge.to) ?? []), box.y]);
-  }
-  const wanted = [...ys]
-    .map(([id, list]) => ({ id, y: list.reduce((sum, value) => sum + value, 0) / list.length }))
-    .sort((a, b) => a.y - b.y);
-  const room = Math.max(height, wanted.length * (NODE + GAP) - GAP);
-  wanted.forEach(({ id }, index) => {
-    const at = ((index + 0.5) * room) / wanted.length - NODE / 2;
-    const node = nodes.get(id);
-    const [title, device] =
-      node?.type === 'importer' ? [node.importer, node.importer_device] : ['other importers', ''];
-    add({
-      id,
-      kind: 'importer',
-      x,
-      y: at,
-      width,
-      height: NODE,
-      title,
-      detail: device === title ? '' : device,
-      full: device === title || device === '' ? title : `${title} (${device})`,
-      private: false,
-      revoked: false,
-      bad: false,
-      inode: null,
-    });
-  });
-  return room;
 }

@@ -102,7 +102,7 @@ function Edge({ line, label }: { line: Line; label: boolean }) {
       {broken !== null && <path class="cross" d={`M${broken.x - 4} ${broken.y - 4}l8 8m0-8l-8 8`} />}
       {broken !== null && label && (
         <text x={broken.x + 10} y={broken.y - 6}>
-          {line.full.split('refused: ')[1]}
+          {line.label}
         </text>
       )}
     </g>

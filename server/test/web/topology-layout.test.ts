@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyOf } from '../../src/model/topology.ts';
-import { layoutTopology, OTHER_DEVICES, type Picture } from '../../web/topology-layout.ts';
+import { layoutTopology, type Picture } from '../../web/topology-layout.ts';
+import { OTHER_DEVICES } from '../../web/topology-rows.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
