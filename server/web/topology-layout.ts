@@ -246,13 +246,16 @@ class Layout {
     const b = this.#boxes.get(to);
     if (a === undefined || b === undefined) return;
     const curve: Curve = [a.x + a.width, a.y + NODE / 2, b.x - 1, b.y + NODE / 2];
-    const gap = Math.min(0.1, BREAK_WIDTH / 2 / (curve[2] - curve[0]));
     const broken = state === 'refused' ? pointAt(curve, BREAK) : null;
     let path = part(curve, 0, 1);
-    if (broken !== null) path = part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1);
+    if (broken !== null) {
+      const next = pointAt(curve, BREAK + 0.01);
+      const pace = Math.hypot(next.x - broken.x, next.y - broken.y) / 0.01;
+      const gap = Math.min(0.1, BREAK_WIDTH / 2 / pace);
+      path = part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1);
+    }
     // From a device that stands above, down along its left side.
-    else if (this.#columns.narrow && state === 'export')
-      path = `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}`;
+    if (this.#columns.narrow && state === 'export') path = `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}`;
     this.#picture.lines.push({
       from,
       to,
