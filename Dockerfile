@@ -44,6 +44,7 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     node /npm/bin/npm-cli.js ci --registry "${NPM_REGISTRY}" --cache /tmp/npm && rm -r /tmp/npm
 COPY tools/build.mjs tools/
 COPY server/src server/src
+COPY server/web server/web
 COPY probes probes
 RUN node /npm/bin/npm-cli.js run build
 

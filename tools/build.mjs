@@ -1,11 +1,12 @@
-// Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, and the probes.
+// Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, the page, and the probes.
 // Chunks, because a command shall not read the code of the others: `--version` needs 3 of the 1,600 KB.
 // Two commands may build at once, and another may be reading: the build is made beside, and takes the place when it is whole
 // and only where it differs.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -42,6 +43,29 @@ await build({
   logLevel: 'warning',
 });
 await chmod(`${outdir}/vfio-dmabuf-tracer.mjs`, 0o755);
+
+// The page: names have a hash, so that a browser may keep them for ever; packed here, so that the daemon need not.
+const web = join(outdir, 'web');
+await build({
+  absWorkingDir: root,
+  entryPoints: ['server/web/page.tsx', 'server/web/page.css', 'server/web/icon.svg'],
+  outdir: web,
+  entryNames: '[name]-[hash]',
+  loader: { '.svg': 'copy' },
+  bundle: true,
+  format: 'esm',
+  target: ['chrome109', 'firefox115', 'safari16.4'],
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  minify: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+});
+for (const file of readdirSync(web)) {
+  const plain = readFileSync(join(web, file));
+  writeFileSync(join(web, `${file}.gz`), gzipSync(plain, { level: 9 }));
+  writeFileSync(join(web, `${file}.br`), brotliCompressSync(plain));
+}
 await cp(`${root}probes`, `${outdir}/probes`, { recursive: true });
 
 /** Path and content of every file below a folder; undefined where it is not there, or goes away meanwhile. */

@@ -1,8 +1,13 @@
 import { writeFileSync } from 'node:fs';
+import { INCIDENTS_PAGE, incidentsPage } from './incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
 
-const pages = { [METRICS_PAGE]: pageOf(await allFamilies()), [REASONS_PAGE]: reasonsPage() };
+const pages = {
+  [METRICS_PAGE]: pageOf(await allFamilies()),
+  [REASONS_PAGE]: reasonsPage(),
+  [INCIDENTS_PAGE]: incidentsPage(),
+};
 for (const [path, text] of Object.entries(pages)) {
   writeFileSync(path, text);
   console.log(`written: ${path}`);

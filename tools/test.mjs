@@ -24,6 +24,7 @@ const bin = (name) => join(repository, 'node_modules/.bin', name);
 const typescript = (file) => [process.execPath, ['--import', 'tsx', file]];
 const inOrder = [
   { name: 'types', command: [bin('tsc'), ['--noEmit']] },
+  { name: 'types of the page', command: [bin('tsc'), ['--noEmit', '-p', 'server/web']] },
   { name: 'lint and format', command: [bin('biome'), ['check', '.']] },
   { name: 'build', command: [process.execPath, ['tools/build.mjs']] },
 ];

@@ -15,6 +15,7 @@ const PACKAGES = {
   prometheus: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
   jsonnet: 'jsonnet',
+  chromium: 'chromium',
 } as const;
 export type HostPackage = keyof typeof PACKAGES;
 

@@ -4,6 +4,7 @@ import { type Readiness, readinessOf } from './http/readiness.ts';
 import type { ScrapeCounters } from './http/routes/metrics.ts';
 import { HttpServer } from './http/server.ts';
 import { StreamHub } from './http/sse/hub.ts';
+import type { WebFiles } from './http/web-files.ts';
 import { Catalogue } from './metrics/catalogue.ts';
 import { TracerModel } from './model/model.ts';
 import { Pipeline } from './model/pipeline.ts';
@@ -24,6 +25,8 @@ export interface DaemonOptions {
   clock: Clock;
   /** Where the stream is also recorded: what is missing there is told in the metrics. */
   recorder?: { readonly dropped: number };
+  /** The built page. */
+  web?: WebFiles;
   /** Time for the whole stop; default 10 s. */
   stopMs?: number;
 }
@@ -94,6 +97,7 @@ export class Daemon {
       maxRequests: config['web.max-requests'],
       scrapes: this.#scrapes,
       logger,
+      ...(options.web === undefined ? {} : { web: options.web }),
     });
     this.server = new HttpServer({ app: this.app, addresses: config['web.listen-address'], logger });
   }

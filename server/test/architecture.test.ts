@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const SOURCE = fileURLToPath(new URL('../src', import.meta.url));
+const PAGE = fileURLToPath(new URL('../web', import.meta.url));
 const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^;'"]*?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/g;
 
 interface Import {
@@ -85,4 +86,27 @@ test('the stream and the model touch no clock, no process and no network; only r
       file,
     );
   }
+});
+
+test('the page takes nothing but types from the server, and the server nothing from the page', () => {
+  const files = readdirSync(PAGE, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.tsx?$/.test(file),
+  );
+  assert.ok(files.length > 10);
+  let types = 0;
+  for (const file of files) {
+    const text = readFileSync(join(PAGE, file), 'utf8');
+    for (const [statement] of text.matchAll(/^(?:import|export)\b[^;]*?from '[^']+';/gms)) {
+      assert.doesNotMatch(statement, /'node:/, file);
+      if (!statement.includes('../src/') && !statement.includes("'typebox'")) continue;
+      assert.match(statement, /^(?:import|export) type /, `${file}: ${statement}`);
+      types += 1;
+    }
+    assert.doesNotMatch(text, /import\(|dangerouslySetInnerHTML|\.innerHTML|\beval\b/, file);
+  }
+  assert.ok(types > 5);
+  assert.deepEqual(
+    IMPORTS.filter(({ target }) => target.includes('../web')).map(({ file }) => file),
+    [],
+  );
 });

@@ -3,9 +3,9 @@ import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import { loadConfig } from '../src/config/load.ts';
 import { Daemon } from '../src/daemon.ts';
-import type { LineSource } from '../src/stream/source.ts';
 import type { Clock } from '../src/support/clock.ts';
 import { TracerError } from '../src/support/errors.ts';
+import { FakeSource } from './fixtures/fake-source.ts';
 import {
   collectorLine,
   counterRead,
@@ -15,33 +15,6 @@ import {
   ready,
   starting,
 } from './fixtures/stream-lines.ts';
-
-/** A live collector in the hand of the test. It ends when it is told to, or a moment after the stop. */
-class FakeSource implements LineSource {
-  readonly kind = 'live';
-  readonly name = 'bpftrace';
-  say: (line: string) => void = () => {};
-  fail: (error: Error) => void = () => {};
-  /** What the child still prints between the stop and its end. */
-  lastWords: string[] = [];
-  deaf = false;
-  ended = false;
-
-  run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    this.say = onLine;
-    return new Promise((resolve, reject) => {
-      this.fail = reject;
-      signal.addEventListener('abort', () => {
-        if (this.deaf) return;
-        setTimeout(() => {
-          for (const line of this.lastWords) onLine(line);
-          this.ended = true;
-          resolve();
-        }, 20);
-      });
-    });
-  }
-}
 
 /** 2023-11-14, at the boot that the fixture's header tells of; moved by hand. */
 class FakeClock implements Clock {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { before, test } from 'node:test';
 import type { ParsedFamily } from '../../server/test/fixtures/parse-exposition.ts';
+import { INCIDENTS_PAGE, incidentsPage } from '../incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
 
@@ -43,6 +44,10 @@ test('docs/metrics.md is what the program serves', () => {
 
 test('docs/reasons.md is what the catalogue says', () => {
   assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'write it anew with `npm run docs`');
+});
+
+test('the table of docs/incidents.md is what the catalogue says', () => {
+  assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'write it anew with `npm run docs`');
 });
 
 test('every metric that a page names is served', () => {

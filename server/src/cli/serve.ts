@@ -1,4 +1,5 @@
 import { Daemon } from '../daemon.ts';
+import { loadWebFiles } from '../http/web-files.ts';
 import type { Recorder } from '../stream/recorder.ts';
 import type { LineSource } from '../stream/source.ts';
 import { systemClock } from '../support/clock.ts';
@@ -14,6 +15,7 @@ export async function serve(
   logger: Logger,
   recorder?: Recorder,
 ): Promise<ExitCode> {
+  const web = loadWebFiles();
   const daemon = new Daemon({
     config: context.config,
     source,
@@ -21,6 +23,7 @@ export async function serve(
     logger,
     clock: systemClock,
     ...(recorder === undefined ? {} : { recorder }),
+    ...(web === undefined ? {} : { web }),
   });
   try {
     await daemon.start();

@@ -16,11 +16,12 @@ import type { Readiness } from './readiness.ts';
 import { buffersRoute } from './routes/buffers.ts';
 import { eventsRoute } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
+import { historyRoute } from './routes/history.ts';
 import { importsRoute } from './routes/imports.ts';
 import { incidentsRoute } from './routes/incidents.ts';
-import { landingRoute } from './routes/landing.ts';
 import { metricsRoute, type ScrapeCounters } from './routes/metrics.ts';
 import { collectSchemas, openapiRoute } from './routes/openapi.ts';
+import { pageRoute } from './routes/page.ts';
 import { probesRoute } from './routes/probes.ts';
 import { reasonsRoute } from './routes/reasons.ts';
 import { rejectionsRoute } from './routes/rejections.ts';
@@ -28,6 +29,7 @@ import { statusRoute } from './routes/status.ts';
 import { streamRoute } from './routes/stream.ts';
 import { topologyRoute } from './routes/topology.ts';
 import type { StreamHub } from './sse/hub.ts';
+import type { WebFiles } from './web-files.ts';
 
 /** What the routes read. Nothing of it is owned here. */
 export interface AppOptions {
@@ -41,6 +43,8 @@ export interface AppOptions {
   maxRequests: number;
   scrapes: ScrapeCounters;
   logger: FastifyBaseLogger;
+  /** The built page; without it `/` has the facts and the links alone. */
+  web?: WebFiles;
 }
 
 export type App = FastifyInstance<
@@ -59,7 +63,7 @@ export type AppPlugin = FastifyPluginCallback<
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Paths that answer GET, for hints and the landing page. */
+    /** Paths that answer GET, for hints and the page. */
     paths: string[];
   }
 }
@@ -95,7 +99,7 @@ export function createApp(options: AppOptions): App {
   collectSchemas(app, options.model.status().version);
 
   const plugins = [
-    landingRoute,
+    pageRoute,
     healthRoutes,
     metricsRoute,
     statusRoute,
@@ -104,6 +108,7 @@ export function createApp(options: AppOptions): App {
     rejectionsRoute,
     incidentsRoute,
     topologyRoute,
+    historyRoute,
     probesRoute,
     eventsRoute,
     reasonsRoute,

@@ -181,16 +181,17 @@ export class Accounting {
     if (this.#child !== null) this.#child.counterLines += 1;
   }
 
-  /** The end of one read of all counters: it counts as one only if none of its lines was lost. */
-  readEnd(t: number, printed: number): void {
+  /** The end of one read of all counters: it counts as one, and gives true, only if none of its lines was lost. */
+  readEnd(t: number, printed: number): boolean {
     this.seen(t);
-    if (this.#child === null) return;
+    if (this.#child === null) return false;
     const { counterLines: came, lastRead } = this.#child;
-    if (came - lastRead.came >= printed - lastRead.printed)
-      this.lastReadAt = Math.max(this.lastReadAt ?? 0, t);
+    const whole = came - lastRead.came >= printed - lastRead.printed;
+    if (whole) this.lastReadAt = Math.max(this.lastReadAt ?? 0, t);
     this.#child.lastRead = { came, printed };
     // What was printed before we listened did not get lost.
     if (this.#child.whole) this.#child.counterLoss.heartbeat(Math.max(0, printed - came));
+    return whole;
   }
 
   /** Probes of the running child have died: what they would have told is missing, if there was any. */

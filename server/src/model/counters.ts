@@ -51,6 +51,12 @@ export const HISTOGRAMS = {
 } as const satisfies Record<string, readonly string[]>;
 export type HistogramName = keyof typeof HISTOGRAMS;
 
+/** All series of each family together, whatever became of the series: folded ones and those of departed devices too. */
+export interface Totals {
+  readonly counters: Readonly<Record<CounterName, number>>;
+  readonly buckets: Readonly<Record<HistogramName, readonly number[]>>;
+}
+
 type Route = { counter: CounterName } | { histogram: HistogramName; part: 'sum' | 'bucket' } | null;
 
 /** Where each map goes; `emitted` is told by the heartbeat too, in order with the events. */
@@ -87,6 +93,10 @@ interface Cell {
 
 /** All counters and histograms. Each read adds what has grown since the last one, so a child that begins at zero adds. */
 export class CounterBook {
+  readonly #totals = {
+    counters: mapValues(COUNTERS, () => 0),
+    buckets: mapValues(HISTOGRAMS, () => new Array<number>(DURATION_BUCKETS).fill(0)),
+  };
   readonly #counters: Record<CounterName, SeriesSet<CounterSeries>>;
   readonly #histograms: Record<HistogramName, SeriesSet<HistogramSeries>>;
   readonly #cells = new Map<MapName, Map<string, Cell>>();
@@ -103,6 +113,10 @@ export class CounterBook {
       }));
     this.#counters = mapValues(COUNTERS, counter);
     this.#histograms = mapValues(HISTOGRAMS, histogram);
+  }
+
+  get totals(): Totals {
+    return this.#totals;
   }
 
   /** A new child has been started: its maps are empty. */
@@ -180,8 +194,10 @@ export class CounterBook {
     const parts = readKey(name, key);
     if ('counter' in route) {
       const series = this.#counters[route.counter].admit(pick(COUNTERS[route.counter], parts));
+      const { counters } = this.#totals;
       return (growth) => {
         series.value += growth;
+        counters[route.counter] += growth;
       };
     }
     const series = this.#histograms[route.histogram].admit(pick(HISTOGRAMS[route.histogram], parts));
@@ -191,8 +207,10 @@ export class CounterBook {
       };
     }
     const bucket = Math.min(Number(parts.bucket), DURATION_BUCKETS - 1);
+    const total = this.#totals.buckets[route.histogram];
     return (growth) => {
       series.buckets[bucket] = (series.buckets[bucket] ?? 0) + growth;
+      total[bucket] = (total[bucket] ?? 0) + growth;
     };
   }
 }

@@ -6,6 +6,7 @@ import { BufferTable } from './buffers.ts';
 import { CounterBook } from './counters.ts';
 import { DeviceTable } from './devices.ts';
 import { type EventRecord, toTracerEvent } from './events.ts';
+import { History, type HistorySample } from './history.ts';
 import type { IncidentState } from './incidents/book.ts';
 import { KINDS } from './incidents/kinds.ts';
 import { incidentView } from './incidents/view.ts';
@@ -51,6 +52,7 @@ export class TracerModel {
   readonly #probesEverAttached = new Set<string>();
   readonly #dialectsEver = new Set<Dialect>();
   readonly #incidents: IncidentWatch;
+  readonly #history = new History();
   #seq = 0;
   #bootEpochUs = 0;
   #kernel: string | null = null;
@@ -159,7 +161,8 @@ export class TracerModel {
         return [];
       }
       case 'read_end':
-        accounting.readEnd(record.data.t, record.data.lines);
+        if (accounting.readEnd(record.data.t, record.data.lines))
+          this.#history.read(record.data.t, this.counters.totals);
         return [];
       case 'helper_error':
         accounting.helperError(record.data.map_full);
@@ -195,6 +198,7 @@ export class TracerModel {
       version: this.options.version,
       source: { ...this.options.source },
       simulation: this.#simulation,
+      now: this.#time(accounting.now),
       kernel: this.#kernel,
       bpftrace: this.#bpftrace,
       dialect: this.#dialect,
@@ -280,6 +284,11 @@ export class TracerModel {
   incidents(): Incident[] {
     const { book } = this.#incidents;
     return [...book.open().reverse(), ...book.past().toReversed()].map((one) => this.#incidentView(one));
+  }
+
+  /** Rates and durations of the last half hour, the oldest first. */
+  history(): HistorySample[] {
+    return this.#history.samples((micros) => this.#time(micros));
   }
 
   /** What the collector told of the devices, one for each PCI address. */

@@ -328,6 +328,7 @@ export const Status = Type.Object({
   simulation: Nullable(
     Type.String({ description: 'faults that the collector makes itself (--simulate): not all here is real' }),
   ),
+  now: Type.String({ description: 'the time of the stream: of its last line; a replay stands at its end' }),
   kernel: Nullable(Type.String()),
   bpftrace: Nullable(Type.String()),
   dialect: Dialect,

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
+import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { Value } from 'typebox/value';
+import { asksFor } from '../../src/http/encoding.ts';
 import { BuffersAnswer } from '../../src/http/routes/buffers.ts';
 import { EventsAnswer } from '../../src/http/routes/events.ts';
-import { asksForGzip } from '../../src/http/routes/metrics.ts';
-import { EVENT_KINDS, Status } from '../../src/model/schema.ts';
-import { detached, tupleLine, unmapped } from '../fixtures/stream-lines.ts';
+import { HistoryAnswer } from '../../src/http/routes/history.ts';
+import { IncidentsAnswer } from '../../src/http/routes/incidents.ts';
+import { StatusAnswer } from '../../src/http/routes/status.ts';
+import type { WebFiles } from '../../src/http/web-files.ts';
+import { EVENT_KINDS } from '../../src/model/schema.ts';
+import { counterRead, detached, tupleLine, unmapped } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
 test('metrics come as text unless OpenMetrics is asked for', async (t) => {
@@ -43,7 +46,7 @@ for (const [header, asked] of [
   ['*', false],
 ] as const) {
   test(`accept-encoding ${header} ${asked ? 'asks' : 'does not ask'} for gzip`, () => {
-    assert.equal(asksForGzip(header), asked);
+    assert.equal(asksFor('gzip', header), asked);
   });
 }
 
@@ -84,11 +87,13 @@ test('healthy is about the process, ready about its numbers', async (t) => {
   assert.equal((await app.inject('/-/ready')).statusCode, 200);
 });
 
-test('the status is what the model says, whole', async (t) => {
+test('the status is what the model says, whole, and why it is not ready', async (t) => {
   const { app, model } = await build(t);
   const answer = await app.inject('/api/v1/status');
-  assert.deepEqual(answer.json(), model.status());
-  assert.ok(Value.Check(Status, answer.json()));
+  assert.deepEqual(answer.json(), { ...model.status(), not_ready: null });
+  assert.ok(Value.Check(StatusAnswer, answer.json()));
+  const other = await build(t, { readiness: () => ({ ready: false, why: 'stopping' }) });
+  assert.equal((await other.app.inject('/api/v1/status')).json().not_ready, 'stopping');
   assert.equal(answer.json().state, 'tracing');
 });
 
@@ -137,6 +142,10 @@ test('events are filtered by kind, device, reason and result', async (t) => {
   assert.deepEqual(await ask('device=42:00.0'), [6, 8]);
   assert.deepEqual(await ask('kind=incident&device=41:00.0'), [2, 4]);
   assert.deepEqual(await ask('reason=revoked'), [5]);
+  assert.deepEqual(await ask('inode=8'), [6, 8]);
+  const ofSeven = (await app.inject('/api/v1/events?inode=7')).json().events as { kind: string }[];
+  assert.ok(ofSeven.some(({ kind }) => kind === 'incident'));
+  assert.deepEqual(await ask('inode=7&kind=export'), [1]);
   assert.deepEqual(await ask('result=ok'), [1, 3, 6, 9]);
 });
 
@@ -238,23 +247,76 @@ test('a defect is a 500 that shows nothing of the inside', async (t) => {
   assert.doesNotMatch(answer.body, /inside/);
 });
 
-test('the landing page links what there is, escapes what it shows, and may load nothing', async (t) => {
+const WEB: WebFiles = new Map(
+  (['page-A.js', 'page-B.css', 'icon-C.svg'] as const).map((name) => {
+    const plain = Buffer.from(`content of ${name}`);
+    const type = name.endsWith('js') ? 'text/javascript; charset=utf-8' : 'text/plain';
+    return [name, { name, type, plain, gzip: gzipSync(plain), br: brotliCompressSync(plain) }];
+  }),
+);
+
+test('the page says first how it stands, links what there is, escapes what it shows, and loads its own files only', async (t) => {
   const readiness = () => ({ ready: false, why: '<script>alert(1)</script>' }) as const;
-  const { app } = await build(t, { readiness });
+  const { app } = await build(t, { readiness, web: WEB });
   const answer = await app.inject('/');
   assert.equal(answer.statusCode, 200);
   for (const path of ['/metrics', '/-/healthy', '/-/ready', '/api/v1/status', '/api/v1/stream']) {
     assert.ok(answer.body.includes(`href="${path}"`), path);
   }
-  assert.doesNotMatch(answer.body, /<script|https?:|src=/);
+  assert.deepEqual(answer.body.match(/<script.*?>|https?:|src="[^"]+"|href="assets[^"]+"/g), [
+    '<script type="module" src="assets/page-A.js">',
+    'href="assets/page-B.css"',
+    'href="assets/icon-C.svg"',
+  ]);
+  assert.match(answer.body, /Incidents<\/dt><dd>\d open, \d of them critical: /);
   const policy = answer.headers['content-security-policy'] as string;
-  assert.match(policy, /^default-src 'none';/);
-  assert.doesNotMatch(policy, /unsafe/);
-  const style = /<style>(.*?)<\/style>/s.exec(answer.body)?.[1] ?? '';
-  assert.ok(
-    policy.includes(createHash('sha256').update(style).digest('base64')),
-    'the hash is of this style',
-  );
+  assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self';/);
+  assert.doesNotMatch(policy, /unsafe|\*|https?:|data:/);
+  const without = await build(t);
+  assert.doesNotMatch((await without.app.inject('/')).body, /<script|stylesheet/);
+});
+
+test('a file of the page is kept for ever, comes packed as it is asked for, and an unknown one is told', async (t) => {
+  const { app } = await build(t, { web: WEB });
+  const ask = (encoding: string) =>
+    app.inject({ url: '/assets/page-A.js', headers: { 'accept-encoding': encoding } });
+  const plain = await ask('identity');
+  assert.equal(plain.body, 'content of page-A.js');
+  assert.equal(plain.headers['content-type'], 'text/javascript; charset=utf-8');
+  assert.equal(plain.headers['cache-control'], 'public, max-age=31536000, immutable');
+  assert.equal(plain.headers['x-content-type-options'], 'nosniff');
+  assert.equal(plain.headers.vary, 'accept-encoding');
+  const br = await ask('gzip, deflate, br');
+  assert.equal(br.headers['content-encoding'], 'br');
+  assert.equal(brotliDecompressSync(br.rawPayload).toString(), plain.body);
+  const gzip = await ask('gzip, br;q=0');
+  assert.equal(gzip.headers['content-encoding'], 'gzip');
+  assert.equal(gunzipSync(gzip.rawPayload).toString(), plain.body);
+  for (const url of ['/assets/page-Z.js', '/assets/..%2fpackage.json', '/assets/']) {
+    const answer = await app.inject(url);
+    assert.equal(answer.statusCode, 404, url);
+    assert.equal(answer.json().error.code, 'not_found');
+  }
+});
+
+test('the history has the rates and durations between the reads', async (t) => {
+  const lines = [...STREAM, ...counterRead(5_000_000, { exports: { [`${0x4100},2`]: 5 } }, 4)];
+  const { app, model } = await build(t, { lines });
+  const answer = await app.inject('/api/v1/history');
+  assert.ok(Value.Check(HistoryAnswer, answer.json()));
+  assert.deepEqual(answer.json().samples, model.history());
+  assert.equal(answer.json().samples[0].rates.exports, 2);
+});
+
+test('what an incident means and what to do comes with it', async (t) => {
+  const { app } = await build(t);
+  const answer = (await app.inject('/api/v1/incidents')).json();
+  assert.ok(Value.Check(IncidentsAnswer, answer));
+  const kinds = [...new Set(answer.incidents.map(({ kind }: { kind: string }) => kind))];
+  assert.deepEqual(Object.keys(answer.kinds).sort(), kinds.sort());
+  assert.ok(kinds.length > 0);
+  for (const entry of Object.values(answer.kinds))
+    assert.match((entry as { remedy: string }).remedy, /\w{3}/);
 });
 
 test('every answer forbids guessing its type and keeping it', async (t) => {

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { INCIDENT_KINDS, Incident } from '../../model/schema.ts';
+import { INCIDENT_ENTRIES } from '../../reference/incidents.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
@@ -24,6 +25,11 @@ export const IncidentsAnswer = Type.Object({
     description: 'incidents of all kinds that were not opened because too many of their kind were',
   }),
   incidents: Type.Array(Incident, { description: 'open ones first, of each the newest first' }),
+  kinds: Type.Record(
+    Type.String(),
+    Type.Object({ opens: Type.String(), closes: Type.String(), remedy: Type.String() }),
+    { description: 'what each kind of the incidents in this answer means, and what to do' },
+  ),
 });
 
 export const incidentsRoute: AppPlugin = (app, options, done) => {
@@ -49,12 +55,15 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
             (state === undefined || incident.state === state) &&
             (address === undefined || incident.device === address),
         );
+      const shown = matching.slice(0, limit);
+      const kinds = INCIDENT_KINDS.filter((one) => shown.some((incident) => incident.kind === one));
       return {
         total: matching.length,
         open: matching.filter((incident) => incident.state === 'open').length,
         unwatched: INCIDENT_KINDS.filter((one) => !model.watchesIncident(one)),
         folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
-        incidents: matching.slice(0, limit),
+        incidents: shown,
+        kinds: Object.fromEntries(kinds.map((one) => [one, INCIDENT_ENTRIES[one]])),
       };
     },
   );

@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { CONTENT_TYPES, negotiate, renderMetrics } from '../../metrics/exposition.ts';
 import type { AppPlugin } from '../app.ts';
+import { asksFor } from '../encoding.ts';
 import { errorResponses } from '../error.ts';
 import { NoQuery, plainText } from './query.ts';
 
@@ -43,19 +44,8 @@ export const metricsRoute: AppPlugin = (app, options, done) => {
     const format = negotiate(request.headers.accept);
     const text = await renderMetrics(options.metrics, format);
     reply.header('content-type', CONTENT_TYPES[format]).header('vary', 'accept, accept-encoding');
-    if (!asksForGzip(request.headers['accept-encoding'])) return reply.send(text);
+    if (!asksFor('gzip', request.headers['accept-encoding'])) return reply.send(text);
     return reply.header('content-encoding', 'gzip').send(await compress(text));
   });
   done();
 };
-
-/** Only where the client names gzip and does not forbid it with q=0. */
-export function asksForGzip(header: string | string[] | undefined): boolean {
-  return String(header ?? '')
-    .split(',')
-    .some((part) => {
-      const [coding, ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
-      const q = parameters.find((parameter) => parameter.startsWith('q='));
-      return coding === 'gzip' && (q === undefined || Number(q.slice(2)) > 0);
-    });
-}

@@ -29,6 +29,13 @@ export const EventFilter = Type.Object(
   {
     kind: Type.Optional(Type.Enum([...EVENT_KINDS, 'incident'])),
     device: Type.Optional(DeviceQuery),
+    inode: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'inode of a dma-buf: what happened to this buffer alone, its incidents too',
+      }),
+    ),
     reason: Type.Optional(Type.Enum([...REASONS])),
     result: Type.Optional(
       Type.Enum(['ok', 'failed'], { description: 'of the events that have a result: whether errno is 0' }),
@@ -49,8 +56,14 @@ export function eventMatcher(filter: EventFilter): (event: TracerEvent) => boole
   return (event) => {
     if (filter.kind !== undefined && event.kind !== filter.kind) return false;
     if (device !== undefined && event.device !== device) return false;
+    if (filter.inode !== undefined && inodeOf(event) !== filter.inode) return false;
     if (filter.reason !== undefined && !('reason' in event && event.reason === filter.reason)) return false;
     if (filter.result === undefined) return true;
     return 'errno' in event && (event.errno === 0) === (filter.result === 'ok');
   };
+}
+
+function inodeOf(event: TracerEvent): number | null {
+  if (event.kind === 'incident') return event.incident.inode;
+  return 'inode' in event ? event.inode : null;
 }

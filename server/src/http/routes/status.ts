@@ -1,7 +1,13 @@
+import { Type } from 'typebox';
 import { Status } from '../../model/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { NoQuery } from './query.ts';
+
+export const StatusAnswer = Type.Object({
+  ...Status.properties,
+  not_ready: Type.Union([Type.String(), Type.Null()], { description: 'why /-/ready answers 503, or null' }),
+});
 
 export const statusRoute: AppPlugin = (app, options, done) => {
   app.get(
@@ -11,10 +17,13 @@ export const statusRoute: AppPlugin = (app, options, done) => {
         tags: ['tracer'],
         summary: 'dialect, probes and why one is missing, losses',
         querystring: NoQuery,
-        response: { 200: Status, ...errorResponses },
+        response: { 200: StatusAnswer, ...errorResponses },
       },
     },
-    () => options.model.status(),
+    () => {
+      const readiness = options.readiness();
+      return { ...options.model.status(), not_ready: readiness.ready ? null : readiness.why };
+    },
   );
   done();
 };

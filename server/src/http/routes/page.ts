@@ -1,0 +1,118 @@
+import { Type } from 'typebox';
+import type { Incident, Status } from '../../model/schema.ts';
+import { TracerError } from '../../support/errors.ts';
+import type { AppPlugin } from '../app.ts';
+import { asksFor } from '../encoding.ts';
+import type { Readiness } from '../readiness.ts';
+import type { WebFiles } from '../web-files.ts';
+
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+/** The live page. What is sent first says how it stands; a browser with scripts puts the live picture in its place. */
+export const pageRoute: AppPlugin = (app, options, done) => {
+  const { model, readiness, web } = options;
+  app.get('/', (_request, reply) => {
+    reply
+      .header('content-security-policy', POLICY)
+      .header('referrer-policy', 'no-referrer')
+      .header('cross-origin-resource-policy', 'same-origin')
+      .type('text/html; charset=utf-8');
+    const paths = app.paths.filter((path) => path !== '/');
+    return reply.send(
+      [head(web), ...facts(model.status(), model.incidents(), readiness(), paths), TAIL].join('\n'),
+    );
+  });
+
+  app.get('/assets/:name', { schema: { params: Type.Object({ name: Type.String() }) } }, (request, reply) => {
+    const file = web?.get(request.params.name);
+    if (file === undefined) {
+      throw new TracerError('not_found', 'the page has no such file', {
+        remedy: 'load the page anew: it is of another version of this program',
+      });
+    }
+    reply.header('cache-control', 'public, max-age=31536000, immutable').header('vary', 'accept-encoding');
+    const coding = (['br', 'gzip'] as const).find((one) => asksFor(one, request.headers['accept-encoding']));
+    if (coding !== undefined) reply.header('content-encoding', coding);
+    return reply.header('content-type', file.type).send(file[coding ?? 'plain']);
+  });
+  done();
+};
+
+/** Addresses are relative, so that the page works below a path of a proxy. */
+function head(web: WebFiles | undefined): string {
+  const names = [...(web?.keys() ?? [])];
+  return [
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+    '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    '<meta name="color-scheme" content="light dark"><title>vfio-dmabuf-tracer</title>',
+    ...names.map((name) => {
+      if (name.endsWith('.js')) return `<script type="module" src="assets/${name}"></script>`;
+      return name.endsWith('.css')
+        ? `<link rel="stylesheet" href="assets/${name}">`
+        : `<link rel="icon" href="assets/${name}">`;
+    }),
+    '</head><body><div id="page">',
+  ].join('\n');
+}
+
+const TAIL = '</div></body></html>\n';
+
+function facts(
+  status: Status,
+  incidents: readonly Incident[],
+  readiness: Readiness,
+  paths: readonly string[],
+): string[] {
+  const replay = status.source.kind === 'replay';
+  const rows: [string, string][] = [
+    ['Source', replay ? `replay of ${status.source.name}: not this host, not now` : status.source.name],
+    ['State', readiness.ready ? stateInWords(status) : `not ready: ${readiness.why}`],
+    ['Incidents', incidentsInWords(incidents)],
+    ['Kernel', `${status.kernel ?? 'not known yet'}, dialect ${status.dialect}`],
+    ['Buffers', `${status.buffers.live} live, ${status.buffers.revoked} revoked`],
+    ['Events', `${status.events_received} received, ${status.events_unaccounted} unaccounted for`],
+  ];
+  if (status.simulation !== null)
+    rows.splice(1, 0, ['Simulated', `${status.simulation}: not all here is real`]);
+  const remedy = status.problem?.remedy;
+  if (remedy !== null && remedy !== undefined) rows.push(['To mend it', remedy]);
+  return [
+    `<main class="plain"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
+    '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was refused, and why.</p><dl>',
+    ...rows.map(
+      ([name, text]) =>
+        `<dt>${name}</dt><dd${name === 'State' && !readiness.ready ? ' class="bad"' : ''}>${escapeHtml(text)}</dd>`,
+    ),
+    '</dl><ul>',
+    ...paths.map((path) => `<li><a href="${escapeHtml(path)}"><code>${escapeHtml(path)}</code></a></li>`),
+    '</ul></main>',
+  ];
+}
+
+function stateInWords(status: Status): string {
+  if (status.source.kind === 'replay') return 'the recording has been read to its end';
+  const read = status.last_counter_read === null ? '' : `, counters read at ${status.last_counter_read}`;
+  return `tracing${read}`;
+}
+
+/** The worst ones, for a page without scripts. */
+function incidentsInWords(incidents: readonly Incident[]): string {
+  const open = incidents.filter(({ state }) => state === 'open');
+  if (open.length === 0) return 'none open';
+  const critical = open.filter(({ severity }) => severity === 'critical');
+  const first = (critical[0] ?? open[0])?.sentence ?? '';
+  return `${open.length} open, ${critical.length} of them critical: ${first}`;
+}
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { AxeResults, RunOptions } from 'axe-core';
+import type { Page } from 'playwright-core';
+import { Program } from '../e2e/program.ts';
+import { busyHost } from '../fixtures/busy-host.ts';
+import { NARROW, openBrowser, openPage, WIDE } from './browser.ts';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const program = new Program();
+const busy = join(program.folder, 'busy.ndjson');
+before(() => {
+  program.build();
+  writeFileSync(busy, `${[...busyHost()].join('\n')}\n`);
+});
+after(() => program.remove());
+
+async function violations(page: Page): Promise<string[]> {
+  const found = await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: { run: (options: RunOptions) => Promise<AxeResults> } };
+    // Best practices too; and what axe could not decide on a plain surface would be told as incomplete.
+    return (await axe.run({ resultTypes: ['violations'] })).violations;
+  });
+  return found.flatMap(({ id, nodes }) =>
+    nodes.map(({ target, failureSummary }) => `${id}: ${target}: ${failureSummary}`),
+  );
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  for (const viewport of [WIDE, NARROW]) {
+    test(`axe finds nothing, ${colorScheme} and ${viewport.width} wide, also with all opened`, async (t) => {
+      const serving = await program.serve(t, ['replay', busy]);
+      const context = await openBrowser(t, { colorScheme, viewport });
+      const { page } = await openPage(context, serving.url);
+      // Past the policy of the page, which lets no foreign script in.
+      await page.evaluate(AXE);
+      await page.locator('.plot-legend').first().waitFor();
+      assert.deepEqual(await violations(page), []);
+      await page.getByText('The picture as text').click();
+      await page.locator('#refusals').getByRole('button').filter({ hasText: 'refused' }).first().click();
+      await page.locator('.opened').getByText('What to do:').waitFor();
+      await page.getByText('The rule of the kernel').click();
+      await page.getByText('functions attached').first().click();
+      assert.deepEqual(await violations(page), []);
+      await page.locator('#buffers').getByRole('button', { name: '#10' }).click();
+      await page.getByRole('dialog').getByText('Exported').waitFor();
+      assert.deepEqual(await violations(page), []);
+      // That it finds nothing means something only where it can find.
+      await page.locator('.close').evaluate((button) => {
+        button.removeAttribute('aria-label');
+        button.textContent = '';
+      });
+      // Grey has too little contrast on either surface.
+      await page.locator('#life-title').evaluate((title) => {
+        title.style.color = '#808080';
+      });
+      const found = (await violations(page)).join('\n');
+      assert.match(found, /^button-name: /m);
+      assert.match(found, /^color-contrast: #life-title/m);
+    });
+  }
+}

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { pino } from 'pino';
+import { loadConfig } from '../../src/config/load.ts';
+import { Daemon } from '../../src/daemon.ts';
+import { loadWebFiles } from '../../src/http/web-files.ts';
+import { systemClock } from '../../src/support/clock.ts';
+import { Program } from '../e2e/program.ts';
+import { FakeSource } from '../fixtures/fake-source.ts';
+import {
+  collectorLine,
+  counterRead,
+  exited,
+  exported,
+  heartbeat,
+  imported,
+  ready,
+  released,
+  snapshot,
+  starting,
+} from '../fixtures/stream-lines.ts';
+import { openBrowser, openPage } from './browser.ts';
+
+const program = new Program();
+before(() => program.build());
+after(() => program.remove());
+
+/** The clock of this host, so that the daemon finds the counters fresh. */
+const now = (): number => systemClock.bootUs();
+const header = (): string =>
+  collectorLine('header', {
+    format: 1,
+    tracer: '0.1.0',
+    kernel: '7.3.4',
+    boot_epoch_us: Math.round(systemClock.wallMs() * 1000 - now()),
+    t: now(),
+  });
+
+interface Hand {
+  daemon: Daemon;
+  source: FakeSource;
+  /** Says that the counters were read, as a child does each second. */
+  beat: () => void;
+}
+
+async function daemonOn(t: TestContext, port: number, events?: number): Promise<Hand> {
+  const web = loadWebFiles(join(program.folder, 'dist', 'web'));
+  assert.ok(web !== undefined);
+  const flags = [
+    { key: 'web.listen-address' as const, raw: [`127.0.0.1:${port}`], where: 'test' },
+    ...(events === undefined ? [] : [{ key: 'events.keep' as const, raw: String(events), where: 'test' }]),
+  ];
+  const source = new FakeSource();
+  const daemon = new Daemon({
+    config: loadConfig({ environment: {}, flags, file: undefined }),
+    source,
+    clock: systemClock,
+    logger: pino({ level: 'silent' }),
+    version: '1.2.3',
+    web,
+  });
+  t.after(() => daemon.stop());
+  await daemon.start();
+  const beat = (): void => {
+    for (const line of [heartbeat(now(), 0), ...counterRead(now(), {})]) source.say(line);
+  };
+  for (const line of [header(), starting(now(), 1), ready(now())]) source.say(line);
+  source.say(snapshot(now(), []));
+  beat();
+  const beats = setInterval(beat, 1000);
+  t.after(() => clearInterval(beats));
+  return { daemon, source, beat };
+}
+
+/** What stands between browser and daemon, and can be cut. */
+class Cable {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #to: number;
+  cut = false;
+
+  constructor(to: number) {
+    this.#to = to;
+    this.#server = createServer((near) => {
+      if (this.cut) return near.destroy();
+      const far = connect(this.#to, '127.0.0.1');
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(one);
+        one.on('error', () => {});
+        one.on('close', () => {
+          this.#sockets.delete(one);
+          other.destroy();
+        });
+        one.pipe(other);
+      }
+      return undefined;
+    });
+  }
+
+  async start(t: TestContext): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    t.after(() => {
+      this.pull();
+      this.#server.close();
+    });
+    const address = this.#server.address();
+    assert.ok(address !== null && typeof address === 'object');
+    return `http://127.0.0.1:${address.port}`;
+  }
+
+  pull(): void {
+    this.cut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+const portOf = (daemon: Daemon): number => Number(new URL(daemon.server.urls[0] ?? '').port);
+
+test('events arrive live; where the connection is cut the page says so, catches up, and tells each event once', async (t) => {
+  const { daemon, source } = await daemonOn(t, 0);
+  const cable = new Cable(portOf(daemon));
+  const url = await cable.start(t);
+  const { page } = await openPage(await openBrowser(t), url, '#feed=all');
+  await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
+  const events = page.locator('#refusals [role=listitem]');
+  assert.equal(await events.count(), 0);
+
+  source.say(exported({ t: now(), inode: 7, pid: process.pid }));
+  await events.getByText('Exported 4 KiB of BAR 2').waitFor();
+  await page.locator('#buffers').getByRole('button', { name: '#7' }).waitFor();
+  await page.locator('#topology .node.buffer').waitFor();
+
+  cable.pull();
+  await page.getByText(/^Connection lost since \d\d:\d\d:\d\d$/).waitFor();
+  source.say(imported({ t: now(), inode: 7, stage: 1, importer: 'vgem', errno: 95, reason: 7 }));
+  source.say(imported({ t: now(), inode: 7, stage: 1, importer: 'mlx5_core' }));
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assert.equal(await events.count(), 1, 'nothing can have come');
+  cable.cut = false;
+  await page.getByText('Connected again').waitFor();
+  await events.getByText('vgem was refused').waitFor();
+  source.say(released(now(), 7));
+  await events.getByText('Released').waitFor();
+  const titles = (await events.locator('.e-title').allInnerTexts()).map((text) => text.replace(/ .*/s, ''));
+  assert.deepEqual(titles, ['Released', 'mlx5_core', 'vgem', 'Exported'], 'each once, the newest first');
+  await page.getByText('No device exports its memory now.').first().waitFor();
+});
+
+test('a server that is started anew is begun anew with, and nothing of the old one stays', async (t) => {
+  const first = await daemonOn(t, 0);
+  const port = portOf(first.daemon);
+  const { page } = await openPage(await openBrowser(t), `http://127.0.0.1:${port}`, '#feed=all');
+  first.source.say(exported({ t: now(), inode: 7, pid: process.pid }));
+  const events = page.locator('#refusals [role=listitem]');
+  await events.getByText('Exported').waitFor();
+  await first.daemon.stop();
+  await page.getByText(/^Connection lost since/).waitFor();
+  const second = await daemonOn(t, port);
+  second.source.say(exported({ t: now(), inode: 8, pid: process.pid }));
+  await page.getByText('Connected again').waitFor();
+  await page.locator('#buffers').getByRole('button', { name: '#8' }).waitFor();
+  assert.equal(await events.count(), 1);
+  assert.equal(await page.locator('#buffers').getByRole('button', { name: '#7' }).count(), 0);
+});
+
+test('events that the server had let go before the page came back are told as missing', async (t) => {
+  const { daemon, source } = await daemonOn(t, 0, 10);
+  const cable = new Cable(portOf(daemon));
+  const { page } = await openPage(await openBrowser(t), await cable.start(t), '#feed=all');
+  source.say(exported({ t: now(), inode: 1, pid: process.pid }));
+  await page.locator('#refusals [role=listitem]').getByText('Exported').waitFor();
+  cable.pull();
+  await page.getByText(/^Connection lost since/).waitFor();
+  for (let inode = 2; inode <= 31; inode += 1) source.say(exported({ t: now(), inode, pid: process.pid }));
+  cable.cut = false;
+  await page.getByText('20 events are missing in this page').waitFor();
+  await page.locator('#refusals').getByText('11 events here').waitFor();
+});
+
+test('a child that ends makes the page say blind, and safe again when the next one traces', async (t) => {
+  const { daemon, source, beat } = await daemonOn(t, 0);
+  const { page } = await openPage(await openBrowser(t), daemon.server.urls[0] ?? '');
+  source.say(exited(now(), 1));
+  await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor({ timeout: 20_000 });
+  source.say(starting(now(), 2));
+  source.say(ready(now()));
+  beat();
+  await page.getByRole('heading', { level: 1, name: /Safe|Attention/ }).waitFor({ timeout: 20_000 });
+  await page.getByText('Not all the time was watched').waitFor();
+});

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import type { Page } from 'playwright-core';
+import { Program } from '../e2e/program.ts';
+import { busyHost } from '../fixtures/busy-host.ts';
+import { assertClean, type Opened, openBrowser, openPage } from './browser.ts';
+
+const WIRE_LIMIT = 100 * 1024;
+const LONG_TASK_MS = 100;
+const BUFFERS = 2000;
+
+const program = new Program();
+const big = join(program.folder, 'big.ndjson');
+before(() => {
+  program.build();
+  writeFileSync(
+    big,
+    `${[...busyHost({ vms: 40, buffers: BUFFERS, refusals: 4000, seconds: 600 })].join('\n')}\n`,
+  );
+});
+after(() => program.remove());
+
+async function open(t: TestContext, recording: string, hash = ''): Promise<Opened> {
+  const serving = await program.serve(t, ['replay', recording]);
+  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
+  return await openPage(await openBrowser(t), serving.url, hash);
+}
+
+test('the first paint of a small host takes less than 100 KB over the wire, all its data with it', async (t) => {
+  const serving = await program.serve(t, [
+    'replay',
+    join(import.meta.dirname, '../../../recordings/import-vgem.ndjson'),
+  ]);
+  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
+  const context = await openBrowser(t);
+  const page = await context.newPage();
+  const session = await context.newCDPSession(page);
+  await session.send('Network.enable');
+  const sizes = new Map<string, number>();
+  const names = new Map<string, string>();
+  session.on('Network.responseReceived', ({ requestId, response }) => names.set(requestId, response.url));
+  session.on('Network.loadingFinished', ({ requestId, encodedDataLength }) =>
+    sizes.set(names.get(requestId) ?? requestId, encodedDataLength),
+  );
+  await page.goto(serving.url);
+  await page.locator('.plot-legend, #rates .empty').first().waitFor();
+  await page.waitForTimeout(1000);
+  const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+  for (const [url, size] of sizes) t.diagnostic(`${size} bytes: ${new URL(url).pathname}`);
+  t.diagnostic(`${total} bytes over the wire in all`);
+  assert.ok(
+    [...sizes.keys()].some((url) => url.endsWith('.js')) &&
+      [...sizes.keys()].some((url) => url.endsWith('.css')),
+  );
+  assert.ok(total < WIRE_LIMIT, `${total} bytes`);
+});
+
+interface TraceEvent {
+  name: string;
+  pid: number;
+  tid: number;
+  /** Microseconds, of the clock on the wall and of the processor. */
+  dur?: number;
+  tdur?: number;
+  args: { name?: string };
+}
+
+/**
+ * The longest tasks of the page's main thread while that is done, in milliseconds. What counts is their time on the processor,
+ * that in which this page keeps a browser from answering: a machine with other work stretches any task on the wall.
+ */
+async function longestTask(page: Page, action: () => Promise<void>): Promise<{ cpu: number; wall: number }> {
+  const session = await page.context().newCDPSession(page);
+  const events: TraceEvent[] = [];
+  session.on('Tracing.dataCollected', ({ value }) => events.push(...(value as unknown as TraceEvent[])));
+  await session.send('Tracing.start', {
+    transferMode: 'ReportEvents',
+    traceConfig: { includedCategories: ['disabled-by-default-devtools.timeline'] },
+  });
+  await action();
+  await page.waitForTimeout(300);
+  const complete = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve));
+  await session.send('Tracing.end');
+  await complete;
+  await session.detach();
+  const thread = ({ pid, tid }: TraceEvent): string => `${pid}/${tid}`;
+  const main = new Set(
+    events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(thread),
+  );
+  const tasks = events.filter((event) => event.name === 'RunTask' && main.has(thread(event)));
+  assert.ok(tasks.length > 10, `only ${tasks.length} tasks in the trace`);
+  const longest = (durations: (number | undefined)[]): number =>
+    Math.round(Math.max(...durations.map((micros) => micros ?? 0)) / 1000);
+  return { cpu: longest(tasks.map(({ tdur }) => tdur)), wall: longest(tasks.map(({ dur }) => dur)) };
+}
+
+/** From top to bottom in so many frames, as a hand does. */
+async function scroll(page: Page, list: string): Promise<void> {
+  await page.evaluate(async (selector) => {
+    const element = document.querySelector(selector);
+    if (element === null) throw new Error(`no ${selector}`);
+    const steps = 60;
+    for (let step = 0; step <= steps; step += 1) {
+      element.scrollTop = (element.scrollHeight * step) / steps;
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+    }
+    element.scrollTop = 0;
+  }, list);
+}
+
+test('2,000 buffers and 10,000 events scroll and filter without a long task, and few of them are drawn', async (t) => {
+  const opened = await open(t, big, '#feed=all');
+  const { page } = opened;
+  await page.getByText('10,000 events here').waitFor();
+  await page.getByText('2,000 buffers', { exact: true }).waitFor();
+  const drawn = await page.evaluate(() => document.querySelectorAll('*').length);
+  t.diagnostic(`${drawn} elements in the page`);
+  assert.ok(drawn < 3000, `${drawn} elements`);
+  const actions: Record<string, () => Promise<void>> = {
+    'scrolling the buffers': () => scroll(page, '#buffers .virtual'),
+    'scrolling the events': () => scroll(page, '#refusals .virtual'),
+    'filtering the buffers': async () => {
+      await page.getByLabel('Filter').pressSequentially('vm-12 mlx5', { delay: 30 });
+      await page.getByLabel('Filter').fill('');
+    },
+    'sorting the buffers': async () => {
+      for (const name of ['Size', 'VM', 'Age'])
+        await page.getByRole('columnheader', { name }).getByRole('button').click();
+    },
+    'filtering the events': async () => {
+      await page.getByLabel('refusals', { exact: true }).check();
+      await page.getByLabel('all events').check();
+    },
+  };
+  for (const [name, action] of Object.entries(actions)) {
+    const { cpu, wall } = await longestTask(page, action);
+    t.diagnostic(`${name}: longest task ${cpu} ms on the processor, ${wall} ms on the wall`);
+    assert.ok(cpu < LONG_TASK_MS, `${name}: ${cpu} ms`);
+  }
+  assertClean(opened);
+});
+
+test('where nothing happens the page does nothing', async (t) => {
+  const opened = await open(t, big, '#feed=all');
+  const { page } = opened;
+  await page.getByText('10,000 events here').waitFor();
+  await page.waitForTimeout(2000);
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable');
+  const read = async (): Promise<Record<string, number>> => {
+    const { metrics } = await session.send('Performance.getMetrics');
+    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  };
+  const before = await read();
+  await page.waitForTimeout(8000);
+  const then = await read();
+  const spent = (name: string): number => (then[name] ?? 0) - (before[name] ?? 0);
+  const share = spent('TaskDuration') / spent('Timestamp');
+  t.diagnostic(
+    `of ${spent('Timestamp').toFixed(1)} s: tasks ${(100 * share).toFixed(2)}%, script ${spent('ScriptDuration').toFixed(4)} s, ` +
+      `layouts ${spent('LayoutCount')}, styles ${spent('RecalcStyleCount')}`,
+  );
+  assert.equal(spent('LayoutCount'), 0);
+  assert.ok(share < 0.02, `${(100 * share).toFixed(2)}% of the time`);
+});

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Page } from 'playwright-core';
+import { Program } from '../e2e/program.ts';
+import { busyHost } from '../fixtures/busy-host.ts';
+import { assertClean, NARROW, type Opened, openBrowser, openPage } from './browser.ts';
+
+const RECORDINGS = fileURLToPath(new URL('../../../recordings', import.meta.url));
+const program = new Program();
+const busy = join(program.folder, 'busy.ndjson');
+before(() => {
+  program.build();
+  writeFileSync(busy, `${[...busyHost()].join('\n')}\n`);
+});
+after(() => program.remove());
+
+async function open(t: TestContext, recording: string, hash = '', width?: object): Promise<Opened> {
+  const serving = await program.serve(t, ['replay', recording]);
+  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
+  const context = await openBrowser(t, { ...(width === undefined ? {} : { viewport: NARROW }) });
+  return await openPage(context, serving.url, hash);
+}
+
+const rows = (page: Page) => page.locator('#buffers [role=row][data-index]');
+const texts = async (page: Page, cell: string): Promise<string[]> =>
+  (await rows(page).locator(cell).allInnerTexts()).map((text) => text.trim());
+
+test('a replay says loudly what it is, and the refusal that it is about opens with its explanation and remedy', async (t) => {
+  const opened = await open(t, join(RECORDINGS, 'private-bind-vm-mismatch.ndjson'));
+  const { page } = opened;
+  await page.getByText('Replay of private-bind-vm-mismatch.ndjson: not this host, not now').waitFor();
+  await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
+  const refusal = page
+    .locator('#refusals')
+    .getByRole('button', { name: /KVM was refused at bind vm_mismatch/ });
+  assert.equal(await refusal.getAttribute('aria-expanded'), 'false');
+  await refusal.click();
+  assert.equal(await refusal.getAttribute('aria-expanded'), 'true');
+  const panel = page.locator('.opened');
+  await panel.getByText('What to do:').waitFor();
+  const told = (await (await fetch(new URL('/api/v1/reasons/vm_mismatch', page.url()))).json()) as {
+    what: string;
+    remedy: string;
+  };
+  assert.ok((await panel.innerText()).includes(told.what));
+  assert.ok((await panel.innerText()).includes(told.remedy));
+  await page.keyboard.press('Escape');
+  assert.equal(await panel.count(), 0);
+  assertClean(opened);
+});
+
+for (const [recording, level, words] of [
+  ['revoke-slow-importer', 'Safe', /revoke waiting/],
+  ['private-offered', 'Attention|Critical|Safe', /private offered/],
+  ['owner-gone-holder-known', 'Attention|Safe', /orphaned|never imported|none open/],
+] as const) {
+  test(`the recording ${recording} is shown with its incidents and what to do`, async (t) => {
+    const opened = await open(t, join(RECORDINGS, `${recording}.ndjson`));
+    const { page } = opened;
+    assert.match(await page.locator('h1').innerText(), new RegExp(level));
+    assert.match(await page.locator('#incidents').innerText(), words);
+    assertClean(opened);
+  });
+}
+
+test('buffers are filtered by words, state and privacy, sorted by their heads, and the address keeps it', async (t) => {
+  const opened = await open(t, busy);
+  const { page } = opened;
+  assert.equal(await rows(page).count(), 14);
+  await page.getByLabel('Filter').fill('training-a iommufd');
+  assert.deepEqual(await texts(page, '.c-vm'), ['training-a', 'training-a']);
+  assert.deepEqual(await texts(page, '.c-importers'), ['iommufd', 'iommufd']);
+  assert.match(await page.locator('#buffers .count').innerText(), /^2 of 14 buffers/);
+  await page.getByLabel('Filter').press('Escape');
+  await page.getByRole('combobox', { name: 'Privacy' }).selectOption('private');
+  assert.deepEqual(await texts(page, '.row-button'), ['#11', '#6', '#1']);
+  await page.getByRole('combobox', { name: 'Privacy' }).selectOption('any');
+  await page.getByRole('combobox', { name: 'State' }).selectOption('revoked');
+  assert.deepEqual(await texts(page, '.row-button'), ['#10', '#3']);
+  await page.reload();
+  await page.locator('.headline').waitFor();
+  assert.deepEqual(await texts(page, '.row-button'), ['#10', '#3']);
+  await page.getByRole('combobox', { name: 'State' }).selectOption('existing');
+  await page.getByRole('columnheader', { name: 'Size' }).getByRole('button').click();
+  const head = page.getByRole('columnheader', { name: 'Size' });
+  assert.equal(await head.getAttribute('aria-sort'), 'ascending');
+  assert.equal((await texts(page, '.c-size'))[0], '4 KiB');
+  await head.getByRole('button').click();
+  assert.equal(await head.getAttribute('aria-sort'), 'descending');
+  assert.equal((await texts(page, '.c-size'))[0], '32 MiB');
+  assertClean(opened);
+});
+
+test('a buffer opens with its life, in order, and Escape and Back close it', async (t) => {
+  const opened = await open(t, busy);
+  const { page } = opened;
+  const before = page.url();
+  await rows(page).getByRole('button', { name: '#10' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Buffer 10' });
+  await dialog.getByText('Exported 4 MiB of BAR 2').waitFor();
+  assert.match(page.url(), /#buffer=10$/);
+  const moments = await dialog.locator('.timeline li b').allInnerTexts();
+  assert.deepEqual(moments.slice(0, 5), [
+    'Exported 4 MiB of BAR 2',
+    'mlx5_core attached it',
+    'mlx5_core pinned it',
+    'mlx5_core registered it for RDMA',
+    'Revoked',
+  ]);
+  assert.ok(moments.some((moment) => moment.includes('was refused')));
+  assert.match(await dialog.innerText(), /Holders\s+qemu-system-x86 \(4001\), 1 fd/);
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
+  assert.equal(page.url(), before);
+  await rows(page).getByRole('button', { name: '#10' }).click();
+  await dialog.waitFor();
+  await page.goBack();
+  await dialog.waitFor({ state: 'hidden' });
+  assertClean(opened);
+});
+
+test('an address can name a buffer that has gone, a reason, or an incident', async (t) => {
+  const opened = await open(t, join(RECORDINGS, 'revoke-slow-importer.ndjson'), '#buffer=13');
+  const { page } = opened;
+  const dialog = page.getByRole('dialog', { name: 'Buffer 13' });
+  await dialog.getByText('Released', { exact: true }).waitFor();
+  const go = (hash: string) =>
+    page.evaluate((to) => {
+      location.hash = to;
+    }, hash);
+  await go('reason=not_revocable');
+  await dialog.waitFor({ state: 'hidden' });
+  await page.locator('.reason-open').getByText('What to do:').waitFor();
+  await go('incident=1');
+  assert.equal(await page.locator('.incident.wanted').count(), 1);
+  await go('reason=nonsense');
+  await page.getByText('The server knows no reason of this name.').waitFor();
+  await go('incident=99');
+  await page.getByText('Incident 99 is not known here').waitFor();
+  // The browser itself tells of the 404 of the unknown reason.
+  assert.deepEqual(
+    opened.complaints.filter((text) => !text.includes('404')),
+    [],
+  );
+});
+
+test('the picture has each buffer, marks what is private, breaks what was refused, and is there as text', async (t) => {
+  const opened = await open(t, busy);
+  const { page } = opened;
+  const picture = page.locator('#topology');
+  assert.equal(await picture.locator('.node.buffer').count(), 14);
+  assert.equal(await picture.locator('.node.buffer.private').count(), 3);
+  assert.equal(await picture.locator('.node.buffer.revoked').count(), 2);
+  assert.deepEqual(await picture.locator('.group text').allTextContents(), [
+    'VM training-a',
+    'VM training-b',
+    'VM inference-eu',
+    'VM web-7',
+  ]);
+  assert.ok((await picture.locator('.edge.refused').count()) > 4);
+  await picture.getByText('The picture as text').click();
+  const text = await picture.getByRole('table').innerText();
+  assert.match(text, /VM training-b\s+0000:42:00.0\s+6, 256 KiB, private\s+kvm, kvm\s+mapped/);
+  assert.match(text, /refused: no_peer_to_peer/);
+  assertClean(opened);
+});
+
+test('all of it can be done with the keyboard', async (t) => {
+  const opened = await open(t, busy);
+  const { page } = opened;
+  await page.keyboard.press('Tab');
+  assert.equal(
+    await page.evaluate(() => document.activeElement?.textContent),
+    'Skip to the state of this host',
+  );
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'main');
+  // From the filter to the first row, down three, open it, and back to where it was.
+  await page.getByLabel('Filter').focus();
+  const label = () => page.evaluate(() => document.activeElement?.textContent ?? '');
+  for (let steps = 0; (await label()) !== '#14'; steps += 1) {
+    assert.ok(steps < 20, `the first row is not reached: ${await label()}`);
+    await page.keyboard.press('Tab');
+  }
+  for (const key of ['ArrowDown', 'ArrowDown', 'ArrowDown']) await page.keyboard.press(key);
+  assert.equal(await label(), '#11');
+  await page.keyboard.press('End');
+  assert.equal(await label(), '#1');
+  await page.keyboard.press('Home');
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog', { name: 'Buffer 14' }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.closest('dialog') !== null), true);
+  await page.keyboard.press('Escape');
+  assert.equal(await label(), '#14');
+  const outline = await page.evaluate(() => {
+    const style = getComputedStyle(document.activeElement as Element, '::after');
+    return `${style.outlineStyle} ${style.outlineWidth}`;
+  });
+  assert.equal(outline, 'solid 2px');
+  assertClean(opened);
+});
+
+test('nothing is wider than a telephone, and the facts of each buffer are there', async (t) => {
+  const opened = await open(t, busy, '', NARROW);
+  const { page } = opened;
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), NARROW.width);
+  assert.match(await rows(page).first().innerText(), /#14[\s\S]*live[\s\S]*0000:42:00.0[\s\S]*training-b/);
+  await rows(page).getByRole('button', { name: '#12' }).click();
+  const box = await page.getByRole('dialog').boundingBox();
+  assert.equal(box?.width, NARROW.width);
+  assertClean(opened);
+});
+
+test('names that nobody trusts are text and nothing else', async (t) => {
+  const evil = '<img src=x onerror=alert(1)>';
+  const lines = [...busyHost()].map((line) =>
+    line.replaceAll('training-a', evil).replaceAll('qemu-system-x86', evil),
+  );
+  const file = join(program.folder, 'evil.ndjson');
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const opened = await open(t, file, '#buffer=1');
+  await opened.page.getByRole('dialog').getByText(evil).first().waitFor();
+  assert.equal(await opened.page.locator('img').count(), 0);
+  assertClean(opened);
+});
+
+test('the policy of the page lets in no script and asks nobody else, and a breach is told', async (t) => {
+  const opened = await open(t, busy);
+  const { page, complaints } = opened;
+  const outcome = await page.evaluate(async () => {
+    const script = document.createElement('script');
+    script.textContent = 'globalThis.foreign = true';
+    document.body.append(script);
+    const asked = await fetch('http://127.0.0.1:9/').then(
+      () => 'asked',
+      () => 'refused',
+    );
+    return { foreign: 'foreign' in globalThis, asked };
+  });
+  assert.deepEqual(outcome, { foreign: false, asked: 'refused' });
+  assert.match(complaints.join('\n'), /script-src 'self'[\s\S]*connect-src 'self'/);
+});
+
+test('without scripts the facts and the links are there', async (t) => {
+  const serving = await program.serve(t, ['replay', join(RECORDINGS, 'import-vgem.ndjson')]);
+  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
+  const context = await openBrowser(t, { javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(serving.url);
+  await page.getByText('replay of import-vgem.ndjson: not this host, not now').waitFor();
+  await page.getByRole('link', { name: '/metrics' }).click();
+  assert.match(page.url(), /\/metrics$/);
+});

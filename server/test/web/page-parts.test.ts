@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bufferRows } from '../../web/buffer-rows.ts';
+import { bytes, duration, shorten, span } from '../../web/format.ts';
+import { headline, lossSentences } from '../../web/headline.ts';
+import { MessageSplitter } from '../../web/sse.ts';
+import type { BufferView, Incidents, Status } from '../../web/types.ts';
+import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';
+import { busyHost } from '../fixtures/busy-host.ts';
+import { feed } from '../fixtures/feed.ts';
+
+const { model } = feed([...busyHost()]);
+const STATUS: Status = { ...model.status(), not_ready: null };
+const incidents = (...severities: ('info' | 'warning' | 'critical')[]): Incidents => ({
+  total: severities.length,
+  open: severities.length,
+  unwatched: [],
+  folded: 0,
+  kinds: {},
+  incidents: severities.map((severity, index) => ({
+    id: index + 1,
+    kind: 'orphaned',
+    severity,
+    state: 'open',
+    sentence: `${severity} ${index}.`,
+    device: '0000:41:00.0',
+    inode: null,
+    vm: null,
+    importers: [],
+    holders: [],
+    count: 1,
+    since: STATUS.now,
+    opened_at: STATUS.now,
+    closed_at: null,
+    closed_by: null,
+    waited_seconds: null,
+    exact: true,
+  })),
+});
+
+test('the headline is the gravest of what is known, and a loss is never safe', () => {
+  const level = (change: Partial<Status>, open: Incidents = incidents()) =>
+    headline({ ...STATUS, ...change }, open, model.buffers()).level;
+  assert.equal(level({}), 'safe');
+  assert.equal(level({}, incidents('info')), 'safe');
+  assert.equal(level({}, incidents('info', 'warning')), 'attention');
+  assert.equal(level({}, incidents('warning', 'critical')), 'critical');
+  assert.equal(level({ losses: { kernel_ring: 1 } }), 'attention');
+  assert.equal(level({ decode_errors: 1 }), 'attention');
+  const closed = incidents('critical');
+  for (const incident of closed.incidents) incident.state = 'closed';
+  assert.equal(level({}, closed), 'attention', 'what it has let through is not undone');
+  const live = { kind: 'live', name: 'bpftrace' } as const;
+  assert.equal(level({ picture_exact: false, source: live }), 'attention');
+  assert.equal(level({ not_ready: 'bpftrace is starting', state: 'starting' }), 'not-ready');
+  assert.equal(level({ not_ready: 'bpftrace does not run', state: 'blind' }, incidents('critical')), 'blind');
+  assert.equal(level({ state: 'unavailable', not_ready: 'this host cannot be traced' }), 'blind');
+});
+
+test('the headline says why, the gravest first, and many incidents by their kinds', () => {
+  const { why } = headline(STATUS, incidents('warning', 'critical'), []);
+  assert.deepEqual(why, ['critical 1.', 'warning 0.']);
+  const many = headline(STATUS, incidents('warning', 'warning', 'warning', 'warning'), []);
+  assert.deepEqual(many.why, ['4 incidents are open: 4 × orphaned. The newest:', 'warning 0.']);
+  assert.match(headline(STATUS, incidents(), model.buffers()).why[0] ?? '', /^3 private exports: none/);
+  assert.match(headline({ ...STATUS, dialect: 'mainline' }, incidents(), []).why[0] ?? '', /does not say/);
+  assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
+    '3 events or counts were lost (kernel ring 2, map full 1): this page may not show all that happened.',
+  ]);
+});
+
+test('an address and what it shows are one and the same, and nonsense in it is left out', () => {
+  const view = { ...DEFAULT_VIEW, buffer: 7, text: 'a b&c#d', state: 'revoked', descending: true } as const;
+  assert.deepEqual(parseView(`#${viewHash(view)}`), view);
+  assert.equal(viewHash(DEFAULT_VIEW), '');
+  assert.deepEqual(parseView(''), DEFAULT_VIEW);
+  assert.deepEqual(parseView('#buffer=-1&reason=<b>&state=odd&sort=nothing&incident=1e9&x=y'), DEFAULT_VIEW);
+  assert.deepEqual(parseView('#reason=not_revocable').reason, 'not_revocable');
+});
+
+test('messages come whole however the stream is cut', () => {
+  const text =
+    'retry: 3000\n: stream of log a\n\nevent: export\nid: a.1\ndata: {"x":1}\n\n: alive\n\nevent: release\nid: a.2\ndata: {}\n\n';
+  const expected = [
+    { event: 'export', id: 'a.1', data: '{"x":1}' },
+    { event: 'release', id: 'a.2', data: '{}' },
+  ];
+  for (let size = 1; size < text.length; size += 1) {
+    const splitter = new MessageSplitter();
+    const messages = [];
+    for (let at = 0; at < text.length; at += size) messages.push(...splitter.push(text.slice(at, at + size)));
+    assert.deepEqual(messages, expected, `in pieces of ${size}`);
+  }
+});
+
+test('rows are found by every word, in what they show', () => {
+  const rows = (change: Partial<typeof DEFAULT_VIEW>) =>
+    bufferRows(model.buffers(), { ...DEFAULT_VIEW, ...change }).map(({ inode }) => inode);
+  assert.deepEqual(rows({ text: 'TRAINING-b  kvm' }), [6]);
+  assert.deepEqual(rows({ text: '#12' }), [12]);
+  assert.deepEqual(rows({ text: 'mlx5_0 revoked' }), [10]);
+  assert.deepEqual(rows({ text: 'qemu-system-x86' }).length, 14, 'holders too');
+  assert.deepEqual(rows({ text: 'nobody' }), []);
+  assert.deepEqual(rows({ privacy: 'private', sort: 'size', descending: true }), [11, 6, 1]);
+  assert.deepEqual(rows({ state: 'released' }), []);
+  const gone: BufferView[] = model.buffers().map((buffer) => ({ ...buffer, state: 'released' }));
+  assert.equal(bufferRows(gone, DEFAULT_VIEW).length, 0);
+  assert.equal(bufferRows(gone, { ...DEFAULT_VIEW, state: 'released' }).length, 14);
+});
+
+test('sizes, spans and durations are told as people say them', () => {
+  assert.deepEqual([0, 1023, 4096, 1536, 3 << 20, 2 ** 41].map(bytes), [
+    '0 B',
+    '1023 B',
+    '4 KiB',
+    '1.5 KiB',
+    '3 MiB',
+    '2 TiB',
+  ]);
+  assert.deepEqual([-5, 59_400, 60_000, 3_600_000, 5_400_000, 86_400_000, 180_000_000].map(span), [
+    '0 s',
+    '59 s',
+    '1 min',
+    '1 h',
+    '1 h 30 min',
+    '1 d',
+    '2 d 2 h',
+  ]);
+  assert.deepEqual([5e-7, 2e-5, 0.0015, 0.25, 1.5, 12].map(duration), [
+    '1 µs',
+    '20 µs',
+    '1.5 ms',
+    '250 ms',
+    '1.50 s',
+    '12.0 s',
+  ]);
+  assert.equal(shorten('abcdef', 4), 'abc…');
+});

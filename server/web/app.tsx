@@ -1,0 +1,70 @@
+import { Banners } from './banners.tsx';
+import { BufferDialog } from './buffer-dialog.tsx';
+import { Buffers } from './buffers.tsx';
+import { Feed } from './feed.tsx';
+import { Foot } from './foot.tsx';
+import { HeadlineSection } from './headline-section.tsx';
+import { IncidentsSection } from './incidents-section.tsx';
+import { Plots } from './plots.tsx';
+import { Probes } from './probes.tsx';
+import type { Store } from './store.ts';
+import { TopologySection } from './topology-section.tsx';
+
+const PARTS = [
+  ['incidents', 'Incidents'],
+  ['topology', 'Who shares with whom'],
+  ['buffers', 'Buffers'],
+  ['refusals', 'Refusals'],
+  ['rates', 'Rates'],
+  ['probes', 'Probes'],
+] as const;
+
+export function App({ store }: { store: Store }) {
+  return (
+    <>
+      <button type="button" class="skip" onClick={(event) => jump(event, 'main')}>
+        Skip to the state of this host
+      </button>
+      <header class="top">
+        <span class="name">vfio-dmabuf-tracer</span>
+        <nav aria-label="Parts of this page">
+          {PARTS.map(([id, title]) => (
+            <button type="button" key={id} onClick={(event) => jump(event, id)}>
+              {title}
+            </button>
+          ))}
+        </nav>
+      </header>
+      <main id="main" tabIndex={-1}>
+        <Banners store={store} />
+        <HeadlineSection store={store} />
+        <PictureAndIncidents store={store} />
+        <Buffers store={store} />
+        <Feed store={store} />
+        <Plots store={store} />
+        <Probes store={store} />
+      </main>
+      <Foot store={store} />
+      <BufferDialog store={store} />
+    </>
+  );
+}
+
+/** Beside each other where there is something in both. */
+function PictureAndIncidents({ store }: { store: Store }) {
+  const both = store.incidents.value?.incidents.length !== 0 && store.topology.value.nodes.length > 0;
+  return (
+    <div class={both ? 'columns' : 'columns single'}>
+      <TopologySection store={store} />
+      <IncidentsSection store={store} />
+    </div>
+  );
+}
+
+/** Goes there without a change of the address, which says what is shown. */
+function jump(event: Event, id: string): void {
+  event.preventDefault();
+  const target = document.getElementById(id);
+  target?.scrollIntoView();
+  target?.focus({ preventScroll: true });
+}

@@ -1,0 +1,182 @@
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import { ask } from './api.ts';
+import { ownerName, vmName } from './buffer-rows.ts';
+import { describe, isRefusal } from './describe.ts';
+import { bytes, duration } from './format.ts';
+import type { Store } from './store.ts';
+import type { BufferView, TracerEvent } from './types.ts';
+import { When } from './when.tsx';
+
+interface Life {
+  inode: number;
+  events: readonly TracerEvent[];
+  buffer: BufferView | null;
+  /** More than one answer holds. */
+  cut: boolean;
+}
+
+/** The life of one buffer: what it is, and each thing that happened to it. */
+export function BufferDialog({ store }: { store: Store }) {
+  const element = useRef<HTMLDialogElement>(null);
+  const life = useSignal<Life | null>(null);
+  const inode = useComputed(() => store.view.value.buffer);
+  const wanted = inode.value;
+
+  useSignalEffect(() => {
+    const { value } = inode;
+    life.value = null;
+    if (value !== null) {
+      void load(store, value).then((loaded) => {
+        if (inode.peek() === value) life.value = loaded;
+      });
+    }
+  });
+  useLayoutEffect(() => {
+    const { current } = element;
+    if (wanted !== null && current?.open === false) current.showModal();
+    if (wanted === null && current?.open === true) current.close();
+  }, [wanted]);
+
+  return (
+    <dialog
+      ref={element}
+      aria-labelledby="life-title"
+      onClose={() => store.view.peek().buffer !== null && store.show({ buffer: null })}
+      onClick={(event) => event.target === event.currentTarget && element.current?.close()}
+      onKeyDown={() => {}}
+    >
+      {wanted !== null && (
+        <div class="life">
+          <div class="life-head">
+            <h2 id="life-title">Buffer {wanted}</h2>
+            <button type="button" class="close" aria-label="Close" onClick={() => element.current?.close()}>
+              ✕
+            </button>
+          </div>
+          {life.value === null ? (
+            <p class="empty">Reading its events…</p>
+          ) : (
+            <LifeOf store={store} life={life.value} />
+          )}
+        </div>
+      )}
+    </dialog>
+  );
+}
+
+async function load(store: Store, inode: number): Promise<Life> {
+  const [answer, released] = await Promise.all([
+    ask('events', { inode, limit: 1000 }),
+    store.buffers.peek().buffers.some((buffer) => buffer.inode === inode)
+      ? undefined
+      : ask('buffers', { state: 'released', limit: 10_000 }),
+  ]);
+  const buffer = released?.buffers.find((one) => one.inode === inode) ?? null;
+  return { inode, events: answer.events, buffer, cut: answer.more };
+}
+
+function inodeOf(event: TracerEvent): number | null {
+  if (event.kind === 'incident') return event.incident.inode;
+  return 'inode' in event ? event.inode : null;
+}
+
+function LifeOf({ store, life }: { store: Store; life: Life }) {
+  const last = life.events.at(-1)?.seq ?? 0;
+  const events = [
+    ...life.events,
+    ...store.events.value.filter((event) => event.seq > last && inodeOf(event) === life.inode),
+  ];
+  const buffer = store.buffers.value.buffers.find((one) => one.inode === life.inode) ?? life.buffer;
+  const begin = events[0] === undefined ? 0 : events[0].boot_us;
+  return (
+    <>
+      {buffer === null ? (
+        <p class="more">It is no longer known what it was.</p>
+      ) : (
+        <Facts store={store} buffer={buffer} />
+      )}
+      <h3>Its life</h3>
+      {events.length === 0 && (
+        <p class="empty">No event of it is in the log: it is older than the log, or was never seen.</p>
+      )}
+      {life.cut && <p class="more">Its first {life.events.length} events; it has more.</p>}
+      <ol class="timeline">
+        {events.map((event) => (
+          <Moment key={event.seq} store={store} event={event} after={(event.boot_us - begin) / 1e6} />
+        ))}
+      </ol>
+    </>
+  );
+}
+
+function Moment({ store, event, after }: { store: Store; event: TracerEvent; after: number }) {
+  const { tone, title, detail } = describe(event);
+  return (
+    <li class={tone}>
+      <p>
+        <b>{title}</b>
+        {detail !== '' && <span class="muted"> {detail}</span>}
+        {isRefusal(event) && 'reason' in event && (
+          <>
+            {' '}
+            <button
+              type="button"
+              class="link"
+              onClick={() => store.show({ buffer: null, reason: event.reason })}
+            >
+              {event.reason}
+            </button>
+          </>
+        )}
+      </p>
+      <p class="note">
+        <When store={store} iso={event.time} />
+        {after > 0 && `, ${duration(after)} after the first`}
+        {'comm' in event && `, by ${event.comm} (${event.pid})`}
+      </p>
+    </li>
+  );
+}
+
+function Facts({ store, buffer }: { store: Store; buffer: BufferView }) {
+  const { attachments, holders, vm } = buffer;
+  const importers = attachments.map(
+    ({ importer, importer_device, importer_interface, mapped, count }) =>
+      `${importer}${importer_device === importer ? '' : ` (${importer_interface ?? importer_device})`}` +
+      `${count > 1 ? ` × ${count}` : ''}, ${mapped ? 'mapped' : 'not mapped'}`,
+  );
+  const facts: [string, string][] = [
+    ['State', `${buffer.state}${buffer.revoke_cause === null ? '' : ` by ${buffer.revoke_cause}`}`],
+    ['Privacy', buffer.privacy],
+    ['Device', `${buffer.device}${buffer.region === null ? '' : `, BAR ${buffer.region}`}`],
+    ['Size', `${bytes(buffer.bytes)} in ${buffer.ranges} range${buffer.ranges === 1 ? '' : 's'}`],
+    ['Owner', `${ownerName(buffer) || 'not known'}${buffer.owner?.gone === true ? ', has ended' : ''}`],
+    ['VM', vm === null ? 'none known' : `${vmName(vm)} (${vm.vmm ?? vm.kind}, pid ${vm.pid})`],
+    ['Importers', importers.join('; ') || 'nobody'],
+    [
+      'Holders',
+      buffer.holders_at === null
+        ? 'not asked yet'
+        : holders.map(({ comm, pid, fds }) => `${comm} (${pid}), ${fds} fd`).join('; ') || 'nobody',
+    ],
+  ];
+  return (
+    <dl class="life-facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+      {buffer.holders_at !== null && (
+        <div>
+          <dt>Holders asked</dt>
+          <dd>
+            <When store={store} iso={buffer.holders_at} />
+          </dd>
+        </div>
+      )}
+    </dl>
+  );
+}

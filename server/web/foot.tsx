@@ -1,0 +1,37 @@
+import { count, duration } from './format.ts';
+import type { Store } from './store.ts';
+
+const LINKS = [
+  ['metrics', 'metrics'],
+  ['-/ready', 'readiness'],
+  ['api/v1/status', 'status'],
+  ['api/v1/buffers', 'buffers'],
+  ['api/v1/rejections', 'rejections'],
+  ['api/v1/incidents', 'incidents'],
+  ['api/v1/topology', 'topology'],
+  ['api/v1/events', 'events'],
+  ['api/v1/history', 'history'],
+  ['api/v1/probes', 'probes'],
+  ['api/v1/reasons', 'all reasons'],
+] as const;
+
+export function Foot({ store }: { store: Store }) {
+  const status = store.status.value;
+  if (status === null) return null;
+  return (
+    <footer>
+      <p>
+        {count(status.events_received, 'event')} received of {status.events_emitted.toLocaleString('en')}{' '}
+        printed, {count(status.restarts, 'restart')} of bpftrace, {duration(status.blind_seconds)} blind.
+        Version {status.version}.
+      </p>
+      <nav aria-label="The same for programs">
+        {LINKS.map(([path, name]) => (
+          <a key={path} href={path}>
+            {name}
+          </a>
+        ))}
+      </nav>
+    </footer>
+  );
+}

@@ -1,0 +1,111 @@
+import { count, duration } from './format.ts';
+import type { BufferView, Incidents, Status } from './types.ts';
+
+export type Level = 'safe' | 'attention' | 'critical' | 'blind' | 'not-ready';
+
+export interface Headline {
+  level: Level;
+  word: string;
+  /** Why, the gravest first. */
+  why: string[];
+}
+
+const WORDS: Readonly<Record<Level, string>> = {
+  safe: 'Safe',
+  attention: 'Attention',
+  critical: 'Critical',
+  blind: 'Blind',
+  'not-ready': 'Not ready',
+};
+
+/** How this host stands, from what the API says. A word is no better than what is known: losses are never `safe`. */
+export function headline(
+  status: Status,
+  incidents: Incidents | null,
+  buffers: readonly BufferView[],
+): Headline {
+  const of = (level: Level, ...why: string[]): Headline => ({ level, word: WORDS[level], why });
+  const open = incidents?.incidents.filter(({ state }) => state === 'open') ?? [];
+  const critical = sentencesOf(open.filter(({ severity }) => severity === 'critical'));
+  const warnings = sentencesOf(open.filter(({ severity }) => severity === 'warning'));
+  // A recording of a host that was blind at its end is told as what it is.
+  const blind = status.state === 'blind' || status.state === 'unavailable';
+  if (blind) {
+    const { problem } = status;
+    const what =
+      status.state === 'blind'
+        ? 'Nothing is traced now: bpftrace does not run.'
+        : 'This host cannot be traced.';
+    return of(
+      'blind',
+      what,
+      ...(problem === null ? [] : [`${problem.message}.`.replace(/\.\.$/, '.')]),
+      ...critical,
+    );
+  }
+  if (status.not_ready !== null) return of('not-ready', `${capital(status.not_ready)}.`, ...critical);
+  if (critical.length > 0) return of('critical', ...critical, ...warnings);
+  // What a critical incident has let through is not undone by its end.
+  const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
+  const grave = sentencesOf(past.filter(({ severity }) => severity === 'critical'));
+  const doubts = lossSentences(status);
+  if (doubts.length === 0 && !status.picture_exact && status.source.kind === 'live')
+    doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
+  const attention = [...warnings, ...grave, ...doubts];
+  if (attention.length > 0) return of('attention', ...attention);
+  const over =
+    past.length === 0
+      ? []
+      : [`${count(past.length, 'incident')} of before ${past.length === 1 ? 'is' : 'are'} over.`];
+  return of('safe', safeSentence(status, buffers), ...over);
+}
+
+/** Each by its sentence; many by their kinds, and the newest by its sentence. */
+function sentencesOf(incidents: Incidents['incidents']): string[] {
+  const [newest] = incidents;
+  if (newest === undefined || incidents.length <= 3) return incidents.map(({ sentence }) => sentence);
+  const kinds = new Map<string, number>();
+  for (const { kind } of incidents) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  const words = [...kinds].map(([kind, number]) => `${number} × ${kind.replaceAll('_', ' ')}`);
+  return [
+    `${count(incidents.length, 'incident')} are open: ${words.join(', ')}. The newest:`,
+    newest.sentence,
+  ];
+}
+
+/** What was lost since the start; empty where nothing was. */
+export function lossSentences(status: Status): string[] {
+  const lost = Object.entries(status.losses).filter(([, number]) => number > 0);
+  const sentences: string[] = [];
+  if (lost.length > 0) {
+    const all = lost.reduce((sum, [, number]) => sum + number, 0);
+    const where = lost.map(
+      ([stage, number]) => `${stage.replaceAll('_', ' ')} ${number.toLocaleString('en')}`,
+    );
+    sentences.push(
+      `${count(all, 'event')} or counts were lost (${where.join(', ')}): this page may not show all that happened.`,
+    );
+  }
+  if (status.decode_errors > 0)
+    sentences.push(`${count(status.decode_errors, 'line')} of the stream could not be read.`);
+  return sentences;
+}
+
+export function blindSentence(status: Status): string | null {
+  if (status.blind_seconds === 0) return null;
+  return `Nothing was seen for ${duration(status.blind_seconds)} in all since the start.`;
+}
+
+function safeSentence(status: Status, buffers: readonly BufferView[]): string {
+  const secret = buffers.filter(({ privacy, state }) => privacy === 'private' && state !== 'released');
+  if (status.dialect === 'private-v1') {
+    return secret.length === 0
+      ? 'No private device memory is exported, and nothing is wrong that is watched for.'
+      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and nothing else is wrong.`;
+  }
+  return 'Nothing is wrong that is watched for. This kernel does not say which exports are private.';
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,57 @@
+import { count } from './format.ts';
+import { Section } from './section.tsx';
+import type { Store } from './store.ts';
+import type { Status } from './types.ts';
+
+type Probe = Status['probes'][number];
+
+/** What is not attached, and why: of that nothing is known, which is not the same as nothing. */
+export function Probes({ store }: { store: Store }) {
+  const status = store.status.value;
+  if (status === null) return null;
+  const missing = status.probes.filter(({ attached }) => !attached);
+  const attached = status.probes.filter((probe) => probe.attached);
+  return (
+    <Section
+      id="probes"
+      title="Probes"
+      note={`${attached.length} of ${count(status.probes.length, 'function')} attached`}
+    >
+      {status.probes.length === 0 && <p class="empty">No program has been composed yet.</p>}
+      {missing.length > 0 && (
+        <>
+          <p>What these would tell is not known here, which is not the same as nothing.</p>
+          <ul class="probes missing">
+            {missing.map((probe) => (
+              <li key={`${probe.probe} ${probe.function}`}>
+                <ProbeName probe={probe} />{' '}
+                <span class="why">{(probe.reason ?? 'not attached').replaceAll('_', ' ')}</span>
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
+      {attached.length > 0 && (
+        <details>
+          <summary>{count(attached.length, 'function')} attached</summary>
+          <ul class="probes">
+            {attached.map((probe) => (
+              <li key={`${probe.probe} ${probe.function}`}>
+                <ProbeName probe={probe} />
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </Section>
+  );
+}
+
+function ProbeName({ probe }: { probe: Probe }) {
+  return (
+    <>
+      <b>{probe.probe.replaceAll('_', ' ')}</b> <code>{probe.function}</code>
+      {probe.module !== null && <span class="muted"> {probe.module}</span>}
+    </>
+  );
+}

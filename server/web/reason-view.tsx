@@ -1,0 +1,49 @@
+import { useEffect } from 'preact/hooks';
+import { askReason } from './api.ts';
+import type { Store } from './store.ts';
+
+/** What a reason means and what to do, from the catalogue of the server; asked for once. */
+export function ReasonView({ store, name, step }: { store: Store; name: string; step: string | null }) {
+  useEffect(() => {
+    if (store.reasons.peek().has(name)) return;
+    askReason(name)
+      .then((reason) => {
+        store.reasons.value = new Map(store.reasons.peek()).set(name, reason);
+      })
+      .catch(() => {});
+  }, [store, name]);
+  const reason = store.reasons.value.get(name);
+  if (reason === undefined) return <p class="muted">Reading what it means…</p>;
+  if (reason === 'unknown') return <p>The server knows no reason of this name.</p>;
+  const rules = reason.rules.filter((rule) => step === null || rule.step === step);
+  return (
+    <div class="reason">
+      <p>{reason.what}</p>
+      <p class="remedy">
+        <b>What to do:</b> {reason.remedy}
+      </p>
+      <details>
+        <summary>The rule of the kernel</summary>
+        <ul>
+          {(rules.length > 0 ? rules : reason.rules).map((rule) => (
+            <li key={`${rule.step} ${rule.function} ${rule.check}`}>
+              <code>{rule.function}</code> at {rule.step}
+              {rule.errno !== null && (
+                <>
+                  {' '}
+                  (<code>{rule.errno}</code>)
+                </>
+              )}
+              : {rule.check}
+              <span class="muted">
+                {' '}
+                {rule.file}, since {rule.since}
+                {rule.until !== null && `, until ${rule.until}`}
+              </span>
+            </li>
+          ))}
+        </ul>
+      </details>
+    </div>
+  );
+}

@@ -1,0 +1,20 @@
+import type { ComponentChildren } from 'preact';
+
+/** A part of the page: the heading names it, and it can be jumped to. */
+export function Section(props: {
+  id: string;
+  title: string;
+  note?: ComponentChildren;
+  children: ComponentChildren;
+}) {
+  const { id, title, note, children } = props;
+  return (
+    <section class={`part part-${id}`} id={id} tabIndex={-1} aria-labelledby={`${id}-title`}>
+      <div class="part-head">
+        <h2 id={`${id}-title`}>{title}</h2>
+        {note !== undefined && <p class="note">{note}</p>}
+      </div>
+      {children}
+    </section>
+  );
+}

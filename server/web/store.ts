@@ -1,0 +1,84 @@
+import { type ReadonlySignal, type Signal, signal } from '@preact/signals';
+import type {
+  Buffers,
+  History,
+  Incidents,
+  Reason,
+  Rejections,
+  Status,
+  Topology,
+  TracerEvent,
+} from './types.ts';
+import { parseView, type View, viewHash } from './view.ts';
+
+/** Events that the page keeps, as many as the server does unless it is told otherwise. */
+export const EVENTS_KEPT = 10_000;
+
+/** How the page stands with the server. */
+export type Link =
+  | { state: 'connecting' }
+  | { state: 'live'; back: { from: number; to: number } | null }
+  | { state: 'lost'; since: number };
+
+/** All that the page shows. Whoever reads a signal in its rendering is drawn anew when that changes, and nobody else. */
+export class Store {
+  readonly link: Signal<Link> = signal({ state: 'connecting' });
+  readonly status: Signal<Status | null> = signal(null);
+  readonly buffers: Signal<Buffers> = signal({ total: 0, buffers: [] });
+  readonly topology: Signal<Topology> = signal({ total: 0, nodes: [], edges: [] });
+  readonly incidents: Signal<Incidents | null> = signal(null);
+  readonly rejections: Signal<Rejections | null> = signal(null);
+  readonly history: Signal<History['samples']> = signal([]);
+  readonly reasons: Signal<ReadonlyMap<string, Reason | 'unknown'>> = signal(new Map());
+  /** The newest last. */
+  readonly events: Signal<readonly TracerEvent[]> = signal([]);
+  /** Events that had left the server's log before they came here. */
+  readonly dropped: Signal<number> = signal(0);
+  /** The time of the stream, moved on each few seconds where it is live. */
+  readonly now: Signal<number> = signal(0);
+  readonly narrow: Signal<boolean> = signal(false);
+  readonly #view: Signal<View>;
+  readonly #window: Window;
+
+  constructor(window: Window) {
+    this.#window = window;
+    this.#view = signal(parseView(window.location.hash));
+  }
+
+  get view(): ReadonlySignal<View> {
+    return this.#view;
+  }
+
+  /** Follows the address and the width of the window. */
+  start(): void {
+    this.#window.addEventListener('hashchange', () => {
+      this.#view.value = parseView(this.#window.location.hash);
+    });
+    const query = this.#window.matchMedia('(max-width: 760px)');
+    const follow = (): void => {
+      this.narrow.value = query.matches;
+    };
+    query.addEventListener('change', follow);
+    follow();
+  }
+
+  /** Changes what is shown. What is opened can be left with the browser's Back; a filter is no place to go back to. */
+  show(change: Partial<View>): void {
+    const view = { ...this.#view.peek(), ...change };
+    const hash = viewHash(view);
+    const opens = change.buffer != null || change.reason != null;
+    const url = hash === '' ? this.#window.location.pathname : `#${hash}`;
+    if (opens) this.#window.history.pushState(null, '', url);
+    else this.#window.history.replaceState(null, '', url);
+    this.#view.value = view;
+  }
+
+  append(events: readonly TracerEvent[]): void {
+    if (events.length > 0) this.events.value = [...this.events.peek(), ...events].slice(-EVENTS_KEPT);
+  }
+
+  /** Older ones, which come later than the newest. */
+  prepend(events: readonly TracerEvent[]): void {
+    if (events.length > 0) this.events.value = [...events, ...this.events.peek()].slice(-EVENTS_KEPT);
+  }
+}

@@ -1,0 +1,323 @@
+import { type Curve, part, pointAt } from './curve.ts';
+import { bytes, count, shorten } from './format.ts';
+import { OTHER_DEVICES, type Row, topologyRows } from './topology-rows.ts';
+import type { Topology, TopologyNode, VmRef } from './types.ts';
+
+const NODE = 38;
+const GAP = 7;
+const GROUP_GAP = 16;
+const GROUP_HEAD = 24;
+const PAD = 8;
+
+export interface Box {
+  id: string;
+  kind: 'device' | 'buffer' | 'importer';
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  title: string;
+  detail: string;
+  /** What stands in the title's tooltip. */
+  full: string;
+  private: boolean;
+  revoked: boolean;
+  bad: boolean;
+  /** The one buffer that it is; null where it is more, or none. */
+  inode: number | null;
+}
+export interface Line {
+  from: string;
+  to: string;
+  path: string;
+  /** Where it is broken, of a refused one. */
+  broken: { x: number; y: number } | null;
+  state: 'export' | 'mapped' | 'attached' | 'revoked' | 'refused';
+  private: boolean;
+  /** Why it was refused, as much of it as there is room for. */
+  label: string;
+  full: string;
+}
+export interface Group {
+  title: string;
+  full: string;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+export interface Picture {
+  width: number;
+  height: number;
+  boxes: Box[];
+  lines: Line[];
+  groups: Group[];
+  /** What is not drawn as it is, in words; empty where all is. */
+  folded: string[];
+}
+
+export function vmTitle(vm: VmRef): string {
+  return `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+}
+
+/** Where the layers stand, and how much text a box of them holds. */
+interface Columns {
+  narrow: boolean;
+  pad: number;
+  device: Column;
+  buffer: Column;
+  importer: Column;
+}
+interface Column {
+  x: number;
+  width: number;
+}
+
+/** Where there is little room a device stands above its buffers, so that the lines to the importers keep theirs. */
+function columnsOf(width: number): Columns {
+  if (width < 560) {
+    const pad = 5;
+    return {
+      narrow: true,
+      pad,
+      device: { x: pad, width: 130 },
+      buffer: { x: pad + 18, width: 124 },
+      importer: { x: width - 101, width: 100 },
+    };
+  }
+  const inner = width - 2 * PAD;
+  const importer = Math.min(190, inner * 0.22);
+  return {
+    narrow: false,
+    pad: PAD,
+    device: { x: PAD, width: Math.min(190, inner * 0.24) },
+    buffer: { x: PAD + inner * (width < 1000 ? 0.3 : 0.36), width: Math.min(210, inner * 0.26) },
+    importer: { x: width - importer - PAD, width: importer },
+  };
+}
+
+/** Three layers, device, buffer and importer, with the VMs as frames around the first two. */
+export function layoutTopology(
+  topology: Topology,
+  refusedExports: ReadonlyMap<string, number>,
+  width: number,
+): Picture {
+  return new Layout(topology, width).draw(refusedExports);
+}
+
+class Layout {
+  readonly #nodes: ReadonlyMap<string, TopologyNode>;
+  readonly #vms = new Map<string, VmRef>();
+  readonly #rows: readonly Row[];
+  readonly #columns: Columns;
+  readonly #boxes = new Map<string, Box>();
+  readonly #picture: Picture;
+
+  constructor(topology: Topology, width: number) {
+    this.#nodes = new Map(topology.nodes.map((node) => [node.id, node]));
+    for (const { type, from, to } of topology.edges) {
+      const node = this.#nodes.get(from);
+      if (type === 'assigned' && node?.type === 'vm') this.#vms.set(to, node.vm);
+    }
+    const folded: string[] = [];
+    this.#rows = topologyRows(topology, folded);
+    this.#columns = columnsOf(width);
+    this.#picture = { width, height: 0, boxes: [], lines: [], groups: [], folded };
+  }
+
+  draw(refusedExports: ReadonlyMap<string, number>): Picture {
+    const drawn = new Set(this.#rows.map(({ device }) => device));
+    // A device of which nothing is left but that it was refused.
+    const bare = drawn.has(OTHER_DEVICES)
+      ? []
+      : [...refusedExports.keys()].map((device) => `device:${device}`);
+    const groups = new Map<number, string[]>();
+    for (const device of new Set([...drawn, ...bare])) {
+      const pid = this.#vms.get(device)?.pid ?? 0;
+      groups.set(pid, [...(groups.get(pid) ?? []), device]);
+    }
+    let y = 0;
+    // VMs first, then what belongs to none that is known.
+    for (const [, devices] of [...groups].sort(([a], [b]) => Number(a === 0) - Number(b === 0)))
+      y = this.#group(devices, refusedExports, y === 0 ? 0 : y + GROUP_GAP);
+    this.#picture.height = Math.ceil(this.#importers(y)) + 1;
+    this.#lines();
+    return this.#picture;
+  }
+
+  /** The devices of one VM, or of none, from this height on; gives where they end. */
+  #group(devices: readonly string[], refusedExports: ReadonlyMap<string, number>, top: number): number {
+    const { buffer, pad } = this.#columns;
+    const vm = this.#vms.get(devices[0] ?? '');
+    let y = vm === undefined ? top : top + GROUP_HEAD;
+    for (const [position, device] of devices.entries())
+      y = this.#device(device, refusedExports, position === 0 ? y : y + GAP);
+    if (vm === undefined) return y;
+    y += PAD;
+    const width = buffer.x + buffer.width + pad - 1;
+    const title = shorten(vmTitle(vm), this.#letters(width).title);
+    this.#picture.groups.push({ title, full: vmTitle(vm), x: 0.5, y: top + 0.5, width, height: y - top - 1 });
+    return y;
+  }
+
+  #device(id: string, refusedExports: ReadonlyMap<string, number>, top: number): number {
+    const { narrow, device, buffer } = this.#columns;
+    const rows = this.#rows.filter((row) => row.device === id);
+    const space = narrow ? NODE : Math.max(1, rows.length) * (NODE + GAP) - GAP;
+    const address = id === OTHER_DEVICES ? 'other devices' : id.replace(/^device:/, '');
+    const refused = refusedExports.get(address) ?? 0;
+    const exported = count(
+      rows.reduce((sum, { buffers }) => sum + buffers.length, 0),
+      'buffer',
+    );
+    this.#add({
+      ...PLAIN,
+      ...device,
+      id,
+      kind: 'device',
+      y: top + (space - NODE) / 2,
+      title: address,
+      detail: refused > 0 ? `${count(refused, 'export')} refused` : exported,
+      full: `device ${address}: ${exported}, ${count(refused, 'export')} refused`,
+      bad: refused > 0,
+    });
+    let y = narrow && rows.length > 0 ? top + NODE + GAP : top;
+    for (const row of rows) {
+      this.#add({ ...bufferBox(row), ...buffer, y });
+      y += NODE + GAP;
+    }
+    return rows.length === 0 ? y + NODE : y - GAP;
+  }
+
+  /** The importers in the order of their buffers, evenly over the height; gives where the picture ends. */
+  #importers(height: number): number {
+    const ys = new Map<string, number[]>();
+    for (const row of this.#rows) {
+      const y = this.#boxes.get(rowId(row))?.y ?? 0;
+      for (const { to } of row.imports) ys.set(to, [...(ys.get(to) ?? []), y]);
+    }
+    const order = [...ys]
+      .map(([id, list]) => ({ id, y: list.reduce((sum, value) => sum + value, 0) / list.length }))
+      .sort((a, b) => a.y - b.y);
+    const room = Math.max(height, order.length * (NODE + GAP) - GAP);
+    for (const [index, { id, y }] of order.entries()) {
+      const node = this.#nodes.get(id);
+      const [title, detail] =
+        node?.type === 'importer' ? [node.importer, node.importer_device] : ['other importers', ''];
+      const named = detail !== '' && detail !== title;
+      this.#add({
+        ...PLAIN,
+        ...this.#columns.importer,
+        id,
+        kind: 'importer',
+        y: order.length === 1 ? y : ((index + 0.5) * room) / order.length - NODE / 2,
+        title,
+        detail: named ? detail : '',
+        full: named ? `${title} (${detail})` : title,
+      });
+    }
+    return room;
+  }
+
+  #lines(): void {
+    for (const row of this.#rows) {
+      const id = rowId(row);
+      const full = `exports ${count(row.buffers.length, 'buffer')}`;
+      this.#line(row.device, id, 'export', bufferBox(row).private, '', full);
+      for (const { to, state, mapped, reason, private: isPrivate } of row.imports) {
+        if (state === 'refused') this.#line(id, to, state, isPrivate, reason, `refused: ${reason}`);
+        else {
+          const drawn = state === 'revoked' ? state : mapped ? 'mapped' : 'attached';
+          this.#line(id, to, drawn, isPrivate, '', drawn);
+        }
+      }
+    }
+  }
+
+  #line(
+    from: string,
+    to: string,
+    state: Line['state'],
+    isPrivate: boolean,
+    label: string,
+    full: string,
+  ): void {
+    const a = this.#boxes.get(from);
+    const b = this.#boxes.get(to);
+    if (a === undefined || b === undefined) return;
+    const curve: Curve = [a.x + a.width, a.y + NODE / 2, b.x - 1, b.y + NODE / 2];
+    const broken = state === 'refused' ? pointAt(curve, BREAK) : null;
+    let path = part(curve, 0, 1);
+    if (broken !== null) {
+      const next = pointAt(curve, BREAK + 0.01);
+      const pace = Math.hypot(next.x - broken.x, next.y - broken.y) / 0.01;
+      const gap = Math.min(0.1, BREAK_WIDTH / 2 / pace);
+      path = part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1);
+    }
+    // From a device that stands above, down along its left side.
+    if (this.#columns.narrow && state === 'export') path = `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}`;
+    this.#picture.lines.push({
+      from,
+      to,
+      path,
+      broken,
+      state,
+      private: isPrivate,
+      label: broken === null ? '' : shorten(label, Math.floor((b.x - broken.x - 14) / 6.6)),
+      full: `${a.full} → ${b.full}: ${full}`,
+    });
+  }
+
+  #add(box: Box): void {
+    const { title, detail } = this.#letters(box.width);
+    this.#boxes.set(box.id, box);
+    this.#picture.boxes.push({
+      ...box,
+      title: shorten(box.title, title),
+      detail: shorten(box.detail, detail),
+    });
+  }
+
+  /** Letters that a box of this width has room for. */
+  #letters(width: number): { title: number; detail: number } {
+    const { narrow } = this.#columns;
+    const fit = (size: number): number => Math.floor((width - (narrow ? 12 : 22)) / size);
+    return narrow ? { title: fit(6.3), detail: fit(5.7) } : { title: fit(7.4), detail: fit(6.4) };
+  }
+}
+
+const PLAIN = { height: NODE, private: false, revoked: false, bad: false, inode: null } as const;
+
+/** At this share of its way a refused line is broken: near the buffer, where lines do not cross yet. */
+const BREAK = 0.28;
+const BREAK_WIDTH = 20;
+
+function rowId({ buffers }: Row): string {
+  return buffers[0]?.id ?? '';
+}
+
+function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width'> {
+  const [first] = row.buffers;
+  const total = row.buffers.reduce((sum, buffer) => sum + buffer.bytes, 0);
+  const one = row.buffers.length === 1;
+  const isPrivate = first?.privacy === 'private';
+  const state = first?.state === 'revoked' ? ['revoked'] : [];
+  const marks = [...(isPrivate ? ['private'] : []), ...state];
+  const bar = one && first?.region != null ? [`BAR ${first.region}`] : [];
+  const title = one
+    ? `#${first?.inode} · ${bytes(total)}`
+    : `${count(row.buffers.length, 'buffer')}, ${bytes(total)}`;
+  return {
+    ...PLAIN,
+    id: rowId(row),
+    kind: 'buffer',
+    title,
+    detail: [...marks, ...bar].join(', '),
+    full: one
+      ? `buffer ${first?.inode}, ${bytes(total)}, ${[first?.privacy, first?.state].join(', ')}`
+      : `${row.buffers.length} buffers, ${bytes(total)}, ${[first?.privacy, first?.state].join(', ')}`,
+    private: isPrivate,
+    revoked: first?.state === 'revoked',
+    inode: one ? (first?.inode ?? null) : null,
+  };
+}

@@ -1,0 +1,118 @@
+import type { Topology, TopologyEdge, TopologyNode } from './types.ts';
+
+/** Buffers that are drawn one by one; beyond, alike ones of a device are one. */
+const SINGLY = 16;
+/** Rows that are drawn so; beyond, those of a device that have the same state and privacy are one, and most devices too. */
+const ROWS = 28;
+const DEVICES = 6;
+const IMPORTERS = 16;
+
+export type BufferNode = Extract<TopologyNode, { type: 'buffer' }>;
+export type ImportEdge = Extract<TopologyEdge, { type: 'import' }>;
+
+/** Buffers of one device that are drawn as one, and their importers. */
+export interface Row {
+  device: string;
+  buffers: BufferNode[];
+  imports: ImportEdge[];
+}
+
+export const OTHERS = 'importer:others';
+export const OTHER_DEVICES = 'device:others';
+
+/** The importers that are drawn as themselves; the others are one. */
+function importantImporters(topology: Topology, folded: string[]): ReadonlySet<string> | null {
+  const weight = new Map<string, number>();
+  for (const edge of topology.edges) {
+    if (edge.type !== 'import') continue;
+    const grave = edge.state === 'refused' ? 100 : edge.private ? 50 : 1;
+    weight.set(edge.to, (weight.get(edge.to) ?? 0) + grave);
+  }
+  if (weight.size <= IMPORTERS) return null;
+  const shown = [...weight].sort((a, b) => b[1] - a[1]).slice(0, IMPORTERS - 1);
+  folded.push(`${weight.size - shown.length} importers are drawn as one`);
+  return new Set(shown.map(([id]) => id));
+}
+
+/** What is drawn as one row; what is folded for that is told in words. */
+export function topologyRows(topology: Topology, folded: string[]): Row[] {
+  const deviceOf = new Map<string, string>();
+  const importsOf = new Map<string, ImportEdge[]>();
+  const shown = importantImporters(topology, folded);
+  for (const edge of topology.edges) {
+    if (edge.type === 'export') deviceOf.set(edge.to, edge.from);
+    if (edge.type !== 'import') continue;
+    const known = importsOf.get(edge.from) ?? [];
+    const drawn = shown === null || shown.has(edge.to) ? edge : { ...edge, to: OTHERS };
+    importsOf.set(edge.from, [...known, drawn]);
+  }
+  const rows = topology.nodes.flatMap((node): Row[] => {
+    if (node.type !== 'buffer') return [];
+    const device = deviceOf.get(node.id) ?? 'device:unknown';
+    return [{ device, buffers: [node], imports: importsOf.get(node.id) ?? [] }];
+  });
+  if (rows.length <= SINGLY) return rows;
+  const all = rows.length.toLocaleString('en');
+  const alike = merge(rows, ({ imports }) =>
+    imports.map(({ to, state, mapped, reason }) => `${to} ${state} ${mapped} ${reason}`).sort(),
+  );
+  if (alike.length <= ROWS) {
+    if (alike.length < rows.length)
+      folded.push(`${all} buffers are drawn as ${alike.length}, alike ones as one`);
+    return alike;
+  }
+  const weight = new Map<string, number>();
+  for (const { device, buffers: own, imports } of alike) {
+    const secret = own.filter(({ privacy }) => privacy === 'private').length;
+    const refused = imports.filter(({ state }) => state === 'refused').length;
+    weight.set(device, (weight.get(device) ?? 0) + 4 * secret + 2 * refused + own.length / 1000);
+  }
+  const kept = new Set(
+    [...weight]
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, DEVICES - 1)
+      .map(([id]) => id),
+  );
+  if (weight.size > DEVICES) {
+    for (const row of alike) if (!kept.has(row.device)) row.device = OTHER_DEVICES;
+    folded.push(`${weight.size - kept.size} devices are drawn as one`);
+  }
+  const coarse = merge(alike, () => []);
+  folded.push(
+    `${all} buffers are drawn as ${coarse.length}, those of one state as one: a line is the worst of theirs`,
+  );
+  return coarse;
+}
+
+/** Makes one of the rows of a device that are of one state and privacy, and alike in what the key says. */
+function merge(rows: readonly Row[], key: (row: Row) => readonly string[]): Row[] {
+  const merged = new Map<string, Row>();
+  for (const row of rows) {
+    const [first] = row.buffers;
+    const id = JSON.stringify([row.device, first?.state, first?.privacy, key(row)]);
+    const known = merged.get(id);
+    if (known === undefined) merged.set(id, row);
+    else {
+      known.buffers.push(...row.buffers);
+      known.imports = worstOf([...known.imports, ...row.imports]);
+    }
+  }
+  return [...merged.values()];
+}
+
+const RANK = { refused: 0, live: 1, revoked: 2 } as const;
+
+/** One edge for each importer. */
+function worstOf(edges: readonly ImportEdge[]): ImportEdge[] {
+  const worst = new Map<string, ImportEdge>();
+  for (const edge of edges) {
+    const known = worst.get(edge.to);
+    if (
+      known === undefined ||
+      RANK[edge.state] < RANK[known.state] ||
+      (edge.state === known.state && edge.mapped)
+    )
+      worst.set(edge.to, edge);
+  }
+  return [...worst.values()];
+}

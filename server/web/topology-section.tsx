@@ -1,0 +1,266 @@
+import { useComputed, useSignal } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import { bytes, count } from './format.ts';
+import { Section } from './section.tsx';
+import type { Store } from './store.ts';
+import { type Box, type Line, layoutTopology, type Picture, vmTitle } from './topology-layout.ts';
+import type { Topology } from './types.ts';
+
+/** Rows of the text; the table of buffers has them all. */
+const TEXT_ROWS = 200;
+const LABELS = 8;
+
+export function TopologySection({ store }: { store: Store }) {
+  const width = useSignal(0);
+  const frame = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const { current } = frame;
+    if (current === null) return;
+    width.value = current.clientWidth;
+    const observer = new ResizeObserver(() => {
+      width.value = current.clientWidth;
+    });
+    observer.observe(current);
+    return () => observer.disconnect();
+  }, [width]);
+  const refused = useComputed(() => {
+    const counts = new Map<string, number>();
+    for (const { device, count: number } of store.rejections.value?.counts.exports ?? [])
+      counts.set(device, (counts.get(device) ?? 0) + number);
+    return counts;
+  });
+  const picture = useComputed(() =>
+    width.value === 0 ? null : layoutTopology(store.topology.value, refused.value, width.value),
+  );
+  const drawn = picture.value;
+  const empty = drawn !== null && drawn.boxes.length === 0;
+  return (
+    <Section id="topology" title="Who shares with whom" note={headOf(store.topology.value)}>
+      <div ref={frame} class="picture">
+        {empty && <p class="empty">No device exports its memory now.</p>}
+        {drawn !== null && !empty && <Drawing picture={drawn} store={store} />}
+      </div>
+      {drawn !== null && !empty && (
+        <>
+          {drawn.folded.length > 0 && <p class="more">Folded: {drawn.folded.join('; ')}.</p>}
+          <Legend />
+          <AsText topology={store.topology.value} store={store} />
+        </>
+      )}
+    </Section>
+  );
+}
+
+function headOf(topology: Topology): string {
+  const number = (type: string): number => topology.nodes.filter((node) => node.type === type).length;
+  return [
+    count(number('device'), 'device'),
+    count(number('buffer'), 'buffer'),
+    count(number('importer'), 'importer'),
+  ].join(' → ');
+}
+
+/** The picture is for the eye: who does not see it has the text below. */
+function Drawing({ picture, store }: { picture: Picture; store: Store }) {
+  const refused = picture.lines.filter(({ state }) => state === 'refused');
+  return (
+    <svg
+      width={picture.width}
+      height={picture.height}
+      viewBox={`0 0 ${picture.width} ${picture.height}`}
+      aria-hidden="true"
+    >
+      {picture.groups.map((group) => (
+        <g key={group.full} class="group">
+          <title>{group.full}</title>
+          <rect x={group.x} y={group.y} width={group.width} height={group.height} rx="8" />
+          <text x={group.x + 10} y={group.y + 16}>
+            {group.title}
+          </text>
+        </g>
+      ))}
+      {picture.lines.map((line) => (
+        <Edge
+          key={`${line.from} ${line.to}`}
+          line={line}
+          label={refused.length <= LABELS && picture.width > 700}
+        />
+      ))}
+      {picture.boxes.map((box) => (
+        <Node key={box.id} box={box} store={store} />
+      ))}
+    </svg>
+  );
+}
+
+function Edge({ line, label }: { line: Line; label: boolean }) {
+  const { broken } = line;
+  return (
+    <g class={`edge ${line.state}${line.private ? ' private' : ''}`}>
+      <title>{line.full}</title>
+      <path d={line.path} />
+      {broken !== null && <path class="cross" d={`M${broken.x - 4} ${broken.y - 4}l8 8m0-8l-8 8`} />}
+      {broken !== null && label && (
+        <text x={broken.x + 10} y={broken.y - 6}>
+          {line.label}
+        </text>
+      )}
+    </g>
+  );
+}
+
+function Node({ box, store }: { box: Box; store: Store }) {
+  const { x, y, width, height, inode } = box;
+  const two = box.detail !== '';
+  const marks = `${box.private ? ' private' : ''}${box.revoked ? ' revoked' : ''}${box.bad ? ' bad' : ''}`;
+  return (
+    // The text below the picture and the table of buffers do the same with the keyboard.
+    // biome-ignore lint/a11y/noStaticElementInteractions: see above
+    <g
+      class={`node ${box.kind}${marks}${inode === null ? '' : ' opens'}`}
+      onClick={inode === null ? undefined : () => store.show({ buffer: inode })}
+    >
+      <title>{box.full}</title>
+      <rect x={x} y={y} width={width} height={height} rx="6" />
+      {box.private && (
+        <path class="lock" d={`M${x + width - 17} ${y + 10}h10v8h-10zm2 0v-2a3 3 0 0 1 6 0v2`} />
+      )}
+      <text x={x + 9} y={y + (two ? 17 : 25)} class="title">
+        {box.title}
+      </text>
+      {two && (
+        <text x={x + 9} y={y + 32} class="detail">
+          {box.detail}
+        </text>
+      )}
+    </g>
+  );
+}
+
+const LEGEND = [
+  ['mapped', 'mapped'],
+  ['attached', 'attached only'],
+  ['revoked', 'revoked'],
+  ['refused', 'refused'],
+] as const;
+
+function Legend() {
+  return (
+    <ul class="legend" aria-label="Lines of the picture">
+      {LEGEND.map(([state, words]) => (
+        <li key={state}>
+          <svg width="36" height="12" aria-hidden="true" class={`edge ${state}`}>
+            <path d={state === 'refused' ? 'M1 6H13M23 6H35' : 'M1 6H35'} />
+            {state === 'refused' && <path class="cross" d="M14 2l8 8m0-8l-8 8" />}
+          </svg>
+          {words}
+        </li>
+      ))}
+      <li>
+        <svg width="14" height="14" viewBox="0 0 14 14" aria-hidden="true" class="node private">
+          <path class="lock" d="M2 6h10v7h-10zm2 0v-2a3 3 0 0 1 6 0v2" />
+        </svg>
+        private
+      </li>
+    </ul>
+  );
+}
+
+function AsText({ topology, store }: { topology: Topology; store: Store }) {
+  const open = useSignal(false);
+  return (
+    <details class="as-text" onToggle={(event) => (open.value = event.currentTarget.open)}>
+      <summary>The picture as text</summary>
+      {open.value && <TextTable topology={topology} store={store} />}
+    </details>
+  );
+}
+
+function TextTable({ topology, store }: { topology: Topology; store: Store }) {
+  const rows = textRows(topology);
+  return (
+    <div class="scroll-x">
+      <table>
+        <thead>
+          <tr>
+            {['VM', 'Device', 'Buffer', 'Importer', 'State'].map((name) => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.slice(0, TEXT_ROWS).map((row) => (
+            <tr key={row.key}>
+              <td>{row.vm}</td>
+              <td>{row.device}</td>
+              <td>
+                <button type="button" class="link" onClick={() => store.show({ buffer: row.inode })}>
+                  {row.buffer}
+                </button>
+              </td>
+              <td>{row.importer}</td>
+              <td>{row.state}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {rows.length > TEXT_ROWS && (
+        <p class="more">
+          The first {TEXT_ROWS} of {rows.length.toLocaleString('en')}; the table of buffers has them all.
+        </p>
+      )}
+    </div>
+  );
+}
+
+interface TextRow {
+  key: string;
+  vm: string;
+  device: string;
+  inode: number;
+  buffer: string;
+  importer: string;
+  state: string;
+}
+
+function textRows({ nodes, edges }: Topology): TextRow[] {
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  const vms = new Map<string, string>();
+  const devices = new Map<string, string>();
+  for (const { type, from, to } of edges) {
+    const node = byId.get(from);
+    if (type === 'assigned' && node?.type === 'vm') vms.set(to, vmTitle(node.vm));
+    if (type === 'export') devices.set(to, from);
+  }
+  const imports = new Map<string, Topology['edges']>();
+  for (const edge of edges)
+    if (edge.type === 'import') imports.set(edge.from, [...(imports.get(edge.from) ?? []), edge]);
+  return nodes.flatMap((node) => {
+    if (node.type !== 'buffer') return [];
+    const device = devices.get(node.id) ?? '';
+    const common = {
+      vm: vms.get(device) ?? 'none known',
+      device: device.replace('device:', ''),
+      inode: node.inode,
+      buffer: `${node.inode}, ${bytes(node.bytes)}, ${node.privacy}`,
+    };
+    const own = imports.get(node.id) ?? [];
+    if (own.length === 0) return [{ ...common, key: node.id, importer: 'nobody', state: node.state }];
+    return own.flatMap((edge) => {
+      if (edge.type !== 'import') return [];
+      const { state, mapped, reason } = edge;
+      const words =
+        state === 'refused' ? `refused: ${reason}` : state === 'live' && mapped ? 'mapped' : state;
+      return [
+        {
+          ...common,
+          key: `${node.id} ${edge.to}`,
+          importer: edge.to.replace('importer:', '').replace('/', ', '),
+          state: words === 'live' ? 'attached' : words,
+        },
+      ];
+    });
+  });
+}
