@@ -10,6 +10,7 @@ import { ensureImage } from './image.ts';
 import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
 import { keepResults, resultOf } from './matrix.ts';
+import { screenshots } from './screenshots.ts';
 import { makeStage } from './stage.ts';
 import { SUITES } from './tree.ts';
 import { TRIALS } from './trials.ts';
@@ -25,6 +26,7 @@ const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid]
   matrix        the truth table on every cell: kernel x user space x dialect; writes docs/kernels.md. --cell 7.2/sid tries
                 those of that name, one by one
   busy-hour     records a host at work into recordings/, for as many --minutes
+  screenshots   takes the pictures of docs/images from the page of a guest that shares memory in every way
   shell         a shell in the guest (the program is in /lab/dist, the workloads in /lab/bin)
 
   --kernel      ${KERNELS.join(', ')}: the usual one is ${USUAL_KERNEL}
@@ -162,6 +164,7 @@ const main = async (): Promise<number> => {
   if (what === 'shell') return shell(wish);
   if (what === 'matrix') return matrix(values.cell);
   if (what === 'busy-hour') return busyHour(Number(values.minutes), log);
+  if (what === 'screenshots') return screenshots(log);
   if (what === 'demo') return demo({ once: values.once, log });
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);
   const unknown = positionals.filter((name) => !known.has(name));

@@ -15,7 +15,7 @@ const MIB = 1024 * 1024;
  * QEMU of backports with the device of the lab, on KVM (which runs on the emulated SVM). It needs no system: SeaBIOS alone
  * sizes the BARs and turns memory decode on. The monitor is a pair of pipes.
  */
-const START = `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out
+export const START_QEMU = `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out
   qemu-system-x86_64 -name guest=${NAME},debug-threads=on -uuid ${UUID} -machine q35,accel=kvm -cpu host -m 256M \\
     -nodefaults -display none -device pcie-root-port,id=slot1,chassis=1 -device vfio-pci,host=${RESETTABLE},bus=slot1 \\
     -monitor pipe:/tmp/monitor >/tmp/qemu.out 2>&1 & echo $! >/tmp/qemu.pid
@@ -43,7 +43,7 @@ export const QEMU_VM: Trial = {
     const position = async (): Promise<number> => (await lab.events(0)).at(-1)?.seq ?? 0;
     await lab.settle();
     const [begin, before, heardBefore] = [await position(), await lab.samples(), await hear(lab.guest)];
-    await lab.command(START);
+    await lab.command(START_QEMU);
     const said = (): Promise<string> => lab.command('cat /tmp/qemu.out');
     await lab.until('SeaBIOS to turn memory decode on', 120, async () => {
       assert.equal((await lab.guest.run('kill -0 $(cat /tmp/qemu.pid)')).status, 0, await said());

@@ -4,6 +4,7 @@ import { type Cell, USUAL_KERNEL } from './cells.ts';
 import { HAND_OVER } from './hand-over.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
+import { OPERATORS } from './operators.ts';
 import { QEMU_VM } from './real-qemu.ts';
 import { changed, type Samples, total } from './samples.ts';
 import { judge } from './scenario.ts';
@@ -84,6 +85,22 @@ export const TRIALS: readonly Trial[] = [
     },
   },
   QEMU_VM,
+  OPERATORS,
+  {
+    name: 'doctor',
+    title: 'doctor finds on a host that is traced all that it needs, and says so by its exit code',
+    belongs: isUsual,
+    run: async (lab) => {
+      const { status, output } = await lab.guest.run('node /lab/dist/vfio-dmabuf-tracer.mjs doctor --json');
+      const { traceable, checks } = JSON.parse(output) as {
+        traceable: boolean;
+        checks: { name: string; state: string }[];
+      };
+      const missing = checks.filter(({ state }) => state === 'missing');
+      assert.deepEqual({ status, traceable, missing }, { status: 0, traceable: true, missing: [] });
+      assert.ok(checks.length > 10);
+    },
+  },
   {
     name: 'bpftrace-killed',
     title: 'bpftrace killed with SIGKILL: no counter goes back, blind time is told, buffers are reconciled',

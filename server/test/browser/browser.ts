@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { ensurePackages } from '../../../lab/src/host-packages.ts';
 
@@ -20,11 +19,14 @@ const FLAGS = [
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 390, height: 844 };
 
+/** What a test, or a trial of the lab, does for what it opens. */
+export interface Opener {
+  after(end: () => Promise<void>): void;
+  diagnostic(line: string): void;
+}
+
 /** A browser of its own, with a profile that is gone after the test. */
-export async function openBrowser(
-  t: TestContext,
-  options: BrowserContextOptions = {},
-): Promise<BrowserContext> {
+export async function openBrowser(t: Opener, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   await ensurePackages(['chromium'], (line) => t.diagnostic(line));
   const profile = mkdtempSync(join(tmpdir(), 'browser-'));
   const context = await chromium.launchPersistentContext(profile, {

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { panelsOf, readDashboards, substituted, targetsOf } from '../../dashboards/test/dashboards.ts';
+import { OwnServer, startPrometheus } from '../../dashboards/test/servers.ts';
+import { assertClean, openBrowser, openPage } from '../../server/test/browser/browser.ts';
+import { USUAL_KERNEL } from './cells.ts';
+import { ensurePackages } from './host-packages.ts';
+import { PLAIN } from './scenarios/names.ts';
+import type { Trial } from './trial.ts';
+
+const RULES = join(import.meta.dirname, '../../dashboards/rules');
+const REFUSED = [`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0'];
+
+/** Scrapes the daemon in the guest every 5 s, with the rules that it comes with. */
+const configuration = (
+  target: string,
+): string => `global: { scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s }
+rule_files: ['${RULES}/*.yaml']
+scrape_configs:
+  - job_name: vfio-dmabuf-tracer
+    static_configs: [{ targets: ['${target}'], labels: { cluster: lab } }]
+`;
+
+/** How many queries of the dashboards have data of this host; one that Prometheus cannot read is an error. */
+const answers = async (
+  target: string,
+  prometheus: OwnServer,
+): Promise<{ asked: number; answered: number }> => {
+  let [asked, answered] = [0, 0];
+  for (const [file, dashboard] of readDashboards()) {
+    const names = (dashboard.templating?.list ?? []).map(({ name }) => [name, '.*'] as const);
+    const values = { ...Object.fromEntries(names), ...(file === 'host.json' ? { instance: target } : {}) };
+    for (const { expr } of panelsOf(dashboard).flatMap(targetsOf)) {
+      asked += 1;
+      if ((await prometheus.query(substituted(expr, values))).length > 0) answered += 1;
+    }
+  }
+  return { asked, answered };
+};
+
+export const OPERATORS: Trial = {
+  name: 'operators',
+  title:
+    'a live kernel in a real browser and a real Prometheus: a refusal is there as it happens, and opened',
+  belongs: ({ kernel, suite, dialect }) =>
+    kernel === USUAL_KERNEL && suite === 'trixie' && dialect === 'mainline',
+  run: async (lab, say) => {
+    await ensurePackages(['prometheus', 'chromium'], say);
+    await lab.settle();
+    const target = new URL(lab.url).host;
+    const endings: (() => Promise<void>)[] = [];
+    const prometheus = new OwnServer();
+    endings.push(() => prometheus.stop());
+    try {
+      await startPrometheus(prometheus, configuration(target));
+      const context = await openBrowser({ after: (end) => endings.push(end), diagnostic: say });
+      const opened = await openPage(context, lab.url);
+      const { page } = opened;
+      page.setDefaultTimeout(60_000);
+      const refusals = page.locator('#refusals').getByRole('button', { name: /vgem was refused at attach/ });
+      const before = await refusals.count();
+
+      // Both have been looking for a while: what comes now comes live.
+      await lab.session(...REFUSED);
+      await refusals.nth(before).waitFor();
+      await refusals.first().click();
+      const explained = page.locator('.opened');
+      await explained.getByText('What to do:').waitFor();
+      assert.match((await explained.textContent()) ?? '', /peer-to-peer/);
+      await page.keyboard.press('Escape');
+      await page.getByLabel('Filter').fill('no such device');
+      assert.match((await page.locator('#buffers .count').textContent()) ?? '', /^0 of /);
+      assertClean(opened);
+
+      const counted = `increase(vfio_dmabuf_import_rejections_total{cluster="lab",importer="vgem",reason="no_peer_to_peer"}[2m]) > 0`;
+      await lab.until('Prometheus to have counted it', 120, async () => {
+        await lab.session(...REFUSED);
+        return (await prometheus.query(counted)).length === 1;
+      });
+      const { asked, answered } = await answers(target, prometheus);
+      say(`${answered} of ${asked} queries of the dashboards have data of this host`);
+      assert.ok(answered > asked / 2);
+      const blind = await prometheus.query('ALERTS{alertstate="firing",severity="critical"}');
+      assert.deepEqual(
+        blind.map(({ metric }) => metric.alertname),
+        [],
+        'a host at peace has no critical alert',
+      );
+    } finally {
+      for (const end of endings.reverse()) await end();
+    }
+  },
+};
