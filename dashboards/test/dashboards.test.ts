@@ -15,7 +15,7 @@ const each = (check: (dashboard: Dashboard, file: string) => void): void => {
   assert.equal(entries.length, 5);
   for (const [file, dashboard] of entries) check(dashboard, file);
 };
-const each_panel = (check: (panel: Panel, where: string, dashboard: Dashboard) => void): void =>
+const eachPanel = (check: (panel: Panel, where: string, dashboard: Dashboard) => void): void =>
   each((dashboard, file) => {
     for (const panel of panelsOf(dashboard)) check(panel, `${file}: ${panel.title}`, dashboard);
   });
@@ -89,7 +89,7 @@ test('panels have ids of their own, fit the grid and do not overlap', () => {
 });
 
 test('every panel says what it shows and what it means when there is nothing to show', () => {
-  each_panel((panel, where) => {
+  eachPanel((panel, where) => {
     assert.match(panel.description ?? '', /^\w.{30,}\.$/s, where);
     assert.match(panel.fieldConfig?.defaults?.noValue ?? '', /^[a-zA-Z].{8,}/, where);
     if (panel.type === 'stat')
@@ -98,7 +98,7 @@ test('every panel says what it shows and what it means when there is nothing to 
 });
 
 test('every query has an id and asks the data source that was chosen', () => {
-  each_panel((panel, where) => {
+  eachPanel((panel, where) => {
     const targets = targetsOf(panel);
     assert.ok(targets.length > 0, where);
     assert.equal(new Set(targets.map(({ refId }) => refId)).size, targets.length, where);
@@ -120,7 +120,7 @@ test('variables and annotations ask the data source that was chosen', () => {
 
 test('columns of tables have the names by which links ask for them, and come from labels or queries that are there', () => {
   let tables = 0;
-  each_panel((panel, where) => {
+  eachPanel((panel, where) => {
     if (panel.type !== 'table') return;
     tables += 1;
     const organize = panel.transformations?.find(({ id }) => id === 'organize')?.options as {
@@ -216,9 +216,10 @@ test('every dashboard says at once when hosts are not traced, and marks revokes 
 test('every metric of the catalogue is on a panel, or it is said why not', () => {
   const known = catalogue();
   const shown = new Set<string>();
-  each_panel((panel) => {
+  eachPanel((panel) => {
     for (const { expr } of targetsOf(panel)) {
       for (const { metric } of readQuery(withAll(expr)).selectors) {
+        assert.ok(!metric.includes(':'), `${metric} is recorded: dashboards have to work without the rules`);
         const family = known.get(metric)?.family;
         if (family !== undefined) shown.add(family);
       }
