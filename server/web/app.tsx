@@ -19,7 +19,7 @@ const PARTS = [
   ['probes', 'Probes'],
 ] as const;
 
-export function App({ store }: { store: Store }) {
+export function App({ store, metrics }: { store: Store; metrics: string }) {
   return (
     <>
       <button type="button" class="skip" onClick={(event) => jump(event, 'main')}>
@@ -44,7 +44,7 @@ export function App({ store }: { store: Store }) {
         <Plots store={store} />
         <Probes store={store} />
       </main>
-      <Foot store={store} />
+      <Foot store={store} metrics={metrics} />
       <BufferDialog store={store} />
     </>
   );

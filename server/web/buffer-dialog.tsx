@@ -27,9 +27,13 @@ export function BufferDialog({ store }: { store: Store }) {
     const { value } = inode;
     life.value = null;
     if (value !== null) {
-      void load(store, value).then((loaded) => {
-        if (inode.peek() === value) life.value = loaded;
-      });
+      load(store, value).then(
+        (loaded) => {
+          if (inode.peek() === value) life.value = loaded;
+        },
+        // The banner tells that the connection is lost; opened again it is read again.
+        () => {},
+      );
     }
   });
   useLayoutEffect(() => {
@@ -39,12 +43,12 @@ export function BufferDialog({ store }: { store: Store }) {
   }, [wanted]);
 
   return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside it closes it, and Escape does by itself
     <dialog
       ref={element}
       aria-labelledby="life-title"
       onClose={() => store.view.peek().buffer !== null && store.show({ buffer: null })}
       onClick={(event) => event.target === event.currentTarget && element.current?.close()}
-      onKeyDown={() => {}}
     >
       {wanted !== null && (
         <div class="life">

@@ -2,7 +2,6 @@ import { count, duration } from './format.ts';
 import type { Store } from './store.ts';
 
 const LINKS = [
-  ['metrics', 'metrics'],
   ['-/ready', 'readiness'],
   ['api/v1/status', 'status'],
   ['api/v1/buffers', 'buffers'],
@@ -15,7 +14,8 @@ const LINKS = [
   ['api/v1/reasons', 'all reasons'],
 ] as const;
 
-export function Foot({ store }: { store: Store }) {
+/** The path of the metrics is a setting of the server. */
+export function Foot({ store, metrics }: { store: Store; metrics: string }) {
   const status = store.status.value;
   if (status === null) return null;
   return (
@@ -26,6 +26,7 @@ export function Foot({ store }: { store: Store }) {
         Version {status.version}.
       </p>
       <nav aria-label="The same for programs">
+        <a href={metrics}>metrics</a>
         {LINKS.map(([path, name]) => (
           <a key={path} href={path}>
             {name}

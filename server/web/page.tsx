@@ -15,7 +15,7 @@ if (root !== null) {
     if (status === null || drawn) return;
     drawn = true;
     root.replaceChildren();
-    render(<App store={store} />, root);
+    render(<App store={store} metrics={root.dataset.metrics ?? 'metrics'} />, root);
   });
   let { state } = store.view.peek();
   store.view.subscribe((view) => {

@@ -68,8 +68,9 @@ test('a scrape beyond web.max-requests is refused and counted, and those before 
   assert.equal((await app.inject('/metrics')).statusCode, 200);
 });
 
-test('the path of the metrics is the one of the config', async (t) => {
+test('the path of the metrics is the one of the config, and the page links it', async (t) => {
   const { app } = await build(t, { telemetryPath: '/m' });
+  assert.match((await app.inject('/')).body, /data-metrics="m"/);
   assert.equal((await app.inject('/m')).statusCode, 200);
   assert.equal((await app.inject('/metrics')).statusCode, 404);
 });

@@ -28,7 +28,11 @@ export const pageRoute: AppPlugin = (app, options, done) => {
       .type('text/html; charset=utf-8');
     const paths = app.paths.filter((path) => path !== '/');
     return reply.send(
-      [head(web), ...facts(model.status(), model.incidents(), readiness(), paths), TAIL].join('\n'),
+      [
+        head(web, options.telemetryPath),
+        ...facts(model.status(), model.incidents(), readiness(), paths),
+        TAIL,
+      ].join('\n'),
     );
   });
 
@@ -48,7 +52,7 @@ export const pageRoute: AppPlugin = (app, options, done) => {
 };
 
 /** Addresses are relative, so that the page works below a path of a proxy. */
-function head(web: WebFiles | undefined): string {
+function head(web: WebFiles | undefined, telemetryPath: string): string {
   const names = [...(web?.keys() ?? [])];
   return [
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -60,7 +64,7 @@ function head(web: WebFiles | undefined): string {
         ? `<link rel="stylesheet" href="assets/${name}">`
         : `<link rel="icon" href="assets/${name}">`;
     }),
-    '</head><body><div id="page">',
+    `</head><body><div id="page" data-metrics="${escapeHtml(telemetryPath.slice(1))}">`,
   ].join('\n');
 }
 
