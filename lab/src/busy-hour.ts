@@ -11,19 +11,8 @@ import { PLAIN } from './scenarios/names.ts';
 const NAME = 'busy-hour.ndjson.gz';
 const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --refused 500 --vgem 200 --threads 2`;
 
-/** What happens once, by the minute at which it does. */
-const ONCE: Readonly<Record<number, { title: string; script: string }>> = {
-  30: { title: 'iommufd is unloaded', script: 'rmmod iommufd || true' },
-  34: {
-    title: 'iommufd is loaded again',
-    script: 'modprobe iommufd 2>/dev/null || insmod /lab/modules/iommufd.ko',
-  },
-  42: { title: 'bpftrace is killed', script: 'pkill -KILL -x bpftrace' },
-};
-
 /**
- * Records a host at work for so many minutes: sessions without a pause, a flood every five minutes, a module
- * that goes and comes, a child that is killed. The recording proves that an hour of a host replays to the same bytes.
+ * Records a host at work for so many minutes: sessions without a pause, a flood every five minutes. The recording proves that an hour of a host replays to the same bytes.
  */
 export const busyHour = async (minutes: number, log: (line: string) => void): Promise<number> => {
   if (!Number.isInteger(minutes) || minutes < 1) throw new Error('--minutes: a whole number from 1');
@@ -36,16 +25,9 @@ export const busyHour = async (minutes: number, log: (line: string) => void): Pr
     let told = -1;
     for (let pass = 0; minute() < minutes; pass += 1) {
       for (; told < minute(); told += 1) {
-        const once = ONCE[told + 1];
-        if (once !== undefined) {
-          log(`minute ${told + 1}: ${once.title}`);
-          await lab.command(once.script);
-        }
         if ((told + 1) % 5 === 4) log(`minute ${told + 1}: ${(await lab.command(FLOOD)).trim()}`);
       }
-      // While iommufd is away a session that wants it ends with 3.
-      const steps = PASS[pass % PASS.length]?.steps ?? [];
-      await lab.command(`/lab/bin/session ${steps.map((step) => `'${step}'`).join(' ')} || [ $? = 3 ]`);
+      await lab.session(...(PASS[pass % PASS.length]?.steps ?? []));
       await sleep(2000);
     }
     await lab.recorded(await lab.settle());
