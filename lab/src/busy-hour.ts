@@ -12,7 +12,8 @@ const NAME = 'busy-hour.ndjson.gz';
 const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --refused 500 --vgem 200 --threads 2`;
 
 /**
- * Records a host at work for so many minutes: sessions without a pause, a flood every five minutes. The recording proves that an hour of a host replays to the same bytes.
+ * Records a host at work for so many minutes: sessions without a pause, a flood every five minutes. The recording proves that
+ * an hour of a host replays to the same bytes.
  */
 export const busyHour = async (minutes: number, log: (line: string) => void): Promise<number> => {
   if (!Number.isInteger(minutes) || minutes < 1) throw new Error('--minutes: a whole number from 1');
