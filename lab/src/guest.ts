@@ -22,6 +22,8 @@ export interface GuestOptions {
   out: string;
   /** TCP ports of 127.0.0.1 that lead to ports of the guest. */
   forward?: readonly { host: number; guest: number }[];
+  /** One processor whose clock jumps over the time in which it has nothing to do. */
+  skipsIdle?: boolean;
   /** A shell on this terminal instead of the agent. */
   shell?: boolean;
 }
@@ -63,6 +65,9 @@ const DEVICES = [
   ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
   ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
 ];
+
+/** 8 ns for each instruction, and none for waiting. */
+const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
 
 /** One booted guest: commands go to its agent, its console is kept. */
 export class Guest {
@@ -164,8 +169,7 @@ export class Guest {
         'q35,accel=tcg',
         '-cpu',
         'max,+svm',
-        '-smp',
-        '2',
+        ...(this.#options.skipsIdle ? SKIPS_IDLE : ['-smp', '2']),
         '-m',
         '3G',
         '-nodefaults',

@@ -21,6 +21,7 @@ export interface LabOptions {
   log: Log;
   /** Files that the guest sees in /lab/files. */
   files?: readonly string[];
+  skipsIdle?: boolean;
   /** Port of 127.0.0.1 that leads to the daemon in the guest; a free one is taken where none is given. */
   port?: number;
 }
@@ -58,6 +59,7 @@ export class Lab {
       dialect,
       share: stage.share,
       out: stage.out,
+      skipsIdle: options.skipsIdle ?? false,
       forward: [{ host: port, guest: 10043 }],
     });
     const lab = new Lab(options, guest, stage, port);
