@@ -11,8 +11,11 @@ import { parseExposition } from '../fixtures/parse-exposition.ts';
 import { Program, type Serving } from './program.ts';
 
 const VMS = 5000;
-/** What the model holds after a collection may grow by so much while four times as many VMs come and go. */
-const HEAP_RATIO = 1.1;
+/**
+ * What the model holds after a collection may grow by so much while eight times as many VMs come and go: 200 bytes kept of each
+ * VM are more. The same VMs give 15 to 19 MB, as the tables of V8 grow and shrink by halves.
+ */
+const HEAP_RATIO = 1.4;
 /** Resident memory is wider: it holds what nobody has collected yet (1.28 when this was written). */
 const RESIDENT_RATIO = 2;
 const MAX_SERIES = 500;
@@ -124,9 +127,9 @@ function heldAfter(vms: number): number {
   return held;
 }
 
-test('the model holds no more after four times as many VMs', (t) => {
-  const ratio = heldAfter(4 * VMS) / heldAfter(VMS);
-  t.diagnostic(`heap of the model after ${4 * VMS} VMs to that after ${VMS}: ${ratio.toFixed(2)}`);
+test('the model holds no more after eight times as many VMs', (t) => {
+  const ratio = heldAfter(8 * VMS) / heldAfter(VMS);
+  t.diagnostic(`heap of the model after ${8 * VMS} VMs to that after ${VMS}: ${ratio.toFixed(2)}`);
   assert.ok(ratio <= HEAP_RATIO, String(ratio));
 });
 
