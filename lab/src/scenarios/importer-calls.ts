@@ -253,7 +253,8 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
       await lab.settle();
       const events = (await lab.events(before.at(-1)?.seq ?? 0)) as { kind: string; duration_ns?: number }[];
       const call = events.find(({ kind }) => kind === 'revoke_call');
-      assert.ok((call?.duration_ns ?? 0) > 2.9e9, `the revoke took ${call?.duration_ns} ns`);
+      // The importer counts its three seconds in jiffies, which lag behind on a loaded machine and then leap.
+      assert.ok((call?.duration_ns ?? 0) > 2e9, `the revoke took ${call?.duration_ns} ns`);
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),

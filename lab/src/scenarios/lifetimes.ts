@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { BufferView } from '../../../server/src/model/schema.ts';
+import type { BufferView, Incident } from '../../../server/src/model/schema.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
 import { exported, KIB, opened, PLAIN, refusedImport, sum } from './names.ts';
@@ -48,9 +48,14 @@ export const LIFETIMES: readonly Scenario[] = [
       const [buffer] = await buffers(lab);
       assert.equal(buffer?.state, 'revoked');
       assert.equal(buffer?.device, PLAIN);
+      await lab.until('it to be told as an orphan', 60, async () => {
+        const { body } = await lab.get('/api/v1/incidents?kind=orphaned&state=open');
+        const { incidents } = JSON.parse(body) as { incidents: Incident[] };
+        return incidents.some(({ holders }) => holders.some(({ pid }) => pid === holder));
+      });
       await lab.command('kill $(cat /tmp/holder.pid); sleep 0.5');
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), {
+    metrics: sum(exported(PLAIN, 4 * KIB), opened('orphaned'), {
       [`revocations_total{cause="device_close",device="${PLAIN}"}`]: 1,
       revocation_duration_seconds_count: 1,
       releases_total: 1,
