@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { USUAL_KERNEL } from './cells.ts';
 import { PASS } from './demo.ts';
 import { keepMetrics, RECORDINGS } from './groups.ts';
-import { Lab } from './lab.ts';
+import { Lab, sessionOf } from './lab.ts';
 import { PLAIN } from './scenarios/names.ts';
 
 const NAME = 'busy-hour.ndjson.gz';
@@ -14,9 +14,7 @@ const LIMIT_SECONDS = 7200;
 
 /** A session of each kind in turn, without a pause that is worth the name, and a flood now and then, for so many minutes. */
 const load = (minutes: number): string => {
-  const sessions = PASS.map(
-    ({ steps }, index) => `${index}) /lab/bin/session ${steps.map((step) => `'${step}'`).join(' ')} ;;`,
-  );
+  const sessions = PASS.map(({ steps }, index) => `${index}) ${sessionOf(steps)} ;;`);
   return `now() { cut -d. -f1 /proc/uptime; }
     pass=0; end=$(($(now) + ${minutes * 60}))
     while [ $(now) -lt $end ]; do

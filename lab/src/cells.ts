@@ -35,3 +35,9 @@ export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
     (kernel === USUAL_KERNEL &&
       (dialect === 'mainline' || dialect === (suite === 'trixie' ? 'private-v2' : 'private-v1'))),
 );
+
+/** The usual kernel as the distribution built it, with either bpftrace. */
+export const isUsual = ({ kernel, dialect }: Cell): boolean =>
+  kernel === USUAL_KERNEL && dialect === 'mainline';
+/** What does not depend on the version of bpftrace is tried with one. */
+export const isUsualOnce = (cell: Cell): boolean => isUsual(cell) && cell.suite === 'trixie';

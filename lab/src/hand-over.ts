@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { USUAL_KERNEL } from './cells.ts';
+import { isUsual } from './cells.ts';
 import type { Lab } from './lab.ts';
 import { changed, total } from './samples.ts';
 import { missedSince } from './scenario.ts';
@@ -24,7 +24,7 @@ export const HAND_OVER: Trial = {
   name: 'hand-over',
   title:
     'a module with probes is unloaded and loaded again under load: programs take over, and each call is counted once',
-  belongs: ({ kernel, dialect }) => kernel === USUAL_KERNEL && dialect === 'mainline',
+  belongs: isUsual,
   run: async (lab, say) => {
     await lab.settle();
     const [before, heardBefore, { generation, losses }] = [

@@ -117,16 +117,14 @@ export class Lab {
 
   /** Runs a workload session to its end. */
   async session(...steps: string[]): Promise<Step[]> {
-    const quoted = steps.map((step) => `'${step}'`).join(' ');
-    return parseSteps((await this.command(`/lab/bin/session ${quoted}`)).split('\n'));
+    return parseSteps((await this.command(sessionOf(steps))).split('\n'));
   }
 
   /** Starts a workload session that goes on; `finish` resolves with its steps when it has ended. */
   async background(name: string, ...steps: string[]): Promise<{ finish(): Promise<Step[]>; pid: number }> {
-    const quoted = steps.map((step) => `'${step}'`).join(' ');
     const file = `/tmp/session-${name}`;
     await this.command(
-      `rm -f ${file}.*; (/lab/bin/session ${quoted} >${file}.out 2>&1; echo $? >${file}.status) & sleep 0.2`,
+      `rm -f ${file}.*; (${sessionOf(steps)} >${file}.out 2>&1; echo $? >${file}.status) & sleep 0.2`,
     );
     const pid = Number((await this.command('pgrep -n session || echo 0')).trim());
     return {
@@ -223,6 +221,10 @@ export class Lab {
     this.stage.remove();
   }
 }
+
+/** The command that runs a workload session of these steps. */
+export const sessionOf = (steps: readonly string[]): string =>
+  `/lab/bin/session ${steps.map((step) => `'${step}'`).join(' ')}`;
 
 const parseSteps = (lines: readonly string[]): Step[] =>
   lines.flatMap((line) => {

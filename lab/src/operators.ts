@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { panelsOf, readDashboards, substituted, targetsOf } from '../../dashboards/test/dashboards.ts';
 import { OwnServer, startPrometheus } from '../../dashboards/test/servers.ts';
 import { assertClean, openBrowser, openPage } from '../../server/test/browser/browser.ts';
-import { USUAL_KERNEL } from './cells.ts';
+import { isUsualOnce } from './cells.ts';
 import { ensurePackages } from './host-packages.ts';
 import { PLAIN } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
@@ -42,8 +42,7 @@ export const OPERATORS: Trial = {
   name: 'operators',
   title:
     'a live kernel in a real browser and a real Prometheus: a refusal is there as it happens, and opened',
-  belongs: ({ kernel, suite, dialect }) =>
-    kernel === USUAL_KERNEL && suite === 'trixie' && dialect === 'mainline',
+  belongs: isUsualOnce,
   run: async (lab, say) => {
     await ensurePackages(['prometheus', 'chromium'], say);
     await lab.settle();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BufferView, TracerEvent } from '../../server/src/model/schema.ts';
-import { USUAL_KERNEL } from './cells.ts';
+import { isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
 import { changed } from './samples.ts';
 import { RESETTABLE } from './scenarios/names.ts';
@@ -37,8 +37,7 @@ export const QEMU_VM: Trial = {
   name: 'qemu-vm',
   title:
     'a VM of real QEMU: its start exports each BAR, its reset revokes, its end releases, all under its name',
-  belongs: ({ kernel, suite, dialect }) =>
-    kernel === USUAL_KERNEL && suite === 'trixie' && dialect === 'mainline',
+  belongs: isUsualOnce,
   run: async (lab, say) => {
     const position = async (): Promise<number> => (await lab.events(0)).at(-1)?.seq ?? 0;
     await lab.settle();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BufferView } from '../../server/src/model/schema.ts';
-import { type Cell, USUAL_KERNEL } from './cells.ts';
+import { isUsual, isUsualOnce } from './cells.ts';
 import { HAND_OVER } from './hand-over.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
@@ -23,11 +23,6 @@ const wentBack = (before: Samples, after: Samples): string[] =>
       ? [`${key}: ${value} -> ${after.get(key)}`]
       : [],
   );
-
-/** The usual kernel as the distribution built it, with either bpftrace. */
-const isUsual = ({ kernel, dialect }: Cell): boolean => kernel === USUAL_KERNEL && dialect === 'mainline';
-/** What does not depend on the version of bpftrace is tried with one. */
-const isUsualOnce = (cell: Cell): boolean => isUsual(cell) && cell.suite === 'trixie';
 
 const FLOOD = { exports: 120_000, refused: 60_000, vgem: 20_000 };
 
