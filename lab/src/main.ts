@@ -3,9 +3,9 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { busyHour } from './busy-hour.ts';
 import { CELLS, type Cell, EVERYDAY_CELLS, nameOf, USUAL_KERNEL } from './cells.ts';
-import { demo } from './demo.ts';
+import { type DemoOptions, demo } from './demo.ts';
 import { type Group, type Outcome, runGroup } from './groups.ts';
-import { GUEST_DIALECTS, Guest } from './guest.ts';
+import { GUEST_DIALECTS, Guest, GuestError } from './guest.ts';
 import { ensureImage } from './image.ts';
 import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
@@ -61,6 +61,17 @@ const runGroupTwice = async (group: Group, update: boolean): Promise<Outcome> =>
   const left = { ...group, scenarios: group.scenarios.filter(isLeft), trials: group.trials.filter(isLeft) };
   const second = await runGroup(left, update, log);
   return { ...second, passed: [...new Set([...first.passed, ...second.passed])] };
+};
+
+/** Runs the demo, and once more from its beginning where the guest was lost, which is told with the console's last lines. */
+const demoTwice = async (options: DemoOptions): Promise<number> => {
+  try {
+    return await demo(options);
+  } catch (error) {
+    if (!(error instanceof GuestError)) throw error;
+    log(`the guest was lost; once more, in another: ${error.message}`);
+    return demo(options);
+  }
 };
 
 /** Runs groups, two guests at a time: a scenario mostly waits for the next read of the counters. */
@@ -179,7 +190,7 @@ const main = async (): Promise<number> => {
   if (what === 'matrix') return matrix(values.cell);
   if (what === 'busy-hour') return busyHour(Number(values.minutes), log);
   if (what === 'screenshots') return screenshots(log);
-  if (what === 'demo') return demo({ once: values.once, log });
+  if (what === 'demo') return demoTwice({ once: values.once, log });
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);
   const unknown = positionals.filter((name) => !known.has(name));
   if (unknown.length > 0)
