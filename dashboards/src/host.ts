@@ -151,6 +151,7 @@ export const host = (): Dashboard =>
               { expr: perDevice(`vfio_dmabuf_lost_mappings{${DEVICE}}`) },
               { expr: perDevice(grown('vfio_dmabuf_revocations_total', DEVICE)) },
               { expr: perDevice(grown('vfio_dmabuf_export_failures_total', DEVICE)) },
+              { expr: perDevice(`vfio_dmabuf_device_incidents{${DEVICE}}`) },
             ],
             columns: [
               {
@@ -185,6 +186,7 @@ export const host = (): Dashboard =>
               { from: 'G', title: 'LostMappings', steps: ZERO_IS_GOOD },
               { from: 'H', title: 'Revoked', unit: 'short' },
               { from: 'I', title: 'Refused', unit: 'short', steps: ZERO_IS_GOOD },
+              { from: 'J', title: 'Incidents', steps: ZERO_IS_GOOD },
             ],
             hide: ['A', 'B'],
             empty: 'no device has exported or imported here, or nothing is traced',

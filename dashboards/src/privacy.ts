@@ -119,6 +119,9 @@ export const privacy = (): Dashboard =>
               {
                 expr: `group by (cluster, instance, device, vendor, name) (vfio_dmabuf_device_info{${DEVICE}} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
               },
+              {
+                expr: `sum by (cluster, instance, device) (vfio_dmabuf_device_incidents{${DEVICE}} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
+              },
             ],
             columns: [
               { from: 'vm', title: 'VM' },
@@ -137,6 +140,7 @@ export const privacy = (): Dashboard =>
                     device: cell('Device'),
                   }),
                   live('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
+                  live('Incidents of this device', `api/v1/incidents?device=${cell('Device')}`),
                 ],
               },
               { from: 'vendor', title: 'Vendor' },
@@ -144,6 +148,7 @@ export const privacy = (): Dashboard =>
               { from: 'B', title: 'Private' },
               { from: 'C', title: 'Others' },
               { from: 'D', title: 'Bytes', unit: 'bytes' },
+              { from: 'F', title: 'Incidents', steps: ZERO_IS_GOOD },
             ],
             hide: ['A', 'E'],
             empty: 'no device has exported, or nothing is traced',

@@ -1,7 +1,7 @@
 import type { TracerModel } from '../model/model.ts';
 import { INCIDENT_KINDS } from '../model/schema.ts';
 import type { MetricSample } from './exposition.ts';
-import type { FamilySpec } from './family.ts';
+import { type FamilySpec, sumByLabels } from './family.ts';
 
 /** One series for each kind that the probes attached can tell of. */
 function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => MetricSample[] {
@@ -21,6 +21,19 @@ export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
       'revoked or never imported buffers, breaches of the rules of private exports. A kind whose probes are not attached is absent.',
     type: 'gauge',
     samples: byKind('open'),
+  },
+  {
+    name: 'device_incidents',
+    help:
+      'Incidents that are open now, by the device whose memory they are about, to be joined with vm_info by device. A device ' +
+      'without any has no series: incidents tells by its zero which kinds are watched.',
+    type: 'gauge',
+    samples: (model, onFolded) =>
+      sumByLabels(
+        model.openIncidents().map((labels) => ({ labels, value: 1 })),
+        model.options.seriesLimit,
+        onFolded,
+      ),
   },
   {
     name: 'incidents_total',

@@ -9,7 +9,7 @@ import { type EventRecord, toTracerEvent } from './events.ts';
 import { History, type HistorySample } from './history.ts';
 import type { IncidentState } from './incidents/book.ts';
 import { KINDS } from './incidents/kinds.ts';
-import { incidentView } from './incidents/view.ts';
+import { incidentLabels, incidentView } from './incidents/view.ts';
 import { INCIDENT_LIMITS, type IncidentLimits, IncidentWatch } from './incidents/watch.ts';
 import { deviceAddress, packedDevice } from './naming.ts';
 import { ProcessTable } from './processes.ts';
@@ -278,6 +278,11 @@ export class TracerModel {
   incidentCounts(kind: IncidentKind): { open: number; opened: number; folded: number } {
     const { book } = this.#incidents;
     return { open: book.count(kind), opened: book.opened[kind], folded: book.folded[kind] };
+  }
+
+  /** Those that are open now, without their story. */
+  openIncidents(): Pick<Incident, 'device' | 'kind' | 'severity'>[] {
+    return this.#incidents.book.open().map(incidentLabels);
   }
 
   /** Open incidents first, then the remembered closed ones; of each the newest first. */

@@ -15,11 +15,20 @@ export interface IncidentContext {
   watchesUnmaps: boolean;
 }
 
+/** What the metrics tell of it. */
+export function incidentLabels(incident: IncidentState): Pick<Incident, 'device' | 'kind' | 'severity'> {
+  return {
+    device: deviceAddress(incident.device || (incident.buffer?.device ?? 0)),
+    kind: incident.kind,
+    severity: severityOf(incident),
+  };
+}
+
 /** The incident as the world sees it. */
 export function incidentView(incident: IncidentState, context: IncidentContext): Incident {
   const { buffer, closedAt } = incident;
   const { time } = context;
-  const device = deviceAddress(incident.device || (buffer?.device ?? 0));
+  const { device, kind, severity } = incidentLabels(incident);
   const ownerVm = buffer === null ? null : vmOf(buffer);
   const vm = incident.vm === null ? ownerVm : vmRef(incident.vm);
   const importers = importersOf(incident, context);
@@ -34,8 +43,8 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
   };
   return {
     id: incident.id,
-    kind: incident.kind,
-    severity: severityOf(incident),
+    kind,
+    severity,
     state: closedAt === null ? 'open' : 'closed',
     sentence: sentenceOf(incident, named),
     device,
