@@ -26,9 +26,13 @@ const SINCE_7_1: readonly string[] = [
   'revoke-slow-importer',
 ];
 
+/** Rows in which a device with a revoked buffer is closed: 6.19 and 7.0 tell the importers once more. */
+const TOLD_AGAIN: readonly string[] = ['revoke-close-of-revoked'];
+
 /** The scenario as a kernel of 6.19 or 7.0 tells it: iommufd does not pin there. */
-const withoutPins = (scenario: Scenario): Scenario => ({
+const ofLegacy = (scenario: Scenario): Scenario => ({
   ...scenario,
+  ...(TOLD_AGAIN.includes(scenario.name) && { toldAgain: 1 }),
   metrics: Object.fromEntries(
     Object.entries(scenario.metrics).filter(([key]) => !key.includes('stage="pin"')),
   ),
@@ -46,5 +50,5 @@ export const whyNot = (scenario: Scenario, { kernel, dialect }: Cell): string | 
 /** The scenario as a cell has to tell it; undefined where the cell cannot be asked. */
 export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined => {
   if (whyNot(scenario, cell) !== undefined) return undefined;
-  return cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? withoutPins(scenario) : scenario;
+  return cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? ofLegacy(scenario) : scenario;
 };

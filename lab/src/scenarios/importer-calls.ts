@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Incident } from '../../../server/src/model/schema.ts';
 import type { Lab, Step } from '../lab.ts';
 import type { ExpectedEvent, Scenario } from '../scenario.ts';
 import { exported, imported, KIB, opened, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
@@ -230,15 +231,21 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   },
   {
     name: 'revoke-slow-importer',
-    title: 'a revoke waits for the importer that keeps its mapping for three seconds',
+    title:
+      'a revoke waits for the importer that keeps its mapping for eight seconds, and is seen waiting for it',
     dialect: 'mainline',
     run: async (lab) => {
       const before = await lab.events(0);
-      const steps = await lab.session(
-        `device=${PLAIN}`,
-        'export=2,0:4096',
+      const waiting = async (): Promise<Incident | undefined> => {
+        const { body } = await lab.get('/api/v1/incidents?kind=revoke_waiting&state=open');
+        return (JSON.parse(body) as { incidents: Incident[] }).incidents[0];
+      };
+      const session = await lab.background(
+        'slow',
         ...[
-          `attach=0,p2p,invalidate,on=${PLAIN},hold=3`,
+          `device=${PLAIN}`,
+          'export=2,0:4096',
+          `attach=0,p2p,invalidate,on=${PLAIN},hold=8`,
           'map=0',
           'memory=off',
           'memory=on',
@@ -246,15 +253,24 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
           'close=0',
         ],
       );
+      await lab.until('the revocation to be seen waiting', 30, async () => (await waiting()) !== undefined);
+      const seen = await waiting();
+      assert.deepEqual(
+        [seen?.device, seen?.importers.map(({ importer }) => importer), seen?.closed_at],
+        [PLAIN, [SAME], null],
+        'it is told while it waits, with the importer that it waits for',
+      );
+      const steps = await session.finish();
       assert.deepEqual(
         errnos(steps),
         steps.map(() => 0),
       );
       await lab.settle();
+      assert.equal(await waiting(), undefined, 'it waits no more');
       const events = (await lab.events(before.at(-1)?.seq ?? 0)) as { kind: string; duration_ns?: number }[];
       const call = events.find(({ kind }) => kind === 'revoke_call');
-      // The importer counts its three seconds in jiffies, which lag behind on a loaded machine and then leap.
-      assert.ok((call?.duration_ns ?? 0) > 2e9, `the revoke took ${call?.duration_ns} ns`);
+      // The importer counts its seconds in jiffies, which lag behind on a loaded machine and then leap.
+      assert.ok((call?.duration_ns ?? 0) > 4e9, `the revoke took ${call?.duration_ns} ns`);
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),

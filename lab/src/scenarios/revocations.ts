@@ -216,4 +216,21 @@ export const REVOCATIONS: readonly Scenario[] = [
       { kind: 'release', device: PLAIN },
     ],
   },
+  {
+    name: 'revoke-close-of-revoked',
+    title: 'the device of a revoked buffer is closed: it was taken away before, and counts once',
+    dialect: 'mainline',
+    run: async (lab) => {
+      await lab.session(
+        ...[`device=${PLAIN}`, 'export=2,0:4096', 'memory=off', `close-device=${PLAIN}`, 'close=0'],
+      );
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), revoked(PLAIN, 'memory_enable'), { releases_total: 1 }),
+    events: [
+      { kind: 'export', errno: 0 },
+      { kind: 'buffer_state', device: PLAIN, revoked: true, cause: 'memory_enable', lost_mappings: 0 },
+      { kind: 'revoke_call', device: PLAIN, revoked: true, cause: 'memory_enable', buffers: 1 },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
 ];

@@ -27,18 +27,21 @@ export function fedBy(...probes: readonly string[]): (model: TracerModel) => boo
   return (model) => probes.some((probe) => model.wasAttached(probe));
 }
 
-/** A counter of the kernel's maps. `known` are the label sets that exist before their first event. */
+/** A counter of the kernel's maps. `known` are the label sets that exist before their first event: those that a probe would count. */
 export function kernelCounter(
-  spec: Omit<FamilySpec, 'type' | 'samples'> & { counter: CounterName; known?: readonly Labels[] },
+  spec: Omit<FamilySpec, 'type' | 'samples'> & {
+    counter: CounterName;
+    known?: (model: TracerModel) => readonly Labels[];
+  },
 ): FamilySpec {
-  const { counter, known = [], ...rest } = spec;
+  const { counter, known, ...rest } = spec;
   return {
     ...rest,
     type: 'counter',
     samples: (model) => {
       const series = model.counters.counter(counter);
       const there = new Set(series.map(({ labels }) => labelKey(labels)));
-      const missing = known.filter((labels) => !there.has(labelKey(labels)));
+      const missing = (known?.(model) ?? []).filter((labels) => !there.has(labelKey(labels)));
       return [...series, ...missing.map((labels) => ({ labels, value: 0 }))];
     },
   };

@@ -47,7 +47,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
     name: 'releases_total',
     help: 'VFIO dma-bufs whose last reference is gone (dma_buf_file_release).',
     counter: 'releases',
-    known: [{}],
+    known: () => [{}],
     present: fedBy('release'),
   }),
   kernelCounter({
@@ -105,7 +105,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
     name: 'private_data_reads_total',
     help: `Reads of a buffer's VFIO data by an importer that gave data (vfio_dma_buf_get_data). ${ABSENT_WITHOUT_HELPER}`,
     counter: 'private_data_reads',
-    known: readers,
+    known: () => readers,
     present: fedBy('private_read'),
   }),
   kernelCounter({
@@ -120,9 +120,10 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
       'What the rules of private exports forbid: KVM accepted a buffer of another VM, or accepted one after its lookup ' +
       'had failed (kvm_vfio_dmabuf_bind, vfio_dma_buf_get_data); a private export of a device without a VM ' +
       '(vfio_pci_core_feature_dma_buf); a private buffer offered to another importer than KVM ' +
-      '(vfio_pci_dma_buf_attach). Absent where the kernel speaks no private dialect.',
+      '(vfio_pci_dma_buf_attach). Absent where the kernel speaks no private dialect; the last two also where its exports do not ' +
+      'say whether they are private.',
     counter: 'policy_violations',
-    known: VIOLATIONS.filter((kind) => kind !== 'none').map((kind) => ({ kind })),
+    known: (model) => VIOLATIONS.filter((kind) => model.countsViolation(kind)).map((kind) => ({ kind })),
     present: fedBy('bind', 'private_read'),
   }),
   kernelCounter({
@@ -131,7 +132,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
       'Calls of traced functions whose return was not seen because all instances of the return probe were in use, as ' +
       'told by the next call of the same task. Such a call is in no other counter and gave no event.',
     counter: 'missed_returns',
-    known: [{}],
+    known: () => [{}],
     present: fedBy(...RETURN_PROBES),
   }),
 ];

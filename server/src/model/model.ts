@@ -1,3 +1,4 @@
+import type { Violation } from '../stream/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
 import { Accounting } from './accounting.ts';
@@ -272,6 +273,13 @@ export class TracerModel {
     const { probes, dialects } = KINDS[kind];
     const spoken = dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
     return spoken && probes.every((probe) => this.wasAttached(probe));
+  }
+
+  /** True where the probes of this stream count breaches of this kind; offers only where an export says that it is private. */
+  countsViolation(kind: Violation): boolean {
+    if (kind === 'none' || (kind === 'private_offered' && !this.#dialectsEver.has('private-v1')))
+      return false;
+    return this.watchesIncident(kind);
   }
 
   /** How many are open, were ever opened, and were not, for want of room. */

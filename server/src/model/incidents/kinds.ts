@@ -18,8 +18,8 @@ export const KINDS: Readonly<Record<IncidentKind, Kind>> = {
   never_imported: { severity: 'info', probes: ['export', 'release', 'attach'] },
   private_without_vm: { severity: 'warning', probes: ['export'], dialects: ['private-v1'] },
   private_offered: { severity: 'warning', probes: ['attach'], dialects: ['private-v1', 'private-v2'] },
-  foreign_vm: { severity: 'critical', probes: ['bind'] },
-  accepted_after_failed_lookup: { severity: 'critical', probes: ['bind'] },
+  foreign_vm: { severity: 'critical', probes: ['bind', 'private_read'] },
+  accepted_after_failed_lookup: { severity: 'critical', probes: ['bind', 'private_read'] },
   confidential_shared: { severity: 'critical', probes: ['export', 'attach'], dialects: ['mainline'] },
 };
 
