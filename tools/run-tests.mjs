@@ -15,6 +15,6 @@ if (files.length === 0) {
   process.exit(1);
 }
 // A test that hangs fails, and does not hold up what waits for the result.
-const flags = ['--import', 'tsx', '--test', '--test-timeout=600000'];
+const flags = ['--import', 'tsx', '--test', '--test-timeout=180000'];
 const run = spawnSync(process.execPath, [...flags, ...files], { stdio: 'inherit' });
 process.exit(run.status ?? 1);

@@ -69,6 +69,9 @@ const DEVICES = [
 /** 8 ns for each instruction, and none for waiting. */
 const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
 
+/** What is shown of the console of a guest that does not answer. */
+const CONSOLE_LINES = 40;
+
 /** One booted guest: commands go to its agent, its console is kept. */
 export class Guest {
   readonly #options: GuestOptions;
@@ -87,10 +90,13 @@ export class Guest {
     this.#directory = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-'));
   }
 
-  /** The last lines that the guest's kernel and init wrote. */
-  console(lines = 40): string {
+  /** The last lines that the guest's kernel and init wrote; of a kernel that came to grief all since then. */
+  console(): string {
     try {
-      return readFileSync(join(this.#directory, 'console'), 'utf8').split('\n').slice(-lines).join('\n');
+      const lines = readFileSync(join(this.#directory, 'console'), 'utf8').split('\n');
+      const grief = lines.findIndex((line) => /Oops|BUG:|Kernel panic/.test(line));
+      const last = Math.max(0, lines.length - CONSOLE_LINES);
+      return lines.slice(grief === -1 ? last : Math.min(grief, last)).join('\n');
     } catch {
       return '';
     }

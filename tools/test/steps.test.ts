@@ -15,6 +15,17 @@ test('each result that the lab prints is a check, whatever stands between', () =
   ]);
 });
 
+test('what ran again in another guest counts as it came out there', () => {
+  const again = OK.replace('12 s', '90 s').replace('3.2', '4.0');
+  const lost = '  14 s  FAILED  trixie/mainline: export-one-range: one range of a BAR\nGuestError: no answer';
+  const output = `${OK.replace('export-one-range', 'start')}\n${lost}\n${again.replace('export-one-range', 'start')}\n${again}\nlab: 2 passed, 0 failed\n`;
+  assert.deepEqual(checksOf({ name: 'lab', output }), [
+    { title: 'trixie/mainline: start: one range of a BAR (4.0 s)', ok: true },
+    { title: 'trixie/mainline: export-one-range: one range of a BAR (4.0 s)', ok: true },
+    { title: 'its count (lab: 2 passed, 0 failed) is that of its results (2 and 0)', ok: true },
+  ]);
+});
+
 test('a lab that counts otherwise, or does not get to its count, fails a check', () => {
   for (const output of [`${OK}\nlab: 2 passed, 0 failed\n`, `${OK}\n`, '']) {
     assert.equal(checksOf({ name: 'lab', output }).at(-1)?.ok, false, output);

@@ -25,6 +25,8 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
   await mkdir(join(procRoot, 'sys/kernel'), { recursive: true });
   await mkdir(join(sysRoot, 'kernel/btf'), { recursive: true });
   await mkdir(join(sysRoot, 'kernel/tracing'), { recursive: true });
+  await mkdir(join(sysRoot, 'devices/system/cpu'), { recursive: true });
+  await writeFile(join(sysRoot, 'devices/system/cpu/online'), '0\n');
   await writeFile(join(procRoot, 'uptime'), '100.00 0\n');
   await writeFile(join(procRoot, 'sys/kernel/osrelease'), '7.3.4\n');
   await writeFile(join(sysRoot, 'kernel/btf/vmlinux'), kernel.bytes);

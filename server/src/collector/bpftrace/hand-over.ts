@@ -8,6 +8,8 @@ export interface HandOverOptions {
   to: RunningChild;
   clock: Clock;
   procRoot: string;
+  /** Makes what runs on each processor give way once; resolves with how many did not. */
+  visitProcessors: () => Promise<number>;
   timing: HandOverTiming;
   signal: AbortSignal;
 }
@@ -23,7 +25,7 @@ export interface HandOverTiming {
 
 /**
  * How it ended: how many calls were still in flight when the old program was given up (one more where the order may have come
- * too late for a clean cut), or why the old one keeps its work.
+ * too late for a clean cut, and for each processor whose task may count with nobody), or why the old one keeps its work.
  */
 export type HandOverEnd = { done: true; lost: number } | { done: false; why: string };
 
@@ -68,6 +70,10 @@ export async function handOver(options: HandOverOptions): Promise<HandOverEnd> {
     return { done: false, why: `the programs cannot be told: ${said}` };
   }
   const giveUpAt = clock.bootUs() + (timing.cutAheadMs + timing.drainMs) * 1000;
+  while (!isLate(0)) await clock.sleep(20, signal);
+  // A task that came onto its processor before the moment and has not left it since is the old program's, however long it runs.
+  doubtful += await options.visitProcessors();
+  from.gate.quietReads = 0;
   while (from.gate.quietReads < QUIET_READS && clock.bootUs() < giveUpAt) {
     if (signal.aborted || !from.isReady || !to.isReady) return { done: false, why: 'a program has ended' };
     await clock.sleep(50, signal);

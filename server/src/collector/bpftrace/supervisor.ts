@@ -6,6 +6,7 @@ import type { HostFacts } from '../host/facts.ts';
 import { IdentityWatch } from '../host/identity-watch.ts';
 import { ModuleWatch } from '../host/module-watch.ts';
 import { countRecursionMisses } from '../host/proc.ts';
+import { visitProcessors } from '../host/processors.ts';
 import type { ChildEnd } from './child.ts';
 import { standby } from './compose.ts';
 import type { FragmentSet } from './fragment.ts';
@@ -331,10 +332,18 @@ export class Supervisor implements LineSource {
     signal: AbortSignal,
   ): Promise<string | null> {
     if (!running.plan.composed.gated || !plan.composed.gated) return 'the kernel lacks what it needs';
-    const { clock, procRoot, timing, fragments, inspect, logger } = this.options;
+    const { clock, procRoot, sysRoot, timing, fragments, inspect, logger } = this.options;
     const next = this.launch(plan, true);
     this.next = next;
-    const end = await handOver({ from: running, to: next, clock, procRoot, timing, signal });
+    const end = await handOver({
+      from: running,
+      to: next,
+      clock,
+      procRoot,
+      visitProcessors: () => visitProcessors(sysRoot),
+      timing,
+      signal,
+    });
     this.next = null;
     if (!end.done) {
       next.stop();
