@@ -21,15 +21,11 @@ const BASE = 'docker.io/library/debian:trixie-slim';
 const NAME = 'localhost/vfio-dmabuf-tracer';
 /** What .dockerignore lets through, and the two files that steer the build: the image is a function of these. */
 const INPUTS = [
-  'Dockerfile',
-  '.dockerignore',
-  'package.json',
-  'package-lock.json',
-  '.npmrc',
-  'LICENSE',
-  'tools/build.mjs',
-  'server/src',
-  'probes',
+  ...['Dockerfile', '.dockerignore'],
+  ...Array.from(
+    readFileSync(join(REPOSITORY, '.dockerignore'), 'utf8').matchAll(/^!(.+)$/gm),
+    ([, path = '']) => path,
+  ),
 ].map((path) => join(REPOSITORY, path));
 const SOURCES = (mirror: string): string => `Types: deb
 URIs: ${mirror}

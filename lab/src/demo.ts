@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TracerEvent } from '../../server/src/model/schema.ts';
 import { explain } from '../../server/src/reference/catalogue.ts';
+import { USUAL_KERNEL } from './cells.ts';
 import { Lab } from './lab.ts';
 import { changed, total } from './samples.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
@@ -128,7 +129,7 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   const stop = new AbortController();
   const lab = await Lab.open({
     suite: 'trixie',
-    kernel: '7.3',
+    kernel: USUAL_KERNEL,
     dialect: 'private-v1',
     log,
     ...(once ? {} : { port: DEMO_PORT }),

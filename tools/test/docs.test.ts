@@ -9,16 +9,13 @@ import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(REPOSITORY, path), 'utf8');
+const pagesBelow = (folder: string): string[] =>
+  readdirSync(join(REPOSITORY, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => join(folder, file));
 const PAGES = [
   ...readdirSync(REPOSITORY).filter((file) => file.endsWith('.md')),
-  'dashboards/README.md',
-  'docs/accounting.md',
-  'docs/incidents.md',
-  'docs/metrics.md',
-  'docs/reasons.md',
-  'docs/stream.md',
-  ...readdirSync(join(REPOSITORY, 'docs/runbooks')).map((file) => `docs/runbooks/${file}`),
-  'probes/README.md',
+  ...['dashboards', 'docs', 'lab', 'probes'].flatMap(pagesBelow),
 ];
 
 let families: ParsedFamily[] = [];

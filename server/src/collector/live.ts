@@ -33,7 +33,7 @@ export interface LiveSourceOptions {
   simulate?: string;
 }
 
-/** The source for `run`, `collect` and `record`: bpftrace on this host, kept running. Starts nothing before run(). */
+/** The source for `run` and `record`: bpftrace on this host, kept running. Starts nothing before run(). */
 export function createLiveSource(options: LiveSourceOptions): LineSource {
   const { fragments, bpftrace, mapKeys, tracer, logger } = options;
   const { env = process.env, procRoot = '/proc', sysRoot = '/sys' } = options;

@@ -94,7 +94,7 @@ test('a simulated malformed line is a decode error, and a snapshot makes the pic
 });
 
 test('a simulated crash is a restart and blind time, and the next child traces again', async (t) => {
-  const { sample, until } = await watch(t, 'crash=700ms', 'counting');
+  const { sample, until } = await watch(t, 'crash=3s', 'counting');
   const killed = () => sample('collector_restarts_total{reason="killed"}');
   await until(async () => (await killed()) >= 1, 'a child to be killed and replaced');
   await until(async () => (await sample('up')) === 1 && (await sample(EXACT)) === 1, 'it to trace again');

@@ -160,8 +160,10 @@ for (const name of ['stream.jsonl', 'stream.jsonl.gz']) {
     await recorder.start();
     for (const line of LINES.slice(0, 5)) recorder.write(line);
     while (recorder.written < 5) await new Promise((resolve) => setTimeout(resolve, 5));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES.slice(0, 5));
+    const seen = async () => (await read(new RecordingSource({ path }))).lines;
+    // What was packed reaches the file a little later.
+    while ((await seen()).length < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.deepEqual(await seen(), LINES.slice(0, 5));
   });
 }
 

@@ -123,7 +123,7 @@ function bpftrace({ facts }: Examined): Check {
 
 function privilege({ facts, surroundings }: Examined): Check {
   const failure = OBSTACLES.privilege(facts);
-  if (failure !== null) return missing('privilege', failure.message, 'run it with sudo, or as root');
+  if (failure !== null) return missing('privilege', failure.message, failure.remedy);
   const { capabilities } = surroundings;
   const has = (name: keyof typeof CAPABILITIES) =>
     capabilities === null || (capabilities & (1n << CAPABILITIES[name])) !== 0n;

@@ -63,8 +63,17 @@ function snapshotFor(facts: HostFacts, set: FragmentSet): { program: string } | 
 
 /** What can stand in the way of any tracing, the most fundamental first; each is null where it does not. */
 export const OBSTACLES = {
-  btf({ btf }) {
+  btf({ btf, btfUnreadable }) {
     if (btf) return null;
+    if (btfUnreadable === true) {
+      return {
+        reason: 'no_btf',
+        message:
+          'the kernel tells its types in a form that this program cannot read: /sys/kernel/btf/vmlinux is newer than it, or broken',
+        remedy:
+          'update vfio-dmabuf-tracer; `bpftool btf dump file /sys/kernel/btf/vmlinux` shows whether the file is whole',
+      };
+    }
     return {
       reason: 'no_btf',
       message: 'the kernel does not tell its types: there is no /sys/kernel/btf/vmlinux',
@@ -86,7 +95,7 @@ export const OBSTACLES = {
     return {
       reason: 'not_root',
       message: `${needsRoot ? 'bpftrace' : 'reading tracefs'} needs root, this process runs as user ${uid}`,
-      remedy: 'run the collector as root; the server beside it needs no privilege',
+      remedy: 'run it with sudo, or as root',
     };
   },
   tracefs({ tracefs }) {

@@ -13,6 +13,8 @@ export interface HostFacts extends ProbeFacts {
   uid: number;
   /** Whether the kernel tells its types (/sys/kernel/btf/vmlinux). */
   btf: boolean;
+  /** It would, in a form that cannot be read. */
+  btfUnreadable?: boolean;
   /** `none`, `integrity` or `confidentiality`; null where the kernel has no lockdown. */
   lockdown: string | null;
   tracefs: boolean;
@@ -53,6 +55,7 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
     kernel: (await readText(join(procRoot, 'sys/kernel/osrelease')))?.trim() ?? 'unknown',
     uid: options.uid ?? process.geteuid?.() ?? 0,
     btf: types.present,
+    ...(types.unreadable === true && { btfUnreadable: true }),
     lockdown: parseLockdown(await readText(join(sysRoot, 'kernel/security/lockdown'))),
     tracefs: tracing !== null,
     functions,
@@ -93,6 +96,7 @@ export async function loadedModules(sysRoot = '/sys'): Promise<Map<string, numbe
 
 interface Types {
   present: boolean;
+  unreadable?: boolean;
   functions: Map<string, string[]>;
   members: Record<string, number>;
   modules: string[];
@@ -102,13 +106,18 @@ async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   const functions = new Map<string, string[]>();
   const members: Record<string, number> = {};
   const kernel = await readWhole(join(folder, 'vmlinux')).catch(() => null);
-  if (kernel === null) return { present: false, functions, members, modules: [] };
+  const none = { present: false, functions, members, modules: [] };
+  if (kernel === null) return none;
   const note = (module: string, found: BtfFound): void => {
     for (const name of found.functions) functions.set(name, [...(functions.get(name) ?? []), module]);
     for (const [path, offset] of found.members) members[path] ??= offset;
   };
   const search = new BtfSearch(wanted);
-  note('vmlinux', search.searchKernel(kernel));
+  try {
+    note('vmlinux', search.searchKernel(kernel));
+  } catch {
+    return { ...none, unreadable: true };
+  }
   const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
   for (const module of modules) {
     try {

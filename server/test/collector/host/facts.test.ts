@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { composeForHost } from '../../../src/collector/bpftrace/plan.ts';
@@ -80,6 +80,20 @@ test('a module whose type information is broken has no functions, and does not h
   const host = await fakeHost(t);
   await writeFile(join(host.sysRoot, 'kernel/btf/broken'), Buffer.alloc(100, 0xff));
   assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
+});
+
+test('type information of the kernel that cannot be read is an obstacle with a remedy, and not the end', async (t) => {
+  const host = await fakeHost(t);
+  const path = join(host.sysRoot, 'kernel/btf/vmlinux');
+  const bytes = await readFile(path);
+  // The first type is of a kind that no reader knows: its kind stands in bits 24 to 28 of the second word.
+  bytes.writeUInt8(31, bytes.readUInt32LE(4) + bytes.readUInt32LE(8) + 7);
+  await writeFile(path, bytes);
+  const facts = await inspect(host, 'none');
+  assert.deepEqual([facts.btf, facts.btfUnreadable], [false, true]);
+  const plan = composeForHost(facts, testFragments());
+  assert.ok(!plan.runnable && plan.failure.reason === 'no_btf');
+  assert.match(plan.failure.message, /cannot read/);
 });
 
 test('the lockdown mode is the one in brackets', () => {
