@@ -13,7 +13,8 @@ happened, the rule of the kernel behind it, and what to do. The same is told by 
 \`/api/v1/reasons/NAME\`. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for the annotations of alerts.
 
 "Since" is the first kernel in which a VFIO dma-buf can meet the rule: mainline exports them since 6.19. The rules of
-\`private-v1\` and \`private-v2\` are those of posted patches that no mainline kernel has; their files are the patches'.
+\`private-v1\` and \`private-v2\` are those of posted patches that no mainline kernel has; their files are the patches'. An errno of "-" is any, or that the call
+is no refusal.
 `;
 
 const TITLES: Record<Topic, string> = {

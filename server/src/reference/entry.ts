@@ -6,10 +6,10 @@ export type Step = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revo
 /** One check of the kernel. */
 export interface Rule {
   step: Step;
-  /** The errno that user space sees, e.g. EINVAL; null where the call is no refusal. */
+  /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no refusal. */
   errno: string | null;
   function: string;
-  /** Path in the kernel's source; of the posted patches where `since` is a private dialect. */
+  /** Path in the kernel's source; of the posted patches where `since` is a private dialect, of the later ones where it is both. */
   file: string;
   /** The first kernel in which it can meet a VFIO dma-buf, or the private dialect that has it. */
   since: string;
@@ -29,6 +29,7 @@ export interface Entry {
 }
 
 export const EXPORTER = 'drivers/vfio/pci/vfio_pci_dmabuf.c';
+export const EXPORTER_V1 = 'drivers/vfio/pci/dma_buf.c';
 export const CORE = 'drivers/dma-buf/dma-buf.c';
 export const RDMA = 'drivers/infiniband/core/umem_dmabuf.c';
 export const IOMMUFD = 'drivers/iommu/iommufd/pages.c';

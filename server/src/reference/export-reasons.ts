@@ -1,5 +1,5 @@
 import type { Reason } from '../stream/codes.ts';
-import { type Entry, EXPORTER, rule } from './entry.ts';
+import { type Entry, EXPORTER, PRIVATE, rule } from './entry.ts';
 
 const FEATURE = ['vfio_pci_core_feature_dma_buf', EXPORTER] as const;
 const VALIDATE = ['validate_dmabuf_input', EXPORTER] as const;
@@ -88,6 +88,13 @@ export const EXPORT_REASONS = {
         FEATURE,
         'region_index is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX); newer kernels also refuse a BAR whose resources ' +
           'cannot be claimed (vfio_pci_core_setup_barmap)',
+      ),
+      rule(
+        'export',
+        'EINVAL',
+        ['check_dma_ranges', EXPORTER],
+        'region_index of each range is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX)',
+        { since: PRIVATE },
       ),
     ],
     remedy:

@@ -4,12 +4,10 @@ import { CORE, type Entry, EXPORTER, IOMMUFD, KVM, PRIVATE, RDMA, rule } from '.
 const ATTACH = ['vfio_pci_dma_buf_attach', EXPORTER] as const;
 const MAP = ['vfio_pci_dma_buf_map', EXPORTER] as const;
 const IOMMUFD_MAP = ['vfio_pci_dma_buf_iommufd_map', EXPORTER] as const;
-const GET = ['dma_buf_get', CORE] as const;
-const DYNAMIC = ['dma_buf_dynamic_attach', CORE] as const;
+const MAP_ATTACHMENT = ['dma_buf_map_attachment', CORE] as const;
 const PHYS = ['dma_buf_phys_vec_to_sgt', 'drivers/dma-buf/dma-buf-mapping.c'] as const;
 const PRIME = ['drm_gem_prime_import_dev', 'drivers/gpu/drm/drm_prime.c'] as const;
-const VIDEOBUF2 = 'drivers/media/common/videobuf2/videobuf2-core.c';
-const DEVMEM = ['net_devmem_bind_dmabuf', 'net/core/devmem.c'] as const;
+const VIDEOBUF2 = 'drivers/media/common/videobuf2';
 
 /** Why another device, iommufd or KVM did not get the memory. */
 export const IMPORT_REASONS = {
@@ -54,7 +52,7 @@ export const IMPORT_REASONS = {
         'bind',
         'ENODEV',
         ['kvm_vfio_dmabuf_bind', KVM],
-        'the exporter’s attach, which it calls, succeeds',
+        'dma_buf_dynamic_attach(), which it calls, succeeds; the posted exporters themselves refuse nobody there',
         { since: PRIVATE },
       ),
       rule('rdma', 'EINVAL', ['ib_umem_dmabuf_map_pages', RDMA], 'umem_dmabuf->revoked is not set', {
@@ -72,16 +70,13 @@ export const IMPORT_REASONS = {
         'pin',
         'EOPNOTSUPP',
         ['vfio_pci_dma_buf_pin', EXPORTER],
-        'none: every pin is refused. Later kernels refuse such an importer at attach (not_revocable)',
+        'none: every pin is refused, those of RDMA’s pinned regions (ib_umem_dmabuf_get_pinned) too. Later kernels refuse ' +
+          'such an importer at attach (not_revocable)',
         { until: '7.0' },
       ),
-      rule(
-        'rdma',
-        'EOPNOTSUPP',
-        ['ib_umem_dmabuf_get_pinned_with_dma_device', RDMA],
-        'dma_buf_pin() of the exporter succeeds',
-        { until: '7.0' },
-      ),
+      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is refused', {
+        since: PRIVATE,
+      }),
     ],
     remedy: 'Use an importer that can move its mapping (mlx5: on-demand paging), or iommufd.',
   },
@@ -92,15 +87,7 @@ export const IMPORT_REASONS = {
   },
   foreign_exporter: {
     what: 'iommufd was given a dma-buf that VFIO did not export.',
-    rules: [
-      rule('iommufd', 'EOPNOTSUPP', IOMMUFD_MAP, 'dmabuf->ops are VFIO’s own'),
-      rule(
-        'iommufd',
-        'EOPNOTSUPP',
-        ['sym_vfio_pci_dma_buf_iommufd_map', IOMMUFD],
-        'vfio_pci_core is built with dma-buf support and loaded',
-      ),
-    ],
+    rules: [rule('iommufd', 'EOPNOTSUPP', IOMMUFD_MAP, 'dmabuf->ops are VFIO’s own')],
     remedy:
       'Map system memory by its address or as a memfd. Memory of a GPU or another exporter cannot be mapped by iommufd ' +
       'yet.',
@@ -134,13 +121,19 @@ export const IMPORT_REASONS = {
         'rdma',
         'EINVAL',
         ['ib_umem_dmabuf_get_with_dma_device', RDMA],
-        'offset + size does not wrap around and is within dmabuf->size',
+        'offset + size is within dmabuf->size',
       ),
       rule(
         'videobuf2',
         'EINVAL',
-        ['__prepare_dmabuf', VIDEOBUF2],
+        ['__prepare_dmabuf', `${VIDEOBUF2}/videobuf2-core.c`],
         'the length given, or else dmabuf->size, is at least what the format needs',
+      ),
+      rule(
+        'videobuf2',
+        'EFAULT',
+        ['vb2_dc_attach_dmabuf', `${VIDEOBUF2}/videobuf2-dma-contig.c`],
+        'dmabuf->size is at least the length given; the other memory kinds (dma-sg, vmalloc) check the same',
       ),
     ],
     remedy:
@@ -150,12 +143,13 @@ export const IMPORT_REASONS = {
   not_dynamic: {
     what: 'The importer attached as a dynamic one without the callback that tells it of changes.',
     rules: [
-      rule('attach', 'EINVAL', DYNAMIC, 'importer_ops has a move_notify callback (the kernel also warns)', {
-        until: '7.0',
-      }),
-      rule('rdma', 'EINVAL', ['ib_umem_dmabuf_get', RDMA], 'the driver’s ops have a move_notify callback', {
-        until: '7.0',
-      }),
+      rule(
+        'attach',
+        'EINVAL',
+        ['dma_buf_dynamic_attach', CORE],
+        'importer_ops has a move_notify callback (the kernel also warns)',
+        { until: '7.0' },
+      ),
     ],
     remedy:
       'A defect of the importing driver. Report it to its maintainers; `journalctl -k` has the warning.',
@@ -164,6 +158,13 @@ export const IMPORT_REASONS = {
     what: 'Something wanted to map the buffer for the processor, which VFIO’s buffers do not offer.',
     rules: [
       rule('vmap', 'EINVAL', ['dma_buf_vmap', CORE], 'the exporter has a vmap callback; VFIO’s has none'),
+      rule(
+        'vmap',
+        'EINVAL',
+        ['dma_buf_mmap', CORE],
+        'the exporter has an mmap callback, and VFIO’s has none; an mmap() of the descriptor itself asks the same ' +
+          '(dma_buf_mmap_internal)',
+      ),
     ],
     remedy:
       'The importer copies by CPU (videobuf2-vmalloc, displays without DMA): it cannot work on device memory. Map the BAR ' +
@@ -175,52 +176,50 @@ export const IMPORT_REASONS = {
       rule(
         'map',
         'ERESTARTSYS',
-        ['dma_buf_map_attachment', CORE],
-        'the wait of a static importer for the buffer’s fences, which a signal may end, came to its end',
+        MAP_ATTACHMENT,
+        'the wait of a static importer for the buffer’s fences, which a signal may end, came to its end; an event has this ' +
+          'errno, which is the kernel’s own, as 512',
       ),
-      rule('prime', 'EINTR', PRIME, 'the import’s own waits were not ended by a signal'),
       rule(
-        'videobuf2',
+        'map',
         'EINTR',
-        ['__prepare_dmabuf', VIDEOBUF2],
-        'the import’s own waits were not ended by a signal',
+        MAP_ATTACHMENT,
+        'the same wait, where a fence that waits in its own way says EINTR',
       ),
     ],
     remedy:
       'Usually harmless: the caller tries again, or was being ended. Look for who sends the signal if it goes on.',
   },
   importer_unsupported: {
-    what: 'The importing driver cannot import dma-bufs, or not of this kind.',
+    what: 'The importing DRM driver cannot import dma-bufs, or not of this kind.',
     rules: [
-      rule(
-        'rdma',
-        'EOPNOTSUPP',
-        ['uverbs REG_DMABUF_MR', 'drivers/infiniband/core/uverbs_std_types_mr.c'],
-        'the RDMA driver has reg_user_mr_dmabuf',
-      ),
       rule('prime', 'EINVAL', PRIME, 'the DRM driver has gem_prime_import_sg_table'),
-      rule(
-        'videobuf2',
-        'EINVAL',
-        ['vb2_verify_memory_type', VIDEOBUF2],
-        'the queue’s memory operations have all four of attach, detach, map and unmap',
+      ...['EOPNOTSUPP', 'ENOSYS'].map((errno) =>
+        rule(
+          'prime',
+          errno,
+          ['drm_gem_prime_fd_to_handle', 'drivers/gpu/drm/drm_prime.c'],
+          'the driver’s own gem_prime_import, where it has one, can take this buffer',
+        ),
       ),
-      rule('devmem', 'EOPNOTSUPP', DEVMEM, 'the network device has a device that does its DMA'),
     ],
     remedy:
       'Use a device whose driver imports dma-bufs, or a newer driver; the event names importer and task.',
   },
   not_a_dmabuf: {
-    what: 'The descriptor that was to be imported is no dma-buf, or not open.',
+    what: 'The descriptor that KVM was given for a private memory slot is not that of a dma-buf.',
     rules: [
-      rule('bind', 'EINVAL', GET, 'the descriptor is a dma-buf; a closed one is EBADF'),
-      rule('rdma', 'EINVAL', GET, 'the descriptor is a dma-buf; a closed one is EBADF'),
-      rule('prime', 'EINVAL', GET, 'the descriptor is a dma-buf; a closed one is EBADF'),
-      rule('videobuf2', 'EINVAL', GET, 'the descriptor is an open dma-buf'),
-      rule('devmem', 'EINVAL', GET, 'the descriptor is a dma-buf; a closed one is EBADF'),
+      rule(
+        'bind',
+        'EINVAL',
+        ['dma_buf_get', CORE],
+        'the descriptor is that of a dma-buf; one that is not open is EBADF, told as other',
+        { since: PRIVATE },
+      ),
     ],
     remedy:
-      'The process named by the event passed the wrong descriptor, or had closed it. iommufd tries dma-buf first and a ' +
-      'memfd after that, so its failures of this kind are normal and not counted.',
+      'The process named by the event passed the wrong descriptor: KVM needs the one that VFIO_DEVICE_FEATURE_DMA_BUF ' +
+      'gave. Only KVM’s bind is told so. To other importers the probes cannot say that VFIO was meant, so none of theirs is ' +
+      'counted; iommufd asks of each memfd of the guest whether it is a dma-buf.',
   },
 } satisfies Partial<Record<Reason, Entry>>;

@@ -10,7 +10,13 @@ export const PRIVATE_REASONS = {
     what: 'The buffer was asked for its VFIO data, and VFIO did not export it.',
     rules: [
       rule('private_read', 'EINVAL', GET_DATA, 'dmabuf->ops are VFIO’s own', { since: PRIVATE }),
-      rule('bind', 'EINVAL', BIND, 'vfio_dma_buf_get_data() gave data', { since: PRIVATE }),
+      rule(
+        'bind',
+        null,
+        BIND,
+        'vfio_dma_buf_get_data() gave data; where it did not, the posted code leaves the errno to chance',
+        { since: PRIVATE },
+      ),
     ],
     remedy:
       'Give KVM the descriptor that VFIO_DEVICE_FEATURE_DMA_BUF gave: private memory slots take no other. The posted ' +
@@ -53,12 +59,20 @@ export const PRIVATE_REASONS = {
       'part by itself, or move the table (QEMU: x-msix-relocation). The event has both sizes.',
   },
   private_not_mappable: {
-    what: 'An importer wanted to map a buffer of a private dialect for DMA, and the exporter refused.',
+    what: 'An importer wanted to map a buffer of a private dialect for DMA, and has no peer-to-peer way to the device.',
     rules: [
-      rule('map', 'EPERM', ['vfio_pci_dma_buf_map', EXPORTER], 'the attachment can do peer-to-peer', {
-        since: 'private-v2',
-      }),
+      rule(
+        'map',
+        'EPERM',
+        ['vfio_pci_dma_buf_map', EXPORTER],
+        'attachment->peer2peer is set: the importer attached with allow_peer2peer, and the exporter’s attach has not taken ' +
+          'it back, which it does, and succeeds, where pci_p2pdma_distance_many() finds no way between the two devices',
+        { since: 'private-v2' },
+      ),
     ],
-    remedy: 'Only KVM may take private memory: export the device as shared for the use of other devices.',
+    remedy:
+      'As for topology: put both devices below one PCIe switch without ACS redirect, or use a host whose bridge the kernel ' +
+      'allows (`journalctl -k | grep -i peer-to-peer` names the pair). An importer that attaches statically, or is no PCI ' +
+      'device, cannot map at all.',
   },
 } satisfies Partial<Record<Reason, Entry>>;

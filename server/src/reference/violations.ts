@@ -1,5 +1,5 @@
 import type { Violation } from '../stream/codes.ts';
-import { type Entry, EXPORTER, KVM, PRIVATE, rule } from './entry.ts';
+import { CORE, type Entry, EXPORTER_V1, KVM, PRIVATE, rule } from './entry.ts';
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
 
@@ -43,7 +43,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
       rule(
         'export',
         null,
-        ['vfio_pci_core_feature_dma_buf', EXPORTER],
+        ['vfio_pci_core_feature_dma_buf', EXPORTER_V1],
         'none: the export succeeds, no bind ever can',
         {
           since: 'private-v1',
@@ -59,7 +59,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
       rule(
         'attach',
         null,
-        ['dma_buf_dynamic_attach', 'drivers/dma-buf/dma-buf.c'],
+        ['dma_buf_dynamic_attach', CORE],
         'none at this step: whether the importer gets at the memory is decided at its map',
         { since: 'private-v1' },
       ),
