@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, rename, rm } from 'node:fs/promises';
+import { copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -269,15 +269,17 @@ test('a module that matters makes a new program, one that does not leaves the ch
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 
+const loadGate = (host: FakeHost): Promise<void> =>
+  host.loadModule(
+    'gate',
+    [],
+    ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
+  );
+
 test('a program that must change hands over to the next: each event comes once, in order, and nothing is blind', async (t) => {
   const run = await live(t, {
     mode: 'gated',
-    prepare: (host) =>
-      host.loadModule(
-        'gate',
-        [],
-        ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
-      ),
+    prepare: loadGate,
   });
   await until(() => run.records().filter(({ type }) => type === 'export').length > 5);
   await run.host.loadModule('extra', ['extra_function']);
@@ -306,15 +308,28 @@ test('a program that must change hands over to the next: each event comes once, 
   );
 });
 
+test('a processor that does not give way at a hand-over is a loss that is told', async (t) => {
+  const run = await live(t, {
+    mode: 'gated',
+    prepare: async (host) => {
+      await loadGate(host);
+      await writeFile(join(host.sysRoot, 'devices/system/cpu/online'), '0,100000\n');
+    },
+  });
+  await until(() => has(run, 'export'));
+  await run.host.loadModule('extra', ['extra_function']);
+  await until(() => has(run, 'loss'));
+  const losses = run.records().flatMap((record) => (record.type === 'loss' ? [record.data] : []));
+  assert.deepEqual(
+    losses.map(({ stage, count }) => [stage, count]),
+    [['hand_over', 1]],
+  );
+});
+
 test('where a program cannot be told, the old one is stopped and the new one started', async (t) => {
   const run = await live(t, {
     mode: 'normal',
-    prepare: (host) =>
-      host.loadModule(
-        'gate',
-        [],
-        ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
-      ),
+    prepare: loadGate,
   });
   await until(() => has(run, 'heartbeat'));
   await run.host.loadModule('extra', ['extra_function']);
