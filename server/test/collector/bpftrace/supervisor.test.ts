@@ -93,7 +93,7 @@ async function live(t: TestContext, setup: Setup): Promise<Live> {
   };
 }
 
-async function until(condition: () => boolean, seconds = 60): Promise<void> {
+async function until(condition: () => boolean, seconds = 120): Promise<void> {
   for (const end = Date.now() + seconds * 1000; !condition(); await wait(10))
     assert.ok(Date.now() < end, `not within ${seconds} s: ${condition}`);
 }
