@@ -54,6 +54,8 @@ export interface BufferState {
   /** When its owner has ended; null while it has not. */
   ownerGoneAt: number | null;
   vm: ProcessRecord | null;
+  /** `kvm->arch.vm_type` of that VM. */
+  vmType: number | null;
   /** Who had the VFIO device open at the last snapshot. */
   deviceHolders: readonly ProcessRecord[];
   exportedAt: number | null;
@@ -91,6 +93,7 @@ export function newBuffer(inode: number, t: number): BufferState {
     owner: null,
     ownerGoneAt: null,
     vm: null,
+    vmType: null,
     deviceHolders: [],
     exportedAt: null,
     firstSeenAt: t,

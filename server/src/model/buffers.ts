@@ -12,7 +12,7 @@ import {
   type Task,
 } from './buffer-state.ts';
 import { importerName } from './naming.ts';
-import type { ProcessRecord, ProcessTable, Takeover } from './processes.ts';
+import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover } from './processes.ts';
 import type { VmTable } from './vms.ts';
 
 type Data<K extends TupleKind> = TupleOf<K>['data'];
@@ -66,6 +66,7 @@ export class BufferTable {
     buffer.owner = { pid, comm, t, process };
     buffer.ownerGoneAt = process?.goneAt ?? null;
     buffer.vm = this.#processes.at(data.kvm_pid, t, data.vm_type) ?? buffer.vm;
+    if (data.kvm_pid !== 0) buffer.vmType = data.vm_type;
     buffer.exportedAt = t;
     this.#vms.note(buffer);
     if (buffer.released) return;
@@ -222,7 +223,8 @@ export class BufferTable {
     if (seen.kvm_pid !== 0 && buffer.vm?.pid !== seen.kvm_pid) {
       buffer.vm = this.#processes.at(seen.kvm_pid, t_begin, seen.vm_type);
     }
-    if (seen.kvm_pid !== 0 && buffer.vm !== null) buffer.vm.vmType = seen.vm_type;
+    if (seen.kvm_pid !== 0) buffer.vmType = seen.vm_type;
+    if (seen.kvm_pid !== 0 && buffer.vm !== null) leaderOf(buffer.vm).vmType = seen.vm_type;
     buffer.holders = seen.holders;
     buffer.holdersAt = t_end;
     // An event that is newer than the snapshot's beginning knows better.

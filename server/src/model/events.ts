@@ -1,7 +1,9 @@
 import type { TupleOf } from '../stream/tuples.ts';
+import type { BufferState } from './buffer-state.ts';
 import { deviceAddress, importerName } from './naming.ts';
-import { type ProcessTable, runsVm, vmOfTask, vmRef } from './processes.ts';
-import type { EventKind, KernelEvent } from './schema.ts';
+import { type ProcessTable, vmOfTask, vmRef } from './processes.ts';
+import type { EventKind, KernelEvent, VmRef } from './schema.ts';
+import { vmOf } from './vms.ts';
 
 /** A tuple that is an event of the kernel, not of the protocol. */
 export type EventRecord = TupleOf<EventKind>;
@@ -14,6 +16,8 @@ export interface EventContext {
   interfaceOf: (device: string) => string | null;
   /** Device of a buffer that the event itself does not name, packed. */
   device: number;
+  /** The buffer, where it is known. */
+  buffer: BufferState | undefined;
   /** Mappings that this event made dead. */
   lostMappings: number;
 }
@@ -25,7 +29,6 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
   switch (record.type) {
     case 'export': {
       const { data } = record;
-      const task = processes.at(pid, t);
       return {
         seq,
         time,
@@ -40,8 +43,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         inode: data.inode,
         privacy: data.privacy,
         born_revoked: data.born_revoked,
-        vm:
-          vmRef(processes.at(data.kvm_pid, t, data.vm_type)) ?? (runsVm(task) ? vmRef(task, 'owner') : null),
+        vm: vmOfExport(context, data),
         duration_ns: data.ns,
         errno: data.errno,
         reason: data.reason,
@@ -142,7 +144,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         errno: data.errno,
         reason: data.reason,
         privacy: data.privacy,
-        owner_vm: vmRef(processes.at(data.kvm_pid, t)),
+        owner_vm: vmOfDevice(context, data.kvm_pid, t),
       };
     }
     case 'bind': {
@@ -159,8 +161,9 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         errno: data.errno,
         reason: data.reason,
         violation: data.violation,
-        vm: vmRef(processes.at(data.vm_pid, t)),
-        owner_vm: vmRef(processes.at(data.owner_vm_pid, t)),
+        // KVM takes a bind of the VM's own process only.
+        vm: vmRef(processes.at(pid, t)),
+        owner_vm: vmOfDevice(context, data.owner_vm_pid, t),
         slot_bytes: data.slot_bytes,
         buffer_bytes: data.buffer_bytes,
         privacy: data.privacy,
@@ -178,10 +181,24 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         kind: 'unbind',
         device: deviceAddress(data.device || context.device),
         inode: data.inode,
-        vm: vmRef(processes.at(data.vm_pid, t)),
+        vm: vmOfDevice(context, data.vm_pid, t),
       };
     }
     default:
       return record satisfies never;
   }
+}
+
+/** The VM that a buffer's device is linked to: the buffer knows more than the number of the thread that made it. */
+function vmOfDevice({ buffer, processes }: EventContext, kvmPid: number, t: number): VmRef | null {
+  return buffer?.vm?.pid === kvmPid ? vmOf(buffer) : vmRef(processes.at(kvmPid, t));
+}
+
+function vmOfExport(
+  { processes }: EventContext,
+  { t, pid, kvm_pid, vm_type }: TupleOf<'export'>['data'],
+): VmRef | null {
+  const vm = processes.at(kvm_pid, t, vm_type);
+  const owner = { process: processes.at(pid, t) };
+  return vmOf({ vm, vmType: vm === null ? null : vm_type, owner, deviceHolders: [] });
 }

@@ -331,6 +331,7 @@ export class TracerModel {
       processes: this.#processes,
       interfaceOf: this.#interfaceOf,
       device,
+      buffer: known,
       lostMappings,
     });
   }

@@ -6,6 +6,8 @@ import type { VmBy, VmRef } from './schema.ts';
 export interface ProcessRecord {
   readonly pid: number;
   identity: Process | null;
+  /** The process, where the number is another of its threads. */
+  leader: ProcessRecord | null;
   /** `kvm->arch.vm_type`, where an event has told it. */
   vmType: number | null;
   /** When it was first named, and when it was known to have ended; microseconds since boot. */
@@ -24,6 +26,11 @@ export interface Takeover {
 
 export const PROCESS_LIMIT = 8192;
 
+/** The process that a number stands for: a VM is named by the thread that made it. */
+export function leaderOf(record: ProcessRecord): ProcessRecord {
+  return record.leader ?? record;
+}
+
 /** pid -> who it is. Bounded: the ones that have ended go first, then the oldest. */
 export class ProcessTable {
   readonly #records = new Map<number, ProcessRecord>();
@@ -41,11 +48,30 @@ export class ProcessTable {
 
   /** Takes in who a process is; tells where the number was another's before. */
   identify(process: Process): Takeover | null {
+    const takeover = this.#take(process);
+    const { pid, t, tgid } = process;
+    const record = this.#records.get(pid);
+    const leader = tgid === undefined ? null : this.at(tgid, t);
+    if (record === undefined || leader === null) return takeover;
+    record.leader = leader;
+    leader.vmType ??= record.vmType;
+    return takeover;
+  }
+
+  #take(process: Process): Takeover | null {
     const { pid, t } = process;
     const start = startMicros(process.start_ticks);
     const known = this.#records.get(pid);
     if (known === undefined) {
-      this.#add({ pid, identity: process, vmType: null, since: t, goneAt: null, previous: null });
+      this.#add({
+        pid,
+        identity: process,
+        leader: null,
+        vmType: null,
+        since: t,
+        goneAt: null,
+        previous: null,
+      });
       return null;
     }
     const same =
@@ -60,6 +86,7 @@ export class ProcessTable {
     const to = this.#add({
       pid,
       identity: process,
+      leader: null,
       vmType: null,
       since: start,
       goneAt: null,
@@ -73,7 +100,7 @@ export class ProcessTable {
     // It may be told before the events of what it did.
     let record: ProcessRecord | null =
       this.#records.get(pid) ??
-      this.#add({ pid, identity: null, vmType: null, since: t, goneAt: null, previous: null });
+      this.#add({ pid, identity: null, leader: null, vmType: null, since: t, goneAt: null, previous: null });
     const isAnother = ({ identity }: ProcessRecord): boolean =>
       identity !== null && start_ticks !== undefined && identity.start_ticks !== start_ticks;
     if (isAnother(record)) record = record.previous;
@@ -89,16 +116,16 @@ export class ProcessTable {
   at(pid: number, t: number, vmType: number | null = null): ProcessRecord | null {
     if (pid === 0) return null;
     let record = this.#records.get(pid);
-    const anonymous = { pid, identity: null, vmType: null, since: t, goneAt: null };
+    const anonymous = { pid, identity: null, leader: null, vmType: null, since: t, goneAt: null };
     if (record === undefined) {
       record = this.#add({ ...anonymous, previous: null });
     } else if (record.identity !== null && startMicros(record.identity.start_ticks) > t) {
       record.previous ??= { ...anonymous, goneAt: t, previous: null };
       record = record.previous;
-    } else if (record.goneAt !== null && t > record.goneAt) {
+    } else if (t > (record.goneAt ?? record.leader?.goneAt ?? t)) {
       record = this.#add({ ...anonymous, previous: record });
     }
-    if (vmType !== null) record.vmType = vmType;
+    if (vmType !== null) leaderOf(record).vmType = vmType;
     return record;
   }
 
@@ -123,14 +150,19 @@ export class ProcessTable {
   }
 }
 
-/** The VM as the world sees it; `by` says what the process is to it. */
-export function vmRef(record: ProcessRecord | null, by: VmBy = 'kvm'): VmRef | null {
-  if (record === null) return null;
+/** The VM as the world sees it; `by` says what the process is to it, `vmType` what the kernel says of this very VM. */
+export function vmRef(
+  named: ProcessRecord | null,
+  by: VmBy = 'kvm',
+  vmType: number | null = null,
+): VmRef | null {
+  if (named === null) return null;
+  const record = leaderOf(named);
   const { identity } = record;
   return {
     pid: record.pid,
     by,
-    kind: vmKind(record.vmType),
+    kind: vmKind(vmType ?? record.vmType),
     vmm: identity?.vmm ?? null,
     name: identity?.name ?? null,
     uuid: identity?.uuid ?? null,

@@ -28,8 +28,8 @@ export const VmRef = Type.Object({
   pid: Type.Integer(),
   by: Type.Enum([...VM_BY], {
     description:
-      'kvm: it made the VM (kvm->userspace_pid); where the kernel links none, a known VMM that owner: exported, holder: has ' +
-      'the VFIO device open, task: made the call',
+      'kvm: it made the VM (kvm->userspace_pid); where the kernel links none, or one whose number is not its own, a known VMM ' +
+      'that owner: exported, holder: has the VFIO device open; task: it made the call',
   }),
   kind: Type.String({ description: 'default, sw_protected, sev, sev_es, snp, tdx, type_N, or unknown' }),
   vmm: Nullable(Type.String({ description: 'qemu, cloud-hypervisor, crosvm, firecracker, openvmm' })),

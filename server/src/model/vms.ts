@@ -1,5 +1,5 @@
 import type { BufferState } from './buffer-state.ts';
-import { type ProcessRecord, runsVm, vmRef } from './processes.ts';
+import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';
 import type { VmBy, VmRef } from './schema.ts';
 
 export interface DeviceVm {
@@ -10,21 +10,25 @@ export interface DeviceVm {
 
 const LIMIT = 8192;
 
+type Named = Pick<BufferState, 'vm' | 'deviceHolders'> & { owner: { process: ProcessRecord | null } | null };
+
 /**
  * Whose VM a buffer is: that of the device's `struct kvm`; else the exporting task, or who has the VFIO device open,
- * where that is a known VMM.
+ * where that is a known VMM. The struct kvm keeps the number of a thread that may have ended, and another VM may have the
+ * number by now: against a VMM that exported the buffer or has its device open, the number alone proves nothing.
  */
-function vmProcess(buffer: BufferState): { record: ProcessRecord; by: VmBy } | null {
-  if (buffer.vm !== null) return { record: buffer.vm, by: 'kvm' };
-  const owner = buffer.owner?.process;
-  if (runsVm(owner)) return { record: owner, by: 'owner' };
-  const holder = buffer.deviceHolders.find(runsVm);
-  return holder === undefined ? null : { record: holder, by: 'holder' };
+function vmProcess({ vm, owner, deviceHolders }: Named): { record: ProcessRecord; by: VmBy } | null {
+  const maker = vm === null ? null : { record: leaderOf(vm), by: 'kvm' as const };
+  const exporter = owner?.process;
+  if (maker !== null && (maker.record === exporter || deviceHolders.includes(maker.record))) return maker;
+  if (runsVm(exporter)) return { record: exporter, by: 'owner' };
+  const holder = deviceHolders.find(runsVm);
+  return holder === undefined ? maker : { record: holder, by: 'holder' };
 }
 
-export function vmOf(buffer: BufferState): VmRef | null {
+export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null {
   const found = vmProcess(buffer);
-  return found === null ? null : vmRef(found.record, found.by);
+  return found === null ? null : vmRef(found.record, found.by, buffer.vmType);
 }
 
 interface Entry {

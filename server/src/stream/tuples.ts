@@ -40,7 +40,8 @@ const violation = code(VIOLATIONS);
 /**
  * The fields of each tuple after its tag, in the order of the wire (docs/stream.md). `t` is microseconds since boot,
  * `ns` the duration of the kernel's call in nanoseconds, `device` the packed PCI address (0: unknown), `errno` positive,
- * a `*pid` a thread group id in the initial pid namespace (0: none).
+ * `pid` a thread group id in the initial pid namespace (0: none). That of a VM (`kvm_pid`, `vm_pid`, `owner_vm_pid`) is
+ * kvm->userspace_pid, which is the thread that made it: task_pid_nr(current) in kvm_uevent_notify_change().
  */
 export const TUPLES = {
   ready: { t: int },

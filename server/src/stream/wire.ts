@@ -148,6 +148,12 @@ export const Process = Type.Object({
   }),
   name: Type.Union([Type.String(), Type.Null()]),
   uuid: Type.Union([Type.String(), Type.Null()]),
+  tgid: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      description: 'the process, where pid is another of its threads: KVM names a VM by the one that made it',
+    }),
+  ),
   name_source: Type.Optional(Type.Enum([...NAME_SOURCES])),
   scope: Type.Optional(
     Type.String({ description: 'systemd scope of the VM, unescaped, e.g. machine-qemu-7-web' }),

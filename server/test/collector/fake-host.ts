@@ -9,7 +9,8 @@ export interface FakeHost {
   sysRoot: string;
   /** Writes the type information of one more module; a member is `struct.member`. */
   loadModule: (name: string, functions: readonly string[], members?: readonly string[]) => Promise<void>;
-  addProcess: (pid: number, startTicks: number, command?: string[]) => Promise<void>;
+  /** A thread has the process it is of as `tgid`. */
+  addProcess: (pid: number, startTicks: number, command?: string[], tgid?: number) => Promise<void>;
 }
 
 /** Roots of a /proc and a /sys of a kernel 7.3 with dma_buf_export and vfio_pci_core. */
@@ -48,11 +49,12 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
     await writeFile(join(sysRoot, 'kernel/btf', name), bytes);
   };
   await loadModule('vfio_pci_core', ['vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf']);
-  const addProcess = async (pid: number, startTicks: number, command: string[] = []): Promise<void> => {
+  const addProcess: FakeHost['addProcess'] = async (pid, startTicks, command = [], tgid = pid) => {
     const folder = join(procRoot, String(pid));
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, 'stat'), `${pid} (qemu) S ${'0 '.repeat(18)}${startTicks} 0\n`);
     await writeFile(join(folder, 'cmdline'), command.map((word) => `${word}\0`).join(''));
+    await writeFile(join(folder, 'status'), `Name:\tqemu\nTgid:\t${tgid}\nNgid:\t0\nPid:\t${pid}\n`);
   };
   return { procRoot, sysRoot, loadModule, addProcess };
 }

@@ -46,7 +46,7 @@ test('every kind of event gives one TracerEvent that its schema accepts, numbere
     bufferState(T, 9, true),
     tupleLine('revoke_call', T, 10, 100, 0x4100, 1, 3, 1, 'qemu'),
     tupleLine('private_read', T, 100, 1, 0x4100, 9, 0, 0, 2, 100, 'qemu'),
-    tupleLine('bind', T, 10, 100, 0x4100, 9, 0, 0, 1, 101, 100, 4096, 4096, 2, 'qemu'),
+    tupleLine('bind', T, 10, 101, 0x4100, 9, 0, 0, 1, 101, 100, 4096, 4096, 2, 'qemu'),
     tupleLine('unbind', T, 100, 0x4100, 9, 101, 'qemu'),
     released(T, 9),
   ]);

@@ -18,6 +18,7 @@ import {
   released,
   snapshotBuffer,
   starting,
+  tupleLine,
 } from '../fixtures/stream-lines.ts';
 
 const S = 1_000_000;
@@ -61,7 +62,7 @@ test('a VM is who made the struct kvm, else the owner, else the holder of the de
     process(101, 'owner', { pod_uid: 'p', container_id: 'c' }),
     process(102, 'holder'),
     process(103, null, { vmm: null }),
-    exported({ t: 3 * S, inode: 1, pid: 101, kvm_pid: 100, vm_type: 4 }),
+    exported({ t: 3 * S, inode: 1, pid: 103, kvm_pid: 100, vm_type: 4 }),
     exported({ t: 3 * S, inode: 2, pid: 101 }),
     exported({ t: 3 * S, inode: 3, pid: 103 }),
   ]);
@@ -89,6 +90,124 @@ test('a VM is who made the struct kvm, else the owner, else the holder of the de
     null,
     ['holder', 'holder', 'unknown', null, null],
   ]);
+});
+
+/** KVM names a VM by the thread that made it: 120 and 121 are threads of 100. */
+const thread = (pid: number, name: string | null, more: object = {}) =>
+  process(pid, name, { start_ticks: 11, tgid: 100, ...more });
+const vm = (model: TracerModel, inode: number) => {
+  const { pid, by, name, kind } = model.buffer(inode)?.vm ?? {};
+  return [pid, by, name, kind];
+};
+
+test('a VM that a thread made is its process, whenever that is told', async () => {
+  const lines = [
+    exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
+    thread(120, 'web'),
+    process(100, 'web'),
+  ];
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ];
+  for (const order of orders) {
+    const { model, more } = feed([...BEGIN, ...order.map((index) => lines[index] as string)]);
+    assert.deepEqual(vm(model, 1), [100, 'kvm', 'web', 'snp'], order.join());
+    assert.match((await metric(model, 'vm_info'))[0] ?? '', /vm="web".*kind="snp",by="kvm"/);
+    more(released(4 * S, 1), heartbeat(5 * S, 2), heartbeat(5000 * S, 2));
+    assert.equal((await metric(model, 'vm_info')).length, 1, 'the process lives');
+    more(collectorLine('exit', { t: 5000 * S, pid: 100, start_ticks: 10 }), heartbeat(5001 * S, 2));
+    more(heartbeat((5001 + GRACE) * S, 2));
+    assert.equal((await metric(model, 'vm_info')).length, 0, 'the process has ended');
+  }
+});
+
+test('a process that has made a VM by one of its threads is one, also where its command is unknown', () => {
+  const made = exported({ t: 3 * S, inode: 1, pid: 101, kvm_pid: 120, vm_type: 4 });
+  for (const lines of [
+    [made, thread(120, null, { vmm: null })],
+    [thread(120, null, { vmm: null }), made],
+  ]) {
+    const { events } = feed([
+      ...BEGIN,
+      ...lines,
+      imported({ t: 4 * S, inode: 1, stage: 1, importer: 'iommu' }),
+    ]);
+    const last = events.at(-1);
+    assert.deepEqual(last?.kind === 'import' && [last.by_vm?.pid, last.by_vm?.kind], [100, 'snp']);
+  }
+});
+
+test('a VM whose thread has ended keeps its process, and never gets the name of who has the number next', () => {
+  const { model, more } = feed([
+    ...BEGIN,
+    process(100, 'web'),
+    thread(120, 'web'),
+    exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
+    exported({ t: 3 * S, inode: 2, pid: 103, kvm_pid: 120, vm_type: 4 }),
+    process(120, 'other', { t: 5 * S, start_ticks: 400 }),
+  ]);
+  for (const inode of [1, 2]) assert.deepEqual(vm(model, inode), [100, 'kvm', 'web', 'snp']);
+  const events = more(
+    exported({ t: 6 * S, inode: 3, pid: 100, kvm_pid: 120, vm_type: 4 }),
+    tupleLine('private_read', 6 * S, 100, 1, DEVICE, 2, 0, 0, 2, 120, 'qemu'),
+  );
+  assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp']);
+  const [export_, read] = events;
+  assert.equal(export_?.kind === 'export' && export_.vm?.name, 'web');
+  assert.equal(export_?.kind === 'export' && export_.vm?.kind, 'snp');
+  assert.equal(read?.kind === 'private_read' && read.owner_vm?.name, 'web');
+  more(exported({ t: 7 * S, inode: 4, pid: 120, kvm_pid: 120, vm_type: 0 }));
+  assert.deepEqual(vm(model, 4), [120, 'kvm', 'other', 'default']);
+  assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp'], 'nor its kind');
+});
+
+test('an event names the process behind a thread also where the buffer is not known, and not once that has ended', () => {
+  const read = (t: number) => tupleLine('private_read', t, 100, 1, DEVICE, 77, 0, 0, 2, 120, 'qemu');
+  const { more } = feed([...BEGIN, process(100, 'web'), thread(120, 'web')]);
+  const owner = (t: number) =>
+    more(read(t)).map(
+      (event) => event.kind === 'private_read' && [event.owner_vm?.pid, event.owner_vm?.name],
+    );
+  assert.deepEqual(owner(3 * S), [[100, 'web']]);
+  more(collectorLine('exit', { t: 4 * S, pid: 100, start_ticks: 10 }));
+  assert.deepEqual(owner(5 * S), [[120, null]]);
+});
+
+test('a VM whose thread was gone or another’s before it could be read is the VMM that exported, or has the device open', () => {
+  const gone = collectorLine('exit', { t: 3 * S + 1, pid: 120 });
+  for (const next of [gone, process(120, 'other'), process(120, null, { vmm: null })]) {
+    const { model, more } = feed([
+      ...BEGIN,
+      process(100, 'web'),
+      process(103, null, { vmm: null }),
+      exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
+      next,
+    ]);
+    assert.deepEqual(vm(model, 1), [100, 'owner', 'web', 'snp']);
+    const [event] = more(exported({ t: 3 * S + 2, inode: 3, pid: 100, kvm_pid: 120, vm_type: 4 }));
+    assert.equal(event?.kind === 'export' && event.vm?.kind, 'snp');
+    const holds = (...pids: number[]) =>
+      collectorLine('snapshot', {
+        t_begin: 4 * S,
+        t_end: 4 * S + 1,
+        cause: 'start',
+        complete: false,
+        errors: [],
+        buffers: [1, 2].map((inode) => snapshotBuffer({ inode, kvm_pid: 120, vm_type: 4 })),
+        device_holders: pids.map((pid) => ({ device: DEVICE, pid })),
+      });
+    more(holds(103, 100));
+    assert.deepEqual(vm(model, 2), [100, 'holder', 'web', 'snp']);
+    if (next === gone) continue;
+    more(holds(100, 120));
+    for (const inode of [1, 2])
+      assert.deepEqual(vm(model, inode).slice(0, 2), [120, 'kvm'], 'it has the device open itself');
+  }
 });
 
 test('an export event of a device without a VM names the VMM that made it', () => {
@@ -133,7 +252,7 @@ test('vm_info has one series for each device: the VM of its newest buffer', asyn
     process(100, 'old'),
     process(200, 'new'),
     exported({ t: 3 * S, inode: 1, kvm_pid: 100 }),
-    exported({ t: 4 * S, inode: 2, kvm_pid: 200 }),
+    exported({ t: 4 * S, inode: 2, pid: 200, kvm_pid: 200 }),
   ]);
   const rows = await metric(model, 'vm_info');
   assert.equal(rows.length, 1);

@@ -48,7 +48,9 @@ export class LineReader {
       if (typeof pid === 'number') this.identities.seeProcess(pid, true, t);
     }
     if (typeof fields.pid === 'number') {
-      this.identities.seeProcess(fields.pid, record.type === 'export' && record.data.errno === 0, t);
+      // KVM takes binds of the VM's own process only.
+      const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
+      this.identities.seeProcess(fields.pid, owner, t);
     }
   }
 

@@ -27,6 +27,8 @@ interface Known {
   /** Null while it is being read, GONE where it has ended. */
   startTicks: number | null;
   owner: boolean;
+  /** It is a thread, whose end is not that of its process. */
+  thread: boolean;
   /** Its end was told: that is done once. */
   ended: boolean;
   /** An event has named the pid since it was last looked at: that may have been a process that took it over. */
@@ -70,7 +72,7 @@ export class IdentityWatch {
       return;
     }
     this.makeRoom();
-    const entry: Known = { startTicks: null, owner, ended: false, named: false, lookedAt: t };
+    const entry: Known = { startTicks: null, owner, thread: false, ended: false, named: false, lookedAt: t };
     this.processes.set(pid, entry);
     this.track(this.introduce(pid, entry, t));
   }
@@ -132,12 +134,15 @@ export class IdentityWatch {
     // Who was named has ended, and another process has its number: that one is told, and cannot be taken for the first.
     if (entry.owner && startMicros(facts.start_ticks) > t) this.ownerEnded(pid, entry);
     entry.startTicks = facts.start_ticks;
+    entry.thread = facts.tgid !== undefined;
     entry.ended = false;
-    this.options.emit({ type: 'process', data: { t: this.options.bootUs(), ...facts } });
+    const now = this.options.bootUs();
+    this.options.emit({ type: 'process', data: { t: now, ...facts } });
+    if (facts.tgid !== undefined) this.seeProcess(facts.tgid, entry.owner, now);
   }
 
   private ownerEnded(pid: number, entry: Known): void {
-    if (entry.ended) return;
+    if (entry.ended || entry.thread) return;
     entry.ended = true;
     const { startTicks } = entry;
     const t = this.options.bootUs();

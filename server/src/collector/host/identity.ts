@@ -8,14 +8,15 @@ import { identifyVm } from './vmm.ts';
 export type ProcessFacts = Omit<Process, 't'>;
 
 /**
- * Who a process is; null where it is gone. Of its command line only name and UUID of the VM are handed on, of its control
- * group only what names a VM or a pod.
+ * Who a process is; null where it is gone. The number may be that of one of its threads, which /proc opens as well. Of its
+ * command line only name and UUID of the VM are handed on, of its control group only what names a VM or a pod.
  */
 export async function readProcess(procRoot: string, pid: number): Promise<ProcessFacts | null> {
   const before = await readStat(procRoot, pid);
   if (before === null) return null;
   const text = (name: string): Promise<string> =>
     readFile(join(procRoot, String(pid), name), 'utf8').catch(() => '');
+  const tgid = Number(/^Tgid:\s*(\d+)$/m.exec(await text('status'))?.[1] ?? pid);
   const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'));
   const { machine, ...group } = identifyCgroup(await text('cgroup'));
   const after = await readStat(procRoot, pid);
@@ -30,6 +31,7 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
     uuid,
     ...group,
   };
+  if (tgid !== pid) facts.tgid = tgid;
   if (facts.name !== null) facts.name_source = name === null ? 'cgroup' : 'command_line';
   return facts;
 }

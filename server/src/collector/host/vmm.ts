@@ -11,40 +11,66 @@ const UNKNOWN: VmIdentity = { vmm: null, name: null, uuid: null };
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const NAME_LENGTH = 128;
 
-/** What each VMM calls the options of its name and its UUID; most have neither. */
-const READERS: Readonly<Record<string, (argv: readonly string[]) => Omit<VmIdentity, 'vmm'>>> = {
-  qemu: readQemu,
-  // No option names the VM; the UUID is a part of --platform, called system_uuid since 2026.
-  'cloud-hypervisor': (argv) => {
-    const platform = splitOptions(lastValue(argv, 'platform') ?? '');
-    return { name: null, uuid: asUuid(part(platform, 'system_uuid') ?? part(platform, 'uuid')) };
+interface Vmm {
+  vmm: string;
+  /** What its program is called: in releases with a version or a target. */
+  program: RegExp;
+  read: (argv: readonly string[]) => Omit<VmIdentity, 'vmm'>;
+}
+
+/** What each VMM calls itself, and the options of its name and its UUID; most have neither. */
+const VMMS: readonly Vmm[] = [
+  { vmm: 'qemu', program: /^(?:qemu-system-[\w-]+|(?:qemu-)?kvm(?:-spice)?)$/, read: readQemu },
+  {
+    vmm: 'cloud-hypervisor',
+    program: /^cloud-hypervisor(?:-static)?(?:-(?:x86_64|aarch64|riscv64))?$/,
+    // No option names the VM; the UUID is a part of --platform, called system_uuid since 2026.
+    read: (argv) => {
+      const platform = splitOptions(lastValue(argv, 'platform') ?? '');
+      return { name: null, uuid: asUuid(part(platform, 'system_uuid') ?? part(platform, 'uuid')) };
+    },
   },
   // `crosvm run --name`, since the end of 2024.
-  crosvm: (argv) => ({ name: clean(lastValue(argv, 'name')), uuid: null }),
-  // The jailer hands its own --id on; an id may be a UUID.
-  firecracker: (argv) => {
-    const id = lastValue(argv, 'id');
-    return { name: clean(id), uuid: asUuid(id) };
+  {
+    vmm: 'crosvm',
+    program: /^crosvm$/,
+    read: (argv) => ({ name: clean(lastValue(argv, 'name')), uuid: null }),
   },
-  openvmm: () => ({ name: null, uuid: null }),
-};
+  {
+    vmm: 'firecracker',
+    program: /^firecracker(?:-v\d+(?:\.\d+)*(?:-(?:x86_64|aarch64))?)?$/,
+    // The jailer hands its own --id on; an id may be a UUID.
+    read: (argv) => {
+      const id = lastValue(argv, 'id');
+      return { name: clean(id), uuid: asUuid(id) };
+    },
+  },
+  { vmm: 'openvmm', program: /^openvmm$/, read: () => ({ name: null, uuid: null }) },
+];
 
 /** Reads VMM, name and UUID of the VM from a command line. */
 export function identifyVm(argv: readonly string[]): VmIdentity {
-  const command = basename(argv[0] ?? '');
-  const vmm = /^(?:qemu-system-[\w-]+|qemu-kvm|kvm)$/.test(command) ? 'qemu' : command;
-  const read = Object.hasOwn(READERS, vmm) ? READERS[vmm] : undefined;
-  return read === undefined ? UNKNOWN : { vmm, ...read(argv) };
+  const command = plainName(basename(argv[0] ?? ''));
+  const known = VMMS.find(({ program }) => program.test(command));
+  return known === undefined ? UNKNOWN : { vmm: known.vmm, ...known.read(argv) };
+}
+
+/** Without what a wrapper of the same name made of it: NixOS `.NAME-wrapped`, others `NAME.real`. */
+function plainName(command: string): string {
+  return /^\.(.+)-wrapped_*$/.exec(command)?.[1] ?? command.replace(/\.real$/, '');
 }
 
 function readQemu(argv: readonly string[]): Omit<VmIdentity, 'vmm'> {
-  const name = splitOptions(lastValue(argv, 'name') ?? '');
-  const plain = name[0]?.includes('=') ? undefined : name[0];
+  // QEMU merges the options of one list (merge_lists of qemu_name_opts): what is said last of a key counts.
+  const name = values(argv, 'name').flatMap((value) => {
+    const [first = '', ...rest] = splitOptions(value);
+    return [first.includes('=') ? first : `guest=${first}`, ...rest];
+  });
   const smbios = values(argv, 'smbios').map(splitOptions);
   const system = smbios.findLast((parts) => part(parts, 'type') === '1' && part(parts, 'uuid') !== undefined);
   return {
     // Proxmox gives the number of the VM as -id, an option of its own QEMU, and always a -name beside it.
-    name: clean(part(name, 'guest') ?? plain) ?? clean(lastValue(argv, 'id')),
+    name: clean(part(name, 'guest')) ?? clean(lastValue(argv, 'id')),
     uuid: asUuid(lastValue(argv, 'uuid')) ?? asUuid(part(system ?? [], 'uuid')),
   };
 }
@@ -80,7 +106,7 @@ function splitOptions(text: string): string[] {
 }
 
 function part(parts: readonly string[], key: string): string | undefined {
-  return parts.find((one) => one.startsWith(`${key}=`))?.slice(key.length + 1);
+  return parts.findLast((one) => one.startsWith(`${key}=`))?.slice(key.length + 1);
 }
 
 function asUuid(text: string | undefined): string | null {

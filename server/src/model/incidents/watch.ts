@@ -197,9 +197,7 @@ export class IncidentWatch {
     const declared = buffer.privacy === 'private';
     const bound = this.dialect === 'private-v2' && buffer.boundAt !== null && data.t >= buffer.boundAt;
     const confidential =
-      this.dialect === 'mainline' &&
-      data.errno === 0 &&
-      CONFIDENTIAL.includes(vmKind(buffer.vm?.vmType ?? null));
+      this.dialect === 'mainline' && data.errno === 0 && CONFIDENTIAL.includes(vmKind(buffer.vmType));
     if (!declared && !bound && !confidential) return false;
     const importer = importerName(data.importer);
     const subject = `${buffer.inode}\n${importer}\n${data.importer_device}`;
@@ -226,7 +224,8 @@ export class IncidentWatch {
     if (violation !== 'foreign_vm' && violation !== 'accepted_after_failed_lookup') return;
     const subject = `${inode}\n${vm_pid}`;
     const known = this.book.get(violation, subject);
-    const vm = processes.at(vm_pid, t);
+    // vm_pid is the thread that made the VM; KVM takes a bind of the VM's own process only (kvm->mm).
+    const vm = processes.at(data.pid, t);
     const facts = { since: t, device: device || (buffer?.device ?? 0), inode, buffer, vm };
     const incident = this.book.admit(violation, subject, t, facts);
     if (incident === null) return;
@@ -394,7 +393,7 @@ function isBind({ kind }: IncidentState): boolean {
   return kind === 'foreign_vm' || kind === 'accepted_after_failed_lookup';
 }
 
-/** The unbind names the VM of the buffer's device; which VM let go is told by the task, which is the VM's own. */
+/** The unbind names the VM of the buffer's device; which VM let go is told by the task, as it is of a bind. */
 function ends(unbind: Data<'unbind'>, incident: IncidentState): boolean {
   return unbind.inode === incident.inode && unbind.pid === incident.vm?.pid;
 }

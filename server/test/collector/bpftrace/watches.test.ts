@@ -10,7 +10,16 @@ import { IdentityWatch } from '../../../src/collector/host/identity-watch.ts';
 import type { CollectorLine } from '../../../src/stream/wire.ts';
 import { systemClock } from '../../../src/support/clock.ts';
 import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
-import { counterRead, heartbeat, ready, released, unmapped } from '../../fixtures/stream-lines.ts';
+import {
+  counterRead,
+  DEVICE,
+  exported,
+  heartbeat,
+  ready,
+  released,
+  tupleLine,
+  unmapped,
+} from '../../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from '../fake-host.ts';
 
 function losses(): { watch: LossWatch; lines: CollectorLine[]; lost: () => number } {
@@ -104,6 +113,27 @@ test('the reader tells events, heartbeats and missed returns apart', () => {
   }
   const seen = ['heartbeat 5', 'event', 'event', 'missed 2'];
   assert.deepEqual(told, [...seen, 'loss', 'loss', 'loss', 'event', 'loss']);
+});
+
+test('who exports, and a VM and who binds to it, own something; another task does not', () => {
+  const seen: string[] = [];
+  const { watch } = losses();
+  const reader = new LineReader({
+    identities: {
+      seeDevice: () => {},
+      seeImporter: () => {},
+      seeProcess: (pid, owner) => seen.push(`${pid} ${owner}`),
+    },
+    losses: watch,
+  });
+  reader.identify(exported({ t: 1, inode: 9, pid: 100, kvm_pid: 120 }));
+  reader.identify(exported({ t: 1, inode: 0, pid: 101, errno: 22 }));
+  reader.identify(tupleLine('bind', 1, 10, 300, DEVICE, 9, 0, 0, 1, 301, 120, 4096, 4096, 2, 'qemu'));
+  reader.identify(released(1, 9));
+  assert.deepEqual(
+    seen.filter((one) => !one.startsWith('0 ')),
+    ['120 true', '100 true', '101 false', '301 true', '120 true', '300 true', '100 false'],
+  );
 });
 
 test('losses are cumulative over children and told when they have grown', () => {

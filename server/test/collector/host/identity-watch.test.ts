@@ -146,6 +146,41 @@ test('a lost line of an end: the next process with the number says it', async (t
   assert.deepEqual(named(10), ['new', false]);
 });
 
+test('a VM that a thread has made is its process: the end of the thread is not told, that of the process is', async (t) => {
+  const { host, model, more, watch, lines, poll, clock } = await watched(t);
+  await host.addProcess(100, 200, qemu('web'));
+  await host.addProcess(120, 201, qemu('web'), 100);
+  const exports = async (inode: number, at: number): Promise<void> => {
+    clock.now = at;
+    more(exported({ t: at, inode, pid: 103, kvm_pid: 120 }));
+    watch.seeProcess(120, true, at);
+    await watch.settled();
+  };
+  const vm = (inode: number) => [model.buffer(inode)?.vm?.pid, model.buffer(inode)?.vm?.name];
+  const told = () => lines.map(({ type, data }) => [type, 'pid' in data ? data.pid : null]);
+  await exports(9, 3 * SECOND);
+  const introduced = [
+    ['process', 120],
+    ['process', 100],
+  ];
+  assert.deepEqual(told(), introduced);
+  await gone(host, 120);
+  await poll(4 * SECOND);
+  await exports(10, 5 * SECOND);
+  assert.deepEqual(told(), introduced);
+  for (const inode of [9, 10]) assert.deepEqual(vm(inode), [100, 'web']);
+  await host.addProcess(120, 550, qemu('other'));
+  await poll(6 * SECOND);
+  await exports(11, 7 * SECOND);
+  assert.deepEqual(told(), [...introduced, ['process', 120]]);
+  await gone(host, 100);
+  await poll(8 * SECOND);
+  assert.deepEqual(told().at(-1), ['exit', 100]);
+  await gone(host, 120);
+  await poll(9 * SECOND);
+  assert.deepEqual(told().at(-1), ['exit', 120], 'a process of its own by now');
+});
+
 async function addDevice(host: FakeHost, packed: number, driver: string): Promise<string> {
   const folder = join(host.sysRoot, 'bus/pci/devices', pciAddress(packed));
   await rm(folder, { recursive: true, force: true });

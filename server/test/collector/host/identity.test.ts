@@ -37,6 +37,21 @@ test('of the command line of a process only name and UUID are handed on', async 
   assert.equal(await readProcess(procRoot, 6), null);
 });
 
+test('a number that is a thread tells its process, a process of its own does not', async (t) => {
+  const procRoot = await temporaryFolder(t);
+  await mkdir(join(procRoot, '7'));
+  await writeFile(join(procRoot, '7', 'stat'), `7 (vmm) S ${'0 '.repeat(18)}78 0\n`);
+  await writeFile(join(procRoot, '7', 'cmdline'), 'cloud-hypervisor\0');
+  const tgid = async (status: string): Promise<unknown> => {
+    await writeFile(join(procRoot, '7', 'status'), status);
+    const facts = await readProcess(procRoot, 7);
+    assert.equal(facts?.vmm, 'cloud-hypervisor');
+    return facts?.tgid;
+  };
+  assert.equal(await tgid('Name:\tvmm\nState:\tS (sleeping)\nTgid:\t5\nNgid:\t0\nPid:\t7\n'), 5);
+  for (const status of ['Tgid:\t7\n', 'Name:\tTgid:\t9\n', '']) assert.equal(await tgid(status), undefined);
+});
+
 test('the control group names a VM whose command line does not, and no other process', async (t) => {
   const procRoot = await temporaryFolder(t);
   await mkdir(join(procRoot, '5'));

@@ -20,6 +20,28 @@ test('name and UUID of a VM are read from the command line of its VMM', () => {
     [['qemu-system-x86_64', '-name', 'a\nb'], { vmm: 'qemu', name: 'a b', uuid: null }],
     [['qemu-system-x86_64', '-name', 'x'.repeat(999)], { vmm: 'qemu', name: 'x'.repeat(128), uuid: null }],
     [['qemu-system-x86_64', '-name', 'first', '-name', 'last'], { vmm: 'qemu', name: 'last', uuid: null }],
+    [
+      ['qemu-system-x86_64', '-name', 'web-7', '-name', 'debug-threads=on'],
+      { vmm: 'qemu', name: 'web-7', uuid: null },
+    ],
+    [
+      [
+        'qemu-system-x86_64',
+        '-name',
+        'guest=a,process=x',
+        '-name',
+        'b,debug-threads=on',
+        '-name',
+        'process=y',
+      ],
+      { vmm: 'qemu', name: 'b', uuid: null },
+    ],
+    [['qemu-system-x86_64', '-name', 'a,guest=b'], { vmm: 'qemu', name: 'b', uuid: null }],
+    [['qemu-system-x86_64', '-name', 'b=c,guest=a=b'], { vmm: 'qemu', name: 'a=b', uuid: null }],
+    [
+      ['qemu-system-x86_64', '-uuid', `1${LOWER.slice(1)}`, '-uuid', UUID],
+      { vmm: 'qemu', name: null, uuid: LOWER },
+    ],
     [['qemu-system-x86_64', '-name'], { vmm: 'qemu', name: null, uuid: null }],
     // Proxmox
     [
@@ -63,6 +85,57 @@ test('name and UUID of a VM are read from the command line of its VMM', () => {
     [[], { vmm: null, name: null, uuid: null }],
   ];
   for (const [argv, expected] of cases) assert.deepEqual(identifyVm(argv), expected, argv.join(' '));
+});
+
+test('a VMM is known by what releases and distributions call its program, and no other program is one', () => {
+  const known = {
+    qemu: [
+      'qemu-system-x86_64',
+      'qemu-system-x86_64-spice',
+      'qemu-system-x86_64-snp-experimental',
+      'qemu-system-x86_64.real',
+      '.qemu-system-x86_64-wrapped',
+      '.qemu-system-aarch64-wrapped_',
+      '.qemu-kvm-wrapped',
+      'qemu-kvm',
+      'kvm',
+      'kvm-spice',
+    ],
+    'cloud-hypervisor': [
+      'cloud-hypervisor',
+      'cloud-hypervisor-static',
+      'cloud-hypervisor-static-aarch64',
+      '.cloud-hypervisor-wrapped',
+    ],
+    firecracker: ['firecracker', 'firecracker-v1.13.1-x86_64', 'firecracker-v1.13.1-aarch64'],
+    crosvm: ['crosvm', '.crosvm-wrapped'],
+    openvmm: ['openvmm'],
+  };
+  for (const [vmm, commands] of Object.entries(known))
+    for (const command of commands) assert.equal(identifyVm([`/opt/${command}`]).vmm, vmm, command);
+  const others = [
+    ...[
+      'qemu-img',
+      'qemu-nbd',
+      'qemu-ga',
+      'qemu-io',
+      'qemu-storage-daemon',
+      'qemu-system-',
+      'qemu',
+      'qemu-x86_64',
+    ],
+    ...['kvm-clock', 'kvm-pit/100', 'kvm_stat', 'kvm-ok', 'kvm-nx-lpage-recovery-100', 'lkvm', 'xkvm'],
+    ...['firecracker-containerd', 'firecracker-ctr', 'firecracker-v', 'firecracker-v1-containerd', 'jailer'],
+    ...[
+      'cloud-hypervisor-ctl',
+      'cloud-hypervisor-static-debug',
+      'ch-remote',
+      'crosvm-control',
+      'openvmm_entry',
+    ],
+    ...['.real', '.-wrapped', 'sh', 'qemu-system-x86_64.sh', '.qemu-img-wrapped', 'my-qemu-system-x86_64'],
+  ];
+  for (const command of others) assert.equal(identifyVm([`/usr/bin/${command}`]).vmm, null, command);
 });
 
 test('machine, pod and container are read from the control group, of version 2 and 1', () => {

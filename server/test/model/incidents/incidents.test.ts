@@ -56,11 +56,14 @@ interface BindFields {
   errno?: number;
   violation?: number;
   vm?: number;
+  /** The thread that made the VM. */
+  maker?: number;
   owner?: number;
   privacy?: number;
 }
 const bind = (t: number, fields: BindFields = {}) => {
   const f = { inode: 9, errno: 0, violation: 0, vm: 300, owner: 200, privacy: 2, ...fields };
+  const { maker = f.vm } = f;
   const reason = f.errno === 0 ? 0 : 4;
   return tupleLine(
     'bind',
@@ -72,7 +75,7 @@ const bind = (t: number, fields: BindFields = {}) => {
     f.errno,
     reason,
     f.violation,
-    f.vm,
+    maker,
     f.owner,
     4096,
     4096,
@@ -411,6 +414,16 @@ test('a bind to another VM is open until KVM unbinds it there', () => {
   more(unbind(T + 4, 300));
   assert.equal(first()?.closed_by, 'unbound');
   assert.equal(incidents().length, 1);
+});
+
+test('a bind to a VM that a thread has made is of its process, and ends with it', () => {
+  const { first, more } = watch([PRIVATE, bind(T + 1, { violation: 1, maker: 301 }), unbind(T + 2, 301)]);
+  assert.equal(first()?.vm?.pid, 300);
+  assert.equal(first()?.state, 'open');
+  more(unbind(T + 4, 300));
+  assert.equal(first()?.closed_by, 'unbound');
+  more(bind(T + 5, { violation: 2, maker: 301 }), exit(T + 6, 300));
+  assert.deepEqual([first()?.kind, first()?.closed_by], ['accepted_after_failed_lookup', 'vm_gone']);
 });
 
 test('an unbind that overtakes its bind leaves nothing open, and a refused bind is no incident', () => {
