@@ -130,6 +130,19 @@ test('calls whose return was not seen', async () => {
   assert.equal(await sample(model, 'missed_returns_total'), 2);
 });
 
+const changed = (t: number, more: { blind: string[]; blind_since: number }): string => {
+  const child = JSON.parse(starting(t, 1)).data;
+  return collectorLine('child', { t, generation: 1, state: 'changed', probes: child.probes, ...more });
+};
+
+test('calls of a module that was loaded, before a program has it', async () => {
+  const { model, more } = feed(TRACING);
+  assert.equal(await sample(model, 'probe_blind_seconds_total{probe="iommufd_map"}'), 0);
+  more(changed(6_000_000, { blind: ['iommufd_map'], blind_since: 2_000_000 }), heartbeat(9_000_000, 0));
+  assert.equal(await sample(model, 'probe_blind_seconds_total{probe="iommufd_map"}'), 7);
+  assert.equal(await sample(model, 'probe_blind_seconds_total{probe="export"}'), 0);
+});
+
 test('a count or a start that its kernel map had no room for', async () => {
   const full = '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}';
   const second = full.replace('-7', '-17');
@@ -199,6 +212,17 @@ test('time in which nobody looked', async () => {
     collectorLine('tick', { t: 5_000_000 }),
   ]);
   assert.equal(await sample(model, 'blind_seconds_total'), 3);
+});
+
+test('time in which a child looked with dead probes', async () => {
+  const gone = { t: 8_000_000, generation: 1, state: 'exited', reason: 'stopped', message: '' } as const;
+  const { model } = feed([
+    ...TRACING,
+    ...[2, 4, 7].map((second) => heartbeat(second * 1_000_000, 0)),
+    collectorLine('child', { ...gone, blind_since: 3_000_000 }),
+    collectorLine('tick', { t: 9_000_000 }),
+  ]);
+  assert.equal(await sample(model, 'blind_seconds_total'), 6);
 });
 
 test('label sets of counters and of gauges beyond the cap, each once', async () => {

@@ -21,7 +21,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'probe_attached',
     help:
       '1 where the probe is part of the last program composed for this kernel, 0 where the kernel has not what it ' +
-      'needs; up tells whether that program runs.',
+      'needs, or where its module was unloaded or loaded and no program has taken over yet; up tells whether that program runs.',
     type: 'gauge',
     samples: (model) => byKey('probe', probes(model)),
   },
@@ -90,9 +90,22 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'blind_seconds_total',
     help:
       'Time in which nothing was traced: from the last heartbeat of a child that ended (from its start where it never ' +
-      'beat), or from the line that none can run, to the next that is ready. The start of the first child does not count.',
+      'beat; from the last look that found vfio_pci_core as before where its probes died with that), or from the line that ' +
+      'none can run, to the next that is ready. The start of the first child does not count.',
     type: 'counter',
     samples: (model) => single(model.accounting.blindSeconds),
+  },
+  {
+    name: 'probe_blind_seconds_total',
+    help:
+      'Time in which this probe was not attached while the rest was traced, though what it watches could be called: its ' +
+      'module was loaded, or loaded again. From the last look that found the modules as before (there is one every 5 s) to ' +
+      'the program that takes over, so rather too much than too little. While a module is away nothing of it can be called, and that is none.',
+    type: 'counter',
+    samples: (model) => {
+      const seconds = (probe: string) => [probe, model.accounting.probeBlindSeconds(probe)] as const;
+      return byKey('probe', Object.fromEntries(Object.keys(probes(model)).map(seconds)));
+    },
   },
   {
     name: 'collector_restarts_total',

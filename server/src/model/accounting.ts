@@ -55,6 +55,11 @@ export class Accounting {
   #everReady = false;
   #endedBy: ChildReason | null = null;
   #blind = new BlindTime();
+  /** When the tracing began that goes on, over all who have taken over. */
+  #tracingSince = 0;
+  #probesBlind = new Map<string, BlindTime>();
+  /** Probes of the running child that are dead or not there yet, and since when. */
+  #unseen = new Map<string, number>();
   #past = { emitted: 0, unaccounted: 0, ringLost: 0, counterLines: 0 };
   #lossLines = zeros(LOSS_STAGES);
   #lossLast = zeros(LOSS_STAGES);
@@ -62,6 +67,11 @@ export class Accounting {
 
   get blindSeconds(): number {
     return this.#blind.micros / 1e6;
+  }
+
+  /** Time in which this probe alone did not watch what it is for; not that in which none did. */
+  probeBlindSeconds(probe: string): number {
+    return (this.#probesBlind.get(probe)?.micros ?? 0) / 1e6;
   }
 
   get eventsReceived(): number {
@@ -110,18 +120,22 @@ export class Accounting {
     this.generation += 1;
     this.#child = this.#newChild(t);
     // One that takes over has been attached all along.
-    if (this.state === 'tracing') return;
+    if (this.state === 'tracing') {
+      this.#probesSeenAgain(t);
+      return;
+    }
     this.#blind.advance(t);
     this.state = this.#everReady ? 'blind' : 'starting';
   }
 
-  childExited(t: number, reason: ChildReason): void {
+  /** `blindSince`: where its probes were dead before it ended, when they may have died. */
+  childExited(t: number, reason: ChildReason, blindSince?: number): void {
     this.seen(t);
     this.#endedBy = reason;
     if (reason !== 'handed_over') {
+      if (this.#child !== null) this.#nothingSeen(this.#child, blindSince);
       this.state = 'blind';
       this.#lost(t);
-      if (this.#child !== null) this.#blind.open(this.#child.lastBeatAt ?? this.#child.startedAt);
     }
     if (this.#child === null) return;
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
@@ -163,6 +177,7 @@ export class Accounting {
       child.emittedBefore = Math.max(0, emitted - child.arrived);
     }
     child.lastBeatAt = t;
+    this.#advanceUnseen(t);
     child.emitted = Math.max(child.emitted, emitted);
     child.unaccounted = Math.max(0, child.emitted - child.emittedBefore - child.arrived);
     // What the collector dropped did come off the ring, so it is not the ring's loss.
@@ -194,10 +209,11 @@ export class Accounting {
     return whole;
   }
 
-  /** Probes of the running child have died: what they would have told is missing, if there was any. */
-  probesDied(t: number): void {
+  /** Probes of the running child have died, or are not there yet: what they would have told is missing, if there was any. */
+  probesChanged(t: number, blind: readonly string[] = [], since = t): void {
     this.seen(t);
     this.#lost(t);
+    for (const probe of blind) if (!this.#unseen.has(probe)) this.#unseen.set(probe, since);
   }
 
   /** Calls were not seen to return: the events of these were never printed, whatever else came. */
@@ -242,9 +258,34 @@ export class Accounting {
   #tracing(t: number): void {
     if (this.state === 'tracing') return;
     this.#blind.close(t);
+    this.#tracingSince = t;
     this.#everReady = true;
     this.state = 'tracing';
     this.#lost(t);
+  }
+
+  #nothingSeen({ lastBeatAt, startedAt }: ChildAccount, since = Number.POSITIVE_INFINITY): void {
+    const from = lastBeatAt === null ? startedAt : Math.min(lastBeatAt, Math.max(since, this.#tracingSince));
+    if (this.state === 'tracing') this.#probesSeenAgain(from);
+    this.#unseen.clear();
+    this.#blind.open(from);
+  }
+
+  /** Up to `t` these probes alone were not there; before the tracing began, none was. */
+  #advanceUnseen(t: number): void {
+    for (const [probe, since] of this.#unseen) {
+      const time = this.#probesBlind.get(probe) ?? new BlindTime();
+      this.#probesBlind.set(probe, time);
+      time.open(Math.max(since, this.#tracingSince));
+      time.advance(t);
+    }
+  }
+
+  /** From `t` on they are there like the others, or the others are not there either. */
+  #probesSeenAgain(t: number): void {
+    this.#advanceUnseen(t);
+    for (const probe of this.#unseen.keys()) this.#probesBlind.get(probe)?.close(t);
+    this.#unseen.clear();
   }
 
   #collectorDrops(): number {

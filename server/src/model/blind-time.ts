@@ -1,4 +1,4 @@
-/** The time in which nothing was watched, as far as the stream has told. Never shrinks. */
+/** The time in which nothing was watched, as far as the stream has told. Never shrinks, and counts no moment twice. */
 export class BlindTime {
   #closed = 0;
   #from: number | null = null;
@@ -11,8 +11,8 @@ export class BlindTime {
   /** Nothing is watched since `from`; does nothing where that is known already. */
   open(from: number): void {
     if (this.#from !== null) return;
-    this.#from = from;
-    this.#until = from;
+    this.#from = Math.max(from, this.#until);
+    this.#until = this.#from;
   }
 
   /** It is still so at `t`. */

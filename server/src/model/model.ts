@@ -386,14 +386,14 @@ export class TracerModel {
       }
       case 'changed':
         this.#program(this.#dialect, child.probes);
-        accounting.probesDied(child.t);
+        accounting.probesChanged(child.t, child.blind, child.blind_since);
         return;
       case 'exited':
         this.#problem =
           child.reason === 'stopped' || child.reason === 'handed_over'
             ? null
             : { ...problemOf(child), remedy: null };
-        accounting.childExited(child.t, child.reason);
+        accounting.childExited(child.t, child.reason, child.blind_since);
         return;
       case 'unavailable':
         this.#program(child.dialect, child.probes);

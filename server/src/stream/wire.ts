@@ -72,8 +72,17 @@ export const Child = Type.Union([
       generation: Type.Integer({ minimum: 1 }),
       state: Type.Literal('changed'),
       probes: Type.Array(ProbeState),
+      blind: Type.Optional(
+        Type.Array(Type.String(), {
+          description:
+            'probes whose module is there, loaded or loaded again: their functions may be called unseen',
+        }),
+      ),
+      blind_since: Type.Optional(
+        Type.Integer({ minimum: 0, description: 'the last look that found the modules as before' }),
+      ),
     },
-    { description: 'probes of the running child died with a module that was unloaded or loaded again' },
+    { description: 'a module with probes was unloaded, loaded, or loaded again under the running child' },
   ),
   Type.Object({
     t: Micros,
@@ -81,6 +90,12 @@ export const Child = Type.Union([
     state: Type.Literal('exited'),
     reason: ChildReason,
     message: Type.String(),
+    blind_since: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'the last look that found vfio_pci_core as before, where all probes died with it',
+      }),
+    ),
   }),
   Type.Object({
     t: Micros,

@@ -45,6 +45,104 @@ test('a child that never beat was blind from its start', () => {
   assert.equal(accounting.blindSeconds, 4);
 });
 
+test('a child whose probes died with their module was blind since the last look before, not since its last beat', () => {
+  const accounting = running();
+  for (const beat of [5, 8, 9]) accounting.heartbeat(beat * SECOND, 0);
+  accounting.childExited(10 * SECOND, 'stopped', 5 * SECOND);
+  accounting.tick(11 * SECOND);
+  assert.equal(accounting.blindSeconds, 6);
+  accounting.childStarting(12 * SECOND);
+  accounting.ready(14 * SECOND);
+  assert.equal(accounting.blindSeconds, 9);
+});
+
+test('a look before the tracing began makes nothing blind twice, nor the first start', () => {
+  const accounting = new Accounting();
+  accounting.childStarting(3 * SECOND);
+  accounting.ready(6 * SECOND);
+  accounting.heartbeat(7 * SECOND, 0);
+  accounting.childExited(8 * SECOND, 'stopped', 2 * SECOND);
+  accounting.childStarting(9 * SECOND);
+  accounting.ready(10 * SECOND);
+  assert.equal(accounting.blindSeconds, 4);
+  accounting.heartbeat(11 * SECOND, 0);
+  accounting.childExited(12 * SECOND, 'stopped', 8 * SECOND);
+  accounting.tick(13 * SECOND);
+  assert.equal(accounting.blindSeconds, 7);
+});
+
+test('a child that was ready and never beat is not blind from its start where that was blind already', () => {
+  const accounting = running();
+  accounting.heartbeat(2 * SECOND, 0);
+  accounting.childExited(3 * SECOND, 'crashed');
+  accounting.childStarting(4 * SECOND);
+  accounting.ready(6 * SECOND);
+  accounting.childExited(7 * SECOND, 'crashed');
+  accounting.tick(8 * SECOND);
+  assert.equal(accounting.blindSeconds, 6);
+});
+
+test('a probe is blind from the look before its module changed until a program takes over, and the rest is not', () => {
+  const accounting = running();
+  accounting.heartbeat(9 * SECOND, 0);
+  accounting.probesChanged(10 * SECOND, ['iommufd_file'], 5 * SECOND);
+  assert.equal(accounting.lastLossAt, 10 * SECOND);
+  accounting.heartbeat(11 * SECOND, 0);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 6);
+  accounting.childExited(20 * SECOND, 'handed_over');
+  accounting.childStarting(20 * SECOND);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 15);
+  accounting.ready(12 * SECOND);
+  accounting.heartbeat(30 * SECOND, 0);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 15);
+  assert.equal(accounting.probeBlindSeconds('export'), 0);
+  assert.equal(accounting.blindSeconds, 0);
+  accounting.probesChanged(40 * SECOND, ['iommufd_file'], 35 * SECOND);
+  accounting.heartbeat(41 * SECOND, 0);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 21);
+});
+
+test('a module that is loaded again while programs change hands is blind once', () => {
+  const accounting = running();
+  accounting.heartbeat(9 * SECOND, 0);
+  accounting.probesChanged(10 * SECOND, ['iommufd_file'], 5 * SECOND);
+  accounting.childExited(20 * SECOND, 'handed_over');
+  accounting.childStarting(20 * SECOND);
+  accounting.probesChanged(21 * SECOND, ['iommufd_file'], 10 * SECOND);
+  accounting.heartbeat(25 * SECOND, 0);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 20);
+});
+
+test('where no program can take over, a probe is blind alone up to when all are', () => {
+  const accounting = running();
+  accounting.heartbeat(9 * SECOND, 0);
+  accounting.probesChanged(10 * SECOND, ['iommufd_file'], 5 * SECOND);
+  accounting.childExited(14 * SECOND, 'stopped');
+  accounting.tick(15 * SECOND);
+  accounting.childStarting(16 * SECOND);
+  accounting.ready(18 * SECOND);
+  accounting.heartbeat(19 * SECOND, 0);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 4);
+  assert.equal(accounting.blindSeconds, 9);
+});
+
+test('a probe whose module changes during a start is blind alone from the ready of that child', () => {
+  const accounting = new Accounting();
+  accounting.childStarting(3 * SECOND);
+  accounting.probesChanged(5 * SECOND, ['iommufd_file'], 4 * SECOND);
+  accounting.ready(6 * SECOND);
+  accounting.heartbeat(8 * SECOND, 0);
+  assert.equal(accounting.probeBlindSeconds('iommufd_file'), 2);
+  const never = new Accounting();
+  never.childStarting(3 * SECOND);
+  never.probesChanged(5 * SECOND, ['iommufd_file'], 2 * SECOND);
+  never.childExited(7 * SECOND, 'stopped');
+  never.childStarting(8 * SECOND);
+  never.ready(9 * SECOND);
+  never.heartbeat(10 * SECOND, 0);
+  assert.equal(never.probeBlindSeconds('iommufd_file'), 0);
+});
+
 test('time without any child that could run is blind, and its first child is no restart', () => {
   const accounting = new Accounting();
   accounting.childUnavailable(SECOND, 'no_bpftrace');
@@ -215,14 +313,17 @@ test('a read counts where nothing was lost since the last end that came, and is 
 
 const step = fc.oneof(
   fc.record({ op: fc.constantFrom('starting', 'ready', 'tick', 'exited', 'unavailable'), n: fc.constant(0) }),
-  fc.record({ op: fc.constantFrom('beat', 'events', 'loss', 'counters', 'read'), n: fc.nat(20) }),
+  fc.record({
+    op: fc.constantFrom('beat', 'events', 'loss', 'counters', 'read', 'changed', 'dead', 'handed_over'),
+    n: fc.nat(20),
+  }),
 );
 
 test('no counter goes back and nothing is negative, whatever the stream', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const accounting = new Accounting();
-      let before = [0, 0, 0, 0, 0, 0, 0, 0];
+      let before = [0, 0, 0, 0, 0, 0, 0, 0, 0];
       steps.forEach(({ op, n }, index) => {
         const t = index * SECOND;
         if (op === 'starting') accounting.childStarting(t);
@@ -234,7 +335,12 @@ test('no counter goes back and nothing is negative, whatever the stream', () => 
         else if (op === 'events') events(accounting, n, t);
         else if (op === 'counters') for (let line = 0; line < n; line += 1) accounting.counterLine();
         else if (op === 'read') accounting.readEnd(t, n);
-        else accounting.loss({ t, stage: 'queue', count: n });
+        else if (op === 'changed') accounting.probesChanged(t, ['a'], Math.max(0, t - n * SECOND));
+        else if (op === 'dead') accounting.childExited(t, 'stopped', Math.max(0, t - n * SECOND));
+        else if (op === 'handed_over') {
+          accounting.childExited(t, 'handed_over');
+          accounting.childStarting(t);
+        } else accounting.loss({ t, stage: 'queue', count: n });
         const { losses } = accounting;
         const now = [
           accounting.blindSeconds,
@@ -245,7 +351,10 @@ test('no counter goes back and nothing is negative, whatever the stream', () => 
           accounting.generation,
           accounting.lastReadAt ?? 0,
           accounting.lastLossAt,
+          accounting.probeBlindSeconds('a'),
         ];
+        for (const seconds of [accounting.blindSeconds, accounting.probeBlindSeconds('a')])
+          assert.ok(seconds <= index, `${seconds} of ${index} s: a moment counts twice`);
         now.forEach((value, place) => {
           assert.ok(
             value >= (before[place] ?? 0),

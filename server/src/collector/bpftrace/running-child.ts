@@ -36,6 +36,8 @@ export class RunningChild {
   isReady = false;
   /** The child that took over from this one. */
   successor: RunningChild | null = null;
+  /** Microseconds since boot: all its probes may have died then, before it was told to end. */
+  deadSince: number | null = null;
 
   private readonly options: RunningChildOptions;
   private readonly child: BpftraceChild;

@@ -1,5 +1,5 @@
 import type { LineSource } from '../../stream/source.ts';
-import { type CollectorLine, FORMAT_VERSION, type ProbeState } from '../../stream/wire.ts';
+import { type CollectorLine, FORMAT_VERSION } from '../../stream/wire.ts';
 import type { Clock } from '../../support/clock.ts';
 import type { Logger } from '../../support/logger.ts';
 import type { HostFacts } from '../host/facts.ts';
@@ -15,6 +15,7 @@ import { handOver } from './hand-over.ts';
 import type { Launch } from './launch.ts';
 import { LineReader } from './line-reader.ts';
 import { LossWatch } from './loss-watch.ts';
+import { moduleChange } from './module-change.ts';
 import { composeForHost, type Plan, type RunnablePlan, VFIO_MODULE } from './plan.ts';
 import { Refusals } from './refusals.ts';
 import { RunningChild } from './running-child.ts';
@@ -49,6 +50,7 @@ export class Supervisor implements LineSource {
   private readonly reader: LineReader;
   private readonly refusals = new Refusals();
   private readonly modules: ModuleWatch;
+  private modulesLookedAt = 0;
   private onLine: (line: string) => void = () => {};
   private generation = 0;
   private running: RunningChild | null = null;
@@ -84,7 +86,7 @@ export class Supervisor implements LineSource {
     const { clock, tracer, timing, simulation } = this.options;
     this.onLine = onLine;
     // Before the host is asked: what changes meanwhile is seen at the next look.
-    await this.modules.look();
+    await this.lookAtModules();
     const facts = await this.options.inspect();
     const t = clock.bootUs();
     const boot_epoch_us = Math.round(clock.wallMs() * 1000) - t;
@@ -129,7 +131,7 @@ export class Supervisor implements LineSource {
     let said = '';
     let known: HostFacts | null = first;
     while (!signal.aborted) {
-      if (known === null) await this.modules.look();
+      if (known === null) await this.lookAtModules();
       const facts: HostFacts = known ?? (await inspect());
       known = null;
       const plan = composeForHost(facts, fragments, this.refusals.reasons);
@@ -222,10 +224,11 @@ export class Supervisor implements LineSource {
     child.release();
   }
 
-  private sayEnded({ generation }: RunningChild, { reason, message }: ChildEnd): void {
+  private sayEnded({ generation, deadSince }: RunningChild, { reason, message }: ChildEnd): void {
     const t = this.options.clock.bootUs();
     this.losses.tell(t);
-    this.emit({ type: 'child', data: { t, generation, state: 'exited', reason, message } });
+    const blind = deadSince === null ? {} : { blind_since: deadSince };
+    this.emit({ type: 'child', data: { t, generation, state: 'exited', reason, message, ...blind } });
     if (reason !== 'stopped' && reason !== 'handed_over')
       this.options.logger.warn({ generation, reason, message }, 'bpftrace has ended');
   }
@@ -289,10 +292,17 @@ export class Supervisor implements LineSource {
     if (misses !== null && this.running === running) this.losses.probesMissed(misses);
   }
 
+  /** What has changed since the look before, and when that was. Between the two looks it may have happened at any time. */
+  private async lookAtModules(): Promise<{ changed: ReadonlySet<string>; since: number }> {
+    const since = this.modulesLookedAt;
+    this.modulesLookedAt = this.options.clock.bootUs();
+    return { changed: await this.modules.look(), since };
+  }
+
   /** A module that comes or goes changes what can be probed: the program is made again, and takes over if it is another one. */
   private async checkModules(signal: AbortSignal): Promise<void> {
     const { fragments, inspect, clock } = this.options;
-    const changed = await this.modules.look();
+    const { changed, since } = await this.lookAtModules();
     if (changed.size === 0) return;
     const { running } = this;
     this.refusals.clear();
@@ -303,21 +313,21 @@ export class Supervisor implements LineSource {
     const { generation } = running;
     const { composed } = running.plan;
     const plan = composeForHost(await inspect(), fragments, this.refusals.reasons);
-    const died = (probe: ProbeState): boolean =>
-      probe.attached && probe.module !== null && changed.has(probe.module);
-    if (!composed.probes.some(died) && plan.runnable && plan.composed.program === composed.program) return;
+    const next = plan.runnable ? plan.composed : null;
+    const touched = moduleChange(composed.probes, next?.probes ?? [], changed);
+    if (touched === null && next?.program === composed.program) return;
     const change = 'the loaded modules have changed';
     // Without its module there are no buffers, and the probes on it are dead.
     if (!plan.runnable || changed.has(VFIO_MODULE)) {
+      if (changed.has(VFIO_MODULE)) running.deadSince = since;
       running.stop('stopped', change);
       return;
     }
-    const reason = 'its module was unloaded or loaded again; a new program is about to take over';
-    if (composed.probes.some(died)) {
-      const probes = composed.probes.map((probe) =>
-        died(probe) ? { ...probe, attached: false, reason } : probe,
-      );
-      this.emit({ type: 'child', data: { t: clock.bootUs(), generation, state: 'changed', probes } });
+    if (touched !== null) {
+      const { probes, blind } = touched;
+      const unseen = blind.length === 0 ? {} : { blind, blind_since: since };
+      const t = clock.bootUs();
+      this.emit({ type: 'child', data: { t, generation, state: 'changed', probes, ...unseen } });
     }
     const why = await this.replace(running, plan, signal);
     if (why === null || signal.aborted) return;

@@ -244,27 +244,94 @@ test('each obstacle has its reason', async (t) => {
   }
 });
 
-test('a module that was unloaded and loaded again gets its probes anew, though the program is the same', async (t) => {
-  const run = await live(t, { mode: 'normal' });
+/** Unloads a module and loads it again between two looks, and gives when, in microseconds since boot. */
+async function loadAgain(host: FakeHost, name: string): Promise<number> {
+  const module = join(host.sysRoot, 'kernel/btf', name);
+  const again = join(host.sysRoot, name);
+  await copyFile(module, again);
+  const t = systemClock.bootUs();
+  await rename(again, module);
+  return t;
+}
+
+/** Waits until modules were looked at since the program runs; gives a moment before the last look. */
+async function someLooks(run: Live): Promise<number> {
   await until(() => has(run, 'heartbeat'));
-  const module = join(run.host.sysRoot, 'kernel/btf/vfio_pci_core');
-  await copyFile(module, `${module}.again`);
-  await rename(`${module}.again`, module);
+  const began = systemClock.bootUs();
+  await wait(900);
+  return began;
+}
+
+function assertBetween(earliest: number, t: number | undefined, latest: number): void {
+  assert.ok(t !== undefined && earliest < t && t <= latest, `${earliest} < ${t} <= ${latest}`);
+}
+
+test('a module that was unloaded and loaded again gets its probes anew, though the program is the same', async (t) => {
+  const run = await live(t, { mode: 'normal', timing: { modulesMs: 300 } });
+  const began = await someLooks(run);
+  const died = await loadAgain(run.host, 'vfio_pci_core');
   await until(() => run.children().length >= 3);
   const [, exited, second] = run.children();
   assert.ok(exited?.state === 'exited' && exited.message === 'the loaded modules have changed');
+  assertBetween(began, exited.blind_since, died);
   assert.ok(second?.state === 'starting' && second.generation === 2);
 });
 
-test('a module that matters makes a new program, one that does not leaves the child alone', async (t) => {
+test('of another module that was loaded again, its probes are told as blind since the look before', async (t) => {
+  const run = await live(t, {
+    mode: 'normal',
+    timing: { modulesMs: 300 },
+    prepare: (host) => host.loadModule('extra', ['extra_function']),
+  });
+  const began = await someLooks(run);
+  const died = await loadAgain(run.host, 'extra');
+  await until(() => run.children().length >= 4);
+  const [, changed, exited, second] = run.children();
+  assert.ok(changed?.state === 'changed' && changed.generation === 1);
+  assert.deepEqual(changed.blind, ['extra']);
+  assertBetween(began, changed.blind_since, died);
+  assert.deepEqual(
+    changed.probes.map(({ attached }) => attached),
+    [true, true, false],
+  );
+  assert.ok(exited?.state === 'exited' && exited.blind_since === undefined);
+  assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
+});
+
+test('of a module that is unloaded, no probe is blind: nothing can call it', async (t) => {
+  const run = await live(t, {
+    mode: 'normal',
+    prepare: (host) => host.loadModule('extra', ['extra_function']),
+  });
+  await until(() => has(run, 'heartbeat'));
+  await rm(join(run.host.sysRoot, 'kernel/btf/extra'));
+  await until(() => run.children().length >= 4);
+  const [, changed, exited] = run.children();
+  assert.ok(changed?.state === 'changed');
+  assert.deepEqual([changed.blind, changed.blind_since], [undefined, undefined]);
+  assert.match(changed.probes[2]?.reason ?? '', /^its module was unloaded/);
+  assert.ok(exited?.state === 'exited' && exited.blind_since === undefined);
+});
+
+test('a module that does not matter leaves the child alone', async (t) => {
   const run = await live(t, { mode: 'normal' });
   await until(() => has(run, 'heartbeat'));
   await run.host.loadModule('unrelated', ['something']);
   await wait(200);
   assert.equal(run.children().length, 1);
+});
+
+test('a module that matters makes a new program, and its probes were blind until then', async (t) => {
+  const run = await live(t, { mode: 'normal', timing: { modulesMs: 300 } });
+  const began = await someLooks(run);
+  const loaded = systemClock.bootUs();
   await run.host.loadModule('extra', ['extra_function']);
-  await until(() => run.children().length >= 3);
-  const [, exited, second] = run.children();
+  await until(() => run.children().length >= 4);
+  const [, changed, exited, second] = run.children();
+  assert.ok(changed?.state === 'changed');
+  assertBetween(began, changed.blind_since, loaded);
+  assert.deepEqual(changed.blind, ['extra']);
+  assert.match(changed.probes[2]?.reason ?? '', /^its module was loaded/);
   assert.ok(exited?.state === 'exited' && exited.message.startsWith('the loaded modules have changed'));
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
@@ -283,8 +350,9 @@ test('a program that must change hands over to the next: each event comes once, 
   });
   await until(() => run.records().filter(({ type }) => type === 'export').length > 5);
   await run.host.loadModule('extra', ['extra_function']);
-  await until(() => run.children().length >= 3);
-  const [, exited, second] = run.children();
+  await until(() => run.children().length >= 4);
+  const [, changed, exited, second] = run.children();
+  assert.ok(changed?.state === 'changed' && changed.blind?.[0] === 'extra');
   assert.ok(exited?.state === 'exited' && exited.reason === 'handed_over');
   assert.ok(second?.state === 'starting' && second.generation === 2 && second.probes[2]?.attached === true);
   const told = run.records().length;
@@ -333,8 +401,8 @@ test('where a program cannot be told, the old one is stopped and the new one sta
   });
   await until(() => has(run, 'heartbeat'));
   await run.host.loadModule('extra', ['extra_function']);
-  await until(() => run.children().length >= 3);
-  const [, exited, second] = run.children();
+  await until(() => run.children().length >= 4);
+  const [, , exited, second] = run.children();
   assert.ok(exited?.state === 'exited' && exited.reason === 'stopped');
   assert.match(exited.message, /no hand-over: the new program did not tell its clock/);
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
