@@ -3,7 +3,7 @@ import { isUsual } from './cells.ts';
 import type { Lab } from './lab.ts';
 import { changed, total } from './samples.ts';
 import { missedSince } from './scenario.ts';
-import { PLAIN } from './scenarios/names.ts';
+import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 import { contradictions, hear, heardSince } from './witness.ts';
 
@@ -12,6 +12,18 @@ const LOAD = `n=0; while [ ! -e /tmp/enough ] && [ $n -lt 3000 ]; do
   /lab/bin/flood --device ${PLAIN} --region 2 --exports 100 --refused 30 --vgem 30 --threads 2 || exit 1
   n=$((n + 1)); sleep 0.3
 done`;
+
+const REFUSED = 20;
+
+/**
+ * Calls into iommufd that it refuses itself, so that only a probe in it can count them. They are no part of the load: while one of them
+ * runs the module cannot be unloaded.
+ */
+const refusedByIommufd = async (lab: Lab): Promise<void> => {
+  const calls = Array.from({ length: REFUSED }, () => 'iommufd=0,8192');
+  const steps = await lab.session(`device=${RESETTABLE}`, 'export=2,0:4096', ...calls);
+  assert.equal(steps.filter(({ verb, errno }) => verb === 'iommufd' && errno === 22).length, REFUSED);
+};
 
 /** Waits until a program has taken over. */
 const untilGeneration = (lab: Lab, generation: number): Promise<void> =>
@@ -35,12 +47,16 @@ export const HAND_OVER: Trial = {
     await lab.command(
       `rm -f /tmp/enough /tmp/load.*; (${LOAD}; echo done) >/tmp/load.out 2>&1 </dev/null & sleep 2`,
     );
+    await refusedByIommufd(lab);
     await lab.command('rmmod iommufd');
     await untilGeneration(lab, generation + 1);
     const without = await lab.status();
     assert.equal(without.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, false);
     await lab.command('modprobe iommufd 2>/dev/null || insmod /lab/modules/iommufd.ko');
+    // Before the next program has taken over, which is some seconds ahead: nobody counts these.
+    await refusedByIommufd(lab);
     await untilGeneration(lab, generation + 2);
+    await refusedByIommufd(lab);
     await lab.command(
       'touch /tmp/enough; n=0; until grep -q done /tmp/load.out; do sleep 0.2; n=$((n + 1)); [ $n -lt 500 ] || exit 9; done',
     );
@@ -50,10 +66,24 @@ export const HAND_OVER: Trial = {
     const delta = changed(before, after);
     const skipped = await missedSince(lab, losses);
     if (skipped > 0) say(`the kernel has skipped ${skipped} runs of probes, and the tracer says so`);
-    assert.deepEqual(contradictions(heard, delta, skipped), [], 'the independent witness disagrees');
+    // Its own probe on iommufd may have died with the module as well: what it says of that is left out.
+    const wrong = contradictions(heard, delta, skipped).filter((claim) => !claim.includes('"iommufd"'));
+    assert.deepEqual(wrong, [], 'the independent witness disagrees');
     assert.equal(status.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, true);
-    const grown = (name: string): number => total(after, name) - total(before, name);
-    assert.equal(grown('blind_seconds_total'), 0, 'nothing was blind');
+    const grown = (name: string, ...having: string[]): number =>
+      total(after, name, ...having) - total(before, name, ...having);
+    assert.equal(grown('blind_seconds_total'), 0, 'the program as a whole was not blind');
+    const blind = grown('probe_blind_seconds_total', 'probe="iommufd_file"');
+    const counted = grown('import_rejections_total', 'importer="iommufd"');
+    say(
+      `${counted} of ${3 * REFUSED} calls into iommufd counted, its probe was blind for ${blind.toFixed(1)} s`,
+    );
+    assert.ok(blind > 0, 'the time in which the probe in iommufd was not there is told');
+    assert.equal(grown('probe_blind_seconds_total'), blind, 'no other probe was blind');
+    assert.ok(
+      counted >= 2 * REFUSED - skipped && counted <= 3 * REFUSED,
+      'what was called before and after is counted',
+    );
     assert.equal(status.losses.hand_over, losses.hand_over, 'no call was given up');
     assert.equal(grown('collector_restarts_total'), 2);
     const received = total(after, 'events_total') - total(before, 'events_total');
