@@ -272,6 +272,12 @@ export const tracer = (): Dashboard =>
             [{ metric: 'vfio_dmabuf_blind_seconds_total', legend: 'blind' }],
             { unit: 's' },
           ),
+          losses(
+            'Blind time of single probes',
+            'Seconds of each interval in which a probe alone was not attached, because its module was loaded or loaded again: its counters are too low.',
+            [{ metric: 'vfio_dmabuf_probe_blind_seconds_total', by: 'probe', legend: '{{probe}}' }],
+            { unit: 's', links: [runbook('VfioDmabufProbeBlindTime')] },
+          ),
         ],
       },
       {

@@ -216,7 +216,7 @@ export function busyHost(): LiveHost {
   });
 }
 
-/** A mainline kernel whose tracer is in trouble: it crashes, loses, cannot read its counters, and simulates some of it. */
+/** A mainline kernel whose tracer is in trouble: it crashes, a module is loaded again and again, loses, cannot read its counters, and simulates some of it. */
 export function troubledHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const probes = {
@@ -272,7 +272,15 @@ export function troubledHost(): LiveHost {
           ready(t + 200_000),
         ];
       }
-      return [...trouble, heartbeat(t, 1000 * count)];
+      // Then a module is loaded again: its probe is blind up to the crash.
+      const { data } = JSON.parse(starting(t, 1, probes));
+      const again = { t, generation: 1, state: 'changed', probes: data.probes } as const;
+      const blind = { blind: ['attach'], blind_since: t - 100_000 };
+      return [
+        ...trouble,
+        ...(count % 4 === 1 ? [collectorLine('child', { ...again, ...blind })] : []),
+        heartbeat(t, 1000 * count),
+      ];
     },
   });
 }
