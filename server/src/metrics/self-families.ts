@@ -98,9 +98,9 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'probe_blind_seconds_total',
     help:
-      'Time in which this probe was not attached while the rest was traced, though what it watches could be called: its ' +
-      'module was loaded, or loaded again. From the last look that found the modules as before (there is one every 5 s) to ' +
-      'the program that takes over, so rather too much than too little. While a module is away nothing of it can be called, and that is none.',
+      'Time in which this probe was not attached while others were, though its module was there: from the last look before ' +
+      'the module was loaded (there is one every 5 s) to the program that takes over, so rather too much than too little. A ' +
+      'module that is away counts nothing: it cannot be called.',
     type: 'counter',
     samples: (model) => {
       const seconds = (probe: string) => [probe, model.accounting.probeBlindSeconds(probe)] as const;
