@@ -128,6 +128,7 @@ test('probe runs that the kernel skipped', async () => {
 test('calls whose return was not seen', async () => {
   const { model } = feed([...TRACING, counterLine('missed', '0', 2)]);
   assert.equal(await sample(model, 'missed_returns_total'), 2);
+  assert.equal(model.status().missed_returns, 2);
 });
 
 const changed = (t: number, more: { blind: string[]; blind_since: number }): string => {

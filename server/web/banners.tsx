@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { clock, count } from './format.ts';
-import { blindSentence, lossSentences } from './headline.ts';
+import { blindSentence, countersSentence, lossSentences } from './headline.ts';
 import type { Store } from './store.ts';
 
 /** What has to be known before anything else here is believed. */
@@ -26,7 +26,7 @@ export function Banners({ store }: { store: Store }) {
       )}
       {losses.length > 0 && (
         <Banner tone="bad" title="Data was lost">
-          {losses.join(' ')} Counters count in the kernel and are not touched by lost events.
+          {losses.join(' ')} {countersSentence(status)}
         </Banner>
       )}
       {blind !== null && status.state === 'tracing' && (

@@ -1,6 +1,7 @@
 import { useComputed } from '@preact/signals';
 import { bufferRows, importerNames, ownerName, since, vmName } from './buffer-rows.ts';
 import { bytes, count } from './format.ts';
+import { knowledgeOf, NO_EXPORT, watches } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { BufferView } from './types.ts';
@@ -25,6 +26,8 @@ const STATE_WORDS: Readonly<Record<string, string>> = { existing: 'live and revo
 export function Buffers({ store }: { store: Store }) {
   const rows = useComputed(() => bufferRows(store.buffers.value.buffers, store.view.value));
   const { total, buffers } = store.buffers.value;
+  const known = useComputed(() => knowledgeOf(store.status.value)).value;
+  const watched = useComputed(() => watches(store.status.value, 'importers')).value;
   const view = store.view.value;
   const narrow = store.narrow.value;
   const { value: shown } = rows;
@@ -74,9 +77,11 @@ export function Buffers({ store }: { store: Store }) {
         </button>
       </div>
       <p class="count" role="status" aria-live="polite">
-        {filtered
-          ? `${shown.length.toLocaleString('en')} of ${count(buffers.length, 'buffer')}`
-          : count(shown.length, 'buffer')}
+        {known === 'never'
+          ? 'not known'
+          : filtered
+            ? `${shown.length.toLocaleString('en')} of ${count(buffers.length, 'buffer')}`
+            : count(shown.length, 'buffer')}
         {total > buffers.length &&
           `; ${(total - buffers.length).toLocaleString('en')} more are in the API only`}
       </p>
@@ -92,7 +97,7 @@ export function Buffers({ store }: { store: Store }) {
           <div role="rowgroup">
             <div role="row" class="empty">
               <span role="cell">
-                {filtered ? 'No buffer is like that.' : 'No device exports its memory now.'}
+                {filtered && known !== 'never' ? 'No buffer is like that.' : NO_EXPORT[known]}
               </span>
             </div>
           </div>
@@ -106,7 +111,7 @@ export function Buffers({ store }: { store: Store }) {
             roles={{ rows: 'rowgroup', row: 'row' }}
             firstPosition={2}
             rowClass={(buffer) => `row ${buffer.state}`}
-            render={(buffer) => <Row store={store} buffer={buffer} />}
+            render={(buffer) => <Row store={store} buffer={buffer} watched={watched} />}
           />
         )}
       </div>
@@ -135,7 +140,8 @@ function Head({ store, name, sort }: { store: Store; name: string; sort: Sort | 
   );
 }
 
-function Row({ store, buffer }: { store: Store; buffer: BufferView }) {
+function Row(props: { store: Store; buffer: BufferView; watched: boolean }) {
+  const { store, buffer, watched } = props;
   const { inode, state, privacy, device, vm, owner, holders, attachments } = buffer;
   const importers = importerNames(buffer);
   const refused = attachments.length > 0 && attachments.every(({ mapped }) => !mapped);
@@ -176,7 +182,11 @@ function Row({ store, buffer }: { store: Store; buffer: BufferView }) {
         {buffer.holders_at === null ? '–' : holders.length}
       </span>
       <span role="cell" class="c-importers">
-        {importers.length === 0 ? <span class="muted">nobody</span> : importers.join(', ')}
+        {importers.length === 0 ? (
+          <span class="muted">{watched ? 'nobody' : '–'}</span>
+        ) : (
+          importers.join(', ')
+        )}
         {refused && <span class="muted"> (not mapped)</span>}
       </span>
     </>

@@ -2,6 +2,7 @@ import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { describe, isRefusal } from './describe.ts';
 import { count } from './format.ts';
+import { figure, knowledgeOf, NOT_KNOWN, watches } from './headline.ts';
 import { ReasonView } from './reason-view.tsx';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
@@ -21,6 +22,9 @@ export function Feed({ store }: { store: Store }) {
     return wanted.reverse();
   });
   const { reason, feed } = store.view.value;
+  const status = store.status.value;
+  const known = knowledgeOf(status);
+  const watched = watches(status, 'refusals');
   const narrow = store.narrow.value;
   const counts = store.rejections.value?.counts;
   const counted = [...(counts?.imports ?? []), ...(counts?.exports ?? [])]
@@ -48,8 +52,9 @@ export function Feed({ store }: { store: Store }) {
           ))}
         </fieldset>
         <p class="count" role="status" aria-live="polite">
-          {count(shown.length, 'event')} here, {counted.toLocaleString('en')} refused since the start as the
-          kernel counts
+          {known === 'never'
+            ? 'not known'
+            : `${count(shown.length, 'event')} here, ${figure(counted, status, 'refusals')} refused since the start as the kernel counts`}
         </p>
       </div>
       {reason !== null && (
@@ -67,7 +72,11 @@ export function Feed({ store }: { store: Store }) {
       )}
       {shown.length === 0 ? (
         <p class="empty">
-          {feed === 'all' ? 'Nothing has happened yet.' : 'Nothing was refused that is still in the log.'}
+          {known === 'never'
+            ? NOT_KNOWN
+            : feed === 'all'
+              ? 'Nothing has happened yet.'
+              : `Nothing was refused that is ${watched ? '' : 'watched and '}still in the log.`}
         </p>
       ) : (
         <VirtualList

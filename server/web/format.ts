@@ -33,6 +33,13 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
 }
 
+/** A number of what is not all watched; none of that is no zero. */
+export function atLeast(number: number, whole: boolean): string {
+  const text = number.toLocaleString('en');
+  if (whole) return text;
+  return number === 0 ? '–' : `≥ ${text}`;
+}
+
 /** In the zone of the browser; with the day where it is not that of `now`. */
 export function clock(iso: string | number, now: number): string {
   const date = new Date(iso);

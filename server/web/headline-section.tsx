@@ -1,5 +1,5 @@
 import { bytes, count } from './format.ts';
-import { headline, type Level } from './headline.ts';
+import { figure, headline, knowledgeOf, type Level, type Watched, watches } from './headline.ts';
 import type { Store } from './store.ts';
 import type { Status } from './types.ts';
 import { When } from './when.tsx';
@@ -65,13 +65,25 @@ function Facts({ store }: { store: Store }) {
     0,
   );
   const size = alive.reduce((sum, one) => sum + one.bytes, 0);
+  const status = store.status.value;
+  const known = knowledgeOf(status);
+  const then = (note: string): string => (known === 'before' ? 'when last seen' : note);
+  const note = (what: Watched, words: string): string =>
+    then(watches(status, what) ? words : 'not all watched');
   const facts: [string, string, string][] = [
-    ['Buffers', alive.length.toLocaleString('en'), alive.length === 0 ? 'none now' : bytes(size)],
-    ['Private', secret.toLocaleString('en'), privacyNote(store.status.value)],
-    ['Revoked', revoked.toLocaleString('en'), 'now'],
-    ['Importers', importers.toLocaleString('en'), 'holding one'],
-    ['Refused', refused.toLocaleString('en'), 'since the start'],
+    [
+      'Buffers',
+      alive.length.toLocaleString('en'),
+      alive.length > 0 ? bytes(size) : then(status?.picture_exact === true ? 'none now' : 'none known'),
+    ],
+    ['Private', secret.toLocaleString('en'), then(privacyNote(status))],
+    ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],
+    ['Importers', figure(importers, status, 'importers'), note('importers', 'holding one')],
+    status?.last_counter_read === null
+      ? ['Refused', '–', 'not read yet']
+      : ['Refused', figure(refused, status, 'refusals'), note('refusals', 'since the start')],
   ];
+  if (known === 'never') for (const fact of facts) fact.splice(1, 2, '–', 'not known');
   return (
     <dl class="facts">
       {facts.map(([name, value, note]) => (
@@ -91,10 +103,10 @@ function privacyNote(status: Status | null): string {
 }
 
 function Source({ store, status }: { store: Store; status: Status }) {
+  const known = knowledgeOf(status);
   return (
     <p class="source">
-      {status.source.kind === 'replay' ? 'Recorded on' : 'Tracing'} kernel {status.kernel ?? 'not known yet'},
-      dialect {status.dialect}
+      {sourceWord(status)} {status.kernel ?? 'not known yet'}, dialect {status.dialect}
       {status.bpftrace !== null && `, bpftrace ${status.bpftrace}`}.
       {status.last_counter_read !== null && (
         <>
@@ -102,6 +114,12 @@ function Source({ store, status }: { store: Store; status: Status }) {
           Counters read at <When store={store} iso={status.last_counter_read} />.
         </>
       )}
+      {known === 'before' && ' What is shown below is of before tracing ended.'}
     </p>
   );
+}
+
+function sourceWord({ source, state }: Status): string {
+  if (source.kind === 'replay') return 'Recorded on kernel';
+  return state === 'tracing' ? 'Tracing kernel' : 'Kernel';
 }

@@ -1,4 +1,4 @@
-import { count, duration } from './format.ts';
+import { atLeast, count, duration } from './format.ts';
 import type { BufferView, Incidents, Status } from './types.ts';
 
 export type Level = 'safe' | 'attention' | 'critical' | 'blind' | 'not-ready';
@@ -26,8 +26,14 @@ export function headline(
 ): Headline {
   const of = (level: Level, ...why: string[]): Headline => ({ level, word: WORDS[level], why });
   const open = incidents?.incidents.filter(({ state }) => state === 'open') ?? [];
-  const critical = sentencesOf(open.filter(({ severity }) => severity === 'critical'));
-  const warnings = sentencesOf(open.filter(({ severity }) => severity === 'warning'));
+  const critical = sentencesOf(
+    open.filter(({ severity }) => severity === 'critical'),
+    'open',
+  );
+  const warnings = sentencesOf(
+    open.filter(({ severity }) => severity === 'warning'),
+    'open',
+  );
   // A recording of a host that was blind at its end is told as what it is.
   const blind = status.state === 'blind' || status.state === 'unavailable';
   if (blind) {
@@ -47,8 +53,11 @@ export function headline(
   if (critical.length > 0) return of('critical', ...critical, ...warnings);
   // What a critical incident has let through is not undone by its end.
   const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
-  const grave = sentencesOf(past.filter(({ severity }) => severity === 'critical'));
-  const doubts = lossSentences(status);
+  const grave = sentencesOf(
+    past.filter(({ severity }) => severity === 'critical'),
+    'over',
+  );
+  const doubts = [...unwatchedSentences(incidents), ...lossSentences(status)];
   if (doubts.length === 0 && !status.picture_exact && status.source.kind === 'live')
     doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
   const attention = [...warnings, ...grave, ...doubts];
@@ -60,17 +69,69 @@ export function headline(
   return of('safe', safeSentence(status, buffers), ...over);
 }
 
+/** What would not be seen if it happened, of what nobody may call this host safe without. */
+function unwatchedSentences(incidents: Incidents | null): string[] {
+  const { blind_to: blind } = incidents ?? { blind_to: [] };
+  if (blind.length === 0) return [];
+  const kinds = blind.map(({ kind }) => kind.replaceAll('_', ' '));
+  const probes = new Set(blind.flatMap((one) => one.probes));
+  return [
+    `Not watched: ${kinds.join(', ')}. It would not be seen here: ${[...probes].join(', ')} ` +
+      `${probes.size === 1 ? 'is' : 'are'} not attached.`,
+  ];
+}
+
 /** Each by its sentence; many by their kinds, and the newest by its sentence. */
-function sentencesOf(incidents: Incidents['incidents']): string[] {
+function sentencesOf(incidents: Incidents['incidents'], state: 'open' | 'over'): string[] {
   const [newest] = incidents;
   if (newest === undefined || incidents.length <= 3) return incidents.map(({ sentence }) => sentence);
   const kinds = new Map<string, number>();
   for (const { kind } of incidents) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   const words = [...kinds].map(([kind, number]) => `${number} × ${kind.replaceAll('_', ' ')}`);
   return [
-    `${count(incidents.length, 'incident')} are open: ${words.join(', ')}. The newest:`,
+    `${count(incidents.length, 'incident')} are ${state}: ${words.join(', ')}. The newest:`,
     newest.sentence,
   ];
+}
+
+/** Whether what is shown is of now; of before, for nothing is traced now; or of nothing, for nothing ever was. */
+export type Knowledge = 'now' | 'before' | 'never';
+
+export function knowledgeOf(status: Status | null): Knowledge {
+  if (status === null) return 'never';
+  if (status.state === 'tracing') return 'now';
+  const { last_counter_read: read, events_received: events, buffers } = status;
+  return read !== null || events + buffers.live + buffers.revoked > 0 ? 'before' : 'never';
+}
+
+/** In place of a zero, which would look like peace. */
+export const NOT_KNOWN = 'Not known: nothing is traced.';
+
+/** Where there is no buffer to show. */
+export const NO_EXPORT: Readonly<Record<Knowledge, string>> = {
+  now: 'No device exports its memory now.',
+  before: 'No device exported its memory when this was last seen.',
+  never: NOT_KNOWN,
+};
+
+/** What has to be attached for a number to be the whole one. */
+export type Watched = 'refusals' | 'importers' | 'revocations';
+
+export function watches(status: Status | null, what: Watched): boolean {
+  if (status === null) return false;
+  const attached = new Set(status.probes.filter((probe) => probe.attached).map(({ probe }) => probe));
+  const bind = status.dialect.startsWith('private') ? ['bind'] : [];
+  const wanted = {
+    refusals: ['export', 'attach', ...bind],
+    importers: ['attach', 'detach', ...bind],
+    revocations: ['revoke'],
+  };
+  return wanted[what].every((probe) => attached.has(probe));
+}
+
+/** A number in words. What was attached when tracing ended may not be told any more: a number of then is left as it is. */
+export function figure(number: number, status: Status | null, what: Watched): string {
+  return atLeast(number, watches(status, what) || (number > 0 && knowledgeOf(status) === 'before'));
 }
 
 /** What was lost since the start; empty where nothing was. */
@@ -86,9 +147,21 @@ export function lossSentences(status: Status): string[] {
       `${count(all, 'event')} or counts were lost (${where.join(', ')}): this page may not show all that happened.`,
     );
   }
+  if (status.missed_returns > 0)
+    sentences.push(`${count(status.missed_returns, 'call was', 'calls were')} not seen to return.`);
   if (status.decode_errors > 0)
     sentences.push(`${count(status.decode_errors, 'line')} of the stream could not be read.`);
   return sentences;
+}
+
+/** Stages at which a count is lost as well. */
+const COUNTS_LOST = ['probe_missed', 'map_full', 'hand_over'] as const;
+
+/** What a loss means for the counters. */
+export function countersSentence({ losses, missed_returns: missed }: Status): string {
+  if (missed > 0 || COUNTS_LOST.some((stage) => (losses[stage] ?? 0) > 0))
+    return 'Counters are too low: read each as at least so many.';
+  return 'Counters count in the kernel and are not touched by lost events.';
 }
 
 export function blindSentence(status: Status): string | null {
@@ -101,7 +174,7 @@ function safeSentence(status: Status, buffers: readonly BufferView[]): string {
   if (status.dialect === 'private-v1') {
     return secret.length === 0
       ? 'No private device memory is exported, and nothing is wrong that is watched for.'
-      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and nothing else is wrong.`;
+      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and nothing else is wrong that is watched for.`;
   }
   return 'Nothing is wrong that is watched for. This kernel does not say which exports are private.';
 }

@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { count } from './format.ts';
+import { type Knowledge, knowledgeOf, NOT_KNOWN } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { Incident, Incidents } from './types.ts';
@@ -10,17 +11,27 @@ import { Age, When } from './when.tsx';
 const CLOSED_SHOWN = 5;
 const FEW = 6;
 const MANY = 200;
-const RANK = { critical: 0, warning: 1, info: 2 } as const;
+
+const openOnes = (open: number): string => (open === 0 ? 'none open' : `${open} open`);
+const NOTES: Readonly<Record<Knowledge, (open: number) => string>> = {
+  now: openOnes,
+  before: (open) => `${openOnes(open)} when last seen`,
+  never: () => 'not known',
+};
+const EMPTY: Readonly<Record<Knowledge, string>> = {
+  now: 'Nothing that is watched for has been wrong since the start.',
+  before: 'Nothing that is watched for was wrong while this host was traced.',
+  never: NOT_KNOWN,
+};
 
 export function IncidentsSection({ store }: { store: Store }) {
   const all = useSignal(false);
   const answer = store.incidents.value;
   if (answer === null) return null;
+  const known = knowledgeOf(store.status.value);
   const wanted = store.view.value.incident;
   const limit = all.value ? MANY : FEW;
-  const open = answer.incidents
-    .filter(({ state }) => state === 'open')
-    .sort((a, b) => RANK[a.severity] - RANK[b.severity] || b.id - a.id);
+  const open = answer.incidents.filter(({ state }) => state === 'open');
   const closed = answer.incidents.filter(({ state }) => state === 'closed');
   const shown = [
     ...open.filter(({ id }, index) => index < limit || id === wanted),
@@ -28,8 +39,8 @@ export function IncidentsSection({ store }: { store: Store }) {
   ];
   const left = open.length + closed.length - shown.length;
   return (
-    <Section id="incidents" title="Incidents" note={open.length === 0 ? 'none open' : `${open.length} open`}>
-      {shown.length === 0 && <p class="empty">Nothing that is watched for has been wrong since the start.</p>}
+    <Section id="incidents" title="Incidents" note={NOTES[known](open.length)}>
+      {shown.length === 0 && <p class="empty">{EMPTY[known]}</p>}
       <ul class="incidents">
         {shown.map((incident) => (
           <Item

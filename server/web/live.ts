@@ -176,7 +176,7 @@ export class Live {
       ask('buffers', { state: 'revoked', limit: 10_000 }),
       released ? ask('buffers', { state: 'released', limit: 10_000 }) : undefined,
       ask('topology', { limit: 10_000 }),
-      ask('incidents'),
+      ask('incidents', { limit: 10_000 }),
       ask('rejections', { limit: 1 }),
       this.#refreshHistory(),
     ]);

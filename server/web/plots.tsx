@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import UPlot from 'uplot';
 import { duration } from './format.ts';
+import { knowledgeOf, NOT_KNOWN } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { HistorySample } from './types.ts';
@@ -51,7 +52,11 @@ export function Plots({ store }: { store: Store }) {
   if (samples.length < 2) {
     return (
       <Section id="rates" title="Rates and durations" note={note}>
-        <p class="empty">The counters have not been read often enough yet for a plot.</p>
+        <p class="empty">
+          {knowledgeOf(store.status.value) === 'never'
+            ? NOT_KNOWN
+            : 'The counters have not been read often enough yet for a plot.'}
+        </p>
       </Section>
     );
   }

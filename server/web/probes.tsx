@@ -24,8 +24,7 @@ export function Probes({ store }: { store: Store }) {
           <ul class="probes missing">
             {missing.map((probe) => (
               <li key={`${probe.probe} ${probe.function}`}>
-                <ProbeName probe={probe} />{' '}
-                <span class="why">{(probe.reason ?? 'not attached').replaceAll('_', ' ')}</span>
+                <ProbeName probe={probe} /> <span class="why">{probe.reason ?? 'not attached'}</span>
               </li>
             ))}
           </ul>

@@ -1,6 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count } from './format.ts';
+import { knowledgeOf, NO_EXPORT, watches } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import { type Box, type Line, layoutTopology, type Picture, vmTitle } from './topology-layout.ts';
@@ -32,12 +33,18 @@ export function TopologySection({ store }: { store: Store }) {
   const picture = useComputed(() =>
     width.value === 0 ? null : layoutTopology(store.topology.value, refused.value, width.value),
   );
+  const known = useComputed(() => knowledgeOf(store.status.value)).value;
+  const watched = useComputed(() => watches(store.status.value, 'importers')).value;
   const drawn = picture.value;
   const empty = drawn !== null && drawn.boxes.length === 0;
   return (
-    <Section id="topology" title="Who shares with whom" note={headOf(store.topology.value)}>
+    <Section
+      id="topology"
+      title="Who shares with whom"
+      note={known === 'never' ? 'not known' : headOf(store.topology.value, watched)}
+    >
       <div ref={frame} class="picture">
-        {empty && <p class="empty">No device exports its memory now.</p>}
+        {empty && <p class="empty">{NO_EXPORT[known]}</p>}
         {drawn !== null && !empty && <Drawing picture={drawn} store={store} />}
       </div>
       {drawn !== null && !empty && (
@@ -51,12 +58,13 @@ export function TopologySection({ store }: { store: Store }) {
   );
 }
 
-function headOf(topology: Topology): string {
+function headOf(topology: Topology, watched: boolean): string {
   const number = (type: string): number => topology.nodes.filter((node) => node.type === type).length;
+  const importers = number('importer');
   return [
     count(number('device'), 'device'),
     count(number('buffer'), 'buffer'),
-    count(number('importer'), 'importer'),
+    importers === 0 && !watched ? 'importers not watched' : count(importers, 'importer'),
   ].join(' → ');
 }
 

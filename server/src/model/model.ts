@@ -9,12 +9,13 @@ import { DeviceTable } from './devices.ts';
 import { type EventRecord, toTracerEvent } from './events.ts';
 import { History, type HistorySample } from './history.ts';
 import type { IncidentState } from './incidents/book.ts';
-import { KINDS } from './incidents/kinds.ts';
+import { blindTo, byGravity, KINDS } from './incidents/kinds.ts';
 import { incidentLabels, incidentView } from './incidents/view.ts';
 import { INCIDENT_LIMITS, type IncidentLimits, IncidentWatch } from './incidents/watch.ts';
 import { deviceAddress, packedDevice } from './naming.ts';
 import { ProcessTable } from './processes.ts';
 import {
+  type BlindTo,
   type BufferView,
   INCIDENT_KINDS,
   type Incident,
@@ -215,6 +216,7 @@ export class TracerModel {
       events_unaccounted: accounting.eventsUnaccounted,
       decode_errors: decodeErrors,
       losses: accounting.losses,
+      missed_returns: this.counters.totals.counters.missed_returns,
       picture_exact: this.pictureExact,
       buffers,
       open_incidents: Object.fromEntries(
@@ -275,6 +277,12 @@ export class TracerModel {
     return spoken && probes.every((probe) => this.wasAttached(probe));
   }
 
+  /** What is grave, may happen on this kernel, and would not be seen now. */
+  blindTo(): BlindTo[] {
+    const attached = this.#probes.filter((probe) => probe.attached);
+    return blindTo(this.#dialect, new Set(attached.map(({ probe }) => probe)));
+  }
+
   /** True where the probes of this stream count breaches of this kind; offers only where an export says that it is private. */
   countsViolation(kind: Violation): boolean {
     if (kind === 'none' || (kind === 'private_offered' && !this.#dialectsEver.has('private-v1')))
@@ -293,10 +301,11 @@ export class TracerModel {
     return this.#incidents.book.open().map(incidentLabels);
   }
 
-  /** Open incidents first, then the remembered closed ones; of each the newest first. */
+  /** Open incidents first, the gravest and of these the newest first; then the remembered closed ones, the newest first. */
   incidents(): Incident[] {
     const { book } = this.#incidents;
-    return [...book.open().reverse(), ...book.past().toReversed()].map((one) => this.#incidentView(one));
+    const open = book.open().reverse().sort(byGravity);
+    return [...open, ...book.past().toReversed()].map((one) => this.#incidentView(one));
   }
 
   /** Rates and durations of the last half hour, the oldest first. */

@@ -224,6 +224,13 @@ export const Incident = Type.Object({
 });
 export type Incident = Static<typeof Incident>;
 
+/** A kind of which the probes that are attached now cannot tell. */
+export const BlindTo = Type.Object({
+  kind: Type.Enum([...INCIDENT_KINDS]),
+  probes: Type.Array(Type.String(), { description: 'what is not attached' }),
+});
+export type BlindTo = Static<typeof BlindTo>;
+
 /** An incident has opened or closed. Its time is that of the incident, not of the line that told. */
 export const IncidentEvent = Type.Object({
   seq: common.seq,
@@ -347,7 +354,10 @@ export const Status = Type.Object({
   }),
   events_unaccounted: Type.Integer({ description: 'emitted minus received: lost, or still on their way' }),
   decode_errors: Type.Integer(),
-  losses: Type.Record(Type.String(), Type.Integer()),
+  losses: Type.Record(Type.String(), Type.Integer(), { description: 'by stage: docs/accounting.md' }),
+  missed_returns: Type.Integer({
+    description: 'calls whose return was not seen: they are in no other counter and gave no event',
+  }),
   picture_exact: Type.Boolean({
     description: 'false after a loss or gap until a snapshot has reconciled the buffers',
   }),

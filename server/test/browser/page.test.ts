@@ -6,6 +6,15 @@ import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { Program } from '../e2e/program.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
+import {
+  collectorLine,
+  counterRead,
+  exported,
+  HEADER,
+  heartbeat,
+  ready,
+  starting,
+} from '../fixtures/stream-lines.ts';
 import { assertClean, NARROW, type Opened, openBrowser, openPage } from './browser.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../../recordings', import.meta.url));
@@ -65,6 +74,68 @@ for (const [recording, level, words] of [
     assertClean(opened);
   });
 }
+
+const recorded = (name: string, lines: readonly string[]): string => {
+  const file = join(program.folder, `${name}.ndjson`);
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+};
+const facts = async (page: Page): Promise<string[]> =>
+  (await page.locator('.facts b').allInnerTexts()).map((text) => text.trim());
+const UNTRACEABLE = collectorLine('child', {
+  t: 300_000_000,
+  generation: 0,
+  state: 'unavailable',
+  reason: 'no_btf',
+  message: 'the kernel has no BTF',
+  remedy: 'build it with CONFIG_DEBUG_INFO_BTF=y',
+  dialect: 'none',
+  probes: [],
+});
+
+test('of a host that cannot be traced nothing is told as zero', async (t) => {
+  const opened = await open(t, recorded('untraceable', [HEADER, UNTRACEABLE]));
+  const { page } = opened;
+  await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
+  assert.deepEqual(await facts(page), ['–', '–', '–', '–', '–']);
+  for (const part of ['topology', 'incidents', 'buffers', 'refusals', 'rates'])
+    assert.match(await page.locator(`#${part}`).innerText(), /Not known: nothing is traced\./, part);
+  assert.doesNotMatch(await page.locator('main').innerText(), /none open|0 (buffers|events|devices|refused)/);
+  assertClean(opened);
+});
+
+test('what was seen before a host could not be traced any more is told as of before', async (t) => {
+  const opened = await open(t, recorded('before', [...busyHost(), UNTRACEABLE]));
+  const { page } = opened;
+  await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
+  assert.deepEqual(await facts(page), ['14', '3', '2', '4', '13']);
+  assert.match(await page.locator('.headline').innerText(), /is of before tracing ended/);
+  assert.match(await page.locator('#incidents').innerText(), /none open when last seen/);
+  assertClean(opened);
+});
+
+test('a private buffer that nobody watches is not called safe', async (t) => {
+  const lines = [
+    HEADER,
+    starting(1_000_000, 1, { attached: ['export', 'release'] }),
+    ready(1_100_000),
+    exported({ t: 2_000_000, inode: 7, privacy: 2, kvm_pid: 100 }),
+    heartbeat(3_000_000, 1),
+    ...counterRead(3_000_000, { emitted: 1 }),
+  ];
+  const opened = await open(t, recorded('partly', lines));
+  const { page } = opened;
+  await page.getByRole('heading', { level: 1, name: 'Attention' }).waitFor();
+  const told = await page.locator('.headline').innerText();
+  assert.match(told, /Not watched: private offered, foreign vm, accepted after failed lookup\./);
+  assert.doesNotMatch(told, /none was accepted/);
+  assert.deepEqual(await facts(page), ['1', '1', '–', '–', '–']);
+  assert.match(await page.locator('#topology').innerText(), /importers not watched/);
+  assert.deepEqual(await texts(page, '.c-importers'), ['–']);
+  assert.match(await page.locator('#refusals').innerText(), /, – refused since the start/);
+  assert.match(await page.locator('#probes').innerText(), /function_missing/);
+  assertClean(opened);
+});
 
 test('buffers are filtered by words, state and privacy, sorted by their heads, and the address keeps it', async (t) => {
   const opened = await open(t, busy);

@@ -44,6 +44,7 @@ test('incidents are filtered by kind, state and device', async (t) => {
     ],
   );
   assert.deepEqual([all.total, all.open, all.folded, all.unwatched], [2, 2, 0, ['confidential_shared']]);
+  assert.deepEqual(all.blind_to, []);
   assert.equal((await ask('?kind=private_offered')).total, 1);
   assert.equal((await ask('?state=closed')).total, 0);
   assert.equal((await ask('?device=41:00.0')).total, 2);

@@ -10,7 +10,16 @@ import { IncidentsAnswer } from '../../src/http/routes/incidents.ts';
 import { StatusAnswer } from '../../src/http/routes/status.ts';
 import type { WebFiles } from '../../src/http/web-files.ts';
 import { EVENT_KINDS } from '../../src/model/schema.ts';
-import { counterRead, detached, tupleLine, unmapped } from '../fixtures/stream-lines.ts';
+import {
+  collectorLine,
+  counterRead,
+  detached,
+  HEADER,
+  ready,
+  starting,
+  tupleLine,
+  unmapped,
+} from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
 test('metrics come as text unless OpenMetrics is asked for', async (t) => {
@@ -158,13 +167,37 @@ test('a reader that comes too late is told how many events it missed', async (t)
   assert.equal(page.reset, false);
 });
 
-test('a cursor of another log, or from beyond the end, begins anew and says so', async (t) => {
+test('a cursor of another log, or of this one and from beyond its end, begins anew and says so', async (t) => {
   const { app } = await build(t);
-  for (const query of ['after=5&log=other', 'after=4000']) {
+  for (const query of ['after=5&log=other', 'after=4000&log=log1']) {
     const page = (await app.inject(`/api/v1/events?${query}`)).json();
     assert.equal(page.reset, true);
     assert.equal(page.events[0].seq, 1);
   }
+  const end = await app.inject('/api/v1/events?after=10');
+  assert.deepEqual([end.statusCode, end.json().reset, end.json().events], [200, false, []]);
+  assert.equal((await app.inject('/api/v1/events?after=11')).statusCode, 400);
+});
+
+test('without scripts too, what nobody has traced is not told as zero', async (t) => {
+  const unavailable = collectorLine('child', {
+    t: 1_000_000,
+    generation: 0,
+    state: 'unavailable',
+    reason: 'no_btf',
+    message: 'the kernel has no BTF',
+    remedy: 'build it with CONFIG_DEBUG_INFO_BTF=y',
+    dialect: 'none',
+    probes: [],
+  });
+  const body = async (lines: readonly string[]) => (await (await build(t, { lines })).app.inject('/')).body;
+  const untraced = await body([HEADER, unavailable]);
+  assert.match(untraced, /Incidents<\/dt><dd>not known: nothing is traced</);
+  assert.match(untraced, /Buffers<\/dt><dd>not known: nothing is traced</);
+  assert.match(await body([...STREAM, unavailable]), /Buffers<\/dt><dd>1 live, 1 revoked</);
+  const partly = await body([HEADER, starting(1_000_000, 1, { attached: ['export'] }), ready(2_000_000)]);
+  assert.match(partly, /Incidents<\/dt><dd>none open</);
+  assert.match(partly, /Not watched<\/dt><dd>private offered, foreign vm, accepted after failed lookup</);
 });
 
 for (const [url, message, hint] of [

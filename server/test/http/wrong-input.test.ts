@@ -94,6 +94,7 @@ for (const [path, status, message, hint] of [
   ['/api/v1/events?after=-5', 400, /after cannot be -5/, /next/],
   ['/api/v1/events?after=last', 400, /after cannot be "last"/, /next/],
   ['/api/v1/events?after=99999999999999999999', 400, /after cannot be/, /next/],
+  ['/api/v1/events?after=99999999', 400, /after cannot be 99999999: the newest event is \d+$/, /give `log`/],
   ['/api/v1/events?log=../x', 400, /log cannot be/, /of the answer before/],
   ['/api/v1/status?pretty', 400, /pretty is not a parameter/, /takes none/],
   ['/-/healthy?x=1', 400, /x is not a parameter/, /takes none/],

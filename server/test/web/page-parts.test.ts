@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bufferRows } from '../../web/buffer-rows.ts';
-import { bytes, duration, shorten, span } from '../../web/format.ts';
-import { headline, lossSentences } from '../../web/headline.ts';
+import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
+import {
+  countersSentence,
+  figure,
+  headline,
+  knowledgeOf,
+  lossSentences,
+  watches,
+} from '../../web/headline.ts';
 import { MessageSplitter } from '../../web/sse.ts';
 import type { BufferView, Incidents, Status } from '../../web/types.ts';
 import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';
@@ -15,6 +22,7 @@ const incidents = (...severities: ('info' | 'warning' | 'critical')[]): Incident
   total: severities.length,
   open: severities.length,
   unwatched: [],
+  blind_to: [],
   folded: 0,
   kinds: {},
   incidents: severities.map((severity, index) => ({
@@ -67,6 +75,84 @@ test('the headline says why, the gravest first, and many incidents by their kind
   assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
     '3 events or counts were lost (kernel ring 2, map full 1): this page may not show all that happened.',
   ]);
+});
+
+test('nobody is called safe from what is not watched', () => {
+  const partly: Incidents = {
+    ...incidents(),
+    blind_to: [
+      { kind: 'foreign_vm', probes: ['bind', 'private_read'] },
+      { kind: 'private_offered', probes: ['attach'] },
+    ],
+  };
+  const { level, why } = headline(STATUS, partly, model.buffers());
+  assert.equal(level, 'attention');
+  assert.deepEqual(why, [
+    'Not watched: foreign vm, private offered. It would not be seen here: bind, private_read, attach are not attached.',
+  ]);
+  const critical = { ...incidents('critical'), blind_to: partly.blind_to };
+  assert.equal(headline(STATUS, critical, []).level, 'critical');
+});
+
+test('incidents that are over are not told as open', () => {
+  const closed = incidents('critical', 'critical', 'critical', 'critical', 'critical');
+  for (const incident of closed.incidents) incident.state = 'closed';
+  const { level, why } = headline(STATUS, closed, []);
+  assert.equal(level, 'attention');
+  assert.deepEqual(why, ['5 incidents are over: 5 × orphaned. The newest:', 'critical 0.']);
+});
+
+test('a loss that makes counts too low is told as such, and a lost event is not', () => {
+  const sentence = (losses: Record<string, number>, missed_returns = 0) =>
+    countersSentence({ ...STATUS, losses, missed_returns });
+  for (const stage of ['kernel_ring', 'splitter', 'queue'])
+    assert.match(sentence({ [stage]: 1 }), /not touched by lost events/, stage);
+  for (const stage of ['probe_missed', 'map_full', 'hand_over'])
+    assert.match(sentence({ kernel_ring: 1, [stage]: 1 }), /too low/, stage);
+  assert.match(sentence({ probe_missed: 0 }, 1), /too low/);
+  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['1 call was not seen to return.']);
+  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 2 }), ['2 calls were not seen to return.']);
+  assert.equal(headline({ ...STATUS, missed_returns: 1 }, incidents(), []).level, 'attention');
+});
+
+test('what is shown is of now, of before, or of nothing', () => {
+  const never = { ...feed([]).model.status(), not_ready: null };
+  assert.equal(knowledgeOf(null), 'never');
+  assert.equal(knowledgeOf({ ...never, state: 'unavailable' }), 'never');
+  assert.equal(knowledgeOf({ ...never, state: 'tracing' }), 'now');
+  assert.equal(knowledgeOf(STATUS), 'now');
+  assert.equal(knowledgeOf({ ...STATUS, state: 'blind' }), 'before');
+  const idle = { ...never, state: 'blind', last_counter_read: never.now } as const;
+  assert.equal(knowledgeOf(idle), 'before', 'a host on which nothing happened was traced all the same');
+  const unread = { ...STATUS, state: 'unavailable', last_counter_read: null } as const;
+  assert.equal(knowledgeOf(unread), 'before');
+  assert.equal(knowledgeOf({ ...unread, events_received: 0, buffers: { live: 0, revoked: 0 } }), 'never');
+});
+
+test('a number of what is not all watched is at least so many, and none of it no zero', () => {
+  assert.deepEqual(
+    [atLeast(0, true), atLeast(0, false), atLeast(1200, false), atLeast(1200, true)],
+    ['0', '–', '≥ 1,200', '1,200'],
+  );
+  const seen = (dialect: Status['dialect'], ...attached: string[]) => {
+    const probes = STATUS.probes.map((one) => ({ ...one, attached: attached.includes(one.probe) }));
+    const status = { ...STATUS, dialect, probes };
+    const watched = [watches(status, 'refusals'), watches(status, 'importers')];
+    assert.equal(figure(0, status, 'importers'), watched[1] === true ? '0' : '–');
+    assert.equal(figure(2, status, 'importers'), watched[1] === true ? '2' : '≥ 2');
+    assert.equal(figure(0, { ...status, state: 'blind' }, 'importers'), watched[1] === true ? '0' : '–');
+    assert.equal(figure(2, { ...status, state: 'blind' }, 'importers'), '2');
+    return watched;
+  };
+  assert.deepEqual(seen('private-v1', 'export', 'attach', 'detach', 'bind'), [true, true]);
+  assert.deepEqual(seen('private-v1', 'export', 'attach', 'detach'), [false, false]);
+  assert.deepEqual(seen('mainline', 'export', 'attach', 'detach'), [true, true]);
+  assert.deepEqual(seen('mainline', 'export', 'attach'), [true, false]);
+  assert.deepEqual(seen('mainline', 'attach', 'detach'), [false, true]);
+  assert.deepEqual(seen('mainline', 'export', 'detach'), [false, false]);
+  assert.equal(watches(STATUS, 'revocations'), true);
+  assert.equal(watches({ ...STATUS, probes: [] }, 'revocations'), false);
+  assert.deepEqual([watches(null, 'refusals'), watches(null, 'importers')], [false, false]);
 });
 
 test('an address and what it shows are one and the same, and nonsense in it is left out', () => {

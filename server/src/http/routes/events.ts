@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { TracerEvent } from '../../model/schema.ts';
+import { TracerError } from '../../support/errors.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { EventFilter, eventMatcher, LOG_ID } from './query.ts';
@@ -12,7 +13,9 @@ export const EventsQuery = Type.Object(
       minimum: 0,
       maximum: Number.MAX_SAFE_INTEGER,
       default: 0,
-      description: 'the seq behind which to go on: `next` of the answer before, 0 for the oldest kept',
+      description:
+        'the seq behind which to go on: `next` of the answer before, 0 for the oldest kept; without `log` not beyond ' +
+        'the newest',
     }),
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: '1 to 1000' }),
     log: Type.Optional(
@@ -59,6 +62,7 @@ export const eventsRoute: AppPlugin = (app, options, done) => {
     },
     (request) => {
       const { after, limit, log: id, ...filter } = request.query;
+      if (id === undefined && after > log.newest) throw beyondTheNewest(after, log.newest);
       const reset = (id !== undefined && id !== log.id) || after > log.newest;
       const page = log.read(reset ? 0 : after, limit, eventMatcher(filter));
       return { log: log.id, ...page, reset, oldest: log.oldest, newest: log.newest, links: LINKS };
@@ -66,3 +70,12 @@ export const eventsRoute: AppPlugin = (app, options, done) => {
   );
   done();
 };
+
+/** Such a cursor is of another log, of before a restart: who does not name its log is not given this one in its place. */
+function beyondTheNewest(after: number, newest: number): TracerError {
+  return new TracerError('bad_request', `after cannot be ${after}: the newest event is ${newest}`, {
+    where: 'query of /api/v1/events',
+    remedy:
+      'give `log` of the answer that the cursor is of, and a cursor of another log begins anew; or give 0',
+  });
+}

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { INCIDENT_KINDS, Incident } from '../../model/schema.ts';
+import { BlindTo, INCIDENT_KINDS, Incident } from '../../model/schema.ts';
 import { INCIDENT_ENTRIES } from '../../reference/incidents.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
@@ -19,12 +19,22 @@ export const IncidentsAnswer = Type.Object({
   total: Type.Integer({ description: 'incidents that match, also those beyond the limit' }),
   open: Type.Integer({ description: 'of these the open ones' }),
   unwatched: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
-    description: 'kinds that the attached probes cannot tell of: there may be any number of them',
+    description:
+      'kinds that no probe attached since the start can tell of, or that this kernel cannot have: there may be any ' +
+      'number of them',
+  }),
+  blind_to: Type.Array(BlindTo, {
+    description:
+      'kinds that are critical or about private memory, that this kernel can have, and that would not be seen now: ' +
+      'as long as there is one, nobody knows that this host is safe',
   }),
   folded: Type.Integer({
     description: 'incidents of all kinds that were not opened because too many of their kind were',
   }),
-  incidents: Type.Array(Incident, { description: 'open ones first, of each the newest first' }),
+  incidents: Type.Array(Incident, {
+    description:
+      'open ones first, the gravest and of these the newest first; then closed ones, the newest first',
+  }),
   kinds: Type.Record(
     Type.String(),
     Type.Object({ opens: Type.String(), closes: Type.String(), remedy: Type.String() }),
@@ -39,7 +49,7 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
     {
       schema: {
         tags: ['events'],
-        summary: 'what is or was wrong, open ones first',
+        summary: 'what is or was wrong, open ones first, the gravest of them first',
         querystring: IncidentsQuery,
         response: { 200: IncidentsAnswer, ...errorResponses },
       },
@@ -61,6 +71,7 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
         total: matching.length,
         open: matching.filter((incident) => incident.state === 'open').length,
         unwatched: INCIDENT_KINDS.filter((one) => !model.watchesIncident(one)),
+        blind_to: model.blindTo(),
         folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
         incidents: shown,
         kinds: Object.fromEntries(kinds.map((one) => [one, INCIDENT_ENTRIES[one]])),

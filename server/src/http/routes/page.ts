@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { Incident, Status } from '../../model/schema.ts';
+import type { BlindTo, Incident, Status } from '../../model/schema.ts';
 import { TracerError } from '../../support/errors.ts';
 import type { AppPlugin } from '../app.ts';
 import { asksFor } from '../encoding.ts';
@@ -30,7 +30,7 @@ export const pageRoute: AppPlugin = (app, options, done) => {
     return reply.send(
       [
         head(web, options.telemetryPath),
-        ...facts(model.status(), model.incidents(), readiness(), paths),
+        ...facts(model.status(), model.incidents(), model.blindTo(), readiness(), paths),
         TAIL,
       ].join('\n'),
     );
@@ -68,25 +68,32 @@ function head(web: WebFiles | undefined, telemetryPath: string): string {
   ].join('\n');
 }
 
+/** In place of a zero, which would look like peace. */
+const NOT_KNOWN = 'not known: nothing is traced';
+
 const TAIL = '</div></body></html>\n';
 
 function facts(
   status: Status,
   incidents: readonly Incident[],
+  blind: readonly BlindTo[],
   readiness: Readiness,
   paths: readonly string[],
 ): string[] {
   const replay = status.source.kind === 'replay';
+  const traced = status.state === 'tracing' || status.last_counter_read !== null;
   const rows: [string, string][] = [
     ['Source', replay ? `replay of ${status.source.name}: not this host, not now` : status.source.name],
     ['State', readiness.ready ? stateInWords(status) : `not ready: ${readiness.why}`],
-    ['Incidents', incidentsInWords(incidents)],
+    ['Incidents', traced ? incidentsInWords(incidents) : NOT_KNOWN],
     ['Kernel', `${status.kernel ?? 'not known yet'}, dialect ${status.dialect}`],
-    ['Buffers', `${status.buffers.live} live, ${status.buffers.revoked} revoked`],
+    ['Buffers', traced ? `${status.buffers.live} live, ${status.buffers.revoked} revoked` : NOT_KNOWN],
     ['Events', `${status.events_received} received, ${status.events_unaccounted} unaccounted for`],
   ];
   if (status.simulation !== null)
     rows.splice(1, 0, ['Simulated', `${status.simulation}: not all here is real`]);
+  if (traced && blind.length > 0)
+    rows.push(['Not watched', blind.map(({ kind }) => kind.replaceAll('_', ' ')).join(', ')]);
   const remedy = status.problem?.remedy;
   if (remedy !== null && remedy !== undefined) rows.push(['To mend it', remedy]);
   return [

@@ -504,6 +504,48 @@ test('open incidents are bounded for each kind, what does not fit is counted onc
   );
 });
 
+test('what is grave, can happen on this kernel and would not be seen is named with the probes that it lacks', () => {
+  const kinds = (options: StartingOptions) => watch([], options).model.blindTo();
+  const of = (kind: string, ...probes: string[]) => ({ kind, probes });
+  assert.deepEqual(kinds({}), []);
+  assert.deepEqual(kinds(mainline), [], 'a kernel without private exports has nothing to bind');
+  assert.deepEqual(kinds({ dialect: 'private-v1', attached: ['export', 'release', 'private_read'] }), [
+    of('private_offered', 'attach'),
+    of('foreign_vm', 'bind'),
+    of('accepted_after_failed_lookup', 'bind'),
+  ]);
+  assert.deepEqual(kinds({ dialect: 'private-v2', attached: ['attach', 'bind', 'private_read'] }), []);
+  assert.deepEqual(kinds({ dialect: 'mainline', attached: ['attach'] }), [
+    of('confidential_shared', 'export'),
+  ]);
+  const { model } = watch([starting(T, 2, { attached: ALL_PROBES.filter((probe) => probe !== 'attach') })]);
+  assert.deepEqual(
+    model.blindTo(),
+    [of('private_offered', 'attach')],
+    'what was attached before is of no use',
+  );
+});
+
+test('the gravest of the open incidents come first, of these the newest', () => {
+  const { incidents } = watch([
+    PRIVATE,
+    offer(T + 1),
+    exported({ t: T + 2, inode: 10, born_revoked: true }),
+    exported({ t: T + 3, inode: 11, born_revoked: true }),
+    exported({ t: T + 4, inode: 12, born_revoked: true }),
+    released(T + 5, 12),
+  ]);
+  assert.deepEqual(
+    incidents().map(({ severity, inode, state }) => [severity, inode, state]),
+    [
+      ['critical', 9, 'open'],
+      ['warning', 11, 'open'],
+      ['warning', 10, 'open'],
+      ['warning', 12, 'closed'],
+    ],
+  );
+});
+
 test('opening and closing are events, numbered with the others', () => {
   const { events } = watch([exported({ t: T, inode: 9, privacy: 2 }), released(4 * S, 9)]);
   assert.deepEqual(
