@@ -212,7 +212,7 @@ export const tracer = (): Dashboard =>
           seriesPanel({
             title: 'Events unaccounted for',
             description:
-              'Emitted and not arrived at the last heartbeat: on their way, or lost. It falls back to 0 when a loss has been told.',
+              'Emitted at the last heartbeat, and neither arrived nor told as lost by then. It falls back to 0 when they come or are told as lost.',
             width: 8,
             height: 7,
             queries: [
