@@ -11,7 +11,7 @@ import {
   ZERO_OR_ALARM,
 } from './panels.ts';
 import { FLEET, grown, grownBy, hostState, ON_HOST, targets, zeroWhereWatched } from './queries.ts';
-import { firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
+import { breachesPanel, firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
 const HOST_LINKS = hostLinks(cell('Host'));
@@ -40,28 +40,7 @@ export const fleet = (): Dashboard =>
             links: [toDashboard('tracer', 'The tracer itself', {})],
           }),
           notTracedPanel(FLEET, 4),
-          statPanel({
-            title: 'Breaches of private memory',
-            description:
-              'What the rules of private exports forbid, in the time shown, and buffers of confidential VMs that others have attached now. ' +
-              'Each kind has a value only where a kernel and its probes can tell of it.',
-            width: 4,
-            height: 4,
-            queries: [
-              { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', FLEET)})`, legend: 'violations' },
-              {
-                expr: `sum(vfio_dmabuf_incidents{${FLEET},kind="confidential_shared"})`,
-                legend: 'shared now',
-              },
-            ],
-            steps: ZERO_OR_ALARM,
-            empty: 'no host can tell',
-            links: [
-              toDashboard('privacy', 'Private exports and VMs', {}),
-              runbook('VfioDmabufPolicyViolation'),
-              runbook('VfioDmabufConfidentialShared'),
-            ],
-          }),
+          breachesPanel(FLEET, 4, {}),
           statPanel({
             title: 'Open incidents',
             description:

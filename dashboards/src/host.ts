@@ -12,7 +12,7 @@ import {
   ZERO_OR_ALARM,
 } from './panels.ts';
 import { grown, grownBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
-import { firingAlerts } from './trust.ts';
+import { breachesPanel, firingAlerts } from './trust.ts';
 import { deviceVariable, hostVariable } from './variables.ts';
 
 const DEVICE = `${HOST},device=~"$device"`;
@@ -49,27 +49,7 @@ export const host = (): Dashboard =>
               runbook('VfioDmabufTracerDown'),
             ],
           }),
-          statPanel({
-            title: 'Breaches of private memory',
-            description:
-              'What the rules of private exports forbid, in the time shown, and buffers of confidential VMs that others have attached now.',
-            width: 5,
-            height: 4,
-            queries: [
-              { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', HOST)})`, legend: 'violations' },
-              {
-                expr: `sum(vfio_dmabuf_incidents{${HOST},kind="confidential_shared"})`,
-                legend: 'shared now',
-              },
-            ],
-            steps: ZERO_OR_ALARM,
-            empty: 'this host cannot tell',
-            links: [
-              toDashboard('privacy', 'Private exports and VMs', { instance: '${instance}' }),
-              runbook('VfioDmabufPolicyViolation'),
-              runbook('VfioDmabufPrivateMemoryOffered'),
-            ],
-          }),
+          breachesPanel(HOST, 5, { instance: '${instance}' }),
           statPanel({
             title: 'Open incidents',
             description: 'Incidents that are open now, without buffers that nobody has imported yet.',

@@ -8,7 +8,7 @@ import {
   timelinePanel,
   ZERO_OR_ALARM,
 } from './panels.ts';
-import { hostState, notTraced } from './queries.ts';
+import { grown, hostState, notTraced } from './queries.ts';
 
 /** Panels that stand on several dashboards: whether what is beside them can be believed, and what fires. */
 
@@ -26,6 +26,33 @@ export function notTracedPanel(matchers: string, width: number): AnyPanel {
       toDashboard('tracer', 'The tracer itself', {}),
       runbook('VfioDmabufTracerDown'),
       runbook('VfioDmabufTracerBlind'),
+    ],
+  });
+}
+
+/** `more` are the variables that the dashboard of private exports is opened with. */
+export function breachesPanel(matchers: string, width: number, more: Record<string, string>): AnyPanel {
+  return statPanel({
+    title: 'Breaches of private memory',
+    description:
+      'What the rules of private exports forbid, in the time shown, and incidents of it that are open now, those of confidential memory ' +
+      'that is shared too. Each kind has a value only where a kernel and its probes can tell of it.',
+    width,
+    height: 4,
+    queries: [
+      { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', matchers)})`, legend: 'violations' },
+      {
+        expr: `sum(vfio_dmabuf_incidents{${matchers},kind=~"private_offered|foreign_vm|accepted_after_failed_lookup|confidential_shared"})`,
+        legend: 'open now',
+      },
+    ],
+    steps: ZERO_OR_ALARM,
+    empty: 'no kernel here can tell',
+    links: [
+      toDashboard('privacy', 'Private exports and VMs', more),
+      runbook('VfioDmabufPolicyViolation'),
+      runbook('VfioDmabufPrivateMemoryOffered'),
+      runbook('VfioDmabufConfidentialShared'),
     ],
   });
 }
