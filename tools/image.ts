@@ -28,8 +28,11 @@ const INPUTS = [
   '.npmrc',
   'LICENSE',
   'tools/build.mjs',
+  'tsconfig.json',
   'server/src',
+  'server/web',
   'probes',
+  'docs/runbooks',
 ].map((path) => join(REPOSITORY, path));
 const SOURCES = (mirror: string): string => `Types: deb
 URIs: ${mirror}
