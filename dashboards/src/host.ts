@@ -1,17 +1,8 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { runbook, toDashboard, toLivePage } from './links.ts';
-import {
-  cell,
-  mapping,
-  STATE_MAPPING,
-  seriesPanel,
-  statPanel,
-  tablePanel,
-  ZERO_IS_GOOD,
-  ZERO_OR_ALARM,
-} from './panels.ts';
-import { grown, grownBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
+import { cell, mapping, STATE_MAPPING, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
+import { grown, grownEachBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
 import { breachesPanel, firingAlerts } from './trust.ts';
 import { deviceVariable, hostVariable } from './variables.ts';
 
@@ -116,7 +107,7 @@ export const host = (): Dashboard =>
           tablePanel({
             title: 'Devices',
             description:
-              'Devices that export or import memory, with the VM that each belongs to. Revoked and Refused are counted over the time shown; a cell is empty where there is no such series.',
+              'Devices that export or import memory, with the VM that each belongs to. Revoked and Refused are counted over the time shown; a dash stands where there is no such series.',
             width: 24,
             height: 8,
             queries: [
@@ -212,12 +203,7 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'device, reason, errno',
-                  'vfio_dmabuf_export_failures_total',
-                  DEVICE,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('device, reason, errno', 'vfio_dmabuf_export_failures_total', DEVICE),
                 legend: '{{device}}: {{reason}} ({{errno}})',
               },
             ],
@@ -296,12 +282,7 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'importer, stage, reason',
-                  'vfio_dmabuf_import_rejections_total',
-                  HOST,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('importer, stage, reason', 'vfio_dmabuf_import_rejections_total', HOST),
                 legend: '{{importer}} at {{stage}}: {{reason}}',
               },
             ],
@@ -340,11 +321,11 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy('device, cause', 'vfio_dmabuf_revocations_total', DEVICE, '$__rate_interval'),
+                expr: grownEachBy('device, cause', 'vfio_dmabuf_revocations_total', DEVICE),
                 legend: '{{device}} revoked: {{cause}}',
               },
               {
-                expr: grownBy('device, cause', 'vfio_dmabuf_restorations_total', DEVICE, '$__rate_interval'),
+                expr: grownEachBy('device, cause', 'vfio_dmabuf_restorations_total', DEVICE),
                 legend: '{{device}} restored: {{cause}}',
               },
             ],

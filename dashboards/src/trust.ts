@@ -1,7 +1,8 @@
-import { hostLinks, runbook, toDashboard } from './links.ts';
+import { hostLinks, runbook, SERIES_HOST, toDashboard } from './links.ts';
 import {
   type AnyPanel,
   cell,
+  ROW_HOST,
   STATE_MAPPING,
   statPanel,
   tablePanel,
@@ -67,7 +68,7 @@ export function stateTimeline(matchers: string, width: number, height: number): 
     queries: [{ expr: hostState(matchers), legend: '{{instance}}' }],
     mappings: STATE_MAPPING,
     empty: 'no host is scraped',
-    links: hostLinks('${__field.labels.instance}'),
+    links: hostLinks(SERIES_HOST),
   });
 }
 
@@ -89,7 +90,7 @@ export function firingAlerts(matchers: string, width: number, height: number): A
       { from: 'severity', title: 'Severity', width: 90 },
       { from: 'alertname', title: 'Alert', links: [runbook(cell('Alert'), 'Runbook')] },
       { from: 'cluster', title: 'Cluster' },
-      { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+      { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
       { from: 'device', title: 'Device' },
     ],
     hide: ['A'],
