@@ -47,6 +47,7 @@ COPY tools/build.mjs tools/
 COPY server/src server/src
 COPY server/web server/web
 COPY probes probes
+COPY docs/runbooks docs/runbooks
 RUN node /npm/bin/npm-cli.js run build
 
 FROM docker.io/library/debian:trixie-slim

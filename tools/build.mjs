@@ -1,4 +1,4 @@
-// Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, the page, and the probes.
+// Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, the page, the probes, and the runbooks.
 // Chunks, because a command shall not read the code of the others: `--version` needs 3 of the 1,600 KB.
 // Two commands may build at once, and another may be reading: the build is made beside, and takes the place when it is whole
 // and only where it differs.
@@ -67,6 +67,7 @@ for (const file of readdirSync(web)) {
   writeFileSync(join(web, `${file}.br`), brotliCompressSync(plain));
 }
 await cp(`${root}probes`, `${outdir}/probes`, { recursive: true });
+await cp(`${root}docs/runbooks`, `${outdir}/runbooks`, { recursive: true });
 
 /** Path and content of every file below a folder; undefined where it is not there, or goes away meanwhile. */
 const contentOf = (folder) => {

@@ -6,24 +6,39 @@
   _config+:: {
     // The selector of the scrape job, wherever a rule has to know it.
     selector: 'job="vfio-dmabuf-tracer"',
-    // Where the runbooks are, with a slash at the end.
-    runbookBase: 'docs/runbooks/',
+    // Where the runbooks are, with a slash at the end; null for the hosts, which serve them.
+    runbookBase: null,
     // Tags of all dashboards.
     dashboardTags: ['vfio-dmabuf-tracer'],
   },
 
-  local rules(text) = std.parseYaml(std.strReplace(std.strReplace(text, 'job="vfio-dmabuf-tracer"', mixin._config.selector), 'docs/runbooks/', mixin._config.runbookBase)).groups,
+  local rules(text) = std.parseYaml(std.strReplace(text, 'job="vfio-dmabuf-tracer"', mixin._config.selector)).groups,
+
+  local alerts(text) = [
+    group {
+      rules: [
+        rule + (
+          if mixin._config.runbookBase == null then {}
+          else { annotations+: { runbook_url: mixin._config.runbookBase + rule.alert + '.md' } }
+        )
+        for rule in group.rules
+      ],
+    }
+    for group in rules(text)
+  ],
 
   local dashboard(json) = json {
     tags: mixin._config.dashboardTags,
     templating+: {
       list: [
-        variable + (
-          if variable.name == 'runbooks' then {
-            query: mixin._config.runbookBase,
-            current+: { text: mixin._config.runbookBase, value: mixin._config.runbookBase },
-          } else {}
-        )
+        if variable.name != 'runbooks' || mixin._config.runbookBase == null then variable
+        else {
+          type: 'constant',
+          name: 'runbooks',
+          hide: 2,
+          query: mixin._config.runbookBase,
+          current: { selected: true, text: mixin._config.runbookBase, value: mixin._config.runbookBase },
+        }
         for variable in json.templating.list
       ],
     },
@@ -42,6 +57,6 @@
   },
 
   prometheusAlerts+:: {
-    groups+: rules(importstr '../rules/alerts-tracer.yaml') + rules(importstr '../rules/alerts-sharing.yaml'),
+    groups+: alerts(importstr '../rules/alerts-tracer.yaml') + alerts(importstr '../rules/alerts-sharing.yaml'),
   },
 }

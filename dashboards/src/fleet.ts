@@ -3,6 +3,7 @@ import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import {
   cell,
+  ROW_HOST,
   STATE_MAPPING,
   seriesPanel,
   statPanel,
@@ -10,11 +11,19 @@ import {
   ZERO_IS_GOOD,
   ZERO_OR_ALARM,
 } from './panels.ts';
-import { FLEET, grown, grownBy, hostState, ON_HOST, targets, zeroWhereWatched } from './queries.ts';
-import { firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
+import {
+  FLEET,
+  grown,
+  grownBy,
+  grownEachBy,
+  hostState,
+  ON_HOST,
+  targets,
+  zeroWhereWatched,
+} from './queries.ts';
+import { breachesPanel, firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
-const HOST_LINKS = hostLinks(cell('Host'));
 const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`;
 
 /** Which host needs me? */
@@ -40,28 +49,7 @@ export const fleet = (): Dashboard =>
             links: [toDashboard('tracer', 'The tracer itself', {})],
           }),
           notTracedPanel(FLEET, 4),
-          statPanel({
-            title: 'Breaches of private memory',
-            description:
-              'What the rules of private exports forbid, in the time shown, and buffers of confidential VMs that others have attached now. ' +
-              'Each kind has a value only where a kernel and its probes can tell of it.',
-            width: 4,
-            height: 4,
-            queries: [
-              { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', FLEET)})`, legend: 'violations' },
-              {
-                expr: `sum(vfio_dmabuf_incidents{${FLEET},kind="confidential_shared"})`,
-                legend: 'shared now',
-              },
-            ],
-            steps: ZERO_OR_ALARM,
-            empty: 'no host can tell',
-            links: [
-              toDashboard('privacy', 'Private exports and VMs', {}),
-              runbook('VfioDmabufPolicyViolation'),
-              runbook('VfioDmabufConfidentialShared'),
-            ],
-          }),
+          breachesPanel(FLEET, 4, {}),
           statPanel({
             title: 'Open incidents',
             description:
@@ -109,14 +97,14 @@ export const fleet = (): Dashboard =>
           tablePanel({
             title: 'Hosts',
             description:
-              'Each host in one row, the worst state first. A cell is empty where the host cannot tell: the probe is not attached, or the tracer is down. ' +
+              'Each host in one row, the worst state first. A dash stands where the host cannot tell: the probe is not attached, nothing was read yet, or the tracer is down. ' +
               'Refused and Lost are counted over the time shown.',
             width: 24,
             height: 9,
             queries: [
               { expr: `min by (cluster, instance) (${hostState(FLEET)})` },
               {
-                expr: `max by (cluster, instance) (time() - vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"})`,
+                expr: `max by (cluster, instance) (time() - (vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} > 0) and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"})`,
               },
               { expr: `group by (cluster, instance, kind) (vfio_dmabuf_source_info{${FLEET}})` },
               { expr: perHost(`vfio_dmabuf_incidents{${FLEET},kind!="never_imported"}`) },
@@ -130,7 +118,7 @@ export const fleet = (): Dashboard =>
               { expr: perHost(`increase(vfio_dmabuf_events_lost_total{${FLEET}}[$__range])`) },
             ],
             columns: [
-              { from: 'instance', title: 'Host', links: HOST_LINKS },
+              { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'State', mappings: STATE_MAPPING, width: 90 },
               {
@@ -153,7 +141,7 @@ export const fleet = (): Dashboard =>
                 from: 'E',
                 title: 'Violations',
                 steps: ZERO_OR_ALARM,
-                links: [toDashboard('privacy', 'Private exports and VMs', { instance: cell('Host') })],
+                links: [toDashboard('privacy', 'Private exports and VMs', ROW_HOST)],
               },
               {
                 from: 'F',
@@ -166,7 +154,7 @@ export const fleet = (): Dashboard =>
                 title: 'Refused',
                 unit: 'short',
                 steps: ZERO_IS_GOOD,
-                links: [toDashboard('rejections', 'Importer rejections', { instance: cell('Host') })],
+                links: [toDashboard('rejections', 'Importer rejections', ROW_HOST)],
               },
               { from: 'H', title: 'ExportsRefused', unit: 'short', steps: ZERO_IS_GOOD },
               { from: 'I', title: 'Buffers' },
@@ -193,12 +181,7 @@ export const fleet = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'importer, reason',
-                  'vfio_dmabuf_import_rejections_total',
-                  FLEET,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('importer, reason', 'vfio_dmabuf_import_rejections_total', FLEET),
                 legend: '{{importer}}: {{reason}}',
               },
             ],
@@ -244,7 +227,7 @@ export const fleet = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy('cause', 'vfio_dmabuf_revocations_total', FLEET, '$__rate_interval'),
+                expr: grownEachBy('cause', 'vfio_dmabuf_revocations_total', FLEET),
                 legend: '{{cause}}',
               },
             ],

@@ -1,18 +1,9 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { runbook, toDashboard, toLivePage } from './links.ts';
-import {
-  cell,
-  mapping,
-  STATE_MAPPING,
-  seriesPanel,
-  statPanel,
-  tablePanel,
-  ZERO_IS_GOOD,
-  ZERO_OR_ALARM,
-} from './panels.ts';
-import { grown, grownBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
-import { firingAlerts } from './trust.ts';
+import { cell, mapping, STATE_MAPPING, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
+import { grown, grownEachBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
+import { breachesPanel, firingAlerts } from './trust.ts';
 import { deviceVariable, hostVariable } from './variables.ts';
 
 const DEVICE = `${HOST},device=~"$device"`;
@@ -49,27 +40,7 @@ export const host = (): Dashboard =>
               runbook('VfioDmabufTracerDown'),
             ],
           }),
-          statPanel({
-            title: 'Breaches of private memory',
-            description:
-              'What the rules of private exports forbid, in the time shown, and buffers of confidential VMs that others have attached now.',
-            width: 5,
-            height: 4,
-            queries: [
-              { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', HOST)})`, legend: 'violations' },
-              {
-                expr: `sum(vfio_dmabuf_incidents{${HOST},kind="confidential_shared"})`,
-                legend: 'shared now',
-              },
-            ],
-            steps: ZERO_OR_ALARM,
-            empty: 'this host cannot tell',
-            links: [
-              toDashboard('privacy', 'Private exports and VMs', { instance: '${instance}' }),
-              runbook('VfioDmabufPolicyViolation'),
-              runbook('VfioDmabufPrivateMemoryOffered'),
-            ],
-          }),
+          breachesPanel(HOST, 5, { instance: '${instance}' }),
           statPanel({
             title: 'Open incidents',
             description: 'Incidents that are open now, without buffers that nobody has imported yet.',
@@ -136,7 +107,7 @@ export const host = (): Dashboard =>
           tablePanel({
             title: 'Devices',
             description:
-              'Devices that export or import memory, with the VM that each belongs to. Revoked and Refused are counted over the time shown; a cell is empty where there is no such series.',
+              'Devices that export or import memory, with the VM that each belongs to. Revoked and Refused are counted over the time shown; a dash stands where there is no such series.',
             width: 24,
             height: 8,
             queries: [
@@ -232,12 +203,7 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'device, reason, errno',
-                  'vfio_dmabuf_export_failures_total',
-                  DEVICE,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('device, reason, errno', 'vfio_dmabuf_export_failures_total', DEVICE),
                 legend: '{{device}}: {{reason}} ({{errno}})',
               },
             ],
@@ -316,12 +282,7 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'importer, stage, reason',
-                  'vfio_dmabuf_import_rejections_total',
-                  HOST,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('importer, stage, reason', 'vfio_dmabuf_import_rejections_total', HOST),
                 legend: '{{importer}} at {{stage}}: {{reason}}',
               },
             ],
@@ -360,11 +321,11 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy('device, cause', 'vfio_dmabuf_revocations_total', DEVICE, '$__rate_interval'),
+                expr: grownEachBy('device, cause', 'vfio_dmabuf_revocations_total', DEVICE),
                 legend: '{{device}} revoked: {{cause}}',
               },
               {
-                expr: grownBy('device, cause', 'vfio_dmabuf_restorations_total', DEVICE, '$__rate_interval'),
+                expr: grownEachBy('device, cause', 'vfio_dmabuf_restorations_total', DEVICE),
                 legend: '{{device}} restored: {{cause}}',
               },
             ],

@@ -14,16 +14,19 @@ export interface ValueLink {
   outside?: boolean;
 }
 
-const CARRIED = ['datasource', 'cluster'].map((name) => `\${${name}:queryparam}`).join('&');
+const carried = (...names: readonly string[]): string =>
+  names.map((name) => `\${${name}:queryparam}`).join('&');
+const CARRIED = carried('datasource', 'cluster');
 
-/** Another dashboard with the same data source, cluster and time, and more variables set. */
+/** Another dashboard with the same data source, cluster and time, and more variables set, which may be the cluster. */
 export function toDashboard(
   name: DashboardName,
   title: string,
   variables: Record<string, string>,
 ): ValueLink {
   const set = Object.entries(variables).map(([variable, value]) => `&var-${variable}=${value}`);
-  return { title, url: `/d/${UIDS[name]}?\${__url_time_range}&${CARRIED}${set.join('')}` };
+  const rest = variables.cluster === undefined ? CARRIED : carried('datasource');
+  return { title, url: `/d/${UIDS[name]}?\${__url_time_range}&${rest}${set.join('')}` };
 }
 
 /** The host's own page, or a part of it. */
@@ -31,10 +34,22 @@ export function toLivePage(title: string, instance: string, rest = ''): ValueLin
   return { title, url: `http://${instance}/${rest}`, outside: true };
 }
 
-/** The links of one host: its dashboard and its own page. `instance` is how the panel names the host. */
-export const hostLinks = (instance: string): ValueLink[] => [
-  toDashboard('host', 'This host', { instance }),
-  toLivePage('Live page of this host', instance),
+/** How a panel names a host: two clusters may have the same `instance`. */
+export interface HostName extends Record<string, string> {
+  cluster: string;
+  instance: string;
+}
+
+/** Of the host of a series. */
+export const SERIES_HOST: HostName = {
+  cluster: '${__field.labels.cluster}',
+  instance: '${__field.labels.instance}',
+};
+
+/** The links of one host: its dashboard and its own page. */
+export const hostLinks = (host: HostName): ValueLink[] => [
+  toDashboard('host', 'This host', host),
+  toLivePage('Live page of this host', host.instance),
 ];
 
 export function runbook(alert: string, title = `Runbook ${alert}`): ValueLink {

@@ -16,6 +16,3 @@ export const TITLES: Readonly<Record<keyof typeof UIDS, string>> = {
   tracer: 'The tracer itself',
 };
 export type DashboardName = keyof typeof UIDS;
-
-/** Where runbooks are; the mixin replaces it by its `runbookBase`, others set the variable `runbooks`. */
-export const RUNBOOK_BASE = 'docs/runbooks/';

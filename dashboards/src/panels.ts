@@ -30,7 +30,7 @@ import * as stat from '@grafana/grafana-foundation-sdk/stat';
 import * as statetimeline from '@grafana/grafana-foundation-sdk/statetimeline';
 import * as table from '@grafana/grafana-foundation-sdk/table';
 import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
-import { linkBuilder, type ValueLink } from './links.ts';
+import { type HostName, linkBuilder, type ValueLink } from './links.ts';
 import { DATASOURCE } from './variables.ts';
 
 const SOURCE: DataSourceRef = DATASOURCE;
@@ -165,16 +165,20 @@ export function statPanel(spec: StatSpec): AnyPanel {
 
 export interface SeriesSpec extends PanelSpec {
   queries: readonly Query[];
-  /** Bars are for what happened in an interval, lines for what is. */
+  /** Bars are for what happened in an interval (grownEach), lines for what is. */
   bars?: boolean;
   stack?: boolean;
   max?: number;
 }
 
+/** No bar stands for less time than passes between two scrapes. */
+const SHORTEST_BAR = '1m';
+
 export function seriesPanel(spec: SeriesSpec): AnyPanel {
-  const queries = spec.queries.map((query, index) =>
-    queryBuilder(query, index, false, PromQueryFormat.TimeSeries),
-  );
+  const queries = spec.queries.map((query, index) => {
+    const builder = queryBuilder(query, index, false, PromQueryFormat.TimeSeries);
+    return spec.bars === true ? builder.interval(SHORTEST_BAR) : builder;
+  });
   const panel = dress(new timeseries.PanelBuilder(), spec, queries)
     .drawStyle(spec.bars === true ? GraphDrawStyle.Bars : GraphDrawStyle.Line)
     .fillOpacity(spec.bars === true ? 80 : 10)
@@ -230,8 +234,14 @@ export interface TableSpec extends PanelSpec {
   sortBy?: { column: string; desc: boolean };
 }
 
+/** Stands in an empty cell, which would else have the words for the empty table. */
+const NO_VALUE = '–';
+
 /** The row's cell of a column, for a link. */
 export const cell = (title: string): string => `\${__data.fields.${title}}`;
+
+/** The row's host, in a table that has these two columns. */
+export const ROW_HOST: HostName = { cluster: cell('Cluster'), instance: cell('Host') };
 
 /** One row for each label set; queries are merged into its columns, and a column that has no value stays empty. */
 export function tablePanel(spec: TableSpec): AnyPanel {
@@ -253,8 +263,11 @@ export function tablePanel(spec: TableSpec): AnyPanel {
       },
     })
     .filterable(true);
+  const linked = JSON.stringify(spec.columns.map((column) => column.links ?? []));
   for (const column of spec.columns) {
-    const properties: { id: string; value: unknown }[] = [];
+    // A link takes the cell as it is shown.
+    const noValue = linked.includes(cell(column.title)) ? '' : NO_VALUE;
+    const properties: { id: string; value: unknown }[] = [{ id: 'noValue', value: noValue }];
     if (column.unit !== undefined) properties.push({ id: 'unit', value: column.unit });
     if (column.width !== undefined) properties.push({ id: 'custom.width', value: column.width });
     if (column.mappings !== undefined) properties.push({ id: 'mappings', value: column.mappings });
@@ -267,7 +280,7 @@ export function tablePanel(spec: TableSpec): AnyPanel {
     if (column.links !== undefined) {
       properties.push({ id: 'links', value: column.links.map((link) => linkBuilder(link).build()) });
     }
-    if (properties.length > 0) panel.overrideByName(column.title, properties);
+    panel.overrideByName(column.title, properties);
   }
   const { sortBy } = spec;
   if (sortBy !== undefined) {

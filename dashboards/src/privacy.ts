@@ -1,8 +1,8 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
-import { cell, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
-import { FLEET, grown, grownBy, ON_HOST, zeroWhereWatched } from './queries.ts';
+import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
+import { FLEET, grown, grownEach, grownEachBy, ON_HOST, zeroWhereWatched } from './queries.ts';
 import { firingAlerts, notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 
@@ -14,7 +14,7 @@ const PRIVATE_KINDS =
 const byVm = (metric: string, matchers = ''): string =>
   `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
   `* on (cluster, job, instance, device) group_left (vm, kind) vfio_dmabuf_vm_info{${VM}}`;
-const incidentsOf = (kind: string): string => `sum(vfio_dmabuf_incidents{${FLEET},kind="${kind}"})`;
+const incidentsOf = (kind: string): string => `sum(vfio_dmabuf_incidents{${FLEET},kind=~"${kind}"})`;
 const violationsOf = (kind: string): string =>
   `sum(${grown('vfio_dmabuf_policy_violations_total', `${FLEET},kind="${kind}"`)})`;
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
@@ -32,12 +32,13 @@ export const privacy = (): Dashboard =>
           statPanel({
             title: 'Accepted against the rules',
             description:
-              'Binds that KVM accepted in the time shown although the buffer is another VM’s, or although its lookup had failed: a defect of the kernel.',
+              'Binds that KVM accepted although the buffer is another VM’s, or although its lookup had failed, in the time shown and open now: a defect of the kernel.',
             width: 4,
             height: 4,
             queries: [
               { expr: violationsOf('foreign_vm'), legend: 'foreign VM' },
               { expr: violationsOf('accepted_after_failed_lookup'), legend: 'failed lookup' },
+              { expr: incidentsOf('foreign_vm|accepted_after_failed_lookup'), legend: 'open now' },
             ],
             steps: ZERO_OR_ALARM,
             empty: 'no kernel with private exports is watched',
@@ -129,14 +130,14 @@ export const privacy = (): Dashboard =>
               { from: 'uuid', title: 'UUID' },
               { from: 'pod_uid', title: 'Pod' },
               { from: 'by', title: 'KnownBy' },
-              { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+              { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
               {
                 from: 'device',
                 title: 'Device',
                 links: [
                   toDashboard('host', 'This device on its host', {
-                    instance: cell('Host'),
+                    ...ROW_HOST,
                     device: cell('Device'),
                   }),
                   live('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
@@ -166,12 +167,7 @@ export const privacy = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'instance, kind',
-                  'vfio_dmabuf_policy_violations_total',
-                  FLEET,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('instance, kind', 'vfio_dmabuf_policy_violations_total', FLEET),
                 legend: '{{instance}}: {{kind}}',
               },
             ],
@@ -222,16 +218,11 @@ export const privacy = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy('importer', 'vfio_dmabuf_private_data_reads_total', FLEET, '$__rate_interval'),
+                expr: grownEachBy('importer', 'vfio_dmabuf_private_data_reads_total', FLEET),
                 legend: '{{importer}}: read',
               },
               {
-                expr: grownBy(
-                  'importer, reason',
-                  'vfio_dmabuf_private_data_read_failures_total',
-                  FLEET,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('importer, reason', 'vfio_dmabuf_private_data_read_failures_total', FLEET),
                 legend: '{{importer}}: {{reason}}',
               },
             ],
@@ -246,21 +237,11 @@ export const privacy = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy(
-                  'stage',
-                  'vfio_dmabuf_imports_total',
-                  `${FLEET},stage="bind"`,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('stage', 'vfio_dmabuf_imports_total', `${FLEET},stage="bind"`),
                 legend: 'bound',
               },
               {
-                expr: grownBy(
-                  'reason',
-                  'vfio_dmabuf_import_rejections_total',
-                  `${FLEET},stage="bind"`,
-                  '$__rate_interval',
-                ),
+                expr: grownEachBy('reason', 'vfio_dmabuf_import_rejections_total', `${FLEET},stage="bind"`),
                 legend: 'refused: {{reason}}',
               },
             ],
@@ -277,7 +258,7 @@ export const privacy = (): Dashboard =>
             queries: [
               {
                 expr: zeroWhereWatched(
-                  grown('vfio_dmabuf_import_rejections_total', `${FLEET},stage="bind"`, '$__rate_interval'),
+                  grownEach('vfio_dmabuf_import_rejections_total', `${FLEET},stage="bind"`),
                   FLEET,
                   'bind',
                 ),
@@ -327,7 +308,7 @@ export const privacy = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy('privacy', 'vfio_dmabuf_exports_total', DEVICE, '$__rate_interval'),
+                expr: grownEachBy('privacy', 'vfio_dmabuf_exports_total', DEVICE),
                 legend: '{{privacy}}',
               },
             ],

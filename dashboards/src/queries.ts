@@ -16,6 +16,20 @@ export function grown(metric: string, matchers: string, window = '$__range'): st
   return `(${series} unless last_over_time(${series}[1h] offset ${window})) or increase(${series}[${window}])`;
 }
 
+/**
+ * How much a counter has grown in each interval of a panel of bars: the difference of two samples, so that the bars are whole
+ * numbers and add up to what happened, which those of increase() over a window longer than the step do not. A counter that began
+ * anew, or was not there in the hour before, counts whole.
+ */
+export function grownEach(metric: string, matchers: string): string {
+  const series = `${metric}{${matchers}}`;
+  return `(${series} - last_over_time(${series}[1h] offset $__interval)) >= 0 or ${series}`;
+}
+
+export function grownEachBy(labels: string, metric: string, matchers: string): string {
+  return `sum by (${labels}) (${grownEach(metric, matchers)})`;
+}
+
 /** The sum of what grew, by labels. */
 export function grownBy(labels: string, metric: string, matchers: string, window?: string): string {
   return `sum by (${labels}) (${grown(metric, matchers, window)})`;
@@ -32,9 +46,17 @@ export function zeroWhereWatched(sum: string, matchers: string, probe: string): 
   return `sum(${sum}) or 0 * count(${watching})`;
 }
 
-/** Targets of jobs that serve this program's metrics, also those that do not answer now; free of the job's name. */
+/**
+ * Targets that have served this program's metrics within a day, whether or not they answer now; and those that never have, if
+ * nothing else answers in their job, so that a host that never came up is known as well. Free of the job's name, and in a job
+ * that others share their targets do not count.
+ */
 export function targets(matchers: string): string {
-  return `up{${matchers}} and on (job) group by (job) (last_over_time(vfio_dmabuf_build_info[1d]))`;
+  const ours = 'last_over_time(vfio_dmabuf_build_info[1d])';
+  return (
+    `up{${matchers}} and ${ON_HOST} ${ours} or ` +
+    `(up{${matchers}} and on (job) ${ours} unless on (job) (up == 1 unless ${ON_HOST} ${ours}))`
+  );
 }
 
 /** 2 where a host is traced, 1 where its tracer answers and is blind, 0 where it does not answer. */

@@ -1,8 +1,8 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
-import { cell, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
-import { FLEET, grown, grownBy, quantile, zeroWhereWatched } from './queries.ts';
+import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
+import { FLEET, grown, grownBy, grownEachBy, quantile, zeroWhereWatched } from './queries.ts';
 import { firingAlerts, notTracedPanel } from './trust.ts';
 import { hostVariable, valuesOf } from './variables.ts';
 
@@ -123,7 +123,7 @@ export const rejections = (): Dashboard =>
                 title: 'Importer',
                 links: [live('Refusals of this importer', `api/v1/rejections?importer=${cell('Importer')}`)],
               },
-              { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+              { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'Refused', unit: 'short' },
             ],
@@ -140,9 +140,7 @@ export const rejections = (): Dashboard =>
             description: 'Refused import steps in each interval, by reason.',
             width: 12,
             height: 8,
-            queries: [
-              { expr: grownBy('reason', REJECTIONS, REFUSED, '$__rate_interval'), legend: '{{reason}}' },
-            ],
+            queries: [{ expr: grownEachBy('reason', REJECTIONS, REFUSED), legend: '{{reason}}' }],
             bars: true,
             stack: true,
             empty: 'nothing was refused by a kernel that is watched',
@@ -154,7 +152,7 @@ export const rejections = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownBy('importer, stage', REJECTIONS, REFUSED, '$__rate_interval'),
+                expr: grownEachBy('importer, stage', REJECTIONS, REFUSED),
                 legend: '{{importer}} at {{stage}}',
               },
             ],
@@ -184,7 +182,7 @@ export const rejections = (): Dashboard =>
               },
               { from: 'errno', title: 'Errno' },
               { from: 'device', title: 'Device' },
-              { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+              { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'Refused', unit: 'short' },
             ],

@@ -1,9 +1,10 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
-import { hostLinks, runbook, toLivePage, type ValueLink } from './links.ts';
+import { hostLinks, runbook, SERIES_HOST, toLivePage, type ValueLink } from './links.ts';
 import {
   cell,
   type PanelSpec,
+  ROW_HOST,
   STATE_MAPPING,
   seriesPanel,
   statPanel,
@@ -11,12 +12,11 @@ import {
   ZERO_IS_GOOD,
   ZERO_OR_ALARM,
 } from './panels.ts';
-import { FLEET, hostState, ON_HOST } from './queries.ts';
+import { FLEET, grownEach, hostState, ON_HOST } from './queries.ts';
 import { firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
 const EMPTY = 'no host answers';
-const SERIES_HOST = '${__field.labels.instance}';
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
 /** Counters of the tracer's own, which exist at 0, as how much they grew in each interval. */
@@ -34,7 +34,7 @@ function losses(
     empty: EMPTY,
     bars: true,
     queries: queries.map(({ metric, by, legend }) => ({
-      expr: `sum by (instance${by === undefined ? '' : `, ${by}`}) (increase(${metric}{${FLEET}}[$__rate_interval]))`,
+      expr: `sum by (instance${by === undefined ? '' : `, ${by}`}) (${grownEach(metric, FLEET)})`,
       legend: `{{instance}}: ${legend}`,
     })),
     ...more,
@@ -158,7 +158,7 @@ export const tracer = (): Dashboard =>
               {
                 from: 'instance',
                 title: 'Host',
-                links: [...hostLinks(cell('Host')), live('Its status', 'api/v1/status')],
+                links: [...hostLinks(ROW_HOST), live('Its status', 'api/v1/status')],
               },
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'State', mappings: STATE_MAPPING, width: 90 },
@@ -212,7 +212,7 @@ export const tracer = (): Dashboard =>
           seriesPanel({
             title: 'Events unaccounted for',
             description:
-              'Emitted and not arrived at the last heartbeat: on their way, or lost. It falls back to 0 when a loss has been told.',
+              'Emitted at the last heartbeat, and neither arrived nor told as lost by then. It falls back to 0 when they come or are told as lost.',
             width: 8,
             height: 7,
             queries: [
@@ -314,7 +314,7 @@ export const tracer = (): Dashboard =>
             'Incidents opened',
             'Incidents that were opened in each interval, by kind; they are found in events, which may be lost.',
             [{ metric: 'vfio_dmabuf_incidents_total', by: 'kind', legend: '{{kind}}' }],
-            { links: [toLivePage('Incidents of this host', SERIES_HOST, 'api/v1/incidents')] },
+            { links: [toLivePage('Incidents of this host', SERIES_HOST.instance, 'api/v1/incidents')] },
           ),
           losses(
             'Events dropped by the server',

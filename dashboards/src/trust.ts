@@ -1,14 +1,15 @@
-import { hostLinks, runbook, toDashboard } from './links.ts';
+import { hostLinks, runbook, SERIES_HOST, toDashboard } from './links.ts';
 import {
   type AnyPanel,
   cell,
+  ROW_HOST,
   STATE_MAPPING,
   statPanel,
   tablePanel,
   timelinePanel,
   ZERO_OR_ALARM,
 } from './panels.ts';
-import { hostState, notTraced } from './queries.ts';
+import { grown, hostState, notTraced } from './queries.ts';
 
 /** Panels that stand on several dashboards: whether what is beside them can be believed, and what fires. */
 
@@ -30,6 +31,33 @@ export function notTracedPanel(matchers: string, width: number): AnyPanel {
   });
 }
 
+/** `more` are the variables that the dashboard of private exports is opened with. */
+export function breachesPanel(matchers: string, width: number, more: Record<string, string>): AnyPanel {
+  return statPanel({
+    title: 'Breaches of private memory',
+    description:
+      'What the rules of private exports forbid, in the time shown, and incidents of it that are open now, those of confidential memory ' +
+      'that is shared too. Each kind has a value only where a kernel and its probes can tell of it.',
+    width,
+    height: 4,
+    queries: [
+      { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', matchers)})`, legend: 'violations' },
+      {
+        expr: `sum(vfio_dmabuf_incidents{${matchers},kind=~"private_offered|foreign_vm|accepted_after_failed_lookup|confidential_shared"})`,
+        legend: 'open now',
+      },
+    ],
+    steps: ZERO_OR_ALARM,
+    empty: 'no kernel here can tell',
+    links: [
+      toDashboard('privacy', 'Private exports and VMs', more),
+      runbook('VfioDmabufPolicyViolation'),
+      runbook('VfioDmabufPrivateMemoryOffered'),
+      runbook('VfioDmabufConfidentialShared'),
+    ],
+  });
+}
+
 export function stateTimeline(matchers: string, width: number, height: number): AnyPanel {
   return timelinePanel({
     title: 'Was it traced?',
@@ -40,7 +68,7 @@ export function stateTimeline(matchers: string, width: number, height: number): 
     queries: [{ expr: hostState(matchers), legend: '{{instance}}' }],
     mappings: STATE_MAPPING,
     empty: 'no host is scraped',
-    links: hostLinks('${__field.labels.instance}'),
+    links: hostLinks(SERIES_HOST),
   });
 }
 
@@ -62,7 +90,7 @@ export function firingAlerts(matchers: string, width: number, height: number): A
       { from: 'severity', title: 'Severity', width: 90 },
       { from: 'alertname', title: 'Alert', links: [runbook(cell('Alert'), 'Runbook')] },
       { from: 'cluster', title: 'Cluster' },
-      { from: 'instance', title: 'Host', links: hostLinks(cell('Host')) },
+      { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
       { from: 'device', title: 'Device' },
     ],
     hide: ['A'],

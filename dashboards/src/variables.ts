@@ -1,12 +1,10 @@
 import {
   DatasourceVariableBuilder,
   QueryVariableBuilder,
-  TextBoxVariableBuilder,
   VariableHide,
   VariableRefresh,
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
-import { RUNBOOK_BASE } from './names.ts';
 
 export const DATASOURCE = { type: 'prometheus', uid: '${datasource}' };
 
@@ -88,10 +86,19 @@ export const vmVariable = (matchers: string): QueryVariableBuilder =>
     of: 'vm',
   });
 
-export const runbooksVariable = (): TextBoxVariableBuilder =>
-  new TextBoxVariableBuilder('runbooks')
+/** Where the runbooks are, with a slash at the end: any host that answers serves them. The mixin may know a better place. */
+export const runbooksVariable = (): QueryVariableBuilder => {
+  const hosts = 'vfio_dmabuf_build_info{cluster=~"$cluster"}';
+  const query = `query_result(label_replace(${hosts}, "base", "http://$1/runbooks/", "instance", "(.+)"))`;
+  return new QueryVariableBuilder('runbooks')
     .label('Runbooks')
     .description('Where the runbooks are, with a slash at the end; see dashboards/README.md.')
-    .defaultValue(RUNBOOK_BASE)
-    .current({ selected: true, text: RUNBOOK_BASE, value: RUNBOOK_BASE })
-    .hide(VariableHide.HideVariable);
+    .datasource(DATASOURCE)
+    .query({ query, refId: 'variable-runbooks' })
+    .definition(query)
+    .regex('/base="([^"]+)"/')
+    .refresh(VariableRefresh.OnTimeRangeChanged)
+    .hide(VariableHide.HideVariable)
+    .multi(false)
+    .includeAll(false);
+};

@@ -100,7 +100,8 @@ scrape_configs:
     severity: 'warning',
   });
   assert.match(annotations.description ?? '', new RegExp(`runs on ${host.address} .*which is not peace`));
-  assert.equal(annotations.runbook_url, 'docs/runbooks/VfioDmabufTracerBlind.md');
+  assert.equal(annotations.runbook_url, `http://${host.address}/runbooks/VfioDmabufTracerBlind.md`);
+  assert.match(await (await fetch(annotations.runbook_url ?? '')).text(), /^# VfioDmabufTracerBlind\n/);
   assert.equal(blind('resolved'), undefined);
 
   host.say(starting(host.now, 2), ready(host.now + 1));

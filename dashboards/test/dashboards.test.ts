@@ -50,7 +50,8 @@ test('a dashboard imports without edits: a fixed uid, a data source to choose, n
 });
 
 test('every variable that a query, link or annotation names is there, or is one of Grafana', () => {
-  const own = /^(__all|__range|__rate_interval|__url_time_range|__field\.labels\.\w+|__data\.fields\.\w+)$/;
+  const own =
+    /^(__all|__range|__rate_interval|__interval|__url_time_range|__field\.labels\.\w+|__data\.fields\.\w+)$/;
   each((dashboard, file) => {
     const variables = variablesOf(dashboard);
     const named = all(dashboard, /\$\{?([a-zA-Z_][\w.]*)/g);
@@ -63,7 +64,8 @@ test('every value variable but the single host fits all series by default, also 
   each((dashboard, file) => {
     for (const variable of dashboard.templating?.list ?? []) {
       if (variable.type !== 'query') continue;
-      if (file === 'host.json' && variable.name === 'instance') assert.equal(variable.includeAll, false);
+      const single = variable.name === 'runbooks' || (file === 'host.json' && variable.name === 'instance');
+      if (single) assert.equal(variable.includeAll, false);
       else assert.equal(variable.allValue, '.*', `${file}: ${variable.name}`);
     }
   });
@@ -95,6 +97,21 @@ test('every panel says what it shows and what it means when there is nothing to 
     if (panel.type === 'stat')
       assert.ok((panel.fieldConfig?.defaults?.thresholds?.steps ?? []).length > 0, where);
   });
+});
+
+test('bars stand for their interval and no longer: they touch and do not overlap', () => {
+  let bars = 0;
+  eachPanel((panel, where) => {
+    const { drawStyle } = (panel.fieldConfig?.defaults?.custom ?? {}) as { drawStyle?: string };
+    for (const { expr, interval } of targetsOf(panel)) {
+      const growth = expr.includes('offset $__interval');
+      assert.equal(growth, drawStyle === 'bars', where);
+      assert.equal(interval, growth ? '1m' : undefined, where);
+      if (growth) assert.doesNotMatch(expr, /\$__rate_interval|\$__range/, where);
+      if (growth) bars += 1;
+    }
+  });
+  assert.ok(bars > 20);
 });
 
 test('every query has an id and asks the data source that was chosen', () => {
@@ -130,9 +147,17 @@ test('columns of tables have the names by which links ask for them, and come fro
     assert.equal(new Set(titles).size, titles.length, where);
     for (const title of all(panel, /\$\{__data\.fields\.(\w+)\}/g))
       assert.ok(titles.includes(title), `${where}: ${title}`);
-    for (const { matcher } of panel.fieldConfig?.overrides ?? []) {
+    const linked = all(panel, /\$\{__data\.fields\.(\w+)\}/g);
+    const inCells = (panel.fieldConfig?.overrides ?? []).map(({ matcher, properties }) => {
       assert.ok(titles.includes(matcher.options as string), `${where}: ${matcher.options}`);
-    }
+      return [matcher.options, properties.find(({ id }) => id === 'noValue')?.value];
+    });
+    // Else Grafana puts the words for the empty table into each empty cell; and a link takes what the cell shows.
+    assert.deepEqual(
+      inCells.sort(),
+      titles.map((title) => [title, linked.includes(title) ? '' : '–']).sort(),
+      where,
+    );
     const targets = targetsOf(panel);
     const queries = targets.map(({ refId }) => (targets.length > 1 ? `Value #${refId}` : 'Value'));
     const labels = targets.flatMap(({ expr }) => readQuery(withAll(expr)).grouped);
@@ -167,8 +192,16 @@ test('dashboards lead to each other, to the host’s own page and to runbooks th
     }
     const carried = all(dashboard.panels, /"(\/d\/[^"]+)"/g);
     assert.ok(carried.length > 0, file);
-    for (const url of carried)
-      assert.match(url, /\$\{__url_time_range\}&\$\{datasource:queryparam\}&\$\{cluster:queryparam\}/);
+    for (const url of carried) {
+      // Two clusters may have the same address: a row or series that names its host names its cluster too.
+      const host = /&var-instance=\$\{__(data\.fields\.Host|field\.labels\.instance)\}/.exec(url)?.[1];
+      const own = host?.startsWith('data') ? '__data.fields.Cluster' : '__field.labels.cluster';
+      const cluster = host === undefined ? '${cluster:queryparam}' : `var-cluster=\${${own}}`;
+      assert.ok(
+        url.includes(`?\${__url_time_range}&\${datasource:queryparam}&${cluster}`),
+        `${file}: ${url}`,
+      );
+    }
     assert.ok(all(dashboard, /"(http:\/\/\$\{[^"]+)"/g).length > 0, `${file} leads to no live page`);
   });
 });

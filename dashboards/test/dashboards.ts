@@ -8,6 +8,8 @@ export const JSON_FOLDER = join(REPOSITORY, 'dashboards/json');
 export interface Target {
   refId: string;
   expr: string;
+  /** The shortest step. */
+  interval?: string;
   datasource: { type: string; uid: string };
 }
 
@@ -32,7 +34,7 @@ const VARIABLES = ['cluster', 'instance', 'device', 'vm', 'importer', 'stage', '
 
 /** A query as Grafana would send it: with its variables and its own windows set. */
 export function substituted(expr: string, values: Readonly<Record<string, string>>): string {
-  const builtIn = { __range: '1h', __rate_interval: '1m', __interval: '15s' };
+  const builtIn = { __range: '1h', __rate_interval: '1m', __interval: '1m' };
   const all: Record<string, string> = { ...builtIn, ...values };
   return expr.replaceAll(/\$(?:\{(\w+)\}|(\w+))/g, (_, braced?: string, bare?: string) => {
     const value = all[braced ?? bare ?? ''];

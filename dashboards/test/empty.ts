@@ -1,7 +1,5 @@
 /** Expressions that give nothing in the test, rightly, and why; the test asserts that they are empty. */
 export const EMPTY: Readonly<Record<string, string>> = {
-  'host.json: Breaches of private memory: B':
-    'the host shown has a private kernel, which cannot be asked for this kind',
   'host.json: Source and picture: C': 'the host shown simulates nothing',
   'host.json: annotation Blind times': 'the host shown is traced all the time',
   'alerts-tracer.yaml: VfioDmabufTracerAbsent': 'there are targets',

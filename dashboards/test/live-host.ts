@@ -255,7 +255,8 @@ export function troubledHost(): LiveHost {
         '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',
         '{"type": "lost_events", "data": {"events": 3}}',
       ];
-      // A crash at every fourth tick; between them the child is up and has emitted more than has come.
+      // A crash at every fourth tick; between them the child is up and has emitted more than has come,
+      // at every heartbeat more.
       if (count % 4 === 0) {
         const generation = 1 + count / 4;
         const message = {
@@ -270,6 +271,7 @@ export function troubledHost(): LiveHost {
           collectorLine('child', message),
           starting(t + 1000, generation, probes),
           ready(t + 200_000),
+          heartbeat(t + 200_000, 1000 * count),
         ];
       }
       // Then a module is loaded again: its probe is blind up to the crash.

@@ -6,9 +6,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { freePort } from '../../lab/src/free-port.ts';
 import { ensurePackages } from '../../lab/src/host-packages.ts';
 import { Program, type Serving } from '../../server/test/e2e/program.ts';
-import { catalogue, REPOSITORY, RULE_FILES, RULES, readRules } from './catalogue.ts';
+import { catalogue, REPOSITORY, RULE_FILES, RULES } from './catalogue.ts';
 import { panelsOf, readDashboards, substituted, targetsOf, withAll } from './dashboards.ts';
 import { EITHER, EMPTY } from './empty.ts';
+import { expressions } from './expressions.ts';
 import { busyHost, troubledHost } from './live-host.ts';
 import { readQuery } from './promql.ts';
 import { OwnServer, startPrometheus, until } from './servers.ts';
@@ -83,39 +84,8 @@ after(async () => {
   program.remove();
 });
 
-interface Expression {
-  where: string;
-  expr: string;
-}
-
-/** Every expression of every panel and annotation as Grafana would send it, and every rule's. */
-function expressions(): Expression[] {
-  const found: Expression[] = [];
-  for (const [file, dashboard] of readDashboards()) {
-    const variables = (dashboard.templating?.list ?? []).map(({ name }) => [name, '.*']);
-    const values = {
-      ...Object.fromEntries(variables),
-      ...(file === 'host.json' ? { instance: busy.address } : {}),
-    };
-    const panels = panelsOf(dashboard).flatMap((panel) =>
-      targetsOf(panel).map(({ refId, expr }) => ({ where: `${file}: ${panel.title}: ${refId}`, expr })),
-    );
-    const annotations = (dashboard.annotations?.list ?? []).map(({ name, expr = '' }) => ({
-      where: `${file}: annotation ${name}`,
-      expr,
-    }));
-    for (const { where, expr } of [...panels, ...annotations])
-      found.push({ where, expr: substituted(expr, values) });
-  }
-  for (const file of RULE_FILES) {
-    for (const { record, alert, expr } of readRules(file))
-      found.push({ where: `${file}: ${record ?? alert}`, expr });
-  }
-  return found;
-}
-
 test('every expression of every panel, annotation, rule and alert is answered, with data where there is any', async () => {
-  const all = expressions();
+  const all = expressions(busy.address);
   assert.ok(all.length > 180);
   let wrong: string[] = [];
   // On a slow machine some need more history than others.
@@ -139,7 +109,7 @@ test('every expression of every panel, annotation, rule and alert is answered, w
 
 test('every expression names only metrics and labels that there are', () => {
   const known = catalogue();
-  for (const { where, expr } of expressions()) {
+  for (const { where, expr } of expressions(busy.address)) {
     const { selectors, grouped } = readQuery(expr);
     assert.ok(selectors.length > 0, where);
     const labels = new Set<string>();
@@ -158,7 +128,7 @@ test('every variable has values, and its query names only metrics and labels tha
   let variables = 0;
   for (const [file, dashboard] of readDashboards()) {
     for (const { name, type, definition = '' } of dashboard.templating?.list ?? []) {
-      if (type !== 'query') continue;
+      if (type !== 'query' || name === 'runbooks') continue;
       variables += 1;
       const [, selector = '', label = ''] = /^label_values\((.+), (\w+)\)$/s.exec(definition) ?? [];
       const match =
@@ -173,6 +143,22 @@ test('every variable has values, and its query names only metrics and labels tha
     }
   }
   assert.ok(variables > 12);
+});
+
+test('the runbooks of a dashboard are those that a host serves', async () => {
+  for (const [file, dashboard] of readDashboards()) {
+    const { definition = '', regex = '' } =
+      (dashboard.templating?.list ?? []).find(({ name }) => name === 'runbooks') ?? assert.fail(file);
+    const [, query = ''] = /^query_result\((.+)\)$/.exec(definition) ?? [];
+    const values = (await prometheus.query(substituted(query, { cluster: '.*', 1: '$1' }))).map(
+      ({ metric }) => {
+        const shown = Object.entries(metric).map(([label, value]) => `${label}="${value}"`);
+        return new RegExp(regex.slice(1, -1)).exec(`{${shown}} 1 0`)?.[1] ?? '';
+      },
+    );
+    assert.equal(values.length, 7, file);
+    for (const base of values) assert.equal((await fetch(`${base}VfioDmabufMapFull.md`)).status, 200, base);
+  }
 });
 
 test('hosts whose Prometheus adds no label cluster are on the fleet’s table as well', async () => {
@@ -190,6 +176,15 @@ test('hosts whose Prometheus adds no label cluster are on the fleet’s table as
     }
     return isDeepStrictEqual(counted, expected);
   });
+});
+
+test('of a host whose counters were never read there is no age', async () => {
+  const hosts = panelsOf(readDashboards().get('fleet.json') ?? assert.fail()).find(
+    ({ title }) => title === 'Hosts',
+  );
+  const ages = await prometheus.query(withAll(targetsOf(hosts ?? assert.fail())[1]?.expr ?? ''));
+  assert.ok(ages.some(({ metric }) => metric.instance === busy.address));
+  assert.ok(!ages.some(({ metric }) => metric.instance === untraceable));
 });
 
 test('a zero is shown only where somebody watches: of a host that cannot be traced there is none', async () => {

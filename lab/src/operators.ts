@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { panelsOf, readDashboards, substituted, targetsOf } from '../../dashboards/test/dashboards.ts';
+import { expressions } from '../../dashboards/test/expressions.ts';
 import { OwnServer, startPrometheus } from '../../dashboards/test/servers.ts';
 import { assertClean, openBrowser, openPage } from '../../server/test/browser/browser.ts';
 import { isUsualOnce } from './cells.ts';
@@ -21,19 +21,20 @@ scrape_configs:
     static_configs: [{ targets: ['${target}'], labels: { cluster: lab } }]
 `;
 
-/** How many queries of the dashboards have data of this host; one that Prometheus cannot read is an error. */
+/**
+ * How many queries of the dashboards have data of this host. Annotations, rules and alerts are asked too, and may have none; what
+ * Prometheus cannot read is an error.
+ */
 const answers = async (
   target: string,
   prometheus: OwnServer,
 ): Promise<{ asked: number; answered: number }> => {
   let [asked, answered] = [0, 0];
-  for (const [file, dashboard] of readDashboards()) {
-    const names = (dashboard.templating?.list ?? []).map(({ name }) => [name, '.*'] as const);
-    const values = { ...Object.fromEntries(names), ...(file === 'host.json' ? { instance: target } : {}) };
-    for (const { expr } of panelsOf(dashboard).flatMap(targetsOf)) {
-      asked += 1;
-      if ((await prometheus.query(substituted(expr, values))).length > 0) answered += 1;
-    }
+  for (const { of, expr } of expressions(target)) {
+    const empty = (await prometheus.query(expr)).length === 0;
+    if (of !== 'panel') continue;
+    asked += 1;
+    if (!empty) answered += 1;
   }
   return { asked, answered };
 };

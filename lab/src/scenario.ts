@@ -53,6 +53,7 @@ export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => 
     ...whatFails(() => assert.deepEqual(told, scenario.events, 'the events differ')),
     ...whatFails(() => assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ')),
     ...whatFails(() => assert.equal(status.events_unaccounted, 0, 'events are unaccounted for')),
+    ...whatFails(() => assert.equal(status.losses.kernel_ring, losses.kernel_ring, 'events are lost')),
   ];
   await judge(lab, losses, problems);
   await lab.recorded(status);

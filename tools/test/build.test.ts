@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
+const RUNBOOKS = join(import.meta.dirname, '../../docs/runbooks');
 const BUILD = join(import.meta.dirname, '../build.mjs');
 
 const build = (into: string): Promise<number | null> =>
@@ -23,6 +24,7 @@ test('builds at once into the same folder all succeed and leave one whole build'
   assert.equal(status, 0);
   assert.match(stdout.toString(), /\d/);
   assert.ok(!readdirSync(join(into, 'probes')).includes('gone.bt'), 'what is no longer built is gone');
+  assert.deepEqual(readdirSync(join(into, 'runbooks')), readdirSync(RUNBOOKS));
   assert.deepEqual(readdirSync(own), ['dist']);
 });
 

@@ -25,6 +25,7 @@ import { pageRoute } from './routes/page.ts';
 import { probesRoute } from './routes/probes.ts';
 import { reasonsRoute } from './routes/reasons.ts';
 import { rejectionsRoute } from './routes/rejections.ts';
+import { runbooksRoute } from './routes/runbooks.ts';
 import { statusRoute } from './routes/status.ts';
 import { streamRoute } from './routes/stream.ts';
 import { topologyRoute } from './routes/topology.ts';
@@ -112,6 +113,7 @@ export function createApp(options: AppOptions): App {
     probesRoute,
     eventsRoute,
     reasonsRoute,
+    runbooksRoute,
     streamRoute,
     openapiRoute,
   ];

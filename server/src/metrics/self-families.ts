@@ -34,8 +34,8 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'events_lost_total',
     help:
-      'Losses by stage: events that probes emitted and that were missing at two heartbeats in a row, less what the ' +
-      'collector dropped (kernel_ring); lines that the collector dropped (splitter, queue); probe runs that the kernel ' +
+      'Losses by stage: events that probes emitted and that were missing at two heartbeats in a row or when their ' +
+      'bpftrace ended, less what the collector dropped (kernel_ring); lines that the collector dropped (splitter, queue); probe runs that the kernel ' +
       'skipped (probe_missed); counts without room in their map (map_full); calls in flight that were given up when one program took over from another (hand_over).',
     type: 'counter',
     samples: (model) => byKey('stage', model.accounting.losses),
@@ -43,8 +43,8 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'events_unaccounted',
     help:
-      'Events that the probes had emitted at the last heartbeat and that had not arrived by then: lost, or still on ' +
-      'their way.',
+      'Events that the probes had emitted at the last heartbeat and that had neither arrived by then nor been told as ' +
+      'lost: on their way, or lost since the heartbeat before.',
     type: 'gauge',
     samples: (model) => single(model.accounting.eventsUnaccounted),
   },

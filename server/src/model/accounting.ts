@@ -21,6 +21,7 @@ interface ChildAccount {
   emittedBefore: number;
   emitted: number;
   arrived: number;
+  /** Missing at the last heartbeat and not told as lost. */
   unaccounted: number;
   ring: RingLoss;
   collectorDropsBefore: number;
@@ -60,7 +61,7 @@ export class Accounting {
   #probesBlind = new Map<string, BlindTime>();
   /** Probes of the running child that are dead or not there yet, and since when. */
   #unseen = new Map<string, number>();
-  #past = { emitted: 0, unaccounted: 0, ringLost: 0, counterLines: 0 };
+  #past = { emitted: 0, ringLost: 0, counterLines: 0 };
   #lossLines = zeros(LOSS_STAGES);
   #lossLast = zeros(LOSS_STAGES);
   #fullMapErrors = 0;
@@ -82,8 +83,9 @@ export class Accounting {
     return this.#past.emitted + (this.#child === null ? 0 : this.#child.emitted - this.#child.emittedBefore);
   }
 
+  /** Emitted at the last heartbeat, and neither arrived by then nor told as lost. A child that has ended leaves none. */
   get eventsUnaccounted(): number {
-    return this.#past.unaccounted + (this.#child?.unaccounted ?? 0);
+    return this.#child?.unaccounted ?? 0;
   }
 
   /** Counter lines that a child printed and that were missing at two reads in a row. */
@@ -138,8 +140,9 @@ export class Accounting {
       this.#lost(t);
     }
     if (this.#child === null) return;
+    // What is missing now will not come any more.
+    if (this.#child.ring.heartbeat(this.#missing(this.#child))) this.#lost(t);
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
-    this.#past.unaccounted += this.#child.unaccounted;
     this.#past.ringLost += this.#child.ring.lost;
     this.#past.counterLines += this.#child.counterLoss.lost;
     this.#child = null;
@@ -179,10 +182,9 @@ export class Accounting {
     child.lastBeatAt = t;
     this.#advanceUnseen(t);
     child.emitted = Math.max(child.emitted, emitted);
-    child.unaccounted = Math.max(0, child.emitted - child.emittedBefore - child.arrived);
-    // What the collector dropped did come off the ring, so it is not the ring's loss.
-    const drops = this.#collectorDrops() - child.collectorDropsBefore;
-    if (child.ring.heartbeat(Math.max(0, child.unaccounted - drops))) this.#lost(t);
+    const missing = this.#missing(child);
+    if (child.ring.heartbeat(missing)) this.#lost(t);
+    child.unaccounted = Math.max(0, missing - child.ring.lost);
   }
 
   event(kind: EventKind, t: number): void {
@@ -286,6 +288,12 @@ export class Accounting {
     this.#advanceUnseen(t);
     for (const probe of this.#unseen.keys()) this.#probesBlind.get(probe)?.close(t);
     this.#unseen.clear();
+  }
+
+  /** What the collector dropped did come off the ring, so it is not the ring's loss. */
+  #missing(child: ChildAccount): number {
+    const drops = this.#collectorDrops() - child.collectorDropsBefore;
+    return Math.max(0, child.emitted - child.emittedBefore - child.arrived - drops);
   }
 
   #collectorDrops(): number {

@@ -352,7 +352,9 @@ export const Status = Type.Object({
   events_emitted: Type.Integer({
     description: 'events the probes printed, over all children, as of the last heartbeat',
   }),
-  events_unaccounted: Type.Integer({ description: 'emitted minus received: lost, or still on their way' }),
+  events_unaccounted: Type.Integer({
+    description: 'emitted by the last heartbeat, and neither received by then nor told as lost in `losses`',
+  }),
   decode_errors: Type.Integer(),
   losses: Type.Record(Type.String(), Type.Integer(), { description: 'by stage: docs/accounting.md' }),
   missed_returns: Type.Integer({

@@ -19,6 +19,7 @@ test('a host that cannot be traced is served as up 0, not ready, with the remedy
   assert.equal(ready.status, 503);
   assert.match(await ready.text(), /^not ready: this host cannot be traced: .+\n$/);
   assert.equal((await ask('/-/healthy')).status, 200);
+  assert.match(await (await ask('/runbooks/VfioDmabufTracerBlind')).text(), /^# VfioDmabufTracerBlind\n/);
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_up 0$/m);
   serving.child.kill('SIGINT');
   assert.equal(await serving.ended, 0);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { Value } from 'typebox/value';
@@ -21,6 +23,8 @@ import {
   unmapped,
 } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
+
+const RUNBOOKS = join(import.meta.dirname, '../../../docs/runbooks');
 
 test('metrics come as text unless OpenMetrics is asked for', async (t) => {
   const { app } = await build(t);
@@ -376,6 +380,32 @@ test('the reasons are told by name, with a link from the events to them', async 
   assert.match(what, /taken away/);
   assert.ok(steps.includes(refused.stage));
   assert.equal(rules[0].errno, 'ENODEV');
+});
+
+test('the runbook of each alert is served as text, by its name and by that of its file', async (t) => {
+  const { app } = await build(t);
+  const files = readdirSync(RUNBOOKS);
+  assert.ok(files.length > 30);
+  for (const file of files) {
+    const answer = await app.inject(`/runbooks/${file}`);
+    assert.equal(answer.headers['content-type'], 'text/plain; charset=utf-8');
+    assert.equal(answer.body, readFileSync(join(RUNBOOKS, file), 'utf8'));
+    assert.equal((await app.inject(`/runbooks/${file.replace('.md', '')}`)).body, answer.body);
+  }
+});
+
+test('an unknown runbook is a 404 that names the nearest', async (t) => {
+  const { app } = await build(t);
+  for (const path of ['VfioDmabufTracerBlynd', '..%2f..%2fpackage.json', '__proto__']) {
+    const answer = await app.inject(`/runbooks/${path}`);
+    assert.equal(answer.statusCode, 404, path);
+    const { error } = answer.json();
+    assert.equal(error.code, 'not_found');
+    assert.match(
+      error.hint,
+      path.startsWith('V') ? /^did you mean VfioDmabufTracerBlind\?$/ : /^known: Vfio/,
+    );
+  }
 });
 
 test('an unknown reason is a 404 that names the nearest', async (t) => {

@@ -201,9 +201,36 @@ test('events missing at two heartbeats in a row are lost', () => {
   assert.equal(accounting.losses.kernel_ring, 0);
   events(accounting, 3, 2 * SECOND);
   accounting.heartbeat(3 * SECOND, 14);
-  assert.equal(accounting.eventsUnaccounted, 3);
   assert.equal(accounting.losses.kernel_ring, 2);
+  assert.equal(accounting.eventsUnaccounted, 1);
   assert.equal(accounting.lastLossAt, 3 * SECOND);
+});
+
+test('what was told as lost is not unaccounted for any more', () => {
+  const accounting = running();
+  events(accounting, 8, SECOND);
+  accounting.heartbeat(2 * SECOND, 10);
+  accounting.heartbeat(3 * SECOND, 10);
+  assert.deepEqual([accounting.losses.kernel_ring, accounting.eventsUnaccounted], [2, 0]);
+  events(accounting, 1, 3 * SECOND);
+  accounting.heartbeat(4 * SECOND, 12);
+  assert.deepEqual([accounting.losses.kernel_ring, accounting.eventsUnaccounted], [2, 1]);
+});
+
+test('what is missing when a child ends is lost, and none of it is left to its successor', () => {
+  for (const reason of ['crashed', 'handed_over'] as const) {
+    const accounting = running();
+    accounting.heartbeat(2 * SECOND, 5);
+    events(accounting, 2, 2 * SECOND);
+    assert.equal(accounting.eventsUnaccounted, 5);
+    accounting.childExited(3 * SECOND, reason);
+    assert.deepEqual([accounting.losses.kernel_ring, accounting.eventsUnaccounted], [3, 0]);
+    assert.equal(accounting.lastLossAt, 3 * SECOND);
+    accounting.childStarting(3 * SECOND);
+    accounting.ready(4 * SECOND);
+    accounting.heartbeat(5 * SECOND, 0);
+    assert.deepEqual([accounting.losses.kernel_ring, accounting.eventsUnaccounted], [3, 0]);
+  }
 });
 
 test('what a dead child still delivered after its last heartbeat hides no loss', () => {
@@ -216,7 +243,6 @@ test('what a dead child still delivered after its last heartbeat hides no loss',
   accounting.ready(6 * SECOND);
   events(accounting, 9, 6 * SECOND);
   accounting.heartbeat(7 * SECOND, 2);
-  assert.equal(accounting.eventsUnaccounted, 5);
   assert.equal(accounting.eventsEmitted, 7);
   assert.equal(accounting.losses.kernel_ring, 5);
 });
@@ -249,7 +275,7 @@ test('what the collector dropped is its loss, not the ring’s', () => {
   accounting.heartbeat(2 * SECOND, 6);
   accounting.loss({ t: 2 * SECOND, stage: 'queue', count: 4 });
   accounting.heartbeat(3 * SECOND, 6);
-  assert.equal(accounting.eventsUnaccounted, 6);
+  assert.equal(accounting.eventsUnaccounted, 0);
   assert.deepEqual(accounting.losses, {
     kernel_ring: 2,
     splitter: 0,

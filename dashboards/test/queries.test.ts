@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { ensurePackages } from '../../lab/src/host-packages.ts';
+import { grownEach, notTraced, targets } from '../src/queries.ts';
+import { substituted } from './dashboards.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-queries-'));
+before(() => ensurePackages(['prometheus'], console.log));
+after(() => rmSync(folder, { recursive: true }));
+
+interface Case {
+  /** Samples every 15 s from 0 on, in promtool's notation. */
+  series: Record<string, string>;
+  expr: string;
+  at: string;
+  expected: Record<string, number>;
+}
+
+/** Lets promtool answer a query from written samples; a series of the answer is named by its labels. */
+function assertAnswer({ series, expr, at, expected }: Case): void {
+  const unit = {
+    tests: [
+      {
+        interval: '15s',
+        input_series: Object.entries(series).map(([name, values]) => ({ series: name, values })),
+        promql_expr_test: [
+          {
+            expr: substituted(expr, {}),
+            eval_time: at,
+            exp_samples: Object.entries(expected).map(([labels, value]) => ({ labels, value })),
+          },
+        ],
+      },
+    ],
+  };
+  const file = join(folder, 'test.json');
+  writeFileSync(file, JSON.stringify(unit));
+  const run = spawnSync('promtool', ['test', 'rules', file], { encoding: 'utf8' });
+  assert.equal(run.status, 0, `${run.error?.message ?? ''}${run.stdout}${run.stderr}`);
+}
+
+test('bars add up to what happened: where scrapes fail or are rare, where a counter begins, and where it begins anew', () => {
+  assertAnswer({
+    series: {
+      'x_total{host="steady"}': '5+0x21 6+0x7 7+0x60',
+      'x_total{host="scrapes fail"}': '5+0x21 6+0x4 stale _x5 7+0x60',
+      'x_total{host="a scrape a minute"}': `5 _x3 ${'5 _x3 '.repeat(5)}6 _x3 ${'7 _x3 '.repeat(12)}`,
+      'x_total{host="begins"}': '_x26 1+0x60',
+      'x_total{host="begins anew"}': '100+0x30 3+0x60',
+      'x_total{host="rests"}': '5+0x90',
+    },
+    expr: `sum_over_time((sum by (host) (${grownEach('x_total', '')}))[10m:1m])`,
+    at: '15m',
+    expected: {
+      '{host="steady"}': 2,
+      '{host="scrapes fail"}': 2,
+      '{host="a scrape a minute"}': 2,
+      '{host="begins"}': 1,
+      '{host="begins anew"}': 3,
+      '{host="rests"}': 0,
+    },
+  });
+});
+
+const HOSTS = {
+  // A job of its own, in which one host never came up.
+  'up{cluster="north",job="tracer",instance="a"}': '1x40',
+  'vfio_dmabuf_build_info{cluster="north",job="tracer",instance="a"}': '1x40',
+  'vfio_dmabuf_up{cluster="north",job="tracer",instance="a"}': '1x40',
+  'up{cluster="north",job="tracer",instance="never"}': '0x40',
+  // A job that others share: one host that is gone, another exporter, and one of which nobody knows what it would be.
+  'up{job="pods",instance="b"}': '1x40',
+  'vfio_dmabuf_build_info{job="pods",instance="b"}': '1x40',
+  'vfio_dmabuf_up{job="pods",instance="b"}': '1x40',
+  'up{job="pods",instance="gone"}': '1x9 0x30',
+  'vfio_dmabuf_build_info{job="pods",instance="gone"}': '1x9 stale',
+  'vfio_dmabuf_up{job="pods",instance="gone"}': '1x9 stale',
+  'up{job="pods",instance="other"}': '1x40',
+  'up{job="pods",instance="down"}': '0x40',
+  // The same address in another cluster is another host.
+  'up{cluster="south",job="pods",instance="b"}': '1x40',
+};
+
+test('a host is known that serves the tracer or did, and one that never came up where no other exporter is in its job', () => {
+  assertAnswer({
+    series: HOSTS,
+    expr: `sum by (job, instance) (${targets('')})`,
+    at: '10m',
+    expected: {
+      '{job="tracer",instance="a"}': 1,
+      '{job="tracer",instance="never"}': 0,
+      '{job="pods",instance="b"}': 1,
+      '{job="pods",instance="gone"}': 0,
+    },
+  });
+});
+
+test('hosts that are gone or never came are not traced', () => {
+  assertAnswer({ series: HOSTS, expr: notTraced(''), at: '10m', expected: { '{}': 2 } });
+});
