@@ -29,6 +29,7 @@ export interface HandOverTiming {
  */
 export type HandOverEnd = { done: true; lost: number } | { done: false; why: string };
 
+const ENDED: HandOverEnd = { done: false, why: 'a program has ended' };
 /** Reads of the old program, without a call in flight, that show that it has counted its last. */
 const QUIET_READS = 2;
 /** Seconds that the scheduler's clock and the clock since boot may differ: a program knows only the low bits of a second. */
@@ -70,12 +71,16 @@ export async function handOver(options: HandOverOptions): Promise<HandOverEnd> {
     return { done: false, why: `the programs cannot be told: ${said}` };
   }
   const giveUpAt = clock.bootUs() + (timing.cutAheadMs + timing.drainMs) * 1000;
-  while (!isLate(0)) await clock.sleep(20, signal);
+  const hasEnded = (): boolean => signal.aborted || !from.isReady || !to.isReady;
+  while (!isLate(0)) {
+    if (hasEnded()) return ENDED;
+    await clock.sleep(20, signal);
+  }
   // A task that came onto its processor before the moment and has not left it since is the old program's, however long it runs.
   doubtful += await options.visitProcessors();
   from.gate.quietReads = 0;
   while (from.gate.quietReads < QUIET_READS && clock.bootUs() < giveUpAt) {
-    if (signal.aborted || !from.isReady || !to.isReady) return { done: false, why: 'a program has ended' };
+    if (hasEnded()) return ENDED;
     await clock.sleep(50, signal);
   }
   const inFlight = from.gate.quietReads < QUIET_READS ? from.gate.inFlight : 0;
