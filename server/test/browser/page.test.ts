@@ -7,13 +7,13 @@ import type { Page } from 'playwright-core';
 import { Program } from '../e2e/program.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import {
-  collectorLine,
   counterRead,
   exported,
   HEADER,
   heartbeat,
   ready,
   starting,
+  untraceable,
 } from '../fixtures/stream-lines.ts';
 import { assertClean, NARROW, type Opened, openBrowser, openPage } from './browser.ts';
 
@@ -82,16 +82,7 @@ const recorded = (name: string, lines: readonly string[]): string => {
 };
 const facts = async (page: Page): Promise<string[]> =>
   (await page.locator('.facts b').allInnerTexts()).map((text) => text.trim());
-const UNTRACEABLE = collectorLine('child', {
-  t: 300_000_000,
-  generation: 0,
-  state: 'unavailable',
-  reason: 'no_btf',
-  message: 'the kernel has no BTF',
-  remedy: 'build it with CONFIG_DEBUG_INFO_BTF=y',
-  dialect: 'none',
-  probes: [],
-});
+const UNTRACEABLE = untraceable(300_000_000);
 
 test('of a host that cannot be traced nothing is told as zero', async (t) => {
   const opened = await open(t, recorded('untraceable', [HEADER, UNTRACEABLE]));

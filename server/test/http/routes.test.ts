@@ -13,7 +13,6 @@ import { StatusAnswer } from '../../src/http/routes/status.ts';
 import type { WebFiles } from '../../src/http/web-files.ts';
 import { EVENT_KINDS } from '../../src/model/schema.ts';
 import {
-  collectorLine,
   counterRead,
   detached,
   HEADER,
@@ -21,6 +20,7 @@ import {
   starting,
   tupleLine,
   unmapped,
+  untraceable,
 } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
@@ -184,16 +184,7 @@ test('a cursor of another log, or of this one and from beyond its end, begins an
 });
 
 test('without scripts too, what nobody has traced is not told as zero', async (t) => {
-  const unavailable = collectorLine('child', {
-    t: 1_000_000,
-    generation: 0,
-    state: 'unavailable',
-    reason: 'no_btf',
-    message: 'the kernel has no BTF',
-    remedy: 'build it with CONFIG_DEBUG_INFO_BTF=y',
-    dialect: 'none',
-    probes: [],
-  });
+  const unavailable = untraceable(1_000_000);
   const body = async (lines: readonly string[]) => (await (await build(t, { lines })).app.inject('/')).body;
   const untraced = await body([HEADER, unavailable]);
   assert.match(untraced, /Incidents<\/dt><dd>not known: nothing is traced</);
