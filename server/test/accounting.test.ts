@@ -22,6 +22,7 @@ import type { CollectorLine } from '../src/stream/wire.ts';
 import { systemClock } from '../src/support/clock.ts';
 import { fakeHost } from './collector/fake-host.ts';
 import { testFragments } from './collector/test-fragments.ts';
+import { eventually } from './fixtures/eventually.ts';
 import { fakeBpftrace, temporaryFolder } from './fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { feed } from './fixtures/feed.ts';
 import {
@@ -291,7 +292,7 @@ async function hubOf(t: TestContext, options: { maxClients?: number; heartbeatMs
     server.closeAllConnections();
     server.close();
   });
-  for (const end = Date.now() + 10_000; hub.clients === 0 && Date.now() < end; ) await wait(5);
+  await eventually(() => assert.ok(hub.clients > 0), 5);
   return { log, hub };
 }
 

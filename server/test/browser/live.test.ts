@@ -8,6 +8,7 @@ import { Daemon } from '../../src/daemon.ts';
 import { loadWebFiles } from '../../src/http/web-files.ts';
 import { systemClock } from '../../src/support/clock.ts';
 import { Program } from '../e2e/program.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { FakeSource } from '../fixtures/fake-source.ts';
 import {
   collectorLine,
@@ -164,7 +165,7 @@ test('a server that is started anew is begun anew with, and nothing of the old o
   second.source.say(exported({ t: now(), inode: 8, pid: process.pid }));
   await page.getByText('Connected again').waitFor();
   await page.locator('#buffers').getByRole('button', { name: '#8' }).waitFor();
-  assert.equal(await events.count(), 1);
+  await eventually(async () => assert.equal(await events.count(), 1));
   assert.equal(await page.locator('#buffers').getByRole('button', { name: '#7' }).count(), 0);
 });
 

@@ -5,6 +5,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { Program } from '../e2e/program.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { assertClean, type Opened, openBrowser, openPage } from './browser.ts';
 
 const WIRE_LIMIT = 100 * 1024;
@@ -146,22 +147,24 @@ test('where nothing happens the page does nothing', async (t) => {
   const opened = await open(t, big, '#feed=all');
   const { page } = opened;
   await page.getByText('10,000 events here').waitFor();
-  await page.waitForTimeout(2000);
   const session = await page.context().newCDPSession(page);
   await session.send('Performance.enable');
   const read = async (): Promise<Record<string, number>> => {
     const { metrics } = await session.send('Performance.getMetrics');
     return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
   };
-  const before = await read();
-  await page.waitForTimeout(8000);
-  const then = await read();
-  const spent = (name: string): number => (then[name] ?? 0) - (before[name] ?? 0);
-  const share = spent('TaskDuration') / spent('Timestamp');
-  t.diagnostic(
-    `of ${spent('Timestamp').toFixed(1)} s: tasks ${(100 * share).toFixed(2)}%, script ${spent('ScriptDuration').toFixed(4)} s, ` +
-      `layouts ${spent('LayoutCount')}, styles ${spent('RecalcStyleCount')}`,
-  );
-  assert.equal(spent('LayoutCount'), 0);
-  assert.ok(share < 0.02, `${(100 * share).toFixed(2)}% of the time`);
+  // Other work on the machine delays what the page has still to do, and counts in the time of its tasks.
+  await eventually(async () => {
+    const before = await read();
+    await page.waitForTimeout(8000);
+    const then = await read();
+    const spent = (name: string): number => (then[name] ?? 0) - (before[name] ?? 0);
+    const share = spent('TaskDuration') / spent('Timestamp');
+    t.diagnostic(
+      `of ${spent('Timestamp').toFixed(1)} s: tasks ${(100 * share).toFixed(2)}%, script ${spent('ScriptDuration').toFixed(4)} s, ` +
+        `layouts ${spent('LayoutCount')}, styles ${spent('RecalcStyleCount')}`,
+    );
+    assert.equal(spent('LayoutCount'), 0);
+    assert.ok(share < 0.02, `${(100 * share).toFixed(2)}% of the time`);
+  });
 });

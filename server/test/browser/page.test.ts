@@ -3,9 +3,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { Program } from '../e2e/program.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import {
   counterRead,
   exported,
@@ -36,6 +37,11 @@ async function open(t: TestContext, recording: string, hash = '', width?: object
 const rows = (page: Page) => page.locator('#buffers [role=row][data-index]');
 const texts = async (page: Page, cell: string): Promise<string[]> =>
   (await rows(page).locator(cell).allInnerTexts()).map((text) => text.trim());
+/** The page draws in its own time. */
+const says = (page: Page, part: string, expected: RegExp): Promise<void> =>
+  eventually(async () => assert.match(await page.locator(part).innerText(), expected, part));
+const shows = (page: Page, cell: string, expected: readonly string[]): Promise<void> =>
+  eventually(async () => assert.deepEqual(await texts(page, cell), expected));
 
 test('a replay says loudly what it is, and the refusal that it is about opens with its explanation and remedy', async (t) => {
   const opened = await open(t, join(RECORDINGS, 'private-bind-vm-mismatch.ndjson'));
@@ -47,9 +53,9 @@ test('a replay says loudly what it is, and the refusal that it is about opens wi
     .getByRole('button', { name: /KVM was refused at bind vm_mismatch/ });
   assert.equal(await refusal.getAttribute('aria-expanded'), 'false');
   await refusal.click();
-  assert.equal(await refusal.getAttribute('aria-expanded'), 'true');
   const panel = page.locator('.opened');
   await panel.getByText('What to do:').waitFor();
+  assert.equal(await refusal.getAttribute('aria-expanded'), 'true');
   const told = (await (await fetch(new URL('/api/v1/reasons/vm_mismatch', page.url()))).json()) as {
     what: string;
     remedy: string;
@@ -57,7 +63,7 @@ test('a replay says loudly what it is, and the refusal that it is about opens wi
   assert.ok((await panel.innerText()).includes(told.what));
   assert.ok((await panel.innerText()).includes(told.remedy));
   await page.keyboard.press('Escape');
-  assert.equal(await panel.count(), 0);
+  await panel.waitFor({ state: 'detached' });
   assertClean(opened);
 });
 
@@ -69,8 +75,8 @@ for (const [recording, level, words] of [
   test(`the recording ${recording} is shown with its incidents and what to do`, async (t) => {
     const opened = await open(t, join(RECORDINGS, `${recording}.ndjson`));
     const { page } = opened;
-    assert.match(await page.locator('h1').innerText(), new RegExp(level));
-    assert.match(await page.locator('#incidents').innerText(), words);
+    await says(page, 'h1', new RegExp(level));
+    await says(page, '#incidents', words);
     assertClean(opened);
   });
 }
@@ -80,17 +86,25 @@ const recorded = (name: string, lines: readonly string[]): string => {
   writeFileSync(file, `${lines.join('\n')}\n`);
   return file;
 };
-const facts = async (page: Page): Promise<string[]> =>
-  (await page.locator('.facts b').allInnerTexts()).map((text) => text.trim());
+const counts = (drawn: Locator, expected: number): Promise<void> =>
+  eventually(async () => assert.equal(await drawn.count(), expected));
+const facts = (page: Page, expected: readonly string[]): Promise<void> =>
+  eventually(async () => {
+    const told = await page.locator('.facts b').allInnerTexts();
+    assert.deepEqual(
+      told.map((text) => text.trim()),
+      expected,
+    );
+  });
 const UNTRACEABLE = untraceable(300_000_000);
 
 test('of a host that cannot be traced nothing is told as zero', async (t) => {
   const opened = await open(t, recorded('untraceable', [HEADER, UNTRACEABLE]));
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
-  assert.deepEqual(await facts(page), ['–', '–', '–', '–', '–']);
+  await facts(page, ['–', '–', '–', '–', '–']);
   for (const part of ['topology', 'incidents', 'buffers', 'refusals', 'rates'])
-    assert.match(await page.locator(`#${part}`).innerText(), /Not known: nothing is traced\./, part);
+    await says(page, `#${part}`, /Not known: nothing is traced\./);
   assert.doesNotMatch(await page.locator('main').innerText(), /none open|0 (buffers|events|devices|refused)/);
   assertClean(opened);
 });
@@ -99,9 +113,9 @@ test('what was seen before a host could not be traced any more is told as of bef
   const opened = await open(t, recorded('before', [...busyHost(), UNTRACEABLE]));
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
-  assert.deepEqual(await facts(page), ['14', '3', '2', '4', '13']);
-  assert.match(await page.locator('.headline').innerText(), /is of before tracing ended/);
-  assert.match(await page.locator('#incidents').innerText(), /none open when last seen/);
+  await facts(page, ['14', '3', '2', '4', '13']);
+  await says(page, '.headline', /is of before tracing ended/);
+  await says(page, '#incidents', /none open when last seen/);
   assertClean(opened);
 });
 
@@ -120,39 +134,41 @@ test('a private buffer that nobody watches is not called safe', async (t) => {
   const told = await page.locator('.headline').innerText();
   assert.match(told, /Not watched: private offered, foreign vm, accepted after failed lookup\./);
   assert.doesNotMatch(told, /none was accepted/);
-  assert.deepEqual(await facts(page), ['1', '1', '–', '–', '–']);
-  assert.match(await page.locator('#topology').innerText(), /importers not watched/);
-  assert.deepEqual(await texts(page, '.c-importers'), ['–']);
-  assert.match(await page.locator('#refusals').innerText(), /, – refused since the start/);
-  assert.match(await page.locator('#probes').innerText(), /function_missing/);
+  await facts(page, ['1', '1', '–', '–', '–']);
+  await says(page, '#topology', /importers not watched/);
+  await shows(page, '.c-importers', ['–']);
+  await says(page, '#refusals', /, – refused since the start/);
+  await says(page, '#probes', /function_missing/);
   assertClean(opened);
 });
 
 test('buffers are filtered by words, state and privacy, sorted by their heads, and the address keeps it', async (t) => {
   const opened = await open(t, busy);
   const { page } = opened;
-  assert.equal(await rows(page).count(), 14);
+  await counts(rows(page), 14);
   await page.getByLabel('Filter').fill('training-a iommufd');
-  assert.deepEqual(await texts(page, '.c-vm'), ['training-a', 'training-a']);
-  assert.deepEqual(await texts(page, '.c-importers'), ['iommufd', 'iommufd']);
-  assert.match(await page.locator('#buffers .count').innerText(), /^2 of 14 buffers/);
+  await shows(page, '.c-vm', ['training-a', 'training-a']);
+  await shows(page, '.c-importers', ['iommufd', 'iommufd']);
+  await says(page, '#buffers .count', /^2 of 14 buffers/);
   await page.getByLabel('Filter').press('Escape');
   await page.getByRole('combobox', { name: 'Privacy' }).selectOption('private');
-  assert.deepEqual(await texts(page, '.row-button'), ['#11', '#6', '#1']);
+  await shows(page, '.row-button', ['#11', '#6', '#1']);
   await page.getByRole('combobox', { name: 'Privacy' }).selectOption('any');
   await page.getByRole('combobox', { name: 'State' }).selectOption('revoked');
-  assert.deepEqual(await texts(page, '.row-button'), ['#10', '#3']);
+  await shows(page, '.row-button', ['#10', '#3']);
   await page.reload();
   await page.locator('.headline').waitFor();
-  assert.deepEqual(await texts(page, '.row-button'), ['#10', '#3']);
+  await shows(page, '.row-button', ['#10', '#3']);
   await page.getByRole('combobox', { name: 'State' }).selectOption('existing');
   await page.getByRole('columnheader', { name: 'Size' }).getByRole('button').click();
   const head = page.getByRole('columnheader', { name: 'Size' });
-  assert.equal(await head.getAttribute('aria-sort'), 'ascending');
-  assert.equal((await texts(page, '.c-size'))[0], '4 KiB');
+  const sorted = async (order: string, first: string): Promise<void> => {
+    assert.equal(await head.getAttribute('aria-sort'), order);
+    assert.equal((await texts(page, '.c-size'))[0], first);
+  };
+  await eventually(() => sorted('ascending', '4 KiB'));
   await head.getByRole('button').click();
-  assert.equal(await head.getAttribute('aria-sort'), 'descending');
-  assert.equal((await texts(page, '.c-size'))[0], '32 MiB');
+  await eventually(() => sorted('descending', '32 MiB'));
   assertClean(opened);
 });
 
@@ -163,7 +179,7 @@ test('a buffer opens with its life, in order, and Escape and Back close it', asy
   await rows(page).getByRole('button', { name: '#10' }).click();
   const dialog = page.getByRole('dialog', { name: 'Buffer 10' });
   await dialog.getByText('Exported 4 MiB of BAR 2').waitFor();
-  assert.match(page.url(), /#buffer=10$/);
+  await page.waitForURL(/#buffer=10$/);
   const moments = await dialog.locator('.timeline li b').allInnerTexts();
   assert.deepEqual(moments.slice(0, 5), [
     'Exported 4 MiB of BAR 2',
@@ -176,7 +192,7 @@ test('a buffer opens with its life, in order, and Escape and Back close it', asy
   assert.match(await dialog.innerText(), /Holders\s+qemu-system-x86 \(4001\), 1 fd/);
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
-  assert.equal(page.url(), before);
+  await page.waitForURL(before);
   await rows(page).getByRole('button', { name: '#10' }).click();
   await dialog.waitFor();
   await page.goBack();
@@ -204,7 +220,7 @@ test('an address can name a buffer that has gone, a reason, or an incident', asy
   await dialog.waitFor({ state: 'hidden' });
   await page.locator('.reason-open').getByText('What to do:').waitFor();
   await go('incident=1');
-  assert.equal(await page.locator('.incident.wanted').count(), 1);
+  await page.locator('.incident.wanted').waitFor();
   await go('reason=nonsense');
   await page.getByText('The server knows no reason of this name.').waitFor();
   await go('incident=99');
@@ -220,9 +236,9 @@ test('the picture has each buffer, marks what is private, breaks what was refuse
   const opened = await open(t, busy);
   const { page } = opened;
   const picture = page.locator('#topology');
-  assert.equal(await picture.locator('.node.buffer').count(), 14);
-  assert.equal(await picture.locator('.node.buffer.private').count(), 3);
-  assert.equal(await picture.locator('.node.buffer.revoked').count(), 2);
+  await counts(picture.locator('.node.buffer'), 14);
+  await counts(picture.locator('.node.buffer.private'), 3);
+  await counts(picture.locator('.node.buffer.revoked'), 2);
   assert.deepEqual(await picture.locator('.group text').allTextContents(), [
     'VM training-a',
     'VM training-b',
@@ -255,15 +271,17 @@ test('all of it can be done with the keyboard', async (t) => {
     await page.keyboard.press('Tab');
   }
   for (const key of ['ArrowDown', 'ArrowDown', 'ArrowDown']) await page.keyboard.press(key);
-  assert.equal(await label(), '#11');
+  const focused = (name: string): Promise<void> => eventually(async () => assert.equal(await label(), name));
+  await focused('#11');
   await page.keyboard.press('End');
-  assert.equal(await label(), '#1');
+  await focused('#1');
   await page.keyboard.press('Home');
+  await focused('#14');
   await page.keyboard.press('Enter');
   await page.getByRole('dialog', { name: 'Buffer 14' }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement?.closest('dialog') !== null), true);
   await page.keyboard.press('Escape');
-  assert.equal(await label(), '#14');
+  await focused('#14');
   const outline = await page.evaluate(() => {
     const style = getComputedStyle(document.activeElement as Element, '::after');
     return `${style.outlineStyle} ${style.outlineWidth}`;
@@ -321,5 +339,5 @@ test('without scripts the facts and the links are there', async (t) => {
   await page.goto(serving.url);
   await page.getByText('replay of import-vgem.ndjson: not this host, not now').waitFor();
   await page.getByRole('link', { name: '/metrics' }).click();
-  assert.match(page.url(), /\/metrics$/);
+  await page.waitForURL(/\/metrics$/);
 });

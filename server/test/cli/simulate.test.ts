@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { liveSource } from '../../src/cli/live.ts';
 import { wantedBy } from '../../src/collector/bpftrace/compose.ts';
@@ -11,6 +10,7 @@ import { Daemon } from '../../src/daemon.ts';
 import { systemClock } from '../../src/support/clock.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
 import { fakeHost } from '../collector/fake-host.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
 /** Pauses short enough for a test; the age of a loss that asks for a snapshot too. */
@@ -59,11 +59,8 @@ async function watch(t: TestContext, simulate: string, mode: string, argument = 
         .find((text) => text.startsWith(`vfio_dmabuf_${series} `));
       return Number(line?.split(' ').at(-1) ?? 0);
     },
-    until: async (condition, what) => {
-      for (const end = Date.now() + 20_000; !(await condition()); await wait(20)) {
-        assert.ok(Date.now() < end, `waited in vain for ${what}`);
-      }
-    },
+    until: (condition, what) =>
+      eventually(async () => assert.ok(await condition(), `waited in vain for ${what}`)),
   };
 }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { eventually } from '../fixtures/eventually.ts';
 
 const BUILD = fileURLToPath(new URL('../../../tools/build.mjs', import.meta.url));
 
@@ -87,9 +88,8 @@ export class Serving {
   }
 
   async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    for (const end = Date.now() + 15_000; !(await condition()); ) {
-      assert.ok(Date.now() < end, `waited in vain for ${what}; its log:\n${this.log}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await eventually(async () =>
+      assert.ok(await condition(), `waited in vain for ${what}; its log:\n${this.log}`),
+    );
   }
 }

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { ensurePackages } from '../../../lab/src/host-packages.ts';
+import { eventually } from '../fixtures/eventually.ts';
 
 /** A shell in a real terminal of tmux, on a server of its own that ends with the test. */
 export class Terminal {
@@ -64,10 +65,10 @@ export class Terminal {
   }
 
   async until(condition: (text: string) => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 30_000; !condition(this.lines.join('\n')); ) {
-      assert.ok(Date.now() < end, `waited in vain for ${what}:\n${this.lines.join('\n')}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await eventually(() => {
+      const text = this.lines.join('\n');
+      assert.ok(condition(text), `waited in vain for ${what}:\n${text}`);
+    }, 50);
   }
 
   #tmux(...args: string[]): string {

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import stringWidth from 'string-width';
+import { eventually } from '../fixtures/eventually.ts';
 import { exported } from '../fixtures/stream-lines.ts';
 import { WATCHED, WIDE_NAME } from '../fixtures/watched-stream.ts';
 import { Program, type Serving } from './program.ts';
@@ -133,8 +134,7 @@ test('a table in which nothing changes is not written again, and a key writes on
   await terminal.until((text) => /rows 2 to/.test(text), 'the next row');
   // What writes the file may be behind the screen.
   const frames = (): number => readFileSync(sent, 'utf8').split('\x1b[?2026h').length - 1;
-  for (const end = Date.now() + 15_000; frames() === 0 && Date.now() < end; )
-    await new Promise((resolve) => setTimeout(resolve, 100));
+  await eventually(() => assert.ok(frames() > 0));
   await new Promise((resolve) => setTimeout(resolve, 1000));
   assert.equal(frames(), 1);
 });

@@ -3,6 +3,7 @@ import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { EventLog } from '../../src/sinks/event-log.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { type BuildOptions, type Built, build, releaseEvent } from './build.ts';
 
 interface Message {
@@ -39,11 +40,7 @@ class Reader {
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 5000;
-  while (!condition()) {
-    if (Date.now() > end) assert.fail(`waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await eventually(() => assert.ok(condition(), `waited in vain for ${what}`), 5);
 }
 
 async function serve(t: TestContext, options: BuildOptions = {}) {

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { Recorder, RecordingSource } from '../../src/stream/recording.ts';
 import { TracerError } from '../../src/support/errors.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { HEADER, heartbeat } from '../fixtures/stream-lines.ts';
 
 const LINES = [HEADER, ...Array.from({ length: 2000 }, (_, index) => heartbeat(index, index * 7))];
@@ -159,11 +160,10 @@ for (const name of ['stream.jsonl', 'stream.jsonl.gz']) {
     t.after(() => recorder.stop());
     await recorder.start();
     for (const line of LINES.slice(0, 5)) recorder.write(line);
-    while (recorder.written < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => assert.equal(recorder.written, 5));
     const seen = async () => (await read(new RecordingSource({ path }))).lines;
     // What was packed reaches the file a little later.
-    while ((await seen()).length < 5) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.deepEqual(await seen(), LINES.slice(0, 5));
+    await eventually(async () => assert.deepEqual(await seen(), LINES.slice(0, 5)));
   });
 }
 
@@ -202,7 +202,7 @@ test('a full disk drops lines and keeps its error, and stop still resolves', asy
   const recorder = new Recorder({ path: '/dev/full', flushMs: 1 });
   await recorder.start();
   recorder.write(HEADER);
-  while (recorder.error === null) await new Promise((resolve) => setTimeout(resolve, 2));
+  await eventually(() => assert.notEqual(recorder.error, null));
   recorder.write(HEADER);
   await recorder.stop();
   assert.equal((recorder.error as NodeJS.ErrnoException).code, 'ENOSPC');

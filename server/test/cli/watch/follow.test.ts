@@ -6,6 +6,7 @@ import { DaemonClient, daemonUrl } from '../../../src/cli/watch/daemon-client.ts
 import { follow, pauseMs } from '../../../src/cli/watch/follow.ts';
 import { messagesOf } from '../../../src/cli/watch/server-sent.ts';
 import { TracerError } from '../../../src/support/errors.ts';
+import { eventually } from '../../fixtures/eventually.ts';
 import { build, releaseEvent } from '../../http/build.ts';
 
 test('messages are put together from chunks that are cut anywhere', async () => {
@@ -69,15 +70,10 @@ test('a stream that is cut goes on behind its last event, also where none had co
   const gates: (() => void)[] = [];
   const stop = new AbortController();
   t.after(() => stop.abort());
-  const until = async (condition: () => boolean, what: string) => {
-    for (
-      const end = Date.now() + 10_000;
-      !condition();
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    ) {
-      assert.ok(Date.now() < end, `waited in vain for ${what}: ${JSON.stringify({ lines, told })}`);
-    }
-  };
+  const until = (condition: () => boolean, what: string) =>
+    eventually(() =>
+      assert.ok(condition(), `waited in vain for ${what}: ${JSON.stringify({ lines, told })}`),
+    );
   const ended = follow({
     client,
     device: undefined,

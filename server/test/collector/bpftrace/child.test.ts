@@ -4,10 +4,10 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
 import { BpftraceChild, type ChildEnd, type ChildTiming } from '../../../src/collector/bpftrace/child.ts';
 import { childEnvironment, findGuard } from '../../../src/collector/bpftrace/launch.ts';
 import { readStat } from '../../../src/collector/host/proc.ts';
+import { eventually } from '../../fixtures/eventually.ts';
 import { fakeBpftrace, temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
 const TIMING: ChildTiming = { readyMs: 20_000, silenceMs: 20_000, stopMs: 20_000 };
@@ -50,10 +50,6 @@ async function start(
   return { child, lines, dropped: () => dropped, ready, end };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await wait(10);
-}
-
 const isBeat = (line: string): boolean => /"data": ?\[1,/.test(line);
 
 test('a child is ready at its ready record, and stops when asked, also twice', async (t) => {
@@ -61,7 +57,7 @@ test('a child is ready at its ready record, and stops when asked, also twice', a
   await run.ready;
   assert.match(run.lines[0] ?? '', /attached_probes/);
   assert.match(run.lines[1] ?? '', /\[0,/);
-  await until(() => run.lines.some(isBeat));
+  await eventually(() => assert.ok(run.lines.some(isBeat)));
   run.child.stop();
   run.child.stop();
   const end = await run.end;
@@ -135,7 +131,7 @@ test('garbage, bytes that are no text and blank lines do not stop the lines that
   for (const mode of ['garbage', 'binary']) {
     const run = await start(t, mode);
     await run.ready;
-    await until(() => run.lines.some(isBeat));
+    await eventually(() => assert.ok(run.lines.some(isBeat)));
     assert.ok(run.lines.every((line) => line.trim() !== ''));
     run.child.stop();
     assert.equal((await run.end).reason, 'stopped');
@@ -144,7 +140,7 @@ test('garbage, bytes that are no text and blank lines do not stop the lines that
 
 test('a line of 10 MB is dropped whole and counted', async (t) => {
   const run = await start(t, 'long-line');
-  await until(() => run.lines.some(isBeat));
+  await eventually(() => assert.ok(run.lines.some(isBeat)));
   assert.equal(run.dropped(), 1);
   assert.ok(run.lines.every((line) => line.length < 1000));
   run.child.stop();
@@ -153,7 +149,7 @@ test('a line of 10 MB is dropped whole and counted', async (t) => {
 
 test('a flood comes through whole and in order', async (t) => {
   const run = await start(t, 'flood', '50000');
-  await until(() => run.lines.some(isBeat));
+  await eventually(() => assert.ok(run.lines.some(isBeat)));
   const events = run.lines.filter((line) => /"data": ?\[2,/.test(line));
   assert.equal(events.length, 50_000);
   assert.ok(events.every((line, index) => JSON.parse(line).data[10] === index));
@@ -197,11 +193,9 @@ for (const guarded of [true, false]) {
     assert.ok(existsSync(`/proc/${pid}`));
     parent.kill('SIGKILL');
     // The process that takes over orphans may reap it late, or never: a zombie is as good as gone.
-    const deadline = Date.now() + 5000;
-    while ((await readStat('/proc', pid)) !== null) {
-      assert.ok(Date.now() < deadline, 'the child outlived its parent');
-      await wait(20);
-    }
+    await eventually(async () =>
+      assert.equal(await readStat('/proc', pid), null, 'the child outlived its parent'),
+    );
   });
 }
 
