@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import { readStat } from '../../server/src/collector/host/proc.ts';
 
 /** Where the lab keeps what it built, outside the repository. */
 export const cacheRoot = (): string =>
@@ -67,13 +68,10 @@ export const cached = async (
   return final;
 };
 
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+/** A process that lives by its number and its start, which no later one of that number shares; undefined where it is gone. */
+const processOf = async (pid: number): Promise<string | undefined> => {
+  const stat = await readStat('/proc', pid);
+  return stat === null ? undefined : `${pid} ${stat.startTicks}`;
 };
 
 /** Holds the cache for one builder at a time; the lock of a process that is gone is taken over. */
@@ -82,16 +80,17 @@ export const withCacheLock = async <T>(log: (line: string) => void, action: () =
   mkdirSync(cacheRoot(), { recursive: true });
   for (let told = false; ; ) {
     try {
-      writeFileSync(lock, `${process.pid}\n`, { flag: 'wx' });
+      writeFileSync(lock, `${await processOf(process.pid)}\n`, { flag: 'wx' });
       break;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const holder = Number(existsSync(lock) ? readFileSync(lock, 'utf8') : 0);
-      if (holder > 0 && !isAlive(holder)) {
+      const holder = existsSync(lock) ? readFileSync(lock, 'utf8').trim() : '';
+      const pid = Number(holder.split(' ')[0]);
+      if (pid > 0 && (await processOf(pid)) !== holder) {
         rmSync(lock, { force: true });
         continue;
       }
-      if (!told) log(`waiting for the lab cache, held by process ${holder}`);
+      if (!told) log(`waiting for the lab cache, held by process ${pid}`);
       told = true;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }

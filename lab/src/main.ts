@@ -157,18 +157,46 @@ const oneOf = <T extends string>(option: string, value: string, known: readonly 
   return found;
 };
 
+const minutesOf = (text: string): number => {
+  const minutes = Number(text);
+  if (!(minutes > 0)) throw new Error(`--minutes ${text}: it is a number above 0`);
+  return minutes;
+};
+
+const OF_A_GUEST = ['kernel', 'guest', 'dialect'];
+/** The options that a verb knows; what is none of these names scenarios and trials. */
+const TAKES: Readonly<Record<string, readonly string[]>> = {
+  list: [],
+  exec: OF_A_GUEST,
+  shell: OF_A_GUEST,
+  matrix: ['cell'],
+  'busy-hour': ['minutes'],
+  screenshots: [],
+  demo: ['once'],
+};
+
+/** Refuses what the verb would not heed. */
+const checkTaken = (what: string, options: readonly string[], operands: readonly string[]): void => {
+  const takes = TAKES[what] ?? [...OF_A_GUEST, 'update'];
+  const strange = options.filter((option) => !takes.includes(option)).map((option) => `--${option}`);
+  if (what in TAKES && what !== 'exec') strange.push(...operands);
+  if (strange.length === 0) return;
+  const taken = takes.map((option) => `--${option}`).join(', ');
+  throw new Error(`${what} does not take ${strange.join(', ')}, but ${taken || 'no option'}`);
+};
+
 const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       kernel: { type: 'string' },
       guest: { type: 'string' },
-      cell: { type: 'string', default: '' },
+      cell: { type: 'string' },
       dialect: { type: 'string' },
-      minutes: { type: 'string', default: '60' },
-      update: { type: 'boolean', default: false },
-      once: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
+      minutes: { type: 'string' },
+      update: { type: 'boolean' },
+      once: { type: 'boolean' },
+      help: { type: 'boolean' },
     },
   });
   const [what, ...rest] = positionals;
@@ -176,6 +204,8 @@ const main = async (): Promise<number> => {
     console.log(USAGE);
     return what === undefined && !values.help ? 2 : 0;
   }
+  checkTaken(what, Object.keys(values), rest);
+  const update = values.update ?? false;
   const wish = {
     kernel: oneOf('kernel', values.kernel ?? USUAL_KERNEL, KERNELS),
     suite: oneOf('guest', values.guest ?? 'trixie', SUITES),
@@ -187,15 +217,15 @@ const main = async (): Promise<number> => {
   }
   if (what === 'exec') return exec(rest, wish);
   if (what === 'shell') return shell(wish);
-  if (what === 'matrix') return matrix(values.cell);
-  if (what === 'busy-hour') return busyHour(Number(values.minutes), log);
+  if (what === 'matrix') return matrix(values.cell ?? '');
+  if (what === 'busy-hour') return busyHour(minutesOf(values.minutes ?? '60'), log);
   if (what === 'screenshots') return screenshots(log);
-  if (what === 'demo') return demoTwice({ once: values.once, log });
+  if (what === 'demo') return demoTwice({ once: values.once ?? false, log });
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);
   const unknown = positionals.filter((name) => !known.has(name));
   if (unknown.length > 0)
     throw new Error(`there is no scenario ${unknown.join(', ')}: see npm run lab -- list`);
-  const all = what === 'all' && !values.update;
+  const all = what === 'all' && !update;
   const among = all ? EVERYDAY_CELLS : CELLS;
   const cells = among.filter(
     ({ kernel, suite, dialect }) =>
@@ -207,7 +237,7 @@ const main = async (): Promise<number> => {
   const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells);
   if (groups.length === 0)
     throw new Error(`${positionals.join(', ')}: belongs to another kernel, user space or dialect`);
-  return runGroups(groups, values.update);
+  return runGroups(groups, update);
 };
 
 try {

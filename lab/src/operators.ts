@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expressions } from '../../dashboards/test/expressions.ts';
 import { OwnServer, startPrometheus } from '../../dashboards/test/servers.ts';
 import { assertClean, openBrowser, openPage } from '../../server/test/browser/browser.ts';
+import { eventually } from '../../server/test/fixtures/eventually.ts';
 import { isUsualOnce } from './cells.ts';
 import { ensurePackages } from './host-packages.ts';
 import { PLAIN } from './scenarios/names.ts';
@@ -69,7 +70,9 @@ export const OPERATORS: Trial = {
       assert.match((await explained.textContent()) ?? '', /peer-to-peer/);
       await page.keyboard.press('Escape');
       await page.getByLabel('Filter').fill('no such device');
-      assert.match((await page.locator('#buffers .count').textContent()) ?? '', /^0 of /);
+      await eventually(async () =>
+        assert.match((await page.locator('#buffers .count').textContent()) ?? '', /^0 of /),
+      );
       assertClean(opened);
 
       const counted = `increase(vfio_dmabuf_import_rejections_total{cluster="lab",importer="vgem",reason="no_peer_to_peer"}[2m]) > 0`;

@@ -57,8 +57,12 @@ test('one builder at a time holds the cache', async () => {
   assert.deepEqual(order, ['a in', 'a out', 'b in', 'b out']);
 });
 
-test('the lock of a process that is gone is taken over', async () => {
-  mkdirSync(cacheRoot(), { recursive: true });
-  writeFileSync(join(cacheRoot(), 'lock'), '999999999\n');
-  assert.equal(await withCacheLock(silent, async () => 'in'), 'in');
-});
+for (const [whose, holder] of [
+  ['a process that is gone', '999999999 1'],
+  ['a process whose number another has now', `${process.pid} 1`],
+])
+  test(`the lock of ${whose} is taken over`, async () => {
+    mkdirSync(cacheRoot(), { recursive: true });
+    writeFileSync(join(cacheRoot(), 'lock'), `${holder}\n`);
+    assert.equal(await withCacheLock(silent, async () => 'in'), 'in');
+  });
