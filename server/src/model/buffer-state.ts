@@ -117,9 +117,12 @@ export function newBuffer(inode: number, t: number): BufferState {
 /** Importers remembered for one buffer beyond those that hold it. */
 const MEMORY_LIMIT = 16;
 
+const keyOf = ({ importer, importerDevice }: Pick<Hold, 'importer' | 'importerDevice'>): string =>
+  `${importer}\n${importerDevice}`;
+
 /** The hold of an importer, made where it is new. */
 export function holdOf(buffer: BufferState, importer: string, importerDevice: string, t: number): Hold {
-  const key = `${importer}\n${importerDevice}`;
+  const key = keyOf({ importer, importerDevice });
   let hold = buffer.holds.get(key);
   if (hold === undefined) {
     if (buffer.holds.size >= MEMORY_LIMIT) forgetOne(buffer);
@@ -142,6 +145,10 @@ export function* holdsOf(buffer: BufferState): Generator<Hold> {
   for (const hold of buffer.holds.values()) if (hold.attached.count > 0) yield hold;
 }
 
+export function forget(buffer: BufferState, hold: Hold): void {
+  buffer.holds.delete(keyOf(hold));
+}
+
 function forgetOne(buffer: BufferState): void {
   for (const [key, hold] of buffer.holds) {
     if (hold.attached.count > 0) continue;
@@ -151,7 +158,7 @@ function forgetOne(buffer: BufferState): void {
 }
 
 export function noteRefusal(buffer: BufferState, refusal: Omit<Refusal, 'count'>): void {
-  const key = `${refusal.importer}\n${refusal.importerDevice}`;
+  const key = keyOf(refusal);
   const count = (buffer.refusals.get(key)?.count ?? 0) + 1;
   buffer.refusals.delete(key);
   if (buffer.refusals.size >= MEMORY_LIMIT) {

@@ -1,10 +1,12 @@
-import { PRIVACIES } from '../stream/codes.ts';
+import { PRIVACIES, WALKED_ATTACHMENTS } from '../stream/codes.ts';
 import type { TupleKind, TupleOf } from '../stream/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
 import {
   type BufferState,
+  forget,
   type Hold,
   holdOf,
+  holdsOf,
   newBuffer,
   noteRefusal,
   noteState,
@@ -159,7 +161,7 @@ export class BufferTable {
 
   processExited(process: ProcessRecord): void {
     for (const buffer of this.#alive.values()) {
-      if (buffer.owner?.process === process) buffer.ownerGoneAt ??= process.goneAt;
+      if (ownerOf(buffer) === process) buffer.ownerGoneAt ??= process.goneAt;
     }
   }
 
@@ -188,7 +190,8 @@ export class BufferTable {
       this.#reconcileOne(seen, snapshot);
       const buffer = this.#alive.get(seen.inode);
       if (buffer === undefined) continue;
-      buffer.deviceHolders = holders.get(buffer.device) ?? [];
+      // Whoever has the device open once it was closed here is another.
+      if (seen.device !== 0) buffer.deviceHolders = holders.get(seen.device) ?? [];
       this.#vms.note(buffer);
     }
     if (!snapshot.complete) return;
@@ -228,15 +231,13 @@ export class BufferTable {
     buffer.holders = seen.holders;
     buffer.holdersAt = t_end;
     // An event that is newer than the snapshot's beginning knows better.
-    if (!isNew && buffer.changedAt >= t_begin) return;
-    if (seen.revoked !== buffer.revoked) {
-      buffer.changedAt = t_begin;
+    const isTouched = !isNew && buffer.changedAt >= t_begin;
+    if (seen.revoked !== buffer.revoked && buffer.stateAt < t_begin) {
+      buffer.changedAt = Math.max(buffer.changedAt, t_begin);
       noteState(buffer, t_begin, seen.revoked, isNew ? null : 'unknown');
       if (seen.revoked) revoke(buffer, t_begin, this.watchesUnmaps);
     }
-    buffer.attachments.set(seen.attachments, t_begin);
-    if (seen.attachments === 0) buffer.holds.clear();
-    else buffer.imported = true;
+    if (!isTouched) reconcileAttachments(buffer, seen.attachments, t_begin);
   }
 
   #map(buffer: BufferState, hold: Hold, t: number): void {
@@ -308,6 +309,24 @@ export class BufferTable {
       if (!oldest.done) this.#released.delete(oldest.value);
     }
   }
+}
+
+/** Whose end makes a buffer an orphan: the task that exported it, or its VM where that was not seen. */
+export function ownerOf({ owner, vm }: BufferState): ProcessRecord | null {
+  if (owner !== null) return owner.process;
+  return vm === null ? null : leaderOf(vm);
+}
+
+function reconcileAttachments(buffer: BufferState, seen: number, t: number): void {
+  // The kernel's list is walked so far: what is known to be more stands.
+  const count = seen < WALKED_ATTACHMENTS ? seen : Math.max(seen, buffer.attachments.count);
+  buffer.attachments.set(count, t);
+  if (count > 0) buffer.imported = true;
+  // KVM may hold by its slot alone. Of the others one has let go unseen, and nothing says which: none is named on a guess.
+  const named = [...holdsOf(buffer)].filter(({ importer }) => importer !== 'kvm');
+  const held = named.reduce((sum, { attached }) => sum + attached.count, 0);
+  if (count === 0) buffer.holds.clear();
+  else if (held > count) for (const hold of named) forget(buffer, hold);
 }
 
 function attach(buffer: BufferState, hold: Hold, t: number): void {

@@ -31,7 +31,7 @@ export function leaderOf(record: ProcessRecord): ProcessRecord {
   return record.leader ?? record;
 }
 
-/** pid -> who it is. Bounded: the ones that have ended go first, then the oldest. */
+/** pid -> who it is. Bounded: the ones that have ended go first, then the oldest that is no VM, then the oldest. */
 export class ProcessTable {
   readonly #records = new Map<number, ProcessRecord>();
   readonly #limit: number;
@@ -138,14 +138,18 @@ export class ProcessTable {
     return record;
   }
 
+  /** Only the end of those that own something is told, so what imported once and ended long ago looks alive. */
   #evict(): void {
+    let other: number | undefined;
     for (const [pid, record] of this.#records) {
-      if (record.goneAt === null) continue;
-      this.#records.delete(pid);
-      return;
+      if (record.goneAt !== null) {
+        this.#records.delete(pid);
+        return;
+      }
+      if (!runsVm(leaderOf(record))) other ??= pid;
     }
-    const oldest = this.#records.keys().next();
-    if (!oldest.done) this.#records.delete(oldest.value);
+    other ??= this.#records.keys().next().value;
+    if (other !== undefined) this.#records.delete(other);
     this.forgotten += 1;
   }
 }

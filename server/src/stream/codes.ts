@@ -133,6 +133,9 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
+/** So many attachments of a buffer are counted by the snapshot program; where it says so many there may be more. */
+export const WALKED_ATTACHMENTS = 1024;
+
 /** Histogram buckets of the kernel maps: bucket b counts durations below 1024 * 4^b ns; the last one has no bound. */
 export const DURATION_BUCKETS = 15;
 

@@ -211,9 +211,12 @@ export const SnapshotBuffer = Type.Object({
   ranges: Type.Integer({ minimum: 0 }),
   revoked: Type.Boolean(),
   privacy: Type.Integer({ minimum: 0, maximum: 2 }),
+  kvm: Type.Optional(
+    Type.Boolean({ description: 'whether the device belongs to a VM; not told where it is closed' }),
+  ),
   kvm_pid: Pid,
   vm_type: Type.Integer({ minimum: 0 }),
-  attachments: Type.Integer({ minimum: 0 }),
+  attachments: Type.Integer({ minimum: 0, description: '1024: so many or more' }),
   holders: Type.Array(Holder),
 });
 export type SnapshotBuffer = Static<typeof SnapshotBuffer>;

@@ -7,6 +7,7 @@ import {
   STAGES,
   TAGS,
   VIOLATIONS,
+  WALKED_ATTACHMENTS,
 } from '../../stream/codes.ts';
 import { TracerError } from '../../support/errors.ts';
 import { type ConditionFacts, parseCondition, type Term, whyNot } from './condition.ts';
@@ -163,6 +164,7 @@ function memberPath(inner: string, where: string): string {
 
 function codeNumber(inner: string, where: string): number {
   if (inner === 'bucket.last') return DURATION_BUCKETS - 1;
+  if (inner === 'attachments.walked') return WALKED_ATTACHMENTS;
   const dot = inner.indexOf('.');
   const list = inner.slice(0, dot);
   const name = inner.slice(dot + 1);

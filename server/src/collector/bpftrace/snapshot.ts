@@ -67,9 +67,9 @@ async function askKernel(options: SnapshotOptions, program: string): Promise<Ker
         view.end = record.data.t;
         expected = record.data.buffers;
       } else if (record.type === 'snapshot_buffer') {
-        const { inode, bytes, device, ranges, revoked, privacy, kvm_pid, vm_type, attachments } = record.data;
-        const known = { inode, bytes, device, ranges, revoked, kvm_pid, vm_type, attachments };
-        view.buffers.set(inode, { ...known, privacy: PRIVACIES.indexOf(privacy), holders: [] });
+        const { t: _, kvm, privacy, ...known } = record.data;
+        const vm = known.device === 0 ? {} : { kvm };
+        view.buffers.set(known.inode, { ...known, ...vm, privacy: PRIVACIES.indexOf(privacy), holders: [] });
       } else if (record.type === 'failure') {
         view.errors.push('the snapshot program printed a line that cannot be read');
       } else if (record.type === 'helper_error' && record.data.retcode !== 0) {

@@ -96,7 +96,8 @@ const importerName = ({ importer, importer_device: device }: Incident['importers
   device === importer || device === '' ? importer : `${importer} ${device}`;
 
 function importersOf({ importers }: Named): string {
-  return `Importer ${importers.map(importerName).join(', ')}`;
+  const names = importers.map(importerName).join(', ');
+  return names === 'unknown' ? 'An importer that was not seen' : `Importer ${names}`;
 }
 
 function waitedFor({ importers, watchesUnmaps }: Named): string {

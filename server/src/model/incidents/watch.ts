@@ -1,8 +1,8 @@
 import type { TupleOf } from '../../stream/tuples.ts';
-import type { Dialect, Snapshot } from '../../stream/wire.ts';
+import type { Dialect, Snapshot, SnapshotBuffer } from '../../stream/wire.ts';
 import type { Accounting } from '../accounting.ts';
 import { type BufferState, holdsOf } from '../buffer-state.ts';
-import type { BufferTable } from '../buffers.ts';
+import { type BufferTable, ownerOf } from '../buffers.ts';
 import type { EventRecord } from '../events.ts';
 import { importerName, vmKind } from '../naming.ts';
 import type { ProcessRecord, ProcessTable } from '../processes.ts';
@@ -110,19 +110,20 @@ export class IncidentWatch {
     const { goneAt } = process;
     if (goneAt === null) return;
     for (const buffer of this.#options.buffers.alive()) {
-      if (buffer.owner?.process === process) this.#orphans.add(buffer.inode, goneAt);
+      if (ownerOf(buffer) === process) this.#orphans.add(buffer.inode, goneAt);
     }
     for (const incident of this.book.open()) {
       if (isBind(incident) && incident.vm === process) this.#close(incident, goneAt, 'vm_gone');
     }
   }
 
-  snapshot({ complete, t_begin, t_end }: Snapshot): void {
+  snapshot({ complete, t_begin, t_end, buffers: found }: Snapshot): void {
     if (complete) this.snapshotAt = t_begin;
     const { buffers, accounting } = this.#options;
     for (const incident of this.book.open()) {
       if (incident.buffer !== null) this.#settle(incident.buffer, t_end, 'snapshot');
     }
+    for (const seen of found) this.#found(seen, t_begin);
     for (const buffer of buffers.alive()) this.#settle(buffer, t_end, 'snapshot');
     if (!complete) return;
     for (const call of this.#calls.running()) {
@@ -178,6 +179,28 @@ export class IncidentWatch {
     this.#attachedBefore(buffer);
   }
 
+  /** What a snapshot says of a buffer may be all that is known of what happened before, or in a gap. */
+  #found(seen: SnapshotBuffer, t: number): void {
+    const buffer = this.#options.buffers.get(seen.inode);
+    if (buffer === undefined || buffer.released) return;
+    this.#attachedBefore(buffer);
+    // A device keeps its VM, or none, for as long as it is open.
+    if (buffer.privacy === 'private' && seen.device !== 0 && seen.kvm === false)
+      this.#admit('private_without_vm', buffer, buffer.firstSeenAt, t);
+    const named = [...holdsOf(buffer)].reduce((sum, { attached }) => sum + attached.count, 0);
+    if (this.#isConfidential(buffer) && buffer.attachments.count > named) {
+      const subject = `${buffer.inode}\nunknown\n`;
+      const incident = this.#admit('confidential_shared', buffer, buffer.firstSeenAt, t, subject);
+      if (incident !== null)
+        incident.importers = [{ importer: 'unknown', importer_device: '', inode: buffer.inode }];
+    }
+  }
+
+  /** Where the kernel has no word for private exports, KVM imports none, and the VM's kind tells. */
+  #isConfidential({ vmType }: BufferState): boolean {
+    return this.dialect === 'mainline' && CONFIDENTIAL.includes(vmKind(vmType));
+  }
+
   #attached(data: Data<'import'>): void {
     if (importerName(data.importer) === 'kvm') return;
     const buffer = this.#options.buffers.get(data.inode);
@@ -196,8 +219,7 @@ export class IncidentWatch {
   #isOffer(buffer: BufferState, data: Data<'import'>): boolean {
     const declared = buffer.privacy === 'private';
     const bound = this.dialect === 'private-v2' && buffer.boundAt !== null && data.t >= buffer.boundAt;
-    const confidential =
-      this.dialect === 'mainline' && data.errno === 0 && CONFIDENTIAL.includes(vmKind(buffer.vmType));
+    const confidential = data.errno === 0 && this.#isConfidential(buffer);
     if (!declared && !bound && !confidential) return false;
     const importer = importerName(data.importer);
     const subject = `${buffer.inode}\n${importer}\n${data.importer_device}`;
