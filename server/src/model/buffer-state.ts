@@ -18,6 +18,8 @@ export interface Hold {
   since: number;
   /** Whose import was the last. */
   task: Task | null;
+  /** What iommufd was given last, and what was mapped and lost before: its call may still be refused. */
+  mapping: { pid: number; t: number; before: number; lost: number } | null;
 }
 
 /** A task as an event named it, and the process that it was of. */
@@ -134,6 +136,7 @@ export function holdOf(buffer: BufferState, importer: string, importerDevice: st
       implied: [],
       since: t,
       task: null,
+      mapping: null,
     };
     buffer.holds.set(key, hold);
   }

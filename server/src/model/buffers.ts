@@ -85,6 +85,7 @@ export class BufferTable {
   imported(data: Data<'import'>): void {
     if (data.errno !== 0) {
       this.#refused(data, data.stage, data.importer, data.importer_device);
+      if (data.stage === 'iommufd') this.#takeBack(data);
       return;
     }
     const buffer = this.#touched(data.inode, data.device, data.t);
@@ -96,6 +97,7 @@ export class BufferTable {
         attach(buffer, hold, data.t);
         return;
       case 'iommufd':
+        hold.mapping = { pid: data.pid, t: data.t, before: hold.mapped.count, lost: buffer.lostMappings };
         buffer.lostMappings = Math.max(0, buffer.lostMappings - 1);
         this.#map(buffer, hold, data.t);
         return;
@@ -115,6 +117,17 @@ export class BufferTable {
       default:
         data.stage satisfies never;
     }
+  }
+
+  /** iommufd was given the memory, and has refused the call after that (its IOVA is taken, say): nothing was mapped. */
+  #takeBack({ inode, importer, importer_device, pid, t, ns }: Data<'import'>): void {
+    const buffer = this.#alive.get(inode);
+    const hold = buffer && holdOf(buffer, importerName(importer), importer_device, t);
+    const mapping = hold?.mapping;
+    if (!buffer || !mapping || mapping.pid !== pid || mapping.t > t || mapping.t < t - ns / 1000) return;
+    buffer.lostMappings = Math.max(buffer.lostMappings, mapping.lost);
+    hold.mapped.limit(mapping.before);
+    hold.mapping = null;
   }
 
   detached(data: Data<'detach'>): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { WALKED_ATTACHMENTS } from '../../src/stream/codes.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   ALL_PROBES,
@@ -349,6 +350,40 @@ test('a snapshot without attachments clears those whose detach was lost', () => 
   const { model } = after(...MAPPED_BY_IOMMUFD, snapshot(T + 100, [snapshotBuffer({ inode: 9 })]));
   assert.deepEqual(model.buffer(9)?.attachments, []);
   assert.equal(model.buffer(9)?.attachment_count, 0);
+});
+
+test('whom the kernel does not hold any more is not named, and more than the snapshot walks stays counted', () => {
+  const held = [
+    exported({ t: T, inode: 9 }),
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: ATTACH, importer: 'amdgpu' }),
+  ];
+  const one = after(...held, snapshot(T + 10, [snapshotBuffer({ inode: 9, attachments: 1 })]));
+  assert.equal(one.model.buffer(9)?.attachment_count, 1);
+  assert.deepEqual(one.model.buffer(9)?.attachments, []);
+  const both = after(...held, snapshot(T + 10, [snapshotBuffer({ inode: 9, attachments: 2 })]));
+  assert.equal(both.model.buffer(9)?.attachments.length, 2);
+
+  const regions = Array.from({ length: 1100 }, (_, index) =>
+    imported({ t: T + index, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+  );
+  const many = after(
+    exported({ t: T, inode: 9 }),
+    ...regions,
+    snapshot(T + 2000, [snapshotBuffer({ inode: 9, attachments: WALKED_ATTACHMENTS })]),
+  );
+  assert.equal(many.model.buffer(9)?.attachment_count, 1100);
+  assert.equal(many.model.buffer(9)?.attachments[0]?.count, 1100);
+});
+
+test('a snapshot heals a state whose event was lost also where the buffer is in use', () => {
+  const { model } = after(
+    exported({ t: T, inode: 9 }),
+    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 101, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    snapshot(T + 100, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]),
+  );
+  assert.equal(model.buffer(9)?.state, 'revoked');
 });
 
 test('a snapshot that does not know the device keeps what was known', () => {

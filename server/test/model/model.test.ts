@@ -294,6 +294,14 @@ test('the table of processes is bounded and forgets those first that have ended'
   assert.ok(PROCESS_LIMIT > 1000);
 });
 
+test('importers that ended long ago make room before a VM does, though nobody told their end', () => {
+  const table = new ProcessTable(3);
+  const vm = table.at(1, T, 4);
+  for (let pid = 2; pid < 10; pid += 1) table.at(pid, T);
+  assert.equal(table.at(1, T), vm);
+  assert.equal(table.forgotten, 6);
+});
+
 test('kinds of VM and device addresses', () => {
   assert.equal(vmKind(255), 'unknown');
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6].map(vmKind), [

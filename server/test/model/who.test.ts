@@ -210,6 +210,30 @@ test('a VM whose thread was gone or another’s before it could be read is the V
   }
 });
 
+test('the buffer of a VM that has ended keeps its name when another VM has the device', () => {
+  const seen = (t: number, buffer: object, pid: number) =>
+    collectorLine('snapshot', {
+      t_begin: t,
+      t_end: t + 1000,
+      cause: 'owner_exit',
+      complete: true,
+      errors: [],
+      buffers: [snapshotBuffer({ inode: 7, attachments: 1, ...buffer })],
+      device_holders: [{ device: DEVICE, pid }],
+    });
+  const { model } = feed([
+    ...BEGIN,
+    process(100, 'vm-a'),
+    seen(3 * S, { kvm_pid: 100, vm_type: 4 }, 100),
+    collectorLine('exit', { t: 10 * S, pid: 100 }),
+    process(200, 'vm-b'),
+    // The device of a buffer that its closing has revoked is not known to the kernel any more.
+    seen(21 * S, { device: 0, revoked: true }, 200),
+  ]);
+  const vm = model.buffer(7)?.vm;
+  assert.deepEqual([vm?.name, vm?.kind], ['vm-a', 'snp']);
+});
+
 test('an export event of a device without a VM names the VMM that made it', () => {
   const { events } = feed([...BEGIN, process(100, 'web'), exported({ t: 3 * S, inode: 1, pid: 100 })]);
   assert.deepEqual(

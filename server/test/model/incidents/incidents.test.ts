@@ -207,6 +207,75 @@ test('without unmaps being watched a wait says that it cannot name the importers
   assert.match(first()?.sentence ?? '', /unmaps are not watched here/);
 });
 
+test('a map that iommufd refuses after it was given the memory maps nothing: what is lost stays lost', () => {
+  const { model, incidents, more } = watch([
+    ...HELD_BY_IOMMUFD,
+    bufferState(4 * S, 9, true),
+    bufferState(5 * S, 9, false),
+  ]);
+  const [attach, map, detach, refused] = [7 * S, 7 * S + 10, 7 * S + 20, 7 * S + 30];
+  more(
+    imported({ t: attach, inode: 9, stage: ATTACH, importer: 'iommu' }),
+    imported({ t: map, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+    detached(detach, 9, 'iommu'),
+    tupleLine('import', refused, 60_000, 100, IOMMUFD, DEVICE, 9, 98, 1, 'iommu', 'iommu', 'qemu'),
+  );
+  const lost = () => incidents().filter(({ kind }) => kind === 'mappings_lost');
+  assert.equal(model.buffer(9)?.lost_mappings, 1);
+  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
+  assert.ok(lost().some(({ state }) => state === 'open'));
+  // One that was refused before it had the memory, and a later one, take nothing back.
+  more(
+    imported({ t: 8 * S, inode: 9, stage: ATTACH, importer: 'iommu' }),
+    imported({ t: 8 * S + 1, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+    tupleLine('import', 9 * S, 60_000, 100, IOMMUFD, DEVICE, 9, 22, 1, 'iommu', 'iommu', 'qemu'),
+  );
+  assert.equal(model.buffer(9)?.lost_mappings, 0);
+  assert.ok(lost().every(({ closed_by }) => closed_by === 'mapped_again'));
+});
+
+for (const dialect of ['mainline', 'private-v1'] as const)
+  test(`an attach that came before a snapshot told whose memory it is was an offer of it (${dialect})`, () => {
+    const secret = dialect === 'mainline' ? { vm_type: 4, privacy: 0 } : { privacy: 2 };
+    const options = dialect === 'mainline' ? mainline : {};
+    const { first } = watch(
+      [
+        imported({ t: 2.5 * S, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+        snapshot(2.9 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, attachments: 1, ...secret })]),
+      ],
+      options,
+    );
+    assert.equal(first()?.kind, dialect === 'mainline' ? 'confidential_shared' : 'private_offered');
+    assert.deepEqual(first()?.importers[0]?.importer, 'mlx5_core');
+  });
+
+test('memory of a confidential VM that a snapshot finds attached is told, though nobody saw by whom', () => {
+  const found = (more: object) =>
+    watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, vm_type: 4, ...more })])], mainline);
+  const { first } = found({ attachments: 2 });
+  assert.equal(first()?.kind, 'confidential_shared');
+  assert.match(first()?.sentence ?? '', /^An importer that was not seen has attached buffer 9 /);
+  assert.deepEqual(found({ attachments: 0 }).incidents(), []);
+  assert.deepEqual(found({ attachments: 2, vm_type: 0 }).incidents(), []);
+});
+
+test('a private buffer of a device without a VM is told also where only a snapshot shows it', () => {
+  const found = (more: object) =>
+    watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, privacy: 2, ...more })])]).incidents();
+  assert.equal(found({ kvm: false })[0]?.kind, 'private_without_vm');
+  assert.deepEqual(found({ kvm: true }), []);
+  assert.deepEqual(found({}), [], 'a recording of before tells nothing of it');
+});
+
+test('a buffer that was there before us is an orphan once its VM has ended', () => {
+  const { first } = watch([
+    snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, attachments: 1 })]),
+    exit(4 * S, 100),
+    heartbeat(20 * S, 0),
+  ]);
+  assert.equal(first()?.kind, 'orphaned');
+});
+
 test('lost mappings are an incident until they are mapped again', () => {
   const { first, more } = watch([
     ...HELD_BY_IOMMUFD,
