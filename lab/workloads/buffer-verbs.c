@@ -119,6 +119,16 @@ static struct answer map(struct session *session, char *arguments)
 	return answer_of(iommufd_map(&session->iommufd, buffer->fd, length, &buffer->iova));
 }
 
+/* Where it is mapped already, as a VMM does that maps anew and has not unmapped. */
+static struct answer map_again(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+
+	if (session->iommufd.fd < 0)
+		give_up(EXIT_USAGE, "nothing is mapped; write iommufd=N before this step");
+	return answer_of(iommufd_map_at(&session->iommufd, buffer->fd, buffer->size, buffer->iova));
+}
+
 /* Guest memory as a VMM hands it over: a file that is no dma-buf. */
 static struct answer map_memory(struct session *session, char *arguments)
 {
@@ -222,6 +232,7 @@ const struct verb buffer_verbs[] = {
 	{ "heap", "BYTES", heap },
 	{ "vgem", "N", vgem },
 	{ "iommufd", "N[,LENGTH]", map },
+	{ "iommufd-again", "N", map_again },
 	{ "iommufd-memfd", "BYTES", map_memory },
 	{ "iommufd-unmap", "N", unmap },
 	{ "bind", "N,vm=NAME[,bytes=B][,stale=RET]", bind },

@@ -26,20 +26,31 @@ int iommufd_open(struct iommufd *iommufd)
 	return 0;
 }
 
-int iommufd_map(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova)
+static int map_file(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova, uint32_t flags)
 {
 	struct lab_ioas_map_file map = {
 		.size = sizeof(map),
-		.flags = LAB_IOAS_MAP_READABLE | LAB_IOAS_MAP_WRITEABLE,
+		.flags = LAB_IOAS_MAP_READABLE | LAB_IOAS_MAP_WRITEABLE | flags,
 		.ioas_id = iommufd->ioas,
 		.fd = dmabuf_fd,
 		.length = bytes,
+		.iova = *iova,
 	};
 	int ret = ioctl(iommufd->fd, LAB_IOAS_MAP_FILE, &map);
 
 	if (!ret)
 		*iova = map.iova;
 	return ret;
+}
+
+int iommufd_map(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova)
+{
+	return map_file(iommufd, dmabuf_fd, bytes, iova, 0);
+}
+
+int iommufd_map_at(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t iova)
+{
+	return map_file(iommufd, dmabuf_fd, bytes, &iova, LAB_IOAS_MAP_FIXED_IOVA);
 }
 
 int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes)

@@ -12,6 +12,8 @@ struct iommufd {
 /* 0, or -1 and errno. */
 int iommufd_open(struct iommufd *iommufd);
 int iommufd_map(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova);
+/* At this address and no other. */
+int iommufd_map_at(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t iova);
 int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes);
 
 #endif

@@ -58,6 +58,7 @@ struct lab_ioas_unmap {
 #define LAB_IOAS_ALLOC _IO(';', 0x81)
 #define LAB_IOAS_UNMAP _IO(';', 0x86)
 #define LAB_IOAS_MAP_FILE _IO(';', 0x8f)
+#define LAB_IOAS_MAP_FIXED_IOVA 1u
 #define LAB_IOAS_MAP_WRITEABLE 2u
 #define LAB_IOAS_MAP_READABLE 4u
 

@@ -169,6 +169,64 @@ export const REVOCATIONS: readonly Scenario[] = [
       { kind: 'release' },
     ],
   },
+  {
+    name: 'revoke-mapped-again-in-vain',
+    title: 'a map again where the dead mapping still is: iommufd refuses it late, and the loss goes on',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const held = await lab.background(
+        'vain',
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        'iommufd=0',
+        'memory=off',
+        'memory=on',
+        'iommufd-again=0',
+        'touch=/tmp/refused',
+        'wait=/tmp/end',
+        'iommufd-unmap=0',
+        'close=0',
+      );
+      await lab.command('while [ ! -e /tmp/refused ]; do sleep 0.1; done');
+      await lab.settle();
+      assert.equal((await bufferIn(lab, 'live'))?.lost_mappings, 1);
+      assert.equal((await lab.samples()).get(`lost_mappings{device="${PLAIN}"}`), 1);
+      await lab.command('touch /tmp/end');
+      const steps = await held.finish();
+      assert.equal(steps[5]?.errno, 98);
+      await lab.command('rm /tmp/end /tmp/refused');
+    },
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      imported('iommufd', 'attach', 2),
+      imported('iommufd', 'pin', 2),
+      imported('iommufd', 'iommufd', 2),
+      refusedImport('iommufd', 'iommufd', 'EADDRINUSE', 'other'),
+      revoked(PLAIN, 'memory_enable'),
+      restored(PLAIN, 'memory_enable'),
+      { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
+      // It was given the memory before it was refused: for that long it was mapped again.
+      opened('mappings_lost'),
+      opened('mappings_lost'),
+    ),
+    events: [
+      { kind: 'export', errno: 0 },
+      { kind: 'import', stage: 'attach', errno: 0 },
+      { kind: 'import', stage: 'pin', errno: 0 },
+      { kind: 'import', stage: 'iommufd', errno: 0 },
+      { kind: 'buffer_state', revoked: true, cause: 'memory_enable', lost_mappings: 1 },
+      { kind: 'revoke_call', revoked: true, buffers: 1 },
+      { kind: 'buffer_state', revoked: false, cause: 'memory_enable' },
+      { kind: 'revoke_call', revoked: false, buffers: 1 },
+      { kind: 'import', stage: 'attach', errno: 0 },
+      { kind: 'import', stage: 'pin', errno: 0 },
+      { kind: 'import', stage: 'iommufd', errno: 0 },
+      { kind: 'detach', importer: 'iommufd' },
+      { kind: 'import', stage: 'iommufd', importer: 'iommufd', errno: 98, reason: 'other' },
+      { kind: 'detach', importer: 'iommufd' },
+      { kind: 'release' },
+    ],
+  },
   cycle('reset', 'VFIO_DEVICE_RESET takes the memory and gives it back', RESETTABLE, 2, 'reset', 'reset'),
   cycle(
     'hot-reset',
