@@ -193,7 +193,7 @@ export const REVOCATIONS: readonly Scenario[] = [
       assert.equal((await lab.samples()).get(`lost_mappings{device="${PLAIN}"}`), 1);
       await lab.command('touch /tmp/end');
       const steps = await held.finish();
-      assert.equal(steps[5]?.errno, 98);
+      assert.equal(steps[5]?.errno, 17);
       await lab.command('rm /tmp/end /tmp/refused');
     },
     metrics: sum(
@@ -201,7 +201,7 @@ export const REVOCATIONS: readonly Scenario[] = [
       imported('iommufd', 'attach', 2),
       imported('iommufd', 'pin', 2),
       imported('iommufd', 'iommufd', 2),
-      refusedImport('iommufd', 'iommufd', 'EADDRINUSE', 'other'),
+      refusedImport('iommufd', 'iommufd', 'EEXIST', 'other'),
       revoked(PLAIN, 'memory_enable'),
       restored(PLAIN, 'memory_enable'),
       { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
@@ -222,7 +222,7 @@ export const REVOCATIONS: readonly Scenario[] = [
       { kind: 'import', stage: 'pin', errno: 0 },
       { kind: 'import', stage: 'iommufd', errno: 0 },
       { kind: 'detach', importer: 'iommufd' },
-      { kind: 'import', stage: 'iommufd', importer: 'iommufd', errno: 98, reason: 'other' },
+      { kind: 'import', stage: 'iommufd', importer: 'iommufd', errno: 17, reason: 'other' },
       { kind: 'detach', importer: 'iommufd' },
       { kind: 'release' },
     ],
