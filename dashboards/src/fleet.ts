@@ -78,14 +78,14 @@ export const fleet = (): Dashboard =>
           statPanel({
             title: 'Hosts with counts too low',
             description:
-              'Hosts that in the time shown had a full kernel map, skipped probes or missed returns: their counters are lower bounds.',
+              'Hosts that in the time shown had a full kernel map, skipped probes, missed returns or calls given up at a hand-over: their counters are lower bounds.',
             width: 4,
             height: 4,
             queries: [
               {
                 expr:
                   'count((sum by (cluster, job, instance) ' +
-                  `(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed"}[$__range])) + ` +
+                  `(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|hand_over"}[$__range])) + ` +
                   `sum by (cluster, job, instance) (increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range]))) > 0) ` +
                   `or 0 * count(vfio_dmabuf_up{${FLEET}} == 1)`,
               },

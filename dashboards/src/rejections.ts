@@ -60,13 +60,13 @@ export const rejections = (): Dashboard =>
           statPanel({
             title: 'Share of steps refused',
             description:
-              'Of all steps in the time shown, those that the kernel refused, by importer; the five worst.',
+              'Of what an importer asked for at one step in the time shown, what the kernel refused, at its worst step; the five worst importers.',
             width: 9,
             height: 4,
             unit: 'percentunit',
             queries: [
               {
-                expr: `topk(5, ${grownBy('importer', REJECTIONS, REFUSED)} / (${grownBy('importer', STEP_COUNT, STEPS)} > 0))`,
+                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REFUSED)} / (${grownBy('importer, stage', STEP_COUNT, STEPS)} > 0)))`,
                 legend: '{{importer}}',
               },
             ],

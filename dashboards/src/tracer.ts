@@ -76,13 +76,13 @@ export const tracer = (): Dashboard =>
           statPanel({
             title: 'Counts too low',
             description:
-              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, counts without room in a map.',
+              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, calls given up at a hand-over, counts without room in a map.',
             width: 4,
             height: 4,
             queries: [
               {
                 expr:
-                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed"}[$__range])) + ` +
+                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|hand_over"}[$__range])) + ` +
                   `(sum(increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range])) or vector(0))`,
               },
             ],
@@ -98,7 +98,7 @@ export const tracer = (): Dashboard =>
             height: 4,
             queries: [
               {
-                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed"}[$__range]))`,
+                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed|hand_over"}[$__range]))`,
               },
             ],
             steps: ZERO_IS_GOOD,
@@ -262,7 +262,7 @@ export const tracer = (): Dashboard =>
           ),
           losses(
             'Restarts of bpftrace',
-            'Children started in place of one that ended, by why it ended.',
+            'Children started in place of one that ended, by why it ended; handed_over is planned, and blind for no moment.',
             [{ metric: 'vfio_dmabuf_collector_restarts_total', by: 'reason', legend: '{{reason}}' }],
             { links: [runbook('VfioDmabufCollectorFlapping')] },
           ),

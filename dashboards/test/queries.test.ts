@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ensurePackages } from '../../lab/src/host-packages.ts';
-import { grownEach, notTraced, targets } from '../src/queries.ts';
+import { grownBy, grownEach, notTraced, targets } from '../src/queries.ts';
 import { substituted } from './dashboards.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-queries-'));
@@ -62,6 +62,34 @@ test('bars add up to what happened: where scrapes fail or are rare, where a coun
       '{host="begins"}': 1,
       '{host="begins anew"}': 3,
       '{host="rests"}': 0,
+    },
+  });
+});
+
+test('what grew is counted whole where a counter begins, also after a restart, and not again where scrapes failed', () => {
+  // Scrapes every 15 s: of the window's ten minutes the begin is at sample 20, and the end at sample 60.
+  const answers = { always: '1x60', gap: '1x9 stale _x19 1x30' };
+  const hosts: Record<string, [keyof typeof answers, string]> = {
+    begins: ['always', '_x40 3x20'],
+    'begins anew': ['always', '5x9 stale _x29 5x20'],
+    'scrapes fail': ['gap', '5x9 stale _x19 5x30'],
+    'away, begins anew': ['gap', '5x9 stale _x19 2x30'],
+    rests: ['always', '5x60'],
+  };
+  const series = Object.entries(hosts).flatMap(([instance, [answered, values]]) => [
+    [`vfio_dmabuf_build_info{instance="${instance}"}`, answers[answered]],
+    [`x_total{instance="${instance}"}`, values],
+  ]);
+  assertAnswer({
+    series: Object.fromEntries(series),
+    expr: grownBy('instance', 'x_total', '', '10m'),
+    at: '15m',
+    expected: {
+      '{instance="begins"}': 3,
+      '{instance="begins anew"}': 5,
+      '{instance="scrapes fail"}': 0,
+      '{instance="away, begins anew"}': 2,
+      '{instance="rests"}': 0,
     },
   });
 });
