@@ -1,15 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { lossSentences } from '../../src/shared/words.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
-import {
-  countersSentence,
-  figure,
-  headline,
-  knowledgeOf,
-  lossSentences,
-  watches,
-} from '../../web/headline.ts';
+import { countersSentence, figure, headline, knowledgeOf, watches } from '../../web/headline.ts';
 import { MessageSplitter } from '../../web/sse.ts';
 import type { BufferView, Incidents, Status } from '../../web/types.ts';
 import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';
@@ -73,7 +67,7 @@ test('the headline says why, the gravest first, and many incidents by their kind
   assert.match(headline(STATUS, incidents(), model.buffers()).why[0] ?? '', /^3 private exports: none/);
   assert.match(headline({ ...STATUS, dialect: 'mainline' }, incidents(), []).why[0] ?? '', /does not say/);
   assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
-    '3 events or counts were lost (kernel ring 2, map full 1): this page may not show all that happened.',
+    '3 events or counts were lost (kernel ring 2, map full 1): what is shown may not be all that happened.',
   ]);
 });
 
