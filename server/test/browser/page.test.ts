@@ -81,6 +81,16 @@ for (const [recording, level, words] of [
   });
 }
 
+test('what is listed as refused is what is counted: a read that failed stands among all events', async (t) => {
+  const opened = await open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
+  const { page } = opened;
+  await says(page, '#refusals', /0 events here, 0 refused since the start/);
+  assert.doesNotMatch(await page.locator('#refusals').innerText(), /could not read/);
+  await page.getByRole('radio', { name: 'all events' }).check();
+  await says(page, '#refusals', /could not read what it is/);
+  assertClean(opened);
+});
+
 const recorded = (name: string, lines: readonly string[]): string => {
   const file = join(program.folder, `${name}.ndjson`);
   writeFileSync(file, `${lines.join('\n')}\n`);
