@@ -34,12 +34,14 @@ const IMPORTS = FILES.flatMap(importsOf);
 /** What each part may import of ours, besides itself. Parts that are not named may import all. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   support: [],
+  // Types alone: the page takes it too.
+  shared: ['model'],
   stream: ['support'],
   model: ['stream', 'support'],
   metrics: ['model', 'stream', 'support'],
   sinks: ['metrics', 'model', 'stream', 'support'],
   reference: ['model', 'stream'],
-  http: ['config', 'metrics', 'model', 'reference', 'sinks', 'stream', 'support'],
+  http: ['config', 'metrics', 'model', 'reference', 'shared', 'sinks', 'stream', 'support'],
   collector: ['stream', 'support'],
   config: ['support'],
 };
@@ -88,7 +90,7 @@ test('the stream and the model touch no clock, no process and no network; only r
   }
 });
 
-test('the page takes nothing but types from the server, and the server nothing from the page', () => {
+test('the page takes nothing but types and what is shared from the server, and the server nothing from the page', () => {
   const files = readdirSync(PAGE, { recursive: true, encoding: 'utf8' }).filter((file) =>
     /\.tsx?$/.test(file),
   );
@@ -99,12 +101,17 @@ test('the page takes nothing but types from the server, and the server nothing f
     for (const [statement] of text.matchAll(/^(?:import|export)\b[^;]*?from '[^']+';/gms)) {
       assert.doesNotMatch(statement, /'node:/, file);
       if (!statement.includes('../src/') && !statement.includes("'typebox'")) continue;
+      if (statement.includes("'../src/shared/")) continue;
       assert.match(statement, /^(?:import|export) type /, `${file}: ${statement}`);
       types += 1;
     }
     assert.doesNotMatch(text, /import\(|dangerouslySetInnerHTML|\.innerHTML|\beval\b/, file);
   }
   assert.ok(types > 5);
+  for (const file of FILES.filter((name) => name.startsWith('shared/'))) {
+    const text = readFileSync(join(SOURCE, file), 'utf8');
+    assert.doesNotMatch(text, /^import (?!type )/m, `${file} is in the page too`);
+  }
   assert.deepEqual(
     IMPORTS.filter(({ target }) => target.includes('../web')).map(({ file }) => file),
     [],

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
-import { clock, count } from './format.ts';
-import { blindSentence, countersSentence, lossSentences } from './headline.ts';
+import { blindSentence, count, lossSentences } from '../src/shared/words.ts';
+import { clock } from './format.ts';
+import { countersSentence } from './headline.ts';
 import type { Store } from './store.ts';
 
 /** What has to be known before anything else here is believed. */
@@ -29,7 +30,7 @@ export function Banners({ store }: { store: Store }) {
           {losses.join(' ')} {countersSentence(status)}
         </Banner>
       )}
-      {blind !== null && status.state === 'tracing' && (
+      {blind !== null && (
         <Banner tone="warn" title="Not all the time was watched">
           {blind}
         </Banner>

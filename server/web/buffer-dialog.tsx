@@ -1,8 +1,9 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import { isRefusal } from '../src/shared/refusal.ts';
 import { ask } from './api.ts';
 import { ownerName, vmName } from './buffer-rows.ts';
-import { describe, isRefusal } from './describe.ts';
+import { describe, reasonOf } from './describe.ts';
 import { bytes, duration } from './format.ts';
 import type { Store } from './store.ts';
 import type { BufferView, TracerEvent } from './types.ts';
@@ -116,20 +117,23 @@ function LifeOf({ store, life }: { store: Store; life: Life }) {
 
 function Moment({ store, event, after }: { store: Store; event: TracerEvent; after: number }) {
   const { tone, title, detail } = describe(event);
+  const reason = reasonOf(event);
   return (
     <li class={tone}>
       <p>
         <b>{title}</b>
         {detail !== '' && <span class="muted"> {detail}</span>}
-        {isRefusal(event) && 'reason' in event && (
+        {reason !== null && (
           <>
             {' '}
             <button
               type="button"
               class="link"
-              onClick={() => store.show({ buffer: null, reason: event.reason })}
+              onClick={() =>
+                store.show({ buffer: null, reason, ...(isRefusal(event) ? {} : { feed: 'all' }) })
+              }
             >
-              {event.reason}
+              {reason}
             </button>
           </>
         )}

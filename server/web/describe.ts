@@ -21,8 +21,9 @@ const STEP: Readonly<Record<string, string>> = {
   devmem: 'bound it to a network queue',
 };
 
-export function isRefusal(event: TracerEvent): boolean {
-  return 'errno' in event && event.errno !== 0;
+/** Why a call failed, also one that refused nobody; null where it did not. */
+export function reasonOf(event: TracerEvent): string | null {
+  return 'reason' in event && event.errno !== 0 ? event.reason : null;
 }
 
 export function describe(event: TracerEvent): Description {

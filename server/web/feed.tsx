@@ -1,6 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { describe, isRefusal } from './describe.ts';
+import { isRefusal } from '../src/shared/refusal.ts';
+import { describe, reasonOf } from './describe.ts';
 import { count } from './format.ts';
 import { figure, knowledgeOf, NOT_KNOWN, watches } from './headline.ts';
 import { ReasonView } from './reason-view.tsx';
@@ -116,7 +117,7 @@ export function Feed({ store }: { store: Store }) {
 function EventRow(props: { store: Store; event: TracerEvent; isOpen: boolean; toggle: () => void }) {
   const { store, event, isOpen, toggle } = props;
   const { title, detail } = describe(event);
-  const reason = isRefusal(event) && 'reason' in event ? event.reason : null;
+  const reason = reasonOf(event);
   return (
     <button
       type="button"
@@ -145,7 +146,7 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
   const inode = event.kind === 'incident' ? event.incident.inode : 'inode' in event ? event.inode : null;
   const step = event.kind === 'import' ? event.stage : event.kind;
   const named = event.kind === 'buffer_state' || event.kind === 'revoke_call' ? event.cause : null;
-  const name = isRefusal(event) && 'reason' in event ? event.reason : named;
+  const name = reasonOf(event) ?? named;
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: Escape closes what has the focus in it
     <div

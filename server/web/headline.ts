@@ -1,4 +1,11 @@
-import { atLeast, count, duration } from './format.ts';
+import {
+  count,
+  graveSentences,
+  incidentSentences,
+  lossSentences,
+  unwatchedSentences,
+} from '../src/shared/words.ts';
+import { atLeast } from './format.ts';
 import type { BufferView, Incidents, Status } from './types.ts';
 
 export type Level = 'safe' | 'attention' | 'critical' | 'blind' | 'not-ready';
@@ -26,11 +33,11 @@ export function headline(
 ): Headline {
   const of = (level: Level, ...why: string[]): Headline => ({ level, word: WORDS[level], why });
   const open = incidents?.incidents.filter(({ state }) => state === 'open') ?? [];
-  const critical = sentencesOf(
+  const critical = incidentSentences(
     open.filter(({ severity }) => severity === 'critical'),
     'open',
   );
-  const warnings = sentencesOf(
+  const warnings = incidentSentences(
     open.filter(({ severity }) => severity === 'warning'),
     'open',
   );
@@ -51,13 +58,9 @@ export function headline(
   }
   if (status.not_ready !== null) return of('not-ready', `${capital(status.not_ready)}.`, ...critical);
   if (critical.length > 0) return of('critical', ...critical, ...warnings);
-  // What a critical incident has let through is not undone by its end.
   const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
-  const grave = sentencesOf(
-    past.filter(({ severity }) => severity === 'critical'),
-    'over',
-  );
-  const doubts = [...unwatchedSentences(incidents), ...lossSentences(status)];
+  const grave = graveSentences(past);
+  const doubts = [...unwatchedSentences(incidents?.blind_to ?? []), ...lossSentences(status)];
   if (doubts.length === 0 && !status.picture_exact && status.source.kind === 'live')
     doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
   const attention = [...warnings, ...grave, ...doubts];
@@ -67,31 +70,6 @@ export function headline(
       ? []
       : [`${count(past.length, 'incident')} of before ${past.length === 1 ? 'is' : 'are'} over.`];
   return of('safe', safeSentence(status, buffers), ...over);
-}
-
-/** What would not be seen if it happened, of what nobody may call this host safe without. */
-function unwatchedSentences(incidents: Incidents | null): string[] {
-  const { blind_to: blind } = incidents ?? { blind_to: [] };
-  if (blind.length === 0) return [];
-  const kinds = blind.map(({ kind }) => kind.replaceAll('_', ' '));
-  const probes = new Set(blind.flatMap((one) => one.probes));
-  return [
-    `Not watched: ${kinds.join(', ')}. It would not be seen here: ${[...probes].join(', ')} ` +
-      `${probes.size === 1 ? 'is' : 'are'} not attached.`,
-  ];
-}
-
-/** Each by its sentence; many by their kinds, and the newest by its sentence. */
-function sentencesOf(incidents: Incidents['incidents'], state: 'open' | 'over'): string[] {
-  const [newest] = incidents;
-  if (newest === undefined || incidents.length <= 3) return incidents.map(({ sentence }) => sentence);
-  const kinds = new Map<string, number>();
-  for (const { kind } of incidents) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-  const words = [...kinds].map(([kind, number]) => `${number} × ${kind.replaceAll('_', ' ')}`);
-  return [
-    `${count(incidents.length, 'incident')} are ${state}: ${words.join(', ')}. The newest:`,
-    newest.sentence,
-  ];
 }
 
 /** Whether what is shown is of now; of before, for nothing is traced now; or of nothing, for nothing ever was. */
@@ -134,26 +112,6 @@ export function figure(number: number, status: Status | null, what: Watched): st
   return atLeast(number, watches(status, what) || (number > 0 && knowledgeOf(status) === 'before'));
 }
 
-/** What was lost since the start; empty where nothing was. */
-export function lossSentences(status: Status): string[] {
-  const lost = Object.entries(status.losses).filter(([, number]) => number > 0);
-  const sentences: string[] = [];
-  if (lost.length > 0) {
-    const all = lost.reduce((sum, [, number]) => sum + number, 0);
-    const where = lost.map(
-      ([stage, number]) => `${stage.replaceAll('_', ' ')} ${number.toLocaleString('en')}`,
-    );
-    sentences.push(
-      `${count(all, 'event')} or counts were lost (${where.join(', ')}): this page may not show all that happened.`,
-    );
-  }
-  if (status.missed_returns > 0)
-    sentences.push(`${count(status.missed_returns, 'call was', 'calls were')} not seen to return.`);
-  if (status.decode_errors > 0)
-    sentences.push(`${count(status.decode_errors, 'line')} of the stream could not be read.`);
-  return sentences;
-}
-
 /** Stages at which a count is lost as well. */
 const COUNTS_LOST = ['probe_missed', 'map_full', 'hand_over'] as const;
 
@@ -162,11 +120,6 @@ export function countersSentence({ losses, missed_returns: missed }: Status): st
   if (missed > 0 || COUNTS_LOST.some((stage) => (losses[stage] ?? 0) > 0))
     return 'Counters are too low: read each as at least so many.';
   return 'Counters count in the kernel and are not touched by lost events.';
-}
-
-export function blindSentence(status: Status): string | null {
-  if (status.blind_seconds === 0) return null;
-  return `Nothing was seen for ${duration(status.blind_seconds)} in all since the start.`;
 }
 
 function safeSentence(status: Status, buffers: readonly BufferView[]): string {

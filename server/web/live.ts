@@ -74,6 +74,7 @@ export class Live {
     this.#log = log;
     this.#cursor = next;
     this.#pending = [];
+    this.#historyAt = 0;
     store.dropped.value = 0;
     store.events.value = events;
     await this.#refresh();
@@ -178,10 +179,10 @@ export class Live {
       ask('topology', { limit: 10_000 }),
       ask('incidents', { limit: 10_000 }),
       ask('rejections', { limit: 1 }),
-      this.#refreshHistory(),
     ]);
     const all = [live, revoked, ...(gone === undefined ? [] : [gone])];
     this.#takeStatus(status);
+    const history = this.#refreshHistory();
     store.buffers.value = {
       total: all.reduce((sum, { total }) => sum + total, 0),
       buffers: all.flatMap(({ buffers }) => buffers),
@@ -189,6 +190,7 @@ export class Live {
     store.topology.value = topology;
     store.incidents.value = incidents;
     store.rejections.value = rejections;
+    await history;
     this.#refreshedAt = Date.now();
     // A host of thousands of buffers is not asked more often than a fifth of the time can bear.
     this.#nextRefreshMs = Math.max(STATE_MS, 4 * (this.#refreshedAt - began));
@@ -201,6 +203,9 @@ export class Live {
   }
 
   #takeStatus(status: Status): void {
+    const before = this.#store.status.peek();
+    // What was asked for before is of less than has been seen now: a recording may have been read to its end.
+    if (before?.state !== status.state || before.not_ready !== status.not_ready) this.#historyAt = 0;
     this.#store.status.value = status;
     this.#store.now.value = Date.parse(status.now);
   }

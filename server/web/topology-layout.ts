@@ -112,6 +112,8 @@ class Layout {
   readonly #columns: Columns;
   readonly #boxes = new Map<string, Box>();
   readonly #picture: Picture;
+  /** Where crosses and reasons are. */
+  readonly #taken: Area[] = [];
 
   constructor(topology: Topology, width: number) {
     this.#nodes = new Map(topology.nodes.map((node) => [node.id, node]));
@@ -246,13 +248,14 @@ class Layout {
     const b = this.#boxes.get(to);
     if (a === undefined || b === undefined) return;
     const curve: Curve = [a.x + a.width, a.y + NODE / 2, b.x - 1, b.y + NODE / 2];
-    const broken = state === 'refused' ? pointAt(curve, BREAK) : null;
+    const { at, text } = state === 'refused' ? this.#break(curve, label) : { at: null, text: '' };
+    const broken = at === null ? null : pointAt(curve, at);
     let path = part(curve, 0, 1);
-    if (broken !== null) {
-      const next = pointAt(curve, BREAK + 0.01);
+    if (at !== null && broken !== null) {
+      const next = pointAt(curve, at + 0.01);
       const pace = Math.hypot(next.x - broken.x, next.y - broken.y) / 0.01;
       const gap = Math.min(0.1, BREAK_WIDTH / 2 / pace);
-      path = part(curve, 0, BREAK - gap) + part(curve, BREAK + gap, 1);
+      path = part(curve, 0, at - gap) + part(curve, at + gap, 1);
     }
     // From a device that stands above, down along its left side.
     if (this.#columns.narrow && state === 'export') path = `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}`;
@@ -263,9 +266,33 @@ class Layout {
       broken,
       state,
       private: isPrivate,
-      label: broken === null ? '' : shorten(label, Math.floor((b.x - broken.x - 14) / 6.6)),
+      label: text,
       full: `${a.full} → ${b.full}: ${full}`,
     });
+  }
+
+  /** Where a refused line is broken, and what is written there; without any room the cross alone stands there, and the title says why. */
+  #break(curve: Curve, reason: string): { at: number; text: string } {
+    const end = curve[2];
+    const places = BREAKS.map((at) => {
+      const point = pointAt(curve, at);
+      const letters = Math.floor((end - point.x - LABEL_X - 4) / LETTER);
+      const text = shorten(reason, letters);
+      const written = this.#picture.width > LABELLED && letters >= Math.min(LEAST_LETTERS, reason.length);
+      return { at, text, areas: [crossArea(point)], label: written ? [labelArea(point, text)] : [] };
+    });
+    const free = (areas: readonly Area[]): boolean =>
+      areas.every((area) => !this.#taken.some((other) => overlap(area, other)));
+    const whole = places.filter(({ areas, label }) => label.length > 0 && free([...areas, ...label]));
+    const place =
+      whole.find(({ text }) => text === reason) ??
+      whole[0] ??
+      places.find(({ areas }) => free(areas)) ??
+      places[0];
+    if (place === undefined) return { at: BREAKS[0], text: '' };
+    const labelled = whole.includes(place);
+    this.#taken.push(...place.areas, ...(labelled ? place.label : []));
+    return { at: place.at, text: labelled ? place.text : '' };
   }
 
   #add(box: Box): void {
@@ -288,9 +315,41 @@ class Layout {
 
 const PLAIN = { height: NODE, private: false, revoked: false, bad: false, inode: null } as const;
 
-/** At this share of its way a refused line is broken: near the buffer, where lines do not cross yet. */
-const BREAK = 0.28;
+/**
+ * At one of these shares of its way a refused line is broken, the first at which its cross and its reason lie on no other: nearest to
+ * the buffer, where lines do not cross yet.
+ */
+const BREAKS = [0.28, 0.4, 0.52, 0.64, 0.76] as const;
+/** In a narrower picture no reason is written at its line. */
+const LABELLED = 700;
+/** Of a reason of which fewer letters would be left, none are. */
+const LEAST_LETTERS = 10;
+const LETTER = 6.6;
 const BREAK_WIDTH = 20;
+
+interface Area {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
+
+/** Where the reason begins, from the middle of its cross. */
+export const LABEL_X = 10;
+export const LABEL_Y = -6;
+
+export function crossArea({ x, y }: { x: number; y: number }): Area {
+  return { left: x - 6, right: x + 6, top: y - 6, bottom: y + 6 };
+}
+
+export function labelArea({ x, y }: { x: number; y: number }, text: string): Area {
+  const left = x + LABEL_X;
+  return { left, right: left + text.length * LETTER, top: y + LABEL_Y - 11, bottom: y + LABEL_Y + 3 };
+}
+
+export function overlap(a: Area, b: Area): boolean {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}
 
 function rowId({ buffers }: Row): string {
   return buffers[0]?.id ?? '';

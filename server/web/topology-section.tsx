@@ -4,12 +4,19 @@ import { bytes, count } from './format.ts';
 import { knowledgeOf, NO_EXPORT, watches } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
-import { type Box, type Line, layoutTopology, type Picture, vmTitle } from './topology-layout.ts';
+import {
+  type Box,
+  LABEL_X,
+  LABEL_Y,
+  type Line,
+  layoutTopology,
+  type Picture,
+  vmTitle,
+} from './topology-layout.ts';
 import type { Topology } from './types.ts';
 
 /** Rows of the text; the table of buffers has them all. */
 const TEXT_ROWS = 200;
-const LABELS = 8;
 
 export function TopologySection({ store }: { store: Store }) {
   const width = useSignal(0);
@@ -70,7 +77,6 @@ function headOf(topology: Topology, watched: boolean): string {
 
 /** The picture is for the eye: who does not see it has the text below. */
 function Drawing({ picture, store }: { picture: Picture; store: Store }) {
-  const refused = picture.lines.filter(({ state }) => state === 'refused');
   return (
     <svg
       width={picture.width}
@@ -88,11 +94,10 @@ function Drawing({ picture, store }: { picture: Picture; store: Store }) {
         </g>
       ))}
       {picture.lines.map((line) => (
-        <Edge
-          key={`${line.from} ${line.to}`}
-          line={line}
-          label={refused.length <= LABELS && picture.width > 700}
-        />
+        <Edge key={`${line.from} ${line.to}`} line={line} />
+      ))}
+      {picture.lines.map((line) => (
+        <Reason key={`${line.from} ${line.to}`} line={line} />
       ))}
       {picture.boxes.map((box) => (
         <Node key={box.id} box={box} store={store} />
@@ -101,19 +106,25 @@ function Drawing({ picture, store }: { picture: Picture; store: Store }) {
   );
 }
 
-function Edge({ line, label }: { line: Line; label: boolean }) {
+function Edge({ line }: { line: Line }) {
   const { broken } = line;
   return (
     <g class={`edge ${line.state}${line.private ? ' private' : ''}`}>
       <title>{line.full}</title>
       <path d={line.path} />
       {broken !== null && <path class="cross" d={`M${broken.x - 4} ${broken.y - 4}l8 8m0-8l-8 8`} />}
-      {broken !== null && label && (
-        <text x={broken.x + 10} y={broken.y - 6}>
-          {line.label}
-        </text>
-      )}
     </g>
+  );
+}
+
+/** Above all lines, so that none strikes it out. */
+function Reason({ line: { broken, label, full } }: { line: Line }) {
+  if (broken === null || label === '') return null;
+  return (
+    <text class="edge-reason" x={broken.x + LABEL_X} y={broken.y + LABEL_Y}>
+      <title>{full}</title>
+      {label}
+    </text>
   );
 }
 

@@ -81,6 +81,42 @@ for (const [recording, level, words] of [
   });
 }
 
+test('what is listed as refused is what is counted: a read that failed stands among all events', async (t) => {
+  const opened = await open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
+  const { page } = opened;
+  await says(page, '#refusals', /0 events here, 0 refused since the start/);
+  assert.doesNotMatch(await page.locator('#refusals').innerText(), /could not read/);
+  await page.getByRole('radio', { name: 'all events' }).check();
+  await says(page, '#refusals', /could not read what it is/);
+  assertClean(opened);
+});
+
+test('the plots of a recording that is opened while it is read are those of the whole in the end', async (t) => {
+  const lines = [...busyHost({ seconds: 600 })];
+  const half = Math.floor(lines.length / 2);
+  const serving = await program.serve(t, ['replay', '-']);
+  serving.child.stdin?.write(`${lines.slice(0, half).join('\n')}\n`);
+  const end = async (answer: { json(): Promise<unknown> }): Promise<string> =>
+    ((await answer.json()) as { samples: { time: string }[] }).samples.at(-1)?.time ?? '';
+  const known = async (): Promise<string> => end(await fetch(`${serving.url}/api/v1/history`));
+  await eventually(async () => assert.notEqual(await known(), ''));
+  const context = await openBrowser(t);
+  let shown = '';
+  context.on('response', (answer) => {
+    if (answer.url().endsWith('/api/v1/history'))
+      void end(answer).then((time) => {
+        shown = time;
+      });
+  });
+  await openPage(context, serving.url);
+  await eventually(() => assert.notEqual(shown, ''));
+  serving.child.stdin?.end(`${lines.slice(half).join('\n')}\n`);
+  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).ok, 'it to be read');
+  const whole = await known();
+  assert.ok(whole > shown, 'the page was opened before the end');
+  await eventually(() => assert.equal(shown, whole));
+});
+
 const recorded = (name: string, lines: readonly string[]): string => {
   const file = join(program.folder, `${name}.ndjson`);
   writeFileSync(file, `${lines.join('\n')}\n`);

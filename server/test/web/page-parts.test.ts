@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { isRefusal } from '../../src/shared/refusal.ts';
+import { lossSentences } from '../../src/shared/words.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
+import { describe, reasonOf } from '../../web/describe.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
-import {
-  countersSentence,
-  figure,
-  headline,
-  knowledgeOf,
-  lossSentences,
-  watches,
-} from '../../web/headline.ts';
+import { countersSentence, figure, headline, knowledgeOf, watches } from '../../web/headline.ts';
 import { MessageSplitter } from '../../web/sse.ts';
 import type { BufferView, Incidents, Status } from '../../web/types.ts';
 import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';
@@ -73,7 +70,7 @@ test('the headline says why, the gravest first, and many incidents by their kind
   assert.match(headline(STATUS, incidents(), model.buffers()).why[0] ?? '', /^3 private exports: none/);
   assert.match(headline({ ...STATUS, dialect: 'mainline' }, incidents(), []).why[0] ?? '', /does not say/);
   assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
-    '3 events or counts were lost (kernel ring 2, map full 1): this page may not show all that happened.',
+    '3 events or counts were lost (kernel ring 2, map full 1): what is shown may not be all that happened.',
   ]);
 });
 
@@ -221,4 +218,17 @@ test('sizes, spans and durations are told as people say them', () => {
     '12.0 s',
   ]);
   assert.equal(shorten('abcdef', 4), 'abc…');
+});
+
+test('a read that failed is told with its reason, and is no refusal', () => {
+  const file = new URL('../../../recordings/private-bind-after-failed-lookup.ndjson', import.meta.url);
+  const { events } = feed(readFileSync(file, 'utf8').trimEnd().split('\n'));
+  const failed = events.filter((event) => 'errno' in event && event.errno !== 0);
+  assert.deepEqual(
+    failed.map((event) => [event.kind, describe(event).tone, reasonOf(event) !== null, isRefusal(event)]),
+    [['private_read', 'bad', true, false]],
+  );
+  const refused = feed([...busyHost({ refusals: 12 })]).events.filter(isRefusal);
+  assert.equal(refused.filter(({ kind }) => kind === 'import').length, 12);
+  assert.ok(refused.every((event) => reasonOf(event) === event.reason));
 });

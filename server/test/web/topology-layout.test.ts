@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyOf } from '../../src/model/topology.ts';
-import { layoutTopology, type Picture } from '../../web/topology-layout.ts';
+import { crossArea, labelArea, layoutTopology, overlap, type Picture } from '../../web/topology-layout.ts';
 import { OTHER_DEVICES } from '../../web/topology-rows.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
@@ -87,4 +87,27 @@ test('many importers are drawn as one, but for those that matter most', () => {
   const picture = pictureOf(manyVms({ vms: 300 }), 1380);
   assert.ok(picture.boxes.filter(({ kind }) => kind === 'importer').length <= 16);
   assert.match(picture.folded.join('; '), /importers are drawn as one/);
+});
+
+test('reasons and crosses of refused lines never lie on each other, and a reason that has no room is left to the title', () => {
+  for (const [width, options] of [
+    [1380, { vms: 2, buffers: 6, refusals: 12 }],
+    [1380, { vms: 4, buffers: 60, refusals: 60 }],
+    [820, { vms: 2, buffers: 6, refusals: 12 }],
+    [330, { vms: 2, buffers: 6, refusals: 12 }],
+  ] as const) {
+    const { lines } = pictureOf(busyHost(options), width);
+    const refused = lines.filter(({ state }) => state === 'refused');
+    const labels = refused.flatMap(({ broken, label, full }) => {
+      assert.match(full, /refused: \w+/);
+      return broken === null || label === '' ? [] : [labelArea(broken, label)];
+    });
+    assert.equal(labels.length > 0, width > 700, `${width} wide`);
+    const crosses = refused.flatMap(({ broken }) => (broken === null ? [] : [crossArea(broken)]));
+    assert.equal(crosses.length, refused.length);
+    for (const [index, label] of labels.entries()) {
+      for (const other of [...labels.slice(index + 1), ...crosses])
+        assert.ok(!overlap(label, other), `${width} wide: ${JSON.stringify([label, other])}`);
+    }
+  }
 });

@@ -1,4 +1,11 @@
 import type { BufferView, Incident, Status, VmRef } from '../../model/schema.ts';
+import {
+  blindSentence,
+  count,
+  graveSentences,
+  lossSentences,
+  unwatchedSentences,
+} from '../../shared/words.ts';
 import { ageInWords, fit, fold, neutral } from '../text.ts';
 import type { Picture } from './picture.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, refusalColumns, vmOf } from './rows.ts';
@@ -90,9 +97,9 @@ function filled(lines: readonly Line[], rows: number): Line[] {
 
 interface Section {
   title: string;
-  /** What the filters leave, and how many there are in all. */
+  /** What the filters leave, and how many there are in all; null is not known. */
   rows: readonly unknown[];
-  total: number;
+  total: number | null;
   /** `most` rows behind the first `from`: of thousands, only those that are shown are laid out. */
   table(width: number, from: number, most: number): Table;
 }
@@ -100,7 +107,7 @@ interface Section {
 function sectionOf<Row>(
   title: string,
   rows: readonly Row[],
-  total: number,
+  total: number | null,
   columns: readonly Column<Row>[],
 ): Section {
   return {
@@ -112,6 +119,7 @@ function sectionOf<Row>(
 }
 
 function titleOf({ title, total }: Section, shown: number): string {
+  if (total === null) return `${title} (${shown} of more)`;
   return `${title} (${shown === total ? total : `${shown} of ${total}`})`;
 }
 
@@ -156,14 +164,15 @@ function sectionsOf({
   const bufferShape = bufferColumns(nowMs);
   const refusalShape = refusalColumns(picture.sentences);
   const openOnes = incidents.filter(
-    (row) => ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
+    (row) =>
+      row.state === 'open' && ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
   );
   const buffers = picture.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
   const refusals = picture.rejections.filter((row) => ofVm(row) && matches(refusalShape, row));
   return {
     incidents: sectionOf('Open incidents', openOnes, open, INCIDENT_COLUMNS),
     buffers: sectionOf('Buffers', buffers, picture.total, bufferShape),
-    refusals: sectionOf('Newest refusals', refusals, picture.rejections.length, refusalShape),
+    refusals: sectionOf('Newest refusals', refusals, picture.refused, refusalShape),
   };
 }
 
@@ -175,11 +184,12 @@ function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
     ...(status.simulation === null
       ? []
       : [line(`SIMULATED: ${status.simulation}: not everything here is real`, 'loud')]),
+    ...attentionOf(picture).map((text) => line(text, 'loud')),
     ...lossesOf(status).map((text) => line(text, 'loud')),
   ];
   const { live, revoked } = status.buffers;
   const incidents = picture.incidents.open;
-  const counts = `${live} live, ${revoked} revoked, ${incidents} open ${incidents === 1 ? 'incident' : 'incidents'}`;
+  const counts = `${live} live, ${revoked} revoked, ${count(incidents, 'open incident')}`;
   lines.push(line(view.filter === '' ? counts : `${counts}; filter: ${neutral(view.filter)}`));
   if (lost !== undefined) {
     const since = new Date(lost.sinceMs).toISOString().slice(11, 19);
@@ -205,15 +215,17 @@ function stateOf(status: Status, readiness: string): Line {
   );
 }
 
+/** For what the page says Attention, whatever is open now. */
+function attentionOf({ incidents, readiness }: Picture): string[] {
+  const unwatched = readiness === 'ready' ? unwatchedSentences(incidents.blind_to) : [];
+  return [...graveSentences(incidents.incidents), ...unwatched].map((sentence) => `ATTENTION: ${sentence}`);
+}
+
 /** What was not seen, as sentences; nothing where all was. */
 function lossesOf(status: Status): string[] {
-  const losses = Object.entries(status.losses).filter(([, count]) => count > 0);
-  const sum = losses.reduce((all, [, count]) => all + count, 0);
-  const told = [];
-  if (sum > 0) {
-    told.push(`LOST: ${sum} (${losses.map(([stage, count]) => `${stage} ${count}`).join(', ')})`);
-  }
-  if (status.decode_errors > 0) told.push(`UNREADABLE: ${status.decode_errors} lines of the stream`);
+  const told = lossSentences(status).map((sentence) => `LOST: ${sentence}`);
+  const blind = blindSentence(status);
+  if (blind !== null) told.push(`NOT WATCHED: ${blind}`);
   if (!status.picture_exact)
     told.push('NOT EXACT: since the last gap or loss no snapshot has said which buffers there are');
   return told;

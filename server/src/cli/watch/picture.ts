@@ -18,7 +18,9 @@ export interface Picture {
   /** Buffers that there are, also those beyond what is asked for. */
   total: number;
   incidents: Incidents;
+  /** The newest; and how many there were since the start, null where nothing counts them. */
   rejections: Rejection[];
+  refused: number | null;
   /** The sentence of each reason. */
   sentences: ReadonlyMap<string, string>;
 }
@@ -30,6 +32,8 @@ export interface Asked {
 }
 
 const MOST_BUFFERS = 10_000;
+/** Those that are over too: what a critical one has let through is not undone by its end. */
+const MOST_INCIDENTS = 10_000;
 const MOST_REJECTIONS = 100;
 /** What no counter tells of (holders, names) is asked for again after so many looks. */
 const WHOLE_EVERY = 10;
@@ -69,8 +73,8 @@ export class Viewer {
     const device =
       this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
     const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];
-    const [incidents, { rejections }, sentences, ...answers] = await Promise.all([
-      this.#client.json<Incidents>(`/api/v1/incidents?state=open${device}`, signal),
+    const [incidents, { rejections, counts }, sentences, ...answers] = await Promise.all([
+      this.#client.json<Incidents>(`/api/v1/incidents?limit=${MOST_INCIDENTS}${device}`, signal),
       this.#client.json<Static<typeof RejectionsAnswer>>(
         `/api/v1/rejections?limit=${MOST_REJECTIONS}${device}`,
         signal,
@@ -83,6 +87,7 @@ export class Viewer {
     return {
       incidents,
       rejections,
+      refused: refusedOf(rejections, counts),
       sentences,
       buffers: answers.flatMap(({ buffers }) => buffers),
       total: answers.reduce((sum, { total }) => sum + total, 0),
@@ -96,6 +101,17 @@ export class Viewer {
     );
     return new Map(answer.reasons.map(({ name, what }) => [name, what]));
   }
+}
+
+/** The log has seen what is not counted yet; where it may have more than was asked for, only the counts tell. */
+function refusedOf(
+  rejections: readonly Rejection[],
+  { imports, exports }: Static<typeof RejectionsAnswer>['counts'],
+): number | null {
+  if (rejections.length < MOST_REJECTIONS && (imports === null || exports === null)) return rejections.length;
+  if (imports === null || exports === null) return null;
+  const counted = [...imports, ...exports].reduce((sum, { count }) => sum + count, 0);
+  return Math.max(counted, rejections.length);
 }
 
 /** Whether nothing has happened that buffers, incidents or refusals tell of. */

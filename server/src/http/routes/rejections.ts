@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
 import type { CounterName } from '../../model/counters.ts';
 import type { TracerModel } from '../../model/model.ts';
-import { BindEvent, ExportEvent, ImportEvent, type TracerEvent } from '../../model/schema.ts';
+import { BindEvent, ExportEvent, ImportEvent } from '../../model/schema.ts';
 import type { Labels } from '../../model/series-set.ts';
+import { isRefusal, type Refusal } from '../../shared/refusal.ts';
 import { REASONS, STAGES } from '../../stream/codes.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
@@ -45,14 +46,8 @@ export const RejectionsAnswer = Type.Object({
   ),
 });
 
-type Rejection = Extract<TracerEvent, { kind: 'export' | 'import' | 'bind' }>;
-
-function isRejection(event: TracerEvent): event is Rejection {
-  return (event.kind === 'export' || event.kind === 'import' || event.kind === 'bind') && event.errno !== 0;
-}
-
-const stageOf = (event: Rejection): string => (event.kind === 'import' ? event.stage : event.kind);
-const importerOf = (event: Rejection): string | null => {
+const stageOf = (event: Refusal): string => (event.kind === 'import' ? event.stage : event.kind);
+const importerOf = (event: Refusal): string | null => {
   if (event.kind === 'import') return event.importer;
   return event.kind === 'bind' ? 'kvm' : null;
 };
@@ -76,7 +71,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
       const rejections = events.latest(
         limit,
         (event) =>
-          isRejection(event) &&
+          isRefusal(event) &&
           (importer === undefined || importerOf(event) === importer) &&
           (stage === undefined || stageOf(event) === stage) &&
           (reason === undefined || event.reason === reason) &&
@@ -85,7 +80,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
       const ofImports = device === undefined && stage !== EXPORT;
       const ofExports = importer === undefined && (stage === undefined || stage === EXPORT);
       return {
-        rejections: rejections.filter(isRejection),
+        rejections: rejections.filter(isRefusal),
         counts: {
           imports: ofImports
             ? counted(model, 'import_rejections', { importer, stage, reason }, importCount)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import stringWidth from 'string-width';
@@ -8,11 +9,17 @@ import { type Asked, Viewer } from '../../../src/cli/watch/picture.ts';
 import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
 import { HttpServer } from '../../../src/http/server.ts';
 import type { Status } from '../../../src/model/schema.ts';
+import { headline } from '../../../web/headline.ts';
+import { busyHost } from '../../fixtures/busy-host.ts';
 import { WATCHED, WIDE_NAME } from '../../fixtures/watched-stream.ts';
 import { build } from '../../http/build.ts';
 
-async function seen(t: TestContext, asked: Partial<Asked> = {}): Promise<FrameInput> {
-  const { app } = await build(t, { lines: WATCHED, keep: 1000 });
+async function seen(
+  t: TestContext,
+  asked: Partial<Asked> = {},
+  lines: readonly string[] = WATCHED,
+): Promise<FrameInput> {
+  const { app } = await build(t, { lines: [...lines], keep: 1000 });
   const server = new HttpServer({ app, addresses: ['127.0.0.1:0'], logger: pino({ level: 'silent' }) });
   await server.start();
   t.after(() => server.stop());
@@ -108,9 +115,15 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
       lines.map(({ text }) => text).join('\n'),
     );
   };
-  has(told(input, { losses: { ring: 3, splitter: 0 } }), /^LOST: 3 \(ring 3\)/, 'loud');
+  has(
+    told(input, { losses: { ring: 3, splitter: 0 } }),
+    /^LOST: 3 events or counts were lost \(ring 3\): /,
+    'loud',
+  );
   has(told(input, { picture_exact: false }), /^NOT EXACT: /, 'loud');
-  has(told(input, { decode_errors: 2 }), /^UNREADABLE: 2 lines/, 'loud');
+  has(told(input, { decode_errors: 2 }), /^LOST: 2 lines of the stream could not be read\./, 'loud');
+  has(told(input, { missed_returns: 2 }), /^LOST: 2 calls were not seen to return\./, 'loud');
+  has(told(input, { blind_seconds: 12 }), /^NOT WATCHED: Nothing was seen for 12\.0 s in all/, 'loud');
   has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
   has(
     told(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),
@@ -141,4 +154,43 @@ test('what is printed once is whole', async (t) => {
   const lines = drawAll(await seen(t)).map(({ text }) => text);
   assert.equal(lines.filter((text) => / {2}(live|revoked) {2}/.test(text)).length, 40);
   assert.ok(lines.includes('Open incidents (9)'));
+});
+
+for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
+  test(`what a critical incident has let through is told after its end, as the page tells it: ${name}`, async (t) => {
+    const file = new URL(`../../../../recordings/${name}.ndjson`, import.meta.url);
+    const input = await seen(t, {}, readFileSync(file, 'utf8').trimEnd().split('\n'));
+    const { status, incidents } = input.picture;
+    assert.equal(incidents.open, 0);
+    const replay = { kind: 'replay', name } as const;
+    const page = headline({ ...status, source: replay, not_ready: null }, incidents, []);
+    assert.equal(page.level, 'attention');
+    const loud = drawAll(input).filter(
+      ({ text, style }) => style === 'loud' && !text.startsWith('NOT EXACT'),
+    );
+    assert.deepEqual(
+      loud.map(({ text }) => text),
+      page.why.map((sentence) => `ATTENTION: ${sentence}`),
+    );
+  });
+}
+
+test('what is not watched is told, but where nothing is', async (t) => {
+  const input = await seen(t);
+  input.picture.incidents.blind_to = [{ kind: 'foreign_vm', probes: ['bind'] }];
+  const loud = () => texts(input).filter((text) => text.startsWith('ATTENTION: Not watched: foreign vm.'));
+  assert.equal(loud().length, 1);
+  input.picture.readiness = 'not ready: bpftrace does not run';
+  assert.equal(loud().length, 0);
+});
+
+test('the refusals of which it shows the newest are all that were counted, not all that were asked for', async (t) => {
+  const lines = [...busyHost({ vms: 2, buffers: 6, refusals: 150 })];
+  const titles = async (asked: Partial<Asked>) => {
+    const input = await seen(t, asked, lines);
+    return texts(input).filter((text) => text.startsWith('Newest refusals'));
+  };
+  assert.match((await titles({}))[0] ?? '', /^Newest refusals \(8 of 151\)/);
+  const ofDevice = (await titles({ device: '41:00.0' }))[0] ?? '';
+  assert.match(ofDevice, /^Newest refusals \(1\)/, 'fewer than are asked for are all');
 });
