@@ -19,7 +19,7 @@ export interface Hold {
   /** Whose import was the last. */
   task: Task | null;
   /** What iommufd was given last, and what was mapped and lost before: its call may still be refused. */
-  mapping: { pid: number; t: number; before: number; lost: number } | null;
+  mapping: { pid: number; t: number; detachedAt: number | null; before: number; lost: number } | null;
 }
 
 /** A task as an event named it, and the process that it was of. */

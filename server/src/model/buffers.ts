@@ -97,7 +97,13 @@ export class BufferTable {
         attach(buffer, hold, data.t);
         return;
       case 'iommufd':
-        hold.mapping = { pid: data.pid, t: data.t, before: hold.mapped.count, lost: buffer.lostMappings };
+        hold.mapping = {
+          pid: data.pid,
+          t: data.t,
+          detachedAt: null,
+          before: hold.mapped.count,
+          lost: buffer.lostMappings,
+        };
         buffer.lostMappings = Math.max(0, buffer.lostMappings - 1);
         this.#map(buffer, hold, data.t);
         return;
@@ -119,12 +125,17 @@ export class BufferTable {
     }
   }
 
-  /** iommufd was given the memory, and has refused the call after that (its IOVA is taken, say): nothing was mapped. */
+  /**
+   * iommufd was given the memory, and has refused the call after that (its IOVA is taken, say): nothing was mapped. It detaches
+   * within that call, which tells it from a later one that is refused at once.
+   */
   #takeBack({ inode, importer, importer_device, pid, t, ns }: Data<'import'>): void {
     const buffer = this.#alive.get(inode);
     const hold = buffer && holdOf(buffer, importerName(importer), importer_device, t);
     const mapping = hold?.mapping;
-    if (!buffer || !mapping || mapping.pid !== pid || mapping.t > t || mapping.t < t - ns / 1000) return;
+    const detachedAt = mapping?.detachedAt ?? null;
+    if (!buffer || !mapping || mapping.pid !== pid || detachedAt === null) return;
+    if (detachedAt > t || detachedAt < t - ns / 1000) return;
     buffer.lostMappings = Math.max(buffer.lostMappings, mapping.lost);
     hold.mapped.limit(mapping.before);
     hold.mapping = null;
@@ -135,7 +146,8 @@ export class BufferTable {
     if (buffer === null) return;
     buffer.attachments.end(data.t);
     const hold = holdOf(buffer, importerName(data.importer), data.importer_device, data.t);
-    const { attached, mapped } = hold;
+    const { attached, mapped, mapping } = hold;
+    if (mapping !== null && data.t >= mapping.t) mapping.detachedAt = data.t;
     attached.end(data.t);
     if (!attached.hasSince(data.t)) mapped.endAll(data.t);
     if (!this.#unmapsAreSeen(hold)) mapped.limit(attached.count);
