@@ -59,11 +59,13 @@ export const OPERATORS: Trial = {
       const { page } = opened;
       page.setDefaultTimeout(60_000);
       const refusals = page.locator('#refusals').getByRole('button', { name: /vgem was refused at attach/ });
-      const before = await refusals.count();
+      // The list draws what is in sight only, the newest first.
+      const newest = async (): Promise<string> => (await refusals.allTextContents())[0] ?? '';
+      const before = await newest();
 
       // Both have been looking for a while: what comes now comes live.
       await lab.session(...REFUSED);
-      await refusals.nth(before).waitFor();
+      await eventually(async () => assert.notEqual(await newest(), before));
       await refusals.first().click();
       const explained = page.locator('.opened');
       await explained.getByText('What to do:').waitFor();
