@@ -50,6 +50,27 @@ const cycle = (
   ],
 });
 
+/** iommufd maps a buffer, loses it to the device's memory going off and on, and is asked to map it again. */
+const MAPPED_TWICE = sum(
+  exported(PLAIN, 4 * KIB),
+  imported('iommufd', 'attach', 2),
+  imported('iommufd', 'pin', 2),
+  imported('iommufd', 'iommufd', 2),
+  revoked(PLAIN, 'memory_enable'),
+  restored(PLAIN, 'memory_enable'),
+  { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
+);
+const LOST_AND_GIVEN_BACK: Scenario['events'] = [
+  { kind: 'export', errno: 0 },
+  { kind: 'import', stage: 'attach', errno: 0 },
+  { kind: 'import', stage: 'pin', errno: 0 },
+  { kind: 'import', stage: 'iommufd', errno: 0 },
+  { kind: 'buffer_state', revoked: true, cause: 'memory_enable', lost_mappings: 1 },
+  { kind: 'revoke_call', revoked: true, buffers: 1 },
+  { kind: 'buffer_state', revoked: false, cause: 'memory_enable' },
+  { kind: 'revoke_call', revoked: false, buffers: 1 },
+];
+
 export const REVOCATIONS: readonly Scenario[] = [
   {
     name: 'revoke-memory-disabled',
@@ -142,25 +163,9 @@ export const REVOCATIONS: readonly Scenario[] = [
       await held.finish();
       await lab.command('rm /tmp/go /tmp/end /tmp/lost /tmp/mapped');
     },
-    metrics: sum(
-      exported(PLAIN, 4 * KIB),
-      imported('iommufd', 'attach', 2),
-      imported('iommufd', 'pin', 2),
-      imported('iommufd', 'iommufd', 2),
-      revoked(PLAIN, 'memory_enable'),
-      restored(PLAIN, 'memory_enable'),
-      { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
-      opened('mappings_lost'),
-    ),
+    metrics: sum(MAPPED_TWICE, opened('mappings_lost')),
     events: [
-      { kind: 'export', errno: 0 },
-      { kind: 'import', stage: 'attach', errno: 0 },
-      { kind: 'import', stage: 'pin', errno: 0 },
-      { kind: 'import', stage: 'iommufd', errno: 0 },
-      { kind: 'buffer_state', revoked: true, cause: 'memory_enable', lost_mappings: 1 },
-      { kind: 'revoke_call', revoked: true, buffers: 1 },
-      { kind: 'buffer_state', revoked: false, cause: 'memory_enable' },
-      { kind: 'revoke_call', revoked: false, buffers: 1 },
+      ...LOST_AND_GIVEN_BACK,
       { kind: 'detach', importer: 'iommufd' },
       { kind: 'import', stage: 'attach', errno: 0 },
       { kind: 'import', stage: 'pin', errno: 0 },
@@ -197,27 +202,14 @@ export const REVOCATIONS: readonly Scenario[] = [
       await lab.command('rm /tmp/end /tmp/refused');
     },
     metrics: sum(
-      exported(PLAIN, 4 * KIB),
-      imported('iommufd', 'attach', 2),
-      imported('iommufd', 'pin', 2),
-      imported('iommufd', 'iommufd', 2),
+      MAPPED_TWICE,
       refusedImport('iommufd', 'iommufd', 'EEXIST', 'other'),
-      revoked(PLAIN, 'memory_enable'),
-      restored(PLAIN, 'memory_enable'),
-      { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
       // It was given the memory before it was refused: for that long it was mapped again.
       opened('mappings_lost'),
       opened('mappings_lost'),
     ),
     events: [
-      { kind: 'export', errno: 0 },
-      { kind: 'import', stage: 'attach', errno: 0 },
-      { kind: 'import', stage: 'pin', errno: 0 },
-      { kind: 'import', stage: 'iommufd', errno: 0 },
-      { kind: 'buffer_state', revoked: true, cause: 'memory_enable', lost_mappings: 1 },
-      { kind: 'revoke_call', revoked: true, buffers: 1 },
-      { kind: 'buffer_state', revoked: false, cause: 'memory_enable' },
-      { kind: 'revoke_call', revoked: false, buffers: 1 },
+      ...LOST_AND_GIVEN_BACK,
       { kind: 'import', stage: 'attach', errno: 0 },
       { kind: 'import', stage: 'pin', errno: 0 },
       { kind: 'import', stage: 'iommufd', errno: 0 },

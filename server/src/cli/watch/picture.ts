@@ -108,8 +108,8 @@ function refusedOf(
   rejections: readonly Rejection[],
   { imports, exports }: Static<typeof RejectionsAnswer>['counts'],
 ): number | null {
-  if (rejections.length < MOST_REJECTIONS && (imports === null || exports === null)) return rejections.length;
-  if (imports === null || exports === null) return null;
+  if (imports === null || exports === null)
+    return rejections.length < MOST_REJECTIONS ? rejections.length : null;
   const counted = [...imports, ...exports].reduce((sum, { count }) => sum + count, 0);
   return Math.max(counted, rejections.length);
 }
