@@ -29,7 +29,7 @@ headers=/lib/modules/$release/build
 for tool in make awk pahole readelf nm; do
 	command -v $tool >/dev/null || fail "no $tool in this tree" "Install make, gawk or mawk, pahole, binutils."
 done
-for path in drivers/vfio/pci/vfio_pci_dmabuf.c drivers/iommu/iommufd/main.c lib/interval_tree.c; do
+for path in drivers/vfio/pci/vfio_pci_dmabuf.c drivers/iommu/iommufd/main.c arch/x86/kvm/svm/svm.h lib/interval_tree.c; do
 	[ -f "$source/$path" ] ||
 		fail "no $path in $source" "Unpack the distribution's linux-source for $release there."
 done
@@ -97,7 +97,7 @@ legacy_exporter() {
 kvm_importer() {
 	dialect=$1 dir=$work/kvm-v$1
 	mkdir -p "$dir"
-	cp "$here"/kvm-importer/* "$here/private-exporter/vfio_dma_buf_data.h" "$dir/"
+	cp "$here"/kvm-importer/* "$here/private-exporter/vfio_dma_buf_data.h" "$here/vm-kind/lab_vm_file.h" "$dir/"
 	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$dialect" >>"$dir/Kbuild"
 	build "$dir" kvm_vfio_dmabuf_lab
 	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/private-v$dialect" \
@@ -140,11 +140,21 @@ importers() {
 	done
 }
 
+# Writes into kvm_amd's own struct of a VM, whose declaration no headers have.
+vm_kind() {
+	dir=$work/vm-kind
+	mkdir -p "$dir"
+	cp -r "$here"/vm-kind/* "$source/arch/x86/kvm" "$dir/"
+	build "$dir" lab_vm_kind
+	deliver "$dir/lab_vm_kind.ko" "$out"
+}
+
 for dialect in 1 2; do
 	private_exporter $dialect
 	kvm_importer $dialect
 done
 importers
+vm_kind
 legacy_exporter
 iommufd "$out"
 iommufd "$out/legacy" "$here/legacy-exporter/iommufd.sh"

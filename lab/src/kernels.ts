@@ -82,7 +82,8 @@ export const fetchKernel = async (
        [ -e "$package" ] || continue
        dpkg-deb --fsys-tarfile "$package" | tar xOf - --wildcards './usr/src/linux-source-*.tar.xz' | xz -dc |
          tar xf - -C ../source --strip-components=1 --wildcards \\
-           'linux-source-*/drivers/vfio/*' 'linux-source-*/drivers/iommu/*' 'linux-source-*/lib/interval_tree.c'
+           'linux-source-*/drivers/vfio/*' 'linux-source-*/drivers/iommu/*' \\
+           'linux-source-*/arch/x86/kvm/*.h' 'linux-source-*/lib/interval_tree.c'
      done
      cd ..
      rm -rf apt

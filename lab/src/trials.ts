@@ -124,7 +124,8 @@ export const TRIALS: readonly Trial[] = [
       await leaves.finish();
       const comes = await lab.background(
         'comes',
-        `device=${RESETTABLE}`,
+        'vm=guarded,sev-es',
+        `device=${RESETTABLE},vm=guarded`,
         'export=2,0:4096',
         'touch=/tmp/come',
         'wait=/tmp/go',
@@ -138,6 +139,7 @@ export const TRIALS: readonly Trial[] = [
       assert.equal(buffer?.device, RESETTABLE);
       assert.equal(buffer?.preexisting, true);
       assert.equal(buffer?.bytes, 4096);
+      assert.equal(buffer?.vm?.kind, 'sev_es');
       const after = await lab.samples();
       assert.deepEqual(wentBack(before, after), []);
       assert.equal((await lab.status()).generation, generation + 1);

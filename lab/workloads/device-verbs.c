@@ -2,23 +2,41 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lab_vm_kind.h"
 #include "session.h"
 #include "text.h"
 
 static struct answer vm(struct session *session, char *arguments)
 {
+	const char *name = next_word(&arguments);
+	uint32_t type = 0, flags = 0;
+	bool marked = false;
 	struct vm *vm;
 	int ret;
 
+	for (char *word; (word = next_word(&arguments)); marked = true) {
+		if (!strcmp(word, "sev"))
+			flags = LAB_VM_SEV;
+		else if (!strcmp(word, "sev-es"))
+			flags = LAB_VM_SEV | LAB_VM_SEV_ES;
+		else if (option(word, "type"))
+			type = (uint32_t)number(option(word, "type"), UINT8_MAX);
+		else
+			give_up(EXIT_USAGE, "'%s' is unknown here; write vm=NAME[,type=N][,sev|sev-es]", word);
+	}
+	if (!name)
+		give_up(EXIT_USAGE, "a VM needs a name; write vm=NAME[,type=N][,sev|sev-es]");
 	for (unsigned int i = 0; i < session->vm_count; i++)
-		if (session->vms[i].fd >= 0 && !strcmp(session->vms[i].name, arguments))
-			give_up(EXIT_USAGE, "the VM %s is open already; give this one another name", arguments);
+		if (session->vms[i].fd >= 0 && !strcmp(session->vms[i].name, name))
+			give_up(EXIT_USAGE, "the VM %s is open already; give this one another name", name);
 	if (session->vm_count == MOST_VMS)
 		give_up(EXIT_USAGE, "at most %d VMs are possible", MOST_VMS);
 	vm = &session->vms[session->vm_count];
-	ret = vm_open(vm, arguments);
+	ret = vm_open(vm, name);
 	if (!ret)
 		session->vm_count++;
+	if (!ret && marked)
+		ret = vm_mark(vm, type, flags);
 	return answer_of(ret);
 }
 
@@ -121,7 +139,7 @@ static struct answer power(struct session *session, char *arguments)
 }
 
 const struct verb device_verbs[] = {
-	{ "vm", "NAME", vm },
+	{ "vm", "NAME[,type=N][,sev|sev-es]", vm },
 	{ "close-vm", "NAME", close_vm },
 	{ "device", "ADDRESS[,vm=NAME]", device },
 	{ "use", "ADDRESS", use },

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "lab_vm_kind.h"
 #include "text.h"
 #include "uapi.h"
 
@@ -14,7 +14,7 @@ int vm_open(struct vm *vm, const char *name)
 	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-	vm->fd = vm->vfio_fd = -1;
+	vm->fd = vm->vfio_fd = vm->kind_fd = -1;
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	if (kvm < 0)
 		give_up(EXIT_ENVIRONMENT,
@@ -35,13 +35,26 @@ int vm_open(struct vm *vm, const char *name)
 	return 0;
 }
 
+int vm_mark(struct vm *vm, uint32_t type, uint32_t flags)
+{
+	struct lab_vm_kind_mark mark = { .kvm_fd = vm->fd, .vm_type = type, .flags = flags };
+
+	vm->kind_fd = open("/dev/" LAB_VM_KIND_NODE, O_RDWR | O_CLOEXEC);
+	if (vm->kind_fd < 0)
+		give_up(EXIT_ENVIRONMENT,
+			"cannot open /dev/" LAB_VM_KIND_NODE " (%m); load lab_vm_kind.ko (lab/modules builds it)");
+	return ioctl(vm->kind_fd, LAB_VM_KIND_MARK, &mark);
+}
+
 void vm_close(struct vm *vm)
 {
 	if (vm->vfio_fd >= 0)
 		close(vm->vfio_fd);
 	if (vm->fd >= 0)
 		close(vm->fd);
-	vm->fd = vm->vfio_fd = -1;
+	if (vm->kind_fd >= 0)
+		close(vm->kind_fd);
+	vm->fd = vm->vfio_fd = vm->kind_fd = -1;
 }
 
 static int set_group(int vfio_fd, uint64_t what, int group_fd)

@@ -5,7 +5,6 @@
  * which the distribution's kvm.ko does not know.
  */
 #include <linux/device/faux.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -16,6 +15,7 @@
 
 #include "kvm_vfio_dmabuf.h"
 #include "kvm_vfio_dmabuf_lab.h"
+#include "lab_vm_file.h"
 
 struct device *lab_kvm_device;
 static struct faux_device *lab_kvm_faux;
@@ -38,22 +38,6 @@ static void binding_free(struct lab_binding *binding)
 	kfree(binding);
 }
 
-/*
- * file_is_kvm() is exported to kvm-amd and kvm-intel alone; symbol_get asks for
- * it at run time and also keeps this module loadable on a host without KVM.
- */
-static bool is_vm(struct file *file)
-{
-	typeof(&file_is_kvm) check = symbol_get(file_is_kvm);
-	bool yes;
-
-	if (!check)
-		return false;
-	yes = check(file);
-	symbol_put(file_is_kvm);
-	return yes;
-}
-
 static long lab_bind(struct lab_file *owner, void __user *argument)
 {
 	struct kvm_vfio_dmabuf_lab_bind request;
@@ -70,13 +54,11 @@ static long lab_bind(struct lab_file *owner, void __user *argument)
 	if (!binding)
 		return -ENOMEM;
 
-	ret = -EBADF;
-	binding->kvm_file = fget(request.kvm_fd);
-	if (!binding->kvm_file)
+	binding->kvm_file = lab_vm_file_get(request.kvm_fd);
+	if (IS_ERR(binding->kvm_file)) {
+		ret = PTR_ERR(binding->kvm_file);
 		goto free;
-	ret = -EINVAL;
-	if (!is_vm(binding->kvm_file))
-		goto put;
+	}
 
 	binding->lab.slot.npages = request.bytes >> PAGE_SHIFT;
 	binding->lab.stale_ret = request.stale_ret;

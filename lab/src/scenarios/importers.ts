@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
-import { exported, imported, KIB, PLAIN, refusedImport, sum } from './names.ts';
-
-/** iommufd attaches and pins before it takes the range. */
-const IOMMUFD_TAKES = sum(imported('iommufd', 'attach'), imported('iommufd', 'pin'));
+import { exported, IOMMUFD_TAKES, imported, KIB, PLAIN, refusedImport, sum } from './names.ts';
 
 export const IMPORTERS: readonly Scenario[] = [
   {

@@ -2,12 +2,25 @@ import assert from 'node:assert/strict';
 import type { BufferView, Incident } from '../../../server/src/model/schema.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
-import { exported, KIB, opened, PLAIN, refusedImport, sum } from './names.ts';
+import { exported, IOMMUFD_TAKES, imported, KIB, opened, PLAIN, refusedImport, sum } from './names.ts';
 
 const buffers = async (lab: Lab): Promise<BufferView[]> => {
   const { body } = await lab.get('/api/v1/buffers');
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
 };
+
+/** How a VM is marked, and the kind that it then is of. */
+const KINDS = [
+  ['type=0', 'default'],
+  ['type=1', 'sw_protected'],
+  ['type=2', 'sev'],
+  ['type=3', 'sev_es'],
+  ['type=4', 'snp'],
+  ['type=5', 'tdx'],
+  ['type=9', 'type_9'],
+  ['sev', 'sev'],
+  ['sev-es', 'sev_es'],
+] as const;
 
 export const LIFETIMES: readonly Scenario[] = [
   {
@@ -118,6 +131,92 @@ export const LIFETIMES: readonly Scenario[] = [
     metrics: sum(exported(PLAIN, 4 * KIB), { releases_total: 1 }),
     events: [
       { kind: 'export', device: PLAIN, errno: 0 },
+      { kind: 'release', device: PLAIN },
+    ],
+  },
+  {
+    name: 'vm-kinds',
+    title: 'each kind of VM is told by its type, and SEV and SEV-ES also of a VM of the default type',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const before = (await lab.events(0)).at(-1)?.seq ?? 0;
+      const steps = await lab.session(
+        ...KINDS.flatMap(([marks], index) => [
+          `vm=v${index},${marks}`,
+          `device=${PLAIN},vm=v${index}`,
+          'export=2,0:4096',
+          `close=${index}`,
+          `close-device=${PLAIN}`,
+          `close-vm=v${index}`,
+        ]),
+      );
+      assert.deepEqual(
+        steps.filter(({ errno }) => errno !== 0),
+        [],
+      );
+      await lab.settle();
+      const exports = (await lab.events(before)).filter((event) => event.kind === 'export');
+      assert.deepEqual(
+        exports.map(({ vm }) => vm?.kind),
+        KINDS.map(([, kind]) => kind),
+      );
+    },
+    metrics: sum(exported(PLAIN, KINDS.length * 4 * KIB, KINDS.length), { releases_total: KINDS.length }),
+    events: KINDS.flatMap(() => [
+      { kind: 'export', device: PLAIN, errno: 0 },
+      { kind: 'release', device: PLAIN },
+    ]),
+  },
+  {
+    name: 'confidential-shared',
+    title: 'iommufd attaches memory of a device of an SEV guest: an incident while the buffer lives',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const incident = async (state: string): Promise<Incident | undefined> => {
+        const { body } = await lab.get(`/api/v1/incidents?kind=confidential_shared&state=${state}`);
+        return (JSON.parse(body) as { incidents: Incident[] }).incidents[0];
+      };
+      const held = await lab.background(
+        'guarded',
+        'vm=guarded,sev',
+        `device=${PLAIN},vm=guarded`,
+        'export=2,0:4096',
+        'iommufd=0',
+        'wait=/tmp/go',
+        'iommufd-unmap=0',
+        'close=0',
+      );
+      await lab.until('the incident to open', 30, async () => (await incident('open')) !== undefined);
+      const open = await incident('open');
+      assert.deepEqual(
+        [
+          open?.severity,
+          open?.device,
+          open?.vm?.pid,
+          open?.vm?.kind,
+          open?.importers.map((by) => by.importer),
+        ],
+        ['critical', PLAIN, held.pid, 'sev', ['iommufd']],
+      );
+      await lab.command('touch /tmp/go');
+      await held.finish();
+      await lab.command('rm /tmp/go');
+      await lab.settle();
+      assert.equal(await incident('open'), undefined, 'it closes with the buffer');
+    },
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      IOMMUFD_TAKES,
+      imported('iommufd', 'iommufd'),
+      opened('confidential_shared'),
+      { 'detaches_total{importer="iommufd"}': 1, releases_total: 1 },
+    ),
+    events: [
+      { kind: 'export', device: PLAIN, errno: 0 },
+      { kind: 'import', stage: 'attach', importer: 'iommufd', errno: 0 },
+      { kind: 'import', stage: 'pin', importer: 'iommufd', errno: 0 },
+      { kind: 'import', stage: 'iommufd', importer: 'iommufd', errno: 0 },
+      { kind: 'detach', device: PLAIN, importer: 'iommufd' },
       { kind: 'release', device: PLAIN },
     ],
   },

@@ -55,3 +55,6 @@ export const sum = (...changes: Record<string, number>[]): Record<string, number
   }
   return result;
 };
+
+/** iommufd attaches and pins before it takes the range. */
+export const IOMMUFD_TAKES = sum(imported('iommufd', 'attach'), imported('iommufd', 'pin'));

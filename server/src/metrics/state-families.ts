@@ -124,9 +124,8 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'The VM that a device belongs to: one series for each device that has exported, to be joined by its label device. by ' +
       'is kvm (the process of kvm->userspace_pid of the VFIO device), or a known VMM that is the owner (it exported) or the ' +
       'holder (it has the VFIO device open). Its name is of the command line or the control group; kind is ' +
-      'kvm->arch.vm_type, and default also for SEV and SEV-ES guests that QEMU makes as a VM of that type ' +
-      '(legacy-vm-type, its default). It goes metrics.keep-departed seconds after the process has ended and its buffers ' +
-      'are gone.',
+      'kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest made as a default VM. It goes ' +
+      'metrics.keep-departed seconds after the process has ended and its buffers are gone.',
     type: 'gauge',
     samples: (model, onFolded) => infos(vms(model), model.options.seriesLimit, onFolded),
   },

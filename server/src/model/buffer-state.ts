@@ -56,7 +56,7 @@ export interface BufferState {
   /** When its owner has ended; null while it has not. */
   ownerGoneAt: number | null;
   vm: ProcessRecord | null;
-  /** `kvm->arch.vm_type` of that VM. */
+  /** Kind of that VM: of VM_KINDS. */
   vmType: number | null;
   /** Who had the VFIO device open at the last snapshot. */
   deviceHolders: readonly ProcessRecord[];

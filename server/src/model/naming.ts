@@ -1,5 +1,7 @@
 /** Names that the world sees for what the wire packs into numbers. */
 
+import { VM_KINDS } from '../stream/codes.ts';
+
 export const UNKNOWN_DEVICE = 'unknown';
 
 /** `0000:41:00.0` for `domain << 16 | bus << 8 | devfn`. A shift would cut domains above 0x7fff, so it divides. */
@@ -25,8 +27,6 @@ export function importerName(wire: string): string {
   return wire === '' ? 'unknown' : wire;
 }
 
-/** x86's KVM_X86_*_VM; other architectures number their own kinds, which stay numbers. */
-const VM_KINDS = ['default', 'sw_protected', 'sev', 'sev_es', 'snp', 'tdx'] as const;
 /** What the probes print where the kernel keeps no kind (probes/snippets/vm.bt). */
 const NO_KIND = 255;
 

@@ -8,7 +8,7 @@ export interface ProcessRecord {
   identity: Process | null;
   /** The process, where the number is another of its threads. */
   leader: ProcessRecord | null;
-  /** `kvm->arch.vm_type`, where an event has told it. */
+  /** Its kind, of VM_KINDS, where an event has told it. */
   vmType: number | null;
   /** When it was first named, and when it was known to have ended; microseconds since boot. */
   readonly since: number;

@@ -133,6 +133,9 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
+/** Kinds of VMs: x86's KVM_X86_*_VM; other architectures number their own, which stay numbers. */
+export const VM_KINDS = ['default', 'sw_protected', 'sev', 'sev_es', 'snp', 'tdx'] as const;
+
 /** So many attachments of a buffer are counted by the snapshot program; where it says so many there may be more. */
 export const WALKED_ATTACHMENTS = 1024;
 

@@ -14,6 +14,8 @@ export interface ProbeFacts {
   untraceable: readonly string[];
   /** Offset in bits of each wanted `struct.member` that exists. */
   members: Readonly<Record<string, number>>;
+  /** Loaded modules with type information. */
+  modules: readonly string[];
   /** Parts of the version, e.g. `[0, 23, 2]`; null where no bpftrace was found. */
   bpftraceVersion: readonly number[] | null;
 }
@@ -151,6 +153,7 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
   return {
     moduleOf: (name) => (Object.hasOwn(facts.functions, name) ? facts.functions[name] : undefined),
     isUntraceable: (name) => facts.untraceable.includes(name),
+    hasModule: (name) => facts.modules.includes(name),
     bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
     dialect: dialectOf(facts),
     bpftrace: facts.bpftraceVersion,

@@ -8,6 +8,8 @@ export interface ConditionFacts {
   moduleOf(name: string): string | undefined;
   /** Whether a function exists that the kernel does not let anybody trace. */
   isUntraceable(name: string): boolean;
+  /** Whether a module is loaded; what is built into the kernel is none. */
+  hasModule(name: string): boolean;
   /** Offset of `struct.member` in bits, undefined where neither the kernel nor a loaded module has it. */
   bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
@@ -18,6 +20,7 @@ export interface ConditionFacts {
 export type Atom =
   | { kind: 'function'; name: string }
   | { kind: 'member'; name: string }
+  | { kind: 'module'; name: string }
   | { kind: 'dialect'; name: string }
   | { kind: 'bpftrace'; name: string; version: number[] };
 
@@ -31,7 +34,7 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
 const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
 
-/** Parses `fn:a|b, !struct.member, dialect:x, bpftrace>=0.24`: all terms must hold. Throws with `where`. */
+/** Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24`: all terms must hold. Throws with `where`. */
 export function parseCondition(text: string, where: string): Term[] {
   return text.split(',').map((part) => {
     const source = part.trim();
@@ -43,7 +46,7 @@ export function parseCondition(text: string, where: string): Term[] {
       if (atom === null) {
         throw new TracerError('invariant_broken', `the condition "${source}" cannot be understood`, {
           where,
-          remedy: 'write fn:NAME, struct.member, dialect:NAME or bpftrace>=0.24',
+          remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME or bpftrace>=0.24',
         });
       }
       atoms.push(atom);
@@ -57,11 +60,11 @@ function parseAtom(word: string, afterDialect: boolean): Atom | null {
   const version = VERSION.exec(word)?.[1];
   if (version !== undefined)
     return { kind: 'bpftrace', name: version, version: version.split('.').map(Number) };
-  const [, prefix, name = ''] = /^(?:(fn|dialect):)?(.*)$/.exec(word) ?? [];
+  const [, prefix, name = ''] = /^(?:(fn|module|dialect):)?(.*)$/.exec(word) ?? [];
   if (prefix === 'dialect' || (prefix === undefined && afterDialect)) {
     return (DIALECTS as readonly string[]).includes(name) ? { kind: 'dialect', name } : null;
   }
-  if (IDENTIFIER.test(name)) return { kind: 'function', name };
+  if (IDENTIFIER.test(name)) return { kind: prefix === 'module' ? 'module' : 'function', name };
   return prefix === undefined && MEMBER.test(name) ? { kind: 'member', name } : null;
 }
 
@@ -79,6 +82,8 @@ function holds(atom: Atom, facts: ConditionFacts): boolean {
       return facts.moduleOf(atom.name) !== undefined;
     case 'member':
       return facts.bitsOf(atom.name) !== undefined;
+    case 'module':
+      return facts.hasModule(atom.name);
     case 'dialect':
       return atom.name === facts.dialect;
     case 'bpftrace':
@@ -97,6 +102,7 @@ function describe(term: Term, facts: ConditionFacts): string {
   if (kinds.has('bpftrace')) {
     return `bpftrace is ${facts.bpftrace?.join('.') ?? 'missing'}, ${term.negated ? 'older than' : 'at least'} ${names.join(' or ')} is needed`;
   }
+  if (kinds.has('module')) return `module ${names.join(' or ')} is ${term.negated ? '' : 'not '}loaded`;
   if (term.negated) return `the kernel has ${names.join(' or ')}`;
   if (kinds.has('member')) return `neither the kernel nor a loaded module has ${names.join(' or ')}`;
   const untraceable = names.find((name) => facts.isUntraceable(name));

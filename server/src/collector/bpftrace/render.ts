@@ -7,6 +7,7 @@ import {
   STAGES,
   TAGS,
   VIOLATIONS,
+  VM_KINDS,
   WALKED_ATTACHMENTS,
 } from '../../stream/codes.ts';
 import { TracerError } from '../../support/errors.ts';
@@ -41,6 +42,7 @@ const CODES: Readonly<Record<string, readonly string[]>> = {
   cause: CAUSES,
   reader: READERS,
   violation: VIOLATIONS,
+  vm_kind: VM_KINDS,
 };
 
 const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;

@@ -18,8 +18,6 @@ export interface HostFacts extends ProbeFacts {
   /** `none`, `integrity` or `confidentiality`; null where the kernel has no lockdown. */
   lockdown: string | null;
   tracefs: boolean;
-  /** Loaded modules with type information. */
-  modules: readonly string[];
   bpftrace: Bpftrace | StartFailure;
 }
 

@@ -32,6 +32,7 @@ const facts: ProbeFacts = {
   functions: { f: 'vmlinux', g: 'vfio_pci_core', dma_buf_export: 'vmlinux' },
   untraceable: [],
   members: { 's.m': 8 * 96 + 3 },
+  modules: [],
   bpftraceVersion: [0, 23, 2],
 };
 
@@ -42,6 +43,7 @@ function everythingOf(fragments: FragmentSet): ProbeFacts {
     functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
     untraceable: [],
     members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
+    modules: ['kvm_amd'],
     bpftraceVersion: [0, 27, 1],
   };
 }
@@ -289,7 +291,13 @@ test('a header that is wrong is an error with file and line', () => {
 test('the probes of this repository are understood, and each map and record is named once', async () => {
   const probes = await loadFragments(probesDirectory());
   const everything = everythingOf(probes);
-  const nothing: ProbeFacts = { functions: {}, untraceable: [], members: {}, bpftraceVersion: [0, 23, 0] };
+  const nothing: ProbeFacts = {
+    functions: {},
+    untraceable: [],
+    members: {},
+    modules: [],
+    bpftraceVersion: [0, 23, 0],
+  };
   const all = compose(everything, probes);
   assert.equal(all.dialect, 'private-v1');
   assert.deepEqual(
@@ -306,6 +314,20 @@ test('the probes of this repository are understood, and each map and record is n
   assert.deepEqual(snapshot.program.match(/^\S+(?= \{$)/gm), ['BEGIN', 'iter:dmabuf', 'END']);
   assert.doesNotMatch(snapshot.program, /struct (vfio|kvm)/);
   assert.ok('reason' in composeOneshot('snapshot', nothing, probes));
+});
+
+test('kvm_amd is asked for SEV only where it is a module: a built-in one may not be who made the VM', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const amd = everythingOf(fragments);
+  const asked = (facts: ProbeFacts): boolean[] => {
+    const snapshot = composeOneshot('snapshot', facts, fragments);
+    assert.ok('program' in snapshot);
+    return [compose(facts, fragments).program, snapshot.program].map((program) => /\$sev\b/.test(program));
+  };
+  assert.deepEqual(asked(amd), [true, true]);
+  assert.deepEqual(asked({ ...amd, modules: ['kvm_intel'] }), [false, false]);
+  const { 'kvm_svm.sev_info': _, ...members } = amd.members;
+  assert.deepEqual(asked({ ...amd, members }), [false, false]);
 });
 
 test('no fragment uses fentry or fexit: those are skipped, and their scratch memory is overwritten, under preemption', async () => {

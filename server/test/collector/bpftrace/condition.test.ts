@@ -12,6 +12,7 @@ import { TracerError } from '../../../src/support/errors.ts';
 const facts: ConditionFacts = {
   moduleOf: (name) => ({ dma_buf_export: 'vmlinux', attach: 'vfio_pci_core' })[name],
   isUntraceable: (name) => name === 'hidden',
+  hasModule: (name) => name === 'vfio_pci_core',
   bitsOf: (path) => (path === 'kvm.userspace_pid' ? 0 : undefined),
   dialect: 'mainline',
   bpftrace: [0, 23, 2],
@@ -27,6 +28,9 @@ test('a condition holds or says why not', () => {
     ['!none, !kvm.none, !dialect:core|none, !bpftrace>=0.24', null],
     ['dialect:core|mainline', null],
     ['bpftrace>=0', null],
+    ['module:none|module:vfio_pci_core, !module:none', null],
+    ['module:none', 'module none is not loaded'],
+    ['!module:vfio_pci_core', 'module vfio_pci_core is loaded'],
     ['none', 'function none is in no loaded module'],
     ['hidden', 'function hidden exists, but the kernel does not let it be traced'],
     ['none|nothing', 'none of the functions none, nothing is in a loaded module'],
