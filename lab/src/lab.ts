@@ -142,6 +142,14 @@ export class Lab {
     };
   }
 
+  /** Ends the sessions that a scenario which failed has left, for they hold its devices. */
+  async endSessions(): Promise<void> {
+    await this.command(
+      `for pid in $(pgrep -x session); do grep -qa vm=kept /proc/$pid/cmdline || kill -KILL $pid; done
+       find /tmp -maxdepth 1 -type f -empty -delete`,
+    );
+  }
+
   async get(path: string): Promise<{ status: number; body: string }> {
     try {
       const response = await fetch(this.url + path, { signal: AbortSignal.timeout(30_000) });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KernelEvent, Status } from '../../server/src/model/schema.ts';
-import type { GuestDialect } from './guest.ts';
+import { type GuestDialect, GuestError } from './guest.ts';
 import type { Lab } from './lab.ts';
 import { compareStreams, sliceStream } from './recording.ts';
 import { changed, total } from './samples.ts';
@@ -36,7 +36,11 @@ export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => 
   const before = { samples: await lab.samples(), heard: await hear(lab.guest), line: lab.stream().length };
   const { losses } = await lab.status();
   const last = (await lab.events(0)).at(-1)?.seq ?? 0;
-  await scenario.run(lab);
+  await scenario.run(lab).catch(async (error: unknown) => {
+    if (error instanceof GuestError) throw error;
+    await lab.endSessions();
+    await judge(lab, losses, [error instanceof Error ? (error.stack ?? error.message) : String(error)]);
+  });
   const status = await lab.settle();
   const after = await lab.samples();
   const delta = changed(before.samples, after);
