@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KernelEvent, Status, TracerEvent } from '../../server/src/model/schema.ts';
+import type { Incident, KernelEvent, Status, TracerEvent } from '../../server/src/model/schema.ts';
 import { TAGS } from '../../server/src/stream/codes.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
@@ -179,6 +179,12 @@ export class Lab {
       if (last === undefined) return events;
       next = last.seq;
     }
+  }
+
+  /** The incidents of a kind that are open. */
+  async openIncidents(kind: Incident['kind']): Promise<Incident[]> {
+    const { body } = await this.get(`/api/v1/incidents?kind=${kind}&state=open`);
+    return (JSON.parse(body) as { incidents: Incident[] }).incidents;
   }
 
   /** Resolves when the daemon has read its counters after all that has happened in the guest up to now. */

@@ -236,10 +236,8 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     dialect: 'mainline',
     run: async (lab) => {
       const before = await lab.events(0);
-      const waiting = async (): Promise<Incident | undefined> => {
-        const { body } = await lab.get('/api/v1/incidents?kind=revoke_waiting&state=open');
-        return (JSON.parse(body) as { incidents: Incident[] }).incidents[0];
-      };
+      const waiting = async (): Promise<Incident | undefined> =>
+        (await lab.openIncidents('revoke_waiting'))[0];
       const session = await lab.background(
         'slow',
         ...[

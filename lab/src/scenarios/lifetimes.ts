@@ -62,8 +62,7 @@ export const LIFETIMES: readonly Scenario[] = [
       assert.equal(buffer?.state, 'revoked');
       assert.equal(buffer?.device, PLAIN);
       await lab.until('it to be told as an orphan', 60, async () => {
-        const { body } = await lab.get('/api/v1/incidents?kind=orphaned&state=open');
-        const { incidents } = JSON.parse(body) as { incidents: Incident[] };
+        const incidents = await lab.openIncidents('orphaned');
         return incidents.some(({ holders }) => holders.some(({ pid }) => pid === holder));
       });
       await lab.command('kill $(cat /tmp/holder.pid); sleep 0.5');
@@ -172,10 +171,8 @@ export const LIFETIMES: readonly Scenario[] = [
     title: 'iommufd attaches memory of a device of an SEV guest: an incident while the buffer lives',
     dialect: 'mainline',
     run: async (lab) => {
-      const incident = async (state: string): Promise<Incident | undefined> => {
-        const { body } = await lab.get(`/api/v1/incidents?kind=confidential_shared&state=${state}`);
-        return (JSON.parse(body) as { incidents: Incident[] }).incidents[0];
-      };
+      const incident = async (): Promise<Incident | undefined> =>
+        (await lab.openIncidents('confidential_shared'))[0];
       const held = await lab.background(
         'guarded',
         'vm=guarded,sev',
@@ -186,8 +183,8 @@ export const LIFETIMES: readonly Scenario[] = [
         'iommufd-unmap=0',
         'close=0',
       );
-      await lab.until('the incident to open', 30, async () => (await incident('open')) !== undefined);
-      const open = await incident('open');
+      await lab.until('the incident to open', 30, async () => (await incident()) !== undefined);
+      const open = await incident();
       assert.deepEqual(
         [
           open?.severity,
@@ -202,7 +199,7 @@ export const LIFETIMES: readonly Scenario[] = [
       await held.finish();
       await lab.command('rm /tmp/go');
       await lab.settle();
-      assert.equal(await incident('open'), undefined, 'it closes with the buffer');
+      assert.equal(await incident(), undefined, 'it closes with the buffer');
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),
