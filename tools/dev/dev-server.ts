@@ -118,26 +118,23 @@ export class DevServer {
     program.start();
     this.#next = program;
     void program.ready().then((ready) => {
-      if (ready !== undefined) this.#replaceBy(program, ready, began);
+      if (ready !== 'ended') this.#replaceBy(program, ready === 'whole', began);
     });
     void program.ended.then((reason) => this.#onEnd(program, reason));
   }
 
-  #replaceBy(program: Program, ready: boolean, began: number): void {
+  #replaceBy(program: Program, whole: boolean, began: number): void {
     if (this.#stopping || program !== this.#next) return;
     const { front, url, print } = this.#options;
-    if (!ready) print('the program listens but is not ready; see /-/ready');
     const first = this.#current === undefined;
     if (this.#current !== undefined) this.#retire(this.#current);
     this.#current = program;
     this.#next = undefined;
     front.report('');
     front.serve(program.port, this.#page.files);
-    print(
-      first
-        ? `ready after ${seconds(began)}: ${url}`
-        : `the new program is served, ${seconds(began)} after the change`,
-    );
+    const rest = whole ? '' : '; it is still reading the recording';
+    if (first) print(`ready after ${seconds(began)}: ${url}${rest}`);
+    else print(`the new program is served, ${seconds(began)} after the change${rest}`);
   }
 
   /** A program that was not asked to stop; the next save starts another one. */

@@ -4,8 +4,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 const PRELOAD = new URL('./with-parent.mjs', import.meta.url).href;
 const READY_POLL_MS = 50;
-/** A program that listens, but is not ready after this time, is served as it is. */
-const READY_LIMIT_MS = 20_000;
+/** How long a program that listens may read the recording before it is served. The page then follows the rest. */
+const READY_LIMIT_MS = 500;
 /** The program's own deadline for its stop is 10 s. */
 const STOP_LIMIT_MS = 12_000;
 
@@ -64,16 +64,17 @@ export class Program {
     return this.#ended ?? Promise.resolve('not started');
   }
 
-  /** Whether it has read the recording; false when it is slow. Undefined when it ended. */
-  async ready(): Promise<boolean | undefined> {
-    for (const limit = Date.now() + READY_LIMIT_MS; this.#end === undefined; await wait(READY_POLL_MS)) {
+  /** Waits until it listens and then, for a limited time, until it has read the recording: 'whole' or 'reading'. */
+  async ready(): Promise<'whole' | 'reading' | 'ended'> {
+    for (let limit = Number.POSITIVE_INFINITY; this.#end === undefined; await wait(READY_POLL_MS)) {
       if (this.#port === undefined) continue;
+      limit = Math.min(limit, Date.now() + READY_LIMIT_MS);
       const answer = await fetch(`http://127.0.0.1:${this.#port}/-/ready`).catch(() => undefined);
       await answer?.arrayBuffer().catch(() => undefined);
-      if (answer?.ok === true) return true;
-      if (Date.now() > limit) return false;
+      if (answer?.ok === true) return 'whole';
+      if (Date.now() > limit) return 'reading';
     }
-    return undefined;
+    return 'ended';
   }
 
   /** The end of the channel makes it stop as by SIGTERM. */

@@ -117,6 +117,13 @@ class Dev {
     return { status: answer.status, text: await answer.text() };
   }
 
+  /** A program that is slow to read the recording is served before its end. */
+  async servesRecording(): Promise<void> {
+    await eventually(async () =>
+      assert.match((await this.get('/api/v1/rejections')).text, /no_peer_to_peer/),
+    );
+  }
+
   /** What an open page hears; ends with the test. */
   async follow(t: TestContext): Promise<{ heard: string }> {
     const abort = new AbortController();
@@ -147,7 +154,7 @@ test('a save in the page, the program or a runbook is served, and an open page h
   await dev.prints(/ready after/);
   assert.match((await dev.get('/')).text, /assets\/page\.css.*assets\/page\.js/s);
   assert.match((await dev.get('/assets/page.js')).text, /dev\/changes/);
-  assert.match((await dev.get('/api/v1/rejections')).text, /no_peer_to_peer/);
+  await dev.servesRecording();
   const page = await dev.follow(t);
   await eventually(() => assert.equal(builds(page), 1));
 
@@ -161,7 +168,7 @@ test('a save in the page, the program or a runbook is served, and an open page h
     sources.edit(PAGE_ROUTE, [SENTENCE, 'A sentence of the test']),
   );
   assert.match((await dev.get('/')).text, /A sentence of the test/);
-  assert.match((await dev.get('/api/v1/rejections')).text, /no_peer_to_peer/);
+  await dev.servesRecording();
   await eventually(() => assert.equal(builds(page), 3));
 
   await dev.prints(/changed: docs\/runbooks\/Test\.md\ndev: the new program is served/, () =>
@@ -219,9 +226,9 @@ test('a mistake is reported with file and line while the last good build is serv
     sources.edit('server/src/http/server.ts', ['export class HttpServer', `${start}export class HttpServer`]),
   );
   assert.match(dev.output, /broken at its start.*server\/src\/http\/server\.ts:/s, 'source maps are used');
-  assert.match((await dev.get('/api/v1/rejections')).text, /no_peer_to_peer/);
+  await dev.servesRecording();
   await dev.prints(/the new program is served/, () => sources.edit('server/src/http/server.ts', [start, '']));
-  assert.match((await dev.get('/api/v1/rejections')).text, /no_peer_to_peer/);
+  await dev.servesRecording();
 });
 
 test('SIGINT ends it with 0, also while a page is open, and leaves no process and no file', async (t) => {
