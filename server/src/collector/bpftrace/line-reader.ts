@@ -1,6 +1,7 @@
 import { EVENT_TAGS, TAGS } from '../../stream/codes.ts';
 import { decodeLine } from '../../stream/decode.ts';
 import type { IdentityWatch } from '../host/identity-watch.ts';
+import type { LiveBuffers } from './live-buffers.ts';
 import type { LossWatch } from './loss-watch.ts';
 
 const VALUE = /^\{"type": ?"value", ?"data": ?\[(\d+)/;
@@ -19,19 +20,19 @@ export function isEvent(line: string): boolean {
 }
 
 type Identities = Pick<IdentityWatch, 'seeDevice' | 'seeImporter' | 'seeProcess'>;
+type Buffers = Pick<LiveBuffers, 'event'>;
 type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossTold'>;
 
 /** Reads from the lines of a child the little that the collector itself has to know: who is named, and how many came. */
 export class LineReader {
   private readonly identities: Identities;
   private readonly losses: Losses;
+  private readonly buffers: Buffers;
 
-  constructor(options: {
-    identities: Identities;
-    losses: Losses;
-  }) {
+  constructor(options: { identities: Identities; losses: Losses; buffers: Buffers }) {
     this.identities = options.identities;
     this.losses = options.losses;
+    this.buffers = options.buffers;
   }
 
   /** Asks who the processes and devices are that an event names: as soon as it comes, for they may soon be gone. */
@@ -39,6 +40,7 @@ export class LineReader {
     if (!isEvent(line)) return;
     const record = decodeLine(line);
     if (record.type === 'failure' || !('data' in record)) return;
+    this.buffers.event(record);
     const fields = record.data as Readonly<Record<string, unknown>>;
     const t = Number(fields.t);
     if (typeof fields.device === 'number') this.identities.seeDevice(fields.device);

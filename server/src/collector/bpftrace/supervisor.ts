@@ -14,6 +14,7 @@ import { tellGate } from './gate.ts';
 import { handOver } from './hand-over.ts';
 import type { Launch } from './launch.ts';
 import { LineReader } from './line-reader.ts';
+import { LiveBuffers } from './live-buffers.ts';
 import { LossWatch } from './loss-watch.ts';
 import { moduleChange } from './module-change.ts';
 import { composeForHost, type Plan, type RunnablePlan, VFIO_MODULE } from './plan.ts';
@@ -46,6 +47,7 @@ export class Supervisor implements LineSource {
   private readonly options: SupervisorOptions;
   private readonly identities: IdentityWatch;
   private readonly losses: LossWatch;
+  private readonly buffers = new LiveBuffers();
   private readonly snapshots: SnapshotScheduler;
   private readonly reader: LineReader;
   private readonly refusals = new Refusals();
@@ -69,11 +71,16 @@ export class Supervisor implements LineSource {
       sysRoot,
       bootUs: () => clock.bootUs(),
       emit,
-      onOwnerExit: () => this.snapshots.request('owner_exit'),
+      // A snapshot is a bpftrace of its own: it is taken only where the process may have left a buffer behind.
+      onOwnerExit: () => this.buffers.any && this.snapshots.request('owner_exit'),
     });
     this.modules = new ModuleWatch(sysRoot);
     this.losses = new LossWatch({ emit, onEventsLost: () => this.snapshots.request('loss') });
-    this.reader = new LineReader({ identities: this.identities, losses: this.losses });
+    this.reader = new LineReader({
+      identities: this.identities,
+      losses: this.losses,
+      buffers: this.buffers,
+    });
     this.snapshots = new SnapshotScheduler({
       clock,
       spacingMs: timing.spacingMs,
@@ -268,6 +275,7 @@ export class Supervisor implements LineSource {
       signal,
     });
     if (signal.aborted) return;
+    this.buffers.snapshot(snapshot);
     for (const { device, kvm_pid, holders } of snapshot.buffers) {
       this.identities.seeDevice(device);
       this.identities.seeProcess(kvm_pid, true, clock.bootUs());

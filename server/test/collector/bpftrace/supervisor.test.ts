@@ -428,6 +428,22 @@ test('events make their process known, and the end of an owner is told and recon
   assert.equal(run.snapshots().filter((snapshot) => snapshot.cause === 'owner_exit').length, 1);
 });
 
+test('the end of an owner that has released all its buffers asks for no snapshot', async (t) => {
+  const run = await live(t, {
+    mode: 'released',
+    argument: '55',
+    prepare: (host) => host.addProcess(55, 9, ['qemu-kvm', '-name', 'db']),
+  });
+  await until(() => has(run, 'process') && run.snapshots().length > 0);
+  await rm(join(run.host.procRoot, '55'), { recursive: true });
+  await until(() => has(run, 'exit'));
+  await wait(100);
+  assert.deepEqual(
+    run.snapshots().map(({ cause }) => cause),
+    ['start'],
+  );
+});
+
 test('events that were emitted and did not come ask for one snapshot', async (t) => {
   const run = await live(t, { mode: 'lossy' });
   await until(() => run.snapshots().some((snapshot) => snapshot.cause === 'loss'));

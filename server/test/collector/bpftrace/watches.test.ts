@@ -87,6 +87,7 @@ test('a call that was not seen to return asks for a snapshot, once, also after a
 test('the reader tells events, heartbeats and missed returns apart', () => {
   const told: string[] = [];
   const reader = new LineReader({
+    buffers: { event: () => {} },
     identities: { seeDevice: () => {}, seeImporter: () => {}, seeProcess: () => {} },
     losses: {
       eventReceived: () => told.push('event'),
@@ -119,6 +120,7 @@ test('who exports, and a VM and who binds to it, own something; another task doe
   const seen: string[] = [];
   const { watch } = losses();
   const reader = new LineReader({
+    buffers: { event: () => {} },
     identities: {
       seeDevice: () => {},
       seeImporter: () => {},
