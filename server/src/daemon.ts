@@ -180,7 +180,7 @@ export class Daemon {
     const { source, logger } = this.#options;
     if (this.#abort.signal.aborted) return;
     if (source.kind === 'live') {
-      this.#fail(new TracerError('child_failed', 'the collector ended without being asked'));
+      this.#fail(new TracerError('child_failed', 'the stream has ended: its collector has stopped'));
       return;
     }
     this.#replayed = true;

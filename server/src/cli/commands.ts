@@ -27,7 +27,7 @@ export interface CommandContext {
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
-export type CommandName = 'run' | 'record' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
+export type CommandName = 'run' | 'record' | 'serve' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
 
 export interface CommandOption {
   /** What stands for its value in the help; undefined is a switch. */
@@ -99,6 +99,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     keys: ['strict', 'simulate', ...BPFTRACE, ...LOG],
     print: false,
     load: async () => (await import('./record.ts')).record,
+  },
+  {
+    name: 'serve',
+    usage: 'serve FILE [flags]',
+    summary: 'serve the stream that a `record` elsewhere is writing, as `run` serves this host',
+    detail: [
+      'FILE is a pipe or a character device; `-` is the standard input. Needs no privilege and no bpftrace. It ends with an',
+      'error when the stream ends. `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` shows another host.',
+    ],
+    operand: 'FILE',
+    keys: [...SERVE, 'stale-after', 'strict', 'metrics.max-series', 'metrics.keep-departed', ...LOG],
+    print: false,
+    load: async () => (await import('./serve-stream.ts')).serveStream,
   },
   {
     name: 'replay',

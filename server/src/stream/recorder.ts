@@ -9,7 +9,7 @@ export interface RecorderOptions {
   path: string;
   /** Bytes that may wait for the disk before lines are dropped; default 8 MiB. */
   maxPendingBytes?: number;
-  /** Milliseconds that a line may wait before it is written; default 1000. */
+  /** Milliseconds that a line may wait before it is written; default 1000, and 50 where a reader waits (a pipe or a port). */
   flushMs?: number;
 }
 
@@ -29,7 +29,7 @@ export class Recorder {
 
   readonly path: string;
   readonly #maxPendingBytes: number;
-  readonly #flushMs: number;
+  #flushMs: number | undefined;
   #sink: Writable | null = null;
   #closed: Promise<unknown> = Promise.resolve();
   #batch: string[] = [];
@@ -40,7 +40,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.path = options.path;
     this.#maxPendingBytes = options.maxPendingBytes ?? 8 * 1024 * 1024;
-    this.#flushMs = options.flushMs ?? 1000;
+    this.#flushMs = options.flushMs;
   }
 
   /** Opens the file; rejects with a TracerError when it cannot be written. */
@@ -53,6 +53,7 @@ export class Recorder {
         cause,
       });
     });
+    this.#flushMs ??= (await handle.stat()).isFile() ? 1000 : 50;
     const file = handle.createWriteStream();
     const fail = (error: Error) => {
       this.error ??= error;

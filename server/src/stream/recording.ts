@@ -16,13 +16,15 @@ export interface RecordingOptions {
   path: string;
   /** Where `-` reads from; default process.stdin. */
   stdin?: NodeJS.ReadableStream;
+  /** `live` where a collector is writing the stream at this moment; default `replay`. */
+  kind?: LineSource['kind'];
 }
 
 const GZIP_MAGIC = [0x1f, 0x8b] as const;
 
 /** Reads a recording, plain or gzip (told by its magic bytes). */
 export class RecordingSource implements LineSource {
-  readonly kind = 'replay';
+  readonly kind: LineSource['kind'];
   /** The file's own name: where it lies shall not change a byte of what is told of it. */
   readonly name: string;
   readonly #path: string;
@@ -31,6 +33,7 @@ export class RecordingSource implements LineSource {
   readonly #stdin: NodeJS.ReadableStream;
 
   constructor(options: RecordingOptions) {
+    this.kind = options.kind ?? 'replay';
     this.#path = options.path;
     this.name = basename(options.path);
     this.#stdin = options.stdin ?? process.stdin;

@@ -1,0 +1,17 @@
+import { RecordingSource } from '../stream/recording.ts';
+import { createLogger } from '../support/logger.ts';
+import type { CommandContext } from './commands.ts';
+import type { ExitCode } from './exit-codes.ts';
+import { serve } from './serve.ts';
+
+/** Serves a stream that a collector writes elsewhere at this moment. */
+export async function serveStream(context: CommandContext): Promise<ExitCode> {
+  const { config, operand = '-', stdin, stdout } = context;
+  const logger = await createLogger({
+    level: config['log.level'],
+    format: config['log.format'],
+    fd: 1,
+    terminal: stdout.isTTY === true,
+  });
+  return await serve(context, new RecordingSource({ path: operand, stdin, kind: 'live' }), logger);
+}
