@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { USUAL_KERNEL } from './cells.ts';
@@ -45,9 +45,8 @@ export const busyHour = async (minutes: number, log: (line: string) => void): Pr
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
     log(`${minutes} minutes of the guest begin`);
     log((await lab.command(load(minutes), LIMIT_SECONDS)).trim());
-    await lab.recorded(await lab.settle());
-    await lab.stopDaemon();
-    const stream = readFileSync(join(lab.stage.out, 'stream.ndjson'));
+    await lab.settle();
+    const stream = Buffer.from(`${lab.stream().slice(0, lab.linesRead()).join('\n')}\n`);
     writeFileSync(join(RECORDINGS, NAME), gzipSync(stream, { level: 9 }));
     await keepMetrics(NAME);
     log(`${NAME}: ${stream.length} bytes`);

@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
@@ -38,9 +39,35 @@ const filesBelow = (path: string): string[] =>
         .map((entry) => join(entry.parentPath, entry.name))
         .sort();
 
+/** Folders of one name that stay next to the newest: two checkouts with different parts share the cache and rebuild nothing. */
+const OTHERS_KEPT = 2;
+
+/** Marks a folder of the cache as used now. */
+export const markUsed = (directory: string): void => {
+  const now = new Date();
+  utimesSync(directory, now, now);
+};
+
+/** Removes the folders NAME-KEY that were used least recently, but for `kept` of them. */
+export const removeLeastUsed = (
+  root: string,
+  name: string,
+  kept: number,
+  log: (line: string) => void,
+): void => {
+  const used = readdirSync(root)
+    .filter((entry) => entry.slice(0, entry.lastIndexOf('-')) === name && !entry.endsWith('.partial'))
+    .map((entry) => ({ entry, at: statSync(join(root, entry)).mtimeMs }))
+    .sort((a, b) => b.at - a.at);
+  for (const { entry } of used.slice(kept)) {
+    log(`${name}: removing ${entry}, which was not used for the longest time`);
+    rmSync(join(root, entry), { recursive: true, force: true });
+  }
+};
+
 /**
  * The folder NAME-KEY of the cache, built by `build` when it is not there. It is built under another name and renamed
- * when it is whole, so what stands under the name can be trusted; half-built and outdated ones are removed.
+ * when it is whole, so what has the name can be trusted. A few folders of the same name with other keys stay.
  */
 export const cached = async (
   name: string,
@@ -50,14 +77,18 @@ export const cached = async (
 ): Promise<string> => {
   const root = cacheRoot();
   const final = join(root, `${name}-${key}`);
-  if (existsSync(final)) return final;
+  if (existsSync(final)) {
+    markUsed(final);
+    return final;
+  }
   mkdirSync(root, { recursive: true });
   for (const entry of readdirSync(root)) {
-    if (entry.slice(0, entry.lastIndexOf('-')) === name) {
-      log(`${name}: removing ${entry.endsWith('.partial') ? 'half-built' : 'outdated'} ${entry}`);
-      rmSync(join(root, entry), { recursive: true, force: true });
-    }
+    // The caller holds the lock of the cache: nobody is building it.
+    if (!entry.endsWith('.partial') || entry.slice(0, entry.lastIndexOf('-')) !== name) continue;
+    log(`${name}: removing half-built ${entry}`);
+    rmSync(join(root, entry), { recursive: true, force: true });
   }
+  removeLeastUsed(root, name, OTHERS_KEPT, log);
   const partial = `${final}.partial`;
   mkdirSync(partial);
   log(`${name}: building`);

@@ -127,7 +127,7 @@ const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
 /** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, refuse and revoke. */
 export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   const stop = new AbortController();
-  const lab = await Lab.open({
+  const lab = await Lab.tracing({
     suite: 'trixie',
     kernel: USUAL_KERNEL,
     dialect: 'private-v1',
@@ -138,8 +138,6 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
   try {
-    log('starting the daemon in the guest: bpftrace compiles and attaches its probes');
-    await lab.startDaemon();
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
     console.log(
       `\n  The daemon traces a real kernel. Open\n\n    ${lab.url}/\n    ${lab.url}/metrics\n    ${lab.url}/api/v1/buffers\n` +

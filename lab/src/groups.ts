@@ -5,8 +5,9 @@ import { type Cell, nameOf, USUAL_KERNEL } from './cells.ts';
 import { GuestError } from './guest.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import { Lab } from './lab.ts';
-import { assertSameStory, MissedRuns, prove, type Scenario } from './scenario.ts';
+import { assertSameStory, type Baseline, baselineOf, MissedRuns, prove, type Scenario } from './scenario.ts';
 import { run } from './shell.ts';
+import { shellIn } from './terminal.ts';
 import type { Trial } from './trial.ts';
 
 type Log = (line: string) => void;
@@ -21,6 +22,14 @@ export interface Group {
   trials: readonly Trial[];
 }
 
+export interface GroupOptions {
+  /** Writes recordings instead of comparing with them. */
+  update: boolean;
+  /** At the end, a shell in the guest on this terminal. */
+  keeps?: boolean;
+  log: Log;
+}
+
 /** How the things of one guest ended. */
 export interface Outcome {
   cell: Cell;
@@ -31,7 +40,11 @@ export interface Outcome {
   failed: string[];
   /** The guest has stopped to answer. */
   lost: boolean;
+  /** What was running when a guest crashed and was replaced. */
+  crashed: string[];
 }
+
+const START_TITLE = 'the guest runs, and the daemon is ready and has taken its first snapshot';
 
 /** Runs one thing and notes how it ended; nothing is asked of a guest that has stopped to answer. */
 const attempt = async (
@@ -83,23 +96,36 @@ const isRecorded = ({ kernel, dialect }: Cell, scenario: Scenario): boolean =>
 /** Boots one guest and runs in it what belongs to it. */
 export const runGroup = async (
   { cell, scenarios, trials }: Group,
-  update: boolean,
-  log: Log,
+  { update, keeps = false, log }: GroupOptions,
 ): Promise<Outcome> => {
   const where = nameOf(cell);
-  const outcome: Outcome = { cell, release: '', bpftrace: '', passed: [], failed: [], lost: false };
-  // An emulated machine on loaded processors may miss its kernel's patience at boot: that is tried once more, and told.
-  const lab = await Lab.open({ ...cell, log })
-    .catch((error: unknown) => {
+  const outcome: Outcome = {
+    cell,
+    release: '',
+    bpftrace: '',
+    passed: [],
+    failed: [],
+    lost: false,
+    crashed: [],
+  };
+  const traces = exportsDmaBufs(cell.kernel);
+  const open = (): Promise<Lab> => (traces ? Lab.tracing({ ...cell, log }) : Lab.open({ ...cell, log }));
+  let lab: Lab | undefined;
+  await attempt(outcome, traces ? 'start' : 'boot', START_TITLE, log, async () => {
+    // An emulated machine on loaded processors may miss its kernel's patience at boot: that is tried once more, and counted.
+    lab = await open().catch((error: unknown) => {
       if (!(error instanceof GuestError)) throw error;
-      log(`${where}: the boot failed and is tried once more: ${error.message}`);
-      return Lab.open({ ...cell, log });
-    })
-    .catch((error: unknown) => {
-      outcome.failed.push('boot');
-      log(`FAILED  ${where}: ${error instanceof Error ? error.message : String(error)}`);
+      outcome.crashed.push('boot');
+      log(`${where}: the guest crashed and is started once more: ${error.message}`);
+      return open();
     });
+    if (!traces) return;
+    const { probes } = await lab.status();
+    const rejected = probes.filter(({ reason }) => reason?.startsWith('bpftrace refused'));
+    assert.deepEqual(rejected, [], 'bpftrace has rejected probes');
+  });
   if (lab === undefined) return outcome;
+  const guest = lab;
   /** Once more where the tracer itself says that the kernel has skipped runs of its probes: that is told, and no verdict. */
   const unlessMissed = <T>(name: string, action: () => Promise<T>): Promise<T> =>
     action().catch((error: unknown) => {
@@ -108,29 +134,17 @@ export const runGroup = async (
       return action();
     });
   try {
-    const versions = await lab.command('uname -r; bpftrace --version');
+    const versions = await guest.command('uname -r; bpftrace --version');
     [outcome.release = '', outcome.bpftrace = ''] = versions.replaceAll(/bpftrace v/g, '').split('\n');
-    if (exportsDmaBufs(cell.kernel)) {
-      await attempt(
-        outcome,
-        'start',
-        'the daemon is ready and has taken its first snapshot',
-        log,
-        async () => {
-          await lab.startDaemon();
-          await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
-          const { probes } = await lab.status();
-          assert.deepEqual(
-            probes.filter(({ reason }) => reason?.startsWith('bpftrace refused')),
-            [],
-            'bpftrace has refused probes',
-          );
-        },
-      );
-    }
+    let baseline: Baseline | undefined;
     for (const scenario of scenarios) {
       await attempt(outcome, scenario.name, scenario.title, log, async () => {
-        const stream = await unlessMissed(scenario.name, () => prove(scenario, lab));
+        const { stream, after } = await unlessMissed(scenario.name, async () => {
+          const before = baseline ?? (await baselineOf(guest));
+          baseline = undefined;
+          return prove(scenario, guest, before);
+        });
+        baseline = after;
         if (!isRecorded(cell, scenario)) return;
         if (update) await keepRecording(scenario, stream);
         else if (!existsSync(recordingOf(scenario)))
@@ -140,12 +154,16 @@ export const runGroup = async (
     }
     for (const trial of trials) {
       await attempt(outcome, trial.name, trial.title, log, () =>
-        unlessMissed(trial.name, () => trial.run(lab, (line) => log(`        ${line}`))),
+        unlessMissed(trial.name, () => trial.run(guest, (line) => log(`        ${line}`))),
       );
     }
   } finally {
-    if (outcome.failed.length > 0) log(`the daemon's last words:\n${lab.daemonLog()}`);
-    await lab.close();
+    if (outcome.failed.length > 0) log(`the daemon's last words:\n${guest.daemonLog()}`);
+    if (keeps && !outcome.lost) {
+      log(`the guest stays until its shell ends (exit); its daemon answers at ${guest.url}`);
+      await shellIn(guest);
+    }
+    await guest.close();
   }
   return outcome;
 };

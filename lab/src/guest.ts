@@ -1,10 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Accelerator } from './accelerator.ts';
 import type { Image } from './image.ts';
+import { machineArguments, PORTS } from './machine.ts';
+import { Qmp } from './qmp.ts';
 
 /**
  * What the guest's vfio-pci-core speaks: the distribution's own, or rebuilt with the lab's lines, as 6.19 and 7.0 were or as
@@ -16,16 +20,15 @@ export type GuestDialect = (typeof GUEST_DIALECTS)[number];
 export interface GuestOptions {
   image: Image;
   dialect: GuestDialect;
-  /** Folder that the guest sees read-only at /lab. */
-  share: string;
-  /** Folder that the guest writes to at /out. */
-  out: string;
+  accelerator: Accelerator;
+  /** Image of the disk that the host has the guest mount at /lab/program. */
+  programDisk: string;
   /** TCP ports of 127.0.0.1 that lead to ports of the guest. */
   forward?: readonly { host: number; guest: number }[];
   /** One processor whose clock jumps over the time in which it has nothing to do. */
   skipsIdle?: boolean;
-  /** A shell on this terminal instead of the agent. */
-  shell?: boolean;
+  /** Gets what the guest writes to its port lab.stream. */
+  onStream?: (chunk: Buffer) => void;
 }
 
 export interface CommandResult {
@@ -38,48 +41,26 @@ export class GuestError extends Error {
   override name = 'GuestError';
 }
 
-/**
- * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
- * root port that a bus reset reaches alone, and one that also takes a function-level reset and power states.
- */
-export const LAB_DEVICES = {
-  plain: '0000:00:08.0',
-  resettable: '0000:01:00.0',
-  capable: '0000:02:00.0',
-} as const;
-
-const DEVICES = [
-  ...[
-    '-object',
-    'memory-backend-ram,id=bar0,size=16M,share=on',
-    '-device',
-    'ivshmem-plain,memdev=bar0,bus=pcie.0,addr=8.0',
-  ],
-  ...['-device', 'pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=10.0'],
-  ...[
-    '-object',
-    'memory-backend-ram,id=bar1,size=4M,share=on',
-    '-device',
-    'ivshmem-plain,memdev=bar1,bus=rp1,addr=0.0',
-  ],
-  ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
-  ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
-];
-
-/** 8 ns for each instruction, and none for waiting. */
-const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
-
 /** What is shown of the console of a guest that does not answer. */
 const CONSOLE_LINES = 40;
 
-/** One booted guest: commands go to its agent, its console is kept. */
+const listen = (path: string, onConnection: (socket: Socket) => void): Promise<Server> =>
+  new Promise((resolve) => {
+    const server = createServer(onConnection);
+    server.listen(path, () => resolve(server));
+  });
+
+/** One running guest: commands go to its agent, its console and log are kept. */
 export class Guest {
   readonly #options: GuestOptions;
   readonly #directory: string;
   readonly #waiting = new Map<string, (result: CommandResult) => void>();
+  readonly #servers: Server[] = [];
+  readonly #sockets: Socket[] = [];
   #qemu: ChildProcess | undefined;
-  #server: Server | undefined;
   #agent: Socket | undefined;
+  #problems: (text: string) => void = () => undefined;
+  #complaints = '';
   #ended: Promise<void> = Promise.resolve();
   #alive = false;
   #next = 0;
@@ -90,47 +71,97 @@ export class Guest {
     this.#directory = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-'));
   }
 
-  /** The last lines that the guest's kernel and init wrote; of a kernel that came to grief all since then. */
+  /** Socket of the guest's terminal /dev/hvc0. */
+  get shellSocket(): string {
+    return join(this.#directory, PORTS.shell);
+  }
+
+  /** The last lines that the guest's kernel and init wrote; after an oops or a panic, all lines since then. */
   console(): string {
-    try {
-      const lines = readFileSync(join(this.#directory, 'console'), 'utf8').split('\n');
-      const grief = lines.findIndex((line) => /Oops|BUG:|Kernel panic/.test(line));
-      const last = Math.max(0, lines.length - CONSOLE_LINES);
-      return lines.slice(grief === -1 ? last : Math.min(grief, last)).join('\n');
-    } catch {
-      return '';
-    }
+    const lines = this.#text('console').split('\n');
+    const grief = lines.findIndex((line) => /Oops|BUG:|Kernel panic/.test(line));
+    const last = Math.max(0, lines.length - CONSOLE_LINES);
+    return lines.slice(grief === -1 ? last : Math.min(grief, last)).join('\n');
+  }
+
+  /** What the guest has written to its port lab.log. */
+  log(): string {
+    return this.#text('log');
+  }
+
+  #text(name: 'console' | 'log'): string {
+    const file = join(this.#directory, PORTS[name]);
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
   /** Boots and resolves when the agent answers; rejects with the console when it does not within `seconds`. */
-  async start(seconds = 180): Promise<void> {
-    const socket = join(this.#directory, 'agent');
-    mkdirSync(this.#options.out, { recursive: true });
-    const connected = new Promise<string>((resolve) => {
-      this.#server = createServer((agent) => {
-        this.#agent = agent;
-        createInterface({ input: agent }).on('line', (line) => {
-          const [id = '', status = '1', output = ''] = line.split(' ');
-          if (id === 'ready') return resolve(Buffer.from(output, 'base64').toString());
-          this.#waiting.get(id)?.({
-            status: Number(status),
-            output: Buffer.from(output, 'base64').toString(),
-          });
-          this.#waiting.delete(id);
-        });
-      });
+  async boot(seconds = 180): Promise<void> {
+    const ready = new Promise<string>((resolve) => {
+      this.#problems = resolve;
     });
-    await new Promise<void>((resolve) => this.#server?.listen(socket, resolve));
-    // Apart from the terminal's group, so that Ctrl-C reaches us and not the guest; and it dies with us.
-    const shell = this.#options.shell === true;
-    const qemu = spawn(
-      'setpriv',
-      ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...this.#arguments(socket)],
-      shell ? { stdio: 'inherit' } : { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
+    await this.#launch();
+    const problems = await this.#bounded(
+      ready,
+      seconds,
+      () => `the guest's agent did not answer ${this.#complaints}`,
     );
-    let complaints = '';
+    if (problems !== '') throw new GuestError(`${problems}--- end of the guest's console\n${this.console()}`);
+  }
+
+  /** Goes on from a state that `save` wrote; rejects when the agent does not answer within `seconds`. */
+  async resume(state: string, seconds = 60): Promise<void> {
+    await this.#launch(`zstd -dc '${state}'`);
+    const what = (): string => `the saved guest did not go on ${this.#complaints}`;
+    const monitor = await this.#bounded(this.#monitor(), seconds, what);
+    await this.#bounded(monitor.resume(), seconds, what);
+    monitor.close();
+    await this.run('true', seconds);
+  }
+
+  /** Writes the guest's state to a file, calls `stopped` while it stands still, and has it go on. Disks are not part of it. */
+  async save(file: string, stopped: () => void = () => undefined): Promise<void> {
+    const monitor = await this.#monitor();
+    await monitor.save(`zstd -1 -T2 -q -f -o '${file}'`);
+    stopped();
+    await monitor.execute('cont');
+    monitor.close();
+  }
+
+  /** QEMU's monitor, whose socket appears shortly after QEMU was started. */
+  async #monitor(): Promise<Qmp> {
+    const socket = join(this.#directory, PORTS.monitor);
+    while (!existsSync(socket)) await sleep(20);
+    return Qmp.connect(socket);
+  }
+
+  async #launch(state?: string): Promise<void> {
+    const { image, dialect, accelerator, programDisk, forward = [], skipsIdle = false } = this.#options;
+    this.#servers.push(
+      await listen(join(this.#directory, PORTS.agent), (socket) => this.#hearAgent(socket)),
+      await listen(join(this.#directory, PORTS.stream), (socket) => {
+        this.#sockets.push(socket);
+        socket.on('data', (chunk: Buffer) => this.#options.onStream?.(chunk));
+        socket.on('error', () => undefined);
+      }),
+    );
+    const args = machineArguments({
+      accelerator,
+      directory: this.#directory,
+      vmlinuz: image.vmlinuz,
+      initramfs: image.initramfs,
+      dialect,
+      disks: [...image.disks, programDisk],
+      forward,
+      skipsIdle,
+      ...(state !== undefined && { state }),
+    });
+    // Apart from the terminal's group, so that Ctrl-C reaches us and not the guest; and it dies with us.
+    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    });
     qemu.stderr?.on('data', (chunk: Buffer) => {
-      complaints = `${complaints}${chunk}`.slice(-4000);
+      this.#complaints = `${this.#complaints}${chunk}`.slice(-4000);
     });
     this.#qemu = qemu;
     this.#alive = true;
@@ -141,73 +172,23 @@ export class Guest {
       };
       qemu.on('close', end);
       qemu.on('error', (error) => {
-        complaints += error.message;
+        this.#complaints += error.message;
         end();
       });
     });
-    if (shell) return this.#ended;
-    const problems = await this.#bounded(
-      connected,
-      seconds,
-      () => `the guest's agent did not answer ${complaints}`,
-    );
-    if (problems !== '') throw new GuestError(`${problems}--- end of the guest's console\n${this.console()}`);
   }
 
-  #arguments(socket: string): string[] {
-    const { image, dialect, share, out, forward = [], shell } = this.#options;
-    const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
-    const words = [
-      'console=ttyS0',
-      'quiet',
-      'panic=-1',
-      'oops=panic',
-      'intel_iommu=on',
-      'iommu=pt',
-      'net.ifnames=0',
-      // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
-      'no_timer_check',
-      `lab.dialect=${dialect}`,
-    ];
-    return [
-      ...[
-        '-machine',
-        'q35,accel=tcg',
-        '-cpu',
-        'max,+svm',
-        ...(this.#options.skipsIdle ? SKIPS_IDLE : ['-smp', '2']),
-        '-m',
-        '3G',
-        '-nodefaults',
-        '-no-reboot',
-        '-display',
-        'none',
-      ],
-      ...[
-        '-device',
-        'intel-iommu,intremap=on,caching-mode=on',
-        '-serial',
-        `file:${join(this.#directory, 'console')}`,
-      ],
-      ...['-kernel', image.vmlinuz, '-initrd', image.initramfs],
-      ...['-append', [...words, ...(shell === true ? ['lab.shell'] : [])].join(' ')],
-      ...['-drive', `file=${image.disk},format=raw,if=virtio,snapshot=on`],
-      ...['-virtfs', `local,path=${share},mount_tag=lab,security_model=none,readonly=on`],
-      ...['-virtfs', `local,path=${out},mount_tag=out,security_model=none`],
-      ...['-virtfs', `local,path=${image.kernelModules},mount_tag=modules,security_model=none,readonly=on`],
-      ...['-device', 'virtio-serial-pci'],
-      ...[
-        '-chardev',
-        `socket,id=agent,path=${socket}`,
-        '-device',
-        'virtserialport,chardev=agent,name=lab.agent',
-      ],
-      ...(shell === true
-        ? ['-chardev', 'stdio,id=shell,signal=off', '-device', 'virtconsole,chardev=shell']
-        : []),
-      ...['-netdev', `user,id=net,restrict=on${ports}`, '-device', 'virtio-net-pci,netdev=net,romfile='],
-      ...DEVICES,
-    ];
+  #hearAgent(agent: Socket): void {
+    this.#agent = agent;
+    this.#sockets.push(agent);
+    agent.on('error', () => undefined);
+    createInterface({ input: agent }).on('line', (line) => {
+      const [id = '', status = '1', encoded = ''] = line.split(' ');
+      const output = Buffer.from(encoded, 'base64').toString();
+      if (id === 'ready') return this.#problems(output);
+      this.#waiting.get(id)?.({ status: Number(status), output });
+      this.#waiting.delete(id);
+    });
   }
 
   /** Runs a shell script in the guest; a guest that does not answer within `seconds` is a GuestError. */
@@ -252,8 +233,8 @@ export class Guest {
   async stop(): Promise<void> {
     if (this.#alive) this.#qemu?.kill('SIGKILL');
     await this.#ended;
-    this.#agent?.destroy();
-    this.#server?.close();
+    for (const socket of this.#sockets) socket.destroy();
+    for (const server of this.#servers) server.close();
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }

@@ -9,6 +9,7 @@ const PACKAGES = {
   'qemu-system-x86': 'qemu-system-x86_64',
   e2fsprogs: 'mkfs.ext4',
   xz: 'xz',
+  zstd: 'zstd',
   buildah: 'buildah',
   tmux: 'tmux',
   // Brings promtool too.

@@ -1,3 +1,5 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { cached, digest, withCacheLock } from './cache.ts';
 import { debianMirror, ensurePackages } from './host-packages.ts';
@@ -17,28 +19,39 @@ import { buildTree, inTree, type Suite, treeRecipe } from './tree.ts';
 
 type Log = (line: string) => void;
 
-/** What a guest boots from; all paths lie in the cache. */
+/** What a guest boots from; all paths are in the cache. */
 export interface Image {
   suite: Suite;
   kernel: Kernel;
   /** What `uname -r` says there. */
   release: string;
-  disk: string;
   vmlinuz: string;
   initramfs: string;
-  /** /lib/modules of the guest. */
-  kernelModules: string;
-  /** The lab's own modules, built against `release`; none for a kernel without VFIO dma-buf export. */
-  labModules: string | null;
-  /** Static programs that provoke what the kernel does. */
-  workloads: string;
+  /** Images of the guest's disks, which nothing writes to: root, /usr/lib/modules, /lab. */
+  disks: readonly [root: string, kernelModules: string, lab: string];
 }
 
 const LAB = join(import.meta.dirname, '..');
 
-const buildDisk = async (tree: string, file: string): Promise<void> => {
-  await run('truncate', ['-s', '6G', file]);
+/** The image of an ext4 file system of this size with the contents of a folder. */
+export const buildDisk = async (tree: string, file: string, size: string): Promise<void> => {
+  await run('truncate', ['-s', size, file]);
   await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1', '-d', tree, file]);
+};
+
+/** What the guest has in /lab: scripts, the lab's modules and workloads. The program comes on a disk of its own (stage.ts). */
+const buildLabDisk = async (file: string, workloads: string, labModules: string | null): Promise<void> => {
+  const content = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-disk-'));
+  try {
+    mkdirSync(join(content, 'program'));
+    cpSync(join(LAB, 'guest'), join(content, 'guest'), { recursive: true });
+    cpSync(workloads, join(content, 'bin'), { recursive: true });
+    if (labModules !== null) cpSync(labModules, join(content, 'modules'), { recursive: true });
+    for (const name of ['dist', 'files']) symlinkSync(`program/${name}`, join(content, name));
+    await buildDisk(content, file, '128M');
+  } finally {
+    rmSync(content, { recursive: true, force: true });
+  }
 };
 
 const buildModules = async (
@@ -65,7 +78,7 @@ const buildWorkloads = async (tree: string, directory: string): Promise<void> =>
 
 /** Everything a guest with this user space and this kernel boots from, built where the cache has it not. */
 export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promise<Image> => {
-  await ensurePackages(['qemu-system-x86'], log);
+  await ensurePackages(['qemu-system-x86', 'e2fsprogs', 'zstd'], log);
   return withCacheLock(log, async () => {
     const needsRoot = async (): Promise<void> => {
       await ensurePackages(['debootstrap', 'e2fsprogs'], log);
@@ -82,7 +95,7 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
     const base = await userSpace('trixie');
     const own = suite === 'trixie' ? base : await userSpace(suite);
     const disk = await cached(`root-${suite}`, keyOf([own]), log, (directory) =>
-      buildDisk(own, join(directory, 'root.ext4')),
+      buildDisk(own, join(directory, 'root.ext4'), '6G'),
     );
     const workloads = await cached('workloads', keyOf([base], 'modules', 'workloads'), log, (directory) =>
       buildWorkloads(base, directory),
@@ -105,16 +118,22 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
       : await cached(`modules-${kernel}`, keyOf([fetched], 'modules'), log, (directory) =>
           buildModules(files, base, directory, log),
         );
+    const modulesDisk = await cached(`modules-disk-${kernel}`, keyOf([fetched]), log, (directory) =>
+      buildDisk(modulesOf(files), join(directory, 'modules.ext4'), '1G'),
+    );
+    const labDisk = await cached(
+      `lab-${kernel}`,
+      keyOf([workloads, ...(labModules === null ? [] : [labModules])], 'guest'),
+      log,
+      (directory) => buildLabDisk(join(directory, 'lab.ext4'), workloads, labModules),
+    );
     return {
       suite,
       kernel,
       release: files.release,
-      disk: join(disk, 'root.ext4'),
       vmlinuz: join(fetched, 'vmlinuz'),
       initramfs: join(boot, 'initramfs.gz'),
-      kernelModules: modulesOf(files),
-      labModules,
-      workloads,
+      disks: [join(disk, 'root.ext4'), join(modulesDisk, 'modules.ext4'), join(labDisk, 'lab.ext4')],
     };
   });
 };

@@ -100,10 +100,10 @@ export const fetchKernel = async (
     log(`kernel ${kernel}: ${suite} has moved on from it, so this is what is tried in its place`);
 };
 
-/** Modules that the initramfs needs to reach the root disk and the shares, with what they depend on. */
-const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', '9pnet_virtio', '9p'];
+/** Modules that the initramfs needs to mount the disks, with what they depend on. */
+const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'overlay'];
 
-/** The initramfs that mounts a guest's root disk and shares; `init` is its first program. */
+/** The initramfs that mounts a guest's disks; `init` is its first program. */
 export const buildInitramfs = async (
   kernel: KernelFiles,
   tree: string,

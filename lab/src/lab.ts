@@ -1,16 +1,22 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Incident, KernelEvent, Status, TracerEvent } from '../../server/src/model/schema.ts';
 import { TAGS } from '../../server/src/stream/codes.ts';
+import { type Accelerator, chooseAccelerator } from './accelerator.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
-import { ensureImage } from './image.ts';
+import { HostServer } from './host-server.ts';
+import { ensureImage, type Image } from './image.ts';
 import { exportsDmaBufs, type Kernel } from './kernels.ts';
+import { machineArguments } from './machine.ts';
 import { parseSamples, type Samples } from './samples.ts';
-import { makeStage, type Stage } from './stage.ts';
+import { removeHalfSaved, SavedGuest } from './saved-guests.ts';
+import { run } from './shell.ts';
+import { makeStage, PROGRAM, type Stage } from './stage.ts';
+import { StreamTap } from './stream-tap.ts';
 import type { Suite } from './tree.ts';
-import { placeWitness } from './witness.ts';
+import { witnessScript } from './witness.ts';
 
 type Log = (line: string) => void;
 
@@ -22,8 +28,10 @@ export interface LabOptions {
   /** Files that the guest sees in /lab/files. */
   files?: readonly string[];
   skipsIdle?: boolean;
-  /** Port of 127.0.0.1 that leads to the daemon in the guest; a free one is taken where none is given. */
+  /** Port of 127.0.0.1 that the server listens on; a free one is taken where none is given. */
   port?: number;
+  /** False where the guest has to boot, and its collector to start, in this run. Default true: a saved guest may go on. */
+  resumes?: boolean;
 }
 
 /** What one step of a workload answered. */
@@ -44,72 +52,254 @@ const KEEPS_A_VM = `
   until [ -e /run/kept-vm ]; do sleep 0.1; n=$((n + 1)); [ $n -lt 300 ] || { cat /run/kept-vm.out; exit 1; }; done
   ! grep 'verb=vm ret=-' /run/kept-vm.out`;
 
-/** A booted guest with the daemon tracing in it, and what a scenario needs of both. */
+/** What runs in every guest before anything is asked of it, with the functions that its dialect has. */
+const prepareScript = (kernel: Kernel, dialect: GuestDialect): string =>
+  [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [witnessScript(dialect)] : [])].join('\n');
+
+/** The guest's device of a port by its name (machine.ts). */
+const portOf = (name: string): string =>
+  `$(for port in /sys/class/virtio-ports/*; do [ "$(cat $port/name)" != lab.${name} ] || echo /dev/\${port##*/}; done)`;
+
+const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
+
+const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('stream')}; log=${portOf('log')}
+  ${PROGRAM_IN_GUEST} record $stream --log.format json >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;
+
+/** The parts of the built program that the collector does not run: they may change without a new saved guest. */
+const SERVER_ONLY = ['web', 'runbooks'];
+
+/** Decided once for all guests of a run, by the first that starts. */
+let accelerator: Promise<Accelerator> | undefined;
+
+const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
+  accelerator ??= chooseAccelerator(image).then((chosen) => {
+    log(`the guests run ${chosen.name === 'kvm' ? 'on KVM' : 'in emulation'}: ${chosen.why}`);
+    return chosen;
+  });
+  return accelerator;
+};
+
+/** Longest time that a walk of the counters takes: a read whose end is later than that began after the moment in question. */
+const WALK_US = 300_000;
+
+/**
+ * A guest with a collector in it, and the server that its stream goes to, on this machine: the emulated processor is slow, and
+ * only what has to be near the kernel is in it.
+ */
 export class Lab {
   readonly options: LabOptions;
-  readonly guest: Guest;
-  readonly stage: Stage;
-  readonly url: string;
+  /** Where the daemon that is asked answers: the server here, or one in the guest (`startInGuest`). */
+  url: string;
+  readonly tap = new StreamTap();
+  readonly #image: Image;
+  readonly #accelerator: Accelerator;
+  readonly #stage: Stage;
+  readonly #port: number;
+  readonly #guestPort: number;
+  #guest: Guest;
+  #server: HostServer | undefined;
 
-  private constructor(options: LabOptions, guest: Guest, stage: Stage, port: number) {
+  private constructor(
+    options: LabOptions,
+    image: Image,
+    chosen: Accelerator,
+    stage: Stage,
+    ports: { server: number; guest: number },
+  ) {
     this.options = options;
-    this.guest = guest;
-    this.stage = stage;
-    this.url = `http://127.0.0.1:${port}`;
+    this.#image = image;
+    this.#accelerator = chosen;
+    this.#stage = stage;
+    this.#port = ports.server;
+    this.#guestPort = ports.guest;
+    this.#guest = this.#newGuest();
+    this.url = `http://127.0.0.1:${ports.server}`;
   }
 
-  /** Boots the guest and places the witness; the daemon is started apart. */
+  get guest(): Guest {
+    return this.#guest;
+  }
+
+  /** A running guest with its witness, without a collector. */
   static async open(options: LabOptions): Promise<Lab> {
-    const { suite, kernel, dialect, log } = options;
-    const image = await ensureImage(suite, kernel, log);
-    const stage = makeStage(image, options.files);
-    const port = options.port ?? (await freePort());
-    const guest = new Guest({
-      image,
-      dialect,
-      share: stage.share,
-      out: stage.out,
-      skipsIdle: options.skipsIdle ?? false,
-      forward: [{ host: port, guest: 10043 }],
+    const lab = await Lab.#make(options);
+    return lab.#closedOnError(() => lab.#start());
+  }
+
+  /** A guest whose collector traces, with the server that shows it; ready, and its first snapshot taken. */
+  static async tracing(options: LabOptions): Promise<Lab> {
+    const lab = await Lab.#make(options);
+    return lab.#closedOnError(async () => {
+      const saved = lab.#savedTracing();
+      if (await lab.#resumeTracing(saved)) return;
+      await lab.#start();
+      await lab.startDaemon();
+      await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
+      await lab.#keepTracing(saved);
     });
-    const lab = new Lab(options, guest, stage, port);
+  }
+
+  static async #make(options: LabOptions): Promise<Lab> {
+    const { suite, kernel, log, files, port } = options;
+    const image = await ensureImage(suite, kernel, log);
+    removeHalfSaved();
+    const chosen = await accelerate(image, log);
+    const stage = await makeStage(files);
+    const ports = { server: port ?? (await freePort()), guest: await freePort() };
+    return new Lab(options, image, chosen, stage, ports);
+  }
+
+  async #closedOnError(action: () => Promise<void>): Promise<Lab> {
     try {
-      log(`booting ${image.release}, user space ${suite}, dialect ${dialect}`);
-      await guest.start();
-      await lab.command(KEEPS_A_VM);
-      if (exportsDmaBufs(kernel)) await placeWitness(guest, dialect);
+      await action();
+      return this;
     } catch (error) {
-      await lab.close();
+      await this.close();
       throw error;
     }
-    return lab;
   }
 
-  /** Starts the daemon, which records its stream, and does not wait for it. */
-  async launchDaemon(): Promise<void> {
-    await this.command(
-      `mkdir -p /run/tracer; cd /run/tracer
-       node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 --record /out/stream.ndjson --log.format json \\
-         >/out/daemon.log 2>&1 & echo $! >/run/tracer/pid`,
+  #newGuest(programDisk = this.#stage.disk): Guest {
+    const { dialect, skipsIdle = false } = this.options;
+    return new Guest({
+      image: this.#image,
+      dialect,
+      accelerator: this.#accelerator,
+      programDisk,
+      skipsIdle,
+      forward: [{ host: this.#guestPort, guest: 10043 }],
+      onStream: this.tap.take,
+    });
+  }
+
+  /** Boots, or goes on from a guest that was saved after its boot. */
+  async #start(): Promise<void> {
+    const { log } = this.options;
+    const { suite, kernel, dialect } = this.options;
+    const saved = this.#saved('booted', [], []);
+    const state = this.#resumes ? saved.find() : undefined;
+    if (state !== undefined && (await this.#resume(saved, state, this.#stage.disk))) {
+      await this.command(`date -s @${(Date.now() / 1000).toFixed(3)}`);
+    } else {
+      log(`booting ${this.#image.release}, user space ${suite}, dialect ${dialect}`);
+      await this.guest.boot();
+      await this.command(prepareScript(kernel, dialect));
+      if (this.#resumes) await saved.keep((directory) => this.guest.save(join(directory, 'state.zst')));
+    }
+    await this.command('mount -o ro /dev/vdd /lab/program');
+  }
+
+  /** KVM boots faster than a state is read. */
+  get #resumes(): boolean {
+    const { resumes = true, skipsIdle = false } = this.options;
+    return resumes && !skipsIdle && this.#accelerator.name === 'tcg';
+  }
+
+  #saved(stage: 'booted' | 'tracing', made: readonly string[], files: readonly string[]): SavedGuest {
+    const { suite, kernel, dialect, log } = this.options;
+    const machine = machineArguments({
+      ...{ accelerator: this.#accelerator, directory: '', dialect, forward: [], skipsIdle: false },
+      ...{ vmlinuz: this.#image.vmlinuz, initramfs: this.#image.initramfs, disks: this.#image.disks },
+    });
+    const all = [...machine, prepareScript(kernel, dialect), ...made];
+    return new SavedGuest(`${stage}-${kernel}-${suite}-${dialect}`, all, files, log);
+  }
+
+  #savedTracing(): SavedGuest {
+    const files = readdirSync(PROGRAM).filter((name) => !SERVER_ONLY.includes(name));
+    return this.#saved(
+      'tracing',
+      [START_COLLECTOR],
+      files.map((name) => join(PROGRAM, name)),
     );
+  }
+
+  async #resumeTracing(saved: SavedGuest): Promise<boolean> {
+    const directory = this.#resumes && this.options.files === undefined ? saved.find() : undefined;
+    if (directory === undefined) return false;
+    if (!(await this.#resume(saved, directory, join(directory, 'program.ext4')))) return false;
+    const uptime = Number((await this.command('cut -d" " -f1 /proc/uptime')).trim());
+    this.tap.continue(readFileSync(join(directory, 'stream.ndjson'), 'utf8'), Math.round(uptime * 1e6));
+    await this.#serve();
+    await this.#ready(60);
+    return true;
+  }
+
+  /** Goes on from a saved guest; one that does not is discarded, and a new guest takes its place. */
+  async #resume(saved: SavedGuest, directory: string, programDisk: string): Promise<boolean> {
+    const { log } = this.options;
+    try {
+      await this.guest.stop();
+      this.#guest = this.#newGuest(programDisk);
+      await this.guest.resume(join(directory, 'state.zst'));
+      log(`a saved guest goes on: ${this.#image.release}, ${basename(directory)}`);
+      return true;
+    } catch (error) {
+      log(`a saved guest does not go on, and is discarded: ${String(error)}`);
+      saved.discard();
+      await this.guest.stop();
+      this.tap.clear();
+      this.#guest = this.#newGuest();
+      return false;
+    }
+  }
+
+  async #keepTracing(saved: SavedGuest): Promise<void> {
+    if (!this.#resumes || this.options.files !== undefined) return;
+    await saved.keep(async (directory) => {
+      await this.guest.save(join(directory, 'state.zst'), () => {
+        // The guest stands still: these are its lines up to the state.
+        writeFileSync(join(directory, 'stream.ndjson'), this.tap.text);
+      });
+      copyFileSync(this.#stage.disk, join(directory, 'program.ext4'));
+    });
+  }
+
+  /** Starts a collector in the guest and the server that its stream goes to, and does not wait for them. */
+  async launchDaemon(): Promise<void> {
+    this.tap.clear();
+    await this.command(START_COLLECTOR);
+    await this.#serve();
+  }
+
+  async #serve(): Promise<void> {
+    await this.#server?.stop();
+    this.#server = new HostServer(this.#port);
+    this.url = `http://127.0.0.1:${this.#port}`;
+    this.tap.feed(this.#server.input);
   }
 
   /** Starts the daemon and resolves when it says that it is ready. */
   async startDaemon(seconds = 300): Promise<void> {
     await this.launchDaemon();
-    await this.until(
+    await this.#ready(seconds);
+  }
+
+  #ready(seconds: number): Promise<void> {
+    return this.until(
       'the daemon to be ready',
       seconds,
       async () => (await this.get('/-/ready')).status === 200,
     );
   }
 
-  /** Stops the daemon and resolves with its exit code. */
+  /** Starts the whole daemon in the guest, which then is the one that is asked, and does not wait for it. */
+  async launchInGuest(...flags: string[]): Promise<void> {
+    await this.command(
+      `mkdir -p /run/tracer; cd /run/tracer; log=${portOf('log')}
+       ${PROGRAM_IN_GUEST} run --web.listen-address 0.0.0.0:10043 ${flags.join(' ')} >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`,
+    );
+    this.url = `http://127.0.0.1:${this.#guestPort}`;
+  }
+
+  /** Stops the daemon in the guest, or the collector there and the server here. */
   async stopDaemon(): Promise<void> {
     await this.command(
       `kill -TERM $(cat /run/tracer/pid)
        n=0; while kill -0 $(cat /run/tracer/pid) 2>/dev/null; do sleep 0.2; n=$((n + 1)); [ $n -lt 150 ] || exit 9; done`,
     );
+    await this.#server?.stop();
+    this.#server = undefined;
   }
 
   /** Runs a script in the guest; one that fails is an error with its output. */
@@ -127,10 +317,12 @@ export class Lab {
   /** Starts a workload session that goes on; `finish` resolves with its steps when it has ended. */
   async background(name: string, ...steps: string[]): Promise<{ finish(): Promise<Step[]>; pid: number }> {
     const file = `/tmp/session-${name}`;
-    await this.command(
-      `rm -f ${file}.*; (${sessionOf(steps)} >${file}.out 2>&1; echo $? >${file}.status) & sleep 0.2`,
+    const started = await this.command(
+      `rm -f ${file}.*
+       (sh -c 'echo $$ >${file}.pid; exec "$@"' sh ${sessionOf(steps)} >${file}.out 2>&1; echo $? >${file}.status) &
+       until [ -s ${file}.pid ]; do sleep 0.05; done; cat ${file}.pid`,
     );
-    const pid = Number((await this.command('pgrep -n session || echo 0')).trim());
+    const pid = Number(started.trim());
     return {
       pid,
       finish: async () => {
@@ -189,54 +381,52 @@ export class Lab {
 
   /** Resolves when the daemon has read its counters after all that has happened in the guest up to now. */
   async settle(): Promise<Status> {
-    const now = Number(await this.command('date +%s%3N'));
+    const now = Number(await this.command('cut -d" " -f1 /proc/uptime')) * 1e6;
     let status = await this.status();
     await this.until('the counters to be read', 240, async () => {
       status = await this.status();
-      return (
-        status.last_counter_read !== null &&
-        Date.parse(status.last_counter_read) > now + 1000 &&
-        status.state === 'tracing'
-      );
+      const read = Date.parse(status.last_counter_read ?? '') * 1000 - this.tap.bootEpochUs;
+      return read > now + WALK_US && status.state === 'tracing';
     });
     return status;
-  }
-
-  /** Resolves when the recording has got past the counter read of a status: lines are written up to a second late. */
-  async recorded({ last_counter_read: read }: Status): Promise<void> {
-    await this.until('the recording to catch up', 30, async () => {
-      const lines = this.stream();
-      const header = JSON.parse(lines[0] ?? '{}') as { data?: { boot_epoch_us?: number } };
-      const beat = lines.findLast((line) => line.includes(`"data": [${TAGS.heartbeat},`));
-      const t = Number((beat === undefined ? [] : (JSON.parse(beat) as { data: number[] }).data)[1] ?? 0);
-      return (header.data?.boot_epoch_us ?? 0) + t > Date.parse(read ?? '') * 1000 + 1_000;
-    });
   }
 
   async until(what: string, seconds: number, done: () => Promise<boolean>): Promise<void> {
     const deadline = Date.now() + seconds * 1000;
     while (!(await done())) {
       if (Date.now() > deadline) throw new Error(`waited ${seconds} s for ${what}\n${this.daemonLog()}`);
-      await sleep(250);
+      await sleep(50);
     }
   }
 
+  /** Copies the files of a folder of the guest into one here. */
+  async fetchFolder(from: string, to: string): Promise<void> {
+    const packed = join(to, '.fetched.tar');
+    writeFileSync(packed, Buffer.from(await this.command(`tar cf - -C ${from} . | base64`), 'base64'));
+    await run('tar', ['xf', packed, '-C', to, '--no-same-owner']);
+    rmSync(packed);
+  }
+
+  /** The last lines of the logs in the guest and here. */
   daemonLog(): string {
-    try {
-      return readFileSync(join(this.stage.out, 'daemon.log'), 'utf8').split('\n').slice(-30).join('\n');
-    } catch {
-      return '(the daemon has written no log)';
-    }
+    const lines = [...this.guest.log().split('\n'), ...(this.#server?.log().split('\n') ?? [])];
+    return lines.slice(-40).join('\n');
   }
 
-  /** The stream as the daemon has recorded it so far. */
-  stream(): string[] {
-    return readFileSync(join(this.stage.out, 'stream.ndjson'), 'utf8').split('\n').slice(0, -1);
+  /** The stream as it has come out of the guest so far. */
+  stream(): readonly string[] {
+    return this.tap.lines;
+  }
+
+  /** How many lines of the stream there are up to the end of the last read of the counters. */
+  linesRead(): number {
+    return this.tap.lines.findLastIndex((line) => line.includes(`"data": [${TAGS.read_end},`)) + 1;
   }
 
   async close(): Promise<void> {
     await this.guest.stop();
-    this.stage.remove();
+    await this.#server?.stop();
+    this.#stage.remove();
   }
 }
 

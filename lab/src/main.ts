@@ -1,24 +1,24 @@
-import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { busyHour } from './busy-hour.ts';
 import { CELLS, type Cell, EVERYDAY_CELLS, nameOf, USUAL_KERNEL } from './cells.ts';
 import { type DemoOptions, demo } from './demo.ts';
-import { type Group, type Outcome, runGroup } from './groups.ts';
-import { GUEST_DIALECTS, Guest, GuestError } from './guest.ts';
-import { ensureImage } from './image.ts';
+import { type Group, type GroupOptions, type Outcome, runGroup } from './groups.ts';
+import { GUEST_DIALECTS, GuestError } from './guest.ts';
 import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
 import { keepResults, resultOf } from './matrix.ts';
 import { screenshots } from './screenshots.ts';
-import { makeStage } from './stage.ts';
+import { shellIn } from './terminal.ts';
 import { SUITES } from './tree.ts';
 import { TRIALS } from './trials.ts';
 import { SCENARIOS, scenarioOn } from './truth-table.ts';
 
-const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid] [--dialect DIALECT] [--update]
+const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid] [--dialect DIALECT] [--update] [--keep]
 
-  NAME…         scenarios or trials by name, each where it belongs
+  NAME…         scenarios or trials by name, each where it belongs; with --keep the guest of the last one stays, with a
+                shell on this terminal, and its daemon can be asked
   all           every scenario on both user spaces and every trial, and on the other kernels what differs there
   list          their names
   exec FILE…    copies the files in, runs the first with the daemon tracing, and leaves its output, the stream and the
@@ -53,14 +53,18 @@ const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[]): Gr
  * Runs a group, and what it has not passed once more in another guest where the first was lost: an emulated machine does not always
  * survive what patches its kernel's text. That is told; a guest that is lost again has failed.
  */
-const runGroupTwice = async (group: Group, update: boolean): Promise<Outcome> => {
-  const first = await runGroup(group, update, log);
+const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outcome> => {
+  const first = await runGroup(group, options);
   if (!first.lost) return first;
   log(`${nameOf(group.cell)}: the guest was lost; once more, in another: ${first.failed.join(', ')}`);
   const isLeft = ({ name }: { name: string }): boolean => !first.passed.includes(name);
   const left = { ...group, scenarios: group.scenarios.filter(isLeft), trials: group.trials.filter(isLeft) };
-  const second = await runGroup(left, update, log);
-  return { ...second, passed: [...new Set([...first.passed, ...second.passed])] };
+  const second = await runGroup(left, options);
+  return {
+    ...second,
+    passed: [...new Set([...first.passed, ...second.passed])],
+    crashed: [...first.crashed, ...first.failed.slice(0, 1), ...second.crashed],
+  };
 };
 
 /** Runs the demo, and once more from its beginning where the guest was lost, which is told with the console's last lines. */
@@ -74,27 +78,37 @@ const demoTwice = async (options: DemoOptions): Promise<number> => {
   }
 };
 
-/** Runs groups, two guests at a time: a scenario mostly waits for the next read of the counters. */
+/** Guests that run at a time: a scenario mostly waits for the next read of the counters. */
+const GUESTS = 3;
+
+/** Runs groups, some guests at a time; `done` gets each outcome as it comes. */
 const runGroups = async (
   groups: Group[],
-  update: boolean,
-  keep: (outcome: Outcome) => void = () => {},
+  options: Omit<GroupOptions, 'log'>,
+  done: (outcome: Outcome) => void = () => {},
 ): Promise<number> => {
   const outcomes: Outcome[] = [];
   const worker = async (): Promise<void> => {
     for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
-      const outcome = await runGroupTwice(group, update);
+      const outcome = await runGroupTwice(group, { ...options, log });
       outcomes.push(outcome);
-      keep(outcome);
+      done(outcome);
     }
   };
-  await Promise.all([worker(), worker()]);
+  await Promise.all(Array.from({ length: GUESTS }, worker));
   const failed = outcomes.flatMap(({ cell, failed: names }) =>
     names.map((name) => `${nameOf(cell)}: ${name}`),
   );
   for (const name of failed) log(`failed: ${name}`);
   const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed.length, 0);
-  console.log(`lab: ${passed} passed, ${failed.length} failed`);
+  const crashed = outcomes.flatMap(({ cell, crashed: names }) =>
+    names.map((name) => `${nameOf(cell)}: ${name}`),
+  );
+  if (crashed.length > 0)
+    log(`guests that crashed and were replaced, by what they ran: ${crashed.join(', ')}`);
+  console.log(
+    `lab: ${passed} passed, ${failed.length} failed, ${crashed.length} guests replaced after a crash`,
+  );
   return failed.length === 0 ? 0 : 1;
 };
 
@@ -107,7 +121,7 @@ const matrix = async (prefix: string): Promise<number> => {
   const wanted = new Set([...SCENARIOS.map(({ name }) => name), 'no-vfio-dmabuf']);
   return runGroups(
     groupsOf((name) => wanted.has(name), cells),
-    false,
+    { update: false },
     // A guest that did not boot, or hung, says nothing of the kernel.
     (outcome) => !outcome.lost && outcome.release !== '' && keepResults([resultOf(outcome)]),
   );
@@ -120,33 +134,37 @@ const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
   const lab = await Lab.open({ ...cell, log, files });
   try {
     await lab.startDaemon();
-    const { status, output } = await lab.guest.run(`cd /lab/files && ./${basename(first)}`, 600);
+    const { status, output } = await lab.guest.run(
+      `mkdir -p /out; cd /lab/files && ./${basename(first)}`,
+      600,
+    );
     await lab.settle();
     const directory = 'lab-out';
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, 'output'), output);
     writeFileSync(join(directory, 'metrics'), (await lab.get('/metrics')).body);
+    await lab.fetchFolder('/out', directory);
     await lab.stopDaemon();
-    for (const file of readdirSync(lab.stage.out))
-      copyFileSync(join(lab.stage.out, file), join(directory, file));
+    writeFileSync(join(directory, 'stream.ndjson'), `${lab.stream().join('\n')}\n`);
+    writeFileSync(join(directory, 'daemon.log'), lab.daemonLog());
     process.stdout.write(output);
-    log(`exit ${status}; output, metrics, stream.ndjson and daemon.log are in ${directory}`);
+    log(
+      `exit ${status}; output, metrics, stream.ndjson, daemon.log and what was left in /out are in ${directory}`,
+    );
     return status;
   } finally {
     await lab.close();
   }
 };
 
-const shell = async ({ suite, kernel, dialect }: Cell): Promise<number> => {
-  const image = await ensureImage(suite, kernel, log);
-  const stage = makeStage(image);
-  const guest = new Guest({ image, dialect, share: stage.share, out: stage.out, shell: true });
+const shell = async (cell: Cell): Promise<number> => {
+  const lab = await Lab.open({ ...cell, log });
   try {
-    await guest.start();
+    log('a shell in the guest: /lab/bin, /lab/dist; exit ends it');
+    await shellIn(lab);
     return 0;
   } finally {
-    await guest.stop();
-    stage.remove();
+    await lab.close();
   }
 };
 
@@ -177,7 +195,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
 
 /** Refuses what the verb would not heed. */
 const checkTaken = (what: string, options: readonly string[], operands: readonly string[]): void => {
-  const takes = TAKES[what] ?? [...OF_A_GUEST, 'update'];
+  const takes = TAKES[what] ?? [...OF_A_GUEST, 'update', 'keep'];
   const strange = options.filter((option) => !takes.includes(option)).map((option) => `--${option}`);
   if (what in TAKES && what !== 'exec') strange.push(...operands);
   if (strange.length === 0) return;
@@ -195,6 +213,7 @@ const main = async (): Promise<number> => {
       dialect: { type: 'string' },
       minutes: { type: 'string' },
       update: { type: 'boolean' },
+      keep: { type: 'boolean' },
       once: { type: 'boolean' },
       help: { type: 'boolean' },
     },
@@ -235,9 +254,15 @@ const main = async (): Promise<number> => {
       (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === wish.dialect),
   );
   const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells);
+  if (values.keep && groups.length !== 1) {
+    const where = groups.map(({ cell }) => nameOf(cell)).join(', ');
+    throw new Error(
+      `--keep keeps one guest, and this runs in ${groups.length} (${where}): add --kernel, --guest or --dialect`,
+    );
+  }
   if (groups.length === 0)
     throw new Error(`${positionals.join(', ')}: belongs to another kernel, user space or dialect`);
-  return runGroups(groups, update);
+  return runGroups(groups, { update, keeps: values.keep ?? false });
 };
 
 try {

@@ -4,8 +4,8 @@ import type { KernelEvent, Status } from '../../server/src/model/schema.ts';
 import { type GuestDialect, GuestError } from './guest.ts';
 import type { Lab } from './lab.ts';
 import { compareStreams, sliceStream } from './recording.ts';
-import { changed, total } from './samples.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
+import { changed, type Samples, total } from './samples.ts';
+import { contradictions, hear, heardSince, type Testimony } from './witness.ts';
 
 /** An event that must come: the fields named here, whatever the others are. */
 export type ExpectedEvent = Partial<KernelEvent> & { kind: KernelEvent['kind'] };
@@ -31,21 +31,47 @@ export class MissedRuns extends Error {
   override name = 'MissedRuns';
 }
 
-/** Runs one scenario and resolves with its own part of the stream; throws an error with all that differs. */
-export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => {
-  const before = { samples: await lab.samples(), heard: await hear(lab.guest), line: lab.stream().length };
-  const { losses } = await lab.status();
-  const last = (await lab.events(0)).at(-1)?.seq ?? 0;
+/** Where a guest stands between two scenarios: the end of one is the start of the next. */
+export interface Baseline {
+  samples: Samples;
+  heard: Testimony;
+  losses: Status['losses'];
+  /** Number of the last event. */
+  event: number;
+  /** Lines of the stream up to the read of the counters that the samples come from. */
+  line: number;
+}
+
+/** Takes the baseline of a guest that has settled. */
+export const baselineOf = async (lab: Lab): Promise<Baseline> => {
+  const { losses } = await lab.settle();
+  return {
+    samples: await lab.samples(),
+    heard: await hear(lab.guest),
+    losses,
+    event: (await lab.events(0)).at(-1)?.seq ?? 0,
+    line: lab.linesRead(),
+  };
+};
+
+/** Runs one scenario; resolves with its own part of the stream and where it left the guest. Throws with all that differs. */
+export const prove = async (
+  scenario: Scenario,
+  lab: Lab,
+  before: Baseline,
+): Promise<{ stream: string[]; after: Baseline }> => {
+  const { losses } = before;
   await scenario.run(lab).catch(async (error: unknown) => {
     if (error instanceof GuestError) throw error;
     await lab.endSessions();
     await judge(lab, losses, [error instanceof Error ? (error.stack ?? error.message) : String(error)]);
   });
   const status = await lab.settle();
-  const after = await lab.samples();
-  const delta = changed(before.samples, after);
-  const events = await lab.events(last);
-  const heard = heardSince(before.heard, await hear(lab.guest));
+  const samples = await lab.samples();
+  const delta = changed(before.samples, samples);
+  const events = await lab.events(before.event);
+  const heardNow = await hear(lab.guest);
+  const heard = heardSince(before.heard, heardNow);
   if (scenario.toldAgain !== undefined && heard.invalidate?.['0'] !== undefined)
     heard.invalidate['0'] -= scenario.toldAgain;
 
@@ -60,8 +86,17 @@ export const prove = async (scenario: Scenario, lab: Lab): Promise<string[]> => 
     ...whatFails(() => assert.equal(status.losses.kernel_ring, losses.kernel_ring, 'events are lost')),
   ];
   await judge(lab, losses, problems);
-  await lab.recorded(status);
-  return sliceStream(lab.stream(), before.line);
+  const line = lab.linesRead();
+  return {
+    stream: sliceStream(lab.stream().slice(0, line), before.line),
+    after: {
+      samples,
+      heard: heardNow,
+      losses: status.losses,
+      event: events.at(-1)?.seq ?? before.event,
+      line,
+    },
+  };
 };
 
 /** Runs of probes that the kernel has skipped since these losses were told, as the tracer says, which reads that every 10 s. */

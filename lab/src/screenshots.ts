@@ -38,9 +38,8 @@ const SESSIONS: readonly { name: string; steps: readonly string[] }[] = [
 
 /** Boots a guest with a VM of real QEMU and sessions, and takes the pictures of docs/images from its page. */
 export const screenshots = async (log: (line: string) => void): Promise<number> => {
-  const lab = await Lab.open({ suite: 'trixie', kernel: USUAL_KERNEL, dialect: 'private-v1', log });
+  const lab = await Lab.tracing({ suite: 'trixie', kernel: USUAL_KERNEL, dialect: 'private-v1', log });
   try {
-    await lab.startDaemon();
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
     await lab.command(START_QEMU);
     for (const { name, steps } of SESSIONS)

@@ -1,30 +1,30 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import type { Image } from './image.ts';
+import { buildDisk } from './image.ts';
 
-/** The folder that a guest sees at /lab, and the one that it writes to at /out. */
+const REPOSITORY = join(import.meta.dirname, '../..');
+export const PROGRAM = join(REPOSITORY, 'dist');
+
+/** The disk that a guest mounts at /lab/program. */
 export interface Stage {
-  share: string;
-  out: string;
+  disk: string;
   remove(): void;
 }
 
-const REPOSITORY = join(import.meta.dirname, '../..');
+/** All of one size: a saved guest goes on with a disk of the size that it was saved with. */
+const SIZE = '64M';
 
-/** Lays out what a guest needs: its scripts, modules, workloads, the built program, and the caller's own files. */
-export const makeStage = (image: Image, files: readonly string[] = []): Stage => {
-  const program = join(REPOSITORY, 'dist');
-  if (!existsSync(program)) throw new Error(`${program} is missing: run npm run build`);
+/** Puts what changes from run to run on a disk: the built program as dist/, and the caller's own files as files/. */
+export const makeStage = async (files: readonly string[] = []): Promise<Stage> => {
+  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run npm run build`);
   const root = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-stage-'));
-  const share = join(root, 'share');
-  const out = join(root, 'out');
-  mkdirSync(out);
-  cpSync(join(REPOSITORY, 'lab/guest'), join(share, 'guest'), { recursive: true });
-  if (image.labModules !== null) cpSync(image.labModules, join(share, 'modules'), { recursive: true });
-  cpSync(image.workloads, join(share, 'bin'), { recursive: true });
-  cpSync(program, join(share, 'dist'), { recursive: true });
-  cpSync(join(REPOSITORY, 'recordings'), join(share, 'recordings'), { recursive: true });
-  for (const file of files) cpSync(file, join(share, 'files', basename(file)));
-  return { share, out, remove: () => rmSync(root, { recursive: true, force: true }) };
+  const content = join(root, 'content');
+  mkdirSync(join(content, 'files'), { recursive: true });
+  cpSync(PROGRAM, join(content, 'dist'), { recursive: true });
+  for (const file of files) cpSync(file, join(content, 'files', basename(file)));
+  const disk = join(root, 'program.ext4');
+  await buildDisk(content, disk, SIZE);
+  rmSync(content, { recursive: true });
+  return { disk, remove: () => rmSync(root, { recursive: true, force: true }) };
 };

@@ -198,9 +198,7 @@ export const TRIALS: readonly Trial[] = [
          rmmod iommufd vfio_pci vfio_pci_core`,
       );
       assert.match(await strict('', ''), /vfio.*\n(.*\n)*.*to mend it/i);
-      await lab.command(
-        `cd /run/tracer; node /lab/dist/vfio-dmabuf-tracer.mjs run --web.listen-address 0.0.0.0:10043 >/out/daemon.log 2>&1 & echo $! >/run/tracer/pid`,
-      );
+      await lab.launchInGuest();
       await lab.until('the daemon to answer', 60, async () => (await lab.get('/-/healthy')).status === 200);
       await lab.until(
         'the daemon to know the host',
@@ -226,7 +224,7 @@ export const TRIALS: readonly Trial[] = [
       );
       assert.equal(code, 3, output);
       assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*to mend it.*6\.19 or newer/);
-      await lab.launchDaemon();
+      await lab.launchInGuest();
       await lab.until(
         'the daemon to know the host',
         120,

@@ -40,8 +40,8 @@ export type Testimony = Record<string, Calls>;
 
 const TRACING = '/sys/kernel/tracing';
 
-/** Sets the witness up in a guest, on the functions that its dialect has. */
-export const placeWitness = async (guest: Guest, dialect: GuestDialect): Promise<void> => {
+/** The script that sets the witness up in a guest, on the functions that its dialect has. */
+export const witnessScript = (dialect: GuestDialect): string => {
   const events = Object.entries({ ...EVENTS, ...(dialect === 'legacy' && LEGACY) }).filter(
     ([name]) => dialect.startsWith('private') || !PRIVATE_ONLY.includes(name),
   );
@@ -51,19 +51,15 @@ export const placeWitness = async (guest: Guest, dialect: GuestDialect): Promise
       `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/witness/${name}/trigger`,
     ];
   });
-  const { status, output } = await guest.run(['set -e', ...lines].join('\n'));
-  if (status !== 0) throw new Error(`the witness cannot be placed: ${output}`);
+  return ['set -e', ...lines].join('\n');
 };
 
 /** What the witness has counted since it was placed. Rejects when its own table was full. */
 export const hear = async (guest: Guest): Promise<Testimony> => {
-  const { output } = await guest.run(
-    `for hist in ${TRACING}/events/witness/*/hist; do echo "@ \${hist%/hist}"; cat "$hist"; done`,
-  );
+  const { output } = await guest.run(`grep -rE '^{|Dropped: [1-9]' ${TRACING}/events/witness --include=hist`);
   const testimony: Testimony = {};
-  let name = '';
-  for (const line of output.split('\n')) {
-    if (line.startsWith('@ ')) name = line.slice(line.lastIndexOf('/') + 1);
+  for (const found of output.split('\n')) {
+    const [, name = '', line = ''] = /\/(\w+)\/hist:(.*)$/.exec(found) ?? [];
     const entry = /^\{ (\w+): *(\d+) *\} hitcount: *(\d+)/.exec(line);
     if (entry !== null) {
       const outcome = entry[1] === 'ret' ? outcomeOf(BigInt(entry[2] ?? '0')) : '0';

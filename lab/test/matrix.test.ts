@@ -51,6 +51,7 @@ test('a result counts rows, names what failed, and counts what was not asked by 
     passed: ['start', 'no-vfio-dmabuf'],
     failed: ['x'],
     lost: false,
+    crashed: [],
   });
   assert.deepEqual(result, {
     kernel: '6.12',

@@ -1,4 +1,4 @@
-import { LAB_DEVICES } from '../guest.ts';
+import { LAB_DEVICES } from '../machine.ts';
 
 export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE } = LAB_DEVICES;
 

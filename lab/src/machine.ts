@@ -1,0 +1,105 @@
+import { join } from 'node:path';
+import type { Accelerator } from './accelerator.ts';
+
+/**
+ * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
+ * root port that a bus reset reaches alone, and one that also takes a function-level reset and power states.
+ */
+export const LAB_DEVICES = {
+  plain: '0000:00:08.0',
+  resettable: '0000:01:00.0',
+  capable: '0000:02:00.0',
+} as const;
+
+/** A memory device; `master` lets QEMU save its contents with the machine. */
+const memoryDevice = (id: string, size: string, place: string): string[] => [
+  '-object',
+  `memory-backend-ram,id=${id},size=${size},share=on`,
+  '-device',
+  `ivshmem-plain,memdev=${id},master=on,${place}`,
+];
+
+const DEVICES = [
+  ...memoryDevice('bar0', '16M', 'bus=pcie.0,addr=8.0'),
+  ...['-device', 'pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1,addr=10.0'],
+  ...memoryDevice('bar1', '4M', 'bus=rp1,addr=0.0'),
+  ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
+  ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
+];
+
+/** 8 ns for each instruction, and none for waiting. */
+const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
+
+/** The sockets and files of one running machine, below its own folder. */
+export const PORTS = {
+  agent: 'agent',
+  stream: 'stream',
+  shell: 'shell',
+  monitor: 'monitor',
+  console: 'console',
+  log: 'log',
+} as const;
+
+export interface MachineOptions {
+  accelerator: Accelerator;
+  /** Folder of the machine's sockets, console and log. */
+  directory: string;
+  vmlinuz: string;
+  initramfs: string;
+  dialect: string;
+  /** Images of the disks vda, vdb, …: none is ever written to. */
+  disks: readonly string[];
+  /** TCP ports of 127.0.0.1 that lead to ports of the guest. */
+  forward: readonly { host: number; guest: number }[];
+  skipsIdle: boolean;
+  /** Shell command that prints a saved state to start from instead of booting. */
+  state?: string;
+}
+
+/** The arguments of QEMU for one machine. Two machines with the same arguments can take over each other's state. */
+export const machineArguments = (options: MachineOptions): string[] => {
+  const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
+  const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);
+  const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
+  const words = [
+    'console=ttyS0',
+    'quiet',
+    'panic=-1',
+    'oops=panic',
+    'intel_iommu=on',
+    'iommu=pt',
+    'net.ifnames=0',
+    // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
+    'no_timer_check',
+    `lab.dialect=${dialect}`,
+  ];
+  return [
+    ...['-machine', `q35,accel=${accelerator.name}`, '-cpu', accelerator.cpu, '-m', '3G'],
+    ...(skipsIdle ? SKIPS_IDLE : ['-smp', '2']),
+    ...['-nodefaults', '-no-reboot', '-display', 'none'],
+    ...['-device', 'intel-iommu,intremap=on,caching-mode=on', '-serial', `file:${at('console')}`],
+    ...['-qmp', `unix:${at('monitor')},server=on,wait=off`],
+    ...['-kernel', options.vmlinuz, '-initrd', options.initramfs, '-append', words.join(' ')],
+    ...disks.flatMap((disk) => ['-drive', `file=${disk},format=raw,if=virtio,readonly=on,file.locking=off`]),
+    ...['-device', 'virtio-serial-pci'],
+    ...port('agent', `socket,path=${at('agent')}`),
+    ...port('stream', `socket,path=${at('stream')}`),
+    ...port('log', `file,path=${at('log')},append=on`),
+    ...['-chardev', `socket,id=shell,path=${at('shell')},server=on,wait=off`],
+    ...['-device', 'virtconsole,chardev=shell'],
+    ...['-netdev', `user,id=net,restrict=on${ports}`, '-device', 'virtio-net-pci,netdev=net,romfile='],
+    ...DEVICES,
+    ...(state === undefined ? [] : ['-incoming', `exec:${state}`]),
+  ];
+};
+
+/** A port of the guest, /sys/class/virtio-ports/<port>/name is lab.ID there. */
+const port = (id: string, chardev: string): string[] => {
+  const [kind, ...options] = chardev.split(',');
+  return [
+    '-chardev',
+    [kind, `id=${id}`, ...options].join(','),
+    '-device',
+    `virtserialport,chardev=${id},name=lab.${id}`,
+  ];
+};
