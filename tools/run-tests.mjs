@@ -9,10 +9,10 @@ import { pathToFileURL } from 'node:url';
 import { repository } from './setup.mjs';
 import { allTests, createReach, SETS, setOf, testsBelow } from './test-sets.mjs';
 
-/** Many tests wait for timers and for programs that they start: one process more than the two cores of a small machine. */
-const CONCURRENCY = 3;
-/** Processes for the files that share one; more of them even out, and each costs a load of tsx and the modules. */
-const SHARED_PROCESSES = 6;
+/** Two test processes for each core of a small machine, because many tests wait for timers and for programs that they start. */
+const CONCURRENCY = 4;
+/** Processes for the files that share one. Each loads tsx, the modules and the schemas again, which takes seconds of CPU. */
+const SHARED_PROCESSES = 2;
 /** The limit of a whole process; within it each file has one of its own. */
 const TIMEOUT_MS = 600_000;
 
@@ -41,21 +41,30 @@ if (files.length === 0) {
 const reach = createReach();
 const PROGRAM = 'server/test/e2e/program.ts';
 const isBuilt = (file) => reach(file).has(PROGRAM);
-/** Files that start programs or wait long run by themselves, the longest first; the others are dealt out to a few processes. */
+/** Pure files that mostly wait, which run first, and those that start many programs. They run by themselves. */
+const WAITING = 2;
 const ALONE = [
-  'server/test/e2e/',
-  'server/test/replay/',
-  'server/test/collector/bpftrace/supervisor',
-  'tools/test/build',
+  'server/test/collector/bpftrace/supervisor.test.ts',
+  'server/test/cli/simulate.test.ts',
+  'server/test/e2e/cli.test.ts',
+  'server/test/e2e/run.test.ts',
+  'server/test/replay/recordings.test.ts',
+  'tools/test/build.test.ts',
 ];
-const isAlone = (file) => setOf(file) !== 'pure' || ALONE.some((start) => file.startsWith(start));
+const isAlone = (file) => setOf(file) !== 'pure' || ALONE.includes(file);
 const alone = files.filter(isAlone);
 const shared = files.filter((file) => !isAlone(file));
+// Neighbours share a process, because they share modules.
+const size = Math.ceil(shared.length / SHARED_PROCESSES);
+const together = Array.from({ length: SHARED_PROCESSES }, (_, index) =>
+  shared.slice(index * size, (index + 1) * size),
+).filter((group) => group.length > 0);
+const by = (wanted) => wanted.filter((file) => alone.includes(file)).map((file) => [file]);
 const groups = [
-  ...alone.map((file) => [file]),
-  ...Array.from({ length: Math.min(SHARED_PROCESSES, shared.length) }, (_, group) =>
-    shared.filter((_, index) => index % SHARED_PROCESSES === group),
-  ),
+  ...by(alone.filter((file) => setOf(file) !== 'pure')),
+  ...by(ALONE.slice(0, WAITING)),
+  ...together,
+  ...by(ALONE.slice(WAITING)),
 ];
 
 const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-tests-'));
