@@ -60,47 +60,44 @@ const together = Array.from({ length: SHARED_PROCESSES }, (_, index) =>
   shared.slice(index * size, (index + 1) * size),
 ).filter((group) => group.length > 0);
 const by = (wanted) => wanted.filter((file) => alone.includes(file)).map((file) => [file]);
+// The longest first, so that no single one is left at the end.
+const LONGEST_FIRST = ['load', 'browser', 'terminal', 'prometheus'];
 const groups = [
-  ...by(alone.filter((file) => setOf(file) !== 'pure')),
+  ...LONGEST_FIRST.flatMap((set) => by(alone.filter((file) => setOf(file) === set))),
   ...by(ALONE.slice(0, WAITING)),
   ...together,
   ...by(ALONE.slice(WAITING)),
 ];
+const grouped = groups.flat().length;
+if (grouped !== files.length) throw new Error(`${grouped} of ${files.length} test files would run`);
 
 const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-tests-'));
+process.once('exit', () => rmSync(own, { recursive: true, force: true }));
 const env = { ...process.env };
-let status = 1;
-try {
-  // One build for all files that run the program.
-  if (files.some(isBuilt)) {
-    const dist = join(own, 'dist');
-    const build = spawnSync(process.execPath, ['tools/build.mjs', dist], {
-      cwd: repository,
-      stdio: 'inherit',
-    });
-    if (build.status !== 0) process.exit(build.status ?? 1);
-    env.TRACER_TEST_DIST = dist;
-  }
-  const module = JSON.stringify(pathToFileURL(join(repository, 'tools/test-group.mjs')).href);
-  const entries = groups.map((group, index) => {
-    const entry = join(own, `${String(index).padStart(2, '0')}.test.mjs`);
-    writeFileSync(entry, `import { runGroup } from ${module};\nrunGroup(${JSON.stringify(group)});\n`);
-    return entry;
-  });
-  const flags = ['--import', 'tsx', '--import', pathToFileURL(join(repository, 'tools/test-setup.mjs')).href];
-  // One process reports by itself.
-  const runner =
-    entries.length === 1
-      ? []
-      : ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${TIMEOUT_MS}`];
-  const run = spawnSync(process.execPath, [...flags, ...runner, ...options, ...entries], {
+// One build for all files that run the program.
+if (files.some(isBuilt)) {
+  const dist = join(own, 'dist');
+  const build = spawnSync(process.execPath, ['tools/build.mjs', dist], {
     cwd: repository,
     stdio: 'inherit',
-    env,
-    ...(entries.length === 1 ? { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } : {}),
   });
-  status = run.status ?? 1;
-} finally {
-  rmSync(own, { recursive: true, force: true });
+  if (build.status !== 0) process.exit(build.status ?? 1);
+  env.TRACER_TEST_DIST = dist;
 }
-process.exit(status);
+const module = JSON.stringify(pathToFileURL(join(repository, 'tools/test-group.mjs')).href);
+const entries = groups.map((group, index) => {
+  const entry = join(own, `${String(index).padStart(2, '0')}.test.mjs`);
+  writeFileSync(entry, `import { runGroup } from ${module};\nrunGroup(${JSON.stringify(group)});\n`);
+  return entry;
+});
+const flags = ['--import', 'tsx', '--import', pathToFileURL(join(repository, 'tools/test-setup.mjs')).href];
+// One process reports by itself.
+const runner =
+  entries.length === 1 ? [] : ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${TIMEOUT_MS}`];
+const run = spawnSync(process.execPath, [...flags, ...runner, ...options, ...entries], {
+  cwd: repository,
+  stdio: 'inherit',
+  env,
+  ...(entries.length === 1 ? { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } : {}),
+});
+process.exit(run.status ?? 1);
