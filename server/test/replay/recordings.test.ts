@@ -22,6 +22,14 @@ const files = readdirSync(FOLDER);
 const RECORDING = /\.ndjson(\.gz)?$/;
 const recordings = files.filter((file) => RECORDING.test(file)).sort();
 const program = new Program();
+/** Two places for each recording, and all places over the whole set. */
+const placesOf = (index: number): readonly Place[] => [
+  PLACES[0],
+  PLACES[1 + (index % (PLACES.length - 1))] ?? PLACES[1],
+];
+/** The metrics of the recordings that are replayed in a place, by the names of the recordings. */
+const metricsIn = new Map<Place, Promise<Map<string, string>>>();
+
 before(() => {
   program.build();
   for (const place of PLACES) {
@@ -30,14 +38,6 @@ before(() => {
   }
 });
 after(() => program.remove());
-
-/** Two places for each recording, and all places over the whole set. */
-const placesOf = (index: number): readonly Place[] => [
-  PLACES[0],
-  PLACES[1 + (index % (PLACES.length - 1))] ?? PLACES[1],
-];
-/** The metrics of the recordings that are replayed in a place, by the names of the recordings. */
-const metricsIn = new Map<Place, Promise<Map<string, string>>>();
 
 /** What the program prints of these recordings, by their names. */
 function replays(
