@@ -1,25 +1,103 @@
-// Runs every *.test.ts below the given folders, and the given files, but those below a folder given as !FOLDER, with node's own runner. `node --test` without files
-// passes on Node 20 after running nothing, so the list is made here and an empty list fails.
+// node tools/run-tests.mjs SET|FOLDER|FILE|!FOLDER... [--OPTION=VALUE...]: runs the tests of these sets, folders and files, but
+// those below a folder given as !FOLDER, with node's own runner. Options go to node: --test-name-pattern=TEXT runs some tests.
+// `node --test` without files passes on Node 20 after running nothing, so the list is made here and an empty list fails.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { repository } from './setup.mjs';
+import { allTests, createReach, SETS, setOf, testsBelow } from './test-sets.mjs';
+
+/** Two test processes for each core of a small machine, because many tests wait for timers and for programs that they start. */
+const CONCURRENCY = 4;
+/** Processes for the files that share one. Each loads tsx, the modules and the schemas again, which takes seconds of CPU. */
+const SHARED_PROCESSES = 2;
+/** The limit of a whole process; within it each file has one of its own. */
+const TIMEOUT_MS = 600_000;
 
 const args = process.argv.slice(2);
-const roots = args.filter((arg) => !arg.startsWith('!'));
-const left = args.filter((arg) => arg.startsWith('!')).map((arg) => `${arg.slice(1)}/`);
-const testsBelow = (folder) =>
-  readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
-    .map((entry) => join(entry.parentPath, entry.name));
-const files = roots
-  .flatMap((root) => (statSync(root).isFile() ? [root] : testsBelow(root)))
-  .filter((file) => !left.some((folder) => file.startsWith(folder)))
+const options = args.filter((arg) => arg.startsWith('--'));
+const wanted = args.filter((arg) => !/^(--|!)/.test(arg));
+const left = args
+  .filter((arg) => arg.startsWith('!'))
+  .map((arg) => relative(repository, resolve(arg.slice(1))));
+
+const ofArgument = (arg) => {
+  if (arg in SETS) return allTests().filter((file) => setOf(file) === arg);
+  const path = relative(repository, resolve(arg));
+  if (existsSync(arg)) return statSync(arg).isFile() ? [path] : testsBelow(path);
+  console.error(`there is no ${arg}: give a set (${Object.keys(SETS).join(', ')}), a folder or a file`);
+  process.exit(2);
+};
+const files = [...new Set(wanted.flatMap(ofArgument))]
+  .filter((file) => !left.some((path) => file === path || file.startsWith(`${path}/`)))
   .sort();
 if (files.length === 0) {
-  console.error(`no *.test.ts below ${roots.join(', ') || '(no folder given)'}: nothing would be tested`);
+  console.error(`no *.test.ts below ${wanted.join(', ') || '(nothing given)'}: nothing would be tested`);
   process.exit(1);
 }
-// A test that hangs fails, and does not hold up what waits for the result.
-const flags = ['--import', 'tsx', '--test', '--test-timeout=180000'];
-const run = spawnSync(process.execPath, [...flags, ...files], { stdio: 'inherit' });
+
+const reach = createReach();
+const PROGRAM = 'server/test/e2e/program.ts';
+const isBuilt = (file) => reach(file).has(PROGRAM);
+/** Pure files that mostly wait, which run first, and those that start many programs. They run by themselves. */
+const WAITING = 2;
+const ALONE = [
+  'server/test/collector/bpftrace/supervisor.test.ts',
+  'server/test/cli/simulate.test.ts',
+  'server/test/e2e/cli.test.ts',
+  'server/test/e2e/run.test.ts',
+  'server/test/replay/recordings.test.ts',
+  'tools/test/build.test.ts',
+];
+const isAlone = (file) => setOf(file) !== 'pure' || ALONE.includes(file);
+const alone = files.filter(isAlone);
+const shared = files.filter((file) => !isAlone(file));
+// Neighbours share a process, because they share modules.
+const size = Math.ceil(shared.length / SHARED_PROCESSES);
+const together = Array.from({ length: SHARED_PROCESSES }, (_, index) =>
+  shared.slice(index * size, (index + 1) * size),
+).filter((group) => group.length > 0);
+const by = (wanted) => wanted.filter((file) => alone.includes(file)).map((file) => [file]);
+// The longest first, so that no single one is left at the end.
+const LONGEST_FIRST = ['load', 'browser', 'terminal', 'prometheus'];
+const groups = [
+  ...LONGEST_FIRST.flatMap((set) => by(alone.filter((file) => setOf(file) === set))),
+  ...by(ALONE.slice(0, WAITING)),
+  ...together,
+  ...by(ALONE.slice(WAITING)),
+];
+const grouped = groups.flat().length;
+if (grouped !== files.length) throw new Error(`${grouped} of ${files.length} test files would run`);
+
+const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-tests-'));
+process.once('exit', () => rmSync(own, { recursive: true, force: true }));
+const env = { ...process.env };
+// One build for all files that run the program.
+if (files.some(isBuilt)) {
+  const dist = join(own, 'dist');
+  const build = spawnSync(process.execPath, ['tools/build.mjs', dist], {
+    cwd: repository,
+    stdio: 'inherit',
+  });
+  if (build.status !== 0) process.exit(build.status ?? 1);
+  env.TRACER_TEST_DIST = dist;
+}
+const module = JSON.stringify(pathToFileURL(join(repository, 'tools/test-group.mjs')).href);
+const entries = groups.map((group, index) => {
+  const entry = join(own, `${String(index).padStart(2, '0')}.test.mjs`);
+  writeFileSync(entry, `import { runGroup } from ${module};\nrunGroup(${JSON.stringify(group)});\n`);
+  return entry;
+});
+const flags = ['--import', 'tsx', '--import', pathToFileURL(join(repository, 'tools/test-setup.mjs')).href];
+// One process reports by itself.
+const runner =
+  entries.length === 1 ? [] : ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${TIMEOUT_MS}`];
+const run = spawnSync(process.execPath, [...flags, ...runner, ...options, ...entries], {
+  cwd: repository,
+  stdio: 'inherit',
+  env,
+  ...(entries.length === 1 ? { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } : {}),
+});
 process.exit(run.status ?? 1);

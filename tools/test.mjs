@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { ensurePackages, repository } from './setup.mjs';
 
 const FAST = 'NOT THE WHOLE: WITHOUT THE LAB (REAL KERNELS) AND WITHOUT THE IMAGE. `npm test` RUNS ALL.';
-const TESTS = ['server/test', 'lab/test', 'tools/test', 'dashboards/test'];
+const TESTS = ['pure', 'load', 'terminal', 'prometheus', 'browser'];
 
 const args = process.argv.slice(2);
 const fast = args.includes('--fast');

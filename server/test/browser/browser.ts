@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from 'playwright-core';
 import { ensurePackages } from '../../../lab/src/host-packages.ts';
 
 const FLAGS = [
@@ -25,19 +28,42 @@ export interface Opener {
   diagnostic(line: string): void;
 }
 
-/** A browser of its own, with a profile that is gone after the test. */
+/** How long Chromium waits for the next test after one, in milliseconds: a start takes seconds of CPU. */
+const LINGER_MS = 2000;
+
+/** One Chromium for the tests of a process, one after the other; it ends some time after the last of them. */
+class SharedBrowser {
+  #browser: Promise<Browser> | undefined;
+  #users = 0;
+  #end: NodeJS.Timeout | undefined;
+
+  async acquire(): Promise<Browser> {
+    clearTimeout(this.#end);
+    this.#users += 1;
+    this.#browser ??= chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS });
+    return await this.#browser;
+  }
+
+  release(): void {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    this.#end = setTimeout(() => {
+      const browser = this.#browser;
+      this.#browser = undefined;
+      void browser?.then((one) => one.close());
+    }, LINGER_MS);
+  }
+}
+const shared = new SharedBrowser();
+
+/** A context of its own, which shares no cookie, storage or cache with another and ends with the test. */
 export async function openBrowser(t: Opener, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   await ensurePackages(['chromium'], (line) => t.diagnostic(line));
-  const profile = mkdtempSync(join(tmpdir(), 'browser-'));
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: '/usr/bin/chromium',
-    args: FLAGS,
-    viewport: WIDE,
-    ...options,
-  });
+  const browser = await shared.acquire();
+  const context = await browser.newContext({ viewport: WIDE, ...options });
   t.after(async () => {
     await context.close();
-    rmSync(profile, { recursive: true, force: true });
+    shared.release();
   });
   return context;
 }

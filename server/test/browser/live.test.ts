@@ -47,7 +47,7 @@ interface Hand {
 }
 
 async function daemonOn(t: TestContext, port: number, events?: number): Promise<Hand> {
-  const web = loadWebFiles(join(program.folder, 'dist', 'web'));
+  const web = loadWebFiles(join(program.dist, 'web'));
   assert.ok(web !== undefined);
   const flags = [
     { key: 'web.listen-address' as const, raw: [`127.0.0.1:${port}`], where: 'test' },

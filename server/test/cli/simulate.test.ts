@@ -60,7 +60,7 @@ async function watch(t: TestContext, simulate: string, mode: string, argument = 
       return Number(line?.split(' ').at(-1) ?? 0);
     },
     until: (condition, what) =>
-      eventually(async () => assert.ok(await condition(), `waited in vain for ${what}`)),
+      eventually(async () => assert.ok(await condition(), `waited in vain for ${what}`), 100),
   };
 }
 

@@ -180,7 +180,7 @@ test('an address in use is told with its remedy and ends with 1', async (t) => {
 });
 
 test('the probes lie beside the built program', () => {
-  assert.ok(existsSync(join(program.folder, 'dist', 'probes', 'export.bt')));
+  assert.ok(existsSync(join(program.dist, 'probes', 'export.bt')));
 });
 
 test('reasons lists all, explains the named ones, and gives the same as JSON', () => {

@@ -8,19 +8,24 @@ import { fileURLToPath } from 'node:url';
 import { eventually } from '../fixtures/eventually.ts';
 
 const BUILD = fileURLToPath(new URL('../../../tools/build.mjs', import.meta.url));
+const SHARED = process.env.TRACER_TEST_DIST;
 
-/** The built program in a folder of its own, far from any node_modules. */
+/** The built program, far from any node_modules, and a folder of its own for what the tests write. */
 export class Program {
   readonly folder: string;
+  /** Where the build is: one for all test files where tools/run-tests.mjs made it, else one in the folder. */
+  readonly dist: string;
   readonly path: string;
 
   constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'built-'));
-    this.path = join(this.folder, 'dist', 'vfio-dmabuf-tracer.mjs');
+    this.dist = SHARED ?? join(this.folder, 'dist');
+    this.path = join(this.dist, 'vfio-dmabuf-tracer.mjs');
   }
 
   build(): void {
-    const run = spawnSync(process.execPath, [BUILD, join(this.folder, 'dist')], { encoding: 'utf8' });
+    if (SHARED !== undefined) return;
+    const run = spawnSync(process.execPath, [BUILD, this.dist], { encoding: 'utf8' });
     assert.equal(run.status, 0, run.stderr);
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { SupervisorTiming } from '../../../src/collector/bpftrace/timing.ts';
 import { createLiveSource } from '../../../src/collector/live.ts';
@@ -70,13 +70,15 @@ async function live(t: TestContext, setup: Setup): Promise<Live> {
   const lines: string[] = [];
   const controller = new AbortController();
   const ended = source.run((line) => lines.push(line), controller.signal);
+  const decoded: StreamRecord[] = [];
+  // Tests poll it, so each line is decoded once.
   const records = (): StreamRecord[] => {
-    const all = lines.map(decodeLine);
-    assert.deepEqual(
-      all.filter((record) => record.type === 'failure'),
-      [],
-    );
-    return all as StreamRecord[];
+    for (const line of lines.slice(decoded.length)) {
+      const record = decodeLine(line);
+      if (record.type === 'failure') assert.fail(JSON.stringify(record));
+      decoded.push(record);
+    }
+    return [...decoded];
   };
   const stop = async (): Promise<void> => {
     controller.abort();
@@ -345,55 +347,58 @@ const loadGate = (host: FakeHost): Promise<void> =>
     ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
   );
 
-test('a program that must change hands over to the next: each event comes once, in order, and nothing is blind', async (t) => {
-  const run = await live(t, {
-    mode: 'gated',
-    prepare: loadGate,
+// Both wait as long as in operation for the cut, so they wait at the same time.
+describe('a hand-over', { concurrency: true }, () => {
+  test('a program that must change hands over to the next: each event comes once, in order, and nothing is blind', async (t) => {
+    const run = await live(t, {
+      mode: 'gated',
+      prepare: loadGate,
+    });
+    await until(() => run.records().filter(({ type }) => type === 'export').length > 5);
+    await run.host.loadModule('extra', ['extra_function']);
+    await until(() => run.children().length >= 4);
+    const [, changed, exited, second] = run.children();
+    assert.deepEqual(changed?.state === 'changed' && changed.blind, ['extra']);
+    assert.ok(exited?.state === 'exited' && exited.reason === 'handed_over');
+    assert.ok(second?.state === 'starting' && second.generation === 2 && second.probes[2]?.attached === true);
+    const told = run.records().length;
+    await until(
+      () =>
+        run
+          .records()
+          .slice(told)
+          .filter(({ type }) => type === 'export').length > 5,
+    );
+    const beats = run.records().flatMap((record) => (record.type === 'export' ? [record.data.inode] : []));
+    assert.deepEqual(
+      beats,
+      beats.map((_, index) => (beats[0] ?? 0) + index),
+    );
+    const ready = run.records().findIndex(({ type }) => type === 'ready');
+    const tracing = run.records().slice(ready);
+    assert.deepEqual(
+      tracing.filter(({ type }) => type === 'gate' || type === 'tick' || type === 'loss'),
+      [],
+    );
   });
-  await until(() => run.records().filter(({ type }) => type === 'export').length > 5);
-  await run.host.loadModule('extra', ['extra_function']);
-  await until(() => run.children().length >= 4);
-  const [, changed, exited, second] = run.children();
-  assert.deepEqual(changed?.state === 'changed' && changed.blind, ['extra']);
-  assert.ok(exited?.state === 'exited' && exited.reason === 'handed_over');
-  assert.ok(second?.state === 'starting' && second.generation === 2 && second.probes[2]?.attached === true);
-  const told = run.records().length;
-  await until(
-    () =>
-      run
-        .records()
-        .slice(told)
-        .filter(({ type }) => type === 'export').length > 5,
-  );
-  const beats = run.records().flatMap((record) => (record.type === 'export' ? [record.data.inode] : []));
-  assert.deepEqual(
-    beats,
-    beats.map((_, index) => (beats[0] ?? 0) + index),
-  );
-  const ready = run.records().findIndex(({ type }) => type === 'ready');
-  const tracing = run.records().slice(ready);
-  assert.deepEqual(
-    tracing.filter(({ type }) => type === 'gate' || type === 'tick' || type === 'loss'),
-    [],
-  );
-});
 
-test('a processor that does not give way at a hand-over is a loss that is told', async (t) => {
-  const run = await live(t, {
-    mode: 'gated',
-    prepare: async (host) => {
-      await loadGate(host);
-      await writeFile(join(host.sysRoot, 'devices/system/cpu/online'), '0,100000\n');
-    },
+  test('a processor that does not give way at a hand-over is a loss that is told', async (t) => {
+    const run = await live(t, {
+      mode: 'gated',
+      prepare: async (host) => {
+        await loadGate(host);
+        await writeFile(join(host.sysRoot, 'devices/system/cpu/online'), '0,100000\n');
+      },
+    });
+    await until(() => has(run, 'export'));
+    await run.host.loadModule('extra', ['extra_function']);
+    await until(() => has(run, 'loss'));
+    const losses = run.records().flatMap((record) => (record.type === 'loss' ? [record.data] : []));
+    assert.deepEqual(
+      losses.map(({ stage, count }) => [stage, count]),
+      [['hand_over', 1]],
+    );
   });
-  await until(() => has(run, 'export'));
-  await run.host.loadModule('extra', ['extra_function']);
-  await until(() => has(run, 'loss'));
-  const losses = run.records().flatMap((record) => (record.type === 'loss' ? [record.data] : []));
-  assert.deepEqual(
-    losses.map(({ stage, count }) => [stage, count]),
-    [['hand_over', 1]],
-  );
 });
 
 test('where a program cannot be told, the old one is stopped and the new one started', async (t) => {

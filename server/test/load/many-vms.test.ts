@@ -2,21 +2,15 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { TracerModel } from '../../src/model/model.ts';
-import { decodeLine } from '../../src/stream/decode.ts';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Program, type Serving } from '../e2e/program.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
 import { parseExposition } from '../fixtures/parse-exposition.ts';
-import { Program, type Serving } from './program.ts';
 
 const VMS = 5000;
-/**
- * What the model holds after a collection may grow by so much while eight times as many VMs come and go: 200 bytes kept of each
- * VM are more. The same VMs give 15 to 19 MB, as the tables of V8 grow and shrink by halves.
- */
-const HEAP_RATIO = 1.4;
-/** Resident memory is wider: it holds what nobody has collected yet (1.28 when this was written). */
+/** Enough to fill the series. */
+const SOME_VMS = 2000;
+/** Resident memory is wider than what the model holds: it holds what nobody has collected yet (1.28 when this was written). */
 const RESIDENT_RATIO = 2;
 const MAX_SERIES = 500;
 
@@ -39,7 +33,7 @@ function write(vms: number): void {
 
 before(() => {
   program.build();
-  for (const vms of [10, VMS, 4 * VMS]) write(vms);
+  for (const vms of [10, SOME_VMS, VMS, 4 * VMS]) write(vms);
 });
 after(() => program.remove());
 
@@ -66,7 +60,8 @@ async function replay(t: TestContext, vms: number): Promise<Scraped & { during: 
     if (!isReady) during += 1;
     return isReady;
   };
-  for (const end = Date.now() + 120_000; !(await ready()); )
+  // A scrape takes the processor from the replay, so they come some time apart.
+  for (const end = Date.now() + 120_000; !(await ready()); await wait(100))
     assert.ok(Date.now() < end, 'the replay has no end');
   let last = await scrape(serving);
   for (let again = 0; again < 5; again += 1) {
@@ -114,32 +109,12 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
   assert.ok(more.rss / many.rss <= RESIDENT_RATIO, `memory grew by ${ratio(more.rss, many.rss)}`);
 });
 
-/** Bytes that a model holds after so many VMs, when all that can be collected is. */
-function heldAfter(vms: number): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  const model = new TracerModel({ version: 'test', source: { kind: 'replay', name: 'test' } });
-  collect();
-  const before = process.memoryUsage().heapUsed;
-  for (const line of manyVms({ vms })) model.apply(decodeLine(line));
-  collect();
-  const held = process.memoryUsage().heapUsed - before;
-  assert.ok(model.revision > vms);
-  return held;
-}
-
-test('the model holds no more after eight times as many VMs', (t) => {
-  const ratio = heldAfter(8 * VMS) / heldAfter(VMS);
-  t.diagnostic(`heap of the model after ${8 * VMS} VMs to that after ${VMS}: ${ratio.toFixed(2)}`);
-  assert.ok(ratio <= HEAP_RATIO, String(ratio));
-});
-
 test('a host of thousands of VMs replays to the same bytes from any folder, in any zone and language', () => {
-  const path = streams.get(VMS) ?? '';
+  const path = streams.get(SOME_VMS) ?? '';
   const places = [
     { env: { TZ: 'UTC' }, path },
     { env: { TZ: 'Asia/Kolkata', LANG: 'tr_TR.UTF-8', LC_ALL: 'tr_TR.UTF-8' }, path, cwd: '/' },
-    { env: { TZ: 'America/St_Johns', LANG: 'C' }, path: `${VMS}.ndjson`, cwd: program.folder },
+    { env: { TZ: 'America/St_Johns', LANG: 'C' }, path: `${SOME_VMS}.ndjson`, cwd: program.folder },
   ].map(({ path: file, ...place }) => program.run(['replay', file, '--print=metrics'], place));
   for (const { code, stdout, stderr } of places) {
     assert.equal(code, 0, stderr);

@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { ensurePackages } from '../../lab/src/host-packages.ts';
-import { grownBy, grownEach, notTraced, targets } from '../src/queries.ts';
-import { substituted } from './dashboards.ts';
+import { ensurePackages } from '../../../lab/src/host-packages.ts';
+import { grownBy, grownEach, notTraced, targets } from '../../src/queries.ts';
+import { substituted } from '../dashboards.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-queries-'));
 before(() => ensurePackages(['prometheus'], console.log));

@@ -4,11 +4,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ensurePackages } from '../../lab/src/host-packages.ts';
-import { collectorLine, ready, starting } from '../../server/test/fixtures/stream-lines.ts';
-import { RULE_FILES, RULES } from './catalogue.ts';
-import { busyHost } from './live-host.ts';
-import { OwnServer, startAlertmanager, startPrometheus, until } from './servers.ts';
+import { ensurePackages } from '../../../lab/src/host-packages.ts';
+import { collectorLine, ready, starting } from '../../../server/test/fixtures/stream-lines.ts';
+import { RULE_FILES, RULES } from '../catalogue.ts';
+import { busyHost } from '../live-host.ts';
+import { OwnServer, startAlertmanager, startPrometheus, until } from '../servers.ts';
 
 interface Alert {
   status: string;

@@ -4,10 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import stringWidth from 'string-width';
+import { Program, type Serving } from '../e2e/program.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { exported } from '../fixtures/stream-lines.ts';
 import { WATCHED, WIDE_NAME } from '../fixtures/watched-stream.ts';
-import { Program, type Serving } from './program.ts';
 import { Terminal } from './terminal.ts';
 
 const program = new Program();

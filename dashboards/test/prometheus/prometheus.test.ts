@@ -3,16 +3,16 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { freePort } from '../../lab/src/free-port.ts';
-import { ensurePackages } from '../../lab/src/host-packages.ts';
-import { Program, type Serving } from '../../server/test/e2e/program.ts';
-import { catalogue, REPOSITORY, RULE_FILES, RULES } from './catalogue.ts';
-import { panelsOf, readDashboards, substituted, targetsOf, withAll } from './dashboards.ts';
-import { EITHER, EMPTY } from './empty.ts';
-import { expressions } from './expressions.ts';
-import { busyHost, troubledHost } from './live-host.ts';
-import { readQuery } from './promql.ts';
-import { OwnServer, startPrometheus, until } from './servers.ts';
+import { freePort } from '../../../lab/src/free-port.ts';
+import { ensurePackages } from '../../../lab/src/host-packages.ts';
+import { Program, type Serving } from '../../../server/test/e2e/program.ts';
+import { catalogue, REPOSITORY, RULE_FILES, RULES } from '../catalogue.ts';
+import { panelsOf, readDashboards, substituted, targetsOf, withAll } from '../dashboards.ts';
+import { EITHER, EMPTY } from '../empty.ts';
+import { expressions } from '../expressions.ts';
+import { busyHost, troubledHost } from '../live-host.ts';
+import { readQuery } from '../promql.ts';
+import { OwnServer, startPrometheus, until } from '../servers.ts';
 
 const RECORDINGS = [
   'import-vgem',

@@ -4,10 +4,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { parse } from 'yaml';
-import { ensurePackages } from '../../lab/src/host-packages.ts';
-import { catalogue, REPOSITORY, RULE_FILES, RULES, type RuleFile, readRules } from './catalogue.ts';
-import { readDashboards } from './dashboards.ts';
-import { readQuery } from './promql.ts';
+import { ensurePackages } from '../../../lab/src/host-packages.ts';
+import { catalogue, REPOSITORY, RULE_FILES, RULES, type RuleFile, readRules } from '../catalogue.ts';
+import { readDashboards } from '../dashboards.ts';
+import { readQuery } from '../promql.ts';
 
 before(() => ensurePackages(['prometheus', 'jsonnet'], console.log));
 
