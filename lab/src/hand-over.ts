@@ -34,6 +34,7 @@ const untilGeneration = (lab: Lab, generation: number): Promise<void> =>
 
 export const HAND_OVER: Trial = {
   name: 'hand-over',
+  guest: 'own',
   title:
     'a module with probes is unloaded and loaded again under load: programs take over, and each call is counted once',
   belongs: isUsual,

@@ -9,11 +9,13 @@ import { GUEST_DIALECTS, GuestError } from './guest.ts';
 import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
 import { keepResults, resultOf } from './matrix.ts';
+import type { Scenario } from './scenario.ts';
 import { screenshots } from './screenshots.ts';
 import { shellIn } from './terminal.ts';
 import { SUITES } from './tree.ts';
+import type { Trial } from './trial.ts';
 import { TRIALS } from './trials.ts';
-import { SCENARIOS, scenarioOn } from './truth-table.ts';
+import { isEveryday, SCENARIOS, scenarioOn } from './truth-table.ts';
 
 const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid] [--dialect DIALECT] [--update] [--keep]
 
@@ -39,15 +41,29 @@ const log = (line: string): void => {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 };
 
-/** The groups that scenarios and trials of these names make on these cells. */
-const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[]): Group[] =>
-  cells.flatMap((cell) => {
+/** What a cell is asked: its scenarios and trials, by guest. The longest come first, so that none is left at the end. */
+const groupsOf = (
+  wanted: (name: string) => boolean,
+  cells: readonly Cell[],
+  isAsked: (scenario: Scenario, cell: Cell) => boolean = () => true,
+): Group[] => {
+  const groups = cells.flatMap((cell): Group[] => {
     const scenarios = SCENARIOS.flatMap((scenario) =>
-      wanted(scenario.name) ? (scenarioOn(scenario, cell) ?? []) : [],
+      wanted(scenario.name) && isAsked(scenario, cell) ? (scenarioOn(scenario, cell) ?? []) : [],
     );
     const trials = TRIALS.filter((trial) => wanted(trial.name) && trial.belongs(cell));
-    return scenarios.length + trials.length === 0 ? [] : [{ cell, scenarios, trials }];
+    const of = (guest: Trial['guest']): Trial[] => trials.filter((trial) => trial.guest === guest);
+    return [
+      ...of('own').map((trial) => ({ cell, traces: true, scenarios: [], trials: [trial] })),
+      { cell, traces: true, scenarios, trials: [] },
+      { cell, traces: true, scenarios: [], trials: of(undefined) },
+      { cell, traces: false, scenarios: [], trials: of('untraced') },
+    ];
   });
+  const weight = ({ scenarios, trials }: Group): number =>
+    scenarios.length + trials.reduce((sum, { guest }) => sum + (guest === 'own' ? 60 : 10), 0);
+  return groups.filter((group) => weight(group) > 0).sort((a, b) => weight(b) - weight(a));
+};
 
 /**
  * Runs a group, and what it has not passed once more in another guest where the first was lost: an emulated machine does not always
@@ -64,6 +80,7 @@ const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outco
     ...second,
     passed: [...new Set([...first.passed, ...second.passed])],
     crashed: [...first.crashed, ...first.failed.slice(0, 1), ...second.crashed],
+    inexact: [...first.inexact, ...second.inexact],
   };
 };
 
@@ -96,14 +113,14 @@ const runGroups = async (
     }
   };
   await Promise.all(Array.from({ length: GUESTS }, worker));
-  const failed = outcomes.flatMap(({ cell, failed: names }) =>
-    names.map((name) => `${nameOf(cell)}: ${name}`),
-  );
-  for (const name of failed) log(`failed: ${name}`);
   const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed.length, 0);
-  const crashed = outcomes.flatMap(({ cell, crashed: names }) =>
-    names.map((name) => `${nameOf(cell)}: ${name}`),
-  );
+  const named = (of: (outcome: Outcome) => string[]): string[] =>
+    outcomes.flatMap((outcome) => of(outcome).map((name) => `${nameOf(outcome.cell)}: ${name}`));
+  const failed = named((outcome) => outcome.failed);
+  for (const name of failed) log(`failed: ${name}`);
+  const inexact = named((outcome) => outcome.inexact);
+  if (inexact.length > 0) log(`judged with skipped runs of probes: ${inexact.join(', ')}`);
+  const crashed = named((outcome) => outcome.crashed);
   if (crashed.length > 0)
     log(`guests that crashed and were replaced, by what they ran: ${crashed.join(', ')}`);
   console.log(
@@ -253,7 +270,11 @@ const main = async (): Promise<number> => {
       // A row's own dialect is meant where none is named, and not that of 6.19, which takes the mainline's rows.
       (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === wish.dialect),
   );
-  const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells);
+  const groups = groupsOf(
+    (name) => what === 'all' || positionals.includes(name),
+    cells,
+    all ? isEveryday : undefined,
+  );
   if (values.keep && groups.length !== 1) {
     const where = groups.map(({ cell }) => nameOf(cell)).join(', ');
     throw new Error(

@@ -5,6 +5,11 @@ import type { Lab } from './lab.ts';
 export interface Trial {
   name: string;
   title: string;
+  /**
+   * The guest that it runs in: by itself in one that traces (`own`), in one without a collector that it shares with others of its
+   * kind (`untraced`), or, where nothing is said, with other trials in one that traces.
+   */
+  guest?: 'own' | 'untraced';
   /** True for the cells that it is tried on. */
   belongs(cell: Cell): boolean;
   run(lab: Lab, say: (line: string) => void): Promise<void>;

@@ -57,13 +57,22 @@ export const TRIALS: readonly Trial[] = [
         await lab.status(),
       ];
       const delta = changed(before, after);
-      await judge(lab, statusBefore.losses, contradictions(heard, delta));
+      const skipped = await judge(lab, statusBefore.losses, contradictions(heard, delta), { heard, delta });
+      if (skipped > 0) say(`the kernel has skipped ${skipped} runs of probes, and the tracer says so`);
       const told = Object.fromEntries(
         [...report.matchAll(/(\w+)=(\d+)/g)].map(([, key, value]) => [key, Number(value)]),
       );
-      assert.equal(total(new Map(Object.entries(delta)), 'exports_total'), told.exports);
-      assert.equal(total(new Map(Object.entries(delta)), 'export_failures_total'), told.refused);
-      assert.equal(total(new Map(Object.entries(delta)), 'import_rejections_total'), told.vgem_refused);
+      for (const [name, calls = 0] of [
+        ['exports_total', told.exports],
+        ['export_failures_total', told.refused],
+        ['import_rejections_total', told.vgem_refused],
+      ] as const) {
+        const counted = total(new Map(Object.entries(delta)), name);
+        assert.ok(
+          counted <= calls && counted >= calls - skipped,
+          `${name}: ${counted} of ${calls} calls counted`,
+        );
+      }
 
       const emitted = status.events_emitted - statusBefore.events_emitted;
       const received = status.events_received - statusBefore.events_received;
@@ -72,7 +81,10 @@ export const TRIALS: readonly Trial[] = [
         total(before, 'events_lost_total', 'stage="kernel_ring"');
       const calls = (told.exports ?? 0) * 2 + (told.refused ?? 0) + (told.vgem_refused ?? 0);
       say(`${calls} events happened, ${emitted} emitted, ${received} received, ${lost} lost`);
-      assert.equal(emitted, calls, 'each call is one event, each release another');
+      assert.ok(
+        emitted <= calls && emitted >= calls - skipped,
+        `each call is one event, each release another: ${emitted} of ${calls}`,
+      );
       assert.equal(received + lost, emitted, 'what was not received is reported as lost, exactly');
       assert.equal(status.events_unaccounted, 0, 'what was told as lost is accounted for');
       await lab.until('the picture to be exact again', 120, async () => (await lab.status()).picture_exact);
@@ -176,7 +188,34 @@ export const TRIALS: readonly Trial[] = [
     },
   },
   {
+    name: 'all-in-guest',
+    guest: 'untraced',
+    title: 'collector and server in one process on the host that is traced, as `run` starts them',
+    belongs: isUsualOnce,
+    run: async (lab, say) => {
+      await lab.launchInGuest();
+      await lab.until('the daemon to be ready', 300, async () => (await lab.get('/-/ready')).status === 200);
+      assert.match((await lab.get('/')).body, /<title>/, 'it serves the page');
+      await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0');
+      const counted = (name: string): string => `${name}{device="${PLAIN}",privacy="undeclared"}`;
+      await lab.until('the export to be counted', 60, async () => {
+        const samples = await lab.samples();
+        return samples.get(counted('exports_total')) === 1 && samples.get('releases_total') === 1;
+      });
+      const samples = await lab.samples();
+      assert.equal(total(samples, 'import_rejections_total', 'importer="vgem"', 'no_peer_to_peer'), 1);
+      assert.deepEqual(
+        (await lab.events(0)).map(({ kind }) => kind),
+        ['export', 'import', 'release'],
+      );
+      assert.equal((await lab.status()).events_unaccounted, 0);
+      await lab.stopDaemon();
+      say(lab.daemonLog().trim().split('\n').at(-1) ?? '');
+    },
+  },
+  {
     name: 'untraceable-host',
+    guest: 'untraced',
     title:
       'no bpftrace, not root, no VFIO in the kernel: one clear message with the remedy, and exit 3 with --strict',
     belongs: isUsualOnce,
@@ -215,6 +254,7 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     name: 'no-vfio-dmabuf',
+    guest: 'untraced',
     title:
       'a kernel that cannot export VFIO memory: nothing is traced, nothing counts 0, and the remedy is told',
     belongs: ({ kernel }) => !exportsDmaBufs(kernel),
@@ -256,11 +296,12 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     name: 'guest-panics',
+    guest: 'untraced',
     title:
       'a guest that panics is reported with its console, and a guest that does not answer is not waited for',
     belongs: isUsualOnce,
     run: async (lab) => {
-      await assert.rejects(lab.guest.run('sleep 30', 2), /no answer to: sleep 30 \(after 2 s\)/);
+      await assert.rejects(lab.guest.run('sleep 5', 2), /no answer to: sleep 5 \(after 2 s\)/);
       await assert.rejects(
         lab.guest.run('echo c >/proc/sysrq-trigger', 60),
         /the guest has ended[\s\S]*Kernel panic/,

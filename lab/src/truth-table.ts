@@ -52,3 +52,40 @@ export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined
   if (whyNot(scenario, cell) !== undefined) return undefined;
   return cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? ofLegacy(scenario) : scenario;
 };
+
+/**
+ * One scenario for each probe fragment (probes/NAME.bt): what a cell is asked that differs from another only by its bpftrace. Null
+ * where no scenario makes the kernel call the function.
+ */
+export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
+  attach: 'import-vgem',
+  bind: 'private-bind-accepted',
+  'call-buffer': 'import-rdma-beyond',
+  'core-attach': 'import-static',
+  'core-map': 'import-topology',
+  'core-pin': 'import-dynamic',
+  detach: 'import-dynamic',
+  // It needs a network driver with page pools of device memory, which QEMU has not.
+  devmem: null,
+  export: 'export-odd-task-name',
+  'iommufd-file': 'import-iommufd-beyond',
+  'iommufd-map': 'import-iommufd',
+  map: 'import-dynamic',
+  pin: 'import-pin-refused',
+  prime: 'import-prime-unsupported',
+  'private-read': 'private-bind-accepted',
+  rdma: 'import-rdma',
+  'rdma-map': 'import-rdma',
+  release: 'export-one-range',
+  revoke: 'revoke-memory-enabled-again',
+  unbind: 'private-bind-accepted',
+  unmap: 'import-dynamic',
+  videobuf2: 'import-videobuf2-too-small',
+  vmap: 'import-vmap',
+};
+
+/** Whether `all` asks a cell this scenario; the matrix asks every cell all of its own. */
+export const isEveryday = (scenario: Scenario, { suite, dialect }: Cell): boolean => {
+  if (dialect === 'legacy') return scenario.dialect === 'legacy' || TOLD_AGAIN.includes(scenario.name);
+  return suite === 'trixie' || dialect !== 'mainline' || Object.values(SPOT_CHECKS).includes(scenario.name);
+};

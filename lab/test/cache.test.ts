@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,11 +39,21 @@ test('a half-written folder is not trusted', async () => {
   assert.ok(existsSync(join(made, 'file')));
 });
 
-test('another key makes the old folder go, and leaves those of other names', async () => {
-  await cached('thing', 'old', silent, build);
+test("folders with other keys stay, so that two checkouts do not build each other's parts again", async () => {
+  const a = await cached('thing', 'a', silent, build);
+  await cached('thing', 'b', silent, build);
+  assert.equal(await cached('thing', 'a', silent, () => Promise.reject(new Error('built again'))), a);
+});
+
+test('of many folders of a name the least recently used goes, and other names are left alone', async () => {
   await cached('thing-else', 'old', silent, build);
-  await cached('thing', 'new', silent, build);
-  assert.deepEqual(readdirSync(cacheRoot()).sort(), ['thing-else-old', 'thing-new']);
+  for (const key of ['a', 'b', 'c']) await cached('thing', key, silent, build);
+  const hourAgo = new Date(Date.now() - 3_600_000);
+  for (const key of ['a', 'b']) utimesSync(join(cacheRoot(), `thing-${key}`), hourAgo, hourAgo);
+  // Used again: b is now the older one.
+  await cached('thing', 'a', silent, build);
+  await cached('thing', 'd', silent, build);
+  assert.deepEqual(readdirSync(cacheRoot()).sort(), ['thing-a', 'thing-c', 'thing-d', 'thing-else-old']);
 });
 
 test('one builder at a time holds the cache', async () => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CELLS, type Cell, nameOf } from '../src/cells.ts';
+import { CELLS, type Cell, EVERYDAY_CELLS, nameOf } from '../src/cells.ts';
 import { type CellResult, pageOf, resultOf } from '../src/matrix.ts';
-import { SCENARIOS, scenarioOn, whyNot } from '../src/truth-table.ts';
+import { isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn, whyNot } from '../src/truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const cell = (kernel: Cell['kernel'], dialect: Cell['dialect']): Cell => ({ kernel, suite: 'sid', dialect });
@@ -52,6 +52,7 @@ test('a result counts rows, names what failed, and counts what was not asked by 
     failed: ['x'],
     lost: false,
     crashed: [],
+    inexact: [],
   });
   assert.deepEqual(result, {
     kernel: '6.12',
@@ -64,4 +65,20 @@ test('a result counts rows, names what failed, and counts what was not asked by 
     notApplicable: { 'no VFIO dma-buf export': SCENARIOS.length },
   });
   assert.match(pageOf([result]), /\| 6\.12\.1 +\| 0\.27\.1 +\| `mainline` +\| 1 +\| 1: x +\|/);
+});
+
+test('each probe fragment has a spot check that is a scenario', () => {
+  const fragments = readdirSync(join(import.meta.dirname, '../../probes'))
+    .filter((name) => name.endsWith('.bt'))
+    .map((name) => name.slice(0, -'.bt'.length));
+  assert.deepEqual(Object.keys(SPOT_CHECKS).sort(), fragments.sort());
+  const names = new Set(SCENARIOS.map(({ name }) => name));
+  for (const name of Object.values(SPOT_CHECKS)) assert.ok(name === null || names.has(name), `${name}`);
+});
+
+test('every scenario is run by `all` on some everyday cell', () => {
+  const asked = EVERYDAY_CELLS.flatMap((cell) =>
+    SCENARIOS.filter((scenario) => isEveryday(scenario, cell) && scenarioOn(scenario, cell) !== undefined),
+  );
+  assert.deepEqual(new Set(asked), new Set(SCENARIOS));
 });
