@@ -33,7 +33,7 @@ export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
   ({ kernel, suite, dialect }) =>
     (!exportsDmaBufs(kernel) && suite === 'sid') ||
     (kernel === USUAL_KERNEL &&
-      (dialect === 'mainline' || (dialect === 'private-v2') === (suite === 'trixie'))),
+      (dialect === 'mainline' || (dialect === 'private-v1') === (suite === 'trixie'))),
 );
 
 /** The usual kernel as the distribution built it, with either bpftrace. */

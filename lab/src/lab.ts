@@ -132,10 +132,12 @@ export class Lab {
     return lab.#closedOnError(async () => {
       const saved = lab.#savedTracing();
       if (await lab.#resumeTracing(saved)) return;
-      await lab.#start();
-      await lab.startDaemon();
-      await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
-      await lab.#keepTracing(saved);
+      await saved.make(async () => {
+        await lab.#start();
+        await lab.startDaemon();
+        await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
+        await lab.#keepTracing(saved);
+      });
     });
   }
 
@@ -177,14 +179,16 @@ export class Lab {
     const { log } = this.options;
     const { suite, kernel, dialect } = this.options;
     const saved = this.#saved('booted', [], []);
-    const state = this.#resumes ? saved.find() : undefined;
+    const state = this.#resumes ? await saved.find() : undefined;
     if (state !== undefined && (await this.#resume(saved, state, this.#stage.disk))) {
       await this.command(`date -s @${(Date.now() / 1000).toFixed(3)}`);
     } else {
-      log(`booting ${this.#image.release}, user space ${suite}, dialect ${dialect}`);
-      await this.guest.boot();
-      await this.command(prepareScript(kernel, dialect));
-      if (this.#resumes) await saved.keep((directory) => this.guest.save(join(directory, 'state.zst')));
+      await saved.make(async () => {
+        log(`booting ${this.#image.release}, user space ${suite}, dialect ${dialect}`);
+        await this.guest.boot();
+        await this.command(prepareScript(kernel, dialect));
+        if (this.#resumes) await saved.keep((directory) => this.guest.save(join(directory, 'state.zst')));
+      });
     }
     await this.command('mount -o ro /dev/vdd /lab/program');
   }
@@ -215,7 +219,8 @@ export class Lab {
   }
 
   async #resumeTracing(saved: SavedGuest): Promise<boolean> {
-    const directory = this.#resumes && this.options.files === undefined ? saved.find() : undefined;
+    const mayResume = this.#resumes && this.options.files === undefined;
+    const directory = mayResume ? await saved.find() : undefined;
     if (directory === undefined) return false;
     if (!(await this.#resume(saved, directory, join(directory, 'program.ext4')))) return false;
     const uptime = Number((await this.command('cut -d" " -f1 /proc/uptime')).trim());

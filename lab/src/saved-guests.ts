@@ -24,11 +24,26 @@ export class SavedGuest {
     this.#directory = join(savedRoot(), `${name}-${digest([qemuVersion(), ...made], files)}`);
   }
 
-  /** The folder with the state, or undefined where there is none. */
-  find(): string | undefined {
+  /** The folder with the state, or undefined where there is none. Waits for a guest of this process that is about to save it. */
+  async find(): Promise<string | undefined> {
+    while (making.has(this.#directory)) await making.get(this.#directory);
     if (!existsSync(this.#directory)) return undefined;
     markUsed(this.#directory);
     return this.#directory;
+  }
+
+  /** Runs `action`, which makes the state and may save it; who looks for the state meanwhile waits. */
+  async make(action: () => Promise<void>): Promise<void> {
+    const made = action();
+    making.set(
+      this.#directory,
+      made.catch(() => undefined),
+    );
+    try {
+      await made;
+    } finally {
+      making.delete(this.#directory);
+    }
   }
 
   /** Has `write` fill a new folder, and puts it where `find` finds it. What cannot be saved is reported, and is no failure. */
@@ -52,6 +67,9 @@ export class SavedGuest {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }
+
+/** States that guests of this process are about to save. */
+const making = new Map<string, Promise<void>>();
 
 const savedRoot = (): string => join(cacheRoot(), 'saved');
 
