@@ -7,10 +7,13 @@ import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 import { contradictions, hear, heardSince } from './witness.ts';
 
-/** Exports, refusals and imports without end, some hundred a second, until a file says that it is enough. */
+/**
+ * Exports, rejections and imports without end, some hundred a second and evenly spread, until a file says that it is enough. More
+ * would keep the processors from compiling the next program.
+ */
 const LOAD = `n=0; while [ ! -e /tmp/enough ] && [ $n -lt 3000 ]; do
-  /lab/bin/flood --device ${PLAIN} --region 2 --exports 100 --refused 30 --vgem 30 --threads 2 || exit 1
-  n=$((n + 1)); sleep 0.3
+  /lab/bin/flood --device ${PLAIN} --region 2 --exports 600 --refused 180 --vgem 180 --threads 2 --pause 5000 || exit 1
+  n=$((n + 1))
 done`;
 
 const REFUSED = 20;

@@ -1,7 +1,7 @@
 /*
- * flood --device ADDRESS --region N [--exports E] [--refused R] [--vgem V] [--threads T]
+ * flood --device ADDRESS --region N [--exports E] [--refused R] [--vgem V] [--threads T] [--pause US]
  *
- * As fast as the machine can: E exports of one page, each closed at once; R
+ * As fast as the machine can, or with a pause of US microseconds after each call: E exports of one page, each closed at once; R
  * that the kernel must refuse (unaligned), V imports into vgem that it must
  * refuse, spread evenly in between. Prints what the kernel really answered, so
  * that a tracer's counts can be held against it. With --vgem one more export is
@@ -26,7 +26,7 @@ enum kind { GOOD, BAD, VGEM, KINDS };
 
 struct load {
 	int device_fd, vgem_fd, shared_buffer;
-	uint32_t region;
+	uint32_t region, pause;
 	uint64_t wanted[KINDS];
 	uint64_t accepted[KINDS], refused[KINDS], by_errno[MOST_ERRNO];
 };
@@ -70,6 +70,8 @@ static void *run(void *argument)
 			if (due[kind] >= total) {
 				due[kind] -= total;
 				once(load, (enum kind)kind, page);
+				if (load->pause)
+					usleep(load->pause);
 			}
 		}
 	return NULL;
@@ -113,6 +115,7 @@ int main(int argument_count, char **words)
 		{ "refused", required_argument, NULL, 'f' },
 		{ "vgem", required_argument, NULL, 'v' },
 		{ "threads", required_argument, NULL, 't' },
+		{ "pause", required_argument, NULL, 'p' },
 		{ 0 },
 	};
 	static struct load loads[MOST_THREADS];
@@ -133,11 +136,12 @@ int main(int argument_count, char **words)
 		case 'f': whole.wanted[BAD] = number(optarg, UINT32_MAX); break;
 		case 'v': whole.wanted[VGEM] = number(optarg, UINT32_MAX); break;
 		case 't': thread_count = (unsigned int)number(optarg, MOST_THREADS); break;
+		case 'p': whole.pause = (uint32_t)number(optarg, 999999); break;
 		default: address = NULL; optind = argument_count + 1; break;
 		}
 	if (!address || whole.region == UINT32_MAX || !thread_count || optind != argument_count)
 		give_up(EXIT_USAGE,
-			"wants a device and a region; usage: flood --device ADDRESS --region N [--exports E] [--refused R] [--vgem V] [--threads T]");
+			"wants a device and a region; usage: flood --device ADDRESS --region N [--exports E] [--refused R] [--vgem V] [--threads T] [--pause US]");
 	if (device_open(&device, address, -1))
 		give_up(EXIT_ENVIRONMENT, "cannot open %s: %m; does another process hold its group?", address);
 	whole.device_fd = device.fd;
