@@ -8,11 +8,11 @@ import type { Trial } from './trial.ts';
 import { contradictions, hear, heardSince } from './witness.ts';
 
 /**
- * Exports, rejections and imports without end, some hundred a second and evenly spread, until a file says that it is enough. More
- * would keep the processors from compiling the next program.
+ * Exports, rejections and imports without end, about a hundred a second and evenly spread, until a file says that it is enough.
+ * More would keep the emulated processors from compiling the next program.
  */
 const LOAD = `n=0; while [ ! -e /tmp/enough ] && [ $n -lt 3000 ]; do
-  /lab/bin/flood --device ${PLAIN} --region 2 --exports 600 --refused 180 --vgem 180 --threads 2 --pause 5000 || exit 1
+  /lab/bin/flood --device ${PLAIN} --region 2 --exports 600 --refused 180 --vgem 180 --threads 2 --pause 20000 || exit 1
   n=$((n + 1))
 done`;
 

@@ -128,9 +128,10 @@ export const TRIALS: readonly Trial[] = [
       await lab.command('pkill -KILL -x bpftrace');
       await lab.until(
         'the daemon to say that it is blind',
-        30,
-        async () => (await lab.get('/-/ready')).status === 503,
+        60,
+        async () => (await lab.status()).state === 'blind',
       );
+      assert.equal((await lab.get('/-/ready')).status, 503);
       assert.equal((await lab.samples()).get('up'), 0);
       await lab.command('touch /tmp/leave');
       await leaves.finish();
