@@ -9,7 +9,6 @@ import { GUEST_DIALECTS, GuestError } from './guest.ts';
 import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
 import { keepResults, resultOf } from './matrix.ts';
-import type { Scenario } from './scenario.ts';
 import { screenshots } from './screenshots.ts';
 import { shellIn } from './terminal.ts';
 import { SUITES } from './tree.ts';
@@ -42,16 +41,16 @@ const log = (line: string): void => {
 };
 
 /** What a cell is asked: its scenarios and trials, by guest. The longest come first, so that none is left at the end. */
-const groupsOf = (
-  wanted: (name: string) => boolean,
-  cells: readonly Cell[],
-  isAsked: (scenario: Scenario, cell: Cell) => boolean = () => true,
-): Group[] => {
+const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], everyday = false): Group[] => {
   const groups = cells.flatMap((cell): Group[] => {
     const scenarios = SCENARIOS.flatMap((scenario) =>
-      wanted(scenario.name) && isAsked(scenario, cell) ? (scenarioOn(scenario, cell) ?? []) : [],
+      wanted(scenario.name) && (!everyday || isEveryday(scenario, cell))
+        ? (scenarioOn(scenario, cell) ?? [])
+        : [],
     );
-    const trials = TRIALS.filter((trial) => wanted(trial.name) && trial.belongs(cell));
+    const trials = TRIALS.filter(
+      (trial) => wanted(trial.name) && trial.belongs(cell) && (!everyday || (trial.everyday?.(cell) ?? true)),
+    );
     const of = (guest: Trial['guest']): Trial[] => trials.filter((trial) => trial.guest === guest);
     return [
       ...of('own').map((trial) => ({ cell, traces: true, scenarios: [], trials: [trial] })),
@@ -270,11 +269,7 @@ const main = async (): Promise<number> => {
       // A row's own dialect is meant where none is named, and not that of 6.19, which takes the mainline's rows.
       (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === wish.dialect),
   );
-  const groups = groupsOf(
-    (name) => what === 'all' || positionals.includes(name),
-    cells,
-    all ? isEveryday : undefined,
-  );
+  const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells, all);
   if (values.keep && groups.length !== 1) {
     const where = groups.map(({ cell }) => nameOf(cell)).join(', ');
     throw new Error(

@@ -12,5 +12,7 @@ export interface Trial {
   guest?: 'own' | 'untraced';
   /** True for the cells that it is tried on. */
   belongs(cell: Cell): boolean;
+  /** True for the cells of those on which `all` tries it; default all of them. */
+  everyday?(cell: Cell): boolean;
   run(lab: Lab, say: (line: string) => void): Promise<void>;
 }
