@@ -1,9 +1,10 @@
-import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Incident, KernelEvent, Status, TracerEvent } from '../../server/src/model/schema.ts';
 import { TAGS } from '../../server/src/stream/codes.ts';
 import { type Accelerator, chooseAccelerator } from './accelerator.ts';
+import { collectorCode } from './collector-code.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
 import { HostServer } from './host-server.ts';
@@ -64,9 +65,6 @@ const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
 
 const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('stream')}; log=${portOf('log')}
   ${PROGRAM_IN_GUEST} record $stream --log.format json >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;
-
-/** The parts of the built program that the collector does not run: they may change without a new saved guest. */
-const SERVER_ONLY = ['web', 'runbooks'];
 
 /** Decided once for all guests of a run, by the first that starts. */
 let accelerator: Promise<Accelerator> | undefined;
@@ -210,12 +208,8 @@ export class Lab {
   }
 
   #savedTracing(): SavedGuest {
-    const files = readdirSync(PROGRAM).filter((name) => !SERVER_ONLY.includes(name));
-    return this.#saved(
-      'tracing',
-      [START_COLLECTOR],
-      files.map((name) => join(PROGRAM, name)),
-    );
+    const made = [START_COLLECTOR, ...collectorCode(PROGRAM)];
+    return this.#saved('tracing', made, [join(PROGRAM, 'probes')]);
   }
 
   async #resumeTracing(saved: SavedGuest): Promise<boolean> {
