@@ -17,6 +17,8 @@ export const RECORDINGS = join(REPOSITORY, 'recordings');
 /** What runs in one guest. */
 export interface Group {
   cell: Cell;
+  /** What sets this guest apart from others of the cell. */
+  of: string;
   /** A collector traces in it from the beginning. */
   traces: boolean;
   scenarios: readonly Scenario[];
@@ -96,7 +98,7 @@ const isRecorded = ({ kernel, dialect }: Cell, scenario: Scenario): boolean =>
 
 /** Boots one guest and runs in it what belongs to it. */
 export const runGroup = async (
-  { cell, traces, scenarios, trials }: Group,
+  { cell, of, traces, scenarios, trials }: Group,
   { update, keeps = false, log }: GroupOptions,
 ): Promise<Outcome> => {
   const where = nameOf(cell);
@@ -113,7 +115,7 @@ export const runGroup = async (
   const open = (): Promise<Lab> => (traces ? Lab.tracing({ ...cell, log }) : Lab.open({ ...cell, log }));
   let lab: Lab | undefined;
   const title = traces ? 'the daemon is ready and has taken its first snapshot' : 'the guest runs';
-  await attempt(outcome, traces ? 'start' : 'boot', title, log, async () => {
+  await attempt(outcome, `${traces ? 'start' : 'boot'} (${of})`, title, log, async () => {
     // An emulated machine on loaded processors may miss its kernel's patience at boot: that is tried once more, and counted.
     lab = await open().catch((error: unknown) => {
       if (!(error instanceof GuestError)) throw error;

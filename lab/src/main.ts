@@ -53,10 +53,10 @@ const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], eve
     );
     const of = (guest: Trial['guest']): Trial[] => trials.filter((trial) => trial.guest === guest);
     return [
-      ...of('own').map((trial) => ({ cell, traces: true, scenarios: [], trials: [trial] })),
-      { cell, traces: true, scenarios, trials: [] },
-      { cell, traces: true, scenarios: [], trials: of(undefined) },
-      { cell, traces: false, scenarios: [], trials: of('untraced') },
+      ...of('own').map((trial) => ({ cell, of: trial.name, traces: true, scenarios: [], trials: [trial] })),
+      { cell, of: 'scenarios', traces: true, scenarios, trials: [] },
+      { cell, of: 'trials', traces: true, scenarios: [], trials: of(undefined) },
+      { cell, of: 'untraced', traces: false, scenarios: [], trials: of('untraced') },
     ];
   });
   const weight = ({ scenarios, trials }: Group): number =>
@@ -120,11 +120,11 @@ const runGroups = async (
   const inexact = named((outcome) => outcome.inexact);
   if (inexact.length > 0) log(`judged with skipped runs of probes: ${inexact.join(', ')}`);
   const crashed = named((outcome) => outcome.crashed);
-  if (crashed.length > 0)
-    log(`guests that crashed and were replaced, by what they ran: ${crashed.join(', ')}`);
+  if (crashed.length > 0) log(`crashed while it ran: ${crashed.join(', ')}`);
   console.log(
-    `lab: ${passed} passed, ${failed.length} failed, ${crashed.length} guests replaced after a crash`,
+    `guests replaced after a crash: ${crashed.length}; judged with skipped runs of probes: ${inexact.length}`,
   );
+  console.log(`lab: ${passed} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;
 };
 

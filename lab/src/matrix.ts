@@ -24,7 +24,7 @@ export const resultOf = ({ cell, release, bpftrace, passed, failed }: Outcome): 
     const why = whyNot(scenario, cell);
     if (why !== undefined) notApplicable[why] = (notApplicable[why] ?? 0) + 1;
   }
-  const isRow = (name: string): boolean => name !== 'start';
+  const isRow = (name: string): boolean => !/^(start|boot) \(/.test(name);
   return { ...cell, release, bpftrace, passed: passed.filter(isRow).length, failed, notApplicable };
 };
 
