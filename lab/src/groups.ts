@@ -6,13 +6,13 @@ import { GuestError } from './guest.ts';
 import { Lab } from './lab.ts';
 import { assertSameStory, type Baseline, baselineOf, prove, type Scenario } from './scenario.ts';
 import { run } from './shell.ts';
+import { PROGRAM } from './stage.ts';
 import { shellIn } from './terminal.ts';
 import type { Trial } from './trial.ts';
 
 type Log = (line: string) => void;
 
-const REPOSITORY = join(import.meta.dirname, '../..');
-export const RECORDINGS = join(REPOSITORY, 'recordings');
+export const RECORDINGS = join(import.meta.dirname, '../../recordings');
 
 /** What runs in one guest. */
 export interface Group {
@@ -78,7 +78,7 @@ const recordingOf = (scenario: Scenario): string => join(RECORDINGS, `${scenario
 
 /** Writes the metrics that a recording comes to beside it. */
 export const keepMetrics = async (recording: string): Promise<void> => {
-  const program = join(REPOSITORY, 'dist/vfio-dmabuf-tracer.mjs');
+  const program = join(PROGRAM, 'vfio-dmabuf-tracer.mjs');
   writeFileSync(
     join(RECORDINGS, recording.replace(/\.ndjson(\.gz)?$/, '.metrics')),
     // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
@@ -141,6 +141,10 @@ export const runGroup = async (
         const { stream, skipped, after } = await prove(scenario, guest, before);
         baseline = after;
         if (stream === undefined) {
+          if (update)
+            throw new Error(
+              `the kernel skipped ${skipped} runs of probes: a recording must have all of them`,
+            );
           outcome.inexact.push(scenario.name);
           log(
             `${where}: ${scenario.name}: the kernel skipped ${skipped} runs of probes; no more than that is missing`,

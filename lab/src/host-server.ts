@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { PROGRAM } from './stage.ts';
 
-/** What is kept of the server's log. */
+/** Bytes of the server's log that are kept. */
 const LOG_BYTES = 20_000;
 
 /** `vfio-dmabuf-tracer serve -` on this machine: it serves the stream of the collector in the guest. */

@@ -31,8 +31,6 @@ export interface LabOptions {
   skipsIdle?: boolean;
   /** Port of 127.0.0.1 that the server listens on; a free one is taken where none is given. */
   port?: number;
-  /** False where the guest has to boot, and its collector to start, in this run. Default true: a saved guest may go on. */
-  resumes?: boolean;
 }
 
 /** What one step of a workload answered. */
@@ -86,7 +84,7 @@ const WALK_US = 300_000;
  */
 export class Lab {
   readonly options: LabOptions;
-  /** Where the daemon that is asked answers: the server here, or one in the guest (`startInGuest`). */
+  /** Where the daemon that is asked answers: the server here, or one in the guest (`launchInGuest`). */
   url: string;
   readonly tap = new StreamTap();
   readonly #image: Image;
@@ -174,9 +172,8 @@ export class Lab {
 
   /** Boots, or goes on from a guest that was saved after its boot. */
   async #start(): Promise<void> {
-    const { log } = this.options;
-    const { suite, kernel, dialect } = this.options;
-    const saved = this.#saved('booted', [], []);
+    const { suite, kernel, dialect, log } = this.options;
+    const saved = this.#saved('booted');
     const state = this.#resumes ? await saved.find() : undefined;
     if (state !== undefined && (await this.#resume(saved, state, this.#stage.disk))) {
       await this.command(`date -s @${(Date.now() / 1000).toFixed(3)}`);
@@ -193,11 +190,19 @@ export class Lab {
 
   /** KVM boots faster than a state is read. */
   get #resumes(): boolean {
-    const { resumes = true, skipsIdle = false } = this.options;
-    return resumes && !skipsIdle && this.#accelerator.name === 'tcg';
+    return this.options.skipsIdle !== true && this.#accelerator.name === 'tcg';
   }
 
-  #saved(stage: 'booted' | 'tracing', made: readonly string[], files: readonly string[]): SavedGuest {
+  /** A tracing guest has its program disk already, so the caller's own files cannot be on it. */
+  get #resumesTracing(): boolean {
+    return this.#resumes && this.options.files === undefined;
+  }
+
+  #saved(
+    stage: 'booted' | 'tracing',
+    made: readonly string[] = [],
+    files: readonly string[] = [],
+  ): SavedGuest {
     const { suite, kernel, dialect, log } = this.options;
     const machine = machineArguments({
       ...{ accelerator: this.#accelerator, directory: '', dialect, forward: [], skipsIdle: false },
@@ -213,8 +218,7 @@ export class Lab {
   }
 
   async #resumeTracing(saved: SavedGuest): Promise<boolean> {
-    const mayResume = this.#resumes && this.options.files === undefined;
-    const directory = mayResume ? await saved.find() : undefined;
+    const directory = this.#resumesTracing ? await saved.find() : undefined;
     if (directory === undefined) return false;
     if (!(await this.#resume(saved, directory, join(directory, 'program.ext4')))) return false;
     const uptime = Number((await this.command('cut -d" " -f1 /proc/uptime')).trim());
@@ -244,7 +248,7 @@ export class Lab {
   }
 
   async #keepTracing(saved: SavedGuest): Promise<void> {
-    if (!this.#resumes || this.options.files !== undefined) return;
+    if (!this.#resumesTracing) return;
     await saved.keep(async (directory) => {
       await this.guest.save(join(directory, 'state.zst'), () => {
         // The guest stands still: these are its lines up to the state.
@@ -283,10 +287,10 @@ export class Lab {
   }
 
   /** Starts the whole daemon in the guest, which then is the one that is asked, and does not wait for it. */
-  async launchInGuest(...flags: string[]): Promise<void> {
+  async launchInGuest(): Promise<void> {
     await this.command(
       `mkdir -p /run/tracer; cd /run/tracer; log=${portOf('log')}
-       ${PROGRAM_IN_GUEST} run --web.listen-address 0.0.0.0:10043 ${flags.join(' ')} >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`,
+       ${PROGRAM_IN_GUEST} run --web.listen-address 0.0.0.0:10043 >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`,
     );
     this.url = `http://127.0.0.1:${this.#guestPort}`;
   }

@@ -49,7 +49,8 @@ export class SavedGuest {
   /** Has `write` fill a new folder, and puts it where `find` finds it. What cannot be saved is reported, and is no failure. */
   async keep(write: (directory: string) => Promise<void>): Promise<void> {
     mkdirSync(savedRoot(), { recursive: true });
-    const partial = `${this.#directory}.${process.pid}.partial`;
+    // Two guests of this process may save the same state at once.
+    const partial = `${this.#directory}.${process.pid}-${++saves}.partial`;
     mkdirSync(partial, { recursive: true });
     try {
       await write(partial);
@@ -68,6 +69,9 @@ export class SavedGuest {
   }
 }
 
+/** How often this process has begun to save a state. */
+let saves = 0;
+
 /** States that guests of this process are about to save. */
 const making = new Map<string, Promise<void>>();
 
@@ -83,7 +87,7 @@ const qemuVersion = (): string => {
 export const removeHalfSaved = (): void => {
   if (!existsSync(savedRoot())) return;
   for (const entry of readdirSync(savedRoot())) {
-    const pid = /\.(\d+)\.partial$/.exec(entry)?.[1];
+    const pid = /\.(\d+)-\d+\.partial$/.exec(entry)?.[1];
     if (pid !== undefined && !existsSync(`/proc/${pid}`))
       rmSync(join(savedRoot(), entry), { recursive: true, force: true });
   }

@@ -85,7 +85,7 @@ test('what a killed run has left half-saved is removed, and what a running one s
   await saved('a').keep(write);
   const [whole = ''] = entries();
   for (const pid of [999_999_999, process.pid])
-    writeFileSync(join(cacheRoot(), 'saved', `${whole}.${pid}.partial`), '');
+    writeFileSync(join(cacheRoot(), 'saved', `${whole}.${pid}-1.partial`), '');
   removeHalfSaved();
-  assert.deepEqual(entries().sort(), [whole, `${whole}.${process.pid}.partial`]);
+  assert.deepEqual(entries().sort(), [whole, `${whole}.${process.pid}-1.partial`]);
 });
