@@ -9,7 +9,7 @@ import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 const DEVICE = `${FLEET},device=~"$device"`;
 const VM = `${DEVICE},vm=~"$vm"`;
 const PRIVATE_KINDS =
-  'private_without_vm|private_offered|foreign_vm|accepted_after_failed_lookup|confidential_shared';
+  'private_without_vm|private_offered|foreign_vm|accepted_not_vfio|confidential_shared';
 /** With the VM that the device belongs to; devices without a VM are left out. */
 const byVm = (metric: string, matchers = ''): string =>
   `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
@@ -37,8 +37,8 @@ export const privacy = (): Dashboard =>
             height: 4,
             queries: [
               { expr: violationsOf('foreign_vm'), legend: 'foreign VM' },
-              { expr: violationsOf('accepted_after_failed_lookup'), legend: 'failed lookup' },
-              { expr: incidentsOf('foreign_vm|accepted_after_failed_lookup'), legend: 'open now' },
+              { expr: violationsOf('accepted_not_vfio'), legend: 'not of VFIO' },
+              { expr: incidentsOf('foreign_vm|accepted_not_vfio'), legend: 'open now' },
             ],
             steps: ZERO_OR_ALARM,
             empty: 'no kernel with private exports is watched',

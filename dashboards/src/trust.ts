@@ -43,7 +43,7 @@ export function breachesPanel(matchers: string, width: number, more: Record<stri
     queries: [
       { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', matchers)})`, legend: 'violations' },
       {
-        expr: `sum(vfio_dmabuf_incidents{${matchers},kind=~"private_offered|foreign_vm|accepted_after_failed_lookup|confidential_shared"})`,
+        expr: `sum(vfio_dmabuf_incidents{${matchers},kind=~"private_offered|foreign_vm|accepted_not_vfio|confidential_shared"})`,
         legend: 'open now',
       },
     ],

@@ -82,15 +82,15 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
       accepted
         ? {
             ...imported('kvm', 'bind'),
-            ...opened('accepted_after_failed_lookup'),
-            'policy_violations_total{kind="accepted_after_failed_lookup"}': 1,
+            ...opened('accepted_not_vfio'),
+            'policy_violations_total{kind="accepted_not_vfio"}': 1,
           }
         : refusedImport('kvm', 'bind', 'EINVAL', 'not_vfio'),
     ),
     events: [
       { kind: 'private_read', reader: 'kvm', errno: 22, reason: 'not_vfio' },
       accepted
-        ? { kind: 'bind', errno: 0, reason: 'none', violation: 'accepted_after_failed_lookup' }
+        ? { kind: 'bind', errno: 0, reason: 'none', violation: 'accepted_not_vfio' }
         : { kind: 'bind', errno: 22, reason: 'not_vfio', violation: 'none' },
     ],
   };

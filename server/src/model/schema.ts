@@ -171,7 +171,7 @@ export const INCIDENT_KINDS = [
   'private_without_vm',
   'private_offered',
   'foreign_vm',
-  'accepted_after_failed_lookup',
+  'accepted_not_vfio',
   'confidential_shared',
 ] as const;
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];

@@ -56,7 +56,7 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
     closes: SAME,
     remedy: KERNEL_DEFECT,
   },
-  accepted_after_failed_lookup: {
+  accepted_not_vfio: {
     opens: 'KVM accepted a bind although its lookup of the buffer had failed',
     closes: SAME,
     remedy: KERNEL_DEFECT,

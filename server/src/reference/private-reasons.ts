@@ -20,7 +20,7 @@ export const PRIVATE_REASONS = {
     ],
     remedy:
       'Give KVM the descriptor that VFIO_DEVICE_FEATURE_DMA_BUF gave: private memory slots take no other. The posted ' +
-      'bind may answer success all the same, see accepted_after_failed_lookup.',
+      'bind may answer success all the same, see accepted_not_vfio.',
   },
   not_private: {
     what: 'KVM was given a buffer of a device that is not bound as private.',

@@ -22,7 +22,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
       'Stop the VM that bound it: one guest can reach the memory of another’s device. Then update the kernel’s patches: ' +
       'early ones lack the check.',
   },
-  accepted_after_failed_lookup: {
+  accepted_not_vfio: {
     what: 'KVM answered success to a bind although the buffer’s VFIO data could not be read.',
     rules: [
       rule(

@@ -87,7 +87,7 @@ export type Reader = (typeof READERS)[number];
 export const VIOLATIONS = [
   'none',
   'foreign_vm',
-  'accepted_after_failed_lookup',
+  'accepted_not_vfio',
   'private_without_vm',
   'private_offered',
 ] as const;

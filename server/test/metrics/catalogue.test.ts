@@ -64,7 +64,7 @@ test('each counter whose labels are a closed set is there at 0 before its first 
     [{ importer: 'other' }, 0],
   ]);
   assert.deepEqual(series('policy_violations_total'), [
-    [{ kind: 'accepted_after_failed_lookup' }, 0],
+    [{ kind: 'accepted_not_vfio' }, 0],
     [{ kind: 'foreign_vm' }, 0],
     [{ kind: 'private_offered' }, 0],
     [{ kind: 'private_without_vm' }, 0],

@@ -23,7 +23,7 @@ export const KINDS: Readonly<Record<IncidentKind, Kind>> = {
   private_without_vm: { severity: 'warning', probes: ['export'], dialects: ['private-v1'], grave: true },
   private_offered: { severity: 'warning', probes: ['attach'], dialects: PRIVATE, grave: true },
   foreign_vm: { severity: 'critical', probes: ['bind', 'private_read'], dialects: PRIVATE, grave: true },
-  accepted_after_failed_lookup: {
+  accepted_not_vfio: {
     severity: 'critical',
     probes: ['bind', 'private_read'],
     dialects: PRIVATE,

@@ -68,7 +68,7 @@ function whatIsWrong(incident: IncidentState, named: Named): string {
     }
     case 'foreign_vm':
       return `KVM has bound ${what} to ${vmName(named.vm)}, which is another VM than ${vmName(named.ownerVm)} of its device${times(count)}`;
-    case 'accepted_after_failed_lookup':
+    case 'accepted_not_vfio':
       return `KVM has bound ${what} to ${vmName(named.vm)} although its lookup of the buffer had failed${times(count)}`;
     case 'confidential_shared':
       return `${importersOf(named)} has attached ${what} of a confidential VM (${named.vm?.kind ?? 'unknown'})${times(count)}; this kernel has no word for private exports`;
@@ -79,7 +79,7 @@ function whatIsWrong(incident: IncidentState, named: Named): string {
 
 function bufferName({ inode, buffer, kind }: IncidentState, { device, vm }: Named): string {
   const region = buffer?.region ?? null;
-  const bind = kind === 'foreign_vm' || kind === 'accepted_after_failed_lookup';
+  const bind = kind === 'foreign_vm' || kind === 'accepted_not_vfio';
   const parts = [
     ...(device === UNKNOWN_DEVICE ? [] : [device]),
     ...(region === null ? [] : [`BAR ${region}`]),

@@ -243,7 +243,7 @@ export class IncidentWatch {
     const { t, inode, device, violation, vm_pid } = data;
     const buffer = buffers.get(inode) ?? null;
     if (buffer !== null && data.errno === 0) this.#attachedBefore(buffer);
-    if (violation !== 'foreign_vm' && violation !== 'accepted_after_failed_lookup') return;
+    if (violation !== 'foreign_vm' && violation !== 'accepted_not_vfio') return;
     const subject = `${inode}\n${vm_pid}`;
     const known = this.book.get(violation, subject);
     // vm_pid is the thread that made the VM; KVM takes a bind of the VM's own process only (kvm->mm).
@@ -412,7 +412,7 @@ function nameHolders(orphan: IncidentState, buffer: BufferState): void {
 }
 
 function isBind({ kind }: IncidentState): boolean {
-  return kind === 'foreign_vm' || kind === 'accepted_after_failed_lookup';
+  return kind === 'foreign_vm' || kind === 'accepted_not_vfio';
 }
 
 /** The unbind names the VM of the buffer's device; which VM let go is told by the task, as it is of a bind. */

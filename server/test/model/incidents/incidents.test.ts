@@ -493,7 +493,7 @@ test('a bind to a VM that a thread has made is of its process, and ends with it'
   more(unbind(T + 4, 300));
   assert.equal(first()?.closed_by, 'unbound');
   more(bind(T + 5, { violation: 2, maker: 301 }), exit(T + 6, 300));
-  assert.deepEqual([first()?.kind, first()?.closed_by], ['accepted_after_failed_lookup', 'vm_gone']);
+  assert.deepEqual([first()?.kind, first()?.closed_by], ['accepted_not_vfio', 'vm_gone']);
 });
 
 test('an unbind that overtakes its bind leaves nothing open, and a refused bind is no incident', () => {
@@ -506,7 +506,7 @@ test('an unbind that overtakes its bind leaves nothing open, and a refused bind 
 
 test('a bind accepted after a failed lookup, of whatever dma-buf, closes with its VM', () => {
   const { first, more } = watch([bind(T, { inode: 77, violation: 2, owner: 0, privacy: 0 })]);
-  assert.equal(first()?.kind, 'accepted_after_failed_lookup');
+  assert.equal(first()?.kind, 'accepted_not_vfio');
   assert.equal(first()?.inode, 77);
   more(exit(5 * S, 300));
   assert.equal(first()?.closed_by, 'vm_gone');
@@ -582,7 +582,7 @@ test('what is grave, can happen on this kernel and would not be seen is named wi
   assert.deepEqual(kinds({ dialect: 'private-v1', attached: ['export', 'release', 'private_read'] }), [
     of('private_offered', 'attach'),
     of('foreign_vm', 'bind'),
-    of('accepted_after_failed_lookup', 'bind'),
+    of('accepted_not_vfio', 'bind'),
   ]);
   assert.deepEqual(kinds({ dialect: 'private-v2', attached: ['attach', 'bind', 'private_read'] }), []);
   assert.deepEqual(kinds({ dialect: 'mainline', attached: ['attach'] }), [

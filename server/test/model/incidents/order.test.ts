@@ -143,7 +143,7 @@ test('in any story and any order within 100 us counts are never negative, and wh
       );
       for (const incident of shown) {
         assert.ok(incident.opened_at <= (incident.closed_at ?? incident.opened_at), incident.sentence);
-        const bind = incident.kind === 'foreign_vm' || incident.kind === 'accepted_after_failed_lookup';
+        const bind = incident.kind === 'foreign_vm' || incident.kind === 'accepted_not_vfio';
         if (incident.state === 'open' && incident.inode !== null && !bind)
           assert.ok(alive.has(incident.inode));
       }
