@@ -8,8 +8,7 @@ import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 
 const DEVICE = `${FLEET},device=~"$device"`;
 const VM = `${DEVICE},vm=~"$vm"`;
-const PRIVATE_KINDS =
-  'private_without_vm|private_offered|foreign_vm|accepted_not_vfio|confidential_shared';
+const PRIVATE_KINDS = 'private_without_vm|private_offered|foreign_vm|accepted_not_vfio|confidential_shared';
 /** With the VM that the device belongs to; devices without a VM are left out. */
 const byVm = (metric: string, matchers = ''): string =>
   `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +

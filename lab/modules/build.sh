@@ -5,6 +5,7 @@
 #   OUT_DIR/legacy/{vfio-pci-core,iommufd}.ko                   as in 6.19 and 7.0, whose modules no archive has
 #   OUT_DIR/private-v1/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   first posting, with is_private
 #   OUT_DIR/private-v2/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   second posting, without it
+#   OUT_DIR/private-amd/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko  AMD's public trees: as v2, but KVM does not look the buffer up
 #   OUT_DIR/iommufd.ko                                          where the distribution leaves it out
 #
 # SOURCE_DIR (the distribution's kernel source) is read only; OUT_DIR is only written.
@@ -73,14 +74,15 @@ exporter_copy() {
 	cp "$source"/drivers/vfio/pci/*.[ch] "$source/drivers/vfio/pci/Makefile" "$1/"
 }
 
+# private_exporter NAME NUMBER
 private_exporter() {
-	dialect=$1 dir=$work/v$1/vfio/pci
+	name=$1 number=$2 dir=$work/$1/vfio/pci
 	exporter_copy "$dir"
 	cp "$here"/private-exporter/*.h "$here"/private-exporter/*.c.inc "$dir/"
 	sh "$here/private-exporter/insert.sh" "$dir/vfio_pci_dmabuf.c"
-	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$dialect" >>"$dir/Makefile"
+	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$number" >>"$dir/Makefile"
 	build "$dir" vfio-pci-core
-	deliver "$dir/vfio-pci-core.ko" "$out/private-v$dialect" \
+	deliver "$dir/vfio-pci-core.ko" "$out/$name" \
 		vfio_dma_buf_get_data vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_move
 }
 
@@ -94,14 +96,15 @@ legacy_exporter() {
 		vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_pin vfio_pci_dma_buf_move dma_buf_move_notify
 }
 
+# kvm_importer NAME NUMBER [FUNCTION...]: functions of this dialect besides bind and unbind.
 kvm_importer() {
-	dialect=$1 dir=$work/kvm-v$1
+	name=$1 number=$2 dir=$work/kvm-$1
+	shift 2
 	mkdir -p "$dir"
 	cp "$here"/kvm-importer/* "$here/private-exporter/vfio_dma_buf_data.h" "$here/vm-kind/lab_vm_file.h" "$dir/"
-	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$dialect" >>"$dir/Kbuild"
+	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$number" >>"$dir/Kbuild"
 	build "$dir" kvm_vfio_dmabuf_lab
-	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/private-v$dialect" \
-		kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind kvm_vfio_dma_buf_get_data
+	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/$name" kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind "$@"
 }
 
 # The distribution's iommufd. Its span iterator lives in lib/ and is left out of a
@@ -149,10 +152,12 @@ vm_kind() {
 	deliver "$dir/lab_vm_kind.ko" "$out"
 }
 
-for dialect in 1 2; do
-	private_exporter $dialect
-	kvm_importer $dialect
+for number in 1 2; do
+	private_exporter private-v$number $number
+	kvm_importer private-v$number $number kvm_vfio_dma_buf_get_data
 done
+private_exporter private-amd 3
+kvm_importer private-amd 3
 importers
 vm_kind
 legacy_exporter

@@ -14,7 +14,7 @@ import { Qmp } from './qmp.ts';
  * What the guest's vfio-pci-core speaks: the distribution's own, or rebuilt with the lab's lines, as 6.19 and 7.0 were or as
  * the posted private dialects are.
  */
-export const GUEST_DIALECTS = ['mainline', 'legacy', 'private-v1', 'private-v2'] as const;
+export const GUEST_DIALECTS = ['mainline', 'legacy', 'private-v1', 'private-v2', 'private-amd'] as const;
 export type GuestDialect = (typeof GUEST_DIALECTS)[number];
 
 export interface GuestOptions {

@@ -90,7 +90,7 @@ const DIALECTS = [
     'devices, exports, imports, revokes; what differs is switched in',
   ],
   [
-    '`private-v1`, `private-v2`',
+    '`private-v1`, `private-v2`, `private-amd`',
     "the distribution's source, with the lab's lines",
     'devices, exports, revokes; see [lab/modules](../lab/modules/README.md)',
   ],

@@ -137,8 +137,14 @@ export const contradictions = (
   imports('pin', heard.pin?.['0'] ?? 0);
   imports('map', heard.map?.value ?? 0);
   imports('rdma', heard.rdma?.value ?? 0);
-  rejections('stage="attach"', heard.attach);
   rejections('stage="bind"', heard.bind);
+  // An attach that is rejected inside a bind counts as the bind's rejection, and only there.
+  claims.push([
+    'import_rejections_total{stage="attach"} and of binds of a revoked buffer',
+    counted('import_rejections_total', 'stage="attach"') +
+      counted('import_rejections_total', 'stage="bind"', 'reason="revoked"'),
+    failed(heard.attach),
+  ]);
   rejections('stage="pin"', heard.pin);
   rejections('stage="map"', heard.map);
   rejections('stage="vmap"', heard.vmap, heard.mmap);

@@ -37,6 +37,7 @@ static const struct dma_buf_attach_ops lab_attach_ops = {
 	.invalidate_mappings = lab_invalidate_mappings,
 };
 
+#if LAB_PRIVATE_DIALECT != 3
 noinline struct vfio_dma_buf_data *
 kvm_vfio_dma_buf_get_data(struct dma_buf *dmabuf)
 {
@@ -61,15 +62,18 @@ static bool acceptable(const struct vfio_dma_buf_data *data,
 #endif
 	return data->kvm == kvm;
 }
+#endif
 
 noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 				  unsigned int fd)
 {
 	struct lab_slot *lab = container_of(slot, struct lab_slot, slot);
 	struct dma_buf_attachment *attach;
-	struct vfio_dma_buf_data *data;
 	struct kvm_vfio_dmabuf *held;
 	struct dma_buf *dmabuf;
+#if LAB_PRIVATE_DIALECT != 3
+	struct vfio_dma_buf_data *data;
+#endif
 	/*
 	 * The posted code leaves this unset when the lookup below fails, so the
 	 * bind of a foreign buffer may even report success. The lab reproduces
@@ -86,6 +90,7 @@ noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 		goto put;
 	}
 
+#if LAB_PRIVATE_DIALECT != 3
 	data = kvm_vfio_dma_buf_get_data(dmabuf);
 	if (IS_ERR(data))
 		goto put;
@@ -94,6 +99,7 @@ noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 		ret = -EINVAL;
 		goto put;
 	}
+#endif
 
 	held = kzalloc(sizeof(*held), GFP_KERNEL);
 	if (!held) {

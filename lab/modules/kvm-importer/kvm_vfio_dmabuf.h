@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The three functions a tracer looks for, with the prototypes that were posted. */
+/* The functions a tracer looks for, with the prototypes that were posted. */
 #ifndef KVM_VFIO_DMABUF_H
 #define KVM_VFIO_DMABUF_H
 
@@ -19,7 +19,9 @@ struct lab_slot {
 
 extern struct device *lab_kvm_device;
 
+#if LAB_PRIVATE_DIALECT != 3
 struct vfio_dma_buf_data *kvm_vfio_dma_buf_get_data(struct dma_buf *dmabuf);
+#endif
 int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 			 unsigned int fd);
 void kvm_vfio_dmabuf_unbind(struct kvm_memory_slot *slot);

@@ -6,8 +6,9 @@
  * dev", not the patch itself: no released kernel has it, so the lab gives the
  * distribution's vfio-pci-core the same contract with lines of its own.
  *
- * LAB_PRIVATE_DIALECT is 1 for the first posting (with is_private) and 2 for
- * the second (without it); build.sh sets it for exporter and importer alike.
+ * LAB_PRIVATE_DIALECT is 1 for the first posting (with is_private), 2 for the
+ * second (without it), and 3 for AMD's public trees, whose exporter is like 2
+ * and whose KVM binds without a lookup. build.sh sets it for both modules.
  */
 #ifndef VFIO_DMA_BUF_DATA_H
 #define VFIO_DMA_BUF_DATA_H
@@ -15,7 +16,7 @@
 #include <linux/types.h>
 
 #ifndef LAB_PRIVATE_DIALECT
-#error "LAB_PRIVATE_DIALECT must be 1 or 2: build through lab/modules/build.sh"
+#error "LAB_PRIVATE_DIALECT must be 1, 2 or 3: build through lab/modules/build.sh"
 #endif
 
 struct dma_buf;

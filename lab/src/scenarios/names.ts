@@ -39,7 +39,13 @@ export const refusedImport = (
   [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
 });
 
-/** A breach of the rules of private exports. */
+/** Samples that the revocation of one buffer changes. */
+export const revoked = (device: string, cause: string): Record<string, number> => ({
+  [`revocations_total{cause="${cause}",device="${device}"}`]: 1,
+  revocation_duration_seconds_count: 1,
+});
+
+/** A broken rule of private exports. */
 export const violation = (kind: string): Record<string, number> => ({
   [`policy_violations_total{kind="${kind}"}`]: 1,
 });

@@ -2,17 +2,23 @@ import assert from 'node:assert/strict';
 import type { BufferView } from '../../../server/src/model/schema.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
-import { CAPABLE, exported, imported, KIB, opened, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
+import {
+  CAPABLE,
+  exported,
+  imported,
+  KIB,
+  opened,
+  PLAIN,
+  RESETTABLE,
+  refusedImport,
+  revoked,
+  sum,
+} from './names.ts';
 
 const bufferIn = async (lab: Lab, state: string): Promise<BufferView | undefined> => {
   const { body } = await lab.get(`/api/v1/buffers?state=${state}`);
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers[0];
 };
-
-const revoked = (device: string, cause: string): Record<string, number> => ({
-  [`revocations_total{cause="${cause}",device="${device}"}`]: 1,
-  revocation_duration_seconds_count: 1,
-});
 
 const restored = (device: string, cause: string): Record<string, number> => ({
   [`restorations_total{cause="${cause}",device="${device}"}`]: 1,

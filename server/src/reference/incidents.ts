@@ -57,7 +57,7 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
     remedy: KERNEL_DEFECT,
   },
   accepted_not_vfio: {
-    opens: 'KVM accepted a bind although its lookup of the buffer had failed',
+    opens: 'KVM accepted a bind of a buffer that VFIO did not export',
     closes: SAME,
     remedy: KERNEL_DEFECT,
   },

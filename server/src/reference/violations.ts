@@ -12,24 +12,25 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         'bind',
         null,
         BIND,
-        'the VM of the buffer’s device is the VM that binds: not checked, or checked in vain',
+        'the VM of the buffer’s device is the VM that binds: not checked (AMD’s public kernel), or checked without effect',
         {
           since: PRIVATE,
         },
       ),
     ],
     remedy:
-      'Stop the VM that bound it: one guest can reach the memory of another’s device. Then update the kernel’s patches: ' +
-      'early ones lack the check.',
+      'Stop the VM that bound it: one guest can reach the memory of another’s device. Then report it to who supplies the ' +
+      'kernel: its bind does not look the buffer up, or ignores the answer.',
   },
   accepted_not_vfio: {
-    what: 'KVM answered success to a bind although the buffer’s VFIO data could not be read.',
+    what: 'KVM answered success to a bind of a buffer that VFIO did not export.',
     rules: [
       rule(
         'bind',
         null,
         BIND,
-        'a failed vfio_dma_buf_get_data() ends the bind with its errno: the posted code leaves the return value unset',
+        'a failed vfio_dma_buf_get_data() ends the bind with its errno: the posted code leaves the return value unset, and ' +
+          'AMD’s public kernel does not call it',
         { since: PRIVATE },
       ),
     ],

@@ -14,6 +14,8 @@ export interface ProbeFacts {
   untraceable: readonly string[];
   /** Offset in bits of each wanted `struct.member` that exists. */
   members: Readonly<Record<string, number>>;
+  /** Bytes of a page of this host's memory. */
+  pageBytes: number;
   /** Loaded modules with type information. */
   modules: readonly string[];
   /** Parts of the version, e.g. `[0, 23, 2]`; null where no bpftrace was found. */
@@ -43,9 +45,12 @@ export interface Part {
   functions: string[];
 }
 
-/** What the dialect is told by, beside what the fragments themselves name. */
-const DIALECT_FUNCTIONS = ['vfio_dma_buf_get_data', 'vfio_pci_dma_buf_attach', 'dma_buf_export'];
+/** What tells the dialects apart, in addition to what the fragments themselves name. */
+const BIND = 'kvm_vfio_dmabuf_bind';
+const EXPORT = 'vfio_pci_core_feature_dma_buf';
+const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];
 const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
+const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
 /** What two programs need to hand over: when a task came onto its processor, and a number that the collector can set. */
 const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
 /** No time of any clock is as late. */
@@ -55,7 +60,7 @@ const OPEN_GATE = '@gate_from = (uint64)0;';
 /** The functions and members that the host has to be asked about, scanned from the fragments. */
 export function wantedBy(set: FragmentSet): Wanted {
   const functions = new Set(DIALECT_FUNCTIONS);
-  const members = new Set([PRIVATE_FLAG, ...GATE_MEMBERS]);
+  const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER, ...GATE_MEMBERS]);
   const note = (terms: readonly Term[]): void => {
     for (const { kind, name } of terms.flatMap((term) => term.atoms)) {
       if (kind === 'function') functions.add(name);
@@ -73,13 +78,17 @@ export function wantedBy(set: FragmentSet): Wanted {
   return { functions: [...functions].sort(), members: [...members].sort() };
 }
 
-/** Which of the four kinds of kernel this is; `none` where not even the dma-buf core can be traced. */
+/**
+ * Which of the kinds of kernel this is, by what the kernel does: a buffer that keeps its privacy (`private-v1`), a buffer that keeps its VM
+ * or a KVM that binds buffers (`private-v2`), exports (`mainline`), dma-bufs without VFIO (`core`); `none` where not even the dma-buf core can be
+ * traced. Whether KVM looks a buffer up before it accepts it makes no dialect: the probes judge by the buffer.
+ */
 export function dialectOf(facts: ProbeFacts): Dialect {
   const has = (name: string): boolean => Object.hasOwn(facts.functions, name);
-  if (has('vfio_dma_buf_get_data')) {
-    return Object.hasOwn(facts.members, PRIVATE_FLAG) ? 'private-v1' : 'private-v2';
-  }
-  if (has('vfio_pci_dma_buf_attach')) return 'mainline';
+  const knows = (path: string): boolean => Object.hasOwn(facts.members, path);
+  if (knows(PRIVATE_FLAG)) return 'private-v1';
+  if (knows(OWNER_OF_BUFFER) || has(BIND)) return 'private-v2';
+  if (has(EXPORT)) return 'mainline';
   return has('dma_buf_export') ? 'core' : 'none';
 }
 
@@ -156,6 +165,7 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
     hasModule: (name) => facts.modules.includes(name),
     bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
     dialect: dialectOf(facts),
+    pageBytes: facts.pageBytes,
     bpftrace: facts.bpftraceVersion,
   };
 }

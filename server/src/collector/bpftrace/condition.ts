@@ -13,6 +13,7 @@ export interface ConditionFacts {
   /** Offset of `struct.member` in bits, undefined where neither the kernel nor a loaded module has it. */
   bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
+  readonly pageBytes: number;
   /** `[0, 23, 2]`, or null where no bpftrace was found. */
   readonly bpftrace: readonly number[] | null;
 }

@@ -93,6 +93,7 @@ export function render(
       if (bits === undefined) missingMembers.add(path);
       return String(place[1] === 'bit' ? (bits ?? 0) % 8 : Math.floor((bits ?? 0) / 8));
     }
+    if (inner === 'page.bytes') return String(facts.pageBytes);
     return String(codeNumber(inner, where));
   };
 

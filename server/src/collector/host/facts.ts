@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ProbeFacts, Wanted } from '../bpftrace/compose.ts';
 import { type Bpftrace, findBpftrace, type StartFailure } from '../bpftrace/version.ts';
 import { type BtfFound, BtfSearch } from './btf.ts';
+import { pageBytes } from './page-size.ts';
 
 /** What of this host decides whether and what can be traced. */
 export interface HostFacts extends ProbeFacts {
@@ -59,6 +60,7 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
     functions,
     untraceable: untraceable.sort(),
     members: types.members,
+    pageBytes: pageBytes(),
     modules: types.modules,
     bpftrace,
     bpftraceVersion: 'parts' in bpftrace ? bpftrace.parts : null,

@@ -22,10 +22,10 @@ export const KINDS: Readonly<Record<IncidentKind, Kind>> = {
   never_imported: { severity: 'info', probes: ['export', 'release', 'attach'] },
   private_without_vm: { severity: 'warning', probes: ['export'], dialects: ['private-v1'], grave: true },
   private_offered: { severity: 'warning', probes: ['attach'], dialects: PRIVATE, grave: true },
-  foreign_vm: { severity: 'critical', probes: ['bind', 'private_read'], dialects: PRIVATE, grave: true },
+  foreign_vm: { severity: 'critical', probes: ['bind'], dialects: PRIVATE, grave: true },
   accepted_not_vfio: {
     severity: 'critical',
-    probes: ['bind', 'private_read'],
+    probes: ['bind'],
     dialects: PRIVATE,
     grave: true,
   },

@@ -69,7 +69,7 @@ function whatIsWrong(incident: IncidentState, named: Named): string {
     case 'foreign_vm':
       return `KVM has bound ${what} to ${vmName(named.vm)}, which is another VM than ${vmName(named.ownerVm)} of its device${times(count)}`;
     case 'accepted_not_vfio':
-      return `KVM has bound ${what} to ${vmName(named.vm)} although its lookup of the buffer had failed${times(count)}`;
+      return `KVM has bound ${what} to ${vmName(named.vm)} although VFIO has not exported it${times(count)}`;
     case 'confidential_shared':
       return `${importersOf(named)} has attached ${what} of a confidential VM (${named.vm?.kind ?? 'unknown'})${times(count)}; this kernel has no word for private exports`;
     default:

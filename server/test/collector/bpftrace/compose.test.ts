@@ -32,6 +32,7 @@ const facts: ProbeFacts = {
   functions: { f: 'vmlinux', g: 'vfio_pci_core', dma_buf_export: 'vmlinux' },
   untraceable: [],
   members: { 's.m': 8 * 96 + 3 },
+  pageBytes: 4096,
   modules: [],
   bpftraceVersion: [0, 23, 2],
 };
@@ -43,6 +44,7 @@ function everythingOf(fragments: FragmentSet): ProbeFacts {
     functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
     untraceable: [],
     members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
+    pageBytes: 4096,
     modules: ['kvm_amd'],
     bpftraceVersion: [0, 27, 1],
   };
@@ -241,16 +243,23 @@ test('the host is asked for what stands in needs, conditions and placeholders, k
   for (const name of ['s.b', 's.c', 's.h', 's.o']) assert.ok(wanted.members.includes(name), name);
 });
 
-test('the dialect is told by functions and the private flag', () => {
+test('the dialect follows from what buffers keep and what KVM does', () => {
   const dialect = (functions: string[], members: string[] = []): string =>
     dialectOf({
       ...facts,
       functions: Object.fromEntries(functions.map((name) => [name, 'm'])),
       members: Object.fromEntries(members.map((path) => [path, 0])),
     });
-  assert.equal(dialect(['vfio_dma_buf_get_data'], ['vfio_dma_buf_data.is_private']), 'private-v1');
-  assert.equal(dialect(['vfio_dma_buf_get_data', 'vfio_pci_dma_buf_attach']), 'private-v2');
-  assert.equal(dialect(['vfio_pci_dma_buf_attach', 'dma_buf_export']), 'mainline');
+  const exporter = 'vfio_pci_core_feature_dma_buf';
+  const flag = 'vfio_dma_buf_data.is_private';
+  const owner = 'vfio_dma_buf_data.kvm';
+  assert.equal(dialect([exporter, 'kvm_vfio_dmabuf_bind'], [flag, owner]), 'private-v1');
+  assert.equal(dialect([exporter, 'vfio_dma_buf_get_data'], [owner]), 'private-v2');
+  // KVM binds: neither a lookup nor a VM that the buffer keeps is needed.
+  assert.equal(dialect([exporter, 'kvm_vfio_dmabuf_bind']), 'private-v2');
+  // The name of the lookup alone promises nothing.
+  assert.equal(dialect([exporter, 'vfio_dma_buf_get_data']), 'mainline');
+  assert.equal(dialect([exporter, 'dma_buf_export']), 'mainline');
   assert.equal(dialect(['dma_buf_export']), 'core');
   assert.equal(dialect([]), 'none');
 });
@@ -295,6 +304,7 @@ test('the probes of this repository are understood, and each map and record is n
     functions: {},
     untraceable: [],
     members: {},
+    pageBytes: 4096,
     modules: [],
     bpftraceVersion: [0, 23, 0],
   };
@@ -314,6 +324,40 @@ test('the probes of this repository are understood, and each map and record is n
   assert.deepEqual(snapshot.program.match(/^\S+(?= \{$)/gm), ['BEGIN', 'iter:dmabuf', 'END']);
   assert.doesNotMatch(snapshot.program, /struct (vfio|kvm)/);
   assert.ok('reason' in composeOneshot('snapshot', nothing, probes));
+});
+
+test('the size of a page is the host’s, never a constant', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const host = everythingOf(fragments);
+  const uses = (pageBytes: number): [number, number] => {
+    const { program } = compose({ ...host, pageBytes }, fragments);
+    const count = (text: string): number => program.split(text).length - 1;
+    return [count(`->npages * ${pageBytes}`), count(`($length | $offset) & (${pageBytes} - 1)`)];
+  };
+  for (const bytes of [4096, 16_384, 65_536]) assert.deepEqual(uses(bytes), [1, 1], String(bytes));
+  const texts = [...fragments.probes, ...fragments.snippets.values(), ...fragments.oneshots.values()];
+  for (const { file, text } of texts) assert.doesNotMatch(text, /\b4095\b|<< 12\b|>> 12\b/, file);
+});
+
+test('KVM’s bind is judged by the buffer itself, with and without a lookup', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const host = everythingOf(fragments);
+  const without = (...names: string[]): ProbeFacts => ({
+    ...host,
+    functions: Object.fromEntries(Object.entries(host.functions).filter(([name]) => !names.includes(name))),
+  });
+  for (const facts of [host, without('vfio_dma_buf_get_data', 'kvm_vfio_dma_buf_get_data')]) {
+    const { program, probes } = compose(facts, fragments);
+    assert.ok(probes.filter(({ probe }) => probe === 'bind').every(({ attached }) => attached));
+    const [bind = ''] = /\/\/ probes\/bind\.bt\n[\s\S]*?\n\/\/ probes\//.exec(program) ?? [];
+    assert.match(bind, /\$owner = \(uint64\)\$private->export_data\.kvm;/);
+    assert.match(bind, /\$owner = \(uint64\)\$vdev->vdev\.kvm;/);
+  }
+  // What KVM's bind is rejected with inside is not counted a second time: each count of an import first asks for the bind.
+  const { program } = compose(host, fragments);
+  const counts =
+    program.split('@import_rejections[$stage, $n0, $n1, $errno, $reason] = sum((uint64)0)').length - 1;
+  assert.equal(program.split('@bind_inner_reason[(uint64)curtask] = (uint64)$reason').length - 1, counts);
 });
 
 test('kvm_amd is asked for SEV only where it is a module: a built-in one may not be who made the VM', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { composeForHost } from '../../../src/collector/bpftrace/plan.ts';
 import { type HostFacts, inspectHost, parseLockdown } from '../../../src/collector/host/facts.ts';
+import { pageBytes } from '../../../src/collector/host/page-size.ts';
 import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { type FakeHost, fakeHost } from '../fake-host.ts';
 import { testFragments } from '../test-fragments.ts';
@@ -34,6 +35,7 @@ test('the host tells its kernel, functions with their modules, members and bpftr
     },
     untraceable: [],
     members: { 'kvm.userspace_pid': 0 },
+    pageBytes: pageBytes(),
     modules: ['vfio_pci_core'],
     bpftrace: { path, version: '0.23.2', parts: [0, 23, 2] },
     bpftraceVersion: [0, 23, 2],

@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import { pageBytes } from '../../../src/collector/host/page-size.ts';
+
+const auxv = (...words: bigint[]): Buffer => Buffer.from(BigUint64Array.from(words).buffer);
+
+test('the size of a page is what the kernel passes to this process', () => {
+  assert.equal(pageBytes(), Number(execFileSync('getconf', ['PAGESIZE'], { encoding: 'utf8' })));
+  assert.equal(pageBytes(auxv(33n, 4096n, 6n, 16_384n, 0n, 0n)), 16_384);
+  assert.equal(pageBytes(auxv(6n, 65_536n, 0n, 0n)), 65_536);
+});
+
+test('a vector without a page size is an error, not a guess', () => {
+  assert.throws(() => pageBytes(auxv(33n, 4096n, 0n, 0n)), /size of a page/);
+  assert.throws(() => pageBytes(Buffer.alloc(0)), /size of a page/);
+});
