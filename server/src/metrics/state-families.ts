@@ -19,12 +19,13 @@ function* eachBuffer(
 
 function* holds(model: TracerModel): Generator<{ labels: Labels; value: number }> {
   for (const buffer of model.aliveStates()) {
+    const labels = { device: deviceAddress(buffer.device), privacy: buffer.privacy };
     let unnamed = buffer.attachments.count;
     for (const { importer, attached } of holdsOf(buffer)) {
       unnamed -= attached.count;
-      yield { labels: { importer }, value: attached.count };
+      yield { labels: { ...labels, importer }, value: attached.count };
     }
-    if (unnamed > 0) yield { labels: { importer: 'unknown' }, value: unnamed };
+    if (unnamed > 0) yield { labels: { ...labels, importer: 'unknown' }, value: unnamed };
   }
 }
 

@@ -13,17 +13,17 @@ export const MAPS = {
   restores: ['device', 'cause'],
   revoke_ns: [],
   revoke_bucket: ['bucket'],
-  imports: ['stage', 'name0', 'name1'],
-  import_rejections: ['stage', 'name0', 'name1', 'errno', 'reason'],
+  imports: ['stage', 'device', 'privacy', 'name0', 'name1'],
+  import_rejections: ['stage', 'device', 'privacy', 'name0', 'name1', 'errno', 'reason'],
   import_ns: ['stage', 'name0', 'name1'],
   import_bucket: ['stage', 'name0', 'name1', 'bucket'],
-  detaches: ['name0', 'name1'],
+  detaches: ['device', 'privacy', 'name0', 'name1'],
   private_reads: ['reader'],
   private_read_failures: ['reader', 'errno', 'reason'],
   policy_violations: ['violation'],
   missed: [],
   emitted: [],
-  unmaps: ['name0', 'name1'],
+  unmaps: ['device', 'privacy', 'name0', 'name1'],
 } as const satisfies Record<string, readonly string[]>;
 export type MapName = keyof typeof MAPS;
 
@@ -46,7 +46,7 @@ const COUNTER = new RegExp(
 );
 
 /**
- * Decodes `[TAG, map, key, value]` from the line's own text: a key is up to five 64-bit numbers (`[1, 2]`, or bare where it is
+ * Decodes `[TAG, map, key, value]` from the line's own text: a key is up to seven 64-bit numbers (`[1, 2]`, or bare where it is
  * one), which a JSON parser would round. Null for a line that has not this shape.
  */
 export function decodeCounter(line: string): CounterRead | 'bad_map' | null {
