@@ -9,7 +9,7 @@ import {
   wantedBy,
 } from '../../../src/collector/bpftrace/compose.ts';
 import { type FragmentSet, loadFragments, parseFragment } from '../../../src/collector/bpftrace/fragment.ts';
-import { MAP_NAMES } from '../../../src/stream/maps.ts';
+import { MAP_NAMES, MAPS, type MapName } from '../../../src/stream/maps.ts';
 import { TracerError } from '../../../src/support/errors.ts';
 import { probesDirectory } from '../../../src/support/probes-directory.ts';
 
@@ -339,6 +339,50 @@ test('the size of a page is the host’s, never a constant', async () => {
   for (const { file, text } of texts) assert.doesNotMatch(text, /\b4095\b|<< 12\b|>> 12\b/, file);
 });
 
+test('each key in the probes has the parts that the server reads, device and privacy first', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const { program } = compose(everythingOf(fragments), fragments);
+  const counted = [...program.matchAll(/@(\w+)\[([^\]]*)\] = (?:count|sum)\(/g)];
+  const seen = new Set<string>();
+  for (const [, name = '', key = ''] of counted) {
+    const parts: readonly string[] | undefined = MAPS[name as MapName];
+    assert.ok(parts !== undefined, name);
+    seen.add(name);
+    const words = key.split(', ');
+    assert.equal(words.length, Math.max(1, parts.length), `@${name}[${key}]`);
+    if (!parts.includes('name0') || !parts.includes('device')) continue;
+    assert.equal(words[parts.indexOf('device')], '$dev', `@${name}[${key}]`);
+    assert.equal(words[parts.indexOf('privacy')], '$privacy', `@${name}[${key}]`);
+  }
+  for (const name of ['imports', 'import_rejections', 'detaches', 'unmaps']) assert.ok(seen.has(name), name);
+});
+
+test('the privacy of an import is what the buffer has kept, and undeclared where the kernel keeps none', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const host = everythingOf(fragments);
+  const { 'vfio_dma_buf_data.is_private': _, ...members } = host.members;
+  const kept = /\$dmabuf->priv\)->export_data\.is_private\) \{ \$privacy = 2; \} else \{ \$privacy = 1; \}/g;
+  const count = (facts: ProbeFacts, pattern: RegExp): number =>
+    compose(facts, fragments).program.match(pattern)?.length ?? 0;
+  const undeclared = /\$privacy = \(uint64\)0;/g;
+  assert.ok(count(host, kept) > 10, 'each probe of an import reads it');
+  assert.equal(count({ ...host, members }, kept), 0);
+  assert.ok(count({ ...host, members }, undeclared) >= count(host, kept));
+});
+
+test('an importer’s own call leaves nothing of its buffer behind', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const { program } = compose(everythingOf(fragments), fragments);
+  const kept = [...program.matchAll(/@(call_(?:inode|bytes|exporter|privacy))\[\$task\] = /g)].map(
+    ([, map]) => map,
+  );
+  const names = new Set(kept);
+  assert.equal(names.size, 4);
+  // At the begin of a call, where the one before was missed, and at its end.
+  const places = program.split('delete(@call_inode[$task])').length - 1;
+  for (const name of names) assert.equal(program.split(`delete(@${name}[$task])`).length - 1, places, name);
+});
+
 test('KVM’s bind is judged by the buffer itself, with and without a lookup', async () => {
   const fragments = await loadFragments(probesDirectory());
   const host = everythingOf(fragments);
@@ -356,7 +400,8 @@ test('KVM’s bind is judged by the buffer itself, with and without a lookup', a
   // What KVM's bind is rejected with inside is not counted a second time: each count of an import first asks for the bind.
   const { program } = compose(host, fragments);
   const counts =
-    program.split('@import_rejections[$stage, $n0, $n1, $errno, $reason] = sum((uint64)0)').length - 1;
+    program.split('@import_rejections[$stage, $dev, $privacy, $n0, $n1, $errno, $reason] = sum((uint64)0)')
+      .length - 1;
   assert.equal(program.split('@bind_inner_reason[(uint64)curtask] = (uint64)$reason').length - 1, counts);
 });
 
