@@ -77,7 +77,7 @@ export const OPERATORS: Trial = {
       );
       assertClean(opened);
 
-      const counted = `increase(vfio_dmabuf_import_rejections_total{cluster="lab",importer="vgem",reason="no_peer_to_peer"}[2m]) > 0`;
+      const counted = `increase(vfio_dmabuf_import_rejections_total{cluster="lab",device="${PLAIN}",importer="vgem",reason="no_peer_to_peer"}[2m]) > 0`;
       await lab.until('Prometheus to have counted it', 120, async () => {
         await lab.session(...REFUSED);
         return (await prometheus.query(counted)).length === 1;

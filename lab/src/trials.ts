@@ -204,7 +204,7 @@ export const TRIALS: readonly Trial[] = [
         return samples.get(counted('exports_total')) === 1 && samples.get('releases_total') === 1;
       });
       const samples = await lab.samples();
-      assert.equal(total(samples, 'import_rejections_total', 'importer="vgem"', 'no_peer_to_peer'), 1);
+      assert.equal(total(samples, 'import_rejections_total', 'importer="vgem"', `device="${PLAIN}"`), 1);
       assert.deepEqual(
         (await lab.events(0)).map(({ kind }) => kind),
         ['export', 'import', 'release'],

@@ -8,8 +8,8 @@ test('the witness agrees where every count is the same', () => {
   const counted = {
     'exports_total{device="a",privacy="undeclared"}': 2,
     'export_failures_total{device="a",errno="EINVAL",reason="unaligned"}': 1,
-    'imports_total{importer="x",stage="attach"}': 1,
-    'import_rejections_total{errno="EOPNOTSUPP",importer="x",reason="no_peer_to_peer",stage="attach"}': 1,
+    'imports_total{device="a",importer="x",privacy="undeclared",stage="attach"}': 1,
+    'import_rejections_total{device="a",errno="EOPNOTSUPP",importer="x",privacy="undeclared",reason="no_peer_to_peer",stage="attach"}': 1,
     releases_total: 2,
   };
   assert.deepEqual(contradictions(heard, counted), []);

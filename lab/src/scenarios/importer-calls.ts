@@ -2,7 +2,18 @@ import assert from 'node:assert/strict';
 import type { Incident } from '../../../server/src/model/schema.ts';
 import type { Lab, Step } from '../lab.ts';
 import type { ExpectedEvent, Scenario } from '../scenario.ts';
-import { exported, imported, KIB, opened, PLAIN, RESETTABLE, refusedImport, sum } from './names.ts';
+import {
+  detached,
+  exported,
+  imported,
+  KIB,
+  opened,
+  PLAIN,
+  RESETTABLE,
+  refusedImport,
+  sum,
+  unmapped,
+} from './names.ts';
 
 const OTHER = 'lab_importer';
 /** An importer on the exporting device itself, which every topology allows, bears the name of that device's driver. */
@@ -33,13 +44,6 @@ const withBuffer = (
   },
   metrics: sum(exported(PLAIN, 4 * KIB), ...metrics, { releases_total: 1 }),
   events: [{ kind: 'export', errno: 0 }, ...events, { kind: 'release', device: PLAIN }],
-});
-
-const detached = (importer: string): Record<string, number> => ({
-  [`detaches_total{importer="${importer}"}`]: 1,
-});
-const unmapped = (importer: string): Record<string, number> => ({
-  [`unmaps_total{importer="${importer}"}`]: 1,
 });
 
 const took = (importer: string, stage: string): ExpectedEvent =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
-import { exported, IOMMUFD_TAKES, imported, KIB, PLAIN, refusedImport, sum } from './names.ts';
+import { detached, exported, IOMMUFD_TAKES, imported, KIB, PLAIN, refusedImport, sum } from './names.ts';
 
 export const IMPORTERS: readonly Scenario[] = [
   {
@@ -49,16 +49,24 @@ export const IMPORTERS: readonly Scenario[] = [
         ).buffers;
         return buffer?.attachments.some(({ importer, mapped }) => importer === 'iommufd' && mapped) === true;
       });
-      assert.equal((await lab.samples()).get('attachments{importer="iommufd"}'), 1);
+      assert.equal(
+        (await lab.samples()).get(`attachments{device="${PLAIN}",importer="iommufd",privacy="undeclared"}`),
+        1,
+      );
       await lab.command('touch /tmp/go');
       const steps = await held.finish();
       assert.equal(steps[2]?.errno, 0);
       await lab.command('rm /tmp/go');
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), IOMMUFD_TAKES, imported('iommufd', 'iommufd'), {
-      'detaches_total{importer="iommufd"}': 1,
-      releases_total: 1,
-    }),
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      IOMMUFD_TAKES,
+      imported('iommufd', 'iommufd'),
+      detached('iommufd'),
+      {
+        releases_total: 1,
+      },
+    ),
     events: [
       { kind: 'export', errno: 0 },
       { kind: 'import', stage: 'attach', importer: 'iommufd', errno: 0 },
@@ -80,7 +88,8 @@ export const IMPORTERS: readonly Scenario[] = [
       exported(PLAIN, 8 * KIB),
       IOMMUFD_TAKES,
       refusedImport('iommufd', 'iommufd', 'EOPNOTSUPP', 'multiple_ranges'),
-      { 'detaches_total{importer="iommufd"}': 1, releases_total: 1 },
+      detached('iommufd'),
+      { releases_total: 1 },
     ),
     events: [
       { kind: 'export', ranges: 2, errno: 0 },

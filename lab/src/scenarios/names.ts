@@ -22,21 +22,53 @@ export const refusedExport = (device: string, errno: string, reason: string): Re
   export_duration_seconds_count: 1,
 });
 
-/** Samples that a successful step of an import changes. */
-export const imported = (importer: string, stage: string, count = 1): Record<string, number> => ({
-  [`imports_total{importer="${importer}",stage="${stage}"}`]: count,
+/** The exporting device and the privacy of a buffer, as the labels of its imports name them. */
+export interface BufferLabels {
+  device: string;
+  privacy: string;
+}
+
+/** The buffer of most scenarios. */
+const USUAL: BufferLabels = { device: PLAIN, privacy: 'undeclared' };
+export const PRIVATE_BUFFER: BufferLabels = { device: PLAIN, privacy: 'private' };
+/** A buffer that VFIO did not export, or one whose device has been closed: `vfio_pci_dma_buf.vdev` is NULL then. */
+export const UNKNOWN_DEVICE: BufferLabels = { device: 'unknown', privacy: 'undeclared' };
+
+/** Samples that successful import calls of one stage change. */
+export const imported = (
+  importer: string,
+  stage: string,
+  count = 1,
+  { device, privacy }: BufferLabels = USUAL,
+): Record<string, number> => ({
+  [`imports_total{device="${device}",importer="${importer}",privacy="${privacy}",stage="${stage}"}`]: count,
   [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: count,
 });
 
-/** Samples that a refused step of an import changes. */
+/** Samples that a rejected import call of one stage changes. */
 export const refusedImport = (
   importer: string,
   stage: string,
   errno: string,
   reason: string,
+  { device, privacy }: BufferLabels = USUAL,
 ): Record<string, number> => ({
-  [`import_rejections_total{errno="${errno}",importer="${importer}",reason="${reason}",stage="${stage}"}`]: 1,
+  [`import_rejections_total{device="${device}",errno="${errno}",importer="${importer}",privacy="${privacy}",reason="${reason}",stage="${stage}"}`]: 1,
   [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
+});
+
+/** The sample that detaches of an importer change. */
+export const detached = (
+  importer: string,
+  count = 1,
+  { device, privacy }: BufferLabels = USUAL,
+): Record<string, number> => ({
+  [`detaches_total{device="${device}",importer="${importer}",privacy="${privacy}"}`]: count,
+});
+
+/** The sample that an unmap of an importer changes. */
+export const unmapped = (importer: string): Record<string, number> => ({
+  [`unmaps_total{device="${USUAL.device}",importer="${importer}",privacy="${USUAL.privacy}"}`]: 1,
 });
 
 /** Samples that the revocation of one buffer changes. */

@@ -2,15 +2,18 @@ import assert from 'node:assert/strict';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
 import {
+  detached,
   exported,
   imported,
   KIB,
   opened,
   PLAIN,
+  PRIVATE_BUFFER,
   RESETTABLE,
   refusedImport,
   revoked,
   sum,
+  UNKNOWN_DEVICE,
   violation,
 } from './names.ts';
 
@@ -51,7 +54,7 @@ const refusedBind = (
     metrics: sum(
       exported(PLAIN, 4 * KIB, 1, privacy),
       options.read ? READ : {},
-      refusedImport('kvm', 'bind', 'EINVAL', reason),
+      refusedImport('kvm', 'bind', 'EINVAL', reason, { device: PLAIN, privacy }),
       reason === 'no_vm' ? violation('private_without_vm') : {},
       reason === 'no_vm' ? opened('private_without_vm') : {},
       { releases_total: 1 },
@@ -82,11 +85,11 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
       READ_REFUSED,
       accepted
         ? {
-            ...imported('kvm', 'bind'),
+            ...imported('kvm', 'bind', 1, UNKNOWN_DEVICE),
             ...opened('accepted_not_vfio'),
             'policy_violations_total{kind="accepted_not_vfio"}': 1,
           }
-        : refusedImport('kvm', 'bind', 'EINVAL', 'not_vfio'),
+        : refusedImport('kvm', 'bind', 'EINVAL', 'not_vfio', UNKNOWN_DEVICE),
     ),
     events: [
       { kind: 'private_read', reader: 'kvm', errno: 22, reason: 'not_vfio' },
@@ -126,9 +129,9 @@ const amdBind = (
       isExport ? { ...exported(PLAIN, 4 * KIB), releases_total: 1 } : {},
       isRevoked ? revoked(PLAIN, 'memory_enable') : {},
       accepted
-        ? imported('kvm', 'bind')
+        ? imported('kvm', 'bind', 1, isExport ? undefined : UNKNOWN_DEVICE)
         : refusedImport('kvm', 'bind', errno === 19 ? 'ENODEV' : 'EINVAL', reason),
-      accepted && isExport ? { ...imported('kvm', 'attach'), 'detaches_total{importer="kvm"}': 1 } : {},
+      accepted && isExport ? { ...imported('kvm', 'attach'), ...detached('kvm') } : {},
       options.violation === 'none' ? {} : { ...violation(options.violation), ...opened(options.violation) },
     ),
     events: [
@@ -252,12 +255,10 @@ export const PRIVATE: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 4 * KIB, 1, 'private'),
       READ,
-      imported('kvm', 'attach'),
-      imported('kvm', 'bind'),
-      {
-        'detaches_total{importer="kvm"}': 1,
-        releases_total: 1,
-      },
+      imported('kvm', 'attach', 1, PRIVATE_BUFFER),
+      imported('kvm', 'bind', 1, PRIVATE_BUFFER),
+      detached('kvm', 1, PRIVATE_BUFFER),
+      { releases_total: 1 },
     ),
     events: [
       { kind: 'export', privacy: 'private', errno: 0 },
@@ -301,13 +302,14 @@ export const PRIVATE: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB, 1, 'private'),
-      imported('lab_importer', 'attach'),
+      imported('lab_importer', 'attach', 1, PRIVATE_BUFFER),
       violation('private_offered'),
-      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'),
+      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer', PRIVATE_BUFFER),
       violation('private_offered'),
       opened('private_offered'),
       opened('private_offered'),
-      { 'detaches_total{importer="lab_importer"}': 1, releases_total: 1 },
+      detached('lab_importer', 1, PRIVATE_BUFFER),
+      { releases_total: 1 },
     ),
     events: [
       { kind: 'export', privacy: 'private', errno: 0 },
@@ -380,7 +382,8 @@ export const PRIVATE: readonly Scenario[] = [
       imported('kvm', 'attach'),
       imported('kvm', 'bind'),
       refusedImport('kvm', 'bind', 'EINVAL', 'vm_mismatch'),
-      { 'detaches_total{importer="kvm"}': 1, releases_total: 1 },
+      detached('kvm'),
+      { releases_total: 1 },
     ),
     events: [
       { kind: 'export', privacy: 'undeclared', errno: 0 },

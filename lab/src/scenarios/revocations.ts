@@ -4,6 +4,7 @@ import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
 import {
   CAPABLE,
+  detached,
   exported,
   imported,
   KIB,
@@ -13,6 +14,7 @@ import {
   refusedImport,
   revoked,
   sum,
+  UNKNOWN_DEVICE,
 } from './names.ts';
 
 const bufferIn = async (lab: Lab, state: string): Promise<BufferView | undefined> => {
@@ -64,7 +66,8 @@ const MAPPED_TWICE = sum(
   imported('iommufd', 'iommufd', 2),
   revoked(PLAIN, 'memory_enable'),
   restored(PLAIN, 'memory_enable'),
-  { 'detaches_total{importer="iommufd"}': 2, releases_total: 1 },
+  detached('iommufd', 2),
+  { releases_total: 1 },
 );
 const LOST_AND_GIVEN_BACK: Scenario['events'] = [
   { kind: 'export', errno: 0 },
@@ -118,7 +121,8 @@ export const REVOCATIONS: readonly Scenario[] = [
       imported('iommufd', 'iommufd'),
       revoked(PLAIN, 'memory_enable'),
       refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'),
-      { 'detaches_total{importer="iommufd"}': 1, releases_total: 1 },
+      detached('iommufd'),
+      { releases_total: 1 },
       opened('mappings_lost'),
     ),
     events: [
@@ -261,7 +265,7 @@ export const REVOCATIONS: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 4 * KIB),
       revoked(PLAIN, 'device_close'),
-      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'),
+      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer', UNKNOWN_DEVICE),
       { releases_total: 1 },
     ),
     events: [
