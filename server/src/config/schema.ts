@@ -75,10 +75,11 @@ export const Config = Type.Object(
       description: 'events kept in memory for /api/v1/events and for resumed streams',
     }),
     'metrics.max-series': Type.Integer({
-      default: 500,
+      default: 2000,
       minimum: 10,
       maximum: 100_000,
-      description: 'series of one metric; what is beyond is folded into one with the label value `other`',
+      description:
+        'series of one metric, and four times the label sets of a histogram; what is beyond is folded into one with the label value `other`',
     }),
     'metrics.keep-departed': Type.Number({
       default: 900,

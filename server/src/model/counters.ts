@@ -51,6 +51,9 @@ export const HISTOGRAMS = {
 } as const satisfies Record<string, readonly string[]>;
 export type HistogramName = keyof typeof HISTOGRAMS;
 
+/** A label set of a histogram has a series for each bucket, so a histogram has fewer label sets than a counter may have. */
+const HISTOGRAM_SHARE = 1 / 4;
+
 /** All series of each family together, whatever became of the series: folded ones and those of departed devices too. */
 export interface Totals {
   readonly counters: Readonly<Record<CounterName, number>>;
@@ -106,7 +109,7 @@ export class CounterBook {
   constructor(limit: number) {
     const counter = () => new SeriesSet<CounterSeries>(limit, (labels) => ({ labels, value: 0 }));
     const histogram = () =>
-      new SeriesSet<HistogramSeries>(limit, (labels) => ({
+      new SeriesSet<HistogramSeries>(Math.ceil(limit * HISTOGRAM_SHARE), (labels) => ({
         labels,
         buckets: new Array<number>(DURATION_BUCKETS).fill(0),
         sumNs: 0,

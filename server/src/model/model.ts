@@ -70,7 +70,7 @@ export class TracerModel {
     const incidents = { ...INCIDENT_LIMITS, ...options.incidents };
     this.options = {
       historyLimit: 1000,
-      seriesLimit: 500,
+      seriesLimit: 2000,
       keepDeparted: 900,
       ...options,
       incidents,

@@ -1,0 +1,301 @@
+import { constants } from 'node:os';
+import { gzipSync } from 'node:zlib';
+import { compose, type ProbeFacts, wantedBy } from '../server/src/collector/bpftrace/compose.ts';
+import { loadFragments } from '../server/src/collector/bpftrace/fragment.ts';
+import { loadConfig } from '../server/src/config/load.ts';
+import { Catalogue } from '../server/src/metrics/catalogue.ts';
+import { renderMetrics } from '../server/src/metrics/exposition.ts';
+import { TracerModel } from '../server/src/model/model.ts';
+import { REASON_ENTRIES } from '../server/src/reference/catalogue.ts';
+import type { Entry } from '../server/src/reference/entry.ts';
+import { REASONS, type Reason, STAGES, type Stage } from '../server/src/stream/codes.ts';
+import { decodeLine } from '../server/src/stream/decode.ts';
+import type { MapName } from '../server/src/stream/maps.ts';
+import { probesDirectory } from '../server/src/support/probes-directory.ts';
+import {
+  counterRead,
+  exported,
+  HEADER,
+  imported,
+  packName,
+  ready,
+  starting,
+} from '../server/test/fixtures/stream-lines.ts';
+
+const DEVICES = 64;
+/** One importer of each kind, and the stages that its import calls go through; together they have all stages. */
+const IMPORTERS: Readonly<Record<string, readonly Stage[]>> = {
+  kvm: ['attach', 'bind'],
+  iommu: ['attach', 'pin', 'iommufd'],
+  mlx5_core: ['attach', 'pin', 'map', 'rdma'],
+  amdgpu: ['attach', 'pin', 'map', 'prime'],
+  vivid: ['attach', 'map', 'vmap', 'videobuf2'],
+  bnxt_en: ['attach', 'map', 'devmem'],
+};
+const config = loadConfig({ environment: {}, flags: [], file: undefined });
+const DEFAULTS = { keys: config['bpftrace.map-keys'], series: config['metrics.max-series'] };
+const SECOND = 1_000_000;
+const SHARED = 1;
+const PRIVATE = 2;
+
+/** A rejection that the kernel can give, by the catalogue of reasons. */
+interface Rejection {
+  stage: Stage;
+  reason: Reason;
+  errno: number;
+}
+
+/** The kernel's own, and those of user space. */
+const ERRNOS: Readonly<Record<string, number>> = { ERESTARTSYS: 512, ...constants.errno };
+/** Stands for an errno that the catalogue leaves open. */
+const ANY_ERRNO = 5;
+
+/** Each stage, reason and errno that the catalogue has for imports. */
+const rejections = (): Rejection[] => {
+  const found = new Map<string, Rejection>();
+  for (const [reason, { rules }] of Object.entries(REASON_ENTRIES) as [Reason, Entry][]) {
+    for (const { step, errno } of rules) {
+      if (!(STAGES as readonly string[]).includes(step)) continue;
+      const rejection = { stage: step as Stage, reason, errno: errnoOf(errno) };
+      found.set(Object.values(rejection).join(), rejection);
+    }
+  }
+  return [...found.values()];
+};
+
+const errnoOf = (name: string | null): number => {
+  if (name === null) return ANY_ERRNO;
+  const errno = ERRNOS[name];
+  if (errno === undefined)
+    throw new Error(`the catalogue of reasons has an errno that is unknown here: ${name}`);
+  return errno;
+};
+
+interface Host {
+  title: string;
+  privacies: readonly number[];
+  /** How many kinds of rejection each importer has met on each device. */
+  kinds: number;
+  /** How many importers each device has. */
+  importers: number;
+}
+
+/** What the maps and the buffers of such a host hold. */
+const contentsOf = ({ privacies, kinds, importers }: Host) => {
+  const maps: Partial<Record<MapName, Record<string, number>>> = {};
+  const count = (map: MapName, ...key: (string | number)[]): void => {
+    const keys = maps[map] ?? {};
+    maps[map] = keys;
+    keys[key.join()] = 1000;
+  };
+  const all = rejections();
+  const events: string[] = [];
+  for (let index = 0; index < DEVICES; index += 1) {
+    const device = (index + 1) << 8;
+    for (const privacy of privacies) {
+      count('exports', device, privacy);
+      count('export_bytes', device, privacy);
+      count('revocations', device, 2);
+      const inode = 1 + index * PRIVATE + privacy;
+      events.push(exported({ t: 2 * SECOND, inode, device, privacy }));
+      for (const [name, stages] of Object.entries(IMPORTERS).slice(0, importers)) {
+        const importer = packName(name);
+        for (const stage of stages) {
+          count('imports', STAGES.indexOf(stage), device, privacy, importer);
+          for (const bucket of [2, 3]) count('import_bucket', STAGES.indexOf(stage), importer, bucket);
+        }
+        const met = all.filter(({ stage }) => stages.includes(stage)).slice(0, kinds);
+        for (const { stage, reason, errno } of met)
+          count(
+            'import_rejections',
+            STAGES.indexOf(stage),
+            device,
+            privacy,
+            importer,
+            errno,
+            REASONS.indexOf(reason),
+          );
+        count('detaches', device, privacy, importer);
+        count('unmaps', device, privacy, importer);
+        events.push(imported({ t: 2 * SECOND, inode, device, stage: 1, importer: name }));
+      }
+    }
+  }
+  return { maps, events };
+};
+
+export interface Measured {
+  title: string;
+  /** Lines of one read of the counters, which comes each second. */
+  lines: number;
+  /** Keys of the two fullest maps. */
+  imports: number;
+  rejections: number;
+  /** Series of /metrics, and those that the default limit folds. */
+  series: number;
+  folded: number;
+  bytes: number;
+  gzipped: number;
+  /** Milliseconds for one read of the counters, and for one scrape without compression. */
+  readMs: number;
+  scrapeMs: number;
+}
+
+const measure = async (host: Host): Promise<Measured> => {
+  const { maps, events } = contentsOf(host);
+  const model = new TracerModel({
+    version: '0.0.0',
+    source: { kind: 'replay', name: 'capacity' },
+    seriesLimit: DEFAULTS.series,
+  });
+  const read = counterRead(3 * SECOND, maps);
+  for (const line of [HEADER, starting(SECOND, 1), ready(SECOND), ...events, ...read])
+    model.apply(decodeLine(line));
+  const catalogue = new Catalogue({ model, processMetrics: false });
+  let [readMs, scrapeMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  let text = '';
+  for (let round = 0; round < 5; round += 1) {
+    const begin = performance.now();
+    for (const line of read) model.apply(decodeLine(line));
+    const between = performance.now();
+    text = await renderMetrics(catalogue, 'text');
+    readMs = Math.min(readMs, between - begin);
+    scrapeMs = Math.min(scrapeMs, performance.now() - between);
+  }
+  const size = (map: MapName): number => Object.keys(maps[map] ?? {}).length;
+  const folded = Object.values(model.counters.folded()).reduce((sum, one) => sum + one, 0);
+  return {
+    title: host.title,
+    lines: read.length,
+    imports: size('imports'),
+    rejections: size('import_rejections'),
+    series: text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length,
+    folded,
+    bytes: text.length,
+    gzipped: gzipSync(text).length,
+    readMs,
+    scrapeMs,
+  };
+};
+
+/** The hosts of the table: as they are, with everything shared by all, and all that can be rejected. */
+export const measureHosts = async (): Promise<Measured[]> => {
+  const many = Number.POSITIVE_INFINITY;
+  const hosts: readonly Host[] = [
+    { title: 'each device: 2 importers, 1 kind of rejection', privacies: [SHARED], kinds: 1, importers: 2 },
+    {
+      title: 'each device: 6 importers, 2 kinds of rejection each',
+      privacies: [SHARED],
+      kinds: 2,
+      importers: 6,
+    },
+    {
+      title: 'the same, each device with private and shared buffers',
+      privacies: [SHARED, PRIVATE],
+      kinds: 2,
+      importers: 6,
+    },
+    {
+      title: 'each device: 6 importers, every rejection that the kernel has',
+      privacies: [SHARED],
+      kinds: many,
+      importers: 6,
+    },
+  ];
+  const measured: Measured[] = [];
+  for (const host of hosts) measured.push(await measure(host));
+  return measured;
+};
+
+/** A map of the program: how many 64-bit numbers its key has, and whether each processor has a value of its own. */
+export interface KernelMap {
+  name: string;
+  parts: number;
+  perCpu: boolean;
+}
+
+/** The maps with a key of the program for a host that has everything. */
+export const kernelMaps = async (): Promise<KernelMap[]> => {
+  const fragments = await loadFragments(probesDirectory());
+  const wanted = wantedBy(fragments);
+  const facts: ProbeFacts = {
+    functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
+    untraceable: [],
+    members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
+    pageBytes: 4096,
+    modules: [],
+    bpftraceVersion: [0, 27, 1],
+  };
+  const { program } = compose(facts, fragments);
+  const maps = new Map<string, KernelMap>();
+  for (const [, name = '', key = '', counts] of program.matchAll(/@(\w+)\[([^\]]*)\] = (count|sum)?/g))
+    maps.set(name, { name, parts: key.split(',').length, perCpu: counts !== undefined });
+  return [...maps.values()];
+};
+
+/**
+ * Bytes that the kernel takes for a map when it is created: it allocates all keys at once. `htab_map_alloc` in
+ * kernel/bpf/hashtab.c: a bucket of 16 bytes for each key, rounded up to a power of two; for each key a `struct htab_elem` of 48
+ * bytes, the key, and the value or a pointer to one value for each processor; a spare element for each processor where the value is
+ * not per processor. Without the fixed part of about 900 bytes.
+ */
+export const bytesOfMap = ({ parts, perCpu }: KernelMap, keys: number, cpus: number): number => {
+  const element = 48 + 8 * parts + 8;
+  const buckets = 16 * 2 ** Math.ceil(Math.log2(keys));
+  return buckets + (perCpu ? keys * (element + 8 * cpus) : (keys + cpus) * element);
+};
+
+const number = (value: number): string => value.toLocaleString('en-US');
+const kilobytes = (bytes: number): string => `${number(Math.round(bytes / 1000))} kB`;
+const megabytes = (bytes: number): string => `${number(Math.round(bytes / 1e6))} MB`;
+const row = (...cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+/** As Biome's formatter for Markdown would leave it: columns are as wide as their widest cell. */
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
+  const widths = head.map((_, column) =>
+    Math.max(...[head, ...rows].map((cells) => (cells[column] ?? '').length)),
+  );
+  const padded = [head, widths.map((width) => '-'.repeat(width)), ...rows].map((cells) =>
+    row(...cells.map((cell, column) => cell.padEnd(widths[column] ?? 0))),
+  );
+  return padded.join('\n');
+};
+
+/** The table of series: what docs/accounting.md has. */
+export const seriesTable = (measured: readonly Measured[]): string =>
+  table(
+    [
+      `${DEVICES} devices`,
+      'lines of a read',
+      'keys of imports',
+      'keys of rejections',
+      'series',
+      'folded',
+      '`/metrics`',
+    ],
+    measured.map(({ title, lines, imports, rejections, series, folded, bytes }) => [
+      title,
+      number(lines),
+      number(imports),
+      number(rejections),
+      number(series),
+      number(folded),
+      kilobytes(bytes),
+    ]),
+  );
+
+const CPUS = [2, 64, 256] as const;
+const KEYS = [DEFAULTS.keys, 2 * DEFAULTS.keys, 4 * DEFAULTS.keys] as const;
+
+/** The table of kernel memory: what docs/accounting.md has. */
+export const memoryTable = (maps: readonly KernelMap[]): string => {
+  const largest = maps.find(({ name }) => name === 'import_rejections');
+  if (largest === undefined) throw new Error('the program has no map of rejections');
+  return table(
+    ['`--bpftrace.map-keys`', ...CPUS.map((cpus) => `all maps, ${cpus} CPUs`), 'map of rejections, 64 CPUs'],
+    KEYS.map((keys) => [
+      number(keys),
+      ...CPUS.map((cpus) => megabytes(maps.reduce((sum, map) => sum + bytesOfMap(map, keys, cpus), 0))),
+      kilobytes(bytesOfMap(largest, keys, 64)),
+    ]),
+  );
+};

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { MAPS, type MapName } from '../../server/src/stream/maps.ts';
+import { bytesOfMap, kernelMaps, measureHosts, memoryTable, seriesTable } from '../capacity-table.ts';
+
+const PAGE = readFileSync(join(import.meta.dirname, '../../docs/accounting.md'), 'utf8');
+/** Without the widths of the columns, which the formatter sets. */
+const plain = (text: string): string => text.replaceAll(/ +/g, ' ').replaceAll(/-{3,}/g, '---');
+
+test('the memory of a map is what the kernel says (memlock in fdinfo, Linux 6.18, 2 CPUs)', () => {
+  for (const [perCpu, parts, keys, memlock] of [
+    [true, 1, 4096, 394_112],
+    [true, 5, 4096, 525_184],
+    [true, 7, 4096, 590_720],
+    [true, 7, 16_384, 2_360_192],
+    [true, 7, 1000, 145_280],
+    [false, 1, 4096, 328_720],
+    [false, 1, 1000, 81_424],
+  ] as const) {
+    const rest = memlock - bytesOfMap({ name: 'any', parts, perCpu }, keys, 2);
+    // What remains is the map itself, whatever its size.
+    assert.ok(rest === (perCpu ? 896 : 912), `${parts} parts, ${keys} keys: ${rest} bytes are left`);
+  }
+});
+
+test('the maps are those of the composed program, with the keys that the server reads', async () => {
+  const maps = await kernelMaps();
+  const counters = maps.filter(({ perCpu }) => perCpu);
+  assert.deepEqual(
+    counters.map(({ name }) => name).sort(),
+    Object.keys(MAPS)
+      .filter((name) => name !== 'emitted')
+      .sort(),
+  );
+  for (const { name, parts } of counters)
+    assert.equal(parts, Math.max(1, MAPS[name as MapName].length), name);
+  assert.ok(maps.some(({ name, perCpu }) => name === 'import_start' && !perCpu));
+});
+
+test('docs/accounting.md has the tables that `npm run capacity` prints', async () => {
+  for (const table of [seriesTable(await measureHosts()), memoryTable(await kernelMaps())])
+    assert.ok(plain(PAGE).includes(plain(table)), `this is missing:\n${table}`);
+});
