@@ -123,6 +123,7 @@ export const host = (): Dashboard =>
               { expr: perDevice(grown('vfio_dmabuf_revocations_total', DEVICE)) },
               { expr: perDevice(grown('vfio_dmabuf_export_failures_total', DEVICE)) },
               { expr: perDevice(`vfio_dmabuf_device_incidents{${DEVICE}}`) },
+              { expr: perDevice(grown('vfio_dmabuf_import_rejections_total', DEVICE)) },
             ],
             columns: [
               {
@@ -157,6 +158,18 @@ export const host = (): Dashboard =>
               { from: 'G', title: 'LostMappings', steps: ZERO_IS_GOOD },
               { from: 'H', title: 'Revoked', unit: 'short' },
               { from: 'I', title: 'Refused', unit: 'short', steps: ZERO_IS_GOOD },
+              {
+                from: 'K',
+                title: 'ImportsRejected',
+                unit: 'short',
+                steps: ZERO_IS_GOOD,
+                links: [
+                  toDashboard('rejections', 'Rejections of its buffers', {
+                    instance: '${instance}',
+                    device: cell('Device'),
+                  }),
+                ],
+              },
               { from: 'J', title: 'Incidents', steps: ZERO_IS_GOOD },
             ],
             hide: ['A', 'B'],
@@ -269,7 +282,7 @@ export const host = (): Dashboard =>
             unit: 'ops',
             queries: [
               {
-                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${HOST}}[$__rate_interval]))`,
+                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${DEVICE}}[$__rate_interval]))`,
                 legend: '{{importer}}: {{stage}}',
               },
             ],
@@ -277,13 +290,18 @@ export const host = (): Dashboard =>
           }),
           seriesPanel({
             title: 'Imports refused, by reason',
-            description: 'Import steps that the kernel refused in each interval.',
+            description:
+              'Import calls that the kernel rejected in each interval, by the device that exported the buffer.',
             width: 8,
             height: 8,
             queries: [
               {
-                expr: grownEachBy('importer, stage, reason', 'vfio_dmabuf_import_rejections_total', HOST),
-                legend: '{{importer}} at {{stage}}: {{reason}}',
+                expr: grownEachBy(
+                  'device, importer, stage, reason',
+                  'vfio_dmabuf_import_rejections_total',
+                  DEVICE,
+                ),
+                legend: '{{device}}: {{importer}} at {{stage}}: {{reason}}',
               },
             ],
             bars: true,
@@ -298,15 +316,23 @@ export const host = (): Dashboard =>
           seriesPanel({
             title: 'Attachments',
             description:
-              'Who has attached buffers now. unknown are attachments that only a snapshot has counted.',
+              'Who has attached buffers of which device now. unknown are attachments that only a snapshot has counted.',
             width: 8,
             height: 8,
             queries: [
-              { expr: `sum by (importer) (vfio_dmabuf_attachments{${HOST}})`, legend: '{{importer}}' },
+              {
+                expr: `sum by (device, importer) (vfio_dmabuf_attachments{${DEVICE}})`,
+                legend: '{{device}}: {{importer}}',
+              },
             ],
             stack: true,
             empty: 'nobody has attached a buffer, or nothing is traced',
-            links: [live('These attachments', 'api/v1/imports?importer=${__field.labels.importer}')],
+            links: [
+              live(
+                'These attachments',
+                'api/v1/imports?device=${__field.labels.device}&importer=${__field.labels.importer}',
+              ),
+            ],
           }),
         ],
       },

@@ -2,7 +2,7 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
-import { FLEET, grown, grownEach, grownEachBy, ON_HOST, zeroWhereWatched } from './queries.ts';
+import { FLEET, grown, grownBy, grownEach, grownEachBy, ON_HOST, zeroWhereWatched } from './queries.ts';
 import { firingAlerts, notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 
@@ -16,6 +16,8 @@ const byVm = (metric: string, matchers = ''): string =>
 const incidentsOf = (kind: string): string => `sum(vfio_dmabuf_incidents{${FLEET},kind=~"${kind}"})`;
 const violationsOf = (kind: string): string =>
   `sum(${grown('vfio_dmabuf_policy_violations_total', `${FLEET},kind="${kind}"`)})`;
+const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
+const PRIVATE = `${DEVICE},privacy="private"`;
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
 /** Is the memory of confidential VMs safe, and whose is it? */
@@ -207,6 +209,75 @@ export const privacy = (): Dashboard =>
         ],
       },
       {
+        title: 'Private exports and their importers',
+        panels: [
+          tablePanel({
+            title: 'Private exports that were rejected',
+            description:
+              'Rejected import calls of private buffers in the time shown: whose buffer it was, who asked, and by which rule the kernel rejected it.',
+            width: 16,
+            height: 9,
+            queries: [
+              {
+                expr: `${grownBy('cluster, instance, device, importer, stage, reason', REJECTIONS, PRIVATE)} > 0`,
+              },
+              {
+                expr: `group by (cluster, instance, device, vm) (vfio_dmabuf_vm_info{${VM}} and on (cluster, instance, device) ${grownBy('cluster, instance, device', REJECTIONS, PRIVATE)} > 0)`,
+              },
+            ],
+            columns: [
+              {
+                from: 'device',
+                title: 'Device',
+                links: [
+                  toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
+                  live('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
+                ],
+              },
+              { from: 'vm', title: 'VM' },
+              { from: 'importer', title: 'Importer' },
+              { from: 'stage', title: 'Stage' },
+              {
+                from: 'reason',
+                title: 'Reason',
+                links: [
+                  live('The rule of the kernel, and what to do', `api/v1/reasons/${cell('Reason')}`),
+                  runbook('VfioDmabufImportRejected'),
+                ],
+              },
+              { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
+              { from: 'cluster', title: 'Cluster' },
+              { from: 'A', title: 'Rejected', unit: 'short' },
+            ],
+            hide: ['B'],
+            sortBy: { column: 'Rejected', desc: true },
+            empty: 'no private export was rejected by a kernel that is watched',
+          }),
+          seriesPanel({
+            title: 'Private buffers that others attached',
+            description:
+              'Attachments of private buffers in each interval, without those of KVM, by the device that exported the buffer. Each was accepted by the kernel.',
+            width: 8,
+            height: 9,
+            queries: [
+              {
+                expr: grownEachBy(
+                  'instance, device, importer',
+                  'vfio_dmabuf_imports_total',
+                  `${PRIVATE},stage="attach",importer!="kvm"`,
+                ),
+                legend: '{{instance}}: {{device}} to {{importer}}',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty:
+              'nobody but KVM has attached a private buffer, or no kernel with private exports is watched',
+            links: [runbook('VfioDmabufPrivateMemoryOffered')],
+          }),
+        ],
+      },
+      {
         title: 'Private data and binds',
         panels: [
           seriesPanel({
@@ -231,17 +302,17 @@ export const privacy = (): Dashboard =>
           seriesPanel({
             title: 'Binds of KVM',
             description:
-              'Buffers that KVM bound to a VM in each interval, and binds that it refused, by reason.',
+              'Buffers that KVM bound to a VM in each interval, and binds that it rejected, by device and reason.',
             width: 8,
             height: 8,
             queries: [
               {
-                expr: grownEachBy('stage', 'vfio_dmabuf_imports_total', `${FLEET},stage="bind"`),
+                expr: grownEachBy('stage', 'vfio_dmabuf_imports_total', `${DEVICE},stage="bind"`),
                 legend: 'bound',
               },
               {
-                expr: grownEachBy('reason', 'vfio_dmabuf_import_rejections_total', `${FLEET},stage="bind"`),
-                legend: 'refused: {{reason}}',
+                expr: grownEachBy('device, reason', REJECTIONS, `${DEVICE},stage="bind"`),
+                legend: '{{device}} rejected: {{reason}}',
               },
             ],
             bars: true,
@@ -256,11 +327,7 @@ export const privacy = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: zeroWhereWatched(
-                  grownEach('vfio_dmabuf_import_rejections_total', `${FLEET},stage="bind"`),
-                  FLEET,
-                  'bind',
-                ),
+                expr: zeroWhereWatched(grownEach(REJECTIONS, `${DEVICE},stage="bind"`), FLEET, 'bind'),
                 legend: 'refused',
               },
             ],

@@ -4,11 +4,16 @@ import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
 import { FLEET, grown, grownBy, grownEachBy, quantile, zeroWhereWatched } from './queries.ts';
 import { firingAlerts, notTracedPanel } from './trust.ts';
-import { hostVariable, valuesOf } from './variables.ts';
+import { hostVariable, privacyVariable, valuesOf } from './variables.ts';
 
+/** Durations have neither device nor privacy. */
 const STEPS = `${FLEET},importer=~"$importer",stage=~"$stage"`;
-const REFUSED = `${STEPS},reason=~"$reason"`;
+const REFUSED_TO_ALL = `${STEPS},reason=~"$reason"`;
+const BUFFERS = 'device=~"$device",privacy=~"$privacy"';
+const REFUSED = `${REFUSED_TO_ALL},${BUFFERS}`;
 const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
+/** Rejections by the device of the buffer. */
+const byDevice = (matchers: string): string => grownBy('cluster, instance, device', REJECTIONS, matchers);
 const STEP_COUNT = 'vfio_dmabuf_import_duration_seconds_count';
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
@@ -17,9 +22,18 @@ export const rejections = (): Dashboard =>
   createDashboard({
     name: 'rejections',
     description:
-      'Which importer was refused at which step, why, and where the explanation and the remedy are.',
+      'Which importer was rejected at which stage, which device exported the buffer, why, and where the explanation and the remedy are.',
     variables: [
       hostVariable(),
+      valuesOf({
+        name: 'device',
+        label: 'Device',
+        description:
+          'PCI address of the device that exported the buffer. Shares and durations do not follow it: they are of all devices.',
+        selector: `${REJECTIONS}{${FLEET}}`,
+        of: 'device',
+      }),
+      privacyVariable(`${REJECTIONS}{${FLEET}}`),
       valuesOf({
         name: 'importer',
         label: 'Importer',
@@ -60,13 +74,13 @@ export const rejections = (): Dashboard =>
           statPanel({
             title: 'Share of steps refused',
             description:
-              'Of what an importer asked for at one step in the time shown, what the kernel refused, at its worst step; the five worst importers.',
+              'Of what an importer asked for at one step in the time shown, what the kernel refused, at its worst step, over all devices; the five worst importers.',
             width: 9,
             height: 4,
             unit: 'percentunit',
             queries: [
               {
-                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REFUSED)} / (${grownBy('importer, stage', STEP_COUNT, STEPS)} > 0)))`,
+                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REFUSED_TO_ALL)} / (${grownBy('importer, stage', STEP_COUNT, STEPS)} > 0)))`,
                 legend: '{{importer}}',
               },
             ],
@@ -98,12 +112,12 @@ export const rejections = (): Dashboard =>
           tablePanel({
             title: 'Who was refused, and why',
             description:
-              'Refused import steps in the time shown. The links of Reason explain it and say what to do; those of Host show who it was.',
+              'Rejected import calls in the time shown. Device is the exporting device: unknown where it was closed before, or where VFIO did not export the buffer. The links of Reason explain it and say what to do; those of Host show who it was.',
             width: 24,
             height: 9,
             queries: [
               {
-                expr: `${grownBy('cluster, instance, importer, stage, reason, errno', REJECTIONS, REFUSED)} > 0`,
+                expr: `${grownBy('cluster, instance, device, privacy, importer, stage, reason, errno', REJECTIONS, REFUSED)} > 0`,
               },
             ],
             columns: [
@@ -123,6 +137,15 @@ export const rejections = (): Dashboard =>
                 title: 'Importer',
                 links: [live('Refusals of this importer', `api/v1/rejections?importer=${cell('Importer')}`)],
               },
+              {
+                from: 'device',
+                title: 'Device',
+                links: [
+                  toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
+                  live('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
+                ],
+              },
+              { from: 'privacy', title: 'Privacy' },
               { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'Refused', unit: 'short' },
@@ -159,6 +182,65 @@ export const rejections = (): Dashboard =>
             bars: true,
             stack: true,
             empty: 'nothing was refused by a kernel that is watched',
+          }),
+          seriesPanel({
+            title: 'Rejected, by device',
+            description:
+              'Rejected import calls in each interval, by the device that exported the buffer; the ten devices with the most.',
+            width: 12,
+            height: 8,
+            queries: [
+              {
+                expr: `topk(10, ${grownEachBy('instance, device, privacy', REJECTIONS, REFUSED)})`,
+                legend: '{{instance}}: {{device}} ({{privacy}})',
+              },
+            ],
+            bars: true,
+            stack: true,
+            empty: 'nothing was rejected by a kernel that is watched',
+            links: [
+              toLivePage(
+                'Rejections of its buffers',
+                '${__field.labels.instance}',
+                'api/v1/rejections?device=${__field.labels.device}',
+              ),
+            ],
+          }),
+          tablePanel({
+            title: 'Whose buffers were rejected',
+            description:
+              'Rejected import calls in the time shown, by the device that exported the buffer and the VM that the device belongs to.',
+            width: 12,
+            height: 8,
+            queries: [
+              { expr: `${byDevice(REFUSED)} > 0` },
+              { expr: `${byDevice(`${REFUSED},privacy="private"`)} > 0` },
+              {
+                expr: `group by (cluster, instance, device, vm) (vfio_dmabuf_vm_info{${FLEET}} and on (cluster, instance, device) ${byDevice(REFUSED)} > 0)`,
+              },
+            ],
+            columns: [
+              {
+                from: 'device',
+                title: 'Device',
+                links: [
+                  toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
+                  toDashboard('privacy', 'Private exports of this device', {
+                    ...ROW_HOST,
+                    device: cell('Device'),
+                  }),
+                  live('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
+                ],
+              },
+              { from: 'vm', title: 'VM' },
+              { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
+              { from: 'cluster', title: 'Cluster' },
+              { from: 'B', title: 'Private', unit: 'short', steps: ZERO_IS_GOOD },
+              { from: 'A', title: 'Rejected', unit: 'short' },
+            ],
+            hide: ['C'],
+            sortBy: { column: 'Rejected', desc: true },
+            empty: 'nothing was rejected by a kernel that is watched',
           }),
           tablePanel({
             title: 'Exports refused',
@@ -203,7 +285,7 @@ export const rejections = (): Dashboard =>
             unit: 'ops',
             queries: [
               {
-                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STEPS}}[$__rate_interval]))`,
+                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STEPS},${BUFFERS}}[$__rate_interval]))`,
                 legend: '{{importer}}: {{stage}}',
               },
             ],
@@ -231,11 +313,11 @@ export const rejections = (): Dashboard =>
             unit: 'ops',
             queries: [
               {
-                expr: `sum by (importer) (rate(vfio_dmabuf_detaches_total{${FLEET},importer=~"$importer"}[$__rate_interval]))`,
+                expr: `sum by (importer) (rate(vfio_dmabuf_detaches_total{${FLEET},importer=~"$importer",${BUFFERS}}[$__rate_interval]))`,
                 legend: '{{importer}}: detached',
               },
               {
-                expr: `sum by (importer) (rate(vfio_dmabuf_unmaps_total{${FLEET},importer=~"$importer"}[$__rate_interval]))`,
+                expr: `sum by (importer) (rate(vfio_dmabuf_unmaps_total{${FLEET},importer=~"$importer",${BUFFERS}}[$__rate_interval]))`,
                 legend: '{{importer}}: unmapped',
               },
             ],

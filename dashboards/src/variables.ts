@@ -76,6 +76,16 @@ export const deviceVariable = (matchers: string): QueryVariableBuilder =>
     of: 'device',
   });
 
+export const privacyVariable = (selector: string): QueryVariableBuilder =>
+  valuesOf({
+    name: 'privacy',
+    label: 'Privacy',
+    description:
+      'What the export of a buffer says: private, shared, or undeclared where the kernel has no private exports.',
+    selector,
+    of: 'privacy',
+  });
+
 export const vmVariable = (matchers: string): QueryVariableBuilder =>
   valuesOf({
     name: 'vm',

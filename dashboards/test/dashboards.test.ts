@@ -217,6 +217,7 @@ test('links to the host’s own API name routes and queries that the program has
     Importer: 'vgem',
     importer: 'vgem',
     Device: '0000:41:00.0',
+    device: 'unknown',
     Host: busy.address,
     instance: busy.address,
   };
@@ -232,6 +233,35 @@ test('links to the host’s own API name routes and queries that the program has
     );
     assert.equal((await fetch(url)).status, 200, url);
   }
+});
+
+test('panels of imports follow the device of the buffer, where the dashboard lets one choose it', () => {
+  /** Durations have no device, so a share of all calls has none either. The state of the host is of all its devices. */
+  const OF_ALL = ['rejections.json: Share of steps refused', 'host.json: Imports refused'];
+  const followed: string[] = [];
+  eachPanel((panel, where, dashboard) => {
+    if (!variablesOf(dashboard).includes('device') || OF_ALL.includes(where)) return;
+    for (const { expr } of targetsOf(panel)) {
+      if (!/vfio_dmabuf_(imports|import_rejections|detaches|unmaps)_total|vfio_dmabuf_attachments/.test(expr))
+        continue;
+      assert.match(expr, /device=~"\$device"/, `${where}: ${expr}`);
+      followed.push(where);
+    }
+  });
+  for (const title of [
+    'rejections.json: Rejected, by device',
+    'privacy.json: Private exports that were rejected',
+  ])
+    assert.ok(followed.includes(title), title);
+});
+
+test('the private exports that were rejected are shown by device, importer, stage and reason', () => {
+  const [panel] = panelsOf(dashboards.get('privacy.json') as Dashboard).filter(
+    ({ title }) => title === 'Private exports that were rejected',
+  );
+  const [{ expr = '' } = {}] = targetsOf(panel as Panel);
+  assert.match(expr, /^sum by \(cluster, instance, device, importer, stage, reason\)/);
+  assert.match(expr, /vfio_dmabuf_import_rejections_total\{[^}]*privacy="private"/);
 });
 
 test('every dashboard says at once when hosts are not traced, and marks revokes and blind times', () => {

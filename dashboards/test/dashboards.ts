@@ -30,7 +30,7 @@ export const targetsOf = (panel: Panel): Target[] => (panel.targets ?? []) as un
 export const withAll = (expr: string): string =>
   substituted(expr, Object.fromEntries(VARIABLES.map((name) => [name, '.*'])));
 
-const VARIABLES = ['cluster', 'instance', 'device', 'vm', 'importer', 'stage', 'reason'];
+const VARIABLES = ['cluster', 'instance', 'device', 'privacy', 'vm', 'importer', 'stage', 'reason'];
 
 /** A query as Grafana would send it: with its variables and its own windows set. */
 export function substituted(expr: string, values: Readonly<Record<string, string>>): string {

@@ -118,6 +118,7 @@ export interface LiveHostOptions {
 /** Every counter of the kernel at `n`. */
 function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
   const steps = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
+  const mine = steps.map((step) => step.replace(',', `,${DEVICE},2,`));
   const each = (keys: readonly string[], rest = ''): Record<string, number> =>
     Object.fromEntries(keys.map((key) => [`${key}${rest}`, n]));
   const names = IMPORTERS.map(packName);
@@ -133,18 +134,18 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     revoke_ns: 2e9 * n,
     // Bucket 11 is that of two seconds.
     revoke_bucket: { '4': n, '11': n },
-    imports: each(steps),
+    imports: each(mine),
     import_rejections: {
       ...each(
-        names.map((name) => `1,${name}`),
+        names.map((name) => `1,${DEVICE},2,${name}`),
         ',95,7',
       ),
-      [`4,${packName('kvm')},22,4`]: n,
+      [`4,${DEVICE},2,${packName('kvm')},22,4`]: n,
     },
     import_ns: each(steps),
     import_bucket: each(steps, ',3'),
-    detaches: each(names),
-    unmaps: each(names),
+    detaches: each(names.map((name) => `${DEVICE},2,${name}`)),
+    unmaps: each(names.map((name) => `${DEVICE},2,${name}`)),
     private_reads: { '1': n },
     private_read_failures: { '1,22,2': n },
     policy_violations: { '1': n, '2': n, '3': n, '4': n },
