@@ -16,10 +16,12 @@ Written by \`npm run docs\` from what the program serves; a test proves that it 
 
 Every counter and histogram of what happened in the kernel is read from kernel maps each second and misses nothing when
 events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose
-probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address; \`importer\` is the driver of
+probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address, of imports that of the device that
+exported the buffer: \`unknown\` where that device was closed before the call, as for the detach of a buffer that outlives its device,
+and where KVM is asked to bind a buffer that VFIO did not export. \`privacy\` is that of the buffer; \`importer\` is the driver of
 the importing device, or the device's own name where it has no driver; the values of \`privacy\`, \`stage\`, \`reason\`,
 \`cause\` and \`kind\` are the lists of \`server/src/stream/codes.ts\`; the last three are explained in
-[reasons.md](reasons.md). A family has at most \`--metrics.max-series\` series;
+[reasons.md](reasons.md). A family has at most \`--metrics.max-series\` series, a histogram a quarter as many label sets;
 what is beyond is added to one whose label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
 
 Besides these the process tells of itself (\`process_*\`, \`nodejs_*\`); \`--web.disable-exporter-metrics\` leaves that out.

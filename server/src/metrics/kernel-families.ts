@@ -12,6 +12,10 @@ const IMPORT_STAGES =
   '(drm_gem_prime_fd_to_handle), videobuf2 (attach_dmabuf), devmem (net_devmem_bind_dmabuf)';
 /** The probes that count a call at its return, and calls whose return they missed. */
 const RETURN_PROBES = [...IMPORT_PROBES, 'export', 'revoke', 'private_read'] as const;
+const OF_THE_BUFFER = 'device is the exporting device, and privacy that of the buffer.';
+const CLOSED_BEFORE = 'device is unknown where the device was closed before the call.';
+const NOT_OF_VFIO =
+  'device is unknown where the device was closed before the call, and where KVM binds a buffer that VFIO did not export.';
 const ABSENT_WITHOUT_HELPER = 'Absent where the kernel has no vfio_dma_buf_get_data (no private dialect).';
 
 const readers = READERS.map((importer) => ({ importer }));
@@ -52,13 +56,13 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'imports_total',
-    help: `Import steps that succeeded: ${IMPORT_STAGES}.`,
+    help: `Import calls that succeeded, by stage: ${IMPORT_STAGES}. ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
     counter: 'imports',
     present: fedBy(...IMPORT_PROBES),
   }),
   kernelCounter({
     name: 'import_rejections_total',
-    help: `Import steps that the kernel refused, each told once, where it was refused: ${IMPORT_STAGES}.`,
+    help: `Import calls that the kernel rejected, each counted once, at the layer that rejected it: ${IMPORT_STAGES}. ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
     counter: 'import_rejections',
     present: fedBy(...IMPORT_PROBES),
   }),
@@ -70,13 +74,13 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'detaches_total',
-    help: 'Importers that let go of a VFIO dma-buf (dma_buf_detach).',
+    help: `Detaches of importers from VFIO dma-bufs (dma_buf_detach). ${OF_THE_BUFFER} ${CLOSED_BEFORE}`,
     counter: 'detaches',
     present: fedBy('detach'),
   }),
   kernelCounter({
     name: 'unmaps_total',
-    help: 'Mappings that importers gave back (vfio_pci_dma_buf_unmap).',
+    help: `Mappings that importers ended (vfio_pci_dma_buf_unmap). ${OF_THE_BUFFER} ${CLOSED_BEFORE}`,
     counter: 'unmaps',
     present: fedBy('unmap'),
   }),

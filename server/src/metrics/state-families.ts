@@ -79,8 +79,8 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'attachments',
     help:
-      'Attachments of importers to VFIO dma-bufs (vfio_pci_dma_buf_attach to dma_buf_detach); unknown are those that ' +
-      'only a snapshot has counted.',
+      'Attachments of importers to VFIO dma-bufs (vfio_pci_dma_buf_attach to dma_buf_detach). device is the exporting device, and ' +
+      'privacy that of the buffer. importer is unknown for attachments that only a snapshot has counted.',
     type: 'gauge',
     samples: (model, onFolded) => sumByLabels(holds(model), model.options.seriesLimit, onFolded),
   },

@@ -7,7 +7,7 @@ import { IncidentsAnswer } from '../../src/http/routes/incidents.ts';
 import { ProbesAnswer } from '../../src/http/routes/probes.ts';
 import { RejectionsAnswer } from '../../src/http/routes/rejections.ts';
 import { Topology } from '../../src/model/topology.ts';
-import { counterRead, exported, imported, packName } from '../fixtures/stream-lines.ts';
+import { counterRead, DEVICE, exported, imported, packName } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
 const VM = exported({ t: 2_800_000, inode: 10, privacy: 1, kvm_pid: 4242, vm_type: 4 });
@@ -18,7 +18,11 @@ const LINES = [
   imported({ t: 2_910_000, inode: 10, stage: 2, importer: 'irdma' }),
   imported({ t: 2_920_000, inode: 10, stage: 1, importer: 'vgem', errno: 95, reason: 7 }),
   ...counterRead(3_100_000, {
-    import_rejections: { [`2,${packName('mlx5_core')},19,9`]: 5, [`1,${packName('vgem')},95,7`]: 7 },
+    import_rejections: {
+      [`2,${DEVICE},2,${packName('mlx5_core')},19,9`]: 5,
+      [`1,${DEVICE},1,${packName('vgem')},95,7`]: 7,
+      [`1,${DEVICE + 0x100},1,${packName('vgem')},95,7`]: 2,
+    },
     export_failures: { [`${0x4100},22,15`]: 3 },
   }),
 ];
@@ -64,9 +68,12 @@ test('rejections come newest first, with what the kernel has counted', async (t)
       ['import', 'revoked'],
     ],
   );
+  const vgem = { importer: 'vgem', stage: 'attach', reason: 'no_peer_to_peer', errno: 'EOPNOTSUPP' };
+  const mlx5 = { importer: 'mlx5_core', stage: 'map', reason: 'revoked', errno: 'ENODEV' };
   assert.deepEqual(all.counts.imports, [
-    { importer: 'vgem', stage: 'attach', reason: 'no_peer_to_peer', errno: 'EOPNOTSUPP', count: 7 },
-    { importer: 'mlx5_core', stage: 'map', reason: 'revoked', errno: 'ENODEV', count: 5 },
+    { device: '0000:41:00.0', privacy: 'shared', ...vgem, count: 7 },
+    { device: '0000:41:00.0', privacy: 'private', ...mlx5, count: 5 },
+    { device: '0000:42:00.0', privacy: 'shared', ...vgem, count: 2 },
   ]);
   assert.deepEqual(all.counts.exports, [
     { device: '0000:41:00.0', reason: 'no_ranges', errno: 'EINVAL', count: 3 },
@@ -75,12 +82,13 @@ test('rejections come newest first, with what the kernel has counted', async (t)
     const { rejections, counts } = await ask(query);
     return [rejections.length, counts.imports?.length ?? null, counts.exports?.length ?? null];
   };
-  assert.deepEqual(await of('?importer=vgem'), [1, 1, null]);
+  assert.deepEqual(await of('?importer=vgem'), [1, 2, null]);
   assert.deepEqual(await of('?stage=map'), [1, 1, null]);
   assert.deepEqual(await of('?stage=export'), [1, null, 1]);
   assert.deepEqual(await of('?reason=revoked'), [1, 1, 0]);
-  assert.deepEqual(await of('?device=41:00.0'), [3, null, 1]);
-  assert.deepEqual(await of('?limit=1'), [1, 2, 1]);
+  assert.deepEqual(await of('?device=41:00.0'), [3, 2, 1]);
+  assert.deepEqual(await of('?device=42:00.0'), [0, 1, 0]);
+  assert.deepEqual(await of('?limit=1'), [1, 3, 1]);
 });
 
 test('imports tell who has attached what', async (t) => {

@@ -11,9 +11,12 @@ import {
   DEVICE,
   exported,
   HEADER,
+  imported,
   ready,
   released,
   type StartingOptions,
+  snapshot,
+  snapshotBuffer,
   starting,
 } from '../fixtures/stream-lines.ts';
 
@@ -75,6 +78,30 @@ test('each counter whose labels are a closed set is there at 0 before its first 
   assert.equal(series('collector_restarts_total')?.length, 14);
   assert.ok(families.get('export_duration_seconds')?.samples.every(({ value }) => value === 0));
   assert.equal(families.get('export_duration_seconds')?.samples.length, 17);
+});
+
+test('attachments are by the device and the privacy of the buffer, named or not', async () => {
+  const families = await scrape([
+    ...tracing(),
+    exported({ t: 3_000_000, inode: 1, privacy: 2 }),
+    exported({ t: 3_000_001, inode: 2, device: DEVICE + 0x100, privacy: 1 }),
+    imported({ t: 3_000_002, inode: 1, stage: 1, importer: 'kvm' }),
+    imported({ t: 3_000_003, inode: 2, device: DEVICE + 0x100, stage: 1, importer: 'kvm' }),
+    imported({ t: 3_000_004, inode: 2, device: DEVICE + 0x100, stage: 1, importer: 'kvm' }),
+    snapshot(3_000_005, [
+      snapshotBuffer({ inode: 1, privacy: 2, attachments: 1 }),
+      snapshotBuffer({ inode: 2, device: DEVICE + 0x100, attachments: 2 }),
+      snapshotBuffer({ inode: 3, privacy: 2, attachments: 1 }),
+    ]),
+  ]);
+  assert.deepEqual(
+    families.get('attachments')?.samples.map(({ labels, value }) => [labels, value]),
+    [
+      [{ device: '0000:41:00.0', privacy: 'private', importer: 'kvm' }, 1],
+      [{ device: '0000:41:00.0', privacy: 'private', importer: 'unknown' }, 1],
+      [{ device: '0000:42:00.0', privacy: 'shared', importer: 'kvm' }, 2],
+    ],
+  );
 });
 
 test('without the helper no private family is there to look like peace', async () => {

@@ -12,7 +12,7 @@ test('the keys of each map become labels', () => {
   book.read({ name: 'exports', key: '16640,2', value: 3 });
   book.read({ name: 'export_failures', key: '16640,22,17', value: 1 });
   book.read({ name: 'export_failures', key: '0,4095,99', value: 2 });
-  book.read({ name: 'import_rejections', key: `4,${KVM},22,4`, value: 5 });
+  book.read({ name: 'import_rejections', key: `4,16640,2,${KVM},22,4`, value: 5 });
   book.read({ name: 'private_read_failures', key: '1,22,2', value: 1 });
   book.read({ name: 'private_read_failures', key: '1,5,2', value: 1 });
   book.read({ name: 'revocations', key: '16640,3', value: 1 });
@@ -26,7 +26,17 @@ test('the keys of each map become labels', () => {
     { labels: { device: 'unknown', reason: 'code_99', errno: '4095' }, value: 2 },
   ]);
   assert.deepEqual(book.counter('import_rejections'), [
-    { labels: { importer: 'kvm', stage: 'bind', reason: 'vm_mismatch', errno: 'EINVAL' }, value: 5 },
+    {
+      labels: {
+        device: '0000:41:00.0',
+        privacy: 'private',
+        importer: 'kvm',
+        stage: 'bind',
+        reason: 'vm_mismatch',
+        errno: 'EINVAL',
+      },
+      value: 5,
+    },
   ]);
   assert.deepEqual(book.counter('private_data_read_failures'), [
     { labels: { importer: 'kvm', reason: 'not_vfio' }, value: 2 },
@@ -40,10 +50,67 @@ test('the keys of each map become labels', () => {
 
 test('iommufd is shown by its name, not by that of its device', () => {
   const book = new CounterBook(10);
-  book.read({ name: 'imports', key: `3,${IOMMU}`, value: 2 });
+  book.read({ name: 'imports', key: `3,16640,0,${IOMMU}`, value: 2 });
   assert.deepEqual(book.counter('imports'), [
-    { labels: { importer: 'iommufd', stage: 'iommufd' }, value: 2 },
+    {
+      labels: { device: '0000:41:00.0', privacy: 'undeclared', importer: 'iommufd', stage: 'iommufd' },
+      value: 2,
+    },
   ]);
+});
+
+test('imports, detaches and unmaps of two devices and of both privacies are series of their own', () => {
+  const book = new CounterBook(10);
+  const labelsOf = (name: 'imports' | 'detaches' | 'unmaps') =>
+    book.counter(name).map(({ labels: { device, privacy }, value }) => [device, privacy, value]);
+  for (const [key, value] of [
+    ['16640,1', 2],
+    ['16640,2', 3],
+    ['16896,2', 4],
+    // The device was closed before.
+    ['0,2', 5],
+  ] as const) {
+    book.read({ name: 'imports', key: `1,${key},${KVM}`, value });
+    book.read({ name: 'detaches', key: `${key},${KVM}`, value });
+    book.read({ name: 'unmaps', key: `${key},${KVM}`, value });
+  }
+  for (const name of ['imports', 'detaches', 'unmaps'] as const) {
+    assert.deepEqual(labelsOf(name), [
+      ['0000:41:00.0', 'shared', 2],
+      ['0000:41:00.0', 'private', 3],
+      ['0000:42:00.0', 'private', 4],
+      ['unknown', 'private', 5],
+    ]);
+  }
+});
+
+test('a histogram has a quarter as many label sets, because each has a series for each bucket', () => {
+  const book = new CounterBook(8);
+  for (const stage of [1, 2, 3, 4])
+    book.read({ name: 'import_bucket', key: `${stage},${KVM},2`, value: stage });
+  assert.deepEqual(
+    book.histogram('import_duration').map(({ labels, buckets }) => [labels.stage, buckets[2]]),
+    [
+      ['attach', 1],
+      ['map', 2],
+      ['other', 7],
+    ],
+  );
+});
+
+test('rejections beyond the limit are folded with all their labels, and the limit is of the family', () => {
+  const book = new CounterBook(2);
+  for (const [index, device] of [256, 512, 768, 1024].entries())
+    book.read({ name: 'import_rejections', key: `1,${device},2,${KVM},95,7`, value: index + 1 });
+  assert.deepEqual(
+    book.counter('import_rejections').map(({ labels, value }) => [labels.device, labels.reason, value]),
+    [
+      ['0000:01:00.0', 'no_peer_to_peer', 1],
+      ['0000:02:00.0', 'no_peer_to_peer', 2],
+      ['other', 'other', 7],
+    ],
+  );
+  assert.equal(book.folded().import_rejections, 2);
 });
 
 test('sum and buckets of a duration meet in one series, a bucket beyond the last is the last', () => {

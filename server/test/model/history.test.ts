@@ -26,8 +26,8 @@ test('each sample tells what grew since the one before, a second', () => {
   book.read({ name: 'export_failures', key: '16640,22,17', value: 1 });
   book.read({ name: 'revocations', key: '16640,3', value: 3 });
   history.read(12 * SECOND, book.totals);
-  book.read({ name: 'imports', key: `1,${packName('kvm')}`, value: 5 });
-  book.read({ name: 'import_rejections', key: `1,${packName('kvm')},22,4`, value: 10 });
+  book.read({ name: 'imports', key: `1,16640,2,${packName('kvm')}`, value: 5 });
+  book.read({ name: 'import_rejections', key: `1,16640,2,${packName('kvm')},22,4`, value: 10 });
   history.read(13 * SECOND, book.totals);
   const samples = history.samples(time);
   assert.deepEqual(

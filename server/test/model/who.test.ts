@@ -14,6 +14,7 @@ import {
   HEADER,
   heartbeat,
   imported,
+  packName,
   ready,
   released,
   snapshotBuffer,
@@ -335,6 +336,41 @@ test('a device that has left takes its series along after the grace, and goes on
   assert.deepEqual([await infos(), await count()], [2, [`${DEVICE_ADDRESS} 6`, '0000:80:00.0 2']]);
 });
 
+test('imports, detaches and attachments leave with the device of their buffer, and their totals do not go back', async () => {
+  const KVM = packName('kvm');
+  const counted = (n: number) => ({
+    imports: { [`1,${DEVICE},2,${KVM}`]: n, [`1,32768,2,${KVM}`]: 1 },
+    import_rejections: { [`4,${DEVICE},2,${KVM},22,4`]: n, [`4,0,0,${KVM},22,2`]: 1 },
+    detaches: { [`${DEVICE},2,${KVM}`]: n, [`0,2,${KVM}`]: 1 },
+    unmaps: { [`${DEVICE},2,${KVM}`]: n },
+  });
+  const LINES = 7;
+  const FAMILIES = ['imports', 'import_rejections', 'detaches', 'unmaps'] as const;
+  const { model, more } = feed([...BEGIN, device(2 * S), ...counterRead(3 * S, counted(5))]);
+  more(exported({ t: 3 * S, inode: 1 }), imported({ t: 3 * S, inode: 1, stage: 1, importer: 'kvm' }));
+  const devices = async () => {
+    const rows = await Promise.all(FAMILIES.map((name) => metric(model, `${name}_total`)));
+    return rows.map((lines) => lines.map((line) => line.replace(/.*device="(.*?)".*\} /, '$1 ')));
+  };
+  const attachments = async () => (await metric(model, 'attachments')).length;
+  const totals = () => FAMILIES.map((name) => model.counters.totals.counters[name]);
+  const there = (n: number) => [
+    [`${DEVICE_ADDRESS} ${n}`, '0000:80:00.0 1'],
+    [`${DEVICE_ADDRESS} ${n}`, 'unknown 1'],
+    [`${DEVICE_ADDRESS} ${n}`, 'unknown 1'],
+    [`${DEVICE_ADDRESS} ${n}`],
+  ];
+  const gone = [['0000:80:00.0 1'], ['unknown 1'], ['unknown 1'], []];
+  assert.deepEqual([await devices(), await attachments(), totals()], [there(5), 1, [6, 6, 6, 5]]);
+  more(released(4 * S, 1), deviceGone(4 * S), heartbeat((4 + GRACE) * S - 1, 0));
+  assert.deepEqual([await devices(), await attachments()], [there(5), 0], 'within the grace');
+  more(heartbeat((4 + GRACE) * S, 0), ...counterRead((5 + GRACE) * S, counted(5), LINES));
+  assert.deepEqual([await devices(), totals()], [gone, [6, 6, 6, 5]], 'after it');
+  more(device((6 + GRACE) * S), ...counterRead((7 + GRACE) * S, counted(8), 2 * LINES));
+  const back = (await devices()).map((lines) => lines.sort());
+  assert.deepEqual([back, totals()], [there(8).map((lines) => lines.sort()), [9, 9, 9, 8]], 'back again');
+});
+
 test('a device that comes back in time, or that an event names, has not left', async () => {
   for (const back of [device(5 * S), exported({ t: 5 * S, inode: 1 })]) {
     const { model, more } = feed([
@@ -387,7 +423,7 @@ test('5,000 VMs, devices and processes come and go: what is shown is bounded, an
   more(heartbeat(4 * S, 5000));
   assert.equal(Array.from(model.vms()).length, 5000);
   assert.equal(model.devices().length, 5000);
-  for (const name of ['vm_info', 'device_info']) assert.equal((await metric(model, name)).length, 501);
+  for (const name of ['vm_info', 'device_info']) assert.equal((await metric(model, name)).length, 2001);
   for (const index of all) {
     more(
       released(5 * S, index),

@@ -23,6 +23,10 @@ export const RejectionsQuery = Type.Object(
 );
 
 const Reason = Type.String({ description: '/api/v1/reasons tells what it means' });
+const Device = Type.String({
+  description:
+    'the exporting device; unknown where it was closed before, or where VFIO did not export the buffer',
+});
 const common = { reason: Reason, errno: Type.String(), count: Type.Integer() };
 
 export const RejectionsAnswer = Type.Object({
@@ -33,15 +37,23 @@ export const RejectionsAnswer = Type.Object({
   counts: Type.Object(
     {
       imports: Type.Union([
-        Type.Array(Type.Object({ importer: Type.String(), stage: Type.String(), ...common })),
+        Type.Array(
+          Type.Object({
+            device: Device,
+            privacy: Type.String({ description: 'of the buffer: private, shared or undeclared' }),
+            importer: Type.String(),
+            stage: Type.String(),
+            ...common,
+          }),
+        ),
         Type.Null(),
       ]),
-      exports: Type.Union([Type.Array(Type.Object({ device: Type.String(), ...common })), Type.Null()]),
+      exports: Type.Union([Type.Array(Type.Object({ device: Device, ...common })), Type.Null()]),
     },
     {
       description:
-        'all refusals, as the kernel has counted them; null where the counter does not know what is asked for: imports ' +
-        'are not counted by device, exports have no importer',
+        'all rejections, as the kernel has counted them, the largest first; null where the query excludes them: exports ' +
+        'have no importer and no stage of an import',
     },
   ),
 });
@@ -77,13 +89,13 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
           (reason === undefined || event.reason === reason) &&
           (device === undefined || event.device === device),
       );
-      const ofImports = device === undefined && stage !== EXPORT;
+      const ofImports = stage !== EXPORT;
       const ofExports = importer === undefined && (stage === undefined || stage === EXPORT);
       return {
         rejections: rejections.filter(isRefusal),
         counts: {
           imports: ofImports
-            ? counted(model, 'import_rejections', { importer, stage, reason }, importCount)
+            ? counted(model, 'import_rejections', { device, importer, stage, reason }, importCount)
             : null,
           exports: ofExports ? counted(model, 'export_failures', { device, reason }, exportCount) : null,
         },
@@ -109,13 +121,10 @@ function counted<T extends { count: number }>(
     .sort((a, b) => b.count - a.count);
 }
 
-const importCount = ({ importer = '', stage = '', reason = '', errno = '' }: Labels, count: number) => ({
-  importer,
-  stage,
-  reason,
-  errno,
-  count,
-});
+const importCount = (
+  { device = '', privacy = '', importer = '', stage = '', reason = '', errno = '' }: Labels,
+  count: number,
+) => ({ device, privacy, importer, stage, reason, errno, count });
 const exportCount = ({ device = '', reason = '', errno = '' }: Labels, count: number) => ({
   device,
   reason,
