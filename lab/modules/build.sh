@@ -137,7 +137,7 @@ importers() {
 	dir=$work/importer
 	mkdir -p "$dir"
 	cp "$here"/importer/* "$dir/"
-	for module in lab_importer lab_rdma_importer lab_drm_importer; do
+	for module in lab_importer lab_rdma_importer lab_drm_importer lab_bars; do
 		build "$dir" $module
 		deliver "$dir/$module.ko" "$out"
 	done

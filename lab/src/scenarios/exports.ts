@@ -11,12 +11,17 @@ const refused = (
   reason: string,
   ranges: number,
   region = 2,
+  barParameter?: [name: string, value: string],
 ): Scenario => ({
   name: `export-${name}`,
   title,
   dialect: 'mainline',
   run: async (lab) => {
+    const set = (value: string): Promise<unknown> =>
+      lab.command(`echo '${value}' >/sys/module/lab_bars/parameters/${barParameter?.[0]}`);
+    if (barParameter !== undefined) await set(barParameter[1]);
     const [, refusal] = await lab.session(`device=${PLAIN}`, step);
+    if (barParameter !== undefined) await set('');
     assert.equal(refusal?.errno, errno);
   },
   metrics: refusedExport(PLAIN, code, reason),
@@ -161,6 +166,38 @@ export const EXPORTS: readonly Scenario[] = [
     'bad_region',
     1,
     7,
+  ),
+  refused(
+    'absent-bar',
+    'an export of a BAR that the device does not have',
+    'export=3,0:4096',
+    19,
+    'ENODEV',
+    'bad_region',
+    1,
+    3,
+  ),
+  refused(
+    'claimed-bar',
+    'an export of a BAR that another driver holds',
+    'export=2,0:4096',
+    19,
+    'ENODEV',
+    'bar_unavailable',
+    1,
+    2,
+    ['claimed', `${PLAIN}/2`],
+  ),
+  refused(
+    'unmappable-bar',
+    'an export from a device whose BARs cannot be mapped (non_mappable_bars)',
+    'export=2,0:4096',
+    19,
+    'ENODEV',
+    'not_mappable_bar',
+    1,
+    2,
+    ['unmappable', PLAIN],
   ),
   refused(
     'bad-pointer',

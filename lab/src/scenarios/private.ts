@@ -144,7 +144,7 @@ const amdBind = (
         : []),
       {
         kind: 'bind',
-        device: isExport ? PLAIN : null,
+        device: isExport ? PLAIN : 'unknown',
         errno,
         reason,
         violation: options.violation,

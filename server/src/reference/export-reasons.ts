@@ -3,6 +3,7 @@ import { type Entry, EXPORTER, PRIVATE, rule } from './entry.ts';
 
 const FEATURE = ['vfio_pci_core_feature_dma_buf', EXPORTER] as const;
 const VALIDATE = ['validate_dmabuf_input', EXPORTER] as const;
+const CLAIMS = ['vfio_pci_core_map_bars', 'drivers/vfio/pci/vfio_pci_core.c'] as const;
 const PROVIDER = ['pcim_p2pdma_provider', 'drivers/pci/p2pdma.c'] as const;
 
 /** Why VFIO_DEVICE_FEATURE_DMA_BUF gave no descriptor: mistakes of the VMM, or a device that cannot be exported. */
@@ -49,16 +50,33 @@ export const EXPORT_REASONS = {
   not_mappable_bar: {
     what: 'The BAR is not memory that another device could reach.',
     rules: [
+      rule('export', 'EINVAL', PROVIDER, 'the BAR is memory (IORESOURCE_MEM)'),
       rule(
         'export',
-        'EINVAL',
-        PROVIDER,
-        'the BAR is memory (IORESOURCE_MEM) and, on newer kernels, the device is not marked with non_mappable_bars',
+        'ENODEV',
+        CLAIMS,
+        'the device is not marked with non_mappable_bars; kernels without vfio_pci_core_map_bars answer EINVAL from ' +
+          'pcim_p2pdma_provider',
       ),
     ],
     remedy:
       'I/O port BARs cannot be exported: the VMM has to leave this one out. Memory BARs of a marked device (s390’s ISM) ' +
       'never can; import from that device is not possible.',
+  },
+  bar_unavailable: {
+    what: 'The kernel could not claim or map the BAR when the device was opened.',
+    rules: [
+      rule(
+        'export',
+        'ENODEV',
+        CLAIMS,
+        'no other driver holds the BAR (EBUSY), and the kernel had the address space to map it (ENOMEM); the export answers ' +
+          'ENODEV to both. Kernels without vfio_pci_core_map_bars try it at the export (vfio_pci_core_setup_barmap)',
+      ),
+    ],
+    remedy:
+      'Look in `/proc/iomem` for who holds the BAR (a framebuffer of the firmware, another driver), free it, and restart the VM: ' +
+      'the kernel claims the BAR only when the device is opened.',
   },
   bad_argument: {
     what: 'The export’s header is malformed: too short, or not a request to get the feature.',
@@ -80,14 +98,13 @@ export const EXPORT_REASONS = {
       'VMM’s version.',
   },
   bad_region: {
-    what: 'The export named a region that is no BAR, or a BAR that the kernel could not claim.',
+    what: 'The export named a region that is not a BAR, or a BAR that the device does not have.',
     rules: [
       rule(
         'export',
         'ENODEV',
         FEATURE,
-        'region_index is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX); newer kernels also refuse a BAR whose resources ' +
-          'cannot be claimed (vfio_pci_core_setup_barmap)',
+        'region_index is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX), and that BAR has a length',
       ),
       rule(
         'export',
@@ -98,8 +115,8 @@ export const EXPORT_REASONS = {
       ),
     ],
     remedy:
-      'Export BARs 0 to 5 only; ROM, VGA and config space cannot be. For a real BAR look in `/proc/iomem` for another ' +
-      'driver that holds it.',
+      'A defect of the VMM: it has to export BARs that `lspci -vv -s DEVICE` lists as regions 0 to 5. ROM, VGA and config ' +
+      'space cannot be exported.',
   },
   device_closing: {
     what: 'The device was being closed or unbound while it was exported.',

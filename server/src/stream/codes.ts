@@ -130,6 +130,7 @@ export const REASONS = [
   'no_cpu_mapping',
   'interrupted',
   'importer_unsupported',
+  'bar_unavailable',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
