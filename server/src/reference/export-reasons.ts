@@ -1,8 +1,16 @@
 import type { Reason } from '../stream/codes.ts';
-import { type Entry, EXPORTER, PRIVATE, rule } from './entry.ts';
+import { type Entry, EXPORTER, PRIVATE, rule, type Where } from './entry.ts';
 
 const FEATURE = ['vfio_pci_core_feature_dma_buf', EXPORTER] as const;
 const VALIDATE = ['validate_dmabuf_input', EXPORTER] as const;
+/** Both make the kernel's mapping of the BAR, which an export has to have. */
+const WITH_BARMAP: Where = {
+  kernels: 'those whose export calls vfio_pci_core_setup_barmap',
+  mainline: '7.1',
+};
+const WITH_IOMAP: Where = { kernels: 'those with vfio_pci_core_map_bars', mainline: '7.2 or newer' };
+/** Each export that fails makes QEMU say this, once for the whole process. */
+const QEMU_FALLBACK = 'dma-buf unavailable, using mmap fallback, P2P DMA will not work';
 const PROVIDER = ['pcim_p2pdma_provider', 'drivers/pci/p2pdma.c'] as const;
 
 /** Why VFIO_DEVICE_FEATURE_DMA_BUF gave no descriptor: mistakes of the VMM, or a device that cannot be exported. */
@@ -25,7 +33,8 @@ export const EXPORT_REASONS = {
     ],
     remedy:
       'The VMM has to round its ranges to pages. A BAR smaller than a page cannot be exported: let the firmware or ' +
-      '`pci=resource_alignment=` give it a page of its own.',
+      '`pci=resource_alignment=` give it a page of its own. Harmless where nothing wants to reach that BAR.',
+    user_space: [QEMU_FALLBACK],
   },
   empty_range: {
     what: 'A range of the export has no length.',
@@ -39,12 +48,14 @@ export const EXPORT_REASONS = {
         'export',
         'EINVAL',
         ['vfio_pci_core_fill_phys_vec', EXPORTER],
-        'offset + length of each range is within pci_resource_len() of the BAR',
+        'offset + length of each range is within pci_resource_len() of the BAR; nvgrace-gpu compares regions 2 and 4 with its ' +
+          'memory instead (mem_region->memlength), which the probe does not know',
       ),
     ],
     remedy:
       'Compare the range with the BAR’s size in `lspci -vv -s DEVICE`. A BAR that was resized since the VMM asked for ' +
       'its size needs a restart of the VM.',
+    user_space: [QEMU_FALLBACK],
   },
   not_mappable_bar: {
     what: 'The BAR is not memory that another device could reach.',
@@ -53,12 +64,14 @@ export const EXPORT_REASONS = {
         'export',
         'EINVAL',
         PROVIDER,
-        'the BAR is memory (IORESOURCE_MEM) and, on newer kernels, the device is not marked with non_mappable_bars',
+        'the BAR is memory (IORESOURCE_MEM). A device marked with non_mappable_bars is rejected here as well, but kernels with ' +
+          'vfio_pci_core_map_bars reject it earlier, as bad_region',
       ),
     ],
     remedy:
       'I/O port BARs cannot be exported: the VMM has to leave this one out. Memory BARs of a marked device (s390’s ISM) ' +
       'never can; import from that device is not possible.',
+    user_space: [QEMU_FALLBACK],
   },
   bad_argument: {
     what: 'The export’s header is malformed: too short, or not a request to get the feature.',
@@ -80,26 +93,37 @@ export const EXPORT_REASONS = {
       'VMM’s version.',
   },
   bad_region: {
-    what: 'The export named a region that is no BAR, or a BAR that the kernel could not claim.',
+    what: 'The export named a region that is no BAR, or a BAR that the kernel could not map.',
     rules: [
+      rule('export', 'ENODEV', FEATURE, 'region_index is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX)'),
       rule(
         'export',
         'ENODEV',
-        FEATURE,
-        'region_index is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX); newer kernels also refuse a BAR whose resources ' +
-          'cannot be claimed (vfio_pci_core_setup_barmap)',
+        ['vfio_pci_core_setup_barmap', 'drivers/vfio/pci/vfio_pci_rdwr.c'],
+        'the BAR’s resource can be claimed and mapped',
+        WITH_BARMAP,
+      ),
+      rule(
+        'export',
+        'ENODEV',
+        ['vfio_pci_core_get_iomap', 'include/linux/vfio_pci_core.h'],
+        'the BAR was mapped when the device was opened (vfio_pci_core_map_bars): it has a length, the device is not ' +
+          'marked with non_mappable_bars, and no other driver had it (EBUSY) or memory was short (ENOMEM); each is ENODEV here',
+        WITH_IOMAP,
       ),
       rule(
         'export',
         'EINVAL',
         ['check_dma_ranges', EXPORTER],
         'region_index of each range is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX)',
-        { since: PRIVATE },
+        PRIVATE,
       ),
     ],
     remedy:
-      'Export BARs 0 to 5 only; ROM, VGA and config space cannot be. For a real BAR look in `/proc/iomem` for another ' +
-      'driver that holds it.',
+      'Export BARs 0 to 5 only; ROM, VGA and config space cannot be. For a real BAR look in `lspci -vv -s DEVICE` whether it has ' +
+      'a size, and in `/proc/iomem` for another driver that holds it. BARs of a device whose driver marks them ' +
+      'as not mappable (s390’s ISM) never can be exported.',
+    user_space: [QEMU_FALLBACK],
   },
   device_closing: {
     what: 'The device was being closed or unbound while it was exported.',
@@ -120,13 +144,14 @@ export const EXPORT_REASONS = {
         'export',
         'EOPNOTSUPP',
         FEATURE,
-        'the driver has a get_dmabuf_phys callback; in mainline vfio-pci and nvgrace-gpu-vfio-pci have, the other ' +
-          'variant drivers (mlx5, virtio, pds, qat, hisi, xe) have not',
+        'the driver has a get_dmabuf_phys callback: in mainline vfio-pci and nvgrace_gpu_vfio_pci have one, the other ' +
+          'variant drivers (mlx5, virtio, pds, qat, hisi, xe) have none; a distribution may differ',
       ),
     ],
     remedy:
       'Bind the device to vfio-pci in place of its variant driver (migration is lost with it), or ask the driver’s ' +
       'maintainers for the callback.',
+    user_space: [QEMU_FALLBACK],
   },
   fd_limit: {
     what: 'The exporting process, or the host, has no file descriptor left.',
@@ -147,6 +172,7 @@ export const EXPORT_REASONS = {
     remedy:
       'Raise LimitNOFILE of the VMM’s unit (libvirt: max_files in qemu.conf), or fs.file-max; then look for a leak with ' +
       '`ls /proc/PID/fd | wc -l`.',
+    user_space: ['Too many open files'],
   },
   overflow: {
     what: 'A range of the export does not fit into the address space.',
