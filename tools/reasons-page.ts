@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
-import { kernels } from '../server/src/reference/words.ts';
+import { kernelsInWords } from '../server/src/reference/words.ts';
 
 export const REASONS_PAGE = join(import.meta.dirname, '../docs/reasons.md');
 
@@ -9,27 +9,29 @@ const INTRODUCTION = `# Reasons
 Written by \`npm run docs\` from \`server/src/reference/\`; a test proves that it is up to date.
 
 What the \`reason\` of a refused call, the \`kind\` of a policy violation and the \`cause\` of a revocation mean: what
-happened, the rule of the kernel behind it, and what to do. The same is told by \`vfio-dmabuf-tracer reasons NAME\` and by
-\`/api/v1/reasons/NAME\`. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for the annotations of alerts.
+happened, the rule of the kernel behind it, and what to do. The same is printed by \`vfio-dmabuf-tracer reasons NAME\` and by
+\`/api/v1/reasons/NAME\`; in place of a name \`reasons\` also takes a line from a log of user space, a function or a setting, and finds what
+explains it. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for the annotations of alerts.
 
-"Since" is the first kernel in which a VFIO dma-buf can meet the rule: mainline exports them since 6.19. The rules of
-\`private-v1\` and \`private-v2\` are those of posted patches that no mainline kernel has; their files are the patches'. An errno of "-" is any, or that the call
-is no refusal.
+"Kernels" says what a kernel has to have for the rule, such as a function. The versions of mainline are a hint only: distributions carry the
+export on older kernels, and some mix the forms. The rules of \`private-v1\` and \`private-v2\` are those of posted patches that no mainline
+kernel has; their files are the patches'. An errno of "-" is any, or that the call is no rejection.
 `;
 
 const TITLES: Record<Topic, string> = {
   reason: 'Why the kernel refused',
   violation: 'Policy violations',
   cause: 'Why memory was revoked or given back',
+  symptom: 'What user space shows and the tracer does not count',
 };
 
-const paragraph = ({ name, what, rules, remedy, printed }: Explanation): string => {
+const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanation): string => {
   const rows = rules.map(({ step, errno, function: fn, file, check, ...span }) =>
     [
       step,
       errno === null ? '-' : `\`${errno}\``,
       `\`${fn}\`, \`${file}\``,
-      kernels(span),
+      kernelsInWords(span),
       check.replaceAll('|', '\\|'),
     ].join(' | '),
   );
@@ -42,6 +44,9 @@ const paragraph = ({ name, what, rules, remedy, printed }: Explanation): string 
       ...rows.map((row) => `| ${row} |`),
     ].join('\n'),
     `To do: ${remedy}`,
+    ...(user_space.length === 0
+      ? []
+      : [`User space shows: ${user_space.map((text) => `\`${text}\``).join(', ')}`]),
   ].join('\n\n');
 };
 

@@ -37,8 +37,8 @@ export function ReasonView({ store, name, step }: { store: Store; name: string; 
               : {rule.check}
               <span class="muted">
                 {' '}
-                {rule.file}, since {rule.since}
-                {rule.until !== null && `, until ${rule.until}`}
+                {rule.file}, kernels: {rule.kernels}
+                {rule.mainline !== null && ` (mainline ${rule.mainline})`}
               </span>
             </li>
           ))}

@@ -96,6 +96,10 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
 
 function readOperand(rest: readonly string[], parsed: ParsedArgs): void {
   const { command } = parsed;
+  if (rest.some((word) => word.trim() === '')) {
+    const what = `${command.operand ?? 'an argument'} of ${command.name} is empty`;
+    parsed.problems.push({ what, where: WHERE, remedy: `usage: vfio-dmabuf-tracer ${command.usage}` });
+  }
   if (command.names) {
     parsed.names = rest;
     return;
@@ -133,6 +137,14 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     return;
   }
   const value = option.value ?? (flag ? 'true' : undefined);
+  if (value?.trim() === '') {
+    problems.push({
+      what: `${rawName} is empty`,
+      where: WHERE,
+      remedy: `write ${rawName}=VALUE, or leave it out`,
+    });
+    return;
+  }
   // parseArgs takes the next word whatever it is; a flag in the place of a value is a forgotten value.
   if (value === undefined || (!flag && option.inlineValue === false && /^-./.test(value))) {
     const remedy = `write ${rawName}=VALUE`;

@@ -7,13 +7,13 @@ import { inspectSurroundings } from '../collector/host/surroundings.ts';
 import { systemClock } from '../support/clock.ts';
 import { probesDirectory } from '../support/probes-directory.ts';
 import { VERSION } from '../support/version.ts';
-import { writeAll } from '../support/write-all.ts';
 import { wantsColor } from './color.ts';
 import type { CommandContext } from './commands.ts';
 import { examine } from './doctor/checks.ts';
 import type { Diagnosis } from './doctor/diagnosis.ts';
 import { report } from './doctor/report.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { print, printJson } from './output.ts';
 
 export interface DiagnoseOptions {
   bpftrace: string;
@@ -61,12 +61,10 @@ export async function doctor({ config, host, json, stdout, env }: CommandContext
     node: process.versions.node,
     wallMs: systemClock.wallMs(),
   });
-  const text = json
-    ? `${JSON.stringify(diagnosis, null, 2)}\n`
-    : report(diagnosis, {
-        color: wantsColor(stdout, env),
-        columns: stdout.isTTY ? stdout.columns : undefined,
-      });
-  await writeAll(stdout, text);
+  if (json) await printJson(stdout, JSON.stringify(diagnosis, null, 2));
+  else {
+    const columns = stdout.isTTY ? stdout.columns : undefined;
+    await print(stdout, ...report(diagnosis, { color: wantsColor(stdout, env), columns }));
+  }
   return diagnosis.traceable ? EXIT.ok : EXIT.failure;
 }

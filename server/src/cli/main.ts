@@ -7,6 +7,7 @@ export async function main(argv: readonly string[], host: NodeJS.Process): Promi
   host.stdout.on('error', (error: NodeJS.ErrnoException) => {
     host.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure);
   });
+  host.stderr.on('error', () => {});
   if (argv.length === 1 && argv[0] === '--version') return await say(host, `${VERSION}\n`);
   try {
     return await dispatch(argv, host);
@@ -16,7 +17,8 @@ export async function main(argv: readonly string[], host: NodeJS.Process): Promi
       error instanceof TracerError && error.isUserError
         ? `vfio-dmabuf-tracer: ${error.describe()}`
         : `vfio-dmabuf-tracer: internal error: ${error instanceof Error ? causes(error) : String(error)}`;
-    host.stderr.write(`${text}\n`);
+    const { print } = await import('./output.ts');
+    await print(host.stderr, `${text}\n`).catch(() => {});
     return exitCodeOf(error);
   }
 }
@@ -30,12 +32,18 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
     return await say(host, args.named ? commandHelp(args.command) : programHelp());
   }
   const { loadConfig } = await import('../config/load.ts');
+  const warnings: string[] = [];
   const config = loadConfig({
     environment: host.env,
     flags: args.settings,
     problems: args.problems,
     file: args.configFile,
+    onWarning: (text) => warnings.push(text),
   });
+  if (warnings.length > 0) {
+    const { note } = await import('./output.ts');
+    for (const text of warnings) note(host.stderr, `warning: ${text}`);
+  }
   if (args.configCheck) return await say(host, 'the configuration is correct\n');
 
   const run = await args.command.load();
@@ -61,8 +69,8 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
 }
 
 async function say(host: NodeJS.Process, text: string): Promise<ExitCode> {
-  const { writeAll } = await import('../support/write-all.ts');
-  await writeAll(host.stdout, text);
+  const { print } = await import('./output.ts');
+  await print(host.stdout, text);
   return EXIT.ok;
 }
 

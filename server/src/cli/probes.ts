@@ -4,9 +4,9 @@ import { composeForHost } from '../collector/bpftrace/plan.ts';
 import { inspectHost } from '../collector/host/facts.ts';
 import { TracerError } from '../support/errors.ts';
 import { probesDirectory } from '../support/probes-directory.ts';
-import { writeAll } from '../support/write-all.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { print, printData } from './output.ts';
 
 /** The program to stdout, so that it can be piped into bpftrace; what is missing to stderr. */
 export async function probes(context: CommandContext): Promise<ExitCode> {
@@ -30,7 +30,7 @@ export async function probes(context: CommandContext): Promise<ExitCode> {
     lines.push(`  missing: ${state.probe} (${state.function}): ${state.reason ?? 'no reason known'}`);
   }
   if (plan.runnable && 'reason' in plan.oneshot) lines.push(`  no snapshots: ${plan.oneshot.reason}`);
-  await writeAll(context.stderr, `${lines.join('\n')}\n`);
-  await writeAll(context.stdout, program);
+  await print(context.stderr, `${lines.join('\n')}\n`);
+  await printData(context.stdout, program);
   return EXIT.ok;
 }

@@ -1,28 +1,53 @@
-import { EXPLAINED_NAMES, EXPLANATIONS, type Explanation, explain } from '../reference/catalogue.ts';
-import { kernels } from '../reference/words.ts';
+import {
+  EXPLAINED_NAMES,
+  EXPLANATIONS,
+  type Explanation,
+  explain,
+  findExplanations,
+} from '../reference/catalogue.ts';
+import { kernelsInWords } from '../reference/words.ts';
 import { problemsError } from '../support/problems.ts';
 import { didYouMean } from '../support/suggest.ts';
-import { writeAll } from '../support/write-all.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { print, printJson } from './output.ts';
 
-/** What the names mean: the same entries that the API and docs/reasons.md have. */
+/** More entries than this are listed, not explained. */
+const MOST_EXPLAINED = 6;
+
+/** What names and texts of logs mean: the same entries that the API and docs/reasons.md have. */
 export async function reasons({ names, json, stdout }: CommandContext): Promise<ExitCode> {
-  const unknown = names.filter((name) => explain(name) === undefined);
+  const asked = names.length === 0 ? EXPLANATIONS : found(names);
+  if (json) await printJson(stdout, JSON.stringify(asked, null, 2));
+  else {
+    const isLong = names.length === 0 || (asked.length > MOST_EXPLAINED && asked.length > names.length);
+    await print(stdout, isLong ? list(asked) : whole(asked));
+  }
+  return EXIT.ok;
+}
+
+/** By name; else the words together are a text, which need not be quoted; else each is one. */
+function found(names: readonly string[]): readonly Explanation[] {
+  if (names.every((name) => explain(name) !== undefined)) {
+    return EXPLANATIONS.filter(({ name }) => names.includes(name));
+  }
+  const together = findExplanations(names.join(' '));
+  if (together.length > 0) return together;
+  const each = names.map((name) => {
+    const entry = explain(name);
+    return { name, entries: entry === undefined ? findExplanations(name) : [entry] };
+  });
+  const unknown = each.filter(({ entries }) => entries.length === 0);
   if (unknown.length > 0) {
-    const problems = unknown.map((name) => ({
-      what: `there is no reason ${JSON.stringify(name)}`,
+    const problems = unknown.map(({ name }) => ({
+      what: `there is no reason ${JSON.stringify(name)}, and no text of one contains it`,
       where: 'command line',
       remedy: didYouMean(name, EXPLAINED_NAMES),
     }));
     throw problemsError('bad_usage', 'names are unknown', problems);
   }
-  const asked = names.length === 0 ? EXPLANATIONS : EXPLANATIONS.filter(({ name }) => names.includes(name));
-  await writeAll(
-    stdout,
-    json ? `${JSON.stringify(asked, null, 2)}\n` : names.length === 0 ? list(asked) : whole(asked),
-  );
-  return EXIT.ok;
+  const wanted = new Set(each.flatMap(({ entries }) => entries));
+  return EXPLANATIONS.filter((entry) => wanted.has(entry));
 }
 
 function list(asked: readonly Explanation[]): string {
@@ -32,16 +57,17 @@ function list(asked: readonly Explanation[]): string {
 }
 
 function whole(asked: readonly Explanation[]): string {
-  const blocks = asked.map(({ name, topic, what, rules, remedy, printed }) =>
+  const blocks = asked.map(({ name, topic, what, rules, remedy, printed, user_space }) =>
     [
       `${name} (${topic})`,
       `  ${what}`,
       ...(printed ? [] : ['  No probe of this version prints it.']),
       ...rules.map((rule) => {
         const errno = rule.errno === null ? '' : ` ${rule.errno}`;
-        return `  at ${rule.step}:${errno} ${rule.function} (${rule.file}, ${kernels(rule)}): ${rule.check}`;
+        return `  at ${rule.step}:${errno} ${rule.function} (${rule.file}, ${kernelsInWords(rule)}): ${rule.check}`;
       }),
       `  to do: ${remedy}`,
+      ...user_space.map((text) => `  user space shows: ${text}`),
       '',
     ].join('\n'),
   );

@@ -17,8 +17,17 @@ export async function record(context: CommandContext): Promise<ExitCode> {
   });
   warnOfSimulation(config, logger);
   const source = await liveSource(context, logger);
-  const recorder = new Recorder({ path: operand === '-' ? '/dev/stdout' : operand });
-  await recorder.start();
+  const recorder = new Recorder({
+    path: operand === '-' ? '/dev/stdout' : operand,
+    existing: config.overwrite ? 'replace' : 'fail',
+    onWait: (file) => logger.info({ file }, 'the pipe has no reader yet: waiting for one'),
+  });
+  const { signal } = context.stop;
+  await recorder.start(signal);
+  if (signal.aborted) {
+    await recorder.stop();
+    return EXIT.ok;
+  }
   logger.info({ file: recorder.path }, 'recording; SIGINT or SIGTERM ends it');
   const broken = new AbortController();
   let failure: TracerError | undefined;
@@ -36,7 +45,7 @@ export async function record(context: CommandContext): Promise<ExitCode> {
           if (error !== undefined) giveUp(error);
         }
       },
-      AbortSignal.any([context.stop.signal, broken.signal]),
+      AbortSignal.any([signal, broken.signal]),
     );
   } finally {
     await recorder.stop();
@@ -50,7 +59,8 @@ export async function record(context: CommandContext): Promise<ExitCode> {
 }
 
 function unwritable(path: string, cause: Error): TracerError {
-  return new TracerError('file_unwritable', `the recording cannot be written on: ${cause.message}`, {
+  if (cause instanceof TracerError) return cause;
+  return new TracerError('file_unwritable', `the recording cannot be continued: ${cause.message}`, {
     where: path,
     remedy: 'make room, or record to another file system',
     cause,

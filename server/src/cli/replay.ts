@@ -5,9 +5,9 @@ import { Pipeline } from '../model/pipeline.ts';
 import { RecordingSource } from '../stream/recording.ts';
 import { createLogger } from '../support/logger.ts';
 import { VERSION } from '../support/version.ts';
-import { writeAll } from '../support/write-all.ts';
 import type { CommandContext, Print } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { note, printData, printJson } from './output.ts';
 
 export async function replay(context: CommandContext): Promise<ExitCode> {
   const source = new RecordingSource({ path: context.operand ?? '-', stdin: context.stdin });
@@ -33,7 +33,8 @@ async function print(context: CommandContext, source: RecordingSource, what: Pri
   });
   const pipeline = new Pipeline({ source, model });
   if (what === 'events') {
-    pipeline.subscribe((event) => context.stdout.write(`${JSON.stringify(event)}\n`));
+    // A reader that has seen enough ends the program by the error of the stream (main.ts).
+    pipeline.subscribe((event) => void printJson(context.stdout, JSON.stringify(event)).catch(() => {}));
   }
   const failure = await pipeline.run(context.stop.signal).then(
     () => undefined,
@@ -42,12 +43,12 @@ async function print(context: CommandContext, source: RecordingSource, what: Pri
   // A recording that a crash has cut off is told as far as it goes, and then not called whole.
   if (failure !== undefined && source.lines === 0) throw failure;
   if (context.stop.signal.aborted) {
-    context.stderr.write('vfio-dmabuf-tracer: stopped before the end of the recording\n');
+    note(context.stderr, 'stopped before the end of the recording');
     return EXIT.failure;
   }
   const text =
     what === 'metrics' ? await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text') : '';
-  await writeAll(context.stdout, text);
+  await printData(context.stdout, text);
   if (failure !== undefined) throw failure;
   return EXIT.ok;
 }

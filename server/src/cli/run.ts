@@ -19,7 +19,14 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   const detail: typeof logger.debug = logger.debug.bind(logger);
   const source = await liveSource(context, { info: detail, warn: detail });
   if (config.record === '') return await serve(context, source, logger);
-  const recorder = new Recorder({ path: config.record });
+  const recorder = new Recorder({
+    path: config.record,
+    // A service that is started again keeps what its last run has recorded, and is not kept from running by it.
+    existing: config.overwrite ? 'replace' : 'number',
+    queue: true,
+    onWait: (file) => logger.warn({ file }, 'the pipe to record to has no reader yet: lines are kept for it'),
+    onOpen: (file) => logger.info({ file }, 'recording'),
+  });
   const code = await serve(context, tee(source, recorder), logger, recorder);
   const { path: file, written, dropped, error } = recorder;
   if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');

@@ -2,14 +2,6 @@ import stringWidth from 'string-width';
 
 const GRAPHEMES = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
-/**
- * What other programs call themselves may hold anything: bytes that a terminal obeys (C0, C1, DEL), that turn the direction of
- * what follows, or that take no place are shown as a replacement character.
- */
-export function neutral(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, '\ufffd');
-}
-
 /** Cut or filled to exactly so many columns; where it is cut an ellipsis says so. */
 export function fit(text: string, columns: number): string {
   const width = stringWidth(text);
@@ -51,6 +43,7 @@ export function bytesInWords(bytes: number): string {
 
 /** `5 s`, `12 min`, `3 h`, `8 d`. */
 export function ageInWords(ms: number): string {
+  if (!Number.isFinite(ms)) return '?';
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 100) return `${seconds} s`;
   if (seconds < 6000) return `${Math.floor(seconds / 60)} min`;

@@ -1,10 +1,10 @@
 import { type Clock, systemClock } from '../support/clock.ts';
 import { TracerError } from '../support/errors.ts';
 import { didYouMean } from '../support/suggest.ts';
-import { writeAll } from '../support/write-all.ts';
 import { wantsColor } from './color.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { note, print, printJson } from './output.ts';
 import { DaemonClient, DEFAULT_URL, daemonUrl } from './watch/daemon-client.ts';
 import { follow } from './watch/follow.ts';
 import { drawAll } from './watch/frame.ts';
@@ -23,8 +23,8 @@ export async function watch(context: CommandContext): Promise<ExitCode> {
   const { device } = options;
   if (json) {
     refuseWithJson(options);
-    const write = (line: string) => writeAll(stdout, `${line}\n`);
-    const tell = (text: string) => void stderr.write(`vfio-dmabuf-tracer: ${text}\n`);
+    const write = (line: string) => printJson(stdout, line);
+    const tell = (text: string) => note(stderr, text);
     try {
       await follow({ client, device, write, tell, clock, signal: stop.signal });
     } catch (error) {
@@ -41,7 +41,7 @@ export async function watch(context: CommandContext): Promise<ExitCode> {
     const wallMs = clock.wallMs();
     const view = { url: client.url, picture, view: FIRST_VIEW, vm, lost: undefined };
     const lines = drawAll({ ...view, nowMs: nowOf(picture, wallMs), wallMs });
-    await writeAll(stdout, `${lines.map(({ text }) => text).join('\n')}\n`);
+    await print(stdout, `${lines.map(({ text }) => text).join('\n')}\n`);
     return EXIT.ok;
   }
   await watchLive({

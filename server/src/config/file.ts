@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isMap, isScalar, LineCounter, type ParsedNode, parseDocument } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, LineCounter, type ParsedNode, parseDocument } from 'yaml';
 import { TracerError } from '../support/errors.ts';
 import type { Problem } from '../support/problems.ts';
 import { didYouMean } from '../support/suggest.ts';
@@ -62,22 +62,32 @@ function walk(
   prefix: string,
   found: FileSettings,
   at: (offset: number) => string,
-  document: { toJS(): unknown },
+  document: Document.Parsed,
 ): void {
   if (!isMap(node)) return;
   for (const pair of node.items) {
     const keyNode = pair.key as ParsedNode;
-    const value = pair.value as ParsedNode | null;
+    const written = pair.value as ParsedNode | null;
+    const value = (isAlias(written) ? (written.resolve(document) ?? null) : written) as ParsedNode | null;
     const key = `${prefix}${isScalar(keyNode) ? String(keyNode.value) : keyNode.toString()}`;
     const where = at(keyNode.range[0]);
     if (isConfigKey(key)) {
-      const raw: unknown = value === null ? null : value.toJS(document as Parameters<typeof value.toJS>[0]);
+      const raw: unknown = value === null ? null : value.toJS(document);
       if (found.settings.some((setting) => setting.key === key)) {
         found.problems.push({ what: `${key} is given twice`, where, remedy: 'keep one of them' });
       }
-      found.settings.push({ key, raw, where: value === null ? where : at(value.range[0]) });
-    } else if (isMap(value) && CONFIG_KEYS.some((known) => known.startsWith(`${key}.`))) {
-      walk(value as ParsedNode, `${key}.`, found, at, document);
+      found.settings.push({ key, raw, where: written === null ? where : at(written.range[0]) });
+    } else if (isSection(key)) {
+      // A section whose keys are all commented out says nothing.
+      if (isMap(value)) walk(value as ParsedNode, `${key}.`, found, at, document);
+      else if (value !== null && !(isScalar(value) && value.value === null)) {
+        const [example = ''] = CONFIG_KEYS.filter((known) => known.startsWith(`${key}.`));
+        found.problems.push({
+          what: `${key} is a section: its value has to be a map of keys`,
+          where,
+          remedy: `write its keys below it, e.g. \`${key}: {${example.slice(key.length + 1)}: …}\`, or leave it out`,
+        });
+      }
     } else {
       found.problems.push({
         what: `${key} is not a key of the config`,
@@ -86,4 +96,9 @@ function walk(
       });
     }
   }
+}
+
+/** `web` of `web.listen-address`. */
+function isSection(key: string): boolean {
+  return CONFIG_KEYS.some((known) => known.startsWith(`${key}.`));
 }

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { type Problem, problemsError } from '../support/problems.ts';
 import { didYouMean } from '../support/suggest.ts';
 import { readConfigFile } from './file.ts';
@@ -6,8 +7,21 @@ import { readSetting, type Setting } from './values.ts';
 
 const PREFIX = 'VFIO_DMABUF_TRACER_';
 
-/** What Kubernetes sets in every container near a Service that has the program's name: not meant for us. */
-const KUBERNETES = /^(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)$/;
+const NUMBER = /^\d{1,5}$/;
+const URL_OF_PORT = /^(?:tcp|udp|sctp):\/\/(?:\[[0-9a-f:.]+\]|[\d.]+):\d{1,5}$/i;
+/**
+ * Kubernetes describes each Service of a namespace by seven or more variables in every container, also one whose name begins as ours
+ * does (envvars.FromServices of the kubelet; Docker's links are the same). Both name and value have their shape, so that a
+ * misspelt setting such as `…_WEB_PORT=9100` is not taken for one.
+ */
+const SERVICE_LINKS: readonly (readonly [name: RegExp, isValue: (value: string) => boolean])[] = [
+  [/_SERVICE_HOST$/, (value) => isIP(value) !== 0],
+  [/_SERVICE_PORT(?:_[A-Z0-9_]+)?$/, (value) => NUMBER.test(value)],
+  [/_PORT(?:_\d{1,5}_(?:TCP|UDP|SCTP))?$/, (value) => URL_OF_PORT.test(value)],
+  [/_PORT_\d{1,5}_(?:TCP|UDP|SCTP)_PROTO$/, (value) => /^(?:tcp|udp|sctp)$/i.test(value)],
+  [/_PORT_\d{1,5}_(?:TCP|UDP|SCTP)_PORT$/, (value) => NUMBER.test(value)],
+  [/_PORT_\d{1,5}_(?:TCP|UDP|SCTP)_ADDR$/, (value) => isIP(value) !== 0],
+];
 
 export interface ConfigSources {
   environment: NodeJS.ProcessEnv;
@@ -16,6 +30,8 @@ export interface ConfigSources {
   problems?: readonly Problem[];
   /** Path given as --config.file; the environment's is the fallback. */
   file: string | undefined;
+  /** Gets, at most once, a sentence about variables of the environment that are not settings and were not meant as one. */
+  onWarning?: (text: string) => void;
 }
 
 /** File, then environment, then flags: the later wins. Everything that is wrong is said in one error. */
@@ -23,7 +39,14 @@ export function loadConfig(sources: ConfigSources): Config {
   const problems: Problem[] = [...(sources.problems ?? [])];
   const path = sources.file ?? sources.environment[environmentName('config.file')];
   const settings: Setting[] = [];
-  if (path !== undefined && path !== '') {
+  if (path === '') {
+    const where = `environment variable ${environmentName('config.file')}`;
+    problems.push({
+      what: 'the path of the config file is empty',
+      where,
+      remedy: 'give a path, or unset it',
+    });
+  } else if (path !== undefined) {
     const file = readConfigFile(path);
     settings.push(...file.settings);
     problems.push(...file.problems);
@@ -31,6 +54,14 @@ export function loadConfig(sources: ConfigSources): Config {
   const environment = readEnvironment(sources.environment);
   settings.push(...environment.settings, ...sources.flags);
   problems.push(...environment.problems);
+  if (environment.links.length > 0) {
+    const [first = ''] = environment.links;
+    const more = environment.links.length === 1 ? '' : ` and ${environment.links.length - 1} more`;
+    sources.onWarning?.(
+      `${first}${more} in the environment are of a Kubernetes Service and were ignored; \`enableServiceLinks: false\` in the ` +
+        'spec of the pod keeps them out',
+    );
+  }
 
   const values: Partial<Record<ConfigKey, unknown>> = {};
   for (const key of CONFIG_KEYS) values[key] = structuredClone(keySchema(key).default);
@@ -46,10 +77,18 @@ export function loadConfig(sources: ConfigSources): Config {
   return values as Config;
 }
 
-function readEnvironment(environment: NodeJS.ProcessEnv): { settings: Setting[]; problems: Problem[] } {
+interface EnvironmentSettings {
+  settings: Setting[];
+  problems: Problem[];
+  /** Names of variables that describe a Service. */
+  links: string[];
+}
+
+function readEnvironment(environment: NodeJS.ProcessEnv): EnvironmentSettings {
   const known = new Map<string, ConfigKey>(CONFIG_KEYS.map((key) => [environmentName(key), key]));
   const settings: Setting[] = [];
   const problems: Problem[] = [];
+  const links: string[] = [];
   for (const name of Object.keys(environment).sort()) {
     const raw = environment[name];
     if (!name.startsWith(PREFIX) || name === environmentName('config.file') || raw === undefined) continue;
@@ -57,7 +96,9 @@ function readEnvironment(environment: NodeJS.ProcessEnv): { settings: Setting[];
     if (key !== undefined) {
       const list = keySchema(key).type === 'array';
       settings.push({ key, raw: list ? raw.split(',') : raw, where: `environment variable ${name}` });
-    } else if (!KUBERNETES.test(name.slice(PREFIX.length))) {
+    } else if (isServiceLink(name, raw)) {
+      links.push(name);
+    } else {
       problems.push({
         what: `${name} sets nothing`,
         where: 'environment',
@@ -65,5 +106,9 @@ function readEnvironment(environment: NodeJS.ProcessEnv): { settings: Setting[];
       });
     }
   }
-  return { settings, problems };
+  return { settings, problems, links };
+}
+
+function isServiceLink(name: string, value: string): boolean {
+  return SERVICE_LINKS.some(([shape, isValue]) => shape.test(name) && isValue(value));
 }

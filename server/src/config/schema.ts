@@ -47,6 +47,11 @@ export const Config = Type.Object(
       default: '',
       description: 'also write the stream to this file while serving, compressed where its name ends in .gz',
     }),
+    overwrite: Type.Boolean({
+      default: false,
+      description:
+        'replace a recording that exists; without it `record` ends with an error, and `run` numbers the new file',
+    }),
     'bpftrace.path': Type.String({
       default: 'bpftrace',
       minLength: 1,

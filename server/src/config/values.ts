@@ -14,6 +14,11 @@ export interface Setting {
 /** Turns one setting into its typed value, or says what is wrong with it. */
 export function readSetting(setting: Setting): { value: unknown } | { problem: Problem } {
   const schema = keySchema(setting.key);
+  // Most often a shell variable that is not set: what was asked for would silently not be done.
+  if (typeof setting.raw === 'string' && setting.raw.trim() === '') {
+    const what = `${setting.key} cannot be empty`;
+    return { problem: { what, where: setting.where, remedy: `give ${expected(schema)}, or leave it out` } };
+  }
   const value = convert(setting.raw, schema);
   if (Value.Check(Config.properties[setting.key], value)) {
     const reason = objection(setting.key, value);
@@ -83,7 +88,6 @@ function objection(key: ConfigKey, value: unknown): string | undefined {
 }
 
 function shown(raw: unknown): string {
-  if (raw === '') return 'empty';
   if (raw === null || raw === undefined) return 'left without a value';
   return JSON.stringify(raw);
 }

@@ -32,7 +32,7 @@ export const VmRef = Type.Object({
       'that owner: exported, holder: has the VFIO device open; task: it made the call',
   }),
   kind: Type.String({ description: 'default, sw_protected, sev, sev_es, snp, tdx, type_N, or unknown' }),
-  vmm: Nullable(Type.String({ description: 'qemu, cloud-hypervisor, crosvm, firecracker, openvmm' })),
+  vmm: Nullable(Type.String({ description: 'qemu, ...: docs/identity.md lists them' })),
   name: Nullable(Type.String()),
   uuid: Nullable(Type.String()),
   pod_uid: Nullable(Type.String({ description: 'UID of the Kubernetes pod that it runs in' })),

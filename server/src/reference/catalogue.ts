@@ -5,6 +5,7 @@ import type { Entry, Step } from './entry.ts';
 import { EXPORT_REASONS } from './export-reasons.ts';
 import { IMPORT_REASONS } from './import-reasons.ts';
 import { PRIVATE_REASONS } from './private-reasons.ts';
+import { SYMPTOM_ENTRIES } from './symptoms.ts';
 import { VIOLATION_ENTRIES } from './violations.ts';
 
 /** A reason without an entry does not compile. */
@@ -18,12 +19,13 @@ export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
 /** Reasons that no probe prints: they have a number on the wire, and are told as what they are. */
 export const UNPRINTED: readonly Reason[] = [];
 
-/** What a name is one of; also the label under which metrics have it. */
-export const TOPICS = ['reason', 'violation', 'cause'] as const;
+/** What a name is one of; also the label under which metrics have it. A symptom is in no metric: no probe sees it. */
+export const TOPICS = ['reason', 'violation', 'cause', 'symptom'] as const;
 export type Topic = (typeof TOPICS)[number];
 
 /** One entry as the CLI, the API and the docs tell it. */
 export interface Explanation extends Entry {
+  user_space: readonly string[];
   name: string;
   topic: Topic;
   /** Where it can occur, each once. */
@@ -40,6 +42,7 @@ const BY_TOPIC: Record<Topic, Readonly<Record<string, Entry>>> = {
   reason: REASON_ENTRIES,
   violation: VIOLATION_ENTRIES,
   cause: CAUSE_ENTRIES,
+  symptom: SYMPTOM_ENTRIES,
 };
 
 /** Every entry, by topic and in the order of the catalogue; names are unique over all topics. */
@@ -48,8 +51,9 @@ export const EXPLANATIONS: readonly Explanation[] = TOPICS.flatMap((topic) =>
     name,
     topic,
     ...entry,
+    user_space: entry.user_space ?? [],
     steps: [...new Set(entry.rules.map(({ step }) => step))],
-    printed: !(UNPRINTED as readonly string[]).includes(name),
+    printed: topic !== 'symptom' && !(UNPRINTED as readonly string[]).includes(name),
     docs: `${PAGE}#${name}`,
   })),
 );
@@ -58,4 +62,28 @@ export const EXPLAINED_NAMES: readonly string[] = EXPLANATIONS.map(({ name }) =>
 
 export function explain(name: string): Explanation | undefined {
   return EXPLANATIONS.find((entry) => entry.name === name);
+}
+
+/** Shorter texts are in nearly every entry. */
+const SHORTEST = 4;
+
+/**
+ * The entries that a text leads to: a line from the log of a VMM, a function that failed, a setting, a function of the kernel. The text
+ * may contain more than what the catalogue knows (a line with its time), or less.
+ */
+export function findExplanations(text: string): Explanation[] {
+  const asked = wordsOf(text);
+  if (asked.trim().length < SHORTEST) return [];
+  return EXPLANATIONS.filter(({ what, remedy, user_space, rules }) => {
+    const names = [...user_space, ...rules.map((one) => one.function)].map(wordsOf);
+    return (
+      names.some((name) => name.includes(asked) || asked.includes(name)) ||
+      [what, remedy].some((sentence) => wordsOf(sentence).includes(asked))
+    );
+  });
+}
+
+/** Its words in lower case with one space around each, so that a part of a word is not found. */
+function wordsOf(text: string): string {
+  return ` ${(text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).join(' ')} `;
 }

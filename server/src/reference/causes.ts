@@ -6,7 +6,7 @@ const VFIO_CORE = 'drivers/vfio/pci/vfio_pci_core.c';
 const REMAP =
   'Mappings of iommufd are gone for good after it (lost_mappings): the VMM has to make them again once the memory is back.';
 
-/** Who took a device’s memory from its importers: each calls vfio_pci_dma_buf_move(), but for the close up to 7.1. */
+/** Who took a device’s memory from its importers: each calls vfio_pci_dma_buf_move(), but for the close on kernels whose vfio_pci_dma_buf_cleanup() does it itself. */
 export const CAUSE_ENTRIES: Record<Cause, Entry> = {
   unknown: {
     what: 'The memory was taken away, or given back, by a caller that the probes do not know.',

@@ -32,13 +32,7 @@ const STEPS = Object.keys(CALLS) as (keyof typeof CALLS)[];
 
 function at(steps: readonly (keyof typeof CALLS)[], errno: string | null, check: string): Rule[] {
   return steps.map((step) =>
-    rule(
-      step,
-      errno,
-      CALLS[step],
-      check,
-      step === 'bind' || step === 'private_read' ? { since: PRIVATE } : {},
-    ),
+    rule(step, errno, CALLS[step], check, step === 'bind' || step === 'private_read' ? PRIVATE : undefined),
   );
 }
 

@@ -9,12 +9,12 @@ export interface Rule {
   /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no refusal. */
   errno: string | null;
   function: string;
-  /** Path in the kernel's source; of the posted patches where `since` is a private dialect, of the later ones where it is both. */
+  /** Path in the kernel's source; of the posted patches where `kernels` is a private dialect, of the later ones where it is both. */
   file: string;
-  /** The first kernel in which it can meet a VFIO dma-buf, or the private dialect that has it. */
-  since: string;
-  /** The last kernel that has it; null where current ones do. */
-  until: string | null;
+  /** Which kernels have it, by what they can do: distributions carry the export, and parts of it, on older and newer versions. */
+  kernels: string;
+  /** The versions of mainline that have it, as a hint only; null where no mainline kernel has it. */
+  mainline: string | null;
   /** What is checked, and what follows. */
   check: string;
 }
@@ -24,6 +24,8 @@ export interface Entry {
   /** What happened, as a sentence. */
   what: string;
   rules: Rule[];
+  /** How user space shows it: lines of logs, functions that fail, settings that lead there. `reasons` finds the entry by these texts. */
+  user_space?: readonly string[];
   /** What to do about it. */
   remedy: string;
 }
@@ -34,18 +36,23 @@ export const CORE = 'drivers/dma-buf/dma-buf.c';
 export const RDMA = 'drivers/infiniband/core/umem_dmabuf.c';
 export const IOMMUFD = 'drivers/iommu/iommufd/pages.c';
 export const KVM = 'virt/kvm/vfio_dmabuf.c';
-/** Mainline exports VFIO dma-bufs since then. */
-export const FIRST = '6.19';
-/** Both private dialects; v1 alone knows `is_private`. */
-export const PRIVATE = 'private-v1, private-v2';
 
-/** A rule of mainline since exports exist, unless `more` says otherwise. */
+/** What a rule says of the kernels that have it. */
+export type Where = Pick<Rule, 'kernels' | 'mainline'>;
+
+const EVERY: Where = { kernels: 'each with the export', mainline: '6.19 or newer' };
+/** Both private dialects; v1 alone knows `is_private`. */
+export const PRIVATE: Where = { kernels: 'private-v1, private-v2', mainline: null };
+export const PRIVATE_V1: Where = { kernels: 'private-v1', mainline: null };
+export const PRIVATE_V2: Where = { kernels: 'private-v2', mainline: null };
+
+/** A rule of each kernel that exports, unless `where` says otherwise. */
 export function rule(
   step: Step,
   errno: string | null,
   [name, file]: readonly [string, string],
   check: string,
-  more: Partial<Pick<Rule, 'since' | 'until'>> = {},
+  where: Where = EVERY,
 ): Rule {
-  return { step, errno, function: name, file, since: FIRST, until: null, check, ...more };
+  return { step, errno, function: name, file, ...where, check };
 }

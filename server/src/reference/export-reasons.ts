@@ -1,9 +1,18 @@
 import type { Reason } from '../stream/codes.ts';
-import { type Entry, EXPORTER, PRIVATE, rule } from './entry.ts';
+import { type Entry, EXPORTER, PRIVATE, rule, type Where } from './entry.ts';
 
 const FEATURE = ['vfio_pci_core_feature_dma_buf', EXPORTER] as const;
 const VALIDATE = ['validate_dmabuf_input', EXPORTER] as const;
-const CLAIMS = ['vfio_pci_core_map_bars', 'drivers/vfio/pci/vfio_pci_core.c'] as const;
+/** Both make the kernel's mapping of the BAR, which an export has to have. */
+const WITH_BARMAP: Where = {
+  kernels: 'those whose export calls vfio_pci_core_setup_barmap',
+  mainline: '7.1',
+};
+const WITH_IOMAP: Where = { kernels: 'those with vfio_pci_core_map_bars', mainline: '7.2 or newer' };
+const SETUP_BARMAP = ['vfio_pci_core_setup_barmap', 'drivers/vfio/pci/vfio_pci_rdwr.c'] as const;
+const MAP_BARS = ['vfio_pci_core_map_bars', 'drivers/vfio/pci/vfio_pci_core.c'] as const;
+/** Each export that fails makes QEMU say this, once for the whole process. */
+const QEMU_FALLBACK = 'dma-buf unavailable, using mmap fallback, P2P DMA will not work';
 const PROVIDER = ['pcim_p2pdma_provider', 'drivers/pci/p2pdma.c'] as const;
 
 /** Why VFIO_DEVICE_FEATURE_DMA_BUF gave no descriptor: mistakes of the VMM, or a device that cannot be exported. */
@@ -26,7 +35,8 @@ export const EXPORT_REASONS = {
     ],
     remedy:
       'The VMM has to round its ranges to pages. A BAR smaller than a page cannot be exported: let the firmware or ' +
-      '`pci=resource_alignment=` give it a page of its own.',
+      '`pci=resource_alignment=` give it a page of its own. Harmless where nothing wants to reach that BAR.',
+    user_space: [QEMU_FALLBACK],
   },
   empty_range: {
     what: 'A range of the export has no length.',
@@ -40,12 +50,14 @@ export const EXPORT_REASONS = {
         'export',
         'EINVAL',
         ['vfio_pci_core_fill_phys_vec', EXPORTER],
-        'offset + length of each range is within pci_resource_len() of the BAR',
+        'offset + length of each range is within pci_resource_len() of the BAR; nvgrace-gpu compares regions 2 and 4 with its ' +
+          'memory instead (mem_region->memlength), which the probe does not know',
       ),
     ],
     remedy:
       'Compare the range with the BAR’s size in `lspci -vv -s DEVICE`. A BAR that was resized since the VMM asked for ' +
       'its size needs a restart of the VM.',
+    user_space: [QEMU_FALLBACK],
   },
   not_mappable_bar: {
     what: 'The BAR is not memory that another device could reach.',
@@ -54,29 +66,32 @@ export const EXPORT_REASONS = {
       rule(
         'export',
         'ENODEV',
-        CLAIMS,
-        'the device is not marked with non_mappable_bars; kernels without vfio_pci_core_map_bars answer EINVAL from ' +
-          'pcim_p2pdma_provider',
+        MAP_BARS,
+        'the device is not marked with non_mappable_bars; other kernels answer EINVAL from pcim_p2pdma_provider',
+        WITH_IOMAP,
       ),
     ],
     remedy:
       'I/O port BARs cannot be exported: the VMM has to leave this one out. Memory BARs of a marked device (s390’s ISM) ' +
       'never can; import from that device is not possible.',
+    user_space: [QEMU_FALLBACK],
   },
   bar_unavailable: {
-    what: 'The kernel could not claim or map the BAR when the device was opened.',
+    what: 'The kernel could not claim or map the BAR.',
     rules: [
       rule(
         'export',
         'ENODEV',
-        CLAIMS,
-        'no other driver holds the BAR (EBUSY), and the kernel had the address space to map it (ENOMEM); the export answers ' +
-          'ENODEV to both. Kernels without vfio_pci_core_map_bars try it at the export (vfio_pci_core_setup_barmap)',
+        MAP_BARS,
+        'at the open of the device no other driver held the BAR (EBUSY) and the kernel could map it (ENOMEM); each is ENODEV at the export',
+        WITH_IOMAP,
       ),
+      rule('export', 'ENODEV', SETUP_BARMAP, 'the same, tried at the export', WITH_BARMAP),
     ],
     remedy:
       'Look in `/proc/iomem` for who holds the BAR (a framebuffer of the firmware, another driver), free it, and restart the VM: ' +
-      'the kernel claims the BAR only when the device is opened.',
+      'newer kernels claim the BAR only when the device is opened.',
+    user_space: [QEMU_FALLBACK],
   },
   bad_argument: {
     what: 'The export’s header is malformed: too short, or not a request to get the feature.',
@@ -111,12 +126,13 @@ export const EXPORT_REASONS = {
         'EINVAL',
         ['check_dma_ranges', EXPORTER],
         'region_index of each range is 0 to 5 (below VFIO_PCI_ROM_REGION_INDEX)',
-        { since: PRIVATE },
+        PRIVATE,
       ),
     ],
     remedy:
       'A defect of the VMM: it has to export BARs that `lspci -vv -s DEVICE` lists as regions 0 to 5. ROM, VGA and config ' +
       'space cannot be exported.',
+    user_space: [QEMU_FALLBACK],
   },
   device_closing: {
     what: 'The device was being closed or unbound while it was exported.',
@@ -137,13 +153,14 @@ export const EXPORT_REASONS = {
         'export',
         'EOPNOTSUPP',
         FEATURE,
-        'the driver has a get_dmabuf_phys callback; in mainline vfio-pci and nvgrace-gpu-vfio-pci have, the other ' +
-          'variant drivers (mlx5, virtio, pds, qat, hisi, xe) have not',
+        'the driver has a get_dmabuf_phys callback: in mainline vfio-pci and nvgrace_gpu_vfio_pci have one, the other ' +
+          'variant drivers (mlx5, virtio, pds, qat, hisi, xe) have none; a distribution may differ',
       ),
     ],
     remedy:
       'Bind the device to vfio-pci in place of its variant driver (migration is lost with it), or ask the driver’s ' +
       'maintainers for the callback.',
+    user_space: [QEMU_FALLBACK],
   },
   fd_limit: {
     what: 'The exporting process, or the host, has no file descriptor left.',
@@ -164,6 +181,7 @@ export const EXPORT_REASONS = {
     remedy:
       'Raise LimitNOFILE of the VMM’s unit (libvirt: max_files in qemu.conf), or fs.file-max; then look for a leak with ' +
       '`ls /proc/PID/fd | wc -l`.',
+    user_space: ['Too many open files'],
   },
   overflow: {
     what: 'A range of the export does not fit into the address space.',

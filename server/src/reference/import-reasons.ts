@@ -1,5 +1,5 @@
 import type { Reason } from '../stream/codes.ts';
-import { CORE, type Entry, EXPORTER, IOMMUFD, KVM, PRIVATE, RDMA, rule } from './entry.ts';
+import { CORE, type Entry, EXPORTER, IOMMUFD, KVM, PRIVATE, RDMA, rule, type Where } from './entry.ts';
 
 const ATTACH = ['vfio_pci_dma_buf_attach', EXPORTER] as const;
 const MAP = ['vfio_pci_dma_buf_map', EXPORTER] as const;
@@ -8,6 +8,14 @@ const MAP_ATTACHMENT = ['dma_buf_map_attachment', CORE] as const;
 const PHYS = ['dma_buf_phys_vec_to_sgt', 'drivers/dma-buf/dma-buf-mapping.c'] as const;
 const PRIME = ['drm_gem_prime_import_dev', 'drivers/gpu/drm/drm_prime.c'] as const;
 const VIDEOBUF2 = 'drivers/media/common/videobuf2';
+
+const WITH_PIN: Where = { kernels: 'those with vfio_pci_dma_buf_pin', mainline: '6.19 to 7.0' };
+const WITH_REVOCABLE: Where = { kernels: 'those with dma_buf_attach_revocable', mainline: '7.1 or newer' };
+/** What user space calls to have an importer take a buffer. */
+const RDMA_CALLS = ['ibv_reg_dmabuf_mr', 'mlx5dv_reg_dmabuf_mr'] as const;
+const PRIME_CALLS = ['DRM_IOCTL_PRIME_FD_TO_HANDLE', 'drmPrimeFDToHandle'] as const;
+const IOMMUFD_CALL = 'IOMMU_IOAS_MAP_FILE';
+const VIDEO_CALL = 'VIDIOC_QBUF';
 
 /** Why another device, iommufd or KVM did not get the memory. */
 export const IMPORT_REASONS = {
@@ -24,7 +32,8 @@ export const IMPORT_REASONS = {
     ],
     remedy:
       'This importer can only take system memory: let it import from a dma-heap or udmabuf, or use one that is dynamic ' +
-      'with peer-to-peer (mlx5 with on-demand paging, amdgpu, xe, iommufd).',
+      'with peer-to-peer (mlx5 without Data Direct, amdgpu, xe, iommufd).',
+    user_space: [...PRIME_CALLS, VIDEO_CALL],
   },
   not_revocable: {
     what: 'The importer cannot give the memory back when the device is reset, so the exporter refused it.',
@@ -34,13 +43,21 @@ export const IMPORT_REASONS = {
         'EOPNOTSUPP',
         ATTACH,
         'dma_buf_attach_revocable(): the importer’s invalidate_mappings callback is set; pinned RDMA imports ' +
-          '(ib_umem_dmabuf_get_pinned) have none',
-        { since: '7.1' },
+          '(ib_umem_dmabuf_get_pinned) have none: those of mlx5 with Data Direct, and all of mana, bnxt_re and efa',
+        WITH_REVOCABLE,
       ),
     ],
     remedy:
-      'RDMA: register the memory with a driver and flags that use on-demand paging, or with one that can revoke. ' +
-      'Others: a driver that sets invalidate_mappings is needed.',
+      'RDMA with mlx5: do without Data Direct (NCCL_IB_DATA_DIRECT=0, or leave out MLX5DV_REG_DMABUF_ACCESS_DATA_DIRECT). A plain ' +
+      'registration of a dma-buf is dynamic; on-demand paging is not the way, for Data Direct rejects it. With mana, bnxt_re or ' +
+      'efa no setting helps: use another adapter. Other importers: a driver that sets invalidate_mappings is needed.',
+    user_space: [
+      'Call to ibv_reg_dmabuf_mr failed with error Operation not supported',
+      'NCCL_IB_DATA_DIRECT',
+      'Data Direct DMA Interface is detected',
+      'MLX5DV_REG_DMABUF_ACCESS_DATA_DIRECT',
+      ...RDMA_CALLS,
+    ],
   },
   revoked: {
     what: 'The buffer’s memory was taken away (reset, memory decode off, power state) and may not be mapped now.',
@@ -53,15 +70,17 @@ export const IMPORT_REASONS = {
         'ENODEV',
         ['kvm_vfio_dmabuf_bind', KVM],
         'dma_buf_dynamic_attach(), which it calls, succeeds; the posted exporters themselves refuse nobody there',
-        { since: PRIVATE },
+        PRIVATE,
       ),
       rule('rdma', 'EINVAL', ['ib_umem_dmabuf_map_pages', RDMA], 'umem_dmabuf->revoked is not set', {
-        since: '7.1',
+        kernels: 'those with ib_umem_dmabuf.revoked',
+        mainline: '7.1 or newer',
       }),
     ],
     remedy:
       'Import after the guest has enabled memory decode: an export while it is off is born revoked. The event ' +
       'buffer_state before this one names the cause; a mapping that was lost has to be made again by the VMM.',
+    user_space: [IOMMUFD_CALL, ...RDMA_CALLS],
   },
   pin_refused: {
     what: 'The importer wanted the memory pinned in its place, which the exporter does not promise.',
@@ -70,20 +89,21 @@ export const IMPORT_REASONS = {
         'pin',
         'EOPNOTSUPP',
         ['vfio_pci_dma_buf_pin', EXPORTER],
-        'none: every pin is refused, those of RDMA’s pinned regions (ib_umem_dmabuf_get_pinned) too. Later kernels refuse ' +
-          'such an importer at attach (not_revocable)',
-        { until: '7.0' },
+        'none: every pin is rejected, those of RDMA’s pinned regions (ib_umem_dmabuf_get_pinned) too. Kernels with ' +
+          'dma_buf_attach_revocable reject such an importer at attach (not_revocable)',
+        WITH_PIN,
       ),
-      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is refused', {
-        since: PRIVATE,
-      }),
+      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is refused', PRIVATE),
     ],
-    remedy: 'Use an importer that can move its mapping (mlx5: on-demand paging), or iommufd.',
+    remedy:
+      'Use an importer that can move its mapping (mlx5 without Data Direct: NCCL_IB_DATA_DIRECT=0), or iommufd.',
+    user_space: ['NCCL_IB_DATA_DIRECT', ...RDMA_CALLS],
   },
   multiple_ranges: {
     what: 'iommufd was given a buffer of several ranges; it can map exactly one.',
     rules: [rule('iommufd', 'EOPNOTSUPP', IOMMUFD_MAP, 'priv->nr_ranges is 1')],
     remedy: 'The VMM has to export each range as a buffer of its own and map them one by one.',
+    user_space: [IOMMUFD_CALL],
   },
   foreign_exporter: {
     what: 'iommufd was given a dma-buf that VFIO did not export.',
@@ -91,6 +111,7 @@ export const IMPORT_REASONS = {
     remedy:
       'Map system memory by its address or as a memfd. Memory of a GPU or another exporter cannot be mapped by iommufd ' +
       'yet.',
+    user_space: [IOMMUFD_CALL],
   },
   topology: {
     what: 'The two PCI devices cannot reach each other: no switch in common, and the way through the host is not allowed.',
@@ -107,6 +128,7 @@ export const IMPORT_REASONS = {
       'Put both devices below one PCIe switch without ACS redirect, or use a host whose bridge the kernel allows ' +
       '(`journalctl -k | grep -i peer-to-peer` names the pair); `lspci -tv` shows the tree. An importer that is no PCI ' +
       'device cannot map at all.',
+    user_space: [...RDMA_CALLS, ...PRIME_CALLS],
   },
   beyond_buffer: {
     what: 'The importer asked for more than the buffer has.',
@@ -115,7 +137,7 @@ export const IMPORT_REASONS = {
         'iommufd',
         'EINVAL',
         ['iopt_alloc_dmabuf_pages', IOMMUFD],
-        'start + length is within dmabuf->size',
+        'start + length is within dmabuf->size. The same errno for a length of MAX_NPFNS pages or more is counted as other',
       ),
       rule(
         'rdma',
@@ -139,6 +161,7 @@ export const IMPORT_REASONS = {
     remedy:
       'Compare the length of the import with the buffer’s bytes (/api/v1/buffers): the VMM or the application has to ask ' +
       'within it, or export more.',
+    user_space: [IOMMUFD_CALL, VIDEO_CALL, ...RDMA_CALLS],
   },
   not_dynamic: {
     what: 'The importer attached as a dynamic one without the callback that tells it of changes.',
@@ -148,7 +171,7 @@ export const IMPORT_REASONS = {
         'EINVAL',
         ['dma_buf_dynamic_attach', CORE],
         'importer_ops has a move_notify callback (the kernel also warns)',
-        { until: '7.0' },
+        { kernels: 'those with dma_buf_attach_ops.move_notify', mainline: '6.19 to 7.0' },
       ),
     ],
     remedy:
@@ -205,16 +228,18 @@ export const IMPORT_REASONS = {
     ],
     remedy:
       'Use a device whose driver imports dma-bufs, or a newer driver; the event names importer and task.',
+    user_space: PRIME_CALLS,
   },
   not_a_dmabuf: {
-    what: 'The descriptor that KVM was given for a private memory slot is not that of a dma-buf.',
+    what: 'KVM rejected a private memory slot before it looked at the buffer: most often the descriptor is not that of a dma-buf.',
     rules: [
       rule(
         'bind',
         'EINVAL',
         ['dma_buf_get', CORE],
-        'the descriptor is that of a dma-buf; one that is not open is EBADF, told as other',
-        { since: PRIVATE },
+        'the descriptor is that of a dma-buf; one that is not open is EBADF, counted as other. The probe gives this reason to each ' +
+          'EINVAL without a look at the VFIO data and without a difference in size, so also where this check passed',
+        PRIVATE,
       ),
     ],
     remedy:

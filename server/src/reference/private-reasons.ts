@@ -1,5 +1,5 @@
 import type { Reason } from '../stream/codes.ts';
-import { type Entry, EXPORTER, KVM, PRIVATE, rule } from './entry.ts';
+import { type Entry, EXPORTER, KVM, PRIVATE, PRIVATE_V1, PRIVATE_V2, rule } from './entry.ts';
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
 const GET_DATA = ['vfio_dma_buf_get_data', EXPORTER] as const;
@@ -9,13 +9,13 @@ export const PRIVATE_REASONS = {
   not_vfio: {
     what: 'The buffer was asked for its VFIO data, and VFIO did not export it.',
     rules: [
-      rule('private_read', 'EINVAL', GET_DATA, 'dmabuf->ops are VFIO’s own', { since: PRIVATE }),
+      rule('private_read', 'EINVAL', GET_DATA, 'dmabuf->ops are VFIO’s own', PRIVATE),
       rule(
         'bind',
         null,
         BIND,
         'vfio_dma_buf_get_data() gave data; where it did not, the posted code leaves the errno to chance',
-        { since: PRIVATE },
+        PRIVATE,
       ),
     ],
     remedy:
@@ -24,16 +24,14 @@ export const PRIVATE_REASONS = {
   },
   not_private: {
     what: 'KVM was given a buffer of a device that is not bound as private.',
-    rules: [rule('bind', 'EINVAL', BIND, 'the buffer’s is_private is set', { since: 'private-v1' })],
+    rules: [rule('bind', 'EINVAL', BIND, 'the buffer’s is_private is set', PRIVATE_V1)],
     remedy:
       'The VMM has to bind the device with VFIO_DEVICE_BIND_IOMMUFD_PRIVATE before it exports: the flag is copied into ' +
       'the buffer at the export.',
   },
   vm_mismatch: {
     what: 'KVM was given a buffer of a device that belongs to another VM.',
-    rules: [
-      rule('bind', 'EINVAL', BIND, 'the VM of the buffer’s device is the VM that binds', { since: PRIVATE }),
-    ],
+    rules: [rule('bind', 'EINVAL', BIND, 'the VM of the buffer’s device is the VM that binds', PRIVATE)],
     remedy:
       'The event names both VMs: find out which of them should own the device. A private buffer must never leave its ' +
       'VM, so treat it as an incident where it was no mistake of set-up.',
@@ -41,19 +39,19 @@ export const PRIVATE_REASONS = {
   no_vm: {
     what: 'KVM was given a buffer of a device that belongs to no VM yet.',
     rules: [
-      rule('bind', 'EINVAL', BIND, 'the device was added to the VM’s KVM VFIO device before the export', {
-        since: PRIVATE,
-      }),
+      rule(
+        'bind',
+        'EINVAL',
+        BIND,
+        'the device was added to the VM’s KVM VFIO device before the export',
+        PRIVATE,
+      ),
     ],
     remedy: 'The VMM has to add the device with KVM_DEV_VFIO_FILE_ADD first and export after that.',
   },
   size_mismatch: {
     what: 'The memory slot and the buffer differ in size.',
-    rules: [
-      rule('bind', 'EINVAL', BIND, 'npages of the slot times the page size is dmabuf->size', {
-        since: PRIVATE,
-      }),
-    ],
+    rules: [rule('bind', 'EINVAL', BIND, 'npages of the slot times the page size is dmabuf->size', PRIVATE)],
     remedy:
       'Typical of an MSI-X table inside of a BAR: the VMM splits the BAR into slots and exports it whole. Export each ' +
       'part by itself, or move the table (QEMU: x-msix-relocation). The event has both sizes.',
@@ -67,7 +65,7 @@ export const PRIVATE_REASONS = {
         ['vfio_pci_dma_buf_map', EXPORTER],
         'attachment->peer2peer is set: the importer attached with allow_peer2peer, and the exporter’s attach has not taken ' +
           'it back, which it does, and succeeds, where pci_p2pdma_distance_many() finds no way between the two devices',
-        { since: 'private-v2' },
+        PRIVATE_V2,
       ),
     ],
     remedy:

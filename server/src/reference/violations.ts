@@ -1,5 +1,5 @@
 import type { Violation } from '../stream/codes.ts';
-import { CORE, type Entry, EXPORTER_V1, KVM, PRIVATE, rule } from './entry.ts';
+import { CORE, type Entry, EXPORTER_V1, KVM, PRIVATE, PRIVATE_V1, rule } from './entry.ts';
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
 
@@ -13,9 +13,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         null,
         BIND,
         'the VM of the buffer’s device is the VM that binds: not checked (AMD’s public kernel), or checked without effect',
-        {
-          since: PRIVATE,
-        },
+        PRIVATE,
       ),
     ],
     remedy:
@@ -31,7 +29,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         BIND,
         'a failed vfio_dma_buf_get_data() ends the bind with its errno: the posted code leaves the return value unset, and ' +
           'AMD’s public kernel does not call it',
-        { since: PRIVATE },
+        PRIVATE,
       ),
     ],
     remedy:
@@ -46,9 +44,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         null,
         ['vfio_pci_core_feature_dma_buf', EXPORTER_V1],
         'none: the export succeeds, no bind ever can',
-        {
-          since: 'private-v1',
-        },
+        PRIVATE_V1,
       ),
     ],
     remedy:
@@ -62,7 +58,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         null,
         ['dma_buf_dynamic_attach', CORE],
         'none at this step: whether the importer gets at the memory is decided at its map',
-        { since: 'private-v1' },
+        PRIVATE_V1,
       ),
     ],
     remedy:

@@ -1,7 +1,6 @@
-import type { Rule } from './entry.ts';
+import type { Where } from './entry.ts';
 
-/** Which kernels have a rule: `since 6.19`, `6.19 to 7.0`, `private-v1`. */
-export function kernels({ since, until }: Pick<Rule, 'since' | 'until'>): string {
-  if (until !== null) return `${since} to ${until}`;
-  return /^\d/.test(since) ? `since ${since}` : since;
+/** Which kernels have a rule: `those with vfio_pci_dma_buf_pin (mainline 6.19 to 7.0)`. */
+export function kernelsInWords({ kernels, mainline }: Where): string {
+  return mainline === null ? kernels : `${kernels} (mainline ${mainline})`;
 }

@@ -6,7 +6,7 @@ export const tee = (source: LineSource, recorder: Recorder): LineSource => ({
   kind: source.kind,
   name: source.name,
   run: async (onLine, signal, onDropped) => {
-    await recorder.start();
+    await recorder.start(signal);
     try {
       await source.run(
         (line) => {

@@ -1,3 +1,5 @@
+import { neutral } from './neutral.ts';
+
 /** What can be wrong with what the user gave or with the host: each prints without a stack. */
 export const USER_CODES = [
   'bad_usage',
@@ -47,8 +49,8 @@ export class TracerError extends Error {
   /** One block for a terminal: what, where, how to mend it. */
   describe(): string {
     const lines = [this.message];
-    if (this.where !== undefined) lines.push(`  where: ${this.where}`);
-    if (this.remedy !== undefined) lines.push(`  to mend it: ${this.remedy}`);
+    if (this.where !== undefined) lines.push(`  where: ${neutral(this.where)}`);
+    if (this.remedy !== undefined) lines.push(`  to mend it: ${neutral(this.remedy)}`);
     return lines.join('\n');
   }
 }

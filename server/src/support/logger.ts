@@ -1,5 +1,6 @@
 import { destination, type Logger, pino } from 'pino';
 import type { LogFormat, LogLevel } from './log-options.ts';
+import { neutralJson, neutralLines } from './neutral.ts';
 
 export type { Logger } from 'pino';
 
@@ -30,7 +31,7 @@ export async function createLogger(options: LoggerOptions): Promise<Logger> {
         censor: '[redacted]',
       },
     },
-    pretty ?? destination({ fd: options.fd, sync: true }),
+    pretty ?? neutralStream(destination({ fd: options.fd, sync: true }), neutralJson),
   );
   if (pretty === undefined && options.format === 'pretty') {
     logger.warn('log.format is pretty but pino-pretty is not installed: logging JSON');
@@ -45,8 +46,27 @@ async function prettyStream(options: LoggerOptions): Promise<NodeJS.WritableStre
     const { default: pretty } = (await import(name)) as {
       default: (options: object) => NodeJS.WritableStream;
     };
-    return pretty({ destination: options.fd, sync: true, colorize: options.terminal });
+    // It decodes what JSON escapes, and adds colours of its own: so its input is made neutral.
+    const stream = pretty({ destination: options.fd, sync: true, colorize: options.terminal });
+    return neutralStream(stream, neutralValues);
   } catch {
     return undefined;
   }
+}
+
+/** Logs quote what other programs and servers say: no line of them has what a terminal obeys. */
+function neutralStream<T extends { write(text: string): unknown }>(
+  stream: T,
+  change: (line: string) => string,
+): T {
+  const write = stream.write.bind(stream);
+  stream.write = (line: string) => write(change(line));
+  return stream;
+}
+
+function neutralValues(line: string): string {
+  const value: unknown = JSON.parse(line, (_key, one: unknown) =>
+    typeof one === 'string' ? neutralLines(one) : one,
+  );
+  return `${JSON.stringify(value)}\n`;
 }

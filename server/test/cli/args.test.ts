@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readArgs } from '../../src/cli/args.ts';
+import { COMMANDS } from '../../src/cli/commands.ts';
 
 const whats = (...argv: string[]) => readArgs(argv).problems.map((problem) => problem.what);
 const remedies = (...argv: string[]) => readArgs(argv).problems.map((problem) => problem.remedy);
@@ -62,6 +63,19 @@ for (const [name, argv, what, remedy] of [
     assert.match(remedies(...argv)[0] ?? '', remedy);
   });
 }
+
+test('an empty value is an error, of each flag and each argument', () => {
+  for (const { name, keys, options = {} } of COMMANDS) {
+    const takesValue = Object.entries(options).filter(([, { value }]) => value !== undefined);
+    for (const key of ['config.file', ...keys, ...takesValue.map(([option]) => option)]) {
+      assert.ok(whats(name, `--${key}=`).includes(`--${key} is empty`), `${name} --${key}=`);
+      assert.ok(whats(name, `--${key}`, '').length > 0, `${name} --${key} ''`);
+    }
+  }
+  assert.deepEqual(whats('record', ''), ['FILE of record is empty']);
+  assert.deepEqual(whats('watch', ' '), ['URL of watch is empty']);
+  assert.deepEqual(whats('reasons', ''), ['an argument of reasons is empty']);
+});
 
 test('the value of an unknown flag is not taken for a command', () => {
   assert.deepEqual(whats('--colour', 'red'), ['run has no flag --colour']);

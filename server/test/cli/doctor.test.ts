@@ -7,6 +7,7 @@ import { wantsColor } from '../../src/cli/color.ts';
 import { type Check, Diagnosis } from '../../src/cli/doctor/diagnosis.ts';
 import { report } from '../../src/cli/doctor/report.ts';
 import { type DiagnoseOptions, diagnose } from '../../src/cli/doctor.ts';
+import { styled } from '../../src/cli/output.ts';
 import { wantedBy } from '../../src/collector/bpftrace/compose.ts';
 import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
@@ -358,16 +359,16 @@ test('buffers that cannot be listed are a warning', async (t) => {
 
 test('the report is plain without colour, and folds where it is told the width', async (t) => {
   const diagnosis = await diagnose({ ...(await goodHost(t)).options, bpftrace: 'no-such-program' });
-  const plain = report(diagnosis, { color: false, columns: undefined });
+  const plain = styled(report(diagnosis, { color: false, columns: undefined }));
   assert.ok(!plain.includes('\x1b'));
   assert.match(
     plain,
     /^NOT FOUND {2}bpftrace +there is no executable no-such-program\n +to mend it: `apt-get/m,
   );
   assert.match(plain, /^This host \(kernel 7\.3\.4\) cannot be traced: 1 of 16 not found, 1 warning\.$/m);
-  const colored = report(diagnosis, { color: true, columns: 80 });
+  const colored = styled(report(diagnosis, { color: true, columns: 80 }));
   assert.ok(colored.includes('\x1b[31mNOT FOUND\x1b[0m'));
-  for (const line of report(diagnosis, { color: false, columns: 80 }).split('\n')) {
+  for (const line of styled(report(diagnosis, { color: false, columns: 80 })).split('\n')) {
     assert.ok(line.length <= 80, line);
   }
 });

@@ -36,7 +36,9 @@ test('without any source every key has its default, and each default is a valid 
   assert.deepEqual(config['web.listen-address'], ['127.0.0.1:10043']);
   assert.equal(config['stale-after'], 10);
   for (const key of CONFIG_KEYS) {
-    assert.ok('value' in readSetting(flag(key, keySchema(key).default)), key);
+    const { default: value } = keySchema(key);
+    // An empty text stands for a setting that is not given, and cannot be given.
+    assert.equal('value' in readSetting(flag(key, value)), value !== '', key);
   }
 });
 
@@ -74,6 +76,7 @@ test('everything that is wrong is said at once, with its place and its remedy', 
     `${file}:3:17`,
     'a whole number from 0 to 10000',
     `${file}:4:1`,
+    'events is a section',
     'did you mean VFIO_DMABUF_TRACER_STALE_AFTER?',
     'one of auto, json, pretty',
     '/api/v1/x is a path of the daemon itself',
@@ -119,14 +122,121 @@ test('a file that is not there is a user error that names it', () => {
   assert.equal(error.where, '/nowhere/tracer.yaml');
 });
 
-test('what Kubernetes sets for a Service of this name is left alone', () => {
-  const environment = {
-    VFIO_DMABUF_TRACER_SERVICE_HOST: '10.0.0.1',
-    VFIO_DMABUF_TRACER_SERVICE_PORT_HTTP: '10043',
-    VFIO_DMABUF_TRACER_PORT: 'tcp://10.0.0.1:10043',
-    VFIO_DMABUF_TRACER_PORT_10043_TCP_ADDR: '10.0.0.1',
+/** What the kubelet sets for a Service, whose name is in upper case and has `_` for `-` (envvars.FromServices). */
+const serviceLinks = (service: string, host = '10.0.0.1', protocol = 'tcp'): Record<string, string> => {
+  const url = `${protocol}://${host.includes(':') ? `[${host}]` : host}:10043`;
+  const port = `${service}_PORT_10043_${protocol.toUpperCase()}`;
+  return {
+    [`${service}_SERVICE_HOST`]: host,
+    [`${service}_SERVICE_PORT`]: '10043',
+    [`${service}_SERVICE_PORT_HTTP_METRICS`]: '10043',
+    [`${service}_PORT`]: url,
+    [port]: url,
+    [`${port}_PROTO`]: protocol,
+    [`${port}_PORT`]: '10043',
+    [`${port}_ADDR`]: host,
   };
-  assert.deepEqual(loadConfig({ ...empty, environment }), loadConfig(empty));
+};
+
+for (const [name, environment] of Object.entries({
+  'of the program’s own name': serviceLinks('VFIO_DMABUF_TRACER'),
+  'whose name begins as ours': serviceLinks('VFIO_DMABUF_TRACER_METRICS'),
+  'that is called like a setting': serviceLinks('VFIO_DMABUF_TRACER_RECORD'),
+  'with IPv6 and UDP': serviceLinks('VFIO_DMABUF_TRACER_A', 'fd00::1', 'udp'),
+  'and of another': {
+    ...serviceLinks('VFIO_DMABUF_TRACER_A'),
+    ...serviceLinks('VFIO_DMABUF_TRACER_B_C', '10.0.0.9', 'sctp'),
+  },
+})) {
+  test(`the variables of a Kubernetes Service ${name} are ignored with one warning`, () => {
+    const warnings: string[] = [];
+    const config = loadConfig({ ...empty, environment, onWarning: (text) => warnings.push(text) });
+    assert.deepEqual(config, loadConfig(empty));
+    assert.equal(warnings.length, 1);
+    assert.match(
+      warnings[0] ?? '',
+      new RegExp(`and ${Object.keys(environment).length - 1} more in the environment .*enableServiceLinks`),
+    );
+  });
+}
+
+test('a variable that looks like one of a Service but has another value is a misspelt setting', () => {
+  for (const [name, value] of [
+    ['PORT', '9100'],
+    ['WEB_PORT', ':9100'],
+    ['WEB_SERVICE_HOST', 'localhost'],
+    ['SERVICE_PORT', 'http'],
+    ['A_PORT_80_TCP_ADDR', 'host'],
+    ['A_PORT_80_TCP_PROTO', 'http'],
+    ['LOG_LEVL', 'debug'],
+    ['RECORDS', '/tmp/x'],
+  ] as const) {
+    const warnings: string[] = [];
+    const environment = { [`VFIO_DMABUF_TRACER_${name}`]: value };
+    const error = failure(() =>
+      loadConfig({ ...empty, environment, onWarning: (text) => warnings.push(text) }),
+    );
+    assert.match(error.message, /sets nothing/, name);
+    assert.deepEqual(warnings, []);
+  }
+});
+
+test('no setting of ours is taken for a variable of a Service, whatever its value is', () => {
+  for (const key of CONFIG_KEYS) {
+    for (const value of ['10.0.0.1', '80', 'tcp', 'tcp://10.0.0.1:80']) {
+      const onWarning = () => assert.fail(key);
+      try {
+        loadConfig({ ...empty, environment: { [environmentName(key)]: value }, onWarning });
+      } catch (error) {
+        assert.ok(error instanceof TracerError);
+      }
+    }
+  }
+});
+
+test('a setting that is empty is an error in each source, and names the place', (t) => {
+  for (const key of CONFIG_KEYS.filter((one) => keySchema(one).type !== 'array')) {
+    assert.match(failure(() => loadConfig({ ...empty, flags: [flag(key, '')] })).message, /cannot be empty$/);
+    const name = environmentName(key);
+    const error = failure(() => loadConfig({ ...empty, environment: { [name]: ' ' } }));
+    assert.deepEqual(
+      [error.message, error.where],
+      [`${key} cannot be empty`, `environment variable ${name}`],
+    );
+  }
+  const file = fileOf(t, 'record: ""\n');
+  assert.equal(failure(() => loadConfig({ ...empty, file })).where, `${file}:1:9`);
+  const error = failure(() => loadConfig({ ...empty, environment: { VFIO_DMABUF_TRACER_CONFIG_FILE: '' } }));
+  assert.match(error.message, /path of the config file is empty/);
+});
+
+for (const text of ['web:\n', 'web:\n  # listen-address: [":1"]\nlog:\n', 'web: ~\n', 'web: {}\n']) {
+  test(`the empty section of ${JSON.stringify(text)} is as if it were absent`, () => {
+    assert.deepEqual(parseConfig(text, 'c.yaml'), { settings: [], problems: [] });
+  });
+}
+
+for (const section of [
+  ...new Set(CONFIG_KEYS.filter((key) => key.includes('.')).map((key) => key.split('.')[0] ?? '')),
+]) {
+  test(`a value of the section ${section} that is no map is an error that says so, with its line`, () => {
+    for (const value of ['5', '[a]', '"a text"', '""', 'true']) {
+      const { problems } = parseConfig(`strict: true\n${section}: ${value}\n`, 'c.yaml');
+      assert.equal(problems.length, 1, value);
+      assert.equal(problems[0]?.what, `${section} is a section: its value has to be a map of keys`);
+      assert.equal(problems[0]?.where, 'c.yaml:2:1');
+      assert.match(problems[0]?.remedy ?? '', new RegExp(`\\b${section}: \\{`));
+    }
+  });
+}
+
+test('an alias is what it stands for, a map or nothing', () => {
+  const aliased = parseConfig('log: &x {level: info}\nweb: *x\n', 'c.yaml');
+  assert.match(aliased.problems[0]?.what ?? '', /^web\.level is not a key/);
+  assert.deepEqual(
+    parseConfig('record: &x a\nbpftrace: {path: *x}\n', 'c.yaml').settings.map(({ raw }) => raw),
+    ['a', 'a'],
+  );
 });
 
 for (const [address, right] of [

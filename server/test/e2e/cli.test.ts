@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { constants, gzipSync } from 'node:zlib';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { STREAM } from '../http/build.ts';
 import { Program } from './program.ts';
 
@@ -191,7 +194,7 @@ test('reasons lists all, explains the named ones, and gives the same as JSON', (
   const { stdout } = program.run(['reasons', 'no_ranges', 'flr']);
   assert.match(
     stdout,
-    /^no_ranges \(reason\)\n.*\n {2}at export: EINVAL vfio_pci_core_feature_dma_buf \(.*since 6\.19\)/,
+    /^no_ranges \(reason\)\n.*\n {2}at export: EINVAL vfio_pci_core_feature_dma_buf \(.*mainline 6\.19 or newer\)\)/,
   );
   assert.match(stdout, /^flr \(cause\)\n/m);
   const [json] = JSON.parse(program.run(['reasons', '--json', 'no_ranges']).stdout);
@@ -204,7 +207,165 @@ test('reasons lists all, explains the named ones, and gives the same as JSON', (
 test('an unknown reason is told with the nearest one, and ends with 2', () => {
   const { code, stdout, stderr } = program.run(['reasons', 'no_range', 'topology']);
   assert.deepEqual([code, stdout], [2, '']);
-  assert.match(stderr, /there is no reason "no_range"\n.*\n.*did you mean no_ranges\?/);
+  assert.match(stderr, /there is no reason "no_range", .*\n.*\n.*did you mean no_ranges\?/);
+});
+
+test('reasons finds what explains a line of a log, quoted or not, and a setting', () => {
+  const line = ['qemu-system-x86_64:', 'IOMMU_IOAS_MAP', 'failed:', 'Bad', 'address,', 'PCI', 'BAR?'];
+  for (const words of [line, [line.join(' ')]]) {
+    const { code, stdout } = program.run(['reasons', ...words]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^bar_by_address \(symptom\)\n.*\n {2}No probe of this version prints it\.$/m);
+    assert.match(stdout, /^ {2}user space shows: IOMMU_IOAS_MAP failed: Bad address, PCI BAR\?$/m);
+  }
+  assert.match(program.run(['reasons', 'NCCL_IB_DATA_DIRECT']).stdout, /^not_revocable \(reason\)$/m);
+  const names = (
+    JSON.parse(program.run(['reasons', '--json', 'ibv_reg_dmabuf_mr']).stdout) as { name: string }[]
+  ).map(({ name }) => name);
+  assert.ok(names.includes('not_revocable') && names.includes('pin_refused'), names.join(' '));
+});
+
+const NO_BPFTRACE = '--bpftrace.path=/nowhere/bpftrace';
+
+test('record writes a new file for its owner only, keeps one that exists, and replaces it where it is asked to', async (t) => {
+  const file = join(program.folder, 'recorded.ndjson');
+  const recordOnce = async (...flags: string[]): Promise<[number | null, string]> => {
+    const recording = program.start(t, ['record', file, NO_BPFTRACE, ...flags]);
+    await recording.until(() => /"recording;|exists/.test(recording.log), 'it to record, or not');
+    recording.child.kill('SIGTERM');
+    return [await recording.ended, recording.log];
+  };
+  assert.equal((await recordOnce())[0], 0);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  const first = readFileSync(file, 'utf8');
+  assert.match(first, /^\{"type":"header"/);
+  const [code, log] = await recordOnce();
+  assert.equal(code, 1);
+  assert.match(log, /the file exists, and is kept\n.*recorded\.ndjson\n.*--overwrite/);
+  assert.equal(readFileSync(file, 'utf8'), first);
+  assert.equal((await recordOnce('--overwrite'))[0], 0);
+  assert.notEqual(readFileSync(file, 'utf8'), first);
+});
+
+test('record does not follow a symbolic link', () => {
+  const victim = join(program.folder, 'victim');
+  const link = join(program.folder, 'link');
+  writeFileSync(victim, 'precious');
+  symlinkSync(victim, link);
+  for (const flags of [[], ['--overwrite']]) {
+    const { code, stderr } = program.run(['record', link, NO_BPFTRACE, ...flags]);
+    assert.equal(code, 1);
+    assert.match(stderr, /it is a symbolic link, which is not followed/);
+  }
+  assert.equal(readFileSync(victim, 'utf8'), 'precious');
+});
+
+test('SIGTERM ends a record to a named pipe without a reader, and a run that records to one', async (t) => {
+  const pipe = join(program.folder, 'pipe');
+  assert.equal(spawnSync('mkfifo', [pipe]).status, 0);
+  const recording = program.start(t, ['record', pipe, NO_BPFTRACE]);
+  await recording.until(() => recording.log.includes('no reader yet'), 'it to wait');
+  recording.child.kill('SIGTERM');
+  assert.equal(await recording.ended, 0);
+  const serving = await program.serve(t, ['run', `--record=${pipe}`, NO_BPFTRACE]);
+  await serving.until(
+    () => serving.log.includes('cannot be traced'),
+    'it to try to trace without waiting for a reader',
+  );
+  serving.child.kill('SIGTERM');
+  assert.equal(await serving.ended, 0);
+});
+
+test('a run that is started again numbers its recording', async (t) => {
+  const file = join(program.folder, 'service.ndjson');
+  for (const name of ['service.ndjson', 'service.2.ndjson', 'service.3.ndjson']) {
+    const serving = await program.serve(t, ['run', `--record=${file}`, NO_BPFTRACE]);
+    await serving.until(
+      () => serving.log.includes(`"file":"${join(program.folder, name)}","msg":"recording"`),
+      name,
+    );
+    serving.child.kill('SIGTERM');
+    assert.equal(await serving.ended, 0);
+    assert.match(readFileSync(join(program.folder, name), 'utf8'), /^\{"type":"header"/);
+  }
+});
+
+test('record to standard output goes on in a file where it stands, and writes to a pipe', async (t) => {
+  const file = join(program.folder, 'appended');
+  writeFileSync(file, 'before\n');
+  const fd = openSync(file, 'a');
+  for (const target of ['-', '/dev/stdout']) {
+    const child = spawn(process.execPath, [program.path, 'record', target, NO_BPFTRACE], {
+      env: {},
+      stdio: ['ignore', fd, 'pipe'],
+    });
+    t.after(() => child.kill('SIGKILL'));
+    let log = '';
+    child.stderr?.on('data', (chunk) => {
+      log += chunk;
+    });
+    await eventually(() => assert.match(log, /recording;/));
+    child.kill('SIGTERM');
+    assert.deepEqual(await once(child, 'close'), [0, null]);
+  }
+  assert.match(readFileSync(file, 'utf8'), /^before\n\{"type":"header".*\n\{"type":"header"/s);
+  const piped = program.start(t, ['record', '-', NO_BPFTRACE]);
+  await piped.until(() => piped.log.includes('{"type":"header"'), 'the stream');
+  piped.child.kill('SIGTERM');
+  assert.equal(await piped.ended, 0);
+});
+
+test('an empty path to record to is an error, and so is each other empty value', () => {
+  for (const args of [
+    ['run', '--record='],
+    ['record', ''],
+    ['run', '--config.file='],
+    ['watch', '--device='],
+  ]) {
+    const { code, stderr } = program.run(args);
+    assert.equal(code, 2, args.join(' '));
+    assert.match(stderr, /empty/);
+  }
+  const { code, stderr } = program.run(['run'], { env: { VFIO_DMABUF_TRACER_RECORD: '' } });
+  assert.equal(code, 2);
+  assert.match(stderr, /record cannot be empty\n.*VFIO_DMABUF_TRACER_RECORD/);
+});
+
+test('variables of a Kubernetes Service get one warning, on standard error', () => {
+  const env = {
+    VFIO_DMABUF_TRACER_METRICS_SERVICE_HOST: '10.0.0.1',
+    VFIO_DMABUF_TRACER_METRICS_PORT: 'tcp://10.0.0.1:10043',
+    VFIO_DMABUF_TRACER_METRICS_PORT_10043_TCP_PROTO: 'tcp',
+  };
+  const { code, stdout, stderr } = program.run(['run', '--config.check'], { env });
+  assert.deepEqual([code, stdout], [0, 'the configuration is correct\n']);
+  assert.match(
+    stderr,
+    /^vfio-dmabuf-tracer: warning: VFIO_DMABUF_TRACER_METRICS_PORT and 2 more in the environment .*\n$/,
+  );
+});
+
+test('an error that quotes a file, the environment or the command line has nothing that a terminal obeys', () => {
+  const evil = 'x\x1b]0;owned\x07\x1b[2J\u009b31m\u202e';
+  const file = join(program.folder, 'evil.yaml');
+  writeFileSync(file, JSON.stringify({ [evil]: 1, log: { level: evil } }));
+  const runs = [
+    program.run(['--config.check', `--config.file=${file}`]),
+    program.run(['--config.check', `--config.file=/nowhere/${evil}`]),
+    program.run(['--config.check'], {
+      env: { [`VFIO_DMABUF_TRACER_${evil}`]: evil, VFIO_DMABUF_TRACER_RECORD: '' },
+    }),
+    program.run(['replay', `/nowhere/${evil}`, '--print=metrics']),
+    program.run(['reasons', evil]),
+    program.run([evil]),
+    program.run(['doctor', `--bpftrace.path=/nowhere/${evil}`]),
+    program.run(['watch', evil]),
+  ];
+  for (const { code, stdout, stderr } of runs) {
+    assert.notEqual(code, 0);
+    assert.match(stdout + stderr, /owned/);
+    assert.doesNotMatch(stdout + stderr, /[^\P{Cc}\n\t]|\p{Cf}/u);
+  }
 });
 
 test('doctor tells what this host lacks, ends with 1, and gives the same as JSON', () => {

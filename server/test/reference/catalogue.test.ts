@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
 import { errnoName } from '../../src/model/errno.ts';
-import { EXPLANATIONS, explain, UNPRINTED } from '../../src/reference/catalogue.ts';
+import { EXPLANATIONS, explain, findExplanations, UNPRINTED } from '../../src/reference/catalogue.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/stream/codes.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
 import { type Told, toldBy } from './told.ts';
@@ -19,7 +19,7 @@ const kindsOf = ({ step, name, errnos }: Told): string[] =>
 const PRINTED = [...new Set(TOLD.flatMap(kindsOf))].sort();
 const RULES = [
   ...new Set(
-    EXPLANATIONS.filter(({ topic }) => topic !== 'cause').flatMap(({ name, rules }) =>
+    EXPLANATIONS.filter(({ topic }) => topic !== 'cause' && topic !== 'symptom').flatMap(({ name, rules }) =>
       rules.map(({ step, errno }) => `${step} ${errno ?? 'any'} ${name}`),
     ),
   ),
@@ -27,11 +27,13 @@ const RULES = [
 
 test('each reason, violation and cause of the wire has one entry, and its name is nobody else’s', () => {
   const wanted = [...REASONS, ...VIOLATIONS, ...CAUSES].filter((name) => name !== 'none');
-  assert.deepEqual(EXPLANATIONS.map(({ name }) => name).sort(), wanted.sort());
+  const onTheWire = EXPLANATIONS.filter(({ topic }) => topic !== 'symptom').map(({ name }) => name);
+  assert.deepEqual(onTheWire.sort(), wanted.sort());
+  assert.equal(new Set(EXPLANATIONS.map(({ name }) => name)).size, EXPLANATIONS.length);
   assert.equal(new Set(wanted).size, wanted.length);
 });
 
-for (const { name, topic, what, rules, remedy, docs } of EXPLANATIONS) {
+for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATIONS) {
   test(`the entry of the ${topic} ${name} is complete`, () => {
     assert.match(what, /^([A-Z]|iommufd).{20,}\.$/);
     assert.match(remedy, /^[A-Z].{20,}\.$/s);
@@ -39,12 +41,20 @@ for (const { name, topic, what, rules, remedy, docs } of EXPLANATIONS) {
     for (const rule of rules) {
       assert.match(rule.file, /^(drivers|virt|net|include)\/[a-z0-9_/-]+\.[ch]$/);
       assert.match(rule.function, /^[a-z_0-9]+$/);
-      assert.match(rule.since, /^(\d\.\d+|private-v[12](, private-v2)?)$/);
-      assert.match(rule.until ?? '7.0', /^\d\.\d+$/);
+      // What a kernel can do, never a version: that is a hint beside it.
+      assert.match(rule.kernels, /^(each|those|private-v[12])\b/);
+      assert.doesNotMatch(`${rule.kernels} ${rule.check}`, /\b[67]\.\d+\b/);
+      assert.match(rule.mainline ?? '7.1', /^\d\.\d+( or newer| to \d\.\d+)?$/);
+      assert.equal(rule.mainline === null, rule.kernels.startsWith('private'));
       assert.match(rule.errno ?? 'EINVAL', /^E[A-Z]+$/);
       assert.ok(rule.check.length > 10 && !rule.check.endsWith('.'), rule.check);
       if (topic === 'cause') assert.equal(rule.step, 'revoke');
     }
+    for (const text of user_space)
+      assert.ok(
+        findExplanations(text).some((entry) => entry.name === name),
+        text,
+      );
     assert.equal(docs, `docs/reasons.md#${name}`);
   });
 }
@@ -60,6 +70,56 @@ test('a reason that no probe prints says so, and no other does', () => {
   const silent = REASONS.filter((name) => name !== 'none' && !printed.has(name));
   assert.deepEqual([...UNPRINTED].sort(), silent.sort(), 'UNPRINTED of server/src/reference/catalogue.ts');
   assert.equal(explain('no_peer_to_peer')?.printed, true);
+});
+
+const found = (text: string) => findExplanations(text).map(({ name }) => name);
+
+for (const [text, name] of [
+  ['IOMMU_IOAS_MAP failed: Bad address, PCI BAR?', 'bar_by_address'],
+  [
+    'time="2026-06-23T10:48:05Z" level=warning msg="qemu-system-x86_64: IOMMU_IOAS_MAP failed: Bad address, PCI BAR?" pid=24799',
+    'bar_by_address',
+  ],
+  ['0000:81:00.0: PCI peer-to-peer transactions on BARs are not supported.', 'bar_by_address'],
+  [
+    'qemu: warning: vfio_container_dma_map(0x5555, 0xfa800000, 0x4000, 0x7788) = -14 (Bad address)',
+    'bar_by_address',
+  ],
+  ['Failed to DMA map: failed to map an IOVA range to the IOAS: Bad address (os error 14)', 'bar_by_address'],
+  ['NCCL WARN Call to ibv_reg_dmabuf_mr failed with error Operation not supported', 'not_revocable'],
+  ['ibv_reg_dmabuf_mr', 'not_revocable'],
+  ['NCCL_IB_DATA_DIRECT=1', 'not_revocable'],
+  ['data direct', 'not_revocable'],
+  ['drmPrimeFDToHandle', 'no_peer_to_peer'],
+  ['dma-buf unavailable, using mmap fallback, P2P DMA will not work', 'unaligned'],
+  ['vfio_pci_core_get_iomap', 'bad_region'],
+] as const) {
+  test(`${JSON.stringify(text)} leads to ${name}`, () => {
+    assert.ok(found(text).includes(name), found(text).join(', '));
+    assert.ok(found(text).length < 12, 'not to everything');
+  });
+}
+
+test('what the catalogue does not know leads nowhere, and neither do parts of words nor very short texts', () => {
+  for (const text of ['', '?!', 'pci', 'no_range', 'ibv_reg', 'a text of nobody'])
+    assert.deepEqual(found(text), [], text);
+});
+
+test('a symptom says that no probe counts it', () => {
+  const entry = explain('bar_by_address');
+  assert.deepEqual([entry?.topic, entry?.printed], ['symptom', false]);
+});
+
+test('doing without Data Direct is the remedy of not_revocable, on-demand paging is not', () => {
+  const { remedy = '' } = explain('not_revocable') ?? {};
+  assert.match(remedy, /NCCL_IB_DATA_DIRECT=0/);
+  assert.match(remedy, /on-demand paging is not the way/);
+});
+
+test('bad_region names both functions that map a BAR', () => {
+  const functions = explain('bad_region')?.rules.map((rule) => rule.function);
+  for (const name of ['vfio_pci_core_setup_barmap', 'vfio_pci_core_get_iomap'])
+    assert.ok(functions?.includes(name), name);
 });
 
 test('what a probe can tell at a step, with an errno, has a rule', () => {

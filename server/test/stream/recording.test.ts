@@ -178,10 +178,29 @@ test('the recorder drops and counts what finds no room', async (t) => {
   assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES.slice(0, recorder.written));
 });
 
-test('the recorder replaces an older file', async (t) => {
+test('the recorder keeps an older file, beside which it numbers its own, or replaces it where it is asked to', async (t) => {
+  const path = join(folder(t), 'stream.ndjson.gz');
+  const write = async (existing?: 'fail' | 'number' | 'replace') => {
+    const recorder = new Recorder({ path, ...(existing === undefined ? {} : { existing }) });
+    await recorder.start();
+    recorder.write(HEADER);
+    await recorder.stop();
+    return recorder.path;
+  };
+  writeFileSync(path, 'old');
+  await assert.rejects(write(), /the file exists/);
+  assert.equal(readFileSync(path, 'utf8'), 'old');
+  assert.equal(await write('number'), path.replace('stream.', 'stream.2.'));
+  assert.equal(await write('number'), path.replace('stream.', 'stream.3.'));
+  assert.equal(readFileSync(path, 'utf8'), 'old');
+  assert.equal(await write('replace'), path);
+  assert.equal(gunzipSync(readFileSync(path)).toString(), `${HEADER}\n`);
+});
+
+test('the recorder replaces an older file where it is asked to', async (t) => {
   const path = join(folder(t), 'stream');
   appendFileSync(path, 'old\n'.repeat(1000));
-  const recorder = new Recorder({ path });
+  const recorder = new Recorder({ path, existing: 'replace' });
   await recorder.start();
   recorder.write(HEADER);
   await recorder.stop();

@@ -40,3 +40,18 @@ test('auto is pretty on a terminal and JSON elsewhere', () => {
   assert.match(logged({ ...json, format: 'auto' }, `log.info('hello')`), /^\{/);
   assert.doesNotMatch(logged({ ...json, format: 'auto', terminal: true }, `log.info('hello')`), /^\{/);
 });
+
+const SPEAKS = `log.warn({ why: 'a\\x1b[2J\\u009b31m\\u202eb\\\\u001bc' }, 'the daemon says \\x1b]0;owned\\x07')`;
+
+test('a line holds nothing that a terminal obeys, and is the same JSON', () => {
+  const text = logged(json, SPEAKS);
+  assert.doesNotMatch(text.trimEnd(), /\p{Cc}|\p{Cf}/u);
+  assert.equal(JSON.parse(text).why, 'a\x1b[2J\u009b31m\u202eb\\u001bc');
+});
+
+test('a pretty line, in which nothing is escaped, has a replacement character for it', () => {
+  const text = logged({ ...json, format: 'pretty' }, SPEAKS);
+  assert.match(text, /the daemon says \ufffd\]0;owned\ufffd/);
+  assert.match(text, /a\ufffd\[2J\ufffd31m\ufffdb/);
+  assert.doesNotMatch(text, /[^\P{Cc}\n]|\p{Cf}/u);
+});

@@ -1,3 +1,5 @@
+import { neutral } from '../../support/neutral.ts';
+import type { Span } from '../output.ts';
 import { fold } from '../text.ts';
 import type { Check, Diagnosis } from './diagnosis.ts';
 
@@ -15,16 +17,18 @@ const MARKS = {
 const MARK_WIDTH = Math.max(...Object.values(MARKS).map(({ text }) => text.length));
 
 /** The diagnosis for people: a row for each check, and below it how to mend what is not found. */
-export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): string {
+export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): Span[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
   const indent = MARK_WIDTH + width + 4;
-  const paint = (text: string, color: number) => (style.color ? `\x1b[${color}m${text}\x1b[0m` : text);
-  const lines = checks.flatMap(({ name, state, message, remedy }) => {
+  const paint = (text: string, color: number): Span => ({ text, sgr: style.color ? String(color) : '' });
+  const spans = checks.flatMap<Span>(({ name, state, message, remedy }) => {
     const mark = MARKS[state];
     const texts = remedy === null ? [message] : [message, `to mend it: ${remedy}`];
-    const broken = texts.flatMap((text) => fold(text, style.columns && style.columns - indent));
-    const head = `${paint(mark.text.padEnd(MARK_WIDTH), mark.color)}  ${name.padEnd(width)}  `;
-    return broken.map((line, index) => (index === 0 ? head : ' '.repeat(indent)) + line);
+    const broken = texts.flatMap((text) => fold(neutral(text), style.columns && style.columns - indent));
+    return [
+      paint(mark.text.padEnd(MARK_WIDTH), mark.color),
+      `  ${name.padEnd(width)}  ${broken.join(`\n${' '.repeat(indent)}`)}\n`,
+    ];
   });
   const count = (state: Check['state']) => checks.filter((check) => check.state === state).length;
   const warnings =
@@ -35,5 +39,5 @@ export function report({ kernel, traceable, checks }: Diagnosis, style: ReportSt
         `This host (kernel ${kernel}) cannot be traced: ${count('missing')} of ${checks.length} not found`,
         31,
       );
-  return `${[...lines, '', `${verdict}${warnings}.`].join('\n')}\n`;
+  return [...spans, '\n', verdict, `${warnings}.\n`];
 }

@@ -1,11 +1,29 @@
 import { get, type IncomingMessage } from 'node:http';
-import type { ApiError } from '../../http/error.ts';
+import type { Static, TSchema } from 'typebox';
+import { Value } from 'typebox/value';
+import { ApiError } from '../../http/error.ts';
 import { TracerError } from '../../support/errors.ts';
+import { neutral } from '../../support/neutral.ts';
 
 export const DEFAULT_URL = 'http://127.0.0.1:10043';
 
 /** A daemon that does not say anything for so long is gone; its streams have a comment each 15 s. */
 const SILENCE_MS = 60_000;
+/** Time for a whole answer, of a stream for its headers: one that comes a byte at a time ends too. */
+const ANSWER_MS = 60_000;
+/** Bytes of an answer. 10,000 buffers with ten importers each are below it. */
+const ANSWER_BYTES = 64 << 20;
+/** Bytes of an answer that is no list. */
+export const SHORT_ANSWER_BYTES = 4 << 20;
+/** Characters of what a server says is wrong. */
+const MESSAGE_LENGTH = 500;
+
+export interface DaemonClientOptions {
+  /** Longest answer that is read, in bytes. */
+  maxBytes?: number;
+  /** Time for a whole answer, in milliseconds. */
+  answerMs?: number;
+}
 
 /** The base of all paths of a daemon, without a slash at its end. */
 export function daemonUrl(text: string): URL {
@@ -29,59 +47,126 @@ export function daemonUrl(text: string): URL {
   return url;
 }
 
-/** Asks one daemon. What fails is a TracerError that can be shown. */
+/**
+ * Asks one daemon. Anybody may listen at its address while it is away, so nothing of an answer is believed: it is bounded in size and
+ * in time, and checked against the schema by which the daemon answers. What fails is a TracerError that can be shown.
+ */
 export class DaemonClient {
   readonly url: string;
+  readonly #maxBytes: number;
+  readonly #answerMs: number;
 
-  constructor(url: URL) {
+  constructor(url: URL, { maxBytes = ANSWER_BYTES, answerMs = ANSWER_MS }: DaemonClientOptions = {}) {
     this.url = url.href.replace(/\/+$/, '');
+    this.#maxBytes = maxBytes;
+    this.#answerMs = answerMs;
   }
 
-  async json<T>(path: string, signal: AbortSignal): Promise<T> {
-    const answer = await this.#ask(path, {}, signal);
-    const text = await this.#read(answer);
-    if (answer.statusCode !== 200) throw this.#refused(answer, text);
-    try {
-      return JSON.parse(text) as T;
-    } catch {
-      throw this.#stranger();
-    }
+  /**
+   * The answer at a path.
+   *
+   * @throws TracerError where there is none, where it is an error of the daemon, too long, or not as the schema has it
+   */
+  async json<Schema extends TSchema>(
+    path: string,
+    schema: Schema,
+    signal: AbortSignal,
+    maxBytes = this.#maxBytes,
+  ): Promise<Static<Schema>> {
+    const { status, text } = await this.#whole(path, signal, maxBytes);
+    if (status !== 200) throw this.#rejected(status, text);
+    const value = parsed(text);
+    if (value === undefined) throw this.stranger();
+    if (!Value.Check(schema, value)) throw this.unreadable(path, Value.Errors(schema, value)[0]);
+    return value as Static<Schema>;
   }
 
-  /** The text of an answer, whatever its status is. */
+  /** The text of a short answer, whatever its status is. */
   async text(path: string, signal: AbortSignal): Promise<string> {
-    return this.#read(await this.#ask(path, {}, signal));
+    return (await this.#whole(path, signal, SHORT_ANSWER_BYTES)).text;
   }
 
-  /** Text of the event stream, as it comes. */
+  /** Text of the event stream, as it comes; it has no end, so whoever reads it bounds what is kept of it. */
   async *stream(path: string, lastEventId: string | undefined, signal: AbortSignal): AsyncGenerator<string> {
-    const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
-    const answer = await this.#ask(path, headers, signal);
-    if (answer.statusCode !== 200) throw this.#refused(answer, await this.#read(answer));
-    if (!String(answer.headers['content-type']).startsWith('text/event-stream')) throw this.#stranger();
+    const deadline = new Deadline(signal, this.#answerMs);
     try {
-      for await (const chunk of answer.setEncoding('utf8')) yield chunk as string;
-    } catch (cause) {
-      throw this.#unreachable(cause as NodeJS.ErrnoException);
+      const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
+      const answer = await this.#ask(path, headers, deadline);
+      const status = answer.statusCode ?? 0;
+      if (status !== 200)
+        throw this.#rejected(status, await this.#read(answer, SHORT_ANSWER_BYTES, deadline));
+      if (!String(answer.headers['content-type']).startsWith('text/event-stream')) {
+        answer.destroy();
+        throw this.stranger();
+      }
+      deadline.clear();
+      try {
+        for await (const chunk of answer.setEncoding('utf8')) yield chunk as string;
+      } catch (cause) {
+        throw this.#unreachable(cause as NodeJS.ErrnoException);
+      }
+    } finally {
+      deadline.clear();
     }
   }
 
-  #ask(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const request = get(`${this.url}${path}`, { headers, signal, timeout: SILENCE_MS }, resolve);
-      request.on('timeout', () => request.destroy(new Error(`no word for ${SILENCE_MS / 1000} s`)));
-      request.on('error', (error) => reject(this.#unreachable(error)));
+  /** What answers is no daemon of ours. */
+  stranger(): TracerError {
+    return new TracerError('address_unavailable', `what answers at ${this.url} is no vfio-dmabuf-tracer`, {
+      remedy: 'give the URL of the daemon: its --web.listen-address',
     });
   }
 
-  async #read(answer: IncomingMessage): Promise<string> {
-    let text = '';
+  /** The answer has another shape than this program knows. */
+  unreadable(path: string, found: { instancePath: string; message: string } | undefined): TracerError {
+    const where = bounded(`${path.split('?')[0]} ${found?.instancePath ?? ''}`.trim());
+    const message = `the answer of ${this.url} cannot be read: ${where}: ${found?.message ?? 'not as it has to be'}`;
+    return new TracerError('address_unavailable', message, {
+      remedy: 'use the vfio-dmabuf-tracer of the version of the daemon, or give the URL of a daemon',
+    });
+  }
+
+  async #whole(
+    path: string,
+    signal: AbortSignal,
+    maxBytes: number,
+  ): Promise<{ status: number; text: string }> {
+    const deadline = new Deadline(signal, this.#answerMs);
     try {
-      for await (const chunk of answer.setEncoding('utf8')) text += chunk;
-    } catch (cause) {
-      throw this.#unreachable(cause as NodeJS.ErrnoException);
+      const answer = await this.#ask(path, {}, deadline);
+      return { status: answer.statusCode ?? 0, text: await this.#read(answer, maxBytes, deadline) };
+    } finally {
+      deadline.clear();
     }
-    return text;
+  }
+
+  #ask(path: string, headers: Record<string, string>, deadline: Deadline): Promise<IncomingMessage> {
+    const { signal } = deadline;
+    return new Promise((resolve, reject) => {
+      const request = get(`${this.url}${path}`, { headers, signal, timeout: SILENCE_MS }, resolve);
+      request.on('timeout', () => request.destroy(new Error(`no word for ${SILENCE_MS / 1000} s`)));
+      request.on('error', (error) => reject(this.#unreachable(deadline.cause ?? error)));
+    });
+  }
+
+  async #read(answer: IncomingMessage, maxBytes: number, deadline: Deadline): Promise<string> {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of answer as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > maxBytes) break;
+        chunks.push(chunk);
+      }
+    } catch (cause) {
+      throw this.#unreachable(deadline.cause ?? (cause as NodeJS.ErrnoException));
+    }
+    if (bytes <= maxBytes) return Buffer.concat(chunks).toString('utf8');
+    answer.destroy();
+    const limit = maxBytes >= 1 << 20 ? `${maxBytes >> 20} MiB` : `${maxBytes} bytes`;
+    throw new TracerError('address_unavailable', `the answer of ${this.url} is longer than ${limit}`, {
+      remedy: 'ask for less with --device or --state, or give the URL of a daemon',
+    });
   }
 
   #unreachable(error: NodeJS.ErrnoException): TracerError {
@@ -93,7 +178,7 @@ export class DaemonClient {
       EHOSTUNREACH: 'there is no way to that host',
       ETIMEDOUT: 'that host does not answer',
     };
-    const why = words[error.code ?? ''] ?? error.message;
+    const why = words[error.code ?? ''] ?? bounded(error.message);
     return new TracerError('address_unavailable', `no daemon can be reached at ${this.url}: ${why}`, {
       remedy:
         'start it (`vfio-dmabuf-tracer run`), or give its URL: `vfio-dmabuf-tracer watch http://HOST:PORT`',
@@ -101,24 +186,49 @@ export class DaemonClient {
     });
   }
 
-  #stranger(): TracerError {
-    return new TracerError('address_unavailable', `what answers at ${this.url} is no vfio-dmabuf-tracer`, {
-      remedy: 'give the URL of the daemon: its --web.listen-address',
-    });
+  #rejected(status: number, text: string): TracerError {
+    const body = parsed(text);
+    // What does not answer as our daemon does is none; that includes a redirect, which is never followed.
+    if (!Value.Check(ApiError, body)) return this.stranger();
+    const { message, hint } = body.error;
+    const detail = hint === null ? {} : { remedy: bounded(hint) };
+    // What the user asked for is wrong and stays wrong; all else may pass.
+    return new TracerError(status === 400 ? 'bad_usage' : 'address_unavailable', bounded(message), detail);
+  }
+}
+
+/** The user's signal and a time limit in one; `cause` tells the second from the first. */
+class Deadline {
+  readonly signal: AbortSignal;
+  readonly #late = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(signal: AbortSignal, ms: number) {
+    this.signal = AbortSignal.any([signal, this.#late.signal]);
+    this.#timer = setTimeout(() => {
+      this.#late.abort(new Error(`the answer was not complete after ${ms / 1000} s`));
+    }, ms);
   }
 
-  #refused(answer: IncomingMessage, text: string): TracerError {
-    const status = answer.statusCode ?? 0;
-    let body: Partial<ApiError> = {};
-    try {
-      body = JSON.parse(text) as Partial<ApiError>;
-    } catch {
-      // Told below: what does not answer as our daemon does is none.
-    }
-    if (body.error?.message === undefined) return this.#stranger();
-    const { message, hint } = body.error;
-    const detail = hint === null ? {} : { remedy: hint };
-    // What the user asked for is wrong and stays wrong; all else may pass.
-    return new TracerError(status === 400 ? 'bad_usage' : 'address_unavailable', message, detail);
+  get cause(): Error | undefined {
+    return this.#late.signal.aborted ? (this.#late.signal.reason as Error) : undefined;
   }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Undefined where it is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a server says, on one line of bounded length. */
+function bounded(text: string): string {
+  return neutral(text.slice(0, MESSAGE_LENGTH));
 }

@@ -1,3 +1,5 @@
+import { Type } from 'typebox';
+import { Value } from 'typebox/value';
 import type { Clock } from '../../support/clock.ts';
 import { TracerError } from '../../support/errors.ts';
 import type { DaemonClient } from './daemon-client.ts';
@@ -14,6 +16,11 @@ export interface FollowOptions {
 }
 
 const LONGEST_PAUSE_MS = 30_000;
+/** Where a stream goes on: it is sent back in a header, where not every character may be. */
+const EVENT_ID = /^[\w.:-]{1,100}$/;
+const Event = Type.Object({ kind: Type.String() });
+/** `dropped` and `reset`, whose kind is the name of the message. */
+const Mark = Type.Object({});
 
 /** Milliseconds to wait before the n-th try in a row, from 0 on. */
 export function pauseMs(tries: number): number {
@@ -34,12 +41,16 @@ export async function follow(options: FollowOptions): Promise<void> {
     let why = 'the daemon has ended the stream';
     try {
       for await (const { event, id, data } of messagesOf(noted(client.stream(path, last, signal)))) {
-        if (data !== '')
-          await write(escaped(event === 'dropped' || event === 'reset' ? marked(event, data) : data));
+        if (!EVENT_ID.test(id))
+          throw client.unreadable(path, { instancePath: 'id', message: 'has a wrong character' });
+        if (data !== '') await write(lineOf(event, data));
         last = id;
       }
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof RangeError) {
+        throw client.unreadable(path, { instancePath: '', message: error.message });
+      }
       if (!(error instanceof TracerError) || !connected || error.code === 'bad_usage') throw error;
       why = error.message;
     }
@@ -55,17 +66,23 @@ export async function follow(options: FollowOptions): Promise<void> {
       yield chunk;
     }
   }
+
+  function lineOf(event: string, data: string): string {
+    const value = parsed(data);
+    const isMark = event === 'dropped' || event === 'reset';
+    if (!Value.Check(isMark ? Mark : Event, value)) {
+      const message = isMark ? 'must be an object' : 'must be an event, with its kind';
+      throw client.unreadable(path, { instancePath: event, message });
+    }
+    return JSON.stringify(isMark ? { kind: event, ...(value as object) } : value);
+  }
 }
 
-function marked(kind: string, data: string): string {
-  return JSON.stringify({ kind, ...(JSON.parse(data) as object) });
-}
-
-/** The same JSON, without what a terminal would obey: JSON itself escapes only what is below 0x20. */
-function escaped(json: string): string {
-  return json.replaceAll(/[\p{Cc}\p{Cf}]/gu, (character) =>
-    Array.from({ length: character.length }, (_, unit) => {
-      return `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`;
-    }).join(''),
-  );
+/** Undefined where it is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }

@@ -6,10 +6,10 @@ import {
   lossSentences,
   unwatchedSentences,
 } from '../../shared/words.ts';
-import { ageInWords, fit, fold, neutral } from '../text.ts';
+import { ageInWords, fit, fold } from '../text.ts';
 import type { Picture } from './picture.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, refusalColumns, vmOf } from './rows.ts';
-import { type Column, layOut, type Table } from './table.ts';
+import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
 
 export type Style = 'plain' | 'bold' | 'dim' | 'good' | 'warning' | 'loud';
@@ -190,14 +190,14 @@ function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
   const { live, revoked } = status.buffers;
   const incidents = picture.incidents.open;
   const counts = `${live} live, ${revoked} revoked, ${count(incidents, 'open incident')}`;
-  lines.push(line(view.filter === '' ? counts : `${counts}; filter: ${neutral(view.filter)}`));
+  lines.push(line(view.filter === '' ? counts : `${counts}; filter: ${view.filter}`));
   if (lost !== undefined) {
     const since = new Date(lost.sinceMs).toISOString().slice(11, 19);
     const ago = ageInWords(wallMs - lost.sinceMs);
     const again = lost.againMs <= 0 ? 'trying again' : `again in ${Math.ceil(lost.againMs / 1000)} s`;
     lines.push(line(`CONNECTION LOST at ${since}Z, ${ago} ago (${again}): ${lost.why}; this is old`, 'loud'));
   }
-  return lines.map(({ text, style }) => line(neutral(text), style));
+  return lines.map(({ text, style }) => line(cellOf(text), style));
 }
 
 function stateOf(status: Status, readiness: string): Line {
@@ -232,6 +232,6 @@ function lossesOf(status: Status): string[] {
 }
 
 function footerOf(view: View): string {
-  if (view.typing) return `/${neutral(view.filter)}_`;
+  if (view.typing) return `/${cellOf(view.filter)}_`;
   return view.help ? '? back  q quit' : 'q quit  / filter  ? help  arrows, PgUp, PgDn scroll';
 }

@@ -1,13 +1,16 @@
-import type { Static } from 'typebox';
-import type { BuffersAnswer } from '../../http/routes/buffers.ts';
-import type { IncidentsAnswer } from '../../http/routes/incidents.ts';
-import type { RejectionsAnswer } from '../../http/routes/rejections.ts';
-import type { BufferView, Status } from '../../model/schema.ts';
-import type { DaemonClient } from './daemon-client.ts';
+import { type Static, Type } from 'typebox';
+import { BuffersAnswer } from '../../http/routes/buffers.ts';
+import { IncidentsAnswer } from '../../http/routes/incidents.ts';
+import { RejectionsAnswer } from '../../http/routes/rejections.ts';
+import { type BufferView, Status } from '../../model/schema.ts';
+import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 
 export type Incidents = Static<typeof IncidentsAnswer>;
 export type Rejection = Static<typeof RejectionsAnswer>['rejections'][number];
-type Buffers = Static<typeof BuffersAnswer>;
+/** Of each reason, what is shown here. */
+const Sentences = Type.Object({
+  reasons: Type.Array(Type.Object({ name: Type.String(), what: Type.String() })),
+});
 
 /** What a daemon said, all of about the same moment. */
 export interface Picture {
@@ -57,7 +60,7 @@ export class Viewer {
 
   async look(signal: AbortSignal): Promise<Picture> {
     const [status, readiness] = await Promise.all([
-      this.#client.json<Status>('/api/v1/status', signal),
+      this.#client.json('/api/v1/status', Status, signal, SHORT_ANSWER_BYTES),
       this.#client.text('/-/ready', signal),
     ]);
     const last = this.#last;
@@ -74,14 +77,15 @@ export class Viewer {
       this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
     const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];
     const [incidents, { rejections, counts }, sentences, ...answers] = await Promise.all([
-      this.#client.json<Incidents>(`/api/v1/incidents?limit=${MOST_INCIDENTS}${device}`, signal),
-      this.#client.json<Static<typeof RejectionsAnswer>>(
-        `/api/v1/rejections?limit=${MOST_REJECTIONS}${device}`,
-        signal,
-      ),
+      this.#client.json(`/api/v1/incidents?limit=${MOST_INCIDENTS}${device}`, IncidentsAnswer, signal),
+      this.#client.json(`/api/v1/rejections?limit=${MOST_REJECTIONS}${device}`, RejectionsAnswer, signal),
       this.#last?.sentences ?? this.#sentences(signal),
       ...states.map((state) =>
-        this.#client.json<Buffers>(`/api/v1/buffers?state=${state}&limit=${MOST_BUFFERS}${device}`, signal),
+        this.#client.json(
+          `/api/v1/buffers?state=${state}&limit=${MOST_BUFFERS}${device}`,
+          BuffersAnswer,
+          signal,
+        ),
       ),
     ]);
     return {
@@ -95,10 +99,7 @@ export class Viewer {
   }
 
   async #sentences(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    const answer = await this.#client.json<{ reasons: { name: string; what: string }[] }>(
-      '/api/v1/reasons',
-      signal,
-    );
+    const answer = await this.#client.json('/api/v1/reasons', Sentences, signal, SHORT_ANSWER_BYTES);
     return new Map(answer.reasons.map(({ name, what }) => [name, what]));
   }
 }

@@ -1,14 +1,14 @@
 import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
-import { ageInWords, bytesInWords, neutral } from '../text.ts';
+import { ageInWords, bytesInWords } from '../text.ts';
 import type { Rejection } from './picture.ts';
 import type { Column } from './table.ts';
 
 export type Sentences = ReadonlyMap<string, string>;
 
-/** The columns of the buffers, as they stand from left to right. Everything is neutral: names come from other programs. */
+/** The columns of the buffers, from left to right. layOut() makes their texts neutral: names come from other programs. */
 export function bufferColumns(nowMs: number): readonly Column<BufferView>[] {
   return [
-    { title: 'DEVICE', rank: 1, most: 16, least: 16, text: ({ device }) => neutral(device) },
+    { title: 'DEVICE', rank: 1, most: 16, least: 16, text: ({ device }) => device },
     { title: 'BAR', rank: 7, most: 3, least: 3, right: true, text: ({ region }) => String(region ?? '-') },
     { title: 'SIZE', rank: 3, most: 10, least: 10, right: true, text: ({ bytes }) => bytesInWords(bytes) },
     { title: 'PRIVACY', rank: 4, most: 10, least: 10, text: ({ privacy }) => privacy },
@@ -24,7 +24,7 @@ export function bufferColumns(nowMs: number): readonly Column<BufferView>[] {
 export function refusalColumns(sentences: Sentences): readonly Column<Rejection>[] {
   return [
     { title: 'TIME', rank: 4, most: 8, least: 8, text: ({ time }) => time.slice(11, 19) },
-    { title: 'DEVICE', rank: 2, most: 16, least: 16, text: ({ device }) => neutral(device) },
+    { title: 'DEVICE', rank: 2, most: 16, least: 16, text: ({ device }) => device },
     { title: 'STEP', rank: 5, most: 9, least: 9, text: stepOf },
     { title: 'BY', rank: 3, most: 20, least: 6, text: byOf },
     { title: 'REASON', rank: 1, most: 200, least: 24, text: (event) => reasonOf(event, sentences) },
@@ -35,12 +35,12 @@ export const INCIDENT_COLUMNS: readonly Column<Incident>[] = [
   { title: 'SEVERITY', rank: 2, most: 8, least: 8, text: ({ severity }) => severity },
   { title: 'SINCE', rank: 3, most: 8, least: 8, text: ({ since }) => since.slice(11, 19) },
   { title: 'KIND', rank: 4, most: 28, least: 28, text: ({ kind }) => kind },
-  { title: 'WHAT', rank: 1, most: 200, least: 32, text: ({ sentence }) => neutral(sentence) },
+  { title: 'WHAT', rank: 1, most: 200, least: 32, text: ({ sentence }) => sentence },
 ];
 
 export function vmOf(vm: VmRef | null): string {
   if (vm === null) return '-';
-  return neutral(vm.name ?? vm.uuid ?? vm.pod_uid ?? `pid ${vm.pid}`);
+  return vm.name ?? vm.uuid ?? vm.pod_uid ?? `pid ${vm.pid}`;
 }
 
 /** Whether this VM is the one that --vm means. */
@@ -64,12 +64,12 @@ function importersOf({ attachments, attachment_count }: BufferView): string {
   });
   const unnamed = attachment_count - attachments.reduce((sum, { count }) => sum + count, 0);
   if (unnamed > 0) named.push(`${unnamed} unnamed`);
-  return named.length === 0 ? '-' : neutral(named.join(', '));
+  return named.length === 0 ? '-' : named.join(', ');
 }
 
 function ownerOf({ owner }: BufferView): string {
   if (owner === null) return '-';
-  return neutral(`${owner.comm} ${owner.pid}${owner.gone ? ' (gone)' : ''}`);
+  return `${owner.comm} ${owner.pid}${owner.gone ? ' (gone)' : ''}`;
 }
 
 /** A buffer that was there before the daemon is at least as old as what is known of it. */
@@ -82,11 +82,10 @@ function stepOf(event: Rejection): string {
 }
 
 function byOf(event: Rejection): string {
-  const who = event.kind === 'import' ? event.importer : event.comm;
-  return neutral(who);
+  return event.kind === 'import' ? event.importer : event.comm;
 }
 
 function reasonOf({ reason }: Rejection, sentences: Sentences): string {
   const sentence = sentences.get(reason);
-  return neutral(sentence === undefined ? reason : `${reason}: ${sentence}`);
+  return sentence === undefined ? reason : `${reason}: ${sentence}`;
 }

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { styled } from '../output.ts';
 import type { Line, Style } from './frame.ts';
 
 /** Other screen, no cursor, no wrapping: and all of it back. */
@@ -38,7 +39,7 @@ export class Screen {
 
   /** One write for the whole frame, and none where it has not changed. */
   show(lines: readonly Line[]): void {
-    const text = lines.map((line) => this.#paint(line)).join('\r\n');
+    const text = lines.map(({ text, style }) => styled([{ text, sgr: this.#styles[style] }])).join('\r\n');
     if (text === this.#shown) return;
     this.#shown = text;
     this.#stdout.write(`${BEGIN}\x1b[H${text}${END}`);
@@ -60,9 +61,4 @@ export class Screen {
       // The terminal is gone, and needs nothing any more.
     }
   };
-
-  #paint({ text, style }: Line): string {
-    const code = this.#styles[style];
-    return code === '' || text === '' ? text : `\x1b[${code}m${text}\x1b[0m`;
-  }
 }

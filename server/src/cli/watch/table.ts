@@ -1,4 +1,5 @@
 import stringWidth from 'string-width';
+import { neutral } from '../../support/neutral.ts';
 import { fit } from '../text.ts';
 
 export interface Column<Row> {
@@ -19,12 +20,22 @@ export interface Table {
 }
 
 const GAP = '  ';
+/** No column is as wide; a longer text is not measured, for that takes long. */
+const MEASURED = 1000;
+
+/** A text of others as it may stand in a table: no character of it moves the cursor, and its width can be measured. */
+export function cellOf(text: string): string {
+  return neutral(text.length > MEASURED ? text.slice(0, MEASURED) : text);
+}
 
 /** Lays rows out in at most `width` columns: by importance, what does not fit is left out, and nothing is ever wrapped. */
 export function layOut<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number): Table {
-  const cells = columns.map(({ title, text }) => [title, ...rows.map(text)]);
+  const cells = columns.map(({ title, text }) => [title, ...rows.map((row) => cellOf(text(row)))]);
   const wanted = columns.map(({ most }, index) =>
-    Math.min(most, Math.max(...(cells[index] ?? []).map((cell) => stringWidth(cell)))),
+    Math.min(
+      most,
+      (cells[index] ?? []).reduce((widest, cell) => Math.max(widest, stringWidth(cell)), 0),
+    ),
   );
   const widths = new Map<number, number>();
   let left = width + GAP.length;

@@ -11,12 +11,17 @@ export interface CgroupIdentity {
   container_id?: string;
 }
 
-/** A static pod's UID is the hash of its file, without hyphens. */
+/**
+ * A pod is known by its UID behind `pod`, whatever stands before it: kubelets have cgroup roots of their own
+ * (`kubelet-kubepods-burstable-podUID.slice`). systemd's driver writes `_` for `-`; a static pod's UID is a hash without either.
+ */
 const POD =
-  /^(?:kubepods(?:-[a-z]+)*-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?=$|:)/i;
-const CONTAINER = /^(?:(?:cri-containerd|crio|docker|libpod)-|kata_)?([0-9a-f]{64})(?:\.scope)?$/;
-/** What containerd calls the group where the runtime is given systemd's notation but makes the folders itself. */
-const CONTAINER_PATH = /:cri-containerd:([0-9a-f]{64})$/;
+  /^(?:.*[-_])?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?=$|:)/i;
+/**
+ * A container is known by its 64 digits at the end: bare, or behind the name of a runtime (`cri-containerd-`, `crio-`, `docker-`,
+ * `libpod-`, `kata_`, `…:cri-containerd:`; `crio-conmon-` is the container's monitor). A `.slice` of 64 digits is Podman's pod.
+ */
+const CONTAINER = /(?:^|[-_:.])([0-9a-f]{64})(?:\.scope)?$/;
 /** libvirt: DRIVER-[USER-]ID-NAME; the user stands there in a session of a user only. */
 const MACHINE = /^machine-(?:qemu|ch)-(?:[^-]+-)??\d+-(.+)$/;
 
@@ -24,7 +29,12 @@ const MACHINE = /^machine-(?:qemu|ch)-(?:[^-]+-)??\d+-(.+)$/;
 export function identifyCgroup(text: string): CgroupIdentity {
   const found: CgroupIdentity = {};
   for (const line of text.split('\n')) {
-    const path = line.split(':').slice(2).join(':');
+    // The kernel adds ` (deleted)` where the group is gone (cgroup_path_ns of a dead one).
+    const path = line
+      .split(':')
+      .slice(2)
+      .join(':')
+      .replace(/ \(deleted\)$/, '');
     const units = path.split('/').filter((unit) => unit !== '');
     for (const [index, unit] of units.entries()) readUnit(unit, units[index - 1], found);
   }
@@ -34,7 +44,8 @@ export function identifyCgroup(text: string): CgroupIdentity {
 function readUnit(unit: string, parent: string | undefined, found: CgroupIdentity): void {
   const pod = POD.exec(unit)?.[1];
   if (pod !== undefined) found.pod_uid = pod.replaceAll('_', '-').toLowerCase();
-  const container = CONTAINER.exec(unit)?.[1] ?? CONTAINER_PATH.exec(unit)?.[1];
+  const container = CONTAINER.exec(unit)?.[1];
+  // Of nested ones the innermost counts: a node of kind is a container itself.
   if (container !== undefined) found.container_id = container;
   if (!unit.endsWith('.scope') || container !== undefined) return;
   const scope = clean(unescapeUnit(unit.slice(0, -'.scope'.length)));

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Process } from '../../stream/wire.ts';
 import { identifyCgroup } from './cgroup.ts';
@@ -17,7 +17,8 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
   const text = (name: string): Promise<string> =>
     readFile(join(procRoot, String(pid), name), 'utf8').catch(() => '');
   const tgid = Number(/^Tgid:\s*(\d+)$/m.exec(await text('status'))?.[1] ?? pid);
-  const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'));
+  const executable = await readlink(join(procRoot, String(pid), 'exe')).catch(() => '');
+  const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'), executable);
   const { machine, ...group } = identifyCgroup(await text('cgroup'));
   const after = await readStat(procRoot, pid);
   // The pid has passed to another process between the two reads.

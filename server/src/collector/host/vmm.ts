@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 
 export interface VmIdentity {
-  /** `qemu`, ... or null where the command is no known VMM. */
+  /** A key of the table below, e.g. `qemu`; null where neither the executable nor the command is a known VMM. */
   vmm: string | null;
   name: string | null;
   uuid: string | null;
@@ -15,8 +15,15 @@ interface Vmm {
   vmm: string;
   /** What its program is called: in releases with a version or a target. */
   program: RegExp;
+  /** Reads only the options named here, so that nothing else of a command line can get out. */
   read: (argv: readonly string[]) => Omit<VmIdentity, 'vmm'>;
 }
+
+const nameless = (): Omit<VmIdentity, 'vmm'> => ({ name: null, uuid: null });
+const named = (option: string) => (argv: readonly string[]) => ({
+  name: asName(lastValue(argv, option)),
+  uuid: null,
+});
 
 /** What each VMM calls itself, and the options of its name and its UUID; most have neither. */
 const VMMS: readonly Vmm[] = [
@@ -31,28 +38,54 @@ const VMMS: readonly Vmm[] = [
     },
   },
   // `crosvm run --name`, since the end of 2024.
-  {
-    vmm: 'crosvm',
-    program: /^crosvm$/,
-    read: (argv) => ({ name: clean(lastValue(argv, 'name')), uuid: null }),
-  },
+  { vmm: 'crosvm', program: /^crosvm$/, read: named('name') },
   {
     vmm: 'firecracker',
     program: /^firecracker(?:-v\d+(?:\.\d+)*(?:-(?:x86_64|aarch64))?)?$/,
     // The jailer hands its own --id on; an id may be a UUID.
     read: (argv) => {
       const id = lastValue(argv, 'id');
-      return { name: clean(id), uuid: asUuid(id) };
+      return { name: asName(id), uuid: asUuid(id) };
     },
   },
-  { vmm: 'openvmm', program: /^openvmm$/, read: () => ({ name: null, uuid: null }) },
+  { vmm: 'openvmm', program: /^openvmm$/, read: nameless },
+  // kvmtool: `lkvm run --name NAME`.
+  { vmm: 'lkvm', program: /^lkvm(?:-static)?$/, read: named('name') },
+  // `alioth boot`, or `run`: no option names the VM.
+  { vmm: 'alioth', program: /^alioth$/, read: nameless },
+  {
+    vmm: 'stratovirt',
+    program: /^stratovirt$/,
+    // QEMU's spelling, without its parts: machine_manager/src/cmdline.rs.
+    read: (argv) => ({ name: asName(lastValue(argv, 'name')), uuid: asUuid(lastValue(argv, 'uuid')) }),
+  },
+  // Kata's runtime in Rust makes the VM inside the shim, whose -id is that of the sandbox. With another VMM the shim makes no VM.
+  { vmm: 'dragonball', program: /^containerd-shim-kata-v2$/, read: named('id') },
+  {
+    vmm: 'libkrun',
+    // crun as `krun` has the VM inside the process of the container; `krunvm start NAME`.
+    program: /^(?:krun|krunvm|muvm)$/,
+    read: (argv) => {
+      const start = argv.indexOf('start');
+      return { name: start < 0 ? null : asName(argv[start + 1]), uuid: null };
+    },
+  },
 ];
 
-/** Reads VMM, name and UUID of the VM from a command line. */
-export function identifyVm(argv: readonly string[]): VmIdentity {
-  const command = plainName(basename(argv[0] ?? ''));
-  const known = VMMS.find(({ program }) => program.test(command));
-  return known === undefined ? UNKNOWN : { vmm: known.vmm, ...known.read(argv) };
+/**
+ * VMM, name and UUID of the VM of a process.
+ *
+ * @param argv its command line; a process may write anything there, argv[0] included
+ * @param executable target of /proc/PID/exe, with its ` (deleted)`; empty where it cannot be read. It decides, because a process
+ *   cannot choose it; where it is no VMM (a wrapper), argv[0] is asked.
+ */
+export function identifyVm(argv: readonly string[], executable = ''): VmIdentity {
+  for (const path of [executable.replace(/ \(deleted\)$/, ''), argv[0] ?? '']) {
+    const program = plainName(basename(path));
+    const known = VMMS.find((one) => one.program.test(program));
+    if (known !== undefined) return { vmm: known.vmm, ...known.read(argv) };
+  }
+  return UNKNOWN;
 }
 
 /** Without what a wrapper of the same name made of it: NixOS `.NAME-wrapped`, others `NAME.real`. */
@@ -70,7 +103,7 @@ function readQemu(argv: readonly string[]): Omit<VmIdentity, 'vmm'> {
   const system = smbios.findLast((parts) => part(parts, 'type') === '1' && part(parts, 'uuid') !== undefined);
   return {
     // Proxmox gives the number of the VM as -id, an option of its own QEMU, and always a -name beside it.
-    name: clean(part(name, 'guest')) ?? clean(lastValue(argv, 'id')),
+    name: asName(part(name, 'guest')) ?? asName(lastValue(argv, 'id')),
     uuid: asUuid(lastValue(argv, 'uuid')) ?? asUuid(part(system ?? [], 'uuid')),
   };
 }
@@ -111,6 +144,11 @@ function part(parts: readonly string[], key: string): string | undefined {
 
 function asUuid(text: string | undefined): string | null {
   return text !== undefined && UUID.test(text) ? text.toLowerCase() : null;
+}
+
+/** A name that begins with a hyphen is the next option: the value is missing. */
+function asName(text: string | undefined): string | null {
+  return text?.startsWith('-') === true ? null : clean(text);
 }
 
 /** What another process calls itself, made fit for a label; null where nothing is left. */

@@ -1,5 +1,11 @@
-import { Type } from 'typebox';
-import { EXPLAINED_NAMES, EXPLANATIONS, explain, TOPICS } from '../../reference/catalogue.ts';
+import { type Static, Type } from 'typebox';
+import {
+  EXPLAINED_NAMES,
+  EXPLANATIONS,
+  type Explanation,
+  explain,
+  TOPICS,
+} from '../../reference/catalogue.ts';
 import { TracerError } from '../../support/errors.ts';
 import { didYouMean } from '../../support/suggest.ts';
 import type { AppPlugin } from '../app.ts';
@@ -18,17 +24,28 @@ export const ReasonView = Type.Object({
       errno: Type.Union([Type.String(), Type.Null()]),
       function: Type.String(),
       file: Type.String(),
-      since: Type.String({
-        description: 'first kernel in which a VFIO dma-buf can meet it, or private dialects',
+      kernels: Type.String({
+        description: 'which kernels have it, by what they can do; or private dialects',
       }),
-      until: Type.Union([Type.String(), Type.Null()], { description: 'last kernel that has it' }),
+      mainline: Type.Union([Type.String(), Type.Null()], {
+        description:
+          'the versions of mainline that have it, as a hint: distributions differ; null where none has',
+      }),
       check: Type.String(),
     }),
   ),
   remedy: Type.String({ description: 'what to do' }),
+  user_space: Type.Array(Type.String(), {
+    description: 'how user space shows it: lines of logs, functions that fail, settings that lead there',
+  }),
   steps: Type.Array(Type.String(), { description: 'where it can occur' }),
   printed: Type.Boolean({ description: 'false: no probe of this version prints it' }),
   docs: Type.String({ description: 'its paragraph in the docs of this version' }),
+});
+
+const viewOf = (entry: Explanation): Static<typeof ReasonView> => ({
+  ...entry,
+  user_space: [...entry.user_space],
 });
 
 export const reasonsRoute: AppPlugin = (app, _options, done) => {
@@ -42,7 +59,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
         response: { 200: Type.Object({ reasons: Type.Array(ReasonView) }), ...errorResponses },
       },
     },
-    () => ({ reasons: [...EXPLANATIONS] }),
+    () => ({ reasons: EXPLANATIONS.map(viewOf) }),
   );
   app.get(
     `${REASONS_PATH}/:name`,
@@ -57,7 +74,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
     },
     ({ params: { name } }) => {
       const found = explain(name);
-      if (found !== undefined) return found;
+      if (found !== undefined) return viewOf(found);
       throw new TracerError('not_found', `there is no reason ${JSON.stringify(name)}`, {
         where: REASONS_PATH,
         remedy: didYouMean(name, EXPLAINED_NAMES),

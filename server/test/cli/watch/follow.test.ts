@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { printJson } from '../../../src/cli/output.ts';
 import { DaemonClient, daemonUrl } from '../../../src/cli/watch/daemon-client.ts';
 import { follow, pauseMs } from '../../../src/cli/watch/follow.ts';
 import { messagesOf } from '../../../src/cli/watch/server-sent.ts';
+import { Status } from '../../../src/model/schema.ts';
 import { TracerError } from '../../../src/support/errors.ts';
+import { Collected } from '../../fixtures/collected.ts';
 import { eventually } from '../../fixtures/eventually.ts';
 import { build, releaseEvent } from '../../http/build.ts';
 
@@ -127,7 +130,11 @@ test('what a terminal would obey is escaped, and is the same JSON', async (t) =>
     const ended = follow({
       client,
       device: undefined,
-      write: async (text) => resolve(text),
+      write: async (text) => {
+        const stdout = new Collected();
+        await printJson(stdout, text);
+        resolve(stdout.text);
+      },
       tell: reject,
       clock: { sleep: async () => {} },
       signal: stop.signal,
@@ -140,7 +147,7 @@ test('what a terminal would obey is escaped, and is the same JSON', async (t) =>
     }, 5);
   });
   stop.abort();
-  assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u);
+  assert.doesNotMatch(line.trimEnd(), /[\p{Cc}\p{Cf}]/u);
   assert.equal(JSON.parse(line).comm, comm);
 });
 
@@ -168,7 +175,7 @@ test('what answers but is no daemon is said to be none', async (t) => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
   const client = new DaemonClient(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
-  await assert.rejects(client.json('/api/v1/status', t.signal), /is no vfio-dmabuf-tracer/);
+  await assert.rejects(client.json('/api/v1/status', Status, t.signal), /is no vfio-dmabuf-tracer/);
   const stream = client.stream('/api/v1/stream', undefined, t.signal);
   await assert.rejects(stream.next(), /is no vfio-dmabuf-tracer/);
 });

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import stringWidth from 'string-width';
-import { ageInWords, bytesInWords, fit, fold, neutral } from '../../../src/cli/text.ts';
+import { ageInWords, bytesInWords, fit, fold } from '../../../src/cli/text.ts';
 import { type Column, layOut } from '../../../src/cli/watch/table.ts';
+import { neutral } from '../../../src/support/neutral.ts';
 import { EVIL_NAME } from '../../fixtures/watched-stream.ts';
 
 test('what a terminal would obey is shown and not sent', () => {

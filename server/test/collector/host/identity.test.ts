@@ -37,6 +37,18 @@ test('of the command line of a process only name and UUID are handed on', async 
   assert.equal(await readProcess(procRoot, 6), null);
 });
 
+test('a process that renamed itself is found by its executable', async (t) => {
+  const procRoot = await temporaryFolder(t);
+  await mkdir(join(procRoot, '5'));
+  await writeFile(join(procRoot, '5', 'stat'), `5 (microvm@gpu-vm) S ${'0 '.repeat(18)}77 0\n`);
+  const words = ['microvm@gpu-vm', '-name', 'gpu-vm', '-object', 'secret,id=s,data=hunter2'];
+  await writeFile(join(procRoot, '5', 'cmdline'), `${words.join('\0')}\0`);
+  await symlink('/usr/bin/qemu-system-x86_64 (deleted)', join(procRoot, '5', 'exe'));
+  const facts = await readProcess(procRoot, 5);
+  assert.deepEqual([facts?.vmm, facts?.name, facts?.name_source], ['qemu', 'gpu-vm', 'command_line']);
+  assert.doesNotMatch(JSON.stringify(facts), /hunter2/);
+});
+
 test('a number that is a thread tells its process, a process of its own does not', async (t) => {
   const procRoot = await temporaryFolder(t);
   await mkdir(join(procRoot, '7'));

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { identifyCgroup } from '../../../src/collector/host/cgroup.ts';
 import { identifyVm } from '../../../src/collector/host/vmm.ts';
 
 const UUID = '8E9C7A04-0C9B-4B3B-9C9E-0123456789ab';
 const LOWER = UUID.toLowerCase();
 const ID = '41cb92475d2d2b8b93befe133d6df302c08482e3f4bd1eae219b46e580b673e9';
+const OUTER = '9'.repeat(64);
 const POD = '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0';
 
 test('name and UUID of a VM are read from the command line of its VMM', () => {
@@ -78,6 +80,48 @@ test('name and UUID of a VM are read from the command line of its VMM', () => {
       { vmm: 'firecracker', name: 'fc-1', uuid: null },
     ],
     [['firecracker', `--id=${UUID}`], { vmm: 'firecracker', name: UUID, uuid: LOWER }],
+    [
+      ['lkvm', 'run', '--realm', '-c', '2', '--name', 'cca0', '--vfio-pci', '0000:00:01.0'],
+      { vmm: 'lkvm', name: 'cca0', uuid: null },
+    ],
+    [['/usr/bin/lkvm', 'run', '--name=a', '-p', '--name=b'], { vmm: 'lkvm', name: 'b', uuid: null }],
+    [
+      ['alioth', 'boot', '--vfio-cdev', 'path=/dev/vfio/devices/vfio0'],
+      { vmm: 'alioth', name: null, uuid: null },
+    ],
+    [
+      [
+        'stratovirt',
+        '-machine',
+        'q35',
+        '-name',
+        'sv',
+        '-uuid',
+        UUID,
+        '-device',
+        'vfio-pci,id=v,host=0000:01:00.0',
+      ],
+      { vmm: 'stratovirt', name: 'sv', uuid: LOWER },
+    ],
+    [
+      [
+        '/opt/kata/runtime-rs/bin/containerd-shim-kata-v2',
+        ...[
+          '-namespace',
+          'k8s.io',
+          '-address',
+          '/run/c.sock',
+          '-publish-binary',
+          '/usr/bin/containerd',
+          '-id',
+          ID,
+        ],
+      ],
+      { vmm: 'dragonball', name: ID, uuid: null },
+    ],
+    [['krun', 'run', '-b', '/x'], { vmm: 'libkrun', name: null, uuid: null }],
+    [['/usr/bin/krunvm', 'start', 'fedora', '/bin/sh'], { vmm: 'libkrun', name: 'fedora', uuid: null }],
+    [['crosvm', 'run', '--name', '--cpus', '2'], { vmm: 'crosvm', name: null, uuid: null }],
     [['openvmm', '--name', 'x'], { vmm: 'openvmm', name: null, uuid: null }],
     [['/bin/sh', '-name', 'x'], { vmm: null, name: null, uuid: null }],
     [['toString'], { vmm: null, name: null, uuid: null }],
@@ -110,6 +154,11 @@ test('a VMM is known by what releases and distributions call its program, and no
     firecracker: ['firecracker', 'firecracker-v1.13.1-x86_64', 'firecracker-v1.13.1-aarch64'],
     crosvm: ['crosvm', '.crosvm-wrapped'],
     openvmm: ['openvmm'],
+    lkvm: ['lkvm', 'lkvm-static', '.lkvm-wrapped'],
+    alioth: ['alioth'],
+    stratovirt: ['stratovirt'],
+    dragonball: ['containerd-shim-kata-v2'],
+    libkrun: ['krun', 'krunvm', 'muvm'],
   };
   for (const [vmm, commands] of Object.entries(known))
     for (const command of commands) assert.equal(identifyVm([`/opt/${command}`]).vmm, vmm, command);
@@ -124,7 +173,15 @@ test('a VMM is known by what releases and distributions call its program, and no
       'qemu',
       'qemu-x86_64',
     ],
-    ...['kvm-clock', 'kvm-pit/100', 'kvm_stat', 'kvm-ok', 'kvm-nx-lpage-recovery-100', 'lkvm', 'xkvm'],
+    ...['kvm-clock', 'kvm-pit/100', 'kvm_stat', 'kvm-ok', 'kvm-nx-lpage-recovery-100', 'xlkvm', 'xkvm'],
+    ...[
+      'containerd-shim-runc-v2',
+      'containerd-shim-kata-v2-ctl',
+      'crun',
+      'alioth-cli',
+      'krun-guest',
+      'stratovirt_test',
+    ],
     ...['firecracker-containerd', 'firecracker-ctr', 'firecracker-v', 'firecracker-v1-containerd', 'jailer'],
     ...[
       'cloud-hypervisor-ctl',
@@ -136,6 +193,87 @@ test('a VMM is known by what releases and distributions call its program, and no
     ...['.real', '.-wrapped', 'sh', 'qemu-system-x86_64.sh', '.qemu-img-wrapped', 'my-qemu-system-x86_64'],
   ];
   for (const command of others) assert.equal(identifyVm([`/usr/bin/${command}`]).vmm, null, command);
+});
+
+const RENAMED = [
+  'microvm@gpu-vm',
+  ...[
+    '-name',
+    'gpu-vm',
+    '-M',
+    'q35',
+    '-smbios',
+    `type=1,uuid=${UUID}`,
+    '-device',
+    'vfio-pci,host=0000:01:00.0',
+  ],
+];
+
+for (const executable of [
+  '/usr/bin/qemu-system-x86_64',
+  '/usr/bin/qemu-system-x86_64 (deleted)',
+  '/nix/store/x-qemu-9.2.0/bin/.qemu-system-x86_64-wrapped',
+  '/usr/libexec/qemu-kvm',
+]) {
+  test(`a process that renamed itself is known by its executable ${executable}`, () => {
+    assert.deepEqual(identifyVm(RENAMED, executable), { vmm: 'qemu', name: 'gpu-vm', uuid: LOWER });
+  });
+}
+
+test('the executable decides, and where it is no VMM the command does', () => {
+  assert.equal(identifyVm(['qemu-system-x86_64', '--name', 'x'], '/usr/bin/lkvm').vmm, 'lkvm');
+  assert.equal(identifyVm(['krun'], '/usr/bin/crun').vmm, 'libkrun');
+  assert.equal(identifyVm(['qemu-kvm'], '').vmm, 'qemu');
+  assert.deepEqual(identifyVm(RENAMED, '/usr/bin/sleep'), { vmm: null, name: null, uuid: null });
+  assert.equal(identifyVm([], '/usr/bin/crosvm (deleted)').vmm, 'crosvm');
+});
+
+const PROGRAMS = [
+  ...[
+    'qemu-system-x86_64',
+    'cloud-hypervisor',
+    'crosvm',
+    'firecracker',
+    'openvmm',
+    'lkvm',
+    'alioth',
+    'stratovirt',
+  ],
+  ...['containerd-shim-kata-v2', 'krun', 'krunvm'],
+];
+const SECRETS = [
+  'hunter2',
+  '--password=hunter2',
+  'secret,id=s,data=hunter2',
+  'token:hunter2',
+  'kernel root=/dev/vda key=hunter2',
+];
+const OTHERS = [
+  '-object',
+  '-append',
+  '--cmdline',
+  '-p',
+  '--kernel',
+  '--params',
+  '-fw_cfg',
+  '--api-socket',
+  'run',
+  '-m',
+  'start=x',
+];
+
+test('nothing of a command line but the values of its own options gets out, whatever the VMM is', () => {
+  const word = fc.oneof(fc.constantFrom(...SECRETS), fc.constantFrom(...OTHERS));
+  fc.assert(
+    fc.property(fc.constantFrom(...PROGRAMS), fc.array(word, { maxLength: 12 }), (program, words) => {
+      for (const vm of [
+        identifyVm([program, ...words]),
+        identifyVm(['renamed', ...words], `/usr/bin/${program}`),
+      ]) {
+        assert.doesNotMatch(JSON.stringify(vm), /hunter2/);
+      }
+    }),
+  );
 });
 
 test('machine, pod and container are read from the control group, of version 2 and 1', () => {
@@ -173,6 +311,51 @@ test('machine, pod and container are read from the control group, of version 2 a
       { pod_uid: POD, container_id: ID },
     ],
     [`0::/system.slice/docker-${ID}.scope\n`, { container_id: ID }],
+    [
+      `0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-${escaped}.slice/cri-containerd-${ID}.scope\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    // kind: the node is a container of Docker itself.
+    [
+      `0::/docker/${OUTER}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-${escaped}.slice/cri-containerd-${ID}.scope\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    [
+      `0::/system.slice/docker-${OUTER}.scope/kubelet/kubepods/besteffort/pod${POD}/${ID}\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    [
+      `0::/../../kubepods-besteffort-${escaped}.slice/crio-${ID}.scope/container\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    [
+      `0::/kubepods.slice/kubepods-${escaped}.slice/crio-conmon-${ID}.scope\n`,
+      { pod_uid: POD, container_id: ID },
+    ],
+    [`0::/my-kubelet/kubepods/pod${POD}/crio-${ID}\n`, { pod_uid: POD, container_id: ID }],
+    [
+      `0::/kubepods/burstable/pod${POD.replaceAll('-', '')}/${ID}\n`,
+      { pod_uid: POD.replaceAll('-', ''), container_id: ID },
+    ],
+    [
+      `0::/kubepods.slice/kubepods-pod${POD.replaceAll('-', '')}.slice\n`,
+      { pod_uid: POD.replaceAll('-', '') },
+    ],
+    [`0::/kubepods-burstable-${escaped}.slice:cri-containerd:${ID}\n`, { pod_uid: POD, container_id: ID }],
+    [
+      `0::/machine.slice/machine-libpod_pod_${OUTER}.slice/libpod-${ID}.scope/container\n`,
+      { container_id: ID },
+    ],
+    [`0::/machine.slice/machine-libpod_pod_${OUTER}.slice\n`, {}],
+    [
+      `0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${ID}.scope\n`,
+      { container_id: ID },
+    ],
+    [`0::/nerdctl-${ID}.scope (deleted)\n`, { container_id: ID }],
+    [`0::/kata_overhead/${ID}\n`, { container_id: ID }],
+    [`0::/system.slice/x${ID}.scope\n`, {}],
+    [`0::/system.slice/docker-${ID}0.scope\n`, {}],
+    ['0::/kubepods.slice/kubepods-burstable-podNOTAUUID.slice/cri-containerd-abc123.scope\n', {}],
     ['0::/kubepods/podnonsense/abc\n', {}],
     ['0::/\n', {}],
     ['', {}],
