@@ -231,16 +231,10 @@ export const IMPORT_REASONS = {
     user_space: PRIME_CALLS,
   },
   not_a_dmabuf: {
-    what: 'KVM rejected a private memory slot before it looked at the buffer: most often the descriptor is not that of a dma-buf.',
+    what: 'The descriptor that KVM was given is not that of a dma-buf, or is not open.',
     rules: [
-      rule(
-        'bind',
-        'EINVAL',
-        ['dma_buf_get', CORE],
-        'the descriptor is that of a dma-buf; one that is not open is EBADF, counted as other. The probe gives this reason to each ' +
-          'EINVAL without a look at the VFIO data and without a difference in size, so also where this check passed',
-        PRIVATE,
-      ),
+      rule('bind', 'EINVAL', ['dma_buf_get', CORE], 'the descriptor is that of a dma-buf', PRIVATE),
+      rule('bind', 'EBADF', ['dma_buf_get', CORE], 'the descriptor is open', PRIVATE),
     ],
     remedy:
       'The process named by the event passed the wrong descriptor: KVM needs the one that VFIO_DEVICE_FEATURE_DMA_BUF ' +

@@ -17,6 +17,7 @@ export const PRIVATE_REASONS = {
         'vfio_dma_buf_get_data() gave data; where it did not, the posted code leaves the errno to chance',
         PRIVATE,
       ),
+      rule('bind', 'EINVAL', BIND, 'the buffer is one that VFIO exported', PRIVATE),
     ],
     remedy:
       'Give KVM the descriptor that VFIO_DEVICE_FEATURE_DMA_BUF gave: private memory slots take no other. The posted ' +

@@ -35,7 +35,7 @@ async function watch(t: TestContext, simulate: string, mode: string, argument = 
   const flags = [
     { key: 'bpftrace.path', raw: await fakeBpftrace(t, mode, argument), where: 'test' },
     { key: 'web.listen-address', raw: ['127.0.0.1:0'], where: 'test' },
-    { key: 'simulate', raw: simulate, where: 'test' },
+    ...(simulate === '' ? [] : [{ key: 'simulate', raw: simulate, where: 'test' } as const]),
   ] as const;
   const config = loadConfig({ environment: {}, flags, file: undefined });
   const logger = pino({ level: 'silent' });

@@ -17,6 +17,10 @@ const kindsOf = ({ step, name, errnos }: Told): string[] =>
     : errnos.map((errno) => `${step} ${errno === 512 ? 'ERESTARTSYS' : errnoName(errno)} ${name}`);
 
 const PRINTED = [...new Set(TOLD.flatMap(kindsOf))].sort();
+/** KVM's bind takes over the reason of a step that is rejected inside it (`@bind_inner_reason`). */
+const INSIDE_BIND = PRINTED.filter((kind) => kind.startsWith('attach ')).map((kind) =>
+  kind.replace('attach', 'bind'),
+);
 const RULES = [
   ...new Set(
     EXPLANATIONS.filter(({ topic }) => topic !== 'cause' && topic !== 'symptom').flatMap(({ name, rules }) =>
@@ -92,7 +96,7 @@ for (const [text, name] of [
   ['data direct', 'not_revocable'],
   ['drmPrimeFDToHandle', 'no_peer_to_peer'],
   ['dma-buf unavailable, using mmap fallback, P2P DMA will not work', 'unaligned'],
-  ['vfio_pci_core_get_iomap', 'bad_region'],
+  ['vfio_pci_core_map_bars', 'bar_unavailable'],
 ] as const) {
   test(`${JSON.stringify(text)} leads to ${name}`, () => {
     assert.ok(found(text).includes(name), found(text).join(', '));
@@ -116,9 +120,9 @@ test('doing without Data Direct is the remedy of not_revocable, on-demand paging
   assert.match(remedy, /on-demand paging is not the way/);
 });
 
-test('bad_region names both functions that map a BAR', () => {
-  const functions = explain('bad_region')?.rules.map((rule) => rule.function);
-  for (const name of ['vfio_pci_core_setup_barmap', 'vfio_pci_core_get_iomap'])
+test('bar_unavailable names both functions that map a BAR', () => {
+  const functions = explain('bar_unavailable')?.rules.map((rule) => rule.function);
+  for (const name of ['vfio_pci_core_setup_barmap', 'vfio_pci_core_map_bars'])
     assert.ok(functions?.includes(name), name);
 });
 
@@ -131,7 +135,7 @@ test('what a probe can tell at a step, with an errno, has a rule', () => {
 
 test('a rule is of what some probe can tell at its step, with its errno', () => {
   assert.deepEqual(
-    RULES.filter((kind) => !PRINTED.includes(kind)),
+    RULES.filter((kind) => !PRINTED.includes(kind) && !INSIDE_BIND.includes(kind)),
     [],
   );
 });
