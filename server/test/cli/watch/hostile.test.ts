@@ -10,6 +10,7 @@ import { drawAll, drawFrame, type FrameInput } from '../../../src/cli/watch/fram
 import { Viewer } from '../../../src/cli/watch/picture.ts';
 import { Screen } from '../../../src/cli/watch/screen.ts';
 import { messagesOf } from '../../../src/cli/watch/server-sent.ts';
+import { cellOf } from '../../../src/cli/watch/table.ts';
 import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
 import { INCIDENT_KINDS, Status } from '../../../src/model/schema.ts';
 import { TracerError } from '../../../src/support/errors.ts';
@@ -102,6 +103,7 @@ test('whatever a server puts into its texts, a terminal obeys none of it', async
 
 test('a text of megabytes in each cell is cut before it is measured', async (t) => {
   const long = 'w'.repeat(100_000);
+  assert.ok(cellOf(long).length <= 1000);
   const input = await inputOf(await changed(t, (text, key) => (key === 'comm' ? long : text)), t.signal);
   const before = performance.now();
   for (const { text } of drawAll(input)) assert.ok(text.length < 5000);
