@@ -54,6 +54,8 @@ test('only what asks for a colour has one, and its text cannot end it', () => {
 });
 
 test('JSON is the same with its dangerous characters escaped', async () => {
+  const escaped = await printed((to) => printJson(to, JSON.stringify('\x7f\u009b31m\u202e\u2028\u{e0041}')));
+  assert.equal(escaped, '"\\u007f\\u009b31m\\u202e\\u2028\\udb40\\udc41"\n');
   await fc.assert(
     fc.asyncProperty(fc.jsonValue(), fc.string({ unit: 'binary' }), async (value, text) => {
       const json = await printed((to) => printJson(to, JSON.stringify({ value, text }, null, 2)));

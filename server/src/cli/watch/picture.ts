@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
 import { BuffersAnswer } from '../../http/routes/buffers.ts';
 import { IncidentsAnswer } from '../../http/routes/incidents.ts';
 import { RejectionsAnswer } from '../../http/routes/rejections.ts';
@@ -11,6 +12,11 @@ export type Rejection = Static<typeof RejectionsAnswer>['rejections'][number];
 const Sentences = Type.Object({
   reasons: Type.Array(Type.Object({ name: Type.String(), what: Type.String() })),
 });
+const SENTENCES = Compile(Sentences);
+const STATUS = Compile(Status);
+const INCIDENTS = Compile(IncidentsAnswer);
+const REJECTIONS = Compile(RejectionsAnswer);
+const BUFFERS = Compile(BuffersAnswer);
 
 /** What a daemon said, all of about the same moment. */
 export interface Picture {
@@ -60,7 +66,7 @@ export class Viewer {
 
   async look(signal: AbortSignal): Promise<Picture> {
     const [status, readiness] = await Promise.all([
-      this.#client.json('/api/v1/status', Status, signal, SHORT_ANSWER_BYTES),
+      this.#client.json('/api/v1/status', STATUS, signal, SHORT_ANSWER_BYTES),
       this.#client.text('/-/ready', signal),
     ]);
     const last = this.#last;
@@ -77,15 +83,11 @@ export class Viewer {
       this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
     const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];
     const [incidents, { rejections, counts }, sentences, ...answers] = await Promise.all([
-      this.#client.json(`/api/v1/incidents?limit=${MOST_INCIDENTS}${device}`, IncidentsAnswer, signal),
-      this.#client.json(`/api/v1/rejections?limit=${MOST_REJECTIONS}${device}`, RejectionsAnswer, signal),
+      this.#client.json(`/api/v1/incidents?limit=${MOST_INCIDENTS}${device}`, INCIDENTS, signal),
+      this.#client.json(`/api/v1/rejections?limit=${MOST_REJECTIONS}${device}`, REJECTIONS, signal),
       this.#last?.sentences ?? this.#sentences(signal),
       ...states.map((state) =>
-        this.#client.json(
-          `/api/v1/buffers?state=${state}&limit=${MOST_BUFFERS}${device}`,
-          BuffersAnswer,
-          signal,
-        ),
+        this.#client.json(`/api/v1/buffers?state=${state}&limit=${MOST_BUFFERS}${device}`, BUFFERS, signal),
       ),
     ]);
     return {
@@ -99,7 +101,7 @@ export class Viewer {
   }
 
   async #sentences(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    const answer = await this.#client.json('/api/v1/reasons', Sentences, signal, SHORT_ANSWER_BYTES);
+    const answer = await this.#client.json('/api/v1/reasons', SENTENCES, signal, SHORT_ANSWER_BYTES);
     return new Map(answer.reasons.map(({ name, what }) => [name, what]));
   }
 }

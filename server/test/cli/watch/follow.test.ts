@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { Compile } from 'typebox/compile';
 import { printJson } from '../../../src/cli/output.ts';
 import { DaemonClient, daemonUrl } from '../../../src/cli/watch/daemon-client.ts';
 import { follow, pauseMs } from '../../../src/cli/watch/follow.ts';
@@ -11,6 +12,8 @@ import { TracerError } from '../../../src/support/errors.ts';
 import { Collected } from '../../fixtures/collected.ts';
 import { eventually } from '../../fixtures/eventually.ts';
 import { build, releaseEvent } from '../../http/build.ts';
+
+const STATUS = Compile(Status);
 
 test('messages are put together from chunks that are cut anywhere', async () => {
   const text = 'retry: 3000\nid: a.0\n: log\n\n: alive\n\nevent: export\nid: a.1\ndata: {"x":1}\n\n';
@@ -175,7 +178,7 @@ test('what answers but is no daemon is said to be none', async (t) => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
   const client = new DaemonClient(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
-  await assert.rejects(client.json('/api/v1/status', Status, t.signal), /is no vfio-dmabuf-tracer/);
+  await assert.rejects(client.json('/api/v1/status', STATUS, t.signal), /is no vfio-dmabuf-tracer/);
   const stream = client.stream('/api/v1/stream', undefined, t.signal);
   await assert.rejects(stream.next(), /is no vfio-dmabuf-tracer/);
 });

@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { Compile } from 'typebox/compile';
 import { print } from '../../../src/cli/output.ts';
 import { DaemonClient, type DaemonClientOptions } from '../../../src/cli/watch/daemon-client.ts';
 import { follow } from '../../../src/cli/watch/follow.ts';
@@ -10,12 +11,15 @@ import { drawAll, drawFrame, type FrameInput } from '../../../src/cli/watch/fram
 import { Viewer } from '../../../src/cli/watch/picture.ts';
 import { Screen } from '../../../src/cli/watch/screen.ts';
 import { messagesOf } from '../../../src/cli/watch/server-sent.ts';
+import { cellOf } from '../../../src/cli/watch/table.ts';
 import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
 import { INCIDENT_KINDS, Status } from '../../../src/model/schema.ts';
 import { TracerError } from '../../../src/support/errors.ts';
 import { Collected } from '../../fixtures/collected.ts';
 import { WATCHED } from '../../fixtures/watched-stream.ts';
 import { build } from '../../http/build.ts';
+
+const STATUS = Compile(Status);
 
 /** Anybody can listen at the daemon's port while it is away. */
 async function hostile(
@@ -102,6 +106,7 @@ test('whatever a server puts into its texts, a terminal obeys none of it', async
 
 test('a text of megabytes in each cell is cut before it is measured', async (t) => {
   const long = 'w'.repeat(100_000);
+  assert.ok(cellOf(long).length <= 1000);
   const input = await inputOf(await changed(t, (text, key) => (key === 'comm' ? long : text)), t.signal);
   const before = performance.now();
   for (const { text } of drawAll(input)) assert.ok(text.length < 5000);
@@ -133,7 +138,7 @@ test('an answer with a field of another type or without one is an error that nam
     );
     if (key === 'losses' || key === 'open_incidents') continue;
     await assert.rejects(
-      client.json('/api/v1/status', Status, t.signal),
+      client.json('/api/v1/status', STATUS, t.signal),
       isShown(new RegExp(`/${key}`)),
       key,
     );
@@ -159,7 +164,7 @@ for (const [name, answer] of [
   test(`${name} is the answer of a stranger`, async (t) => {
     const client = await hostile(t, answer);
     await assert.rejects(
-      client.json('/api/v1/status', Status, t.signal),
+      client.json('/api/v1/status', STATUS, t.signal),
       isShown(/is no vfio-dmabuf-tracer/),
     );
     await assert.rejects(
@@ -179,7 +184,7 @@ test('what a server says is wrong is shown on one short line', async (t) => {
   const client = await hostile(t, (_request, response) =>
     response.writeHead(500).end(JSON.stringify({ error })),
   );
-  await assert.rejects(client.json('/api/v1/status', Status, t.signal), isShown(/owned.*mmm/));
+  await assert.rejects(client.json('/api/v1/status', STATUS, t.signal), isShown(/owned.*mmm/));
 });
 
 /** Sends for as long as anybody takes it, and counts. */
@@ -204,11 +209,11 @@ test('an answer without an end is cut off at its limit', async (t) => {
   const client = await hostile(t, answer);
   const before = process.memoryUsage().rss;
   await assert.rejects(
-    client.json('/api/v1/status', Status, t.signal, 4 << 20),
+    client.json('/api/v1/status', STATUS, t.signal, 4 << 20),
     isShown(/is longer than 4 MiB/),
   );
   await assert.rejects(client.text('/-/ready', t.signal), isShown(/is longer than 4 MiB/));
-  await assert.rejects(client.json('/api/v1/buffers', Status, t.signal), isShown(/is longer than 64 MiB/));
+  await assert.rejects(client.json('/api/v1/buffers', STATUS, t.signal), isShown(/is longer than 64 MiB/));
   assert.ok(sent() < 150 << 20, `${sent() >> 20} MiB`);
   assert.ok(process.memoryUsage().rss - before < 400 << 20);
 });
@@ -220,7 +225,7 @@ test('an answer that comes a byte at a time ends too, and so do headers', async 
   };
   const dripping = await hostile(t, slowly, { answerMs: 200 });
   await assert.rejects(
-    dripping.json('/api/v1/status', Status, t.signal),
+    dripping.json('/api/v1/status', STATUS, t.signal),
     isShown(/not complete after 0\.2 s/),
   );
   const interim: RequestListener = (_request, response) => {
