@@ -11,6 +11,10 @@ export interface RecorderOptions {
   maxPendingBytes?: number;
   /** Milliseconds that a line may wait before it is written; default 1000, and 50 where a reader waits (a pipe or a port). */
   flushMs?: number;
+  /** Called once, at the first error of the file: nothing is written after it. */
+  onFailure?: (error: Error) => void;
+  /** Called for each line that is dropped while the file has not failed. */
+  onDropped?: () => void;
 }
 
 const BATCH_BYTES = 64 * 1024;
@@ -29,6 +33,8 @@ export class Recorder {
 
   readonly path: string;
   readonly #maxPendingBytes: number;
+  readonly #onFailure: (error: Error) => void;
+  readonly #onDropped: () => void;
   #flushMs: number | undefined;
   #sink: Writable | null = null;
   #closed: Promise<unknown> = Promise.resolve();
@@ -41,6 +47,8 @@ export class Recorder {
     this.path = options.path;
     this.#maxPendingBytes = options.maxPendingBytes ?? 8 * 1024 * 1024;
     this.#flushMs = options.flushMs;
+    this.#onFailure = options.onFailure ?? (() => {});
+    this.#onDropped = options.onDropped ?? (() => {});
   }
 
   /** Opens the file; rejects with a TracerError when it cannot be written. */
@@ -56,8 +64,10 @@ export class Recorder {
     this.#flushMs ??= (await handle.stat()).isFile() ? 1000 : 50;
     const file = handle.createWriteStream();
     const fail = (error: Error) => {
+      const isFirst = this.error === null;
       this.error ??= error;
       this.#sink?.destroy();
+      if (isFirst) this.#onFailure(error);
     };
     file.on('error', fail);
     this.#closed = once(file, 'close').catch(() => {});
@@ -76,6 +86,7 @@ export class Recorder {
     const bytes = Buffer.byteLength(line) + 1;
     if (this.#sink === null || this.error !== null || this.#pendingBytes + bytes > this.#maxPendingBytes) {
       this.dropped += 1;
+      if (this.error === null) this.#onDropped();
       return;
     }
     this.#batch.push(line);

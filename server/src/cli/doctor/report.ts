@@ -14,14 +14,14 @@ const MARKS = {
 } as const satisfies Record<Check['state'], { text: string; color: number }>;
 const MARK_WIDTH = Math.max(...Object.values(MARKS).map(({ text }) => text.length));
 
-/** The diagnosis for people: a row for each check, and below it how to mend what is not found. */
+/** The diagnosis for people: a row for each check, and below it the fix for what is not found. */
 export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): string {
   const width = Math.max(...checks.map(({ name }) => name.length));
   const indent = MARK_WIDTH + width + 4;
   const paint = (text: string, color: number) => (style.color ? `\x1b[${color}m${text}\x1b[0m` : text);
   const lines = checks.flatMap(({ name, state, message, remedy }) => {
     const mark = MARKS[state];
-    const texts = remedy === null ? [message] : [message, `to mend it: ${remedy}`];
+    const texts = remedy === null ? [message] : [message, `fix: ${remedy}`];
     const broken = texts.flatMap((text) => fold(text, style.columns && style.columns - indent));
     const head = `${paint(mark.text.padEnd(MARK_WIDTH), mark.color)}  ${name.padEnd(width)}  `;
     return broken.map((line, index) => (index === 0 ? head : ' '.repeat(indent)) + line);
