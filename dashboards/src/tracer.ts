@@ -323,6 +323,13 @@ export const tracer = (): Dashboard =>
               { metric: 'vfio_dmabuf_events_dropped_total', by: 'stage', legend: '{{stage}}' },
               { metric: 'vfio_dmabuf_recording_lines_dropped_total', legend: 'recording' },
             ],
+            { links: [runbook('VfioDmabufRecordingFailed')] },
+          ),
+          losses(
+            'Failed reads of the host',
+            'Reads of /proc and /sys that failed although something may be there, by what was read. Old values are kept.',
+            [{ metric: 'vfio_dmabuf_host_read_errors_total', by: 'source', legend: '{{source}}' }],
+            { links: [runbook('VfioDmabufHostReadErrors')] },
           ),
           seriesPanel({
             title: 'Readers of the stream',

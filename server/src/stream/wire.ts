@@ -134,7 +134,6 @@ export const HOST_SOURCES = [
   'facts',
   'holders',
   'modules',
-  'names',
   'probe_misses',
   'process',
   'processors',
