@@ -341,6 +341,18 @@ export const tracer = (): Dashboard =>
             ],
             empty: EMPTY,
           }),
+          seriesPanel({
+            title: 'Recording',
+            description:
+              '1 while the recording can be written, 0 after its file has failed; empty where nothing is recorded.',
+            width: 8,
+            height: 7,
+            queries: [
+              { expr: `min by (instance) (vfio_dmabuf_recording_up{${FLEET}})`, legend: '{{instance}}' },
+            ],
+            empty: EMPTY,
+            links: [runbook('VfioDmabufRecordingFailed')],
+          }),
           losses(
             'Refused by the server',
             'Stream clients that were refused or cut off, and scrapes that were refused.',

@@ -3,17 +3,35 @@ import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { fakeHost } from './fake-host.ts';
 
-const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+const url = (path: string): string => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
 
-/** Runs a module under a limit of open files and gives what it printed as JSON. */
+/**
+ * Runs a module under a limit of open files and gives what it printed. It is bundled before, because the loader of modules opens
+ * hundreds of files at once.
+ */
 async function underLimit(script: string, limit: number): Promise<{ code: number | null; text: string }> {
-  const command = `ulimit -n ${limit}; exec "${process.execPath}" --import tsx "${script}"`;
+  const outfile = script.replace(/\.mts$/, '.bundle.mjs');
+  await build({
+    entryPoints: [script],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'error',
+  });
+  const command = `ulimit -n ${limit}; exec "${process.execPath}" "${outfile}"`;
   const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk));
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      text += chunk;
+    });
+  }
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   return { code, text };
 }
