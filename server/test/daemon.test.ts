@@ -115,6 +115,19 @@ test('a step of the wall clock, before the header, after it or in the stream, ma
   assert.match(await (await ask('/-/ready')).text(), /^not ready: the counters were last read 11\.5 s ago/);
 });
 
+test('the age of the counters of another host is right though it has booted at another time', async (t) => {
+  const { daemon, source, clock } = create(t);
+  // Ours has run for 1000 s longer; both wall clocks agree.
+  clock.us += 1_000_000_000;
+  clock.step = -1_000_000;
+  await daemon.start();
+  for (const line of TRACING) source.say(line);
+  assert.deepEqual(daemon.readiness(), { ready: true });
+  clock.us += 11_000_000;
+  const late = daemon.readiness();
+  assert.match(late.ready ? '' : late.why, /last read 11\.5 s ago/);
+});
+
 test('a failed read of the host is counted for its source and logged, not each time', async (t) => {
   const { daemon, source, lines, clock, ask } = create(t);
   await daemon.start();

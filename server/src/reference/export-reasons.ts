@@ -120,7 +120,7 @@ export const EXPORT_REASONS = {
         'export',
         'EOPNOTSUPP',
         FEATURE,
-        'the driver has a get_dmabuf_phys callback; in mainline vfio-pci and nvgrace-gpu-vfio-pci have, the other ' +
+        'the driver has a get_dmabuf_phys callback; in mainline vfio-pci and nvgrace_gpu_vfio_pci have, the other ' +
           'variant drivers (mlx5, virtio, pds, qat, hisi, xe) have not',
       ),
     ],

@@ -622,7 +622,7 @@ test('which capabilities another user than root needs depends on the version of 
   ] as const) {
     const privilege = await check(without(bit), newer);
     assert.equal(privilege?.state, 'missing', name);
-    assert.match(privilege?.message ?? '', new RegExp(`needs ${name},`));
+    assert.match(privilege?.message ?? '', new RegExp(`needs root, or ${name} as well`));
     assert.match(privilege?.remedy ?? '', new RegExp(`add ${name} to AmbientCapabilities=`));
   }
   assert.equal((await check(without(CAPABILITIES.ptrace), newer))?.state, 'warning');

@@ -120,10 +120,10 @@ test('a helper command that finds no free descriptor does not end the program', 
   );
   const { code, text } = await underLimit(script, 100);
   assert.equal(code, 0, text);
-  const [[bpftraceThen, guardThen], [bpftraceNow, guardNow, refused]] = JSON.parse(text);
+  const [[bpftraceThen, guardThen], [bpftraceNow, guardNow, unvisited]] = JSON.parse(text);
   assert.equal(bpftraceThen.reason, 'resources');
   assert.match(bpftraceThen.message, /EMFILE/);
   assert.deepEqual([guardThen.command, guardThen.final], [[], false]);
   assert.equal(bpftraceNow.version, '0.23.2');
-  assert.deepEqual([guardNow.final, refused], [true, 0]);
+  assert.deepEqual([guardNow.final, unvisited], [true, 0]);
 });

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
@@ -54,7 +54,10 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
     );
     const lines = functions.map((func) => `${func} [${name}]\n`);
     await writeFile(traceable, lines.join(''), { flag: 'a' });
-    await writeFile(join(sysRoot, 'kernel/btf', name), bytes);
+    // At once, as the kernel does it: nobody reads half of it.
+    const unfinished = join(root, `${name}.btf`);
+    await writeFile(unfinished, bytes);
+    await rename(unfinished, join(sysRoot, 'kernel/btf', name));
   };
   await loadModule('vfio_pci_core', ['vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf']);
   const addProcess: FakeHost['addProcess'] = async (pid, startTicks, command = [], tgid = pid) => {

@@ -35,7 +35,7 @@ const LOAD =
 
 /** Lines that may name the errno: of bcc, of libbpf and of bpftrace itself, not the warnings of setrlimit. */
 const CAUSE =
-  /ERROR|libbpf:|cannot attach |create_probe_event|bpf_attach|perf_event_open|ioctl\(PERF_EVENT|\bopen\(\/|failed to (?:create|attach|load)/;
+  /ERROR|libbpf:|cannot attach |create_probe_event|bpf_attach|perf_event_open|ioctl\(PERF_EVENT|\bopen\(\/|failed to (?:create|attach|load|execute)/;
 const NO_CAUSE = /couldn't set RLIMIT|^WARNING: /;
 
 /** The texts of strerror(3), of glibc and of musl. */

@@ -112,7 +112,7 @@ export const OBSTACLES = {
     if (uid !== 0 && lacking.length > 0) {
       return {
         reason: 'not_root',
-        message: `${bpftrace} needs ${lacking.join(', ')}, which user ${uid} does not hand on to it`,
+        message: `${bpftrace} needs root, or ${lacking.join(', ')} as well, which user ${uid} does not hand on to it`,
         remedy: `add ${lacking.join(' ')} to AmbientCapabilities= of the unit, or run it as root`,
       };
     }

@@ -373,7 +373,7 @@ export class Supervisor implements LineSource {
   private async checkModules(signal: AbortSignal): Promise<void> {
     const { clock, timing } = this.options;
     const { pending, running } = this;
-    // What cannot be looked at now has not changed as far as anybody knows: the next look that succeeds tells.
+    // A list that cannot be read is not a change: the next read that succeeds shows what has changed since.
     const isFresh = this.noteChange(await this.modules.look());
     if (isFresh) {
       pending.retryAt = 0;

@@ -139,7 +139,7 @@ test('where no function can be attached and nobody says why, no fragment is blam
 test('a fragment that was rejected is tried again after a while, next to the program that runs', async (t) => {
   const fixed = join(await temporaryFolder(t), 'fixed');
   const run = await live(t, {
-    mode: 'refuse-until',
+    mode: 'reject-until',
     argument: `{ export }|${fixed}`,
     timing: { exclusionMs: 300, exclusionMaxMs: 300 },
   });

@@ -15,7 +15,7 @@ import { inspectSurroundings } from '../../../src/collector/host/surroundings.ts
 import type { CollectorLine, HostSource } from '../../../src/stream/wire.ts';
 import { isAbsent } from '../../../src/support/errno.ts';
 import { eventually } from '../../fixtures/eventually.ts';
-import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { fakeBpftrace, temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { fakeHost } from '../fake-host.ts';
 import { has, live } from '../live-run.ts';
 
@@ -162,9 +162,17 @@ test('a device whose sysfs entry cannot be read has not left, and is described l
   await repair();
   await watch.poll();
   assert.deepEqual(types(), ['device']);
+  // Another child runs: the facts are read again, by the poll where the event could not.
+  watch.forgetDevices();
+  const repairVendor = await breakPath(join(folder, 'vendor'));
+  watch.seeDevice(0x4100);
+  await watch.settled();
+  await repairVendor();
+  await watch.poll();
+  assert.deepEqual(types(), ['device', 'device']);
   await rm(folder, { recursive: true });
   await watch.poll();
-  assert.deepEqual(types(), ['device', 'device_gone']);
+  assert.deepEqual(types(), ['device', 'device', 'device_gone']);
 });
 
 test('the clock goes on where the uptime cannot be read, at the start as well', async (t) => {
@@ -184,7 +192,7 @@ test('the clock goes on where the uptime cannot be read, at the start as well', 
   assert.ok(later - before >= 5_000_000 && later - before < 5_100_000, `${later - before}`);
   assert.deepEqual(sources(), ['clock']);
   const { uptime } = await import('node:os');
-  const fresh = createBootClock({ procRoot: host.procRoot })() / 1e6;
+  const fresh = createBootClock({ procRoot: host.procRoot, monotonicUs })() / 1e6;
   assert.ok(Math.abs(fresh - uptime()) < 60, `${fresh} of ${uptime()}`);
   await repair();
 });
@@ -332,4 +340,37 @@ test('a change that is seen while the host cannot be asked is followed later', a
   const exited = run.children()[1];
   assert.ok(exited?.state === 'exited' && exited.message === 'the loaded modules have changed');
   assert.ok((await readFile(module)).length > 0);
+});
+
+test('a change that was seen before a restart on old facts is followed after it', async (t) => {
+  const file = join(await temporaryFolder(t), 'pid');
+  const types = (root: string) => [join(root, 'extra.btf'), join(root, 'kernel/btf/extra')] as const;
+  const run = await live(t, {
+    mode: 'pid',
+    argument: file,
+    prepare: async (host) => {
+      await host.loadModule('extra', ['extra_function']);
+      const [away, there] = types(host.sysRoot);
+      await rename(there, away);
+    },
+  });
+  await eventually(() => assert.ok(has(run, 'heartbeat')));
+  const { host } = run;
+  const failed = () =>
+    run.records().filter((record) => record.type === 'host_error' && record.data.source === 'facts').length;
+  const repair = await breakPath(join(host.sysRoot, 'kernel/tracing/available_filter_functions'));
+  await rename(...types(host.sysRoot));
+  await eventually(() => assert.ok(failed() > 0));
+  const pid = await readFile(file, 'utf8');
+  await rm(file);
+  process.kill(Number(pid), 'SIGKILL');
+  await eventually(async () => assert.notEqual(await readFile(file, 'utf8'), ''));
+  const program = () => run.children().findLast(({ state }) => state === 'starting');
+  const old = program();
+  assert.ok(old?.state === 'starting' && old.generation === 2 && old.probes[2]?.attached === false);
+  await repair();
+  await eventually(() => {
+    const next = program();
+    assert.ok(next?.state === 'starting' && next.probes[2]?.attached === true);
+  });
 });
