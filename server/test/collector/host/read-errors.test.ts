@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createBootClock } from '../../../src/collector/host/boot-clock.ts';
@@ -19,15 +30,26 @@ import { fakeBpftrace, temporaryFolder } from '../../fixtures/fake-bpftrace/fake
 import { fakeHost } from '../fake-host.ts';
 import { has, live } from '../live-run.ts';
 
-/** Makes each read of the path fail, whoever reads it, with ELOOP: like EMFILE it says nothing of what exists. */
+/**
+ * Makes each read of the path fail, whoever reads it, with ELOOP: like EMFILE it says nothing of what exists. A file or a link is
+ * replaced at once and never missing; a folder is missing for a moment.
+ */
 async function breakPath(path: string): Promise<() => Promise<void>> {
   const away = `${path}.away`;
-  await rename(path, away).catch((error: unknown) => assert.ok(isAbsent(error)));
+  const loop = `${path}.loop`;
   await mkdir(dirname(path), { recursive: true });
-  await symlink(path, path);
+  await symlink(path, loop);
+  const what = await lstat(path).catch((error: unknown) => {
+    assert.ok(isAbsent(error));
+    return null;
+  });
+  if (what?.isFile()) await link(path, away);
+  else if (what?.isSymbolicLink()) await symlink(await readlink(path), away);
+  else if (what !== null) await rename(path, away);
+  await rename(loop, path);
   return async () => {
-    await rm(path);
-    await rename(away, path).catch((error: unknown) => assert.ok(isAbsent(error)));
+    if (what === null || what.isDirectory()) await rm(path);
+    if (what !== null) await rename(away, path);
   };
 }
 
@@ -302,11 +324,15 @@ test('while /sys and /proc cannot be read, bpftrace runs on and no living proces
   const run = await live(t, {
     mode: 'events',
     argument: '55',
-    prepare: (host) => host.addProcess(55, 9, ['qemu-kvm', '-name', 'db']),
+    prepare: async (host) => {
+      await host.addProcess(55, 9, ['qemu-kvm', '-name', 'db']);
+      await rename(join(host.sysRoot, 'kernel/btf'), join(host.sysRoot, 'kernel/btf.real'));
+      await symlink('btf.real', join(host.sysRoot, 'kernel/btf'));
+    },
   });
   await eventually(() => assert.ok(has(run, 'process') && has(run, 'snapshot')));
   const { host } = run;
-  const failing = [join(host.sysRoot, 'kernel/btf'), join(host.procRoot, '55')];
+  const failing = [join(host.sysRoot, 'kernel/btf'), join(host.procRoot, '55/stat')];
   const repair = await Promise.all(failing.map(breakPath));
   const reported = (source: HostSource) =>
     run
