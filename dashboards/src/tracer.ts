@@ -323,6 +323,13 @@ export const tracer = (): Dashboard =>
               { metric: 'vfio_dmabuf_events_dropped_total', by: 'stage', legend: '{{stage}}' },
               { metric: 'vfio_dmabuf_recording_lines_dropped_total', legend: 'recording' },
             ],
+            { links: [runbook('VfioDmabufRecordingFailed')] },
+          ),
+          losses(
+            'Failed reads of the host',
+            'Reads of /proc and /sys that failed although something may be there, by what was read. Old values are kept.',
+            [{ metric: 'vfio_dmabuf_host_read_errors_total', by: 'source', legend: '{{source}}' }],
+            { links: [runbook('VfioDmabufHostReadErrors')] },
           ),
           seriesPanel({
             title: 'Readers of the stream',
@@ -333,6 +340,18 @@ export const tracer = (): Dashboard =>
               { expr: `sum by (instance) (vfio_dmabuf_stream_clients{${FLEET}})`, legend: '{{instance}}' },
             ],
             empty: EMPTY,
+          }),
+          seriesPanel({
+            title: 'Recording',
+            description:
+              '1 while the recording can be written, 0 after its file has failed; empty where nothing is recorded.',
+            width: 8,
+            height: 7,
+            queries: [
+              { expr: `min by (instance) (vfio_dmabuf_recording_up{${FLEET}})`, legend: '{{instance}}' },
+            ],
+            empty: EMPTY,
+            links: [runbook('VfioDmabufRecordingFailed')],
           }),
           losses(
             'Refused by the server',

@@ -125,7 +125,7 @@ export const runGroup = async (
     });
     if (!traces) return;
     const { probes } = await lab.status();
-    const rejected = probes.filter(({ reason }) => reason?.startsWith('bpftrace refused'));
+    const rejected = probes.filter(({ reason }) => reason?.startsWith('bpftrace rejected'));
     assert.deepEqual(rejected, [], 'bpftrace has rejected probes');
   });
   if (lab === undefined) return outcome;

@@ -10,6 +10,7 @@ import { TracerModel } from './model/model.ts';
 import { Pipeline } from './model/pipeline.ts';
 import type { Status } from './model/schema.ts';
 import { EventLog } from './sinks/event-log.ts';
+import { decodeLine } from './stream/decode.ts';
 import type { LineSource } from './stream/source.ts';
 import type { Clock } from './support/clock.ts';
 import { withinDeadline } from './support/deadline.ts';
@@ -23,8 +24,8 @@ export interface DaemonOptions {
   version: string;
   logger: Logger;
   clock: Clock;
-  /** Where the stream is also recorded: what is missing there is told in the metrics. */
-  recorder?: { readonly dropped: number };
+  /** Where the stream is also recorded: the metrics report what is missing there, and whether it goes on. */
+  recorder?: { readonly dropped: number; readonly error?: Error | null };
   /** The built page. */
   web?: WebFiles;
   /** Time for the whole stop; default 10 s. */
@@ -41,8 +42,13 @@ export class Daemon {
   readonly #hub: StreamHub;
   readonly #abort = new AbortController();
   readonly #scrapes: ScrapeCounters = { refused: 0 };
-  /** Wall clock at boot, taken once: a later step of the wall clock must not make fresh counters look stale. */
-  readonly #bootEpochMs: number;
+  /**
+   * How far our clock since boot is ahead of the one of the stream, in microseconds; both are free of steps. Taken when a header
+   * comes, from the wall clocks of both: what is done to these later makes no counter look old.
+   */
+  #streamOffsetUs = 0;
+  #headerEpochUs = 0;
+  readonly #hostErrors: Throttle;
   #reading: Promise<void> | undefined;
   #replayed = false;
   #subscriberErrors = 0;
@@ -58,7 +64,6 @@ export class Daemon {
     });
     this.#failed.catch(() => {});
     const { config, source, logger, clock, version } = options;
-    this.#bootEpochMs = clock.wallMs() - clock.bootUs() / 1000;
     this.model = new TracerModel({
       version,
       source: { kind: source.kind, name: source.name },
@@ -74,6 +79,7 @@ export class Daemon {
     this.#addOwnFamilies(catalogue, events);
 
     const failures = new Throttle({ clock, everyMs: 10_000 });
+    this.#hostErrors = new Throttle({ clock, everyMs: 60_000 });
     this.#pipeline = new Pipeline({
       source: this.#watched(source),
       model: this.model,
@@ -122,11 +128,10 @@ export class Daemon {
   readiness(): Readiness {
     const status = this.model.status();
     const { clock, config } = this.#options;
-    const read = status.last_counter_read;
+    const { lastReadAt } = this.model.accounting;
     return readinessOf({
       status,
-      counterAgeUs:
-        read === null ? null : clock.bootUs() - Math.round((Date.parse(read) - this.#bootEpochMs) * 1000),
+      counterAgeUs: lastReadAt === null ? null : clock.bootUs() - this.#streamOffsetUs - lastReadAt,
       staleAfterS: config['stale-after'],
       replayed: this.#replayed,
       stopping: this.#stopped !== undefined,
@@ -168,12 +173,34 @@ export class Daemon {
         source.run(
           (line) => {
             onLine(line);
+            this.#noteHeader();
+            if (line.startsWith('{"type":"host_error"')) this.#noteHostError(line);
             if (line.includes('"child"') || this.#state !== 'tracing') this.#noteState();
           },
           signal,
           onDropped,
         ),
     };
+  }
+
+  #noteHeader(): void {
+    const { headerEpochUs } = this.model;
+    if (headerEpochUs === this.#headerEpochUs) return;
+    const { clock } = this.#options;
+    this.#headerEpochUs = headerEpochUs;
+    this.#streamOffsetUs = headerEpochUs - (clock.wallMs() * 1000 - clock.bootUs());
+  }
+
+  #noteHostError(line: string): void {
+    const record = decodeLine(line);
+    if (record.type !== 'host_error') return;
+    const held = this.#hostErrors.pass();
+    if (held === undefined) return;
+    const { source, count, message } = record.data;
+    this.#options.logger.warn(
+      { source, count, held },
+      `a read of the host failed, and is tried again: ${message}`,
+    );
   }
 
   #sourceEnded(): void {
@@ -195,7 +222,10 @@ export class Daemon {
     const told = { state, dialect, generation };
     if (state !== 'unavailable') {
       if (problem === null || state === 'tracing') logger.info(told, `collection: ${state}`);
-      else logger.warn({ ...told, reason: problem.reason }, `collection: ${state}: ${problem.message}`);
+      else {
+        const fix = problem.remedy === null ? {} : { remedy: problem.remedy };
+        logger.warn({ ...told, reason: problem.reason, ...fix }, `collection: ${state}: ${problem.message}`);
+      }
       return;
     }
     const message = `this host cannot be traced: ${problem?.message ?? 'no reason was given'}`;
@@ -247,6 +277,12 @@ export class Daemon {
       help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written. Absent where nothing is recorded.',
       type: 'counter',
       samples: () => [{ labels: {}, value: recorder.dropped }],
+    });
+    catalogue.add({
+      name: 'recording_up',
+      help: '1 while the recording can be written, 0 after its file has failed, for example on a full disk: then it has ended. Absent where nothing is recorded.',
+      type: 'gauge',
+      samples: () => [{ labels: {}, value: (recorder.error ?? null) === null ? 1 : 0 }],
     });
   }
 }

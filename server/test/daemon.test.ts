@@ -90,6 +90,99 @@ test('it is not ready before the counters are read, ready while they are, and no
   assert.equal((await ask('/-/healthy')).status, 200);
 });
 
+test('a step of the wall clock, before the header, after it or in the stream, makes no counter look old', async (t) => {
+  const { daemon, source, clock, ask } = create(t);
+  await daemon.start();
+  // NTP steps both before the collector has asked the host: its header has the new time.
+  clock.step = 86_400_000;
+  const epoch = JSON.parse(HEADER).data.boot_epoch_us + 86_400_000_000;
+  source.say(HEADER.replace(/"boot_epoch_us": ?\d+/, `"boot_epoch_us":${epoch}`));
+  for (const line of TRACING.slice(1)) source.say(line);
+  assert.deepEqual(daemon.readiness(), { ready: true });
+  const timestamp = async () =>
+    Number(
+      /^vfio_dmabuf_last_counter_read_timestamp_seconds (\S+)$/m.exec(
+        await (await ask('/metrics')).text(),
+      )?.[1],
+    );
+  assert.equal(await timestamp(), epoch / 1e6 + 2.5);
+  clock.step = 0;
+  assert.deepEqual(daemon.readiness(), { ready: true }, 'before the collector has noticed');
+  source.say(collectorLine('clock', { t: 3_000_000, boot_epoch_us: epoch - 86_400_000_000 }));
+  assert.deepEqual(daemon.readiness(), { ready: true }, 'and after');
+  assert.equal(await timestamp(), epoch / 1e6 - 86_400 + 2.5);
+  clock.us += 11_000_000;
+  assert.match(await (await ask('/-/ready')).text(), /^not ready: the counters were last read 11\.5 s ago/);
+});
+
+test('the age of the counters of another host is right though it has booted at another time', async (t) => {
+  const { daemon, source, clock } = create(t);
+  // Ours has run for 1000 s longer; both wall clocks agree.
+  clock.us += 1_000_000_000;
+  clock.step = -1_000_000;
+  await daemon.start();
+  for (const line of TRACING) source.say(line);
+  assert.deepEqual(daemon.readiness(), { ready: true });
+  clock.us += 11_000_000;
+  const late = daemon.readiness();
+  assert.match(late.ready ? '' : late.why, /last read 11\.5 s ago/);
+});
+
+test('a failed read of the host is counted for its source and logged, not each time', async (t) => {
+  const { daemon, source, lines, clock, ask } = create(t);
+  await daemon.start();
+  for (const line of TRACING) source.say(line);
+  const fail = (count: number) =>
+    source.say(
+      collectorLine('host_error', {
+        t: 3_000_000,
+        source: 'process',
+        count,
+        message: 'EMFILE: /proc/1/stat',
+      }),
+    );
+  fail(3);
+  fail(5);
+  const logged = () => lines.filter(({ msg }) => msg.endsWith('EMFILE: /proc/1/stat'));
+  assert.equal(logged().length, 1);
+  assert.match(
+    await (await ask('/metrics')).text(),
+    /^vfio_dmabuf_host_read_errors_total\{source="process"\} 5$/m,
+  );
+  clock.us += 61_000_000;
+  fail(6);
+  assert.equal(logged().length, 2);
+  // Another collector counts from zero.
+  source.say(HEADER);
+  fail(2);
+  assert.match(
+    await (await ask('/metrics')).text(),
+    /^vfio_dmabuf_host_read_errors_total\{source="process"\} 8$/m,
+  );
+});
+
+test('a child that did not start is logged with its reason and its fix, which the status has too', async (t) => {
+  const { daemon, source, lines, ask } = create(t);
+  await daemon.start();
+  source.say(HEADER);
+  source.say(starting(1_000_000, 1));
+  const remedy = 'give it CAP_PERFMON';
+  const message = 'exited with 1: EACCES: cannot attach kprobe';
+  source.say(
+    collectorLine('child', {
+      t: 2_000_000,
+      generation: 1,
+      state: 'exited',
+      reason: 'permission',
+      message,
+      remedy,
+    }),
+  );
+  assert.ok(lines.some((line) => line.msg.includes('EACCES') && line.remedy === remedy));
+  const status = (await (await ask('/api/v1/status')).json()) as { problem: unknown };
+  assert.deepEqual(status.problem, { reason: 'permission', message, remedy });
+});
+
 test('a host that cannot be traced is said once, with its remedy, and is served as up 0', async (t) => {
   const { daemon, source, lines, ask } = create(t);
   await daemon.start();
@@ -156,12 +249,15 @@ test('what a recording lacks is told where there is one', async (t) => {
   const without = create(t);
   await without.daemon.start();
   assert.ok(!(await (await without.ask('/metrics')).text()).includes(name));
-  const recorder = { dropped: 0 };
+  const recorder: { dropped: number; error: Error | null } = { dropped: 0, error: null };
   const { daemon, ask } = create(t, { recorder });
   await daemon.start();
   assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 0$`, 'm'));
   recorder.dropped = 3;
   assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 3$`, 'm'));
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_up 1$/m);
+  recorder.error = new Error('ENOSPC');
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_up 0$/m);
 });
 
 test('a source that breaks, or ends without being asked, ends the daemon', async (t) => {

@@ -24,7 +24,7 @@ export interface CommandContext {
   stderr: NodeJS.WriteStream;
   stdin: NodeJS.ReadStream;
   /** The host to trace; default this one. */
-  host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'uid' | 'clock' | 'timing'>;
+  host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'etcRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
 export type CommandName = 'run' | 'record' | 'serve' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';

@@ -3,6 +3,7 @@ import { loadFragments } from '../collector/bpftrace/fragment.ts';
 import { findGuard } from '../collector/bpftrace/launch.ts';
 import { composeForHost } from '../collector/bpftrace/plan.ts';
 import { inspectHost } from '../collector/host/facts.ts';
+import { tryTaskset } from '../collector/host/processors.ts';
 import { inspectSurroundings } from '../collector/host/surroundings.ts';
 import { systemClock } from '../support/clock.ts';
 import { probesDirectory } from '../support/probes-directory.ts';
@@ -21,6 +22,7 @@ export interface DiagnoseOptions {
   searchPath: string;
   procRoot?: string | undefined;
   sysRoot?: string | undefined;
+  etcRoot?: string | undefined;
   uid?: number | undefined;
   node: string;
   wallMs: number;
@@ -28,7 +30,7 @@ export interface DiagnoseOptions {
 
 /** Looks at everything that tracing needs of this host. Changes nothing, and starts bpftrace for its version only. */
 export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
-  const { procRoot = '/proc', sysRoot = '/sys', bpftrace, searchPath, uid, node, wallMs } = options;
+  const { procRoot = '/proc', sysRoot = '/sys', etcRoot, bpftrace, searchPath, uid, node, wallMs } = options;
   const fragments = await loadFragments(probesDirectory());
   const facts = await inspectHost({
     wanted: wantedBy(fragments),
@@ -36,12 +38,14 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
     searchPath,
     procRoot,
     sysRoot,
+    ...(etcRoot === undefined ? {} : { etcRoot }),
     ...(uid === undefined ? {} : { uid }),
   });
   const plan = composeForHost(facts, fragments);
-  const surroundings = await inspectSurroundings({ procRoot, sysRoot });
-  const guard = (await findGuard(searchPath)).length > 0;
-  const checks = examine({ facts, surroundings, plan, fragments, guard, node, wallMs });
+  const surroundings = await inspectSurroundings({ procRoot, sysRoot, etcRoot });
+  const guard = await findGuard(searchPath);
+  const taskset = await tryTaskset(searchPath);
+  const checks = examine({ facts, surroundings, plan, fragments, guard, taskset, node, wallMs });
   return {
     version: VERSION,
     kernel: facts.kernel,
@@ -57,6 +61,7 @@ export async function doctor({ config, host, json, stdout, env }: CommandContext
     searchPath: env.PATH ?? '',
     procRoot: host?.procRoot,
     sysRoot: host?.sysRoot,
+    etcRoot: host?.etcRoot,
     uid: host?.uid,
     node: process.versions.node,
     wallMs: systemClock.wallMs(),

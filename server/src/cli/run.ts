@@ -1,6 +1,8 @@
 import { Recorder } from '../stream/recorder.ts';
 import { tee } from '../stream/tee.ts';
+import { systemClock } from '../support/clock.ts';
 import { createLogger } from '../support/logger.ts';
+import { Throttle } from '../support/throttle.ts';
 import type { CommandContext } from './commands.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live.ts';
@@ -19,6 +21,7 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   const detail: typeof logger.debug = logger.debug.bind(logger);
   const source = await liveSource(context, { info: detail, warn: detail });
   if (config.record === '') return await serve(context, source, logger);
+  const slow = new Throttle({ clock: systemClock, everyMs: 60_000 });
   const recorder = new Recorder({
     path: config.record,
     // A service that is started again keeps what its last run has recorded, and is not kept from running by it.
@@ -26,9 +29,21 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     queue: true,
     onWait: (file) => logger.warn({ file }, 'the pipe to record to has no reader yet: lines are kept for it'),
     onOpen: (file) => logger.info({ file }, 'recording'),
+    onFailure: (err) => {
+      const remedy = 'make room or record to another file system, then restart the daemon';
+      logger.error(
+        { file: recorder.path, err, remedy },
+        `the recording has ended: ${err.message}; tracing goes on`,
+      );
+    },
+    onDropped: () => {
+      const held = slow.pass();
+      if (held !== undefined)
+        logger.error({ file: recorder.path, held }, 'the recording has a gap: its file is too slow');
+    },
   });
   const code = await serve(context, tee(source, recorder), logger, recorder);
-  const { path: file, written, dropped, error } = recorder;
+  const { written, dropped, error } = recorder;
   if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');
   else logger.info({ file, written }, 'recorded');
   return code;

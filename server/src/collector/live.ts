@@ -5,12 +5,13 @@ import { readFaults } from '../support/faults.ts';
 import type { Logger } from '../support/logger.ts';
 import { wantedBy } from './bpftrace/compose.ts';
 import type { FragmentSet } from './bpftrace/fragment.ts';
-import { childEnvironment, findGuard } from './bpftrace/launch.ts';
+import { childEnvironment, findGuard, type Guard } from './bpftrace/launch.ts';
 import { Simulation } from './bpftrace/simulation.ts';
 import { Supervisor } from './bpftrace/supervisor.ts';
 import { DEFAULT_TIMING, type SupervisorTiming } from './bpftrace/timing.ts';
 import { createBootClock } from './host/boot-clock.ts';
 import { inspectHost } from './host/facts.ts';
+import { HostErrors } from './host/host-errors.ts';
 
 export interface LiveSourceOptions {
   /** From loadFragments(probesDirectory()). */
@@ -27,6 +28,7 @@ export interface LiveSourceOptions {
   clock?: Clock;
   procRoot?: string;
   sysRoot?: string;
+  etcRoot?: string;
   uid?: number;
   timing?: Partial<SupervisorTiming>;
   /** Faults to make, as `--simulate` has them; empty for none. */
@@ -38,8 +40,12 @@ export function createLiveSource(options: LiveSourceOptions): LineSource {
   const { fragments, bpftrace, mapKeys, tracer, logger } = options;
   const { env = process.env, procRoot = '/proc', sysRoot = '/sys' } = options;
   const searchPath = env.PATH ?? '';
-  const clock = options.clock ?? { ...systemClock, bootUs: createBootClock({ procRoot }) };
-  let guard: readonly string[] | null = null;
+  const errors = new HostErrors();
+  const clock = options.clock ?? {
+    ...systemClock,
+    bootUs: createBootClock({ procRoot, onError: errors.note }),
+  };
+  let guard: Guard | null = null;
   return new Supervisor({
     fragments,
     tracer,
@@ -47,20 +53,23 @@ export function createLiveSource(options: LiveSourceOptions): LineSource {
     procRoot,
     sysRoot,
     clock,
+    errors,
+    searchPath,
     timing: { ...DEFAULT_TIMING, ...options.timing },
     simulation: simulationOf(options.simulate ?? '', clock),
     inspect: async () => {
-      guard ??= await findGuard(searchPath);
+      if (guard?.final !== true) guard = await findGuard(searchPath);
       return inspectHost({
         wanted: wantedBy(fragments),
         bpftrace,
         searchPath,
         procRoot,
         sysRoot,
+        ...(options.etcRoot === undefined ? {} : { etcRoot: options.etcRoot }),
         ...(options.uid === undefined ? {} : { uid: options.uid }),
       });
     },
-    launch: (path) => ({ path, guard: guard ?? [], env: childEnvironment(env, mapKeys) }),
+    launch: (path) => ({ path, guard: guard?.command ?? [], env: childEnvironment(env, mapKeys) }),
   });
 }
 

@@ -57,6 +57,14 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     samples: (model) => single(model.accounting.counterLinesLost),
   },
   {
+    name: 'host_read_errors_total',
+    help:
+      'Reads of /proc, /sys and the like that failed for another reason than that nothing is there, such as EMFILE. The last ' +
+      'value is kept and the read is tried again.',
+    type: 'counter',
+    samples: (model) => byKey('source', model.accounting.hostErrors),
+  },
+  {
     name: 'facts_forgotten_total',
     help: 'Facts of devices, processes and VMs that made room for newer ones while they were still of use.',
     type: 'counter',

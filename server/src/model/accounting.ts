@@ -1,7 +1,14 @@
 import type { DecodeReason } from '../stream/decode.ts';
 import { DECODE_REASONS } from '../stream/decode.ts';
 import { RingLoss } from '../stream/ring-loss.ts';
-import { CHILD_REASONS, type ChildReason, LOSS_STAGES, type Loss } from '../stream/wire.ts';
+import {
+  CHILD_REASONS,
+  type ChildReason,
+  HOST_SOURCES,
+  type HostError,
+  LOSS_STAGES,
+  type Loss,
+} from '../stream/wire.ts';
 import { BlindTime } from './blind-time.ts';
 import { EVENT_KINDS, type EventKind } from './schema.ts';
 
@@ -51,6 +58,8 @@ export class Accounting {
   readonly eventsByKind = zeros(EVENT_KINDS);
   readonly decodeErrors = zeros(DECODE_REASONS);
   readonly restarts = zeros(CHILD_REASONS);
+  /** Failed reads of the host, over all collectors. */
+  readonly hostErrors = zeros(HOST_SOURCES);
 
   #child: ChildAccount | null = null;
   #everReady = false;
@@ -64,6 +73,7 @@ export class Accounting {
   #past = { emitted: 0, ringLost: 0, counterLines: 0 };
   #lossLines = zeros(LOSS_STAGES);
   #lossLast = zeros(LOSS_STAGES);
+  #hostErrorsLast = zeros(HOST_SOURCES);
   #fullMapErrors = 0;
 
   get blindSeconds(): number {
@@ -111,6 +121,7 @@ export class Accounting {
   header(t: number): void {
     this.seen(t);
     this.#lossLast = zeros(LOSS_STAGES);
+    this.#hostErrorsLast = zeros(HOST_SOURCES);
     this.#lost(t);
   }
 
@@ -251,6 +262,13 @@ export class Accounting {
     if (growth === 0) return;
     this.#lossLines[stage] += growth;
     this.#lost(t);
+  }
+
+  hostError({ t, source, count }: HostError): void {
+    this.seen(t);
+    const last = this.#hostErrorsLast[source];
+    this.hostErrors[source] += count >= last ? count - last : count;
+    this.#hostErrorsLast[source] = count;
   }
 
   #lost(t: number): void {

@@ -57,6 +57,7 @@ export class TracerModel {
   readonly #history = new History();
   #seq = 0;
   #bootEpochUs = 0;
+  #headerEpochUs = 0;
   #kernel: string | null = null;
   #simulation: string | null = null;
   #bpftrace: string | null = null;
@@ -113,6 +114,7 @@ export class TracerModel {
     switch (record.type) {
       case 'header':
         this.#bootEpochUs = record.data.boot_epoch_us;
+        this.#headerEpochUs = record.data.boot_epoch_us;
         this.#kernel = record.data.kernel;
         this.#simulation = record.data.simulation ?? null;
         accounting.header(record.data.t);
@@ -127,6 +129,13 @@ export class TracerModel {
         return [];
       case 'loss':
         accounting.loss(record.data);
+        return [];
+      case 'host_error':
+        accounting.hostError(record.data);
+        return [];
+      case 'clock':
+        accounting.seen(record.data.t);
+        this.#bootEpochUs = record.data.boot_epoch_us;
         return [];
       case 'device':
         accounting.seen(record.data.t);
@@ -247,6 +256,11 @@ export class TracerModel {
   get lastCounterReadSeconds(): number {
     const { lastReadAt } = this.accounting;
     return lastReadAt === null ? 0 : (this.#bootEpochUs + lastReadAt) / 1e6;
+  }
+
+  /** The wall clock at t = 0 as the header had it, in microseconds since 1970: a later step of the clock does not change it. */
+  get headerEpochUs(): number {
+    return this.#headerEpochUs;
   }
 
   /** True where this probe was attached in any program of this stream: only then does a zero of its counters mean zero. */
@@ -401,7 +415,7 @@ export class TracerModel {
         this.#problem =
           child.reason === 'stopped' || child.reason === 'handed_over'
             ? null
-            : { ...problemOf(child), remedy: null };
+            : { ...problemOf(child), remedy: child.remedy ?? null };
         accounting.childExited(child.t, child.reason, child.blind_since);
         return;
       case 'unavailable':

@@ -10,10 +10,12 @@ import {
   DeviceGone,
   Exit,
   Header,
+  HostError,
   Loss,
   Process,
   Snapshot,
   Tick,
+  WallClock,
 } from './wire.ts';
 
 /** What a line says: of the collector, of a probe, a counter read, or a message of bpftrace itself. */
@@ -59,6 +61,8 @@ const COLLECTOR_LINES = {
   child: Compile(Child),
   tick: Compile(Tick),
   loss: Compile(Loss),
+  host_error: Compile(HostError),
+  clock: Compile(WallClock),
   device: Compile(Device),
   device_gone: Compile(DeviceGone),
   process: Compile(Process),

@@ -21,6 +21,10 @@ export interface RecorderOptions {
   onWait?: (path: string) => void;
   /** Called once, when the file is open, with its path: it has a number where `existing` is `number`. */
   onOpen?: (path: string) => void;
+  /** Called once, at the first error of the file: nothing is written after it. */
+  onFailure?: (error: Error) => void;
+  /** Called for each line that is dropped while the file has not failed. */
+  onDropped?: () => void;
 }
 
 const BATCH_BYTES = 64 * 1024;
@@ -41,6 +45,8 @@ export class Recorder {
   path: string;
   readonly #options: RecorderOptions;
   readonly #maxPendingBytes: number;
+  readonly #onFailure: (error: Error) => void;
+  readonly #onDropped: () => void;
   #flushMs: number | undefined;
   #sink: Writable | null = null;
   /** What the gzip stream writes to, or the sink itself. */
@@ -58,6 +64,8 @@ export class Recorder {
     this.#options = options;
     this.#maxPendingBytes = options.maxPendingBytes ?? 8 * 1024 * 1024;
     this.#flushMs = options.flushMs;
+    this.#onFailure = options.onFailure ?? (() => {});
+    this.#onDropped = options.onDropped ?? (() => {});
   }
 
   /**
@@ -68,10 +76,12 @@ export class Recorder {
    */
   async start(signal: AbortSignal = new AbortController().signal): Promise<void> {
     const { existing = 'fail', queue = false, onWait } = this.#options;
+    let isWaiting = false;
     const waiting = new Promise<void>((resolve) => {
       const ended = AbortSignal.any([signal, this.#stopped.signal]);
       const begun = (): void => {
         onWait?.(this.path);
+        isWaiting = queue;
         if (queue) resolve();
       };
       this.#opening = openTarget(this.path, existing, ended, begun).then(
@@ -80,6 +90,7 @@ export class Recorder {
         },
         (error: Error) => {
           this.error ??= error;
+          if (isWaiting) this.#onFailure(error);
           throw error;
         },
       );
@@ -97,9 +108,11 @@ export class Recorder {
     this.#file = file;
     this.#flushMs ??= isFile ? 1000 : 50;
     const fail = (error: Error) => {
+      const isFirst = this.error === null;
       this.error ??= error;
       this.#sink?.destroy();
       file.destroy();
+      if (isFirst) this.#onFailure(error);
     };
     file.on('error', fail);
     this.#closed = once(file, 'close').catch(() => {});
@@ -119,6 +132,7 @@ export class Recorder {
     const takes = this.#sink !== null || this.#opening !== null;
     if (!takes || this.error !== null || this.#pendingBytes + bytes > this.#maxPendingBytes) {
       this.dropped += 1;
+      if (this.error === null) this.#onDropped();
       return;
     }
     this.#batch.push(line);

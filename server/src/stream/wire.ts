@@ -53,6 +53,9 @@ export const CHILD_REASONS = [
   'no_symbols',
   'function_missing',
   'compile_error',
+  'permission',
+  'resources',
+  'attach_failed',
 ] as const;
 export const ChildReason = Type.Enum([...CHILD_REASONS]);
 export type ChildReason = (typeof CHILD_REASONS)[number];
@@ -90,6 +93,7 @@ export const Child = Type.Union([
     state: Type.Literal('exited'),
     reason: ChildReason,
     message: Type.String(),
+    remedy: Type.Optional(Type.String({ description: 'what to do, where it did not start' })),
     blind_since: Type.Optional(
       Type.Integer({
         minimum: 0,
@@ -122,6 +126,35 @@ export const Loss = Type.Object({
   count: Type.Integer({ minimum: 0 }),
 });
 export type Loss = Static<typeof Loss>;
+
+/** What of the host the collector reads again and again; a closed set, also the label of host_read_errors_total. */
+export const HOST_SOURCES = [
+  'clock',
+  'device',
+  'facts',
+  'holders',
+  'modules',
+  'probe_misses',
+  'process',
+  'processors',
+] as const;
+export type HostSource = (typeof HOST_SOURCES)[number];
+
+/** Reads of the host that failed, cumulative since the collector started. What was to be read may exist: nothing follows from it. */
+export const HostError = Type.Object({
+  t: Micros,
+  source: Type.Enum([...HOST_SOURCES]),
+  count: Type.Integer({ minimum: 0 }),
+  message: Type.String({ description: 'the last one, e.g. EMFILE: /proc/1/stat' }),
+});
+export type HostError = Static<typeof HostError>;
+
+/** The wall clock was stepped: from now on every `t` of the stream is `boot_epoch_us` later than 1970. */
+export const WallClock = Type.Object({
+  t: Micros,
+  boot_epoch_us: Type.Integer({ description: 'wall clock at t = 0, microseconds since 1970' }),
+});
+export type WallClock = Static<typeof WallClock>;
 
 export const Device = Type.Object({
   t: Micros,
@@ -240,6 +273,8 @@ export type CollectorLine =
   | { type: 'child'; data: Child }
   | { type: 'tick'; data: Tick }
   | { type: 'loss'; data: Loss }
+  | { type: 'host_error'; data: HostError }
+  | { type: 'clock'; data: WallClock }
   | { type: 'device'; data: Device }
   | { type: 'device_gone'; data: DeviceGone }
   | { type: 'process'; data: Process }

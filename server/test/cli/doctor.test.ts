@@ -65,6 +65,7 @@ async function goodHost(t: TestContext): Promise<Host> {
     searchPath: process.env.PATH ?? '',
     procRoot: host.procRoot,
     sysRoot: host.sysRoot,
+    etcRoot: host.etcRoot,
     uid: 0,
     node: '20.19.0',
     wallMs: Date.UTC(2026, 10, 1),
@@ -107,6 +108,7 @@ test('a host on which all is well is told so, row by row', async (t) => {
       'clock',
       'memory',
       'setpriv',
+      'taskset',
     ].map((name) => [name, 'found']),
   );
   const page = await readFile(new URL('../../../docs/doctor.md', import.meta.url), 'utf8');
@@ -247,7 +249,7 @@ const CASES: readonly [
     'warning',
     async (host) => void (await host.bind('0000:42:00.0', 'mlx5_vfio_pci')),
     /2 bound.*cannot export.*: 0000:42:00\.0 \(mlx5_vfio_pci\)/,
-    /0000:42:00\.0 vfio-pci/,
+    /^leave them bound: .*`driver_unsupported`/,
   ],
   ['no device', 'devices', 'warning', without('sysRoot', 'bus/pci'), /no PCI device is bound/, /driverctl/],
   [
@@ -288,6 +290,14 @@ const CASES: readonly [
     'warning',
     async () => ({ searchPath: '' }),
     /pdeathsig/,
+    /apt-get install util-linux/,
+  ],
+  [
+    'no taskset',
+    'taskset',
+    'warning',
+    async () => ({ searchPath: '' }),
+    /ENOENT.*handover/,
     /apt-get install util-linux/,
   ],
 ];
@@ -363,9 +373,9 @@ test('the report is plain without colour, and folds where it is told the width',
   assert.ok(!plain.includes('\x1b'));
   assert.match(
     plain,
-    /^NOT FOUND {2}bpftrace +there is no executable no-such-program\n +to mend it: `apt-get/m,
+    /^NOT FOUND {2}bpftrace +there is no executable no-such-program\n +fix: `apt-get update && apt-get/m,
   );
-  assert.match(plain, /^This host \(kernel 7\.3\.4\) cannot be traced: 1 of 16 not found, 1 warning\.$/m);
+  assert.match(plain, /^This host \(kernel 7\.3\.4\) cannot be traced: 1 of 17 not found, 1 warning\.$/m);
   const colored = styled(report(diagnosis, { color: true, columns: 80 }));
   assert.ok(colored.includes('\x1b[31mNOT FOUND\x1b[0m'));
   for (const line of styled(report(diagnosis, { color: false, columns: 80 })).split('\n')) {
@@ -379,4 +389,250 @@ test('colour is for terminals, and NO_COLOR forbids it', () => {
   assert.equal(wantsColor({ isTTY: true }, { NO_COLOR: '1' }), false);
   assert.equal(wantsColor({ isTTY: true }, { TERM: 'dumb' }), false);
   assert.equal(wantsColor({} as NodeJS.WriteStream, {}), false);
+});
+
+/** Writes an executable script and gives its path. */
+async function script(host: Host, name: string, text: string): Promise<string> {
+  await host.write('proc', name, `#!/bin/sh\n${text}\n`);
+  const path = join(host.procRoot, name);
+  await chmod(path, 0o755);
+  return path;
+}
+
+const RELEASES: readonly [osRelease: string, version: string | null, remedy: RegExp, never: RegExp][] = [
+  [
+    'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian 13"',
+    '0.20.2',
+    /`apt-get update && apt-get install bpftrace`; .*not the one of Debian 13/,
+    /releases/,
+  ],
+  [
+    'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"',
+    '0.17.0',
+    /^Debian 12 packages 0\.17\.0, which is too old: .*releases.*from 13 on/,
+    /apt-get/,
+  ],
+  [
+    'ID=debian\nPRETTY_NAME="Debian forky/sid"',
+    null,
+    /^`apt-get update && apt-get install bpftrace`/,
+    /releases/,
+  ],
+  [
+    'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nPRETTY_NAME="Ubuntu 24.04.3 LTS"',
+    '0.20.2',
+    /^Ubuntu 24\.04\.3 LTS packages 0\.20\.2, which is too old: .*releases.*from 25\.10 on/,
+    /apt-get/,
+  ],
+  [
+    'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="26.04"',
+    null,
+    /^`apt-get update && apt-get install bpftrace`/,
+    /releases/,
+  ],
+  [
+    'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_ID="22"\nPRETTY_NAME="Linux Mint 22"',
+    '0.20.2',
+    /^Linux Mint 22 is not known to package 0\.23/,
+    /apt-get/,
+  ],
+  [
+    'ID=fedora\nVERSION_ID=41\nPRETTY_NAME="Fedora Linux 41"',
+    '0.21.2',
+    /^Fedora Linux 41 packages 0\.21\.2.*from 43 on/,
+    /dnf|apt-get/,
+  ],
+  ['ID=fedora\nVERSION_ID=43', '0.21.2', /^`dnf install --refresh bpftrace`/, /apt-get|releases/],
+  [
+    'ID=alpine\nVERSION_ID=3.20.3\nPRETTY_NAME="Alpine Linux v3.20"',
+    '0.20.4',
+    /^Alpine Linux v3\.20 .*releases.*from 3\.22 on/,
+    /apk|apt-get/,
+  ],
+  ['ID=alpine\nVERSION_ID=3.24.0', null, /^`apk add --update-cache bpftrace`/, /apt-get|releases/],
+  [
+    'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.5"\nPRETTY_NAME="Rocky Linux 9.5"',
+    '0.21.1',
+    /^Rocky Linux 9\.5 is not known to package 0\.23/,
+    /dnf|apt-get/,
+  ],
+  [
+    'ID="centos"\nID_LIKE="rhel fedora"\nVERSION_ID="10"\nPRETTY_NAME="CentOS Stream 10"',
+    null,
+    /^CentOS Stream 10 is not known to package/,
+    /dnf|apt-get/,
+  ],
+  [
+    'ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\nVERSION_ID="20261101"',
+    null,
+    /^`zypper --refresh install bpftrace`/,
+    /apt-get/,
+  ],
+  [
+    'ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"\nPRETTY_NAME="openSUSE Leap 15.6"',
+    '0.18.0',
+    /^openSUSE Leap 15\.6 is not known/,
+    /zypper|apt-get/,
+  ],
+  ['ID=arch\nBUILD_ID=rolling', '0.22.1', /^`pacman -Syu bpftrace`; .*out of date/, /apt-get/],
+  [
+    'ID=void\nPRETTY_NAME="Void Linux"',
+    null,
+    /package manager of Void Linux; where it has none, .*releases/,
+    /apt-get/,
+  ],
+  ['ID=debian\nVERSION_ID="13"', '1.0.0', /^update vfio-dmabuf-tracer, or .*0\.23 to 0\.x/, /apt-get/],
+];
+
+test('what is proposed for bpftrace depends on the distribution, and is never the version that was rejected', async (t) => {
+  const host = await goodHost(t);
+  for (const [text, version, expected, never] of RELEASES) {
+    await writeFile(join(host.etcRoot, 'os-release'), `${text}\n`);
+    const bpftrace =
+      version === null ? 'no-such-program' : await script(host, 'rejected', `echo bpftrace v${version}`);
+    const { bpftrace: check } = await checksOf({ ...host.options, bpftrace });
+    assert.equal(check?.state, 'missing', text);
+    assert.match(check?.remedy ?? '', expected, text);
+    assert.doesNotMatch((check?.remedy ?? '').replace(/; or name another one.*$/, ''), never, text);
+  }
+  await rm(host.etcRoot, { recursive: true });
+  const { bpftrace: unknown } = await checksOf({ ...host.options, bpftrace: 'no-such-program' });
+  assert.match(unknown?.remedy ?? '', /package manager; where it has none/);
+});
+
+test('other packages are proposed in the words of the distribution', async (t) => {
+  const host = await goodHost(t);
+  await writeFile(
+    join(host.etcRoot, 'os-release'),
+    'ID=alpine\nVERSION_ID=3.24.0\nPRETTY_NAME="Alpine Linux v3.24"\n',
+  );
+  await rm(join(host.sysRoot, 'bus/pci'), { recursive: true });
+  const checks = await checksOf({ ...host.options, searchPath: '', wallMs: 1000, node: '20.18.3' });
+  assert.match(checks.setpriv?.remedy ?? '', /`apk add --update-cache setpriv`/);
+  assert.match(checks.clock?.remedy ?? '', /`apk add --update-cache chrony`/);
+  assert.match(
+    checks.devices?.remedy ?? '',
+    /install driverctl with the package manager of Alpine Linux v3\.24/,
+  );
+  for (const { remedy } of Object.values(checks)) assert.doesNotMatch(remedy ?? '', /apt-get/);
+});
+
+const HELPERS: readonly [what: string, text: string, message: RegExp, remedy: RegExp][] = [
+  [
+    'glibc’s loader',
+    'echo "bpftrace: error while loading shared libraries: libbcc.so.0: cannot open shared object file: No such file or directory" >&2; exit 127',
+    /exited with 127: .*error while loading shared libraries: libbcc\.so\.0/,
+    /`ldd .*missing.*libbcc\.so\.0/,
+  ],
+  [
+    'musl’s loader',
+    'echo "Error loading shared library libLLVM.so.19.1: No such file or directory (needed by /usr/bin/bpftrace)" >&2; exit 127',
+    /exited with 127: Error loading shared library/,
+    /`ldd .*libLLVM\.so\.19\.1/,
+  ],
+  ['a signal', 'kill -SEGV $$', /killed by SIGSEGV/, /by hand/],
+  ['the OOM killer', 'kill -KILL $$', /killed by SIGKILL/, /dmesg/],
+  ['no output', 'exit 3', /exited with 3$/, /by hand/],
+  ['another program', 'echo hello', /exited with 0 and printed "hello"/, /--bpftrace\.path/],
+];
+
+for (const [what, text, message, remedy] of HELPERS) {
+  test(`a bpftrace that cannot be run (${what}) is reported with what it wrote, how it ended, and a fix`, async (t) => {
+    const host = await goodHost(t);
+    const { bpftrace } = await checksOf({ ...host.options, bpftrace: await script(host, 'broken', text) });
+    assert.equal(bpftrace?.state, 'missing');
+    assert.match(bpftrace?.message ?? '', message);
+    assert.match(bpftrace?.remedy ?? '', remedy);
+  });
+}
+
+test('a bpftrace whose interpreter does not exist, or that is no program, says so', async (t) => {
+  const host = await goodHost(t);
+  await host.write('proc', 'lost', '#!/no/such/interpreter\n');
+  const lost = join(host.procRoot, 'lost');
+  await chmod(lost, 0o755);
+  const { bpftrace } = await checksOf({ ...host.options, bpftrace: lost });
+  assert.match(bpftrace?.message ?? '', /could not be started: .*ENOENT/);
+  assert.match(bpftrace?.remedy ?? '', /interprets/);
+});
+
+test('other helper commands that cannot run are reported with what they wrote', async (t) => {
+  const host = await goodHost(t);
+  const loader = 'error while loading shared libraries: libcap-ng.so.0: cannot open shared object file';
+  for (const name of ['setpriv', 'taskset']) await script(host, name, `echo "${loader}" >&2; exit 127`);
+  const checks = await checksOf({ ...host.options, searchPath: host.procRoot });
+  for (const name of ['setpriv', 'taskset']) {
+    assert.equal(checks[name]?.state, 'warning');
+    assert.match(checks[name]?.message ?? '', /exited with 127: .*libcap-ng/);
+  }
+});
+
+test('a variant driver that has the callback is found by the symbols of the kernel, or by its name', async (t) => {
+  const host = await goodHost(t);
+  const drivers = ['nvgrace_gpu_vfio_pci', 'some_new_vfio_pci'];
+  await host.bind('0000:42:00.0', 'nvgrace_gpu_vfio_pci');
+  assert.equal((await checksOf(host.options)).devices?.state, 'found', 'no symbols can be read');
+  await host.bind('0000:43:00.0', 'some_new_vfio_pci');
+  const symbols = drivers.map(
+    (name) => `0000000000000000 t ${name.slice(0, 4)}_get_dmabuf_phys\t[${name}]\n`,
+  );
+  await host.write('proc', 'kallsyms', `0000000000000000 T dma_buf_export\n${symbols.join('')}`);
+  const { devices } = await checksOf(host.options);
+  assert.equal(devices?.state, 'found', devices?.message);
+  assert.match(devices?.message ?? '', /0000:42:00\.0 \(nvgrace_gpu_vfio_pci\), 0000:43:00\.0/);
+});
+
+test('a device of a variant driver is never to be bound to vfio-pci', async (t) => {
+  const names = ['mlx5', 'hisi_acc', 'pds', 'virtio', 'qat', 'xe', 'nvgrace_gpu'];
+  for (const symbols of [null, '0000000000000000 T dma_buf_export\n']) {
+    const host = await goodHost(t);
+    if (symbols !== null) await host.write('proc', 'kallsyms', symbols);
+    for (const [index, name] of names.entries()) await host.bind(`0000:5${index}:00.0`, `${name}_vfio_pci`);
+    const { devices } = await checksOf(host.options);
+    assert.equal(devices?.state, 'warning');
+    assert.doesNotMatch(devices?.remedy ?? '', /driverctl|vfio-pci/);
+    assert.equal(
+      /nvgrace/.test(devices?.message ?? ''),
+      symbols !== null,
+      'the kernel decides where it can be asked',
+    );
+  }
+});
+
+const CAPABILITIES = { dacOverride: 1n, dacRead: 2n, ptrace: 19n, perfmon: 38n, bpf: 39n };
+const status = (bits: readonly bigint[], ambient: readonly bigint[] = bits): string =>
+  `${capabilities(...bits)}${capabilities(...ambient).replace('CapEff', 'CapAmb')}`;
+
+test('which capabilities another user than root needs depends on the version of bpftrace', async (t) => {
+  const host = await goodHost(t);
+  const all = Object.values(CAPABILITIES);
+  const options = { ...host.options, uid: 1000 };
+  const newer = { ...options, bpftrace: await fakeBpftrace(t, 'version', '0.25.0') };
+  const check = async (text: string, which: DiagnoseOptions) => {
+    await host.write('proc', 'self/status', text);
+    return (await checksOf(which)).privilege;
+  };
+  assert.equal((await check(status(all), newer))?.state, 'found');
+  assert.match((await check(status(all), newer))?.message ?? '', /user 1000/);
+  const without = (bit: bigint) => status(all.filter((one) => one !== bit));
+  for (const [bit, name] of [
+    [CAPABILITIES.dacOverride, 'CAP_DAC_OVERRIDE'],
+    [CAPABILITIES.dacRead, 'CAP_DAC_READ_SEARCH'],
+    [CAPABILITIES.bpf, 'CAP_BPF'],
+    [CAPABILITIES.perfmon, 'CAP_PERFMON'],
+  ] as const) {
+    const privilege = await check(without(bit), newer);
+    assert.equal(privilege?.state, 'missing', name);
+    assert.match(privilege?.message ?? '', new RegExp(`needs root, or ${name} as well`));
+    assert.match(privilege?.remedy ?? '', new RegExp(`add ${name} to AmbientCapabilities=`));
+  }
+  assert.equal((await check(without(CAPABILITIES.ptrace), newer))?.state, 'warning');
+  assert.equal((await check(status(all, []), newer))?.state, 'missing', 'bpftrace would not inherit them');
+  const admin = await check(status([1n, 2n, 19n, 21n]), newer);
+  assert.equal(admin?.state, 'found', 'CAP_SYS_ADMIN covers CAP_BPF and CAP_PERFMON');
+  const older = await check(status(all), {
+    ...options,
+    bpftrace: await fakeBpftrace(t, 'version', '0.24.2'),
+  });
+  assert.match(older?.message ?? '', /bpftrace 0\.24\.2 needs root/);
 });

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
@@ -7,6 +7,8 @@ import { buildBtf } from './host/btf-builder.ts';
 export interface FakeHost {
   procRoot: string;
   sysRoot: string;
+  /** With the os-release of Debian 13. */
+  etcRoot: string;
   /** Writes the type information of one more module; a member is `struct.member`. */
   loadModule: (name: string, functions: readonly string[], members?: readonly string[]) => Promise<void>;
   /** A thread has the process it is of as `tgid`. */
@@ -18,11 +20,17 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
   const root = await temporaryFolder(t);
   const procRoot = join(root, 'proc');
   const sysRoot = join(root, 'sys');
+  const etcRoot = join(root, 'etc');
   const kernel = buildBtf([
     { kind: 'func', name: 'dma_buf_export' },
     { kind: 'int', name: 'int' },
     { kind: 'struct', name: 'kvm', members: [{ name: 'userspace_pid', type: 2 }] },
   ]);
+  await mkdir(etcRoot, { recursive: true });
+  await writeFile(
+    join(etcRoot, 'os-release'),
+    'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n',
+  );
   await mkdir(join(procRoot, 'sys/kernel'), { recursive: true });
   await mkdir(join(sysRoot, 'kernel/btf'), { recursive: true });
   await mkdir(join(sysRoot, 'kernel/tracing'), { recursive: true });
@@ -46,7 +54,10 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
     );
     const lines = functions.map((func) => `${func} [${name}]\n`);
     await writeFile(traceable, lines.join(''), { flag: 'a' });
-    await writeFile(join(sysRoot, 'kernel/btf', name), bytes);
+    // At once, as the kernel does it: nobody reads half of it.
+    const unfinished = join(root, `${name}.btf`);
+    await writeFile(unfinished, bytes);
+    await rename(unfinished, join(sysRoot, 'kernel/btf', name));
   };
   await loadModule('vfio_pci_core', ['vfio_pci_dma_buf_attach', 'vfio_pci_core_feature_dma_buf']);
   const addProcess: FakeHost['addProcess'] = async (pid, startTicks, command = [], tgid = pid) => {
@@ -56,5 +67,5 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
     await writeFile(join(folder, 'cmdline'), command.map((word) => `${word}\0`).join(''));
     await writeFile(join(folder, 'status'), `Name:\tqemu\nTgid:\t${tgid}\nNgid:\t0\nPid:\t${pid}\n`);
   };
-  return { procRoot, sysRoot, loadModule, addProcess };
+  return { procRoot, sysRoot, etcRoot, loadModule, addProcess };
 }

@@ -372,7 +372,7 @@ test('doctor tells what this host lacks, ends with 1, and gives the same as JSON
   const args = ['doctor', '--bpftrace.path=/nowhere/bpftrace'];
   const { code, stdout, stderr } = program.run(args);
   assert.deepEqual([code, stderr], [1, '']);
-  assert.match(stdout, /^NOT FOUND {2}bpftrace +there is no executable \/nowhere\/bpftrace\n +to mend it: /m);
+  assert.match(stdout, /^NOT FOUND {2}bpftrace +there is no executable \/nowhere\/bpftrace\n +fix: /m);
   assert.match(stdout, /cannot be traced: \d+ of \d+ not found/);
   const json = program.run([...args, '--json']);
   assert.equal(json.code, 1);

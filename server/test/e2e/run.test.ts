@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { eventually } from '../fixtures/eventually.ts';
 import { Program } from './program.ts';
 
 const program = new Program();
@@ -54,6 +55,20 @@ for (const args of [
     assert.match(stderr, /^vfio-dmabuf-tracer: the recording cannot be written\n.*where: \/nowhere\/x\.gz/s);
   });
 }
+
+test('run --record on a full disk is reported at once, in the log and in the metrics, and serves on', async (t) => {
+  const serving = await program.serve(t, ['run', nowhere, '--record=/dev/full', '--log.format=json']);
+  const ask = (path: string) => fetch(`${serving.url}${path}`);
+  await eventually(async () =>
+    assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_up 0$/m),
+  );
+  const logged = serving.log.match(/"msg":"the recording has ended: ENOSPC[^"]*"/g) ?? [];
+  assert.equal(logged.length, 1, serving.log);
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_lines_dropped_total [1-9]/m);
+  assert.equal((await ask('/-/healthy')).status, 200);
+  serving.child.kill('SIGINT');
+  assert.equal(await serving.ended, 0);
+});
 
 test('run --record writes what it serves, tells of it in the metrics, and what it wrote can be replayed', async (t) => {
   const file = join(program.folder, 'served.jsonl.gz');

@@ -75,7 +75,7 @@ test('each counter whose labels are a closed set is there at 0 before its first 
   assert.equal(series('events_total')?.length, 10);
   assert.equal(series('events_lost_total')?.length, 6);
   assert.equal(series('decode_errors_total')?.length, 8);
-  assert.equal(series('collector_restarts_total')?.length, 14);
+  assert.equal(series('collector_restarts_total')?.length, 17);
   assert.ok(families.get('export_duration_seconds')?.samples.every(({ value }) => value === 0));
   assert.equal(families.get('export_duration_seconds')?.samples.length, 17);
 });

@@ -217,8 +217,13 @@ test('a path that cannot be written is the user’s error', async (t) => {
   assert.equal(recorder.dropped, 1);
 });
 
-test('a full disk drops lines and keeps its error, and stop still resolves', async () => {
-  const recorder = new Recorder({ path: '/dev/full', flushMs: 1 });
+test('a full disk drops lines, is reported once with its error, and stop still resolves', async () => {
+  const reported: Error[] = [];
+  const recorder = new Recorder({
+    path: '/dev/full',
+    flushMs: 1,
+    onFailure: (error) => reported.push(error),
+  });
   await recorder.start();
   recorder.write(HEADER);
   await eventually(() => assert.notEqual(recorder.error, null));
@@ -226,6 +231,7 @@ test('a full disk drops lines and keeps its error, and stop still resolves', asy
   await recorder.stop();
   assert.equal((recorder.error as NodeJS.ErrnoException).code, 'ENOSPC');
   assert.equal(recorder.dropped, 2);
+  assert.deepEqual(reported, [recorder.error]);
 });
 
 test('gzip output is one valid stream', async (t) => {

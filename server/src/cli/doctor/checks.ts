@@ -1,8 +1,13 @@
 import { compareVersions } from '../../collector/bpftrace/condition.ts';
 import type { FragmentSet } from '../../collector/bpftrace/fragment.ts';
+import type { Guard } from '../../collector/bpftrace/launch.ts';
 import { OBSTACLES, type Plan, VFIO_MODULE } from '../../collector/bpftrace/plan.ts';
+import { FIXES } from '../../collector/bpftrace/start-failure.ts';
+import { helperFix } from '../../collector/bpftrace/version.ts';
+import { hasCapability } from '../../collector/host/capabilities.ts';
+import { type Distribution, installFix } from '../../collector/host/distribution.ts';
 import type { HostFacts } from '../../collector/host/facts.ts';
-import type { Surroundings } from '../../collector/host/surroundings.ts';
+import type { Surroundings, VfioDevice } from '../../collector/host/surroundings.ts';
 import { type Check, found, missing, warning } from './diagnosis.ts';
 
 /** All that a diagnosis is made of. */
@@ -11,8 +16,10 @@ export interface Examined {
   surroundings: Surroundings;
   plan: Plan;
   fragments: FragmentSet;
-  /** Whether setpriv can end bpftrace with this process. */
-  guard: boolean;
+  /** The command that ends bpftrace with this process. */
+  guard: Guard;
+  /** Why taskset cannot be run; null where it can. */
+  taskset: string | null;
   /** Version of Node, e.g. `20.19.0`. */
   node: string;
   /** Wall clock, milliseconds since 1970. */
@@ -21,11 +28,6 @@ export interface Examined {
 
 const OLDEST_NODE = [20, 19];
 const OLDEST_KERNEL = [6, 19];
-const BACKPORTS =
-  '`apt-get install -t trixie-backports linux-image-amd64` on Debian 13, with backports among its sources; then reboot';
-const CAPABILITIES = { SYS_PTRACE: 19n, SYS_ADMIN: 21n, PERFMON: 38n, BPF: 39n } as const;
-/** Drivers with get_dmabuf_phys in mainline: vfio_pci.c and nvgrace-gpu/main.c of drivers/vfio/pci. */
-const EXPORTING_DRIVERS: readonly string[] = ['vfio-pci', 'nvgrace-gpu-vfio-pci'];
 /** bpftrace with its compiler, the ring between kernel and bpftrace, and this process. */
 const MEMORY_MIB = 512;
 const SOME_DEVICES = 8;
@@ -50,23 +52,42 @@ export function examine(host: Examined): Check[] {
     clock,
     memory,
     guard,
+    taskset,
   ];
   return checks.map((check) => check(host)).filter((check) => check !== null);
 }
 
-function node({ node: version }: Examined): Check {
+function node({ node: version, surroundings }: Examined): Check {
   if (compareVersions(version.split('.').map(Number), OLDEST_NODE) >= 0)
     return found('node', `Node ${version}`);
-  const remedy = '`apt-get install nodejs` on Debian 13 or newer, or a Node of nodejs.org';
+  const remedy = `take Node 20.19 or newer of nodejs.org; or ${installFix(surroundings.distribution, 'nodejs')}, where that is new enough`;
   return missing('node', `Node ${version}; 20.19 or newer is needed`, remedy);
 }
 
-function kernel({ facts }: Examined): Check {
+function kernel({ facts, surroundings }: Examined): Check {
+  const [unread] = [...(facts.errors ?? []), ...surroundings.errors];
+  if (unread !== undefined) {
+    const message = `the host could not be read, so the other rows may be wrong: ${unread}`;
+    return missing('kernel', message, FIXES.resources);
+  }
   const [, release = ''] = /^(\d+\.\d+)/.exec(facts.kernel) ?? [];
   const old = release !== '' && compareVersions(release.split('.').map(Number), OLDEST_KERNEL) < 0;
   // A distribution may have taken the export into an older kernel: the function decides, not the number.
   if (!old || OBSTACLES.export(facts) === null) return found('kernel', facts.kernel);
-  return missing('kernel', `${facts.kernel}; VFIO exports dma-bufs since 6.19`, BACKPORTS);
+  return missing(
+    'kernel',
+    `${facts.kernel}; VFIO exports dma-bufs since 6.19`,
+    kernelFix(surroundings.distribution),
+  );
+}
+
+/** Distributions whose own newest kernel is too old, and those that have a newer one elsewhere. */
+function kernelFix(distribution: Distribution | null): string {
+  if (distribution?.id === 'debian' && distribution.version === '13') {
+    return '`apt-get install -t trixie-backports linux-image-amd64`, with trixie-backports among the sources; then reboot';
+  }
+  const whose = distribution === null ? 'the distribution' : distribution.name;
+  return `install a kernel 6.19 or newer, built with CONFIG_VFIO_PCI_DMABUF=y, from ${whose} or kernel.org; then reboot`;
 }
 
 function btf({ facts, surroundings }: Examined): Check {
@@ -124,15 +145,15 @@ function bpftrace({ facts }: Examined): Check {
 function privilege({ facts, surroundings }: Examined): Check {
   const failure = OBSTACLES.privilege(facts);
   if (failure !== null) return missing('privilege', failure.message, failure.remedy);
-  const { capabilities } = surroundings;
-  const has = (name: keyof typeof CAPABILITIES) =>
-    capabilities === null || (capabilities & (1n << CAPABILITIES[name])) !== 0n;
-  const user = facts.uid === 0 ? 'root' : `user ${facts.uid}`;
+  const capabilities = surroundings.capabilities?.effective ?? null;
+  const has = (name: Parameters<typeof hasCapability>[1]) =>
+    capabilities === null || hasCapability(capabilities, name);
+  const user = facts.uid === 0 ? 'root' : `user ${facts.uid} with capabilities`;
   const grant = 'give it all capabilities: `docker run --privileged`, or none left out in its systemd unit';
-  if (!has('SYS_ADMIN') && !(has('BPF') && has('PERFMON'))) {
+  if (!has('CAP_SYS_ADMIN') && !(has('CAP_BPF') && has('CAP_PERFMON'))) {
     return missing('privilege', `${user}, without CAP_BPF and CAP_PERFMON`, grant);
   }
-  if (has('SYS_PTRACE')) return found('privilege', user);
+  if (has('CAP_SYS_PTRACE')) return found('privilege', user);
   const message = `${user}, without CAP_SYS_PTRACE: who holds a buffer, and the names of VMs, stay unknown`;
   return warning('privilege', message, grant);
 }
@@ -154,7 +175,7 @@ function dmabufExport({ facts, surroundings, plan }: Examined): Check {
   }
   // Without these two nothing is known of the functions of the module, and they are told by themselves.
   if (!facts.btf || !surroundings.vfio) return missing('dma-buf export', failure.message, failure.remedy);
-  const remedy = `boot a kernel built with CONFIG_VFIO_PCI_DMABUF=y, 6.19 or newer: ${BACKPORTS}`;
+  const remedy = `boot a kernel built with CONFIG_VFIO_PCI_DMABUF=y, 6.19 or newer: ${kernelFix(surroundings.distribution)}`;
   return missing('dma-buf export', failure.message, remedy);
 }
 
@@ -197,22 +218,26 @@ function snapshots({ plan }: Examined): Check | null {
 function devices({ surroundings }: Examined): Check {
   const held = surroundings.devices;
   if (held.length === 0) {
+    const install = installFix(surroundings.distribution, 'driverctl');
     return warning(
       'devices',
       'no PCI device is bound to a VFIO driver: there is nothing that could be exported',
-      '`apt-get install driverctl`, then `driverctl set-override 0000:BB:DD.F vfio-pci`; or let the VMM bind it',
+      `let the VMM bind it; or ${install}, then \`driverctl set-override 0000:BB:DD.F vfio-pci\`, or with the name of its own VFIO driver where it has one (a GPU of Grace: nvgrace_gpu_vfio_pci)`,
     );
   }
-  const list = (some: Surroundings['devices']) => {
+  const list = (some: readonly VfioDevice[]) => {
     const shown = some.slice(0, SOME_DEVICES).map(({ device, driver }) => `${device} (${driver})`);
     return `${shown.join(', ')}${some.length > shown.length ? ` and ${some.length - shown.length} more` : ''}`;
   };
-  const unable = held.filter(({ driver }) => !EXPORTING_DRIVERS.includes(driver));
+  const unable = held.filter(({ exports }) => exports !== true);
   if (unable.length === 0) return found('devices', list(held));
+  const isKnown = unable.every(({ exports }) => exports === false);
+  const what = isKnown ? 'cannot export' : 'cannot export, as far as is known';
+  // Its own driver may be needed for migration, or for memory that vfio-pci does not have: it stays.
   return warning(
     'devices',
-    `${held.length} bound; the drivers of these cannot export in mainline: ${list(unable)}`,
-    `bind to vfio-pci instead (\`driverctl set-override ${unable[0]?.device} vfio-pci\`), without migration then`,
+    `${held.length} bound; the drivers of these have no get_dmabuf_phys and ${what}: ${list(unable)}`,
+    'leave them bound: an export of them fails with EOPNOTSUPP and is counted as `driver_unsupported`; take a version of these drivers that has get_dmabuf_phys',
   );
 }
 
@@ -239,7 +264,7 @@ function clock({ surroundings, wallMs }: Examined): Check {
   return warning(
     'clock',
     `it is ${now}Z here: the times of events will be wrong`,
-    '`apt-get install systemd-timesyncd`, then `timedatectl set-ntp true`',
+    `${installFix(surroundings.distribution, 'systemd-timesyncd')}, then \`timedatectl set-ntp true\``,
   );
 }
 
@@ -251,9 +276,14 @@ function memory({ surroundings }: Examined): Check | null {
   return warning('memory', message, 'give the host, or the control group of the service, more memory');
 }
 
-function guard({ guard: there }: Examined): Check {
-  if (there) return found('setpriv', 'bpftrace ends with this process, however that ends');
-  const message =
-    'not found, or it knows no --pdeathsig: a bpftrace whose daemon was killed lives on for a second';
-  return warning('setpriv', message, '`apt-get install util-linux`');
+function guard({ guard: { problem }, surroundings }: Examined): Check {
+  if (problem === null) return found('setpriv', 'bpftrace ends with this process, however that ends');
+  const message = `${problem}: without --pdeathsig a bpftrace whose daemon was killed lives on for a second`;
+  return warning('setpriv', message, helperFix(surroundings.distribution));
+}
+
+function taskset({ taskset: problem, surroundings }: Examined): Check {
+  if (problem === null) return found('taskset', 'every processor can be visited at a handover');
+  const message = `${problem}: at a handover a call for each processor is reported as lost`;
+  return warning('taskset', message, helperFix(surroundings.distribution));
 }

@@ -4,10 +4,11 @@ import { type Static, Type } from 'typebox';
 export const Check = Type.Object({
   name: Type.String({ description: 'what is looked at, e.g. btf' }),
   state: Type.Enum(['found', 'warning', 'missing'], {
-    description: 'missing: nothing can be traced without; warning: something is not seen, or not told truly',
+    description:
+      'missing: nothing can be traced without; warning: some activity may be missed or misreported',
   }),
   message: Type.String({ description: 'what is found, or what is missing and what that costs' }),
-  remedy: Type.Union([Type.String(), Type.Null()], { description: 'how to mend it; null where it is found' }),
+  remedy: Type.Union([Type.String(), Type.Null()], { description: 'the fix; null where it is found' }),
 });
 export type Check = Static<typeof Check>;
 

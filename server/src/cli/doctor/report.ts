@@ -16,14 +16,14 @@ const MARKS = {
 } as const satisfies Record<Check['state'], { text: string; color: number }>;
 const MARK_WIDTH = Math.max(...Object.values(MARKS).map(({ text }) => text.length));
 
-/** The diagnosis for people: a row for each check, and below it how to mend what is not found. */
+/** The diagnosis for people: a row for each check, and below it the fix for what is not found. */
 export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): Span[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
   const indent = MARK_WIDTH + width + 4;
   const paint = (text: string, color: number): Span => ({ text, sgr: style.color ? String(color) : '' });
   const spans = checks.flatMap<Span>(({ name, state, message, remedy }) => {
     const mark = MARKS[state];
-    const texts = remedy === null ? [message] : [message, `to mend it: ${remedy}`];
+    const texts = remedy === null ? [message] : [message, `fix: ${remedy}`];
     const broken = texts.flatMap((text) => fold(neutral(text), style.columns && style.columns - indent));
     return [
       paint(mark.text.padEnd(MARK_WIDTH), mark.color),

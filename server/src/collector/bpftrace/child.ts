@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { LineSplitter } from '../../stream/splitter.ts';
 import type { ChildReason } from '../../stream/wire.ts';
-import { classifyStart, shortMessage } from './classify.ts';
+import { errnoOf, isDenied, isOutOfResources } from '../../support/errno.ts';
+import { endOf, killGroup, type ProcessEnd } from '../host/process-group.ts';
+import { classifyStart, lacksCause, shortMessage } from './classify.ts';
 import type { Launch } from './launch.ts';
 import type { ChildFaults } from './simulation.ts';
 import { StderrTail } from './stderr-tail.ts';
@@ -39,8 +41,6 @@ export interface ChildEnd {
 }
 
 const READY = /^\{"type": ?"value", ?"data": ?\[0,/;
-/** After its exit something else may hold a child's pipes: they are not waited for longer than this. */
-const PIPES_MS = 2000;
 const CHECKS_PER_LIMIT = 10;
 
 /** The life of one bpftrace: spawned, ready, watched for silence, stopped. Its output is read whatever happens. */
@@ -63,52 +63,83 @@ export class BpftraceChild {
 
   /** Starts it and resolves when it has ended and all its output was read. Never rejects. To be called once. */
   async run(): Promise<ChildEnd> {
-    const { launch, program } = this.options;
-    const [command = '', ...args] = [...launch.guard, launch.path, '-f', 'json', '-B', 'line', '-'];
-    let end: { code: number | null; signal: NodeJS.Signals | null; error: Error | null };
-    let watch: NodeJS.Timeout | undefined;
-    try {
-      // A session of its own: a Ctrl-C at our terminal is for us, and we stop the child.
-      const child = spawn(command, args, { env: launch.env, detached: true, stdio: 'pipe' });
-      this.process = child;
-      if (this.stopping !== null) this.signal('SIGINT');
-      watch = this.watch();
-      const splitter = new LineSplitter({
-        onLine: (line) => this.takeLine(line),
-        onDropped: () => this.options.onDropped?.(),
-      });
-      child.stdout.on('data', (chunk: Buffer) => splitter.push(chunk));
-      child.stderr.on('data', (chunk: Buffer) => this.stderr.push(chunk));
-      child.stdin.on('error', () => {}); // It ended before it had read its program: its exit tells why.
-      child.stdin.end(program);
-      end = await ended(child);
-      splitter.end();
-    } catch (error) {
-      end = { code: null, signal: null, error: error as Error };
+    const splitter = new LineSplitter({
+      onLine: (line) => this.takeLine(line),
+      onDropped: () => this.options.onDropped?.(),
+    });
+    const end = await this.runOnce(['-f', 'json', '-B', 'line', '-'], (chunk) => splitter.push(chunk));
+    splitter.end();
+    if (this.stopping === null && !this.ready && end.code !== 0 && lacksCause(this.stderr.text())) {
+      await this.askLibbpf();
     }
-    clearInterval(watch);
     clearTimeout(this.killTimer);
     return { ...this.judge(end), ready: this.ready, stderr: this.stderr.text(), code: end.code };
+  }
+
+  private async runOnce(args: readonly string[], onOutput: (chunk: Buffer) => void): Promise<ProcessEnd> {
+    const { launch, program } = this.options;
+    const [command = '', ...rest] = [...launch.guard, launch.path, ...args];
+    let watch: NodeJS.Timeout | undefined;
+    try {
+      // A session and a process group of its own: a Ctrl-C at our terminal is for us, and we stop the child with what it has forked.
+      const child = spawn(command, rest, { env: launch.env, detached: true, stdio: 'pipe' });
+      const ended = endOf(child);
+      this.process = child;
+      if (this.stopping !== null) this.interrupt();
+      watch = this.watch();
+      // Where there are no descriptors for its pipes, there are no streams either.
+      child.stdout?.on('data', onOutput);
+      child.stderr?.on('data', (chunk: Buffer) => this.stderr.push(chunk));
+      child.stdin?.on('error', () => {}); // It ended before it had read its program: its exit says why.
+      child.stdin?.end(program);
+      return await ended;
+    } catch (error) {
+      return { code: null, signal: null, error: error as NodeJS.ErrnoException };
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  /**
+   * bpftrace 0.24 and later do not say why a kprobe cannot be attached, and no version says why an object cannot be loaded. The same
+   * program is tried again without tracing, with what libbpf says; its warnings join stderr.
+   */
+  private async askLibbpf(): Promise<void> {
+    const output = new StderrTail();
+    await this.runOnce(['-d', 'libbpf', '--dry-run', '-'], (chunk) => output.push(chunk));
+    const warnings = output
+      .text()
+      .split('\n')
+      .filter((line) => /^\[WARN\] libbpf: /.test(line));
+    if (warnings.length > 0) this.stderr.push(Buffer.from(`\n${warnings.join('\n')}\n`));
   }
 
   /** Asks it to end, and kills it if it does not; run() tells when it has. May be called again. */
   stop(reason: ChildReason = 'stopped', message = 'stopped by the tracer'): void {
     if (this.stopping !== null) return;
     this.stopping = { reason, message };
-    this.signal('SIGINT');
-    this.killTimer = setTimeout(() => this.signal('SIGKILL'), this.options.timing.stopMs);
+    this.interrupt();
+    this.killTimer = setTimeout(() => this.kill(), this.options.timing.stopMs);
   }
 
-  private signal(name: NodeJS.Signals): void {
-    const child = this.process;
-    if (child?.exitCode === null && child.signalCode === null) child.kill(name);
+  /** To bpftrace alone: it detaches its probes, prints what is left and ends. What it has forked is killed when it has ended. */
+  private interrupt(): void {
+    if (this.isRunning()) this.process?.kill('SIGINT');
+  }
+
+  private kill(): void {
+    if (this.process !== null && this.isRunning()) killGroup(this.process);
+  }
+
+  private isRunning(): boolean {
+    return this.process?.exitCode === null && this.process.signalCode === null;
   }
 
   private takeLine(line: string): void {
     this.linesSeen++;
     const { faults, onLine } = this.options;
     for (const passed of faults?.pass(line) ?? [line]) onLine(passed);
-    if (faults?.crashes()) this.signal('SIGKILL');
+    if (faults?.crashes()) this.kill();
     if (this.ready || !READY.test(line)) return;
     this.ready = true;
     this.options.onReady?.();
@@ -132,12 +163,9 @@ export class BpftraceChild {
     }, step);
   }
 
-  private judge(end: { code: number | null; signal: NodeJS.Signals | null; error: Error | null }): {
-    reason: ChildReason;
-    message: string;
-  } {
+  private judge(end: ProcessEnd): { reason: ChildReason; message: string } {
     if (this.stopping !== null) return this.stopping;
-    if (end.error !== null) return { reason: 'start_failed', message: `not started: ${end.error.message}` };
+    if (end.error !== null) return notStarted(end.error);
     const said = shortMessage(this.stderr.text());
     const how = end.signal !== null ? `ended by ${end.signal}` : `exited with ${end.code}`;
     const message = said === '' ? how : `${how}: ${said}`;
@@ -146,25 +174,8 @@ export class BpftraceChild {
   }
 }
 
-function ended(
-  child: ChildProcess,
-): Promise<{ code: number | null; signal: NodeJS.Signals | null; error: Error | null }> {
-  return new Promise((resolve) => {
-    let error: Error | null = null;
-    let pipes: NodeJS.Timeout | undefined;
-    child.on('error', (cause) => {
-      error ??= cause;
-      if (child.pid === undefined) resolve({ code: null, signal: null, error });
-    });
-    child.on('exit', () => {
-      pipes = setTimeout(() => {
-        child.stdout?.destroy();
-        child.stderr?.destroy();
-      }, PIPES_MS);
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(pipes);
-      resolve({ code, signal, error: child.pid === undefined ? error : null });
-    });
-  });
+function notStarted(error: NodeJS.ErrnoException): { reason: ChildReason; message: string } {
+  const message = `not started: ${error.message}`;
+  if (isOutOfResources(errnoOf(error))) return { reason: 'resources', message };
+  return { reason: isDenied(error) ? 'permission' : 'start_failed', message };
 }

@@ -1,4 +1,5 @@
 import type { ChildReason } from '../../stream/wire.ts';
+import { isOutOfResources } from '../../support/errno.ts';
 
 const MESSAGE_LENGTH = 1000;
 
@@ -18,20 +19,107 @@ const PATTERNS: readonly (readonly [RegExp, ChildReason])[] = [
     'no_symbols',
   ],
   [
-    /No matches for |No BTF found for |BTF data for the function not found|function not traceable|Error attaching probe|Unable to attach probe|Could not resolve symbol/,
+    /No matches for |No BTF found for |BTF data for the function not found|function not traceable|Could not resolve symbol|Probe does not exist/,
     'function_missing',
   ],
-  [
-    /stdin:\d+(?:[:-]\d+)*: ERROR|syntax error|Error loading BPF program|Error loading program/,
-    'compile_error',
-  ],
+  [/stdin:\d+(?:[:-]\d+)*: ERROR|syntax error/, 'compile_error'],
 ];
 
-/** Names why a child that never got ready has ended, from what it wrote to stderr (see StderrTail). */
+/** The verifier had something to say of this program (BpfBytecode::load_progs logs it then only), so the program is at fault. */
+const REJECTED_PROGRAM = /Error loading (?:BPF )?program|BEGIN PROG LOAD LOG/;
+/** 0.23 says `Error attaching probe`, 0.24 and later `Unable to attach probe`; libbpf `failed to create kprobe` or `failed to attach`. */
+const ATTACH = /Error attaching probe|Unable to attach probe|cannot attach |failed to (?:create|attach)\b/;
+/** Where the verifier has said nothing, bpftrace knows no cause. */
+const LOAD =
+  /Unknown BPF object load failure|Loading BPF object\(s\) failed|BPF program load failed|failed to load object/;
+
+/** Lines that may name the errno: of bcc, of libbpf and of bpftrace itself, not the warnings of setrlimit. */
+const CAUSE =
+  /ERROR|libbpf:|cannot attach |create_probe_event|bpf_attach|perf_event_open|ioctl\(PERF_EVENT|\bopen\(\/|failed to (?:create|attach|load|execute)/;
+const NO_CAUSE = /couldn't set RLIMIT|^WARNING: /;
+
+/** The texts of strerror(3), of glibc and of musl. */
+const TEXTS: readonly (readonly [RegExp, string])[] = [
+  [/Permission denied/, 'EACCES'],
+  [/Operation not permitted/, 'EPERM'],
+  [/Device or resource busy|Resource busy/, 'EBUSY'],
+  [/Cannot allocate memory|Out of memory/, 'ENOMEM'],
+  [/No space left on device/, 'ENOSPC'],
+  [/Too many open files in system/, 'ENFILE'],
+  [/Too many open files|No file descriptors available/, 'EMFILE'],
+  [/Resource temporarily unavailable/, 'EAGAIN'],
+  [/No such file or directory|probe entry may not exist/, 'ENOENT'],
+  [/No such device/, 'ENODEV'],
+  [/Invalid argument/, 'EINVAL'],
+  [/Invalid or incomplete multibyte|Illegal byte sequence/, 'EILSEQ'],
+  [/Operation not supported/, 'EOPNOTSUPP'],
+];
+const NUMBERS: Readonly<Record<string, string>> = {
+  '1': 'EPERM',
+  '2': 'ENOENT',
+  '11': 'EAGAIN',
+  '12': 'ENOMEM',
+  '13': 'EACCES',
+  '16': 'EBUSY',
+  '19': 'ENODEV',
+  '22': 'EINVAL',
+  '23': 'ENFILE',
+  '24': 'EMFILE',
+  '28': 'ENOSPC',
+  '84': 'EILSEQ',
+  '95': 'EOPNOTSUPP',
+  '524': 'EOPNOTSUPP',
+};
+const SYMBOL = /-(E[A-Z]{3,})\b/;
+const NUMBER = /(?:Error code:|err(?:or)?[ =:]+|errno[ =:]+)\s*-?(\d+)\b|: -(\d+)$/;
+
+/**
+ * Names why a child that never got ready has ended, from what it wrote to stderr (see StderrTail). `function_missing` and
+ * `compile_error` are defects of one fragment; the other reasons are the host's.
+ */
 export function classifyStart(stderr: string): ChildReason {
-  const errors = errorLines(stderr);
+  const errors = stderr.split('\n').filter((line) => /ERROR|libbpf:/.test(line));
   const text = errors.length > 0 ? errors.join('\n') : stderr;
-  return PATTERNS.find(([pattern]) => pattern.test(text))?.[1] ?? 'start_failed';
+  const known = PATTERNS.find(([pattern]) => pattern.test(text))?.[1];
+  if (known !== undefined && known !== 'compile_error') return known;
+  const errno = startErrno(stderr);
+  const byErrno = errno === null ? null : reasonOfErrno(errno);
+  if (REJECTED_PROGRAM.test(text)) {
+    // The verifier itself answers EACCES to a read that it does not allow.
+    return byErrno !== null && errno !== 'EACCES' ? byErrno : 'compile_error';
+  }
+  if (known !== undefined) return known;
+  const isAttach = ATTACH.test(stderr);
+  if (!isAttach && !LOAD.test(stderr)) return byErrno ?? 'start_failed';
+  if (byErrno !== null) return byErrno;
+  if (!isAttach) return 'start_failed';
+  return errno === null ? 'attach_failed' : 'function_missing';
+}
+
+/** The errno that bpftrace, bcc or libbpf gives as the cause; null where none does. */
+export function startErrno(stderr: string): string | null {
+  for (const line of stderr.split('\n')) {
+    if (!CAUSE.test(line) || NO_CAUSE.test(line)) continue;
+    const symbol = SYMBOL.exec(line)?.[1];
+    if (symbol !== undefined) return symbol;
+    const text = TEXTS.find(([pattern]) => pattern.test(line))?.[1];
+    if (text !== undefined) return text;
+    const [, first, second] = NUMBER.exec(line) ?? [];
+    const number = NUMBERS[first ?? second ?? ''];
+    if (number !== undefined) return number;
+  }
+  return null;
+}
+
+/** Whether bpftrace says that it could not load or attach, and not why: bpftrace 0.24 and later keep the errno of kprobes to themselves. */
+export function lacksCause(stderr: string): boolean {
+  return startErrno(stderr) === null && (ATTACH.test(stderr) || LOAD.test(stderr));
+}
+
+/** The errnos that say something of the host, not of the function or the program. */
+function reasonOfErrno(errno: string): ChildReason | null {
+  if (errno === 'EACCES' || errno === 'EPERM') return 'permission';
+  return isOutOfResources(errno) ? 'resources' : null;
 }
 
 /** Which line of the program bpftrace complains of first; null where it names none. */
@@ -44,20 +132,21 @@ export function failedLine(stderr: string): number | null {
 
 /** Which of these functions bpftrace names where it says what it could not load or attach; null where none. */
 export function failedFunction(stderr: string, functions: readonly string[]): string | null {
-  const text = errorLines(stderr).join('\n');
+  const text = stderr
+    .split('\n')
+    .filter((line) => /ERROR|libbpf:/.test(line))
+    .join('\n');
   const named = functions.filter((name) => text.includes(name));
   // A name may hold another one: the longest is meant.
   return named.sort((a, b) => b.length - a.length)[0] ?? null;
 }
 
-/** A bounded message for people: the lines with an error and what follows them, or all of it. */
+/** A bounded message for people: the errno where one is known, then the lines from the first cause or error on, or all of it. */
 export function shortMessage(stderr: string): string {
   const lines = stderr.split('\n');
-  const first = lines.findIndex((line) => /ERROR/.test(line));
-  const text = (first < 0 ? lines : lines.slice(first)).join('\n').trim();
+  const first = lines.findIndex((line) => CAUSE.test(line) && !NO_CAUSE.test(line));
+  const rest = (first < 0 ? lines : lines.slice(first)).join('\n').trim();
+  const errno = startErrno(stderr);
+  const text = errno === null || rest.includes(errno) ? rest : `${errno}: ${rest}`;
   return text.length <= MESSAGE_LENGTH ? text : `${text.slice(0, MESSAGE_LENGTH)}...`;
-}
-
-function errorLines(stderr: string): string[] {
-  return stderr.split('\n').filter((line) => /ERROR|libbpf:/.test(line));
 }

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { failureOf, mayRunLater, runCommand } from '../host/command.ts';
 import { findExecutable } from './version.ts';
 
 /** How bpftrace is started, whatever its program: everything that is the same for all children. */
@@ -26,18 +26,27 @@ export function childEnvironment(env: NodeJS.ProcessEnv, mapKeys: number): NodeJ
   };
 }
 
-/**
- * A command to start a child through that has it killed when this process dies, however it dies. Empty where there is
- * none (busybox's setpriv cannot): a child then ends at its next print, within a second, by SIGPIPE.
- */
-export async function findGuard(searchPath: string): Promise<string[]> {
+const GUARD_TIMEOUT_MS = 10_000;
+
+/** A command to start a child through, and why there is none. */
+export interface Guard {
+  /** Empty where there is none: a child then ends at its next print, within a second, by SIGPIPE. */
+  command: readonly string[];
+  /** Why it cannot be used; null where it can. */
+  problem: string | null;
+  /** False where it could not be tried now, and a later try may succeed. */
+  final: boolean;
+}
+
+/** Finds a command that has a child killed when this process dies, however it dies (busybox's setpriv cannot). */
+export async function findGuard(searchPath: string): Promise<Guard> {
+  const none = (problem: string, final = true): Guard => ({ command: [], problem, final });
   const setpriv = await findExecutable('setpriv', searchPath);
-  if (setpriv === null) return [];
-  const guard = [setpriv, '--pdeathsig', 'KILL', '--'];
-  const works = await new Promise<boolean>((resolve) => {
-    const trial = spawn(setpriv, [...guard.slice(1), setpriv, '--version'], { stdio: 'ignore' });
-    trial.on('error', () => resolve(false));
-    trial.on('close', (code) => resolve(code === 0));
-  });
-  return works ? guard : [];
+  if (setpriv === null) return none('there is no setpriv');
+  const command = [setpriv, '--pdeathsig', 'KILL', '--'];
+  const args = [...command.slice(1), setpriv, '--version'];
+  const result = await runCommand(setpriv, args, { searchPath, timeoutMs: GUARD_TIMEOUT_MS });
+  const failure = failureOf(result, GUARD_TIMEOUT_MS);
+  if (failure === null) return { command, problem: null, final: true };
+  return none(`${setpriv} --pdeathsig cannot be used: ${failure}`, !mayRunLater(result));
 }

@@ -1,14 +1,14 @@
 import type { Dialect, ProbeState } from '../../stream/wire.ts';
+import { FIRST_WITH_CAPABILITIES, missingForBpftrace } from '../host/capabilities.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { type Composed, compose, composeOneshot, dialectOf } from './compose.ts';
 import { compareVersions } from './condition.ts';
 import type { FragmentSet } from './fragment.ts';
-import type { Bpftrace, StartFailure } from './version.ts';
+import { FIXES, type StartFailure } from './start-failure.ts';
+import type { Bpftrace } from './version.ts';
 
 /** The module that exports the buffers. */
 export const VFIO_MODULE = 'vfio_pci_core';
-
-const LOAD = 'load vfio_pci_core (`modprobe vfio-pci`) on a kernel with VFIO dma-buf export, 6.19 or newer';
 
 /** What to run on this host, or why nothing can be. */
 export type Plan =
@@ -43,7 +43,7 @@ export function composeForHost(
   if (parts.length === 0) {
     const first = probes.find((probe) => probe.reason !== null)?.reason;
     const message = `no probe fits this kernel: ${first ?? 'there are no probes'}`;
-    return blocked({ reason: 'function_missing', message, remedy: LOAD });
+    return blocked({ reason: 'function_missing', message, remedy: FIXES.function_missing });
   }
   return {
     runnable: true,
@@ -63,6 +63,16 @@ function snapshotFor(facts: HostFacts, set: FragmentSet): { program: string } | 
 
 /** What can stand in the way of any tracing, the most fundamental first; each is null where it does not. */
 export const OBSTACLES = {
+  readable({ errors }) {
+    const first = errors?.[0];
+    if (errors === undefined || first === undefined) return null;
+    const more = errors.length > 1 ? ` and ${errors.length - 1} more` : '';
+    return {
+      reason: 'resources',
+      message: `the host could not be asked: ${first}${more}`,
+      remedy: FIXES.resources,
+    };
+  },
   btf({ btf, btfUnreadable }) {
     if (btf) return null;
     if (btfUnreadable === true) {
@@ -77,7 +87,7 @@ export const OBSTACLES = {
     return {
       reason: 'no_btf',
       message: 'the kernel does not tell its types: there is no /sys/kernel/btf/vmlinux',
-      remedy: 'boot a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys',
+      remedy: FIXES.no_btf,
     };
   },
   lockdown({ lockdown }) {
@@ -85,17 +95,40 @@ export const OBSTACLES = {
     return {
       reason: 'lockdown',
       message: 'the kernel is locked down for confidentiality, which forbids tracing',
-      remedy: 'boot with lockdown=integrity or none (/sys/kernel/security/lockdown)',
+      remedy: FIXES.lockdown,
     };
   },
-  privilege({ uid, tracefs, bpftraceVersion }) {
-    // bpftrace 0.25 and later do with capabilities, and say themselves which one is missing; reading tracefs is one's own.
-    const needsRoot = compareVersions(bpftraceVersion ?? [0], [0, 25]) < 0;
-    if (uid === 0 || !(needsRoot || !tracefs)) return null;
+  privilege({ uid, tracefs, tracefsDenied, bpftraceVersion, capabilities }) {
+    if (uid === 0 && tracefsDenied === undefined) return null;
+    const bpftrace = bpftraceVersion === null ? 'bpftrace' : `bpftrace ${bpftraceVersion.join('.')}`;
+    if (uid !== 0 && compareVersions(bpftraceVersion ?? [0], FIRST_WITH_CAPABILITIES) < 0) {
+      return {
+        reason: 'not_root',
+        message: `${bpftrace} needs root, this process runs as user ${uid}`,
+        remedy: `${FIXES.not_root}; bpftrace 0.25 or newer needs only capabilities`,
+      };
+    }
+    const lacking = missingForBpftrace(capabilities, uid);
+    if (uid !== 0 && lacking.length > 0) {
+      return {
+        reason: 'not_root',
+        message: `${bpftrace} needs root, or ${lacking.join(', ')} as well, which user ${uid} does not hand on to it`,
+        remedy: `add ${lacking.join(' ')} to AmbientCapabilities= of the unit, or run it as root`,
+      };
+    }
+    if (tracefs) return null;
+    if (uid === 0) {
+      return {
+        reason: 'permission',
+        message: `tracefs may not be read: ${tracefsDenied}, though this process runs as root`,
+        remedy: FIXES.permission,
+      };
+    }
+    const errno = tracefsDenied === undefined ? '' : ` (${tracefsDenied})`;
     return {
       reason: 'not_root',
-      message: `${needsRoot ? 'bpftrace' : 'reading tracefs'} needs root, this process runs as user ${uid}`,
-      remedy: 'run it with sudo, or as root',
+      message: `reading tracefs needs root or CAP_DAC_READ_SEARCH${errno}, this process runs as user ${uid}`,
+      remedy: 'run it with sudo, or as root; or add CAP_DAC_READ_SEARCH to AmbientCapabilities= of the unit',
     };
   },
   tracefs({ tracefs }) {
@@ -103,7 +136,7 @@ export const OBSTACLES = {
     return {
       reason: 'no_symbols',
       message: 'tracefs is not mounted: there is no /sys/kernel/tracing/available_filter_functions',
-      remedy: 'mount -t tracefs tracefs /sys/kernel/tracing',
+      remedy: FIXES.no_symbols,
     };
   },
   bpftrace({ bpftrace }) {
@@ -116,7 +149,7 @@ export const OBSTACLES = {
     return {
       reason: 'no_symbols',
       message: 'neither the kernel nor a loaded module has VFIO dma-buf export (vfio_pci_dma_buf_attach)',
-      remedy: LOAD,
+      remedy: FIXES.function_missing,
     };
   },
 } as const satisfies Record<string, (facts: HostFacts) => StartFailure | null>;

@@ -1,6 +1,7 @@
 import { PRIVACIES } from '../../stream/codes.ts';
 import { decodeLine } from '../../stream/decode.ts';
 import type { Snapshot, SnapshotBuffer } from '../../stream/wire.ts';
+import type { OnHostError } from '../host/host-errors.ts';
 import { findHolders } from '../host/proc.ts';
 import { BpftraceChild, type ChildTiming } from './child.ts';
 import type { Launch } from './launch.ts';
@@ -16,6 +17,7 @@ export interface SnapshotOptions {
   procRoot: string;
   bootUs: () => number;
   signal: AbortSignal;
+  onError?: OnHostError;
 }
 
 interface KernelView {
@@ -30,10 +32,15 @@ interface KernelView {
  * kernel's list and `t_end` after it, so that what was made in between is not taken for gone. Where the kernel has none to give, only buffers that some process holds are known.
  */
 export async function takeSnapshot(options: SnapshotOptions): Promise<Omit<Snapshot, 'cause'>> {
-  const { oneshot, bootUs, procRoot, signal } = options;
+  const { oneshot, bootUs, procRoot, signal, onError } = options;
   const before = bootUs();
   const kernel = 'program' in oneshot ? await askKernel(options, oneshot.program) : noView(oneshot.reason);
-  const held = await findHolders({ procRoot, exporter: EXPORTER, signal });
+  const held = await findHolders({
+    procRoot,
+    exporter: EXPORTER,
+    signal,
+    ...(onError === undefined ? {} : { onError }),
+  });
   for (const { inode, bytes, holders } of held.buffers.values()) {
     const buffer = kernel.buffers.get(inode);
     if (buffer !== undefined) buffer.holders = holders;

@@ -3,12 +3,14 @@ import { type CollectorLine, FORMAT_VERSION } from '../../stream/wire.ts';
 import type { Clock } from '../../support/clock.ts';
 import type { Logger } from '../../support/logger.ts';
 import type { HostFacts } from '../host/facts.ts';
+import { HostErrors } from '../host/host-errors.ts';
 import { IdentityWatch } from '../host/identity-watch.ts';
-import { ModuleWatch } from '../host/module-watch.ts';
+import { type ModuleLook, ModuleWatch } from '../host/module-watch.ts';
 import { countRecursionMisses } from '../host/proc.ts';
 import { visitProcessors } from '../host/processors.ts';
 import type { ChildEnd } from './child.ts';
 import { standby } from './compose.ts';
+import { Exclusions } from './exclusions.ts';
 import type { FragmentSet } from './fragment.ts';
 import { tellGate } from './gate.ts';
 import { handOver } from './hand-over.ts';
@@ -18,11 +20,11 @@ import { LiveBuffers } from './live-buffers.ts';
 import { LossWatch } from './loss-watch.ts';
 import { moduleChange } from './module-change.ts';
 import { composeForHost, type Plan, type RunnablePlan, VFIO_MODULE } from './plan.ts';
-import { Refusals } from './refusals.ts';
 import { RunningChild } from './running-child.ts';
 import type { Simulation } from './simulation.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { type SnapshotCause, SnapshotScheduler } from './snapshot-scheduler.ts';
+import { fixFor } from './start-failure.ts';
 import type { SupervisorTiming } from './timing.ts';
 
 export interface SupervisorOptions {
@@ -31,7 +33,11 @@ export interface SupervisorOptions {
   tracer: string;
   inspect: () => Promise<HostFacts>;
   launch: (path: string) => Launch;
+  /** PATH for helper commands. */
+  searchPath: string;
   clock: Clock;
+  /** Failed reads of the host; the clock and the readers that are handed in may count there too. */
+  errors?: HostErrors;
   procRoot: string;
   sysRoot: string;
   timing: SupervisorTiming;
@@ -50,9 +56,24 @@ export class Supervisor implements LineSource {
   private readonly buffers = new LiveBuffers();
   private readonly snapshots: SnapshotScheduler;
   private readonly reader: LineReader;
-  private readonly refusals = new Refusals();
+  private readonly exclusions: Exclusions;
+  private readonly errors: HostErrors;
   private readonly modules: ModuleWatch;
-  private modulesLookedAt = 0;
+  /** Modules whose change is not dealt with yet, and the last look that found them as before, in microseconds since boot. */
+  private readonly pending = {
+    changed: new Set<string>(),
+    since: 0,
+    failures: 0,
+    /** Microseconds since boot. */
+    retryAt: 0,
+    reported: false,
+    /** The host could not be asked after a look, so what the running program lacks is not known. */
+    unasked: false,
+  };
+  /** The last facts that were read whole. */
+  private facts: HostFacts | null = null;
+  /** Wall clock at t = 0 as it was last reported, in microseconds since 1970. */
+  private bootEpochUs = 0;
   private onLine: (line: string) => void = () => {};
   private generation = 0;
   private running: RunningChild | null = null;
@@ -65,16 +86,19 @@ export class Supervisor implements LineSource {
   constructor(options: SupervisorOptions) {
     this.options = options;
     const emit = (line: CollectorLine): void => this.emit(line);
-    const { clock, procRoot, sysRoot, timing } = options;
+    const { clock, procRoot, sysRoot, timing, errors = new HostErrors() } = options;
+    this.errors = errors;
+    this.exclusions = new Exclusions(timing, () => clock.bootUs() / 1000);
     this.identities = new IdentityWatch({
       procRoot,
       sysRoot,
       bootUs: () => clock.bootUs(),
       emit,
+      onError: errors.note,
       // A snapshot is a bpftrace of its own: it is taken only where the process may have left a buffer behind.
       onOwnerExit: () => this.buffers.any && this.snapshots.request('owner_exit'),
     });
-    this.modules = new ModuleWatch(sysRoot);
+    this.modules = new ModuleWatch(sysRoot, { bootUs: () => clock.bootUs(), onError: errors.note });
     this.losses = new LossWatch({ emit, onEventsLost: () => this.snapshots.request('loss') });
     this.reader = new LineReader({
       identities: this.identities,
@@ -93,10 +117,10 @@ export class Supervisor implements LineSource {
     const { clock, tracer, timing, simulation } = this.options;
     this.onLine = onLine;
     // Before the host is asked: what changes meanwhile is seen at the next look.
-    await this.lookAtModules();
-    const facts = await this.options.inspect();
-    const t = clock.bootUs();
-    const boot_epoch_us = Math.round(clock.wallMs() * 1000) - t;
+    await this.modules.look();
+    const facts = await this.inspect();
+    const { t, boot_epoch_us } = epochOf(clock);
+    this.bootEpochUs = boot_epoch_us;
     this.emit({
       type: 'header',
       data: {
@@ -124,6 +148,7 @@ export class Supervisor implements LineSource {
     try {
       await this.keepRunning(facts, signal);
       this.losses.tell(clock.bootUs());
+      this.errors.report(clock.bootUs(), (line) => this.emit(line));
     } finally {
       signal.removeEventListener('abort', stopChild);
       done.abort();
@@ -133,16 +158,26 @@ export class Supervisor implements LineSource {
   }
 
   private async keepRunning(first: HostFacts, signal: AbortSignal): Promise<void> {
-    const { timing, inspect, fragments, clock } = this.options;
+    const { timing, clock } = this.options;
     let failures = 0;
     let said = '';
     let known: HostFacts | null = first;
+    let lastEnd: ChildEnd | null = null;
+    const backOff = (): Promise<void> =>
+      this.pause(Math.min(timing.restartMaxMs, timing.restartMs * 2 ** failures++), signal);
     while (!signal.aborted) {
-      if (known === null) await this.lookAtModules();
-      const facts: HostFacts = known ?? (await inspect());
+      if (known === null) this.noteChange(await this.modules.look());
+      const facts: HostFacts = known ?? (await this.inspect());
       known = null;
-      const plan = composeForHost(facts, fragments, this.refusals.reasons);
+      this.exclusions.expire();
+      const plan = this.compose(facts);
       if (!plan.runnable) {
+        if (lastEnd?.reason === 'attach_failed' && this.exclusions.reasons.size > 0) {
+          // Not one function could be attached, so no fragment is at fault.
+          this.exclusions.clear();
+          await backOff();
+          continue;
+        }
         this.plan = null;
         if (plan.failure.message !== said) this.sayUnavailable(plan);
         said = plan.failure.message;
@@ -151,17 +186,33 @@ export class Supervisor implements LineSource {
       }
       said = '';
       this.plan = plan;
+      if (!this.pending.unasked) this.forgetChanges();
       const startedAt = clock.bootUs();
       const end = await this.runChild(plan, signal);
+      lastEnd = end;
       if (signal.aborted) return;
-      if (this.refusals.note(plan, end)) continue;
+      if (this.exclusions.note(plan, end)) continue;
       const stable = end.ready && (clock.bootUs() - startedAt) / 1000 >= timing.stableMs;
       failures = stable ? 0 : failures;
       if (end.reason === 'stopped') continue;
-      if (end.ready) this.refusals.clear();
-      await this.pause(Math.min(timing.restartMaxMs, timing.restartMs * 2 ** failures), signal);
-      failures++;
+      await backOff();
     }
+  }
+
+  private compose(facts: HostFacts): Plan {
+    return composeForHost(facts, this.options.fragments, this.exclusions.reasons);
+  }
+
+  /**
+   * Asks the host. Where it could not be read now, because descriptors or memory are used up, the last facts stand in: they say more
+   * than a list in which everything is missing.
+   */
+  private async inspect(): Promise<HostFacts> {
+    const facts = await this.options.inspect();
+    for (const message of facts.errors ?? []) this.errors.note('facts', new Error(message));
+    this.pending.unasked = facts.errors !== undefined;
+    if (facts.errors === undefined) this.facts = facts;
+    return this.facts ?? facts;
   }
 
   /** Runs a child and those that take over from it, until one ends that nobody follows. */
@@ -231,11 +282,17 @@ export class Supervisor implements LineSource {
     child.release();
   }
 
-  private sayEnded({ generation, deadSince }: RunningChild, { reason, message }: ChildEnd): void {
+  private sayEnded({ generation, deadSince }: RunningChild, end: ChildEnd): void {
+    const { reason, message } = end;
+    const fix = end.ready ? null : fixFor(reason);
     const t = this.options.clock.bootUs();
     this.losses.tell(t);
     const blind = deadSince === null ? {} : { blind_since: deadSince };
-    this.emit({ type: 'child', data: { t, generation, state: 'exited', reason, message, ...blind } });
+    const remedy = fix === null ? {} : { remedy: fix };
+    this.emit({
+      type: 'child',
+      data: { t, generation, state: 'exited', reason, message, ...remedy, ...blind },
+    });
     if (reason !== 'stopped' && reason !== 'handed_over')
       this.options.logger.warn({ generation, reason, message }, 'bpftrace has ended');
   }
@@ -273,6 +330,7 @@ export class Supervisor implements LineSource {
       procRoot,
       bootUs,
       signal,
+      onError: this.errors.note,
     });
     if (signal.aborted) return;
     this.buffers.snapshot(snapshot);
@@ -291,66 +349,148 @@ export class Supervisor implements LineSource {
     const t = this.options.clock.bootUs();
     if (this.running?.isReady !== true) this.emit({ type: 'tick', data: { t } });
     this.losses.tell(t);
+    this.errors.report(t, (line) => this.emit(line));
+    this.checkWallClock();
+  }
+
+  /** Somebody has set the wall clock, or NTP has stepped it: times of the stream mean other moments from now on. */
+  private checkWallClock(): void {
+    const { t, boot_epoch_us, exact } = epochOf(this.options.clock);
+    if (!exact || Math.abs(boot_epoch_us - this.bootEpochUs) < CLOCK_STEP_US) return;
+    this.bootEpochUs = boot_epoch_us;
+    this.emit({ type: 'clock', data: { t, boot_epoch_us } });
+    this.options.logger.warn({ boot_epoch_us }, 'the wall clock was stepped');
   }
 
   private async readMisses(): Promise<void> {
     const { running } = this;
     if (running?.pid === undefined || !running.isReady) return;
-    const misses = await countRecursionMisses(this.options.procRoot, running.pid);
+    const misses = await countRecursionMisses(this.options.procRoot, running.pid, this.errors.note);
     if (misses !== null && this.running === running) this.losses.probesMissed(misses);
-  }
-
-  /** What has changed since the look before, and when that was. Between the two looks it may have happened at any time. */
-  private async lookAtModules(): Promise<{ changed: ReadonlySet<string>; since: number }> {
-    const since = this.modulesLookedAt;
-    this.modulesLookedAt = this.options.clock.bootUs();
-    return { changed: await this.modules.look(), since };
   }
 
   /** A module that comes or goes changes what can be probed: the program is made again, and takes over if it is another one. */
   private async checkModules(signal: AbortSignal): Promise<void> {
-    const { fragments, inspect, clock } = this.options;
-    const { changed, since } = await this.lookAtModules();
-    if (changed.size === 0) return;
-    const { running } = this;
-    this.refusals.clear();
+    const { clock, timing } = this.options;
+    const { pending, running } = this;
+    // A list that cannot be read is not a change: the next read that succeeds shows what has changed since.
+    const isFresh = this.noteChange(await this.modules.look());
+    if (isFresh) {
+      pending.retryAt = 0;
+      this.exclusions.clear();
+    }
     if (running === null) {
-      this.wake();
+      if (isFresh) this.wake();
       return;
     }
+    if (pending.changed.size > 0 || pending.unasked) {
+      if (clock.bootUs() < pending.retryAt) return;
+      if (await this.followChange(running, signal)) {
+        this.forgetChanges();
+      } else {
+        const wait = Math.min(timing.restartMaxMs, timing.restartMs * 2 ** pending.failures++);
+        pending.retryAt = clock.bootUs() + wait * 1000;
+      }
+    } else if (this.exclusions.expired && running.isReady) {
+      await this.retryExcluded(running, signal);
+    }
+  }
+
+  /** True where modules have changed since the look before. */
+  private noteChange({ changed, since }: ModuleLook): boolean {
+    const { pending } = this;
+    if (changed.size === 0) return false;
+    if (pending.changed.size === 0) pending.since = since;
+    for (const name of changed) pending.changed.add(name);
+    pending.reported = false;
+    return true;
+  }
+
+  private forgetChanges(): void {
+    this.pending.changed.clear();
+    this.pending.failures = 0;
+    this.pending.retryAt = 0;
+    this.pending.unasked = false;
+  }
+
+  /** False where the host lacks something now, and the running program goes on until a later try. */
+  private async followChange(running: RunningChild, signal: AbortSignal): Promise<boolean> {
+    const { clock } = this.options;
+    const changed: ReadonlySet<string> = new Set(this.pending.changed);
+    const { since } = this.pending;
     const { generation } = running;
     const { composed } = running.plan;
-    const plan = composeForHost(await inspect(), fragments, this.refusals.reasons);
+    const facts = await this.options.inspect();
+    if (facts.errors !== undefined) {
+      for (const message of facts.errors) this.errors.note('facts', new Error(message));
+      return false;
+    }
+    this.facts = facts;
+    const plan = this.compose(facts);
     const next = plan.runnable ? plan.composed : null;
     const touched = moduleChange(composed.probes, next?.probes ?? [], changed);
-    if (touched === null && next?.program === composed.program) return;
+    if (touched === null && next?.program === composed.program) return true;
     const change = 'the loaded modules have changed';
     // Without its module there are no buffers, and the probes on it are dead.
     if (!plan.runnable || changed.has(VFIO_MODULE)) {
       if (changed.has(VFIO_MODULE)) running.deadSince = since;
       running.stop('stopped', change);
-      return;
+      return true;
     }
-    if (touched !== null) {
+    if (touched !== null && !this.pending.reported) {
+      this.pending.reported = true;
       const { probes, blind } = touched;
       const unseen = blind.length === 0 ? {} : { blind, blind_since: since };
       const t = clock.bootUs();
       this.emit({ type: 'child', data: { t, generation, state: 'changed', probes, ...unseen } });
     }
-    const why = await this.replace(running, plan, signal);
-    if (why === null || signal.aborted) return;
-    this.options.logger.warn({ why }, 'bpftrace is stopped and started: it could not hand over');
-    running.stop('stopped', `${change}; no hand-over: ${why}`);
+    const end = await this.replace(running, plan, signal);
+    if (end === 'done' || signal.aborted) return true;
+    if (end.isOfHost) {
+      this.options.logger.warn(
+        { why: end.why },
+        'the next program cannot start now; the running one goes on',
+      );
+      return false;
+    }
+    this.options.logger.warn({ why: end.why }, 'bpftrace is stopped and started: it could not hand over');
+    running.stop('stopped', `${change}; no hand-over: ${end.why}`);
+    return true;
   }
 
-  /** Starts a program beside the running one and lets it take over; gives why it could not. */
+  /** Tries a program with the fragments whose exclusion has expired next to the running one, which is stopped only if that can start. */
+  private async retryExcluded(running: RunningChild, signal: AbortSignal): Promise<void> {
+    if (this.facts === null) return;
+    this.exclusions.expire();
+    const plan = this.compose(this.facts);
+    if (!plan.runnable || plan.composed.program === running.plan.composed.program) return;
+    if (running.plan.composed.gated && plan.composed.gated) {
+      const end = await this.replace(running, plan, signal);
+      if (end !== 'done')
+        this.options.logger.warn({ why: end.why }, 'excluded probes could not be tried again');
+      return;
+    }
+    const trial = this.launch(plan, true);
+    this.next = trial;
+    const started = await trial.ready;
+    trial.stop();
+    const end = await trial.ended;
+    this.next = null;
+    if (signal.aborted) return;
+    if (started) running.stop('stopped', 'probes that were excluded can be attached now');
+    else this.exclusions.note(plan, end);
+  }
+
+  /** Starts a program next to the running one and lets it take over. */
   private async replace(
     running: RunningChild,
     plan: RunnablePlan,
     signal: AbortSignal,
-  ): Promise<string | null> {
-    if (!running.plan.composed.gated || !plan.composed.gated) return 'the kernel lacks what it needs';
-    const { clock, procRoot, sysRoot, timing, fragments, inspect, logger } = this.options;
+  ): Promise<'done' | { why: string; isOfHost: boolean }> {
+    if (!running.plan.composed.gated || !plan.composed.gated) {
+      return { why: 'the kernel lacks what it needs', isOfHost: false };
+    }
+    const { clock, procRoot, sysRoot, timing, logger } = this.options;
     const next = this.launch(plan, true);
     this.next = next;
     const end = await handOver({
@@ -358,7 +498,8 @@ export class Supervisor implements LineSource {
       to: next,
       clock,
       procRoot,
-      visitProcessors: () => visitProcessors(sysRoot),
+      visitProcessors: () =>
+        visitProcessors(sysRoot, { searchPath: this.options.searchPath, onError: this.errors.note }),
       timing,
       signal,
     });
@@ -366,9 +507,12 @@ export class Supervisor implements LineSource {
     if (!end.done) {
       next.stop();
       const failed = await next.ended;
-      if (!running.isReady || !this.refusals.note(plan, failed)) return end.why;
-      const without = composeForHost(await inspect(), fragments, this.refusals.reasons);
-      return without.runnable ? this.replace(running, without, signal) : end.why;
+      const isOfHost = running.isReady && IS_OF_HOST.has(failed.reason);
+      if (!running.isReady || !this.exclusions.note(plan, failed)) return { why: end.why, isOfHost };
+      const without = this.compose(this.facts ?? (await this.inspect()));
+      if (!without.runnable) return { why: end.why, isOfHost };
+      if (without.composed.program === running.plan.composed.program) return 'done';
+      return this.replace(running, without, signal);
     }
     await this.readMisses();
     this.losses.callsLeft(end.lost);
@@ -378,7 +522,7 @@ export class Supervisor implements LineSource {
     await running.ended;
     if (next.pid !== undefined) await tellGate(procRoot, next.pid, 'from_the_beginning').catch(() => {});
     this.requestSnapshot();
-    return null;
+    return 'done';
   }
 
   private async every(ms: number, signal: AbortSignal, task: () => Promise<void>): Promise<void> {
@@ -401,4 +545,18 @@ export class Supervisor implements LineSource {
   private emit(line: CollectorLine): void {
     this.onLine(JSON.stringify(line));
   }
+}
+
+/** Failures to start that say nothing of the program. */
+const IS_OF_HOST: ReadonlySet<string> = new Set(['permission', 'resources']);
+/** Clocks are read to the millisecond or so; a leap second is a step. */
+const CLOCK_STEP_US = 500_000;
+const CLOCK_READ_US = 50_000;
+
+/** The wall clock at t = 0, in microseconds since 1970; not exact where this process was held up between the two clocks. */
+function epochOf(clock: Clock): { t: number; boot_epoch_us: number; exact: boolean } {
+  const before = clock.bootUs();
+  const wall = Math.round(clock.wallMs() * 1000);
+  const t = clock.bootUs();
+  return { t, boot_epoch_us: wall - t, exact: t - before < CLOCK_READ_US };
 }

@@ -1,8 +1,9 @@
 import type { ChildTiming } from './child.ts';
+import type { ExclusionTiming } from './exclusions.ts';
 import type { HandOverTiming } from './hand-over.ts';
 import type { SnapshotCause } from './snapshot-scheduler.ts';
 
-export interface SupervisorTiming extends ChildTiming, HandOverTiming {
+export interface SupervisorTiming extends ChildTiming, HandOverTiming, ExclusionTiming {
   /** First and longest pause before a new child; it doubles with each failure. */
   restartMs: number;
   restartMaxMs: number;
@@ -29,6 +30,8 @@ export const DEFAULT_TIMING: SupervisorTiming = {
   restartMaxMs: 60_000,
   stableMs: 60_000,
   unavailableMs: 30_000,
+  exclusionMs: 600_000,
+  exclusionMaxMs: 6 * 3_600_000,
   tickMs: 1000,
   processesMs: 2000,
   missesMs: 10_000,

@@ -1,16 +1,16 @@
-import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import type { ChildReason } from '../../stream/wire.ts';
+import { isAbsent } from '../../support/errno.ts';
+import { type CommandResult, failureOf, mayRunLater, runCommand } from '../host/command.ts';
+import {
+  bpftraceFix,
+  type Distribution,
+  FIRST_UNKNOWN_BPFTRACE,
+  installCommand,
+  OLDEST_BPFTRACE,
+} from '../host/distribution.ts';
 import { compareVersions } from './condition.ts';
-
-/** Why tracing cannot start, for people and as a label. */
-export interface StartFailure {
-  reason: ChildReason;
-  message: string;
-  remedy: string;
-}
+import { FIXES, type StartFailure } from './start-failure.ts';
 
 export interface Bpftrace {
   path: string;
@@ -24,36 +24,77 @@ export interface FindBpftraceOptions {
   command: string;
   /** The PATH to look in. */
   searchPath: string;
+  /** Decides what is proposed where there is no bpftrace that is supported. */
+  distribution?: Distribution | null;
+  /** Longest time for `--version`, in milliseconds; default 60,000. */
   timeoutMs?: number;
 }
 
-const OLDEST = [0, 23, 0];
-const FIRST_UNKNOWN = [1, 0, 0];
-const INSTALL =
-  '`apt-get install bpftrace`, 0.23 or newer (Debian 13 has it), or name another one with --bpftrace.path';
-
-/** Finds bpftrace and asks it for its version. */
+/**
+ * Finds bpftrace and asks it for its version. The reason `resources` says that nothing is known, because it could not be asked
+ * now; a later try may succeed.
+ */
 export async function findBpftrace(options: FindBpftraceOptions): Promise<Bpftrace | StartFailure> {
-  const { command, searchPath, timeoutMs = 60_000 } = options;
+  const { command, searchPath, distribution = null, timeoutMs = 60_000 } = options;
   const path = await findExecutable(command, searchPath);
   if (path === null) {
-    return { reason: 'no_bpftrace', message: `there is no executable ${command}`, remedy: INSTALL };
+    const remedy = `${bpftraceFix(distribution)}; or name another one with --bpftrace.path`;
+    return { reason: 'no_bpftrace', message: `there is no executable ${command}`, remedy };
   }
-  const output = await readOutput(path, ['--version'], timeoutMs);
-  if (output instanceof Error) {
-    return { reason: 'no_bpftrace', message: `${path} cannot be run: ${output.message}`, remedy: INSTALL };
+  const result = await runCommand(path, ['--version'], { searchPath, timeoutMs });
+  const failure = failureOf(result, timeoutMs);
+  if (failure !== null) {
+    const message = `${path} --version cannot be run: ${failure}`;
+    if (mayRunLater(result)) return { reason: 'resources', message, remedy: FIXES.resources };
+    return { reason: 'no_bpftrace', message, remedy: fixForFailure(path, result, distribution) };
   }
-  const parts = parseVersion(output);
+  const parts = parseVersion(result.stdout);
   if (parts === null) {
-    const message = `${path} --version says ${JSON.stringify(output.slice(0, 80))}, which is no version`;
-    return { reason: 'unsupported_bpftrace', message, remedy: INSTALL };
+    const text = (result.stdout.trim() || result.stderr.trim()).slice(0, 80);
+    const message = `${path} --version exited with 0 and printed ${JSON.stringify(text)}, which is not a version of bpftrace`;
+    const remedy = `name a bpftrace with --bpftrace.path; ${bpftraceFix(distribution)}`;
+    return { reason: 'unsupported_bpftrace', message, remedy };
   }
   const version = parts.join('.');
-  if (compareVersions(parts, OLDEST) < 0 || compareVersions(parts, FIRST_UNKNOWN) >= 0) {
+  if (compareVersions(parts, OLDEST_BPFTRACE) < 0 || compareVersions(parts, FIRST_UNKNOWN_BPFTRACE) >= 0) {
     const message = `${path} is bpftrace ${version}; 0.23.0 up to, not including, 1.0.0 are supported`;
-    return { reason: 'unsupported_bpftrace', message, remedy: INSTALL };
+    return { reason: 'unsupported_bpftrace', message, remedy: bpftraceFix(distribution, parts) };
   }
   return { path, version, parts };
+}
+
+/** The dynamic loaders of glibc and musl, where a library or a symbol of one is missing. */
+const LOADER =
+  /error while loading shared libraries|Error loading shared library|Error relocating|symbol lookup error|version `[^']+' not found/;
+
+function fixForFailure(
+  path: string,
+  { error, signal, code, stderr, timedOut }: CommandResult,
+  distribution: Distribution | null,
+): string {
+  const reinstall = `install bpftrace again from one source: ${bpftraceFix(distribution)}`;
+  if (LOADER.test(stderr)) {
+    const missing = /lib[\w.+-]+\.so[\w.]*/.exec(stderr)?.[0];
+    const which = missing === undefined ? '' : `, such as the one that has ${missing}`;
+    return `\`ldd ${path}\` lists the libraries that are missing: install their packages${which}, or ${reinstall}`;
+  }
+  if (error?.code === 'EACCES') {
+    return `allow this user to execute it: \`chmod a+x ${path}\`; see whether its file system is mounted with noexec`;
+  }
+  if (error?.code === 'ENOENT') return `the program that interprets ${path} does not exist: ${reinstall}`;
+  if (error?.code === 'ENOEXEC') return `${path} is built for another architecture: ${reinstall}`;
+  if (timedOut) return `see what it waits for: \`${path} --version\` on a terminal`;
+  if (signal === 'SIGKILL')
+    return 'see whether the kernel killed it for want of memory: `dmesg | grep -i oom`';
+  if (signal === 'SIGSYS') return 'a seccomp filter killed it: allow the system calls that bpftrace needs';
+  if (code === 126) return `allow this user to execute what ${path} starts`;
+  return `run \`${path} --version\` by hand; ${reinstall}`;
+}
+
+/** How to install what a helper command is in. */
+export function helperFix(distribution: Distribution | null): string {
+  const command = installCommand(distribution, 'util-linux');
+  return command === null ? 'install setpriv and taskset of util-linux' : `\`${command}\``;
 }
 
 /** `bpftrace v0.23.2`, `bpftrace v0.24.1-5-gdeadbeef`, `bpftrace 0.27.1` -> parts; null where there is none. */
@@ -62,7 +103,12 @@ export function parseVersion(output: string): number[] | null {
   return match === null ? null : match.slice(1).map((part) => Number(part ?? 0));
 }
 
-/** The path of a command as the shell would find it; null where there is none. */
+const ANY_MAY_EXECUTE = 0o111;
+
+/**
+ * The path of a command as the shell would find it; null where there is none. Asks for the mode and not with access(2), which
+ * ignores ambient capabilities: whether this process may execute the file is known when it is executed.
+ */
 export async function findExecutable(command: string, searchPath: string): Promise<string | null> {
   const candidates = command.includes('/')
     ? [command]
@@ -70,35 +116,15 @@ export async function findExecutable(command: string, searchPath: string): Promi
         .split(delimiter)
         .filter((folder) => folder !== '')
         .map((folder) => join(folder, command));
+  let unknown: string | null = null;
   for (const candidate of candidates) {
-    const usable = await access(candidate, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (usable) return candidate;
+    try {
+      const found = await stat(candidate);
+      if (found.isFile() && (found.mode & ANY_MAY_EXECUTE) !== 0) return candidate;
+    } catch (error) {
+      // It may exist: executing it says what is wrong.
+      if (!isAbsent(error) && (error as NodeJS.ErrnoException).code !== 'ENOTDIR') unknown ??= candidate;
+    }
   }
-  return null;
-}
-
-function readOutput(path: string, args: string[], timeoutMs: number): Promise<string | Error> {
-  return new Promise((resolve) => {
-    const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'ignore'] });
-    let output = '';
-    let failed: Error | null = null;
-    const timer = setTimeout(() => {
-      failed = new Error(`no answer within ${timeoutMs / 1000} s`);
-      child.kill('SIGKILL');
-    }, timeoutMs);
-    child.stdout.setEncoding('utf8');
-    child.stdout.on('data', (text: string) => {
-      if (output.length < 4096) output += text;
-    });
-    child.on('error', (error) => {
-      failed ??= error;
-    });
-    child.on('close', () => {
-      clearTimeout(timer);
-      resolve(failed ?? output);
-    });
-  });
+  return unknown;
 }

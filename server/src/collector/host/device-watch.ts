@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { CollectorLine } from '../../stream/wire.ts';
+import type { OnHostError } from './host-errors.ts';
 import { isVfioDevice, pciAddress, readDriver, readPci } from './pci.ts';
 import type { PciIds } from './pci-ids.ts';
 
@@ -8,6 +9,7 @@ export interface DeviceWatchOptions {
   bootUs: () => number;
   emit: (line: CollectorLine) => void;
   pciIds: PciIds;
+  onError: OnHostError;
   /** Most devices that are remembered. */
   limit: number;
 }
@@ -21,6 +23,8 @@ interface Known {
   driver: string | null;
   gone: boolean;
   reading: boolean;
+  /** It could not be read: the next poll tries again, whatever its driver is. */
+  unread: boolean;
 }
 
 /** Tells what a PCI device is, when it has left, and what it is when it has come back. */
@@ -37,7 +41,7 @@ export class DeviceWatch {
     const known = this.devices.get(packed);
     if (known === undefined) {
       this.makeRoom();
-      const entry: Known = { exporter, told: true, driver: null, gone: false, reading: false };
+      const entry: Known = { exporter, told: true, driver: null, gone: false, reading: false, unread: false };
       this.devices.set(packed, entry);
       return this.tell(packed, entry);
     }
@@ -58,14 +62,24 @@ export class DeviceWatch {
     for (const [packed, known] of [...this.devices]) {
       if (++looked % 128 === 0) await breathe();
       if (known.reading) continue;
-      const driver = await readDriver(this.options.sysRoot, pciAddress(packed));
-      if (driver !== known.driver) await this.tell(packed, known);
+      try {
+        const driver = await readDriver(this.options.sysRoot, pciAddress(packed));
+        if (driver !== known.driver || known.unread) await this.tell(packed, known);
+      } catch (error) {
+        this.options.onError('device', error);
+      }
     }
   }
 
   private async tell(packed: number, known: Known): Promise<void> {
     known.reading = true;
-    await this.read(packed, known);
+    try {
+      await this.read(packed, known);
+      known.unread = false;
+    } catch (error) {
+      known.unread = true;
+      this.options.onError('device', error);
+    }
     known.reading = false;
   }
 
@@ -73,9 +87,9 @@ export class DeviceWatch {
     const { sysRoot, pciIds, emit, bootUs } = this.options;
     const device = pciAddress(packed);
     const facts = await readPci(sysRoot, device, pciIds);
+    const there = facts !== null && (!known.exporter || (await isVfioDevice(sysRoot, device, facts.driver)));
     known.driver = facts?.driver ?? null;
     if (facts !== null) {
-      const there = !known.exporter || (await isVfioDevice(sysRoot, device, facts.driver));
       // One that has left is told of again when it is back, not at each driver that it gets meanwhile.
       if (there || !known.gone) emit({ type: 'device', data: { t: bootUs(), ...facts } });
       if (there) {

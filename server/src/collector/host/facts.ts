@@ -1,9 +1,14 @@
 import { createReadStream } from 'node:fs';
-import { access, open, readdir, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errnoOf, isAbsent, isDenied, orAbsent } from '../../support/errno.ts';
 import type { ProbeFacts, Wanted } from '../bpftrace/compose.ts';
-import { type Bpftrace, findBpftrace, type StartFailure } from '../bpftrace/version.ts';
+import type { StartFailure } from '../bpftrace/start-failure.ts';
+import { type Bpftrace, findBpftrace } from '../bpftrace/version.ts';
 import { type BtfFound, BtfSearch } from './btf.ts';
+import { type Capabilities, readCapabilities } from './capabilities.ts';
+import { readDistribution } from './distribution.ts';
+import { describeError } from './host-errors.ts';
 import { pageBytes } from './page-size.ts';
 
 /** What of this host decides whether and what can be traced. */
@@ -18,7 +23,14 @@ export interface HostFacts extends ProbeFacts {
   btfUnreadable?: boolean;
   /** `none`, `integrity` or `confidentiality`; null where the kernel has no lockdown. */
   lockdown: string | null;
+  /** Whether the list of traceable functions is there and this process may read it. */
   tracefs: boolean;
+  /** It is there and may not be read: the errno. */
+  tracefsDenied?: string;
+  /** Capabilities of this process; absent where /proc does not give them. */
+  capabilities?: Capabilities;
+  /** Reads that failed although what was to be read may exist, in words: the other facts are not to be believed then. */
+  errors?: readonly string[];
   bpftrace: Bpftrace | StartFailure;
 }
 
@@ -30,19 +42,36 @@ export interface InspectOptions {
   searchPath?: string;
   procRoot?: string;
   sysRoot?: string;
+  /** Where os-release is; default /etc. */
+  etcRoot?: string;
   uid?: number;
 }
 
-/** Asks the host. Reads only; what cannot be read counts as not there. */
+/** Asks the host. Reads only. Never rejects: what could not be read for another reason than its absence is in `errors`. */
 export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
   const { wanted, procRoot = '/proc', sysRoot = '/sys' } = options;
+  const errors: string[] = [];
+  const noted = async <T>(read: Promise<T>, otherwise: T): Promise<T> => {
+    try {
+      return await read;
+    } catch (error) {
+      if (!isDenied(error)) errors.push(describeError(error));
+      return otherwise;
+    }
+  };
   const bpftrace = await findBpftrace({
     command: options.bpftrace,
     searchPath: options.searchPath ?? process.env.PATH ?? '',
+    distribution: await readDistribution(options.etcRoot),
   });
-  const tracing = await findTracefs(sysRoot);
-  const traceable = tracing === null ? null : await readTraceable(tracing, new Set(wanted.functions));
-  const types = await readTypes(join(sysRoot, 'kernel/btf'), wanted);
+  if ('reason' in bpftrace && bpftrace.reason === 'resources') errors.push(bpftrace.message);
+  const tracing = await noted(findTracefs(sysRoot), { path: null });
+  const traceable =
+    tracing.path === null ? null : await noted(readTraceable(tracing.path, new Set(wanted.functions)), null);
+  const none: Types = { present: false, functions: new Map(), members: {}, modules: [] };
+  const types = await noted(readTypes(join(sysRoot, 'kernel/btf'), wanted), none);
+  const text = (path: string) => noted(orAbsent(readFile(path, 'utf8'), null), null);
+  const capabilities = await noted(readCapabilities(procRoot), null);
   const functions: Record<string, string> = {};
   const untraceable: string[] = [];
   for (const [name, modules] of types.functions) {
@@ -51,12 +80,14 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
     else functions[name] = module;
   }
   return {
-    kernel: (await readText(join(procRoot, 'sys/kernel/osrelease')))?.trim() ?? 'unknown',
+    kernel: (await text(join(procRoot, 'sys/kernel/osrelease')))?.trim() ?? 'unknown',
     uid: options.uid ?? process.geteuid?.() ?? 0,
     btf: types.present,
     ...(types.unreadable === true && { btfUnreadable: true }),
-    lockdown: parseLockdown(await readText(join(sysRoot, 'kernel/security/lockdown'))),
-    tracefs: tracing !== null,
+    lockdown: parseLockdown(await text(join(sysRoot, 'kernel/security/lockdown'))),
+    tracefs: tracing.path !== null,
+    ...(tracing.denied !== undefined && { tracefsDenied: tracing.denied }),
+    ...(capabilities !== null && { capabilities }),
     functions,
     untraceable: untraceable.sort(),
     members: types.members,
@@ -64,6 +95,7 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
     modules: types.modules,
     bpftrace,
     bpftraceVersion: 'parts' in bpftrace ? bpftrace.parts : null,
+    ...(errors.length > 0 && { errors }),
   };
 }
 
@@ -72,24 +104,25 @@ export function parseLockdown(text: string | null): string | null {
   return /\[(\w+)\]/.exec(text ?? '')?.[1] ?? null;
 }
 
-/** Names of the loaded modules (and `vmlinux`) that have type information, sorted. */
+/**
+ * Names of the loaded modules (and `vmlinux`) that have type information, sorted.
+ * @throws where the list cannot be read.
+ */
 async function listBtfModules(folder: string): Promise<string[]> {
-  return (await readdir(folder).catch(() => [])).sort();
+  return (await orAbsent(readdir(folder), [])).sort();
 }
 
 /**
  * The loaded modules by name, each with the inode of its type information: another number is a module that was unloaded and
  * loaded again, and the probes that it had are dead.
+ * @throws where the list, or one of its files, cannot be read for another reason than that it does not exist.
  */
 export async function loadedModules(sysRoot = '/sys'): Promise<Map<string, number>> {
   const folder = join(sysRoot, 'kernel/btf');
   const modules = new Map<string, number>();
   for (const name of await listBtfModules(folder)) {
-    const inode = await stat(join(folder, name)).then(
-      ({ ino }) => ino,
-      () => null,
-    );
-    if (inode !== null && name !== 'vmlinux') modules.set(name, inode);
+    const found = await orAbsent(stat(join(folder, name)), null);
+    if (found !== null && name !== 'vmlinux') modules.set(name, found.ino);
   }
   return modules;
 }
@@ -105,7 +138,7 @@ interface Types {
 async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   const functions = new Map<string, string[]>();
   const members: Record<string, number> = {};
-  const kernel = await readWhole(join(folder, 'vmlinux')).catch(() => null);
+  const kernel = await orAbsent(readWhole(join(folder, 'vmlinux')), null);
   const none = { present: false, functions, members, modules: [] };
   if (kernel === null) return none;
   const note = (module: string, found: BtfFound): void => {
@@ -120,10 +153,12 @@ async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   }
   const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
   for (const module of modules) {
+    // Null where it went while we read.
+    const bytes = await orAbsent(readWhole(join(folder, module)), null);
     try {
-      note(module, search.searchModule(await readWhole(join(folder, module))));
+      if (bytes !== null) note(module, search.searchModule(bytes));
     } catch {
-      // It went while we read, or its type information is broken: none of its functions can be traced.
+      // Its type information is broken: none of its functions can be traced.
     }
   }
   return { present: true, functions, members, modules };
@@ -145,19 +180,27 @@ async function readWhole(path: string): Promise<Buffer> {
   }
 }
 
-async function findTracefs(sysRoot: string): Promise<string | null> {
+/**
+ * Where the list of traceable functions is: found by opening it, because access(2) ignores ambient capabilities. `denied` is the errno
+ * where it is there and may not be read.
+ * @throws where it cannot be opened now.
+ */
+async function findTracefs(sysRoot: string): Promise<{ path: string | null; denied?: string }> {
+  let denied: string | undefined;
   for (const folder of ['kernel/tracing', 'kernel/debug/tracing']) {
     const path = join(sysRoot, folder, 'available_filter_functions');
-    const found = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (found) return path;
+    try {
+      await (await open(path)).close();
+      return { path };
+    } catch (error) {
+      if (isDenied(error)) denied ??= errnoOf(error);
+      else if (!isAbsent(error)) throw error;
+    }
   }
-  return null;
+  return { path: null, ...(denied !== undefined && { denied }) };
 }
 
-/** `NAME MODULE` of the wanted functions that the kernel lists as traceable; null where the list cannot be read. */
+/** `NAME MODULE` of the wanted functions that the kernel lists as traceable; null where the list is empty or has no lines. */
 async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise<Set<string> | null> {
   const found = new Set<string>();
   let rest = '';
@@ -172,13 +215,10 @@ async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise
       rest = lines.pop() ?? '';
       for (const line of lines) take(line);
     }
-  } catch {
-    return null;
+  } catch (error) {
+    if (isAbsent(error) || errnoOf(error) === 'EISDIR') return null;
+    throw error;
   }
   take(rest);
   return found.size === 0 ? null : found;
-}
-
-async function readText(path: string): Promise<string | null> {
-  return readFile(path, 'utf8').catch(() => null);
 }

@@ -1,10 +1,11 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { type CollectorLine, startMicros } from '../../stream/wire.ts';
 import { DeviceWatch } from './device-watch.ts';
-import { readProcess } from './identity.ts';
+import type { OnHostError } from './host-errors.ts';
+import { type ProcessFacts, readProcess } from './identity.ts';
 import { packPciAddress } from './pci.ts';
 import { PciIds } from './pci-ids.ts';
-import { readStat } from './proc.ts';
+import { type ProcStat, readStat } from './proc.ts';
 
 export interface IdentityWatchOptions {
   procRoot: string;
@@ -13,6 +14,8 @@ export interface IdentityWatchOptions {
   emit: (line: CollectorLine) => void;
   /** A process that owned buffers or a VM has ended. */
   onOwnerExit: () => void;
+  /** A process or a device could not be read now, though it may exist. */
+  onError?: OnHostError;
   /** Where names of devices come from; default: the host's list. */
   pciIds?: PciIds;
   /** Most processes and most devices that are remembered; default 8192. */
@@ -20,11 +23,13 @@ export interface IdentityWatchOptions {
 }
 
 const GONE = -1;
+/** It could not be read: the next poll tries again. */
+const UNREAD = -2;
 /** An owner that is named is looked at again after this time: no number comes round sooner. */
 const LOOK_US = 100_000;
 
 interface Known {
-  /** Null while it is being read, GONE where it has ended. */
+  /** Null while it is being read, GONE where it has ended, UNREAD where it could not be read. */
   startTicks: number | null;
   owner: boolean;
   /** It is a thread, whose end is not that of its process. */
@@ -44,12 +49,14 @@ export class IdentityWatch {
   private readonly processes = new Map<number, Known>();
   private readonly devices: DeviceWatch;
   private readonly reads = new Set<Promise<void>>();
+  private readonly onError: OnHostError;
 
   constructor(options: IdentityWatchOptions) {
     this.options = options;
-    const { sysRoot, bootUs, emit, pciIds = new PciIds(), limit = 8192 } = options;
+    const { sysRoot, bootUs, emit, onError = () => {}, pciIds = new PciIds(), limit = 8192 } = options;
     this.limit = limit;
-    this.devices = new DeviceWatch({ sysRoot, bootUs, emit, pciIds, limit });
+    this.onError = onError;
+    this.devices = new DeviceWatch({ sysRoot, bootUs, emit, pciIds, onError, limit });
   }
 
   /**
@@ -106,8 +113,20 @@ export class IdentityWatch {
   private async look(pid: number, entry: Known): Promise<void> {
     const { named, startTicks } = entry;
     if (startTicks === null || startTicks === GONE) return;
+    if (startTicks === UNREAD) {
+      await this.introduce(pid, entry, entry.lookedAt);
+      return;
+    }
     entry.named = false;
-    const stat = await readStat(this.options.procRoot, pid);
+    let stat: ProcStat | null;
+    try {
+      stat = await readStat(this.options.procRoot, pid);
+    } catch (error) {
+      // It is taken for what it was until it can be read again.
+      entry.named ||= named;
+      this.onError('process', error);
+      return;
+    }
     // Another look may have been faster.
     if (entry.startTicks !== startTicks || (stat?.startTicks ?? GONE) === startTicks) return;
     if (entry.owner) this.ownerEnded(pid, entry);
@@ -125,7 +144,14 @@ export class IdentityWatch {
 
   private async introduce(pid: number, entry: Known, t: number): Promise<void> {
     entry.startTicks = null;
-    const facts = await readProcess(this.options.procRoot, pid);
+    let facts: ProcessFacts | null;
+    try {
+      facts = await readProcess(this.options.procRoot, pid);
+    } catch (error) {
+      entry.startTicks = UNREAD;
+      this.onError('process', error);
+      return;
+    }
     if (facts === null) {
       entry.startTicks = GONE;
       if (entry.owner) this.ownerEnded(pid, entry);
@@ -146,7 +172,7 @@ export class IdentityWatch {
     entry.ended = true;
     const { startTicks } = entry;
     const t = this.options.bootUs();
-    const start = startTicks === null || startTicks === GONE ? {} : { start_ticks: startTicks };
+    const start = startTicks === null || startTicks < 0 ? {} : { start_ticks: startTicks };
     this.options.emit({ type: 'exit', data: { t, pid, ...start } });
     this.options.onOwnerExit();
   }

@@ -1,6 +1,7 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Process } from '../../stream/wire.ts';
+import { isDenied, orAbsent } from '../../support/errno.ts';
 import { identifyCgroup } from './cgroup.ts';
 import { readStat } from './proc.ts';
 import { identifyVm } from './vmm.ts';
@@ -9,13 +10,18 @@ export type ProcessFacts = Omit<Process, 't'>;
 
 /**
  * Who a process is; null where it is gone. The number may be that of one of its threads, which /proc opens as well. Of its
- * command line only name and UUID of the VM are handed on, of its control group only what names a VM or a pod.
+ * command line only name and UUID of the VM are handed on, of its control group only what names a VM or a pod. What may not be
+ * read of a process is left out.
+ * @throws where it cannot be read now: it may be alive.
  */
 export async function readProcess(procRoot: string, pid: number): Promise<ProcessFacts | null> {
   const before = await readStat(procRoot, pid);
   if (before === null) return null;
   const text = (name: string): Promise<string> =>
-    readFile(join(procRoot, String(pid), name), 'utf8').catch(() => '');
+    orAbsent(readFile(join(procRoot, String(pid), name), 'utf8'), '').catch((error: unknown) => {
+      if (isDenied(error)) return '';
+      throw error;
+    });
   const tgid = Number(/^Tgid:\s*(\d+)$/m.exec(await text('status'))?.[1] ?? pid);
   const executable = await readlink(join(procRoot, String(pid), 'exe')).catch(() => '');
   const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'), executable);

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { isAbsent, isDenied } from '../../support/errno.ts';
 import { clean } from './vmm.ts';
 
 /** Where distributions put the list: Debian's package pci.ids, the hwdata of the others. */
@@ -20,11 +21,12 @@ interface Query {
 interface Pending extends Query {
   names: PciNames;
   resolve: (names: PciNames) => void;
+  reject: (error: unknown) => void;
 }
 
 /**
  * Names from the host's list of PCI ids. The list is 1.5 MB and few names are ever asked for, so it is not kept: one pass
- * over the file answers all that were asked until it began. Without a list there are no names.
+ * over the file answers all that were asked until it began. Without a list, or the right to read it, there are no names.
  */
 export class PciIds {
   private readonly files: readonly string[];
@@ -35,9 +37,10 @@ export class PciIds {
     this.files = files;
   }
 
+  /** Rejects where the list cannot be read now. */
   find(query: Query): Promise<PciNames> {
-    return new Promise((resolve) => {
-      this.waiting.push({ ...query, names: {}, resolve });
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ ...query, names: {}, resolve, reject });
       if (!this.reading) void this.read();
     });
   }
@@ -47,14 +50,21 @@ export class PciIds {
     while (this.waiting.length > 0) {
       const asked = this.waiting;
       this.waiting = [];
-      for (const file of this.files) if (await scan(file, asked)) break;
-      for (const { names, resolve } of asked) resolve(names);
+      try {
+        for (const file of this.files) if (await scan(file, asked)) break;
+        for (const { names, resolve } of asked) resolve(names);
+      } catch (error) {
+        for (const { reject } of asked) reject(error);
+      }
     }
     this.reading = false;
   }
 }
 
-/** One pass; false where the file cannot be read. */
+/**
+ * One pass; false where there is no such file or it may not be read.
+ * @throws where it cannot be read now.
+ */
 async function scan(file: string, asked: readonly Pending[]): Promise<boolean> {
   const vendors = groupBy(asked, ({ vendor }) => vendor);
   const classes = groupBy(asked, (query) => query.class.slice(0, 2));
@@ -86,8 +96,9 @@ async function scan(file: string, asked: readonly Pending[]): Promise<boolean> {
       rest = lines.pop() ?? '';
       for (const line of lines) take(line);
     }
-  } catch {
-    return false;
+  } catch (error) {
+    if (isAbsent(error) || isDenied(error)) return false;
+    throw error;
   }
   take(rest);
   return true;

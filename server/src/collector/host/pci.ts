@@ -1,6 +1,7 @@
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Device } from '../../stream/wire.ts';
+import { orAbsent } from '../../support/errno.ts';
 import type { PciIds } from './pci-ids.ts';
 
 export type PciFacts = Omit<Device, 't'>;
@@ -24,11 +25,14 @@ export function packPciAddress(name: string): number | null {
   return Number.parseInt(domain, 16) * 0x1_0000 + Number.parseInt(bus, 16) * 0x100 + devfn;
 }
 
-/** What sysfs says of a PCI device; a fact that it does not tell is empty (node: -1). Null where there is no such device. */
+/**
+ * What sysfs says of a PCI device; a fact that it does not have is empty (node: -1). Null where there is no such device.
+ * @throws where something of it cannot be read for another reason than its absence.
+ */
 export async function readPci(sysRoot: string, device: string, ids: PciIds): Promise<PciFacts | null> {
   const folder = deviceFolder(sysRoot, device);
   const text = async (name: string): Promise<string> =>
-    (await readFile(join(folder, name), 'utf8').catch(() => '')).trim();
+    (await orAbsent(readFile(join(folder, name), 'utf8'), '')).trim();
   const vendor = hexDigits(await text('vendor'));
   if (vendor === '') return null;
   const node = Number.parseInt(await text('numa_node'), 10);
@@ -40,7 +44,7 @@ export async function readPci(sysRoot: string, device: string, ids: PciIds): Pro
     vendor_id: vendor,
     device_id: id,
     driver: (await readDriver(sysRoot, device)) ?? '',
-    iommu_group: basename(await readlink(join(folder, 'iommu_group')).catch(() => '')),
+    iommu_group: basename(await orAbsent(readlink(join(folder, 'iommu_group')), '')),
     numa_node: Number.isInteger(node) ? node : -1,
     ...(code === '' ? {} : { class: code }),
     ...(await ids.find({ vendor, device: id, class: code })),
@@ -48,30 +52,31 @@ export async function readPci(sysRoot: string, device: string, ids: PciIds): Pro
   };
 }
 
-/** The driver that holds a device, empty where none does, null where there is no such device. */
+/**
+ * The driver that holds a device, empty where none does, null where there is no such device.
+ * @throws where sysfs cannot be read for another reason than absence.
+ */
 export async function readDriver(sysRoot: string, device: string): Promise<string | null> {
   const folder = deviceFolder(sysRoot, device);
-  const driver = await readlink(join(folder, 'driver')).catch(() => null);
+  const driver = await orAbsent(readlink(join(folder, 'driver')), null);
   if (driver !== null) return basename(driver);
-  return stat(folder).then(
-    () => '',
-    () => null,
-  );
+  return (await orAbsent(stat(folder), null)) === null ? null : '';
 }
 
-/** Whether the driver is one of VFIO's: each registers a device of its own (vfio_init_device in drivers/vfio/vfio_main.c). */
+/**
+ * Whether the driver is one of VFIO's: each registers a device of its own (vfio_init_device in drivers/vfio/vfio_main.c), since
+ * Linux 6.1 in the folder vfio-dev.
+ * @throws where sysfs cannot be read for another reason than absence.
+ */
 export async function isVfioDevice(sysRoot: string, device: string, driver: string): Promise<boolean> {
   if (driver.includes('vfio')) return true;
-  return stat(join(deviceFolder(sysRoot, device), 'vfio-dev')).then(
-    () => true,
-    () => false,
-  );
+  return (await orAbsent(stat(join(deviceFolder(sysRoot, device), 'vfio-dev')), null)) !== null;
 }
 
 /** What people call the functions of a device: `mlx5_0`, `card1`, `eth0`, in this order. */
 async function readInterfaces(folder: string): Promise<string[]> {
   const list = async (name: string): Promise<string[]> =>
-    (await readdir(join(folder, name)).catch(() => [])).sort();
+    (await orAbsent(readdir(join(folder, name)), [])).sort();
   const cards = (await list('drm')).filter((name) => name.startsWith('card'));
   return [...(await list('infiniband')), ...cards, ...(await list('net'))].slice(0, MOST_INTERFACES);
 }

@@ -2,6 +2,8 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { DeviceHolder, Holder } from '../../stream/wire.ts';
+import { isAbsent, isDenied, orAbsent } from '../../support/errno.ts';
+import { describeError, type OnHostError } from './host-errors.ts';
 import { packPciAddress } from './pci.ts';
 
 export interface ProcStat {
@@ -25,11 +27,16 @@ export function parseStat(text: string): ProcStat | null {
   return { comm: text.slice(open + 1, close), state: rest[0], startTicks };
 }
 
-/** Null where the process is gone, or is only waiting to be reaped. */
+/**
+ * Null where the process is gone, or is only waiting to be reaped.
+ * @throws where its file cannot be read for another reason: then it may be alive.
+ */
 export async function readStat(procRoot: string, pid: number): Promise<ProcStat | null> {
-  const text = await readFile(join(procRoot, String(pid), 'stat'), 'utf8').catch(() => null);
-  const stat = text === null ? null : parseStat(text);
-  return stat === null || stat.state === 'Z' || stat.state === 'X' ? null : stat;
+  const text = await orAbsent(readFile(join(procRoot, String(pid), 'stat'), 'utf8'), null);
+  if (text === null) return null;
+  const stat = parseStat(text);
+  if (stat === null) throw new Error(`${pid}/stat cannot be parsed`);
+  return stat.state === 'Z' || stat.state === 'X' ? null : stat;
 }
 
 export interface DmabufInfo {
@@ -73,6 +80,7 @@ export interface WalkOptions {
   procRoot: string;
   exporter: string;
   signal: AbortSignal;
+  onError?: OnHostError;
   /** Most descriptors looked at, over all processes. */
   maxFds?: number;
 }
@@ -82,35 +90,44 @@ export interface WalkOptions {
  * kernels up to 7.3-rc that keeps the file but not the dma-buf alive and crashes the host. Link and fdinfo tell enough.
  */
 export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
-  const { procRoot, exporter, signal, maxFds = 1_000_000 } = options;
+  const { procRoot, exporter, signal, onError = () => {}, maxFds = 1_000_000 } = options;
   const buffers = new Map<number, HeldBuffer>();
   const devices: DeviceHolder[] = [];
   const errors: string[] = [];
   let looked = 0;
   let denied = 0;
-  const pids = (await readdir(procRoot).catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number);
+  const failed: unknown[] = [];
+  /** What cannot be read may exist: the list of holders is not complete then. */
+  const read = <T>(reading: Promise<T>, otherwise: T): Promise<T> =>
+    reading.catch((error: unknown) => {
+      if (isDenied(error)) denied++;
+      else if (!isAbsent(error)) {
+        failed.push(error);
+        onError('holders', error);
+      }
+      return otherwise;
+    });
+  const names = await read(readdir(procRoot), []);
+  const pids = names.filter((name) => /^\d+$/.test(name)).map(Number);
   if (pids.length === 0) errors.push(`${procRoot} shows no processes`);
   for (const pid of pids) {
     if (signal.aborted) return { buffers, devices, errors: [...errors, 'stopped while looking for holders'] };
     const folder = join(procRoot, String(pid));
-    const fds = await readdir(join(folder, 'fd')).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'EACCES' || error.code === 'EPERM') denied++;
-      return [];
-    });
+    const fds = await read(readdir(join(folder, 'fd')), []);
     const held = new Map<number, { bytes: number; fds: number }>();
     const open = new Set<number>();
     for (const fd of fds) {
       if (++looked > maxFds)
         return { buffers, devices, errors: [...errors, `more than ${maxFds} open files`] };
       if (looked % 256 === 0) await breathe();
-      const info = await readFd(folder, fd);
+      const info = await readFd(folder, fd, read);
       if (typeof info === 'number') open.add(info);
       if (info === null || typeof info === 'number' || info.exporter !== exporter) continue;
       held.set(info.inode, { bytes: info.bytes, fds: (held.get(info.inode)?.fds ?? 0) + 1 });
     }
     for (const device of open) devices.push({ device, pid });
     if (held.size === 0) continue;
-    const comm = (await readStat(procRoot, pid))?.comm ?? '';
+    const comm = (await read(readStat(procRoot, pid), null))?.comm ?? '';
     for (const [inode, { bytes, fds: count }] of held) {
       const buffer = buffers.get(inode) ?? { inode, bytes, holders: [] };
       buffer.holders.push({ pid, comm, fds: count });
@@ -118,27 +135,49 @@ export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
     }
   }
   if (denied > 0) errors.push(`the open files of ${denied} processes may not be looked at`);
+  if (failed.length > 0) {
+    errors.push(`${failed.length} reads of open files failed, the first with ${describeError(failed[0])}`);
+  }
   return { buffers, devices, errors };
 }
 
 /** A dma-buf, or the number of the PCI device whose VFIO file it is: opened by its group, or by its own node. */
-async function readFd(folder: string, fd: string): Promise<DmabufInfo | number | null> {
-  const target = await readlink(join(folder, 'fd', fd)).catch(() => '');
+async function readFd(
+  folder: string,
+  fd: string,
+  read: <T>(reading: Promise<T>, otherwise: T) => Promise<T>,
+): Promise<DmabufInfo | number | null> {
+  const target = await read(readlink(join(folder, 'fd', fd)), '');
   const isDmabuf = target.startsWith('/dmabuf:');
   if (!isDmabuf && target !== 'anon_inode:[vfio-device]' && !target.startsWith('/dev/vfio/devices/'))
     return null;
-  const text = await readFile(join(folder, 'fdinfo', fd), 'utf8').catch(() => '');
+  const text = await read(readFile(join(folder, 'fdinfo', fd), 'utf8'), '');
   return isDmabuf ? parseFdinfo(text) : parseVfioFdinfo(text);
 }
 
-/** How often the BPF programs that a process holds were skipped because they were running already. */
-export async function countRecursionMisses(procRoot: string, pid: number): Promise<number | null> {
-  const folder = join(procRoot, String(pid), 'fdinfo');
-  const fds = await readdir(folder).catch(() => null);
+/**
+ * How often the BPF programs that a process holds were skipped because they were running already; null where the process is gone
+ * or not all of it could be read.
+ */
+export async function countRecursionMisses(
+  procRoot: string,
+  pid: number,
+  onError: OnHostError = () => {},
+): Promise<number | null> {
+  try {
+    return await sumRecursionMisses(join(procRoot, String(pid), 'fdinfo'));
+  } catch (error) {
+    onError('probe_misses', error);
+    return null;
+  }
+}
+
+async function sumRecursionMisses(folder: string): Promise<number | null> {
+  const fds = await orAbsent(readdir(folder), null);
   if (fds === null) return null;
   const programs = new Map<string, number>();
   for (const fd of fds) {
-    const text = await readFile(join(folder, fd), 'latin1').catch(() => '');
+    const text = await orAbsent(readFile(join(folder, fd), 'latin1'), '');
     const misses = /^recursion_misses:\s*(\d+)$/m.exec(text)?.[1];
     if (misses === undefined) continue;
     programs.set(/^prog_id:\s*(\d+)$/m.exec(text)?.[1] ?? `fd ${fd}`, Number(misses));

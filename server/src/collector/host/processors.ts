@@ -1,11 +1,17 @@
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { failureOf, runCommand } from './command.ts';
+import type { OnHostError } from './host-errors.ts';
 
 const AT_ONCE = 16;
 /** A processor that a real-time task keeps for itself lets nobody in. */
 const PATIENCE_MS = 2000;
+
+/** Why taskset cannot be run; null where it can. */
+export async function tryTaskset(searchPath: string): Promise<string | null> {
+  const options = { searchPath, timeoutMs: PATIENCE_MS };
+  return failureOf(await runCommand('taskset', ['--version'], options), PATIENCE_MS);
+}
 
 /** The numbers of a list such as `0-3,8`, as sysfs writes them. */
 export function numbersOf(list: string): number[] {
@@ -19,21 +25,39 @@ export function numbersOf(list: string): number[] {
     });
 }
 
+export interface VisitOptions {
+  /** PATH in which taskset is looked for. */
+  searchPath?: string;
+  onError?: OnHostError;
+}
+
 /**
  * Runs a program that does nothing on each processor that is online (SYS/devices/system/cpu/online), so that whatever runs there
  * gives way once. Resolves with the number of processors that did not let it in; 1 where they cannot be listed.
  */
-export async function visitProcessors(sysRoot: string): Promise<number> {
-  const list = await readFile(join(sysRoot, 'devices/system/cpu/online'), 'utf8').catch(() => null);
-  if (list === null) return 1;
+export async function visitProcessors(
+  sysRoot: string,
+  { searchPath = process.env.PATH ?? '', onError = () => {} }: VisitOptions = {},
+): Promise<number> {
+  let list: string;
+  try {
+    list = await readFile(join(sysRoot, 'devices/system/cpu/online'), 'utf8');
+  } catch (error) {
+    onError('processors', error);
+    return 1;
+  }
   const left = numbersOf(list);
   let refused = 0;
   const visitor = async (): Promise<void> => {
     for (let number = left.shift(); number !== undefined; number = left.shift()) {
-      const visit = promisify(execFile)('taskset', ['-c', String(number), 'true'], { timeout: PATIENCE_MS });
-      await visit.catch(() => {
-        refused += 1;
+      const result = await runCommand('taskset', ['-c', String(number), 'true'], {
+        searchPath,
+        timeoutMs: PATIENCE_MS,
       });
+      const failure = failureOf(result, PATIENCE_MS);
+      if (failure === null) continue;
+      refused += 1;
+      onError('processors', new Error(`taskset -c ${number}: ${failure}`));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, visitor));

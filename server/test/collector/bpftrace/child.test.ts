@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -170,7 +170,7 @@ test('a child sees only the variables that are meant for it', () => {
 for (const guarded of [true, false]) {
   test(`no child is left when the tracer is killed, ${guarded ? 'with' : 'without'} setpriv`, async (t) => {
     const path = await fakeBpftrace(t, guarded ? 'stubborn' : 'normal');
-    const guard = guarded ? await findGuard(process.env.PATH ?? '') : [];
+    const guard = guarded ? (await findGuard(process.env.PATH ?? '')).command : [];
     const module = new URL('../../../src/collector/bpftrace/child.ts', import.meta.url);
     const script = join(await temporaryFolder(t), 'parent.mts');
     await writeFile(
@@ -196,6 +196,21 @@ for (const guarded of [true, false]) {
     await eventually(async () =>
       assert.equal(await readStat('/proc', pid), null, 'the child outlived its parent'),
     );
+  });
+}
+
+for (const how of ['stops', 'is killed', 'has ended before its child was seen'] as const) {
+  test(`nothing that bpftrace has forked is left when it ${how}`, async (t) => {
+    const file = join(await temporaryFolder(t), 'pid');
+    const run = await start(t, 'forks', file);
+    await run.ready;
+    const forked = Number(readFileSync(file, 'utf8'));
+    assert.notEqual(await readStat('/proc', forked), null);
+    if (how === 'stops') run.child.stop();
+    else process.kill(run.child.pid ?? 0, how === 'is killed' ? 'SIGKILL' : 'SIGTERM');
+    const end = await run.end;
+    assert.equal(end.reason, how === 'stops' ? 'stopped' : how === 'is killed' ? 'killed' : 'crashed');
+    await eventually(async () => assert.equal(await readStat('/proc', forked), null, 'it was left behind'));
   });
 }
 

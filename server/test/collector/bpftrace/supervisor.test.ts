@@ -1,107 +1,11 @@
 import assert from 'node:assert/strict';
 import { copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { SupervisorTiming } from '../../../src/collector/bpftrace/timing.ts';
-import { createLiveSource } from '../../../src/collector/live.ts';
-import { decodeLine, type StreamRecord } from '../../../src/stream/decode.ts';
-import type { Child, Snapshot } from '../../../src/stream/wire.ts';
 import { type Clock, systemClock } from '../../../src/support/clock.ts';
-import { fakeBpftrace } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
-import { type FakeHost, fakeHost } from '../fake-host.ts';
-import { testFragments } from '../test-fragments.ts';
-
-const TIMING: SupervisorTiming = {
-  readyMs: 20_000,
-  silenceMs: 20_000,
-  stopMs: 500,
-  // As in operation: a fake that reads its orders too late on a loaded machine hands nothing over.
-  cutAheadMs: 6000,
-  ordersMs: 1000,
-  drainMs: 3000,
-  restartMs: 10,
-  restartMaxMs: 40,
-  stableMs: 60_000,
-  unavailableMs: 50,
-  tickMs: 20,
-  processesMs: 20,
-  missesMs: 20,
-  modulesMs: 20,
-  spacingMs: { start: 0, gap: 0, loss: 60_000, owner_exit: 10 },
-};
-
-interface Live {
-  host: FakeHost;
-  lines: string[];
-  records: () => StreamRecord[];
-  children: () => Child[];
-  snapshots: () => Snapshot[];
-  stop: () => Promise<void>;
-}
-
-interface Setup {
-  mode: string;
-  argument?: string;
-  timing?: Partial<SupervisorTiming>;
-  clock?: Clock;
-  uid?: number;
-  prepare?: (host: FakeHost) => Promise<void>;
-}
-
-async function live(t: TestContext, setup: Setup): Promise<Live> {
-  const host = await fakeHost(t);
-  await setup.prepare?.(host);
-  const source = createLiveSource({
-    fragments: testFragments(),
-    bpftrace:
-      setup.mode === 'none'
-        ? '/nonexistent'
-        : await fakeBpftrace(t, setup.mode, setup.mode === 'gated' ? host.procRoot : setup.argument),
-    mapKeys: 64,
-    tracer: '1.2.3',
-    logger: { info: () => {}, warn: () => {} },
-    clock: setup.clock ?? systemClock,
-    procRoot: host.procRoot,
-    sysRoot: host.sysRoot,
-    uid: setup.uid ?? 0,
-    timing: { ...TIMING, ...setup.timing },
-  });
-  const lines: string[] = [];
-  const controller = new AbortController();
-  const ended = source.run((line) => lines.push(line), controller.signal);
-  const decoded: StreamRecord[] = [];
-  // Tests poll it, so each line is decoded once.
-  const records = (): StreamRecord[] => {
-    for (const line of lines.slice(decoded.length)) {
-      const record = decodeLine(line);
-      if (record.type === 'failure') assert.fail(JSON.stringify(record));
-      decoded.push(record);
-    }
-    return [...decoded];
-  };
-  const stop = async (): Promise<void> => {
-    controller.abort();
-    await ended;
-  };
-  t.after(stop);
-  return {
-    host,
-    lines,
-    records,
-    children: () => records().flatMap((record) => (record.type === 'child' ? [record.data] : [])),
-    snapshots: () => records().flatMap((record) => (record.type === 'snapshot' ? [record.data] : [])),
-    stop,
-  };
-}
-
-async function until(condition: () => boolean, seconds = 120): Promise<void> {
-  for (const end = Date.now() + seconds * 1000; !condition(); await wait(10))
-    assert.ok(Date.now() < end, `not within ${seconds} s: ${condition}`);
-}
-
-const has = (run: Live, type: StreamRecord['type']): boolean =>
-  run.records().some((record) => record.type === type);
+import type { FakeHost } from '../fake-host.ts';
+import { has, type Live, live, until } from '../live-run.ts';
 
 test('a stream begins with its header and the child, and ends with the end of the child', async (t) => {
   const run = await live(t, { mode: 'normal' });
@@ -207,7 +111,10 @@ test('a probe that bpftrace refuses is left out, and the rest runs', async (t) =
   assert.ok(first?.state === 'starting' && first.probes[1]?.attached === true);
   assert.ok(refused?.state === 'exited' && refused.reason === 'compile_error');
   assert.ok(second?.state === 'starting');
-  assert.match(second.probes[1]?.reason ?? '', /^bpftrace refused it: .*Undefined map/);
+  assert.match(
+    second.probes[1]?.reason ?? '',
+    /^bpftrace rejected it, and it is tried again within 10 min: .*Undefined map/,
+  );
   assert.deepEqual([second.probes[0]?.attached, second.probes[1]?.attached], [true, false]);
   assert.equal(
     run.snapshots().every((snapshot) => snapshot.cause === 'start'),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { composeForHost } from '../../../src/collector/bpftrace/plan.ts';
 import { type HostFacts, inspectHost, parseLockdown } from '../../../src/collector/host/facts.ts';
@@ -133,3 +134,72 @@ test('what stands in the way of any tracing has a reason and a remedy', async (t
     assert.ok(plan.probes.every((probe) => !probe.attached && probe.reason !== null));
   }
 });
+
+const isRoot = process.geteuid?.() === 0;
+const CAPABILITIES = ['dac_read_search', 'dac_override', 'bpf', 'perfmon'];
+
+for (const capabilities of [CAPABILITIES, []]) {
+  const what =
+    capabilities.length > 0
+      ? 'with ambient capabilities can read what it may not own'
+      : 'without capabilities cannot';
+  test(`a user other than root ${what}`, { skip: isRoot ? false : 'needs root' }, async (t) => {
+    const host = await fakeHost(t);
+    const list = join(host.sysRoot, 'kernel/tracing');
+    await chmod(join(list, 'available_filter_functions'), 0o400);
+    await chmod(list, 0o700);
+    await chmod(join(host.sysRoot, '..'), 0o755);
+    // The kernel's own answer of what this process may do.
+    await rm(join(host.procRoot, 'self'), { recursive: true, force: true });
+    await symlink('/proc/self', join(host.procRoot, 'self'));
+    const bpftrace = await fakeBpftrace(t, 'version', '0.25.1');
+    await chmod(dirname(bpftrace), 0o755);
+    const script = join(host.sysRoot, '..', 'inspect.mts');
+    const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+    await writeFile(
+      script,
+      `import { inspectHost } from ${url('../../../src/collector/host/facts.ts')};
+       import { composeForHost } from ${url('../../../src/collector/bpftrace/plan.ts')};
+       import { testFragments } from ${url('../test-fragments.ts')};
+       const facts = await inspectHost({ wanted: ${JSON.stringify(WANTED)}, searchPath: '', ...${JSON.stringify(
+         {
+           procRoot: host.procRoot,
+           sysRoot: host.sysRoot,
+           etcRoot: host.etcRoot,
+           bpftrace,
+         },
+       )} });
+       const plan = composeForHost(facts, testFragments());
+       console.log(JSON.stringify({ uid: facts.uid, tracefs: facts.tracefs, denied: facts.tracefsDenied, failure: plan.runnable ? null : plan.failure }));`,
+    );
+    const set = capabilities.map((name) => `+${name}`).join(',');
+    const granted = set === '' ? [] : ['--inh-caps', set, '--ambient-caps', set];
+    const args = [
+      '--reuid',
+      '65534',
+      '--regid',
+      '65534',
+      '--clear-groups',
+      ...granted,
+      process.execPath,
+      '--import',
+      'tsx',
+      script,
+    ];
+    const { status, stdout, stderr } = spawnSync('setpriv', args, { encoding: 'utf8' });
+    if (/setpriv:/.test(stderr)) return t.skip(stderr.trim());
+    assert.equal(status, 0, stderr);
+    const result = JSON.parse(stdout);
+    assert.equal(result.uid, 65534);
+    if (capabilities.length > 0) {
+      assert.deepEqual([result.tracefs, result.failure], [true, null]);
+    } else {
+      assert.deepEqual([result.tracefs, result.denied], [false, 'EACCES']);
+      assert.equal(result.failure.reason, 'not_root');
+      assert.match(
+        result.failure.message,
+        /needs root, or CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_BPF, CAP_PERFMON/,
+      );
+    }
+  });
+}

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { SupervisorTiming } from '../../src/collector/bpftrace/timing.ts';
+import { createLiveSource } from '../../src/collector/live.ts';
+import { decodeLine, type StreamRecord } from '../../src/stream/decode.ts';
+import type { Child, Snapshot } from '../../src/stream/wire.ts';
+import { type Clock, systemClock } from '../../src/support/clock.ts';
+import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { type FakeHost, fakeHost } from './fake-host.ts';
+import { testFragments } from './test-fragments.ts';
+
+export const TIMING: SupervisorTiming = {
+  readyMs: 20_000,
+  silenceMs: 20_000,
+  stopMs: 500,
+  // As in operation: a fake that reads its orders too late on a loaded machine hands nothing over.
+  cutAheadMs: 6000,
+  ordersMs: 1000,
+  drainMs: 3000,
+  restartMs: 10,
+  restartMaxMs: 40,
+  stableMs: 60_000,
+  unavailableMs: 50,
+  exclusionMs: 600_000,
+  exclusionMaxMs: 600_000,
+  tickMs: 20,
+  processesMs: 20,
+  missesMs: 20,
+  modulesMs: 20,
+  spacingMs: { start: 0, gap: 0, loss: 60_000, owner_exit: 10 },
+};
+
+/** A supervisor that runs against a fake host and a fake bpftrace. */
+export interface Live {
+  host: FakeHost;
+  lines: string[];
+  records: () => StreamRecord[];
+  children: () => Child[];
+  snapshots: () => Snapshot[];
+  stop: () => Promise<void>;
+}
+
+interface Setup {
+  mode: string;
+  argument?: string;
+  timing?: Partial<SupervisorTiming>;
+  clock?: Clock;
+  uid?: number;
+  prepare?: (host: FakeHost) => Promise<void>;
+}
+
+export async function live(t: TestContext, setup: Setup): Promise<Live> {
+  const host = await fakeHost(t);
+  await setup.prepare?.(host);
+  const source = createLiveSource({
+    fragments: testFragments(),
+    bpftrace:
+      setup.mode === 'none'
+        ? '/nonexistent'
+        : await fakeBpftrace(t, setup.mode, setup.mode === 'gated' ? host.procRoot : setup.argument),
+    mapKeys: 64,
+    tracer: '1.2.3',
+    logger: { info: () => {}, warn: () => {} },
+    clock: setup.clock ?? systemClock,
+    procRoot: host.procRoot,
+    sysRoot: host.sysRoot,
+    uid: setup.uid ?? 0,
+    timing: { ...TIMING, ...setup.timing },
+  });
+  const lines: string[] = [];
+  const controller = new AbortController();
+  const ended = source.run((line) => lines.push(line), controller.signal);
+  const decoded: StreamRecord[] = [];
+  // Tests poll it, so each line is decoded once.
+  const records = (): StreamRecord[] => {
+    for (const line of lines.slice(decoded.length)) {
+      const record = decodeLine(line);
+      if (record.type === 'failure') assert.fail(JSON.stringify(record));
+      decoded.push(record);
+    }
+    return [...decoded];
+  };
+  const stop = async (): Promise<void> => {
+    controller.abort();
+    await ended;
+  };
+  t.after(stop);
+  return {
+    host,
+    lines,
+    records,
+    children: () => records().flatMap((record) => (record.type === 'child' ? [record.data] : [])),
+    snapshots: () => records().flatMap((record) => (record.type === 'snapshot' ? [record.data] : [])),
+    stop,
+  };
+}
+
+export async function until(condition: () => boolean, seconds = 120): Promise<void> {
+  for (const end = Date.now() + seconds * 1000; !condition(); await wait(10))
+    assert.ok(Date.now() < end, `not within ${seconds} s: ${condition}`);
+}
+
+export const has = (run: Live, type: StreamRecord['type']): boolean =>
+  run.records().some((record) => record.type === type);
