@@ -43,7 +43,7 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     },
   });
   const code = await serve(context, tee(source, recorder), logger, recorder);
-  const { written, dropped, error } = recorder;
+  const { path: file, written, dropped, error } = recorder;
   if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');
   else logger.info({ file, written }, 'recorded');
   return code;
