@@ -4,7 +4,7 @@ import { CONTENT_TYPES, negotiate, renderMetrics } from '../../metrics/expositio
 import type { AppPlugin } from '../app.ts';
 import { asksFor } from '../encoding.ts';
 import { errorResponses } from '../error.ts';
-import { NoQuery, plainText } from './query.ts';
+import { plainText } from './query.ts';
 
 /** What the scrapes did; read by the metrics. */
 export interface ScrapeCounters {
@@ -16,24 +16,10 @@ const compress = promisify(gzip);
 
 export const metricsRoute: AppPlugin = (app, options, done) => {
   let answering = 0;
-  app.addHook('onRequest', async (_request, reply) => {
-    if (options.maxRequests > 0 && answering >= options.maxRequests) {
-      options.scrapes.refused += 1;
-      reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
-      return await reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
-    }
-    answering += 1;
-    // `close` comes once for an answer that was sent and for a client that went away.
-    reply.raw.once('close', () => {
-      answering -= 1;
-    });
-    return undefined;
-  });
-
   const schema = {
     tags: ['metrics'],
-    summary: 'all metrics; gzip where it is asked for',
-    querystring: NoQuery,
+    // Prometheus sends the parameters of a job to all its targets, such as `collect[]` of node_exporter.
+    summary: 'all metrics, whatever the query is; gzip where it is asked for',
     response: {
       200: plainText('Prometheus text, or OpenMetrics where it is asked for', Object.values(CONTENT_TYPES)),
       503: plainText('as many scrapes as web.max-requests allows are being answered'),
@@ -41,11 +27,25 @@ export const metricsRoute: AppPlugin = (app, options, done) => {
     },
   };
   app.get(options.telemetryPath, { schema }, async (request, reply) => {
+    if (options.maxRequests > 0 && answering >= options.maxRequests) {
+      options.scrapes.refused += 1;
+      reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
+      return reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
+    }
     const format = negotiate(request.headers.accept);
-    const text = await renderMetrics(options.metrics, format);
+    const packed = asksFor('gzip', request.headers['accept-encoding']);
+    let body: string | Buffer;
+    // The slot is for the work. An answer that its client does not take has ended the work; Connections limits those.
+    answering += 1;
+    try {
+      body = await renderMetrics(options.metrics, format);
+      if (packed) body = await compress(body);
+    } finally {
+      answering -= 1;
+    }
     reply.header('content-type', CONTENT_TYPES[format]).header('vary', 'accept, accept-encoding');
-    if (!asksFor('gzip', request.headers['accept-encoding'])) return reply.send(text);
-    return reply.header('content-encoding', 'gzip').send(await compress(text));
+    if (packed) reply.header('content-encoding', 'gzip');
+    return reply.send(body);
   });
   done();
 };

@@ -17,6 +17,9 @@ export interface Subscription {
   position: { log: string; seq: number } | undefined;
 }
 
+/** Milliseconds that the clients may write before everything else has its turn: scrapes must not wait for them. */
+const SLICE_MS = 20;
+
 /** All clients of the event stream. Each reads the event log at its own pace: the log is the one bounded queue. */
 export class StreamHub {
   readonly #log: EventLog;
@@ -25,7 +28,9 @@ export class StreamHub {
   readonly #clients = new Set<StreamClient>();
   #unsubscribe: (() => void) | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
-  #woken = false;
+  /** Clients that may have something to write, in the order of their turns. */
+  readonly #ready = new Set<StreamClient>();
+  #scheduled = false;
   #closed = false;
   /** Events that left the log before some client had read them, over all clients since the start. */
   dropped = 0;
@@ -47,7 +52,11 @@ export class StreamHub {
     return this.#closed || this.#clients.size >= this.#maxClients;
   }
 
+  /** Streams to a client until its connection is closed, by either side. */
   attach(response: ServerResponse, subscription: Subscription): void {
+    const { socket } = response.req;
+    // Its `close` may have been emitted before.
+    if (socket.destroyed) return;
     const client = new StreamClient({
       log: this.#log,
       response,
@@ -55,16 +64,22 @@ export class StreamHub {
       onDropped: (count) => {
         this.dropped += count;
       },
+      onReady: () => this.#schedule(client),
       onStalled: () => {
         this.stalled += 1;
+        this.#remove(client);
       },
     });
     if (this.#clients.size === 0) this.#listen();
     this.#clients.add(client);
-    response.once('close', () => {
-      this.#clients.delete(client);
-      if (this.#clients.size === 0) this.#rest();
-    });
+    const leave = (): void => {
+      response.off('close', leave);
+      socket.off('close', leave);
+      this.#remove(client);
+    };
+    response.once('close', leave);
+    // A response that waits behind another one of its connection emits nothing when the connection is closed.
+    socket.once('close', leave);
     client.start();
   }
 
@@ -76,7 +91,9 @@ export class StreamHub {
   }
 
   #listen(): void {
-    this.#unsubscribe = this.#log.onAppend(() => this.#wake());
+    this.#unsubscribe = this.#log.onAppend(() => {
+      for (const client of this.#clients) this.#schedule(client);
+    });
     this.#heartbeat = setInterval(() => {
       for (const client of this.#clients) client.beat();
     }, this.#heartbeatMs);
@@ -88,13 +105,29 @@ export class StreamHub {
     clearInterval(this.#heartbeat);
   }
 
-  /** A burst of events is one wake: the clients write it in one go. */
-  #wake(): void {
-    if (this.#woken) return;
-    this.#woken = true;
+  #remove(client: StreamClient): void {
+    this.#ready.delete(client);
+    if (this.#clients.delete(client) && this.#clients.size === 0) this.#rest();
+  }
+
+  #schedule(client?: StreamClient): void {
+    if (client !== undefined) this.#ready.add(client);
+    if (this.#scheduled || this.#ready.size === 0) return;
+    this.#scheduled = true;
     setImmediate(() => {
-      this.#woken = false;
-      for (const client of this.#clients) client.pump();
+      this.#scheduled = false;
+      this.#pump();
+      this.#schedule();
     });
+  }
+
+  /** Lets the clients write in turns, a batch each, until nothing is left or the slice is over. */
+  #pump(): void {
+    const end = performance.now() + SLICE_MS;
+    for (const client of this.#ready) {
+      this.#ready.delete(client);
+      if (client.pump()) this.#ready.add(client);
+      if (performance.now() > end) return;
+    }
   }
 }
