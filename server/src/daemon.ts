@@ -35,6 +35,9 @@ export interface DaemonOptions {
   stopMs?: number;
 }
 
+/** Clients of the event stream at the same time. */
+const MAX_STREAMS = 64;
+
 /** The composition root: the one place that knows every part, and the order in which they start and stop. */
 export class Daemon {
   readonly model: TracerModel;
@@ -71,7 +74,12 @@ export class Daemon {
       keepDeparted: config['metrics.keep-departed'],
     });
     const events = new EventLog({ keep: config['events.keep'], id: Math.round(clock.wallMs()).toString(36) });
-    this.#hub = new StreamHub({ log: events });
+    const connections = connectionLimit(descriptorLimit());
+    // Streams are not closed for other clients, so they must leave connections to them.
+    this.#hub = new StreamHub({
+      log: events,
+      maxClients: Math.min(MAX_STREAMS, Math.floor(connections / 2)),
+    });
     const catalogue = new Catalogue({
       model: this.model,
       processMetrics: !config['web.disable-exporter-metrics'],
@@ -120,7 +128,7 @@ export class Daemon {
       app: this.app,
       addresses: config['web.listen-address'],
       telemetryPath: config['web.telemetry-path'],
-      limits: { connections: connectionLimit(descriptorLimit()) },
+      limits: { connections },
       logger,
       clock,
     });

@@ -170,8 +170,7 @@ test('many readers that are far behind write in turns, so that all else goes on'
     assert.ok(turns < 100_000);
     await new Promise((resolve) => setImmediate(resolve));
   }
-  // 640,000 events take longer than one turn on every machine.
-  assert.ok(turns > 1, `${written} bytes in ${turns} turns`);
+  assert.ok(turns > 50, `${written} bytes in ${turns} turns`);
   hub.close();
 });
 

@@ -17,9 +17,6 @@ export interface Subscription {
   position: { log: string; seq: number } | undefined;
 }
 
-/** Milliseconds that the clients may write before everything else has its turn: scrapes must not wait for them. */
-const SLICE_MS = 20;
-
 /** All clients of the event stream. Each reads the event log at its own pace: the log is the one bounded queue. */
 export class StreamHub {
   readonly #log: EventLog;
@@ -28,8 +25,8 @@ export class StreamHub {
   readonly #clients = new Set<StreamClient>();
   #unsubscribe: (() => void) | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
-  /** Clients that may have something to write, in the order of their turns. */
-  readonly #ready = new Set<StreamClient>();
+  /** Clients that may have something to write. */
+  #ready = new Set<StreamClient>();
   #scheduled = false;
   #closed = false;
   /** Events that left the log before some client had read them, over all clients since the start. */
@@ -121,13 +118,12 @@ export class StreamHub {
     });
   }
 
-  /** Lets the clients write in turns, a batch each, until nothing is left or the slice is over. */
+  /** Each client writes one batch in a turn of the event loop: scrapes do not wait for clients that are far behind. */
   #pump(): void {
-    const end = performance.now() + SLICE_MS;
-    for (const client of this.#ready) {
-      this.#ready.delete(client);
+    const ready = this.#ready;
+    this.#ready = new Set();
+    for (const client of ready) {
       if (client.pump()) this.#ready.add(client);
-      if (performance.now() > end) return;
     }
   }
 }
