@@ -38,8 +38,17 @@ export function connectionLimit(descriptors: number): number {
 
 /** Memory that a waiting request takes at most: Node reads no longer header than that. */
 const REQUEST_BYTES = 16 << 10;
+/** Turns of the event loop for new connections before the next answer: libuv accepts one connection in each turn. */
+const MAX_ACCEPT_TURNS = 64;
 /** How long a client that got a final error may go on sending. */
 const LINGER_MS = 5_000;
+
+const arrivals = new WeakMap<IncomingMessage, number>();
+
+/** When a request was received, in milliseconds of `performance.now()`; it may have waited since. Undefined for an injected one. */
+export function arrivalOf(request: IncomingMessage): number | undefined {
+  return arrivals.get(request);
+}
 
 interface Exchange {
   request: IncomingMessage;
@@ -51,7 +60,7 @@ interface Connection {
   /** The request that is being answered or that is in the queue for it. */
   active: Exchange | undefined;
   started: boolean;
-  /** Whole sweeps since the answer was started. */
+  /** Sweeps since it became idle, got a request, or was started to be answered. */
   age: number;
   /** Requests that were sent without waiting for the answer of the active one (pipelining). */
   readonly waiting: Exchange[];
@@ -82,6 +91,9 @@ export class Connections {
   readonly #queue: Connection[] = [];
   #scheduled = false;
   #urgentFirst = false;
+  /** A connection was accepted in this turn, so that more of them may wait for that. */
+  #accepted = false;
+  #acceptTurns = 0;
   #closing = false;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -112,6 +124,7 @@ export class Connections {
 
   /** For the event `connection`. At the limit it closes another connection: one that is idle or blocks the others. */
   accept(socket: Socket): void {
+    this.#accepted = true;
     while (this.#connections.size >= this.#options.limits.connections) {
       const victim = this.#victim();
       if (victim === undefined) {
@@ -137,6 +150,7 @@ export class Connections {
     const connection = this.#connections.get(request.socket);
     // Node emits the other requests of the bytes that it has read also after the connection was dropped.
     if (connection === undefined || connection.socket.destroyed) return;
+    arrivals.set(request, performance.now());
     if (connection.active === undefined) this.#activate(connection, { request, response });
     else if (connection.waiting.length < this.#options.limits.waiting) {
       connection.waiting.push({ request, response });
@@ -181,7 +195,12 @@ export class Connections {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.#answerNext();
+      if (this.#accepted && this.#acceptTurns < MAX_ACCEPT_TURNS) this.#acceptTurns += 1;
+      else {
+        this.#acceptTurns = 0;
+        this.#answerNext();
+      }
+      this.#accepted = false;
       this.#schedule();
     });
   }
@@ -206,9 +225,8 @@ export class Connections {
     let pending = 0;
     for (const connection of this.#connections.values()) {
       pending += pendingOf(connection);
-      if (!isAnswering(connection)) continue;
       connection.age += 1;
-      if (connection.age > answerSweeps) {
+      if (connection.age > answerSweeps && isAnswering(connection)) {
         pending -= pendingOf(connection);
         this.#drop(connection, 'slow');
       }
@@ -217,21 +235,26 @@ export class Connections {
     // The oldest first, the newest never, however large it is. One started after the last sweep has not had the time to be taken.
     const answering = [...this.#connections.values()].filter(isAnswering);
     for (const connection of answering.slice(0, -1)) {
-      if (pending <= pendingBytes || connection.age < 2) return;
+      if (pending <= pendingBytes || !isOld(connection)) return;
       pending -= pendingOf(connection);
       this.#drop(connection, 'memory');
     }
   }
 
-  /** The connection that is missed least: idle, then one that does not take its answer, then one that waits for its turn. */
+  /**
+   * The connection that is missed least: one that is idle, does not take its answer, or waits for its turn, the oldest of each. One
+   * that is new is idle too until its request is read, so it is the last choice.
+   */
   #victim(): Connection | undefined {
     const all = [...this.#connections.values()];
+    const isIdle = ({ active }: Connection): boolean => active === undefined;
+    const isWaiting = ({ active, started }: Connection): boolean =>
+      active !== undefined && !started && !this.#options.isUrgent(active.request);
     return (
-      all.find(({ active }) => active === undefined) ??
-      all.find((connection) => isAnswering(connection) && connection.age > 1) ??
-      all.find(
-        ({ active, started }) => active !== undefined && !started && !this.#options.isUrgent(active.request),
-      )
+      all.find((connection) => isIdle(connection) && isOld(connection)) ??
+      all.find((connection) => isAnswering(connection) && isOld(connection)) ??
+      all.find(isWaiting) ??
+      all.find(isIdle)
     );
   }
 
@@ -251,6 +274,7 @@ export class Connections {
   }
 
   #touch(connection: Connection): void {
+    connection.age = 0;
     this.#connections.delete(connection.socket);
     this.#connections.set(connection.socket, connection);
   }
@@ -259,6 +283,11 @@ export class Connections {
 /** Whether its answer has to end in time. One with headers and without an end is an event stream, which the hub watches. */
 function isAnswering({ active, started }: Connection): boolean {
   return active !== undefined && started && (!active.response.headersSent || active.response.writableEnded);
+}
+
+/** Whether at least one whole sweep has passed since its last change. */
+function isOld({ age }: Connection): boolean {
+  return age > 1;
 }
 
 function pendingOf({ socket, waiting }: Connection): number {

@@ -6,7 +6,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Connections, connectionLimit, DEFAULT_LIMITS } from '../../src/http/connections.ts';
+import { arrivalOf, Connections, connectionLimit, DEFAULT_LIMITS } from '../../src/http/connections.ts';
+import { SharedAnswers } from '../../src/http/routes/metrics.ts';
 import { descriptorLimit } from '../../src/support/descriptors.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { build } from './build.ts';
@@ -52,25 +53,53 @@ test('few requests of one connection are pending, and other clients are answered
   assert.equal(log_lines.filter(({ reason }) => reason === 'pipelining').length, 1, 'logged once a minute');
 });
 
-test('one request is answered in each turn of the event loop, and a scrape waits for one other at most', async () => {
-  let turn = 0;
-  const handled: { url: string; turn: number }[] = [];
+/** Connections whose requests are only noted, with the turn of the event loop that each was handed over in. */
+function noted() {
+  const noted = { turn: 0, handled: [] as { url: string; turn: number }[] };
   const connections = new Connections({
     limits: DEFAULT_LIMITS,
-    handle: ({ url = '' }) => handled.push({ url, turn }),
+    handle: ({ url = '' }) => noted.handled.push({ url, turn: noted.turn }),
     isUrgent: ({ url }) => url === '/metrics',
     onDropped: () => assert.fail('nothing is dropped'),
   });
-  for (const url of [...times(20, () => '/api/v1/buffers'), '/metrics']) {
+  const accept = (): EventEmitter => {
     const socket = Object.assign(new EventEmitter(), { writable: true, destroyed: false });
     connections.accept(socket as unknown as Socket);
-    const exchange = [{ url, socket }, new EventEmitter()] as unknown as [IncomingMessage, ServerResponse];
-    connections.receive(...exchange);
+    return socket;
+  };
+  const get = (url: string): void => {
+    const exchange: unknown = [{ url, socket: accept() }, new EventEmitter()];
+    connections.receive(...(exchange as [IncomingMessage, ServerResponse]));
+  };
+  const nextTurn = async (): Promise<void> => {
+    await new Promise((resolve) => setImmediate(resolve));
+    noted.turn += 1;
+  };
+  return { noted, accept, get, nextTurn };
+}
+
+test('one request is answered in each turn of the event loop, and a scrape waits for one other at most', async () => {
+  const { noted: seen, get, nextTurn } = noted();
+  for (const url of [...times(20, () => '/api/v1/buffers'), '/metrics']) get(url);
+  assert.equal(seen.handled.length, 0);
+  while (seen.handled.length < 21 && seen.turn < 100) await nextTurn();
+  assert.equal(new Set(seen.handled.map((one) => one.turn)).size, 21, 'each in a turn of its own');
+  assert.ok(seen.handled.findIndex(({ url }) => url === '/metrics') <= 1);
+});
+
+test('connections that wait to be accepted do not wait for requests as well, nor requests for ever', async () => {
+  const { noted: seen, accept, get, nextTurn } = noted();
+  get('/api/v1/buffers');
+  for (let turn = 0; turn < 10; turn++) {
+    accept();
+    await nextTurn();
   }
-  assert.equal(handled.length, 0);
-  for (; handled.length < 21 && turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(new Set(handled.map((one) => one.turn)).size, 21, 'each in a turn of its own');
-  assert.ok(handled.findIndex(({ url }) => url === '/metrics') <= 1);
+  assert.equal(seen.handled.length, 0);
+  for (let turn = 0; turn < 100; turn++) {
+    accept();
+    await nextTurn();
+  }
+  assert.equal(seen.handled.length, 1);
 });
 
 test('an answer that is not taken in time ends its connection, an event stream stays', async (t) => {
@@ -96,6 +125,58 @@ test('scrapes that nobody reads occupy no slot', async (t) => {
     await eventually(() => assert.equal(handled.length, more));
   }
   assert.equal(await status('/metrics'), 200);
+});
+
+test('scrapes that arrived before an answer began to be made share it, a later one gets its own', async () => {
+  let made = 0;
+  const answers = new SharedAnswers({
+    families: async () => {
+      made += 1;
+      return [{ name: 'made', help: 'h', type: 'gauge', values: [{ labels: {}, value: made }] }];
+    },
+  });
+  const early = performance.now() - 1;
+  const first = answers.get('text', false, early);
+  assert.equal(answers.get('text', false, early), first);
+  assert.notEqual(answers.get('openmetrics', false, early), first);
+  assert.notEqual(answers.get('text', true, early), first);
+  assert.match((await answers.get('text', false, early)).toString(), /^made 1$/m);
+  assert.equal(made, 3);
+  assert.match((await answers.get('text', false, performance.now() + 1)).toString(), /^made 4$/m);
+  assert.match((await answers.get('text', false, undefined)).toString(), /^made 5$/m);
+});
+
+test('an answer that failed is not shared', async () => {
+  let fails = true;
+  const answers = new SharedAnswers({
+    families: async () => {
+      if (fails) throw new Error('inside');
+      return [];
+    },
+  });
+  const early = performance.now() - 1;
+  await assert.rejects(answers.get('text', false, early), /inside/);
+  fails = false;
+  assert.equal((await answers.get('text', false, early)).toString(), '');
+});
+
+test('a request knows when it was received', async (t) => {
+  const { app, open } = await serve(t, {
+    onRoute: (route) => {
+      const before = performance.now();
+      if (route.url === '/-/ready') {
+        route.onRequest = (request, _reply, done) => {
+          arrived.push((arrivalOf(request.raw) ?? 0) >= before);
+          done();
+        };
+      }
+    },
+  });
+  const arrived: boolean[] = [];
+  const client = open().get('/-/ready');
+  await eventually(() => assert.deepEqual(client.statuses, [200]));
+  await app.inject('/-/ready');
+  assert.deepEqual(arrived, [true, false]);
 });
 
 test('a scrape that fails leaves its slot', async (t) => {

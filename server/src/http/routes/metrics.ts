@@ -1,7 +1,14 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { CONTENT_TYPES, negotiate, renderMetrics } from '../../metrics/exposition.ts';
+import {
+  CONTENT_TYPES,
+  type ExpositionFormat,
+  type FamilySource,
+  negotiate,
+  renderMetrics,
+} from '../../metrics/exposition.ts';
 import type { AppPlugin } from '../app.ts';
+import { arrivalOf } from '../connections.ts';
 import { asksFor } from '../encoding.ts';
 import { errorResponses } from '../error.ts';
 import { plainText } from './query.ts';
@@ -14,8 +21,51 @@ export interface ScrapeCounters {
 
 const compress = promisify(gzip);
 
+interface Answer {
+  /** When its making began, in milliseconds of `performance.now()`. */
+  since: number;
+  body: Promise<Buffer>;
+}
+
+/** Milliseconds that an answer is kept for the scrapes that have been waiting for it. */
+const KEEP_MS = 1000;
+
+/**
+ * The bytes of scrapes. Those that arrived before an answer began to be made share it: to them it is as new as one of their own, and
+ * many scrapes at once cost no more time and memory than one.
+ */
+export class SharedAnswers {
+  readonly #source: FamilySource;
+  readonly #newest = new Map<string, Answer>();
+
+  constructor(source: FamilySource) {
+    this.#source = source;
+  }
+
+  /** @param arrival when the request was received, in milliseconds of `performance.now()`; undefined shares nothing */
+  get(format: ExpositionFormat, packed: boolean, arrival: number | undefined): Promise<Buffer> {
+    const key = `${format} ${packed}`;
+    const newest = this.#newest.get(key);
+    if (newest !== undefined && arrival !== undefined && arrival < newest.since) return newest.body;
+    const answer = { since: performance.now(), body: this.#make(format, packed) };
+    this.#newest.set(key, answer);
+    const forget = (): void => {
+      if (this.#newest.get(key) === answer) this.#newest.delete(key);
+    };
+    setTimeout(forget, KEEP_MS).unref();
+    answer.body.catch(forget);
+    return answer.body;
+  }
+
+  async #make(format: ExpositionFormat, packed: boolean): Promise<Buffer> {
+    const text = await renderMetrics(this.#source, format);
+    return packed ? compress(text) : Buffer.from(text);
+  }
+}
+
 export const metricsRoute: AppPlugin = (app, options, done) => {
   let answering = 0;
+  const answers = new SharedAnswers(options.metrics);
   const schema = {
     tags: ['metrics'],
     // Prometheus sends the parameters of a job to all its targets, such as `collect[]` of node_exporter.
@@ -34,12 +84,11 @@ export const metricsRoute: AppPlugin = (app, options, done) => {
     }
     const format = negotiate(request.headers.accept);
     const packed = asksFor('gzip', request.headers['accept-encoding']);
-    let body: string | Buffer;
+    let body: Buffer;
     // The slot is for the work. An answer that its client does not take has ended the work; Connections limits those.
     answering += 1;
     try {
-      body = await renderMetrics(options.metrics, format);
-      if (packed) body = await compress(body);
+      body = await answers.get(format, packed, arrivalOf(request.raw));
     } finally {
       answering -= 1;
     }
