@@ -237,12 +237,13 @@ for (const [name, first] of [
 }
 
 test('at the limit a connection whose answer nobody reads is closed for a new one, an event stream is not', async (t) => {
-  const { open, server, status } = await serve(t, {
+  const { open, server, status, handled } = await serve(t, {
     limits: { connections: 2, sweepMs: 20, answerSweeps: 1e9 },
   });
   const reader = open().get('/api/v1/stream');
   await eventually(() => assert.match(reader.text, /stream of log/));
   open().stopReading().get('/big');
+  await eventually(() => assert.ok(handled.includes('/big')));
   await eventually(async () => assert.equal(await status('/-/healthy').catch(() => 0), 200));
   assert.equal(reader.closed, false);
   const { limit, slow, memory } = server.connections.dropped;
