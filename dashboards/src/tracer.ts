@@ -332,12 +332,16 @@ export const tracer = (): Dashboard =>
             { links: [runbook('VfioDmabufHostReadErrors')] },
           ),
           seriesPanel({
-            title: 'Readers of the stream',
-            description: 'Clients that read /api/v1/stream now.',
+            title: 'Clients',
+            description: 'Clients that read /api/v1/stream now, and all open connections.',
             width: 8,
             height: 7,
             queries: [
               { expr: `sum by (instance) (vfio_dmabuf_stream_clients{${FLEET}})`, legend: '{{instance}}' },
+              {
+                expr: `sum by (instance) (vfio_dmabuf_http_connections{${FLEET}})`,
+                legend: '{{instance}}: connections',
+              },
             ],
             empty: EMPTY,
           }),
@@ -355,7 +359,7 @@ export const tracer = (): Dashboard =>
           }),
           losses(
             'Refused by the server',
-            'Stream clients that were refused or cut off, and scrapes that were refused.',
+            'Stream clients that were refused or cut off, scrapes that were refused, and connections that were closed.',
             [
               {
                 metric: 'vfio_dmabuf_stream_clients_refused_total',
@@ -363,6 +367,11 @@ export const tracer = (): Dashboard =>
                 legend: 'stream {{reason}}',
               },
               { metric: 'vfio_dmabuf_scrapes_refused_total', legend: 'scrape' },
+              {
+                metric: 'vfio_dmabuf_http_connections_dropped_total',
+                by: 'reason',
+                legend: 'connection {{reason}}',
+              },
             ],
           ),
         ],

@@ -1,11 +1,14 @@
 import type { Config } from './config/schema.ts';
 import { type App, createApp } from './http/app.ts';
+import { connectionLimit } from './http/connections.ts';
+import { HostNames } from './http/hosts.ts';
 import { type Readiness, readinessOf } from './http/readiness.ts';
 import type { ScrapeCounters } from './http/routes/metrics.ts';
 import { HttpServer } from './http/server.ts';
 import { StreamHub } from './http/sse/hub.ts';
 import type { WebFiles } from './http/web-files.ts';
 import { Catalogue } from './metrics/catalogue.ts';
+import { byKey } from './metrics/family.ts';
 import { TracerModel } from './model/model.ts';
 import { Pipeline } from './model/pipeline.ts';
 import type { Status } from './model/schema.ts';
@@ -14,6 +17,7 @@ import { decodeLine } from './stream/decode.ts';
 import type { LineSource } from './stream/source.ts';
 import type { Clock } from './support/clock.ts';
 import { withinDeadline } from './support/deadline.ts';
+import { descriptorLimit } from './support/descriptors.ts';
 import { TracerError } from './support/errors.ts';
 import type { Logger } from './support/logger.ts';
 import { Throttle } from './support/throttle.ts';
@@ -32,6 +36,9 @@ export interface DaemonOptions {
   stopMs?: number;
 }
 
+/** Clients of the event stream at the same time. */
+const MAX_STREAMS = 64;
+
 /** The composition root: the one place that knows every part, and the order in which they start and stop. */
 export class Daemon {
   readonly model: TracerModel;
@@ -40,6 +47,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #pipeline: Pipeline;
   readonly #hub: StreamHub;
+  readonly #hosts: HostNames;
   readonly #abort = new AbortController();
   readonly #scrapes: ScrapeCounters = { refused: 0 };
   /**
@@ -71,7 +79,12 @@ export class Daemon {
       keepDeparted: config['metrics.keep-departed'],
     });
     const events = new EventLog({ keep: config['events.keep'], id: Math.round(clock.wallMs()).toString(36) });
-    this.#hub = new StreamHub({ log: events });
+    const connections = connectionLimit(descriptorLimit());
+    // Streams are not closed for other clients, so they must leave connections to them.
+    this.#hub = new StreamHub({
+      log: events,
+      maxClients: Math.min(MAX_STREAMS, Math.floor(connections / 2)),
+    });
     const catalogue = new Catalogue({
       model: this.model,
       processMetrics: !config['web.disable-exporter-metrics'],
@@ -93,6 +106,17 @@ export class Daemon {
       },
     });
     this.#pipeline.subscribe((event) => events.append(event));
+    const rejections = new Throttle({ clock, everyMs: 60_000 });
+    this.#hosts = new HostNames({
+      addresses: config['web.listen-address'],
+      allowed: config['web.allowed-hosts'],
+      onUnknown: (host) => {
+        const held = rejections.pass();
+        if (held === undefined) return;
+        const remedy = 'if that is a name of this server, add it to web.allowed-hosts';
+        logger.warn({ host, remedy, not_logged: held }, 'rejected a request for another host');
+      },
+    });
     this.app = createApp({
       model: this.model,
       metrics: catalogue,
@@ -102,15 +126,25 @@ export class Daemon {
       telemetryPath: config['web.telemetry-path'],
       maxRequests: config['web.max-requests'],
       scrapes: this.#scrapes,
+      hosts: this.#hosts,
       logger,
       ...(options.web === undefined ? {} : { web: options.web }),
     });
-    this.server = new HttpServer({ app: this.app, addresses: config['web.listen-address'], logger });
+    this.server = new HttpServer({
+      app: this.app,
+      addresses: config['web.listen-address'],
+      telemetryPath: config['web.telemetry-path'],
+      limits: { connections },
+      logger,
+      clock,
+    });
   }
 
   /** Serves first, then reads: `up 0` and `not ready` are answers too. */
   async start(): Promise<void> {
     await this.server.start();
+    // A name service that does not answer must not delay the tracer.
+    if (!this.server.loopbackOnly) void this.#hosts.addOwnNames();
     this.#reading = this.#pipeline.run(this.#abort.signal);
     this.#reading.then(() => this.#sourceEnded(), this.#fail);
     if (this.#options.source.kind === 'live') this.#noteState();
@@ -269,6 +303,18 @@ export class Daemon {
       help: 'Scrapes answered with 503 because web.max-requests others were being answered.',
       type: 'counter',
       samples: () => [{ labels: {}, value: this.#scrapes.refused }],
+    });
+    catalogue.add({
+      name: 'http_connections',
+      help: 'Open connections of HTTP clients.',
+      type: 'gauge',
+      samples: () => [{ labels: {}, value: this.server.connections.size }],
+    });
+    catalogue.add({
+      name: 'http_connections_dropped_total',
+      help: 'Connections of HTTP clients that the server closed: an idle one at the limit of connections (limit), one that did not take an answer in 30 s (slow) or while too many bytes waited (memory), one with too many requests that wait (pipelining).',
+      type: 'counter',
+      samples: () => byKey('reason', this.server.connections.dropped),
     });
     const { recorder } = this.#options;
     if (recorder === undefined) return;

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { get } from 'node:http';
+import { hostname } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import { loadConfig } from '../src/config/load.ts';
 import { Daemon } from '../src/daemon.ts';
 import type { Clock } from '../src/support/clock.ts';
 import { TracerError } from '../src/support/errors.ts';
+import { eventually } from './fixtures/eventually.ts';
 import { FakeSource } from './fixtures/fake-source.ts';
 import {
   collectorLine,
@@ -43,6 +46,17 @@ const UNAVAILABLE = collectorLine('child', {
   probes: [],
 });
 
+/** The status of a request that names this host. */
+function statusFor(daemon: Daemon, host: string): Promise<number> {
+  const { port } = new URL(daemon.server.urls[0] ?? '');
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port, path: '/api/v1/status', headers: { host }, agent: false }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode ?? 0);
+    }).on('error', reject);
+  });
+}
+
 interface Line {
   level: number;
   msg: string;
@@ -51,14 +65,21 @@ interface Line {
 
 function create(
   t: TestContext,
-  options: { strict?: boolean; stopMs?: number; recorder?: { dropped: number } } = {},
+  options: {
+    strict?: boolean;
+    stopMs?: number;
+    recorder?: { dropped: number };
+    address?: string;
+    allowedHosts?: string[];
+  } = {},
 ) {
   const source = new FakeSource();
   const clock = new FakeClock();
   const lines: Line[] = [];
   const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
   const flags = [
-    { key: 'web.listen-address' as const, raw: ['127.0.0.1:0'], where: 'test' },
+    { key: 'web.listen-address' as const, raw: [options.address ?? '127.0.0.1:0'], where: 'test' },
+    { key: 'web.allowed-hosts' as const, raw: options.allowedHosts ?? [], where: 'test' },
     { key: 'strict' as const, raw: String(options.strict ?? false), where: 'test' },
   ];
   const config = loadConfig({ environment: {}, flags, file: undefined });
@@ -242,6 +263,31 @@ test('a source that does not stop is left behind at the deadline', async (t) => 
   source.deaf = true;
   await daemon.stop();
   assert.ok(lines.some((line) => line.msg.includes('did not stop in time')));
+});
+
+test('a request for another host is rejected and logged once a minute with what to do', async (t) => {
+  const { daemon, lines, clock } = create(t, { allowedHosts: ['tracer.example'] });
+  await daemon.start();
+  assert.equal(await statusFor(daemon, 'tracer.example:10043'), 200);
+  assert.equal(await statusFor(daemon, 'evil.example'), 421);
+  assert.equal(await statusFor(daemon, 'evil.example'), 421);
+  const logged = () => lines.filter(({ msg }) => msg === 'rejected a request for another host');
+  assert.equal(logged().length, 1);
+  assert.match(logged()[0]?.remedy ?? '', /web\.allowed-hosts/);
+  clock.us += 61_000_000;
+  assert.equal(await statusFor(daemon, 'evil.example'), 421);
+  assert.equal(logged().length, 2);
+});
+
+test('the names of this host are allowed where others can connect, and only there', async (t) => {
+  const wide = create(t, { address: '0.0.0.0:0' });
+  await wide.daemon.start();
+  await eventually(async () => assert.equal(await statusFor(wide.daemon, hostname()), 200));
+  assert.equal(await statusFor(wide.daemon, 'evil.example'), 421);
+  const local = create(t, { address: '127.1:0' });
+  await local.daemon.start();
+  assert.equal(await statusFor(local.daemon, '127.1'), 200);
+  assert.equal(await statusFor(local.daemon, 'not-a-name-of-this-host'), 421);
 });
 
 test('what a recording lacks is told where there is one', async (t) => {

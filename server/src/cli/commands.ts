@@ -59,6 +59,7 @@ const LOG: readonly ConfigKey[] = ['log.level', 'log.format'];
 const BPFTRACE: readonly ConfigKey[] = ['bpftrace.path', 'bpftrace.map-keys'];
 const SERVE: readonly ConfigKey[] = [
   'web.listen-address',
+  'web.allowed-hosts',
   'web.telemetry-path',
   'web.max-requests',
   'web.disable-exporter-metrics',

@@ -57,12 +57,14 @@ export function commandHelp(command: CommandSpec): string {
 function flagText(key: ConfigKey): string {
   const schema = keySchema(key);
   if (schema.type === 'boolean') return `--${key}`;
-  return `--${key}=${schema.type === 'array' ? 'HOST:PORT' : placeholder(key)}`;
+  return `--${key}=${placeholder(key)}`;
 }
 
 function placeholder(key: ConfigKey): string {
   const schema = keySchema(key);
   if (schema.enum !== undefined) return key === 'log.level' ? 'LEVEL' : schema.enum.join('|');
+  if (key === 'web.listen-address') return 'HOST:PORT';
+  if (key === 'web.allowed-hosts') return 'NAME';
   if (key === 'stale-after') return 'SECONDS';
   if (key === 'simulate') return 'FAULTS';
   return schema.type === 'integer' ? 'N' : 'PATH';
@@ -72,7 +74,8 @@ function describe(key: ConfigKey): string {
   const schema = keySchema(key);
   if (schema.type === 'boolean') return schema.description;
   const choice = key === 'log.level' ? `: ${expected(schema)}` : '';
-  return `${schema.description}${choice} (default ${String(schema.default)})`;
+  const value = String(schema.default);
+  return `${schema.description}${choice}${value === '' ? '' : ` (default ${value})`}`;
 }
 
 function configHelp(): string[] {

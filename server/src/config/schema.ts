@@ -9,11 +9,27 @@ import { LOG_FORMATS, LOG_LEVELS } from '../support/log-options.ts';
 export const Config = Type.Object(
   {
     'web.listen-address': Type.Array(
-      Type.String({ pattern: '^(\\[[0-9a-fA-F:.]+\\]|[^:/\\s]*):\\d{1,5}$' }),
+      Type.String({
+        pattern: '^(\\[[0-9a-fA-F:.]+\\]|[^:/\\s]*):\\d{1,5}$',
+        description: 'HOST:PORT, e.g. 127.0.0.1:10043 or [::1]:10043, port 0 to 65535',
+      }),
       {
         default: ['127.0.0.1:10043'],
         minItems: 1,
-        description: 'HOST:PORT to serve on, may be given more than once; an empty host is every interface',
+        description:
+          'HOST:PORT to serve on, may be given more than once; an empty host is every interface, a name all its addresses',
+      },
+    ),
+    'web.allowed-hosts': Type.Array(
+      Type.String({
+        pattern: '^(\\*|(\\*\\.)?[^\\s:/?#@*\\\\\\[\\]]+)$',
+        description: 'NAME without a port, *.DOMAIN, or * for any name',
+      }),
+      {
+        default: [],
+        description:
+          'names that clients use for this server, may be given more than once; IP addresses, localhost and the names of ' +
+          'web.listen-address are always allowed, and on a non-loopback address the names of this host',
       },
     ),
     'web.telemetry-path': Type.String({
@@ -102,7 +118,7 @@ export type ConfigKey = keyof Config;
 export interface KeySchema {
   type?: string;
   enum?: readonly string[];
-  items?: { pattern?: string };
+  items?: { pattern?: string; description: string };
   minimum?: number;
   maximum?: number;
   pattern?: string;

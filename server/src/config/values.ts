@@ -46,7 +46,7 @@ export function expected(schema: KeySchema): string {
     case 'number':
       return `a number from ${schema.minimum} to ${schema.maximum}`;
     case 'array':
-      return 'HOST:PORT, e.g. 127.0.0.1:10043 or [::1]:10043, port 0 to 65535';
+      return schema.items?.description ?? 'a list';
     default:
       return schema.pattern?.startsWith('^/') === true
         ? 'a path that begins with /, e.g. /metrics'

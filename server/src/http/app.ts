@@ -11,7 +11,8 @@ import {
 import type { FamilySource } from '../metrics/exposition.ts';
 import type { TracerModel } from '../model/model.ts';
 import type { EventLog } from '../sinks/event-log.ts';
-import { answerFrameworkError, installErrors } from './error.ts';
+import { answerFrameworkError, installErrors, SAFE_HEADERS, sendError } from './error.ts';
+import type { HostNames } from './hosts.ts';
 import type { Readiness } from './readiness.ts';
 import { buffersRoute } from './routes/buffers.ts';
 import { eventsRoute } from './routes/events.ts';
@@ -43,6 +44,8 @@ export interface AppOptions {
   /** Scrapes answered at the same time, 0 for no limit. */
   maxRequests: number;
   scrapes: ScrapeCounters;
+  /** Names that a request may ask this server by. */
+  hosts: HostNames;
   logger: FastifyBaseLogger;
   /** The built page; without it `/` has the facts and the links alone. */
   web?: WebFiles;
@@ -76,6 +79,8 @@ export function createApp(options: AppOptions): App {
     // One line for each answer, at debug, is written below in place of Fastify's two at info.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    // Fastify's own answer while the app closes is not an error of the documented form, and the answer itself is as quick.
+    return503OnClosing: false,
     frameworkErrors: answerFrameworkError,
     // An unknown key in a query is a mistake to be told of, not to be taken away in silence.
     ajv: { customOptions: { removeAdditional: false, allErrors: false } },
@@ -86,9 +91,11 @@ export function createApp(options: AppOptions): App {
     // One with a parameter is no link.
     if (route.method === 'GET' && !/[:*]/.test(route.url)) app.paths.push(route.url);
   });
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
-    done();
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(SAFE_HEADERS);
+    const rejection = options.hosts.check(request.raw);
+    if (rejection === undefined) done();
+    else sendError(reply, rejection.status, rejection.error);
   });
   app.addHook('onResponse', (request, reply, done) => {
     const { method, url } = request;

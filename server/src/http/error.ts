@@ -22,6 +22,13 @@ export const errorResponses = {
 
 const QUOTED = 100;
 
+/** Of every answer: no other type than the one given, no page of another origin, no cache. */
+export const SAFE_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+  'cache-control': 'no-store',
+} as const;
+
 export function installErrors(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError | TracerError, request, reply) => {
     if (error instanceof TracerError) {
@@ -106,16 +113,26 @@ const UNREADABLE: Record<string, readonly [status: string, message: string, reme
 export function answerUnreadable(error: NodeJS.ErrnoException): string {
   const [status, message, remedy] = UNREADABLE[error.code ?? ''] ?? [
     '400 Bad Request',
-    'this is no request of HTTP/1.1',
+    'this is not a request of HTTP/1.1',
     'speak HTTP, without TLS, to this port',
   ];
-  const body = JSON.stringify(bodyOf(new TracerError('bad_request', message, { remedy })));
+  return rawAnswer(status, new TracerError('bad_request', message, { remedy }));
+}
+
+/** The answer to a method that Node hands to no route, as bytes for the socket. */
+export function answerWithoutRoute(method: string): string {
+  const error = new TracerError('bad_request', `nothing here answers ${method}`, { remedy: 'use GET' });
+  return rawAnswer('405 Method Not Allowed', error, ['allow: GET, HEAD']);
+}
+
+function rawAnswer(status: string, error: TracerError, headers: readonly string[] = []): string {
+  const body = JSON.stringify(bodyOf(error));
   return [
     `HTTP/1.1 ${status}`,
+    ...headers,
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
-    'x-content-type-options: nosniff',
-    'cache-control: no-store',
+    ...Object.entries(SAFE_HEADERS).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
     '',
     body,
@@ -148,13 +165,23 @@ export function quoted(text: string): string {
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}...` : text;
 }
 
+/** Answers with an error of the documented form. */
+export function sendError(reply: FastifyReply, status: number, error: TracerError): FastifyReply {
+  return send(reply, status, bodyOf(error));
+}
+
 function bodyOf(error: TracerError): ApiError {
   const { code, message, where, remedy } = error;
   return { error: { code, message, where: where ?? null, hint: remedy ?? null } };
 }
 
 function send(reply: FastifyReply, status: number, body: ApiError): FastifyReply {
-  return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body));
+  // Of what Fastify rejects by itself no hook has seen the request.
+  return reply
+    .code(status)
+    .headers(SAFE_HEADERS)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(body));
 }
 
 function statusOf(error: TracerError): number {

@@ -1,64 +1,109 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { TracerError } from '../support/errors.ts';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { type Clock, systemClock } from '../support/clock.ts';
 import type { Logger } from '../support/logger.ts';
+import { Throttle } from '../support/throttle.ts';
+import {
+  isLoopback,
+  isMissing,
+  type ListenAddress,
+  type Lookup,
+  listenError,
+  resolveAddresses,
+} from './addresses.ts';
 import type { App } from './app.ts';
-import { answerUnreadable } from './error.ts';
+import {
+  type ConnectionLimits,
+  Connections,
+  DEFAULT_LIMITS,
+  DROP_REASONS,
+  type DropReason,
+} from './connections.ts';
+import { answerUnreadable, answerWithoutRoute } from './error.ts';
 
 export interface HttpServerOptions {
   app: App;
-  /** HOST:PORT each; an empty host is every interface, port 0 any free one. */
+  /** HOST:PORT each; an empty host is every interface, port 0 any free one, a name all its addresses. */
   addresses: readonly string[];
   logger: Logger;
+  /** The path of the metrics, whose requests wait for at most one other. */
+  telemetryPath?: string;
+  limits?: Partial<ConnectionLimits>;
+  clock?: Clock;
+  lookup?: Lookup;
 }
 
-/** How long a client that was refused may go on sending. */
-const LINGER_MS = 5_000;
+/** Milliseconds for the head of a request, and for all of it. A client sends it at once. */
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 20_000;
+const CHECK_MS = 2_000;
+/** Longer than the usual pause between two scrapes. */
+const KEEP_ALIVE_MS = 75_000;
+const LOG_MS = 60_000;
+
+const DROPPED: Readonly<Record<DropReason, string>> = {
+  limit: 'closed a connection to stay below the limit of connections',
+  slow: 'closed a connection: its client did not take an answer in time',
+  memory: 'closed a connection: the answers that clients do not take fill the memory for them',
+  pipelining: 'closed a connection: its client sent too many requests without waiting for answers',
+};
 
 /** The process part of HTTP: sockets that hand their requests to the app. */
 export class HttpServer {
+  readonly connections: Connections;
   readonly #options: HttpServerOptions;
+  readonly #limits: ConnectionLimits;
   readonly #servers: Server[] = [];
+  readonly #throttles: Record<DropReason, Throttle>;
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { app, telemetryPath = '/metrics', clock = systemClock } = options;
+    this.#throttles = Object.fromEntries(
+      DROP_REASONS.map((reason) => [reason, new Throttle({ clock, everyMs: LOG_MS })]),
+    ) as Record<DropReason, Throttle>;
+    this.connections = new Connections({
+      limits: this.#limits,
+      handle: (request, response) => app.routing(request, response),
+      isUrgent: ({ url = '' }: IncomingMessage) =>
+        url.split('?', 1)[0] === telemetryPath || url.startsWith('/-/'),
+      onDropped: (reason, socket) => this.#logDropped(reason, socket),
+    });
   }
 
   /** Where it really listens now, as base URLs. */
   get urls(): string[] {
-    return this.#servers
-      .filter((server) => server.listening)
-      .map((server) => {
-        const { address, port, family } = server.address() as AddressInfo;
-        return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
-      });
+    return this.#bound().map(({ address, port, family }) => {
+      return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    });
   }
 
-  /** Listens on all addresses or, with a TracerError, on none. */
+  /** Whether only this host can connect. */
+  get loopbackOnly(): boolean {
+    return this.#bound().every(({ address }) => isLoopback(address));
+  }
+
+  /**
+   * Listens on all addresses or on none.
+   *
+   * @throws TracerError where it cannot
+   */
   async start(): Promise<void> {
-    const { app, addresses, logger } = this.#options;
+    const { app, addresses, logger, lookup } = this.#options;
     await app.ready();
     try {
-      for (const text of addresses) {
-        const { host, port } = splitAddress(text);
-        await this.#listen(text, host, port);
-        if (!isLoopback(host)) {
-          logger.warn(
-            { address: text },
-            'listening beyond this host: whoever can reach it reads all it knows',
-          );
-        }
-      }
+      await this.#listenOn(await resolveAddresses(addresses, lookup));
     } catch (error) {
       await this.stop();
       throw error;
     }
+    this.connections.start();
     for (const url of this.urls) logger.info({ url }, 'listening');
   }
 
-  /** Lets no one in, ends the streams, waits for the answers under way. May be called twice. */
+  /** Accepts no more connections, ends the streams, waits for the answers under way. May be called twice. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -69,6 +114,12 @@ export class HttpServer {
     for (const server of this.#servers) server.closeAllConnections();
   }
 
+  #bound(): AddressInfo[] {
+    return this.#servers
+      .filter(({ listening }) => listening)
+      .map((server) => server.address() as AddressInfo);
+  }
+
   async #stop(): Promise<void> {
     const closed = this.#servers.map(
       (server) =>
@@ -77,63 +128,72 @@ export class HttpServer {
         }),
     );
     await this.#options.app.close();
-    for (const server of this.#servers) server.closeIdleConnections();
+    this.connections.close();
     await Promise.all(closed);
+    this.connections.stop();
   }
 
-  async #listen(text: string, host: string, port: number): Promise<void> {
-    const { app } = this.#options;
-    const server = createServer({ keepAliveTimeout: 75_000, requestTimeout: 30_000 }, (request, response) => {
-      app.routing(request, response);
+  /** Opens all sockets. Of a name with several addresses those that this host does not have are left out, but one has to be there. */
+  async #listenOn(addresses: readonly ListenAddress[]): Promise<void> {
+    const served = new Set<string>();
+    const missing = new Map<string, NodeJS.ErrnoException>();
+    for (const { text, host, port, optional } of addresses) {
+      try {
+        await this.#listen(host, port);
+        served.add(text);
+      } catch (error) {
+        if (!optional || !isMissing(error as NodeJS.ErrnoException)) {
+          throw listenError(error as NodeJS.ErrnoException, text);
+        }
+        missing.set(text, error as NodeJS.ErrnoException);
+      }
+    }
+    for (const [text, error] of missing) {
+      if (!served.has(text)) throw listenError(error, text);
+      this.#options.logger.warn({ address: text }, 'this host does not have all addresses of that name');
+    }
+    for (const { address } of this.#bound().filter(({ address }) => !isLoopback(address))) {
+      this.#options.logger.warn(
+        { address },
+        'listening on a non-loopback address without authentication: everyone who can connect can read everything',
+      );
+    }
+  }
+
+  async #listen(host: string, port: number): Promise<void> {
+    const { connections } = this;
+    const server = createServer(
+      {
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        headersTimeout: HEADERS_MS,
+        requestTimeout: REQUEST_MS,
+        connectionsCheckingInterval: CHECK_MS,
+        // The app answers a missing one, with an error of the documented form.
+        requireHostHeader: false,
+      },
+      (request, response) => connections.receive(request, response),
+    );
+    server.on('connection', (socket) => connections.accept(socket));
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (error.code !== 'ECONNRESET') connections.finish(socket, answerUnreadable(error));
     });
-    server.maxConnections = 1024;
-    server.on('clientError', refuse);
+    // Without these listeners Node answers by itself, without a body, or not at all.
+    server.on('checkExpectation', (request, response) => connections.receive(request, response));
+    server.on('connect', (_request, socket) => connections.finish(socket, answerWithoutRoute('CONNECT')));
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error) => reject(listenError(error, text)));
+      server.once('error', reject);
       server.listen(host === '' ? { port } : { host, port }, () => resolve());
     });
     this.#servers.push(server);
   }
-}
 
-/**
- * Answers what cannot be read as a request. What is still coming is read and thrown away for a moment: closing at once would
- * reset the connection, and the client would never see the answer.
- */
-function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
-  const { _httpMessage: underWay } = socket as Duplex & { _httpMessage?: { headersSent: boolean } | null };
-  if (error.code === 'ECONNRESET' || !socket.writable) return;
-  // Within an answer that has begun, nobody could tell the two apart.
-  if (underWay?.headersSent === true) {
-    socket.destroy();
-    return;
+  #logDropped(reason: DropReason, socket: Socket): void {
+    const held = this.#throttles[reason].pass();
+    if (held === undefined) return;
+    const { connections: limit } = this.#limits;
+    this.#options.logger.warn(
+      { reason, from: socket.remoteAddress, not_logged: held, ...(reason === 'limit' ? { limit } : {}) },
+      DROPPED[reason],
+    );
   }
-  socket.end(answerUnreadable(error));
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-  socket.once('close', () => clearTimeout(timer));
-}
-
-export function splitAddress(text: string): { host: string; port: number } {
-  const colon = text.lastIndexOf(':');
-  const host = text.slice(0, colon);
-  return { host: host.startsWith('[') ? host.slice(1, -1) : host, port: Number(text.slice(colon + 1)) };
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-function listenError(error: NodeJS.ErrnoException, text: string): TracerError {
-  const known: Record<string, readonly [string, string]> = {
-    EADDRINUSE: ['another program listens there', 'stop it, or choose another --web.listen-address'],
-    EACCES: ['this user may not listen there', 'choose a port above 1023 with --web.listen-address'],
-    EADDRNOTAVAIL: ['this host has no such address', 'choose an address of this host, see `ip address`'],
-    ENOTFOUND: ['this name has no address', 'give --web.listen-address a numeric address'],
-  };
-  const [why, remedy] = known[error.code ?? ''] ?? [error.message, 'choose another --web.listen-address'];
-  return new TracerError('address_unavailable', `cannot listen on ${text}: ${why}`, {
-    where: 'web.listen-address',
-    remedy,
-    cause: error,
-  });
 }

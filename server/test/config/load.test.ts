@@ -54,6 +54,20 @@ test('flags win over the environment, the environment over the file', (t) => {
   assert.equal(config.strict, true);
 });
 
+test('hosts are allowed by name, below a domain, or all', (t) => {
+  const file = fileOf(t, 'web:\n  allowed-hosts: [tracer, "*.example.com"]\n');
+  assert.deepEqual(loadConfig({ ...empty, file })['web.allowed-hosts'], ['tracer', '*.example.com']);
+  const environment = { VFIO_DMABUF_TRACER_WEB_ALLOWED_HOSTS: 'tracer.monitoring.svc, *' };
+  assert.deepEqual(loadConfig({ ...empty, environment })['web.allowed-hosts'], [
+    'tracer.monitoring.svc',
+    '*',
+  ]);
+  for (const name of ['tracer:10043', 'http://tracer', 'tracer/', '*.*', '*tracer', '[::1]', '', 'a b']) {
+    const error = failure(() => loadConfig({ ...empty, flags: [flag('web.allowed-hosts', [name])] }));
+    assert.match(error.remedy ?? '', /NAME without a port, \*\.DOMAIN, or \*/, name);
+  }
+});
+
 test('the file may also be named by the environment', (t) => {
   const file = fileOf(t, 'strict: true');
   const environment = { VFIO_DMABUF_TRACER_CONFIG_FILE: file };

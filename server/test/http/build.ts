@@ -3,6 +3,7 @@ import { SerializerSelector } from '@fastify/fast-json-stringify-compiler';
 import type { onRouteHookHandler } from 'fastify';
 import { pino } from 'pino';
 import { type AppOptions, createApp } from '../../src/http/app.ts';
+import { HostNames } from '../../src/http/hosts.ts';
 import { StreamHub } from '../../src/http/sse/hub.ts';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
 import { TracerModel } from '../../src/model/model.ts';
@@ -102,6 +103,7 @@ export async function build(t: TestContext, options: BuildOptions = {}): Promise
     telemetryPath: '/metrics',
     maxRequests: 40,
     scrapes: { refused: 0 },
+    hosts: new HostNames({ addresses: [], allowed: [] }),
     logger: pino({ level: 'silent' }),
     ...overrides,
   });

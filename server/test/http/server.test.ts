@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import { HttpServer, isLoopback, splitAddress } from '../../src/http/server.ts';
+import { isLoopback, resolveAddresses, splitAddress } from '../../src/http/addresses.ts';
+import { HttpServer } from '../../src/http/server.ts';
 import { TracerError } from '../../src/support/errors.ts';
 import { build } from './build.ts';
+import { serve } from './raw-client.ts';
 
 const silent = pino({ level: 'silent' });
 
@@ -47,13 +49,17 @@ test('listening beyond the loopback is warned of, on the loopback it is not', as
   for (const [address, warned] of [
     ['0.0.0.0:0', true],
     ['127.0.0.1:0', false],
+    ['127.1:0', false],
+    ['[::ffff:127.0.0.1]:0', false],
+    ['localhost:0', false],
   ] as const) {
     const { logger, lines } = listening();
     const server = new HttpServer({ app: (await build(t)).app, addresses: [address], logger });
     await server.start();
+    assert.equal(server.loopbackOnly, !warned);
     await server.stop();
     assert.equal(
-      lines.some((line) => line.level === 40 && line.address === address),
+      lines.some((line) => line.level === 40),
       warned,
     );
   }
@@ -69,7 +75,52 @@ for (const [text, host, port] of [
   });
 }
 
-test('only the loopback is loopback', () => {
-  assert.deepEqual(['127.0.0.1', '127.8.9.1', '::1', 'localhost'].filter(isLoopback).length, 4);
-  assert.deepEqual(['', '0.0.0.0', '::', '10.0.0.1', '127.evil.example'].filter(isLoopback), []);
+test('only the loopback is loopback, however its addresses are written', () => {
+  const loopback = ['127.0.0.1', '127.8.9.1', '::1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1', '::ffff:7f00:1'];
+  assert.deepEqual(loopback.filter(isLoopback), loopback);
+  assert.deepEqual(
+    ['', '0.0.0.0', '::', '10.0.0.1', '::ffff:10.0.0.1', '::2', '127.evil.example'].filter(isLoopback),
+    [],
+  );
+});
+
+test('a name with several addresses listens on each of them, on each address once', async (t) => {
+  const addresses = (host: string) =>
+    host === 'two.example'
+      ? ['127.0.0.1', '::1', '127.0.0.1']
+      : host === 'one.example'
+        ? ['127.0.0.1']
+        : [host];
+  const lookup = async (host: string) => addresses(host).map((address) => ({ address }));
+  const { server } = await serve(t, { addresses: ['two.example:0'], lookup });
+  assert.deepEqual(
+    server.urls.map((url) => new URL(url).hostname),
+    ['127.0.0.1', '[::1]'],
+  );
+  for (const url of server.urls) assert.equal((await fetch(`${url}/-/healthy`)).status, 200);
+  const { port } = new URL(server.urls[0] ?? '');
+  await server.stop();
+  const texts = [`127.0.0.1:${port}`, `two.example:${port}`, `one.example:${port}`];
+  assert.deepEqual(
+    (await resolveAddresses(texts, lookup)).map(({ host }) => host),
+    ['127.0.0.1', '::1'],
+  );
+});
+
+test('of a name those addresses are left out that this host does not have, but not all', async (t) => {
+  // 198.51.100.0/24 is for documents (RFC 5737).
+  const lookup = (addresses: readonly string[]) => async () => addresses.map((address) => ({ address }));
+  const some = await serve(t, {
+    addresses: ['some.example:0'],
+    lookup: lookup(['198.51.100.1', '127.0.0.1']),
+  });
+  assert.equal(some.server.urls.length, 1);
+  assert.ok(some.log_lines.some(({ level, address }) => level === 40 && address === 'some.example:0'));
+  const none = serve(t, { addresses: ['none.example:0'], lookup: lookup(['198.51.100.1', '198.51.100.2']) });
+  await assert.rejects(none, /cannot listen on none\.example:0: this host has no such address/);
+  const nowhere = () => Promise.reject(Object.assign(new Error('no'), { code: 'ENOTFOUND' }));
+  await assert.rejects(
+    serve(t, { addresses: ['no.example:0'], lookup: nowhere }),
+    /this name has no address/,
+  );
 });

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { createServer, get, type IncomingMessage, type Server } from 'node:http';
+import { EventEmitter } from 'node:events';
+import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import type { EventLog } from '../../src/sinks/event-log.ts';
+import { StreamHub } from '../../src/http/sse/hub.ts';
+import { EventLog } from '../../src/sinks/event-log.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type BuildOptions, type Built, build, releaseEvent } from './build.ts';
 
@@ -116,6 +118,60 @@ test('a reader of an earlier run is told to begin anew', async (t) => {
     reader.messages.map(({ event }) => event),
     ['reset', 'release', 'release'],
   );
+});
+
+test('a reader of an earlier run was owed nothing here, also where it is cut off after the reset', async (t) => {
+  const { log, hub, open } = await serve(t, { keep: 3 });
+  append(log, 10);
+  const reader = await open('', { 'last-event-id': 'before.1' });
+  await until(() => reader.messages.length === 4, 'the kept events');
+  assert.deepEqual(
+    reader.messages.map(({ event, id }) => [event, id]),
+    [
+      ['reset', 'log1.7'],
+      ['release', 'log1.8'],
+      ['release', 'log1.9'],
+      ['release', 'log1.10'],
+    ],
+  );
+  const again = await open('', { 'last-event-id': reader.messages[0]?.id ?? '' });
+  await until(() => again.messages.length === 3, 'the kept events');
+  const beyond = await open('', { 'last-event-id': 'log1.999' });
+  await until(() => beyond.messages.length === 4, 'the kept events');
+  assert.equal(hub.dropped, 0);
+});
+
+test('many readers that are far behind write in turns, so that all else goes on', async () => {
+  const log = new EventLog({ keep: 10_000, id: 'log1' });
+  append(log, 10_000);
+  const hub = new StreamHub({ log });
+  let written = 0;
+  const last = `id: log1.${log.newest}\n`;
+  const clients = Array.from({ length: 64 }, () => {
+    const client = Object.assign(new EventEmitter(), {
+      whole: false,
+      req: { socket: new EventEmitter() },
+      writeHead: () => {},
+      end: () => {},
+      write: (text: string) => {
+        written += text.length;
+        client.whole ||= text.includes(last);
+        return true;
+      },
+    });
+    hub.attach(client as unknown as ServerResponse, {
+      matches: () => true,
+      position: { log: 'log1', seq: 0 },
+    });
+    return client;
+  });
+  let turns = 0;
+  for (; !clients.every(({ whole }) => whole); turns++) {
+    assert.ok(turns < 100_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(turns > 50, `${written} bytes in ${turns} turns`);
+  hub.close();
 });
 
 test('an id that is none of ours is refused before the stream begins', async (t) => {

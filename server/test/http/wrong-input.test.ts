@@ -98,7 +98,6 @@ for (const [path, status, message, hint] of [
   ['/api/v1/events?log=../x', 400, /log cannot be/, /of the answer before/],
   ['/api/v1/status?pretty', 400, /pretty is not a parameter/, /takes none/],
   ['/-/healthy?x=1', 400, /x is not a parameter/, /takes none/],
-  ['/metrics?x=1', 400, /x is not a parameter/, /takes none/],
   ['/openapi.json?x=1', 400, /x is not a parameter/, /takes none/],
   ['/%zz', 400, /not a valid url/, /%25/],
   ['/api/v1/bufers', 404, /nothing at \/api\/v1\/bufers/, /did you mean \/api\/v1\/buffers\?/],
@@ -146,6 +145,42 @@ test('what is no HTTP is a 400 of the same shape', async (t) => {
     const [head = '', body = ''] = (await raw(bytes)).split('\r\n\r\n');
     assert.match(head, /^HTTP\/1\.1 400 /);
     assertTyped({ status: 400, headers: { 'content-type': 'application/json' }, body }, bytes);
+  }
+});
+
+test('what Node answers or cuts by itself has the same shape too', async (t) => {
+  const { raw } = await listening(t);
+  for (const [bytes, status] of [
+    ['GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+    ['CONNECT evil.example:443 HTTP/1.1\r\nhost: localhost\r\n\r\n', 405],
+    ['GET / HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n', 400],
+    ['GET / HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n', 400],
+    ['GET /nowhere HTTP/1.1\r\nhost: localhost\r\nexpect: tea\r\nconnection: close\r\n\r\n', 404],
+  ] as const) {
+    const [head = '', body = ''] = (await raw(bytes)).split('\r\n\r\n');
+    assert.match(head, new RegExp(`^HTTP/1\\.1 ${status} `), bytes);
+    assert.match(head, /\r\ncross-origin-resource-policy: same-origin/);
+    assertTyped({ status, headers: { 'content-type': 'application/json' }, body }, bytes);
+  }
+});
+
+test('what is not a request is answered after the requests before it', async (t) => {
+  const { raw } = await listening(t);
+  const text = await raw(
+    'GET /-/ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\nhello\r\n',
+  );
+  assert.deepEqual(
+    [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status),
+    ['200', '200', '400'],
+  );
+});
+
+test('a scrape is answered whatever its query is', async (t) => {
+  const { ask } = await listening(t);
+  for (const query of ['collect[]=cpu&name[]=x', 'x', 'a=1&a=2', '%zz', `${long}=1`, '__proto__=1']) {
+    const answer = await ask(`/metrics?${query}`);
+    assert.equal(answer.status, 200, query.slice(0, 60));
+    assert.match(answer.body, /^vfio_dmabuf_up /m);
   }
 });
 

@@ -1,10 +1,17 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { CONTENT_TYPES, negotiate, renderMetrics } from '../../metrics/exposition.ts';
+import {
+  CONTENT_TYPES,
+  type ExpositionFormat,
+  type FamilySource,
+  negotiate,
+  renderMetrics,
+} from '../../metrics/exposition.ts';
 import type { AppPlugin } from '../app.ts';
+import { arrivalOf } from '../connections.ts';
 import { asksFor } from '../encoding.ts';
 import { errorResponses } from '../error.ts';
-import { NoQuery, plainText } from './query.ts';
+import { plainText } from './query.ts';
 
 /** What the scrapes did; read by the metrics. */
 export interface ScrapeCounters {
@@ -14,26 +21,55 @@ export interface ScrapeCounters {
 
 const compress = promisify(gzip);
 
+interface Answer {
+  /** When its making began, in milliseconds of `performance.now()`. */
+  since: number;
+  body: Promise<Buffer>;
+}
+
+/** Milliseconds that an answer is kept for the scrapes that have been waiting for it. */
+const KEEP_MS = 1000;
+
+/**
+ * The bytes of scrapes. Those that arrived before an answer began to be made share it: to them it is as new as one of their own, and
+ * many scrapes at once cost no more time and memory than one.
+ */
+export class SharedAnswers {
+  readonly #source: FamilySource;
+  readonly #newest = new Map<string, Answer>();
+
+  constructor(source: FamilySource) {
+    this.#source = source;
+  }
+
+  /** @param arrival when the request was received, in milliseconds of `performance.now()`; undefined shares nothing */
+  get(format: ExpositionFormat, packed: boolean, arrival: number | undefined): Promise<Buffer> {
+    const key = `${format} ${packed}`;
+    const newest = this.#newest.get(key);
+    if (newest !== undefined && arrival !== undefined && arrival < newest.since) return newest.body;
+    const answer = { since: performance.now(), body: this.#make(format, packed) };
+    this.#newest.set(key, answer);
+    const forget = (): void => {
+      if (this.#newest.get(key) === answer) this.#newest.delete(key);
+    };
+    setTimeout(forget, KEEP_MS).unref();
+    answer.body.catch(forget);
+    return answer.body;
+  }
+
+  async #make(format: ExpositionFormat, packed: boolean): Promise<Buffer> {
+    const text = await renderMetrics(this.#source, format);
+    return packed ? compress(text) : Buffer.from(text);
+  }
+}
+
 export const metricsRoute: AppPlugin = (app, options, done) => {
   let answering = 0;
-  app.addHook('onRequest', async (_request, reply) => {
-    if (options.maxRequests > 0 && answering >= options.maxRequests) {
-      options.scrapes.refused += 1;
-      reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
-      return await reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
-    }
-    answering += 1;
-    // `close` comes once for an answer that was sent and for a client that went away.
-    reply.raw.once('close', () => {
-      answering -= 1;
-    });
-    return undefined;
-  });
-
+  const answers = new SharedAnswers(options.metrics);
   const schema = {
     tags: ['metrics'],
-    summary: 'all metrics; gzip where it is asked for',
-    querystring: NoQuery,
+    // Prometheus sends the parameters of a job to all its targets, such as `collect[]` of node_exporter.
+    summary: 'all metrics, whatever the query is; gzip where it is asked for',
     response: {
       200: plainText('Prometheus text, or OpenMetrics where it is asked for', Object.values(CONTENT_TYPES)),
       503: plainText('as many scrapes as web.max-requests allows are being answered'),
@@ -41,11 +77,24 @@ export const metricsRoute: AppPlugin = (app, options, done) => {
     },
   };
   app.get(options.telemetryPath, { schema }, async (request, reply) => {
+    if (options.maxRequests > 0 && answering >= options.maxRequests) {
+      options.scrapes.refused += 1;
+      reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
+      return reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
+    }
     const format = negotiate(request.headers.accept);
-    const text = await renderMetrics(options.metrics, format);
+    const packed = asksFor('gzip', request.headers['accept-encoding']);
+    let body: Buffer;
+    // The slot is for the work. An answer that its client does not take has ended the work; Connections limits those.
+    answering += 1;
+    try {
+      body = await answers.get(format, packed, arrivalOf(request.raw));
+    } finally {
+      answering -= 1;
+    }
     reply.header('content-type', CONTENT_TYPES[format]).header('vary', 'accept, accept-encoding');
-    if (!asksFor('gzip', request.headers['accept-encoding'])) return reply.send(text);
-    return reply.header('content-encoding', 'gzip').send(await compress(text));
+    if (packed) reply.header('content-encoding', 'gzip');
+    return reply.send(body);
   });
   done();
 };

@@ -24,7 +24,6 @@ export const pageRoute: AppPlugin = (app, options, done) => {
     reply
       .header('content-security-policy', POLICY)
       .header('referrer-policy', 'no-referrer')
-      .header('cross-origin-resource-policy', 'same-origin')
       .type('text/html; charset=utf-8');
     const paths = app.paths.filter((path) => path !== '/');
     return reply.send(

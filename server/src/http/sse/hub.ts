@@ -25,7 +25,9 @@ export class StreamHub {
   readonly #clients = new Set<StreamClient>();
   #unsubscribe: (() => void) | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
-  #woken = false;
+  /** Clients that may have something to write. */
+  #ready = new Set<StreamClient>();
+  #scheduled = false;
   #closed = false;
   /** Events that left the log before some client had read them, over all clients since the start. */
   dropped = 0;
@@ -47,7 +49,11 @@ export class StreamHub {
     return this.#closed || this.#clients.size >= this.#maxClients;
   }
 
+  /** Streams to a client until its connection is closed, by either side. */
   attach(response: ServerResponse, subscription: Subscription): void {
+    const { socket } = response.req;
+    // Its `close` may have been emitted before.
+    if (socket.destroyed) return;
     const client = new StreamClient({
       log: this.#log,
       response,
@@ -55,16 +61,22 @@ export class StreamHub {
       onDropped: (count) => {
         this.dropped += count;
       },
+      onReady: () => this.#schedule(client),
       onStalled: () => {
         this.stalled += 1;
+        this.#remove(client);
       },
     });
     if (this.#clients.size === 0) this.#listen();
     this.#clients.add(client);
-    response.once('close', () => {
-      this.#clients.delete(client);
-      if (this.#clients.size === 0) this.#rest();
-    });
+    const leave = (): void => {
+      response.off('close', leave);
+      socket.off('close', leave);
+      this.#remove(client);
+    };
+    response.once('close', leave);
+    // A response that waits behind another one of its connection emits nothing when the connection is closed.
+    socket.once('close', leave);
     client.start();
   }
 
@@ -76,7 +88,9 @@ export class StreamHub {
   }
 
   #listen(): void {
-    this.#unsubscribe = this.#log.onAppend(() => this.#wake());
+    this.#unsubscribe = this.#log.onAppend(() => {
+      for (const client of this.#clients) this.#schedule(client);
+    });
     this.#heartbeat = setInterval(() => {
       for (const client of this.#clients) client.beat();
     }, this.#heartbeatMs);
@@ -88,13 +102,28 @@ export class StreamHub {
     clearInterval(this.#heartbeat);
   }
 
-  /** A burst of events is one wake: the clients write it in one go. */
-  #wake(): void {
-    if (this.#woken) return;
-    this.#woken = true;
+  #remove(client: StreamClient): void {
+    this.#ready.delete(client);
+    if (this.#clients.delete(client) && this.#clients.size === 0) this.#rest();
+  }
+
+  #schedule(client?: StreamClient): void {
+    if (client !== undefined) this.#ready.add(client);
+    if (this.#scheduled || this.#ready.size === 0) return;
+    this.#scheduled = true;
     setImmediate(() => {
-      this.#woken = false;
-      for (const client of this.#clients) client.pump();
+      this.#scheduled = false;
+      this.#pump();
+      this.#schedule();
     });
+  }
+
+  /** Each client writes one batch in a turn of the event loop: scrapes do not wait for clients that are far behind. */
+  #pump(): void {
+    const ready = this.#ready;
+    this.#ready = new Set();
+    for (const client of ready) {
+      if (client.pump()) this.#ready.add(client);
+    }
   }
 }
