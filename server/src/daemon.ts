@@ -188,7 +188,7 @@ export class Daemon {
   }
 
   #noteState(): void {
-    const { state, problem, dialect, generation } = this.model.status();
+    const { state, problem, dialect, generation } = this.model.collection;
     if (state === this.#state) return;
     this.#state = state;
     const { logger, config } = this.#options;

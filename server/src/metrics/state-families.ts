@@ -1,37 +1,29 @@
-import { type BufferState, holdsOf } from '../model/buffer-state.ts';
+import type { BufferGroup } from '../model/buffer-totals.ts';
 import type { TracerModel } from '../model/model.ts';
 import { deviceAddress } from '../model/naming.ts';
 import type { Labels } from '../model/series-set.ts';
 import { type FamilySpec, infos, sumByLabels } from './family.ts';
 
-function* eachBuffer(
+function* byGroup(
   model: TracerModel,
-  value: (buffer: BufferState) => number,
+  value: (group: Readonly<BufferGroup>) => number,
 ): Generator<{ labels: Labels; value: number }> {
-  for (const buffer of model.aliveStates()) {
-    const state = buffer.revoked ? 'revoked' : 'live';
+  for (const group of model.bufferTotals.groups()) {
+    const state = group.revoked ? 'revoked' : 'live';
     yield {
-      labels: { device: deviceAddress(buffer.device), privacy: buffer.privacy, state },
-      value: value(buffer),
+      labels: { device: deviceAddress(group.device), privacy: group.privacy, state },
+      value: value(group),
     };
   }
 }
 
-function* holds(model: TracerModel): Generator<{ labels: Labels; value: number }> {
-  for (const buffer of model.aliveStates()) {
-    let unnamed = buffer.attachments.count;
-    for (const { importer, attached } of holdsOf(buffer)) {
-      unnamed -= attached.count;
-      yield { labels: { importer }, value: attached.count };
-    }
-    if (unnamed > 0) yield { labels: { importer: 'unknown' }, value: unnamed };
-  }
+function* attachments(model: TracerModel): Generator<{ labels: Labels; value: number }> {
+  for (const [importer, value] of model.bufferTotals.attachments()) yield { labels: { importer }, value };
 }
 
 function* lostMappings(model: TracerModel): Generator<{ labels: Labels; value: number }> {
-  for (const buffer of model.aliveStates()) {
-    yield { labels: { device: deviceAddress(buffer.device) }, value: buffer.lostMappings };
-  }
+  for (const [device, value] of model.bufferTotals.lostMappings())
+    yield { labels: { device: deviceAddress(device) }, value };
 }
 
 function* vms(model: TracerModel): Generator<Labels> {
@@ -59,7 +51,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
-        eachBuffer(model, () => 1),
+        byGroup(model, ({ buffers }) => buffers),
         model.options.seriesLimit,
         onFolded,
       ),
@@ -70,7 +62,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
-        eachBuffer(model, ({ bytes }) => bytes),
+        byGroup(model, ({ bytes }) => Number(bytes)),
         model.options.seriesLimit,
         onFolded,
       ),
@@ -81,7 +73,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'Attachments of importers to VFIO dma-bufs (vfio_pci_dma_buf_attach to dma_buf_detach); unknown are those that ' +
       'only a snapshot has counted.',
     type: 'gauge',
-    samples: (model, onFolded) => sumByLabels(holds(model), model.options.seriesLimit, onFolded),
+    samples: (model, onFolded) => sumByLabels(attachments(model), model.options.seriesLimit, onFolded),
   },
   {
     name: 'lost_mappings',

@@ -3,6 +3,7 @@ import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
 import { Accounting } from './accounting.ts';
 import { type BufferState, bufferView } from './buffer-state.ts';
+import type { BufferTotals } from './buffer-totals.ts';
 import { BufferTable } from './buffers.ts';
 import { CounterBook } from './counters.ts';
 import { DeviceTable } from './devices.ts';
@@ -130,7 +131,7 @@ export class TracerModel {
         return [];
       case 'device':
         accounting.seen(record.data.t);
-        this.#devices.told(record.data);
+        this.#devices.upsert(record.data);
         return [];
       case 'device_gone':
         accounting.seen(record.data.t);
@@ -144,8 +145,7 @@ export class TracerModel {
         return [];
       case 'snapshot':
         accounting.seen(record.data.t_end);
-        this.#buffers.reconcile(record.data);
-        this.#incidents.snapshot(record.data);
+        this.#incidents.snapshot(record.data, this.#buffers.reconcile(record.data));
         return [];
       case 'ready':
         accounting.ready(record.data.t);
@@ -190,10 +190,15 @@ export class TracerModel {
     }
   }
 
+  /** How the collection stands: the part of the status that is asked for with each line. */
+  get collection(): Pick<Status, 'state' | 'problem' | 'dialect' | 'generation'> {
+    const { state, generation } = this.accounting;
+    return { state, problem: this.#problem, dialect: this.#dialect, generation };
+  }
+
   status(): Status {
     const { accounting } = this;
-    const buffers = { live: 0, revoked: 0 };
-    for (const buffer of this.#buffers.alive()) buffers[buffer.revoked ? 'revoked' : 'live'] += 1;
+    const { live, revoked } = this.#buffers.totals;
     const restarts = Object.values(accounting.restarts).reduce((sum, count) => sum + count, 0);
     const decodeErrors = Object.values(accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
     return {
@@ -218,7 +223,7 @@ export class TracerModel {
       losses: accounting.losses,
       missed_returns: this.counters.totals.counters.missed_returns,
       picture_exact: this.pictureExact,
-      buffers,
+      buffers: { live, revoked },
       open_incidents: Object.fromEntries(
         INCIDENT_KINDS.filter((kind) => this.watchesIncident(kind)).map((kind) => [
           kind,
@@ -265,7 +270,12 @@ export class TracerModel {
     return buffer === undefined ? undefined : this.#view(buffer);
   }
 
-  /** Live and revoked buffers as they are kept, for what only adds them up; not to be changed. */
+  /** Totals over the live and revoked buffers; what they take does not depend on how many there are. */
+  get bufferTotals(): Pick<BufferTotals, 'groups' | 'lostMappings' | 'attachments'> {
+    return this.#buffers.totals;
+  }
+
+  /** Live and revoked buffers as they are kept; not to be changed. */
   aliveStates(): IterableIterator<Readonly<BufferState>> {
     return this.#buffers.alive();
   }
@@ -448,7 +458,7 @@ export class TracerModel {
       this.counters.park(departed);
       for (const device of departed) this.#vms.drop(packedDevice(device));
     }
-    this.#vms.sweep(now, graceUs, this.#buffers.alive());
+    this.#vms.sweep(now, graceUs, (device) => this.#buffers.totals.hasBuffers(device));
   }
 
   readonly #interfaceOf = (device: string): string | null =>

@@ -1,4 +1,5 @@
 import type { BufferState } from './buffer-state.ts';
+import { FifoMap } from './fifo-map.ts';
 import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';
 import type { VmBy, VmRef } from './schema.ts';
 
@@ -9,6 +10,8 @@ export interface DeviceVm {
 }
 
 const LIMIT = 8192;
+/** Devices that one sweep looks at. */
+const SWEEP_LIMIT = 256;
 
 type Named = Pick<BufferState, 'vm' | 'deviceHolders'> & { owner: { process: ProcessRecord | null } | null };
 
@@ -32,16 +35,19 @@ export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null 
 }
 
 interface Entry {
+  readonly device: number;
   /** The newest buffer of the device that was seen. */
-  buffer: BufferState;
+  readonly buffer: BufferState;
   /** Since when its VM has ended and no buffer of the device is left; null where that is not so. */
   endedAt: number | null;
 }
 
-/** The VM that each device belongs to, or belonged to until lately: one for each, so that metrics can be joined by it. */
+/** The VM that each device belongs to, or belonged to until recently: one for each, so that metrics can be joined by it. */
 export class VmTable {
-  readonly #byDevice = new Map<number, Entry>();
-  /** VMs that made room for others. */
+  readonly #byDevice = new FifoMap<number, Entry>();
+  /** Where the sweep goes on; null where it begins again. */
+  #rest: Iterator<Entry> | null = null;
+  /** VMs that were evicted. */
   forgotten = 0;
 
   /** Inodes of dma-bufs only grow: the newest buffer says whose the device is now. */
@@ -49,36 +55,37 @@ export class VmTable {
     const { device, inode } = buffer;
     const known = this.#byDevice.get(device);
     if (device === 0 || (known !== undefined && known.buffer.inode > inode)) return;
-    this.#byDevice.delete(device);
-    this.#byDevice.set(device, { buffer, endedAt: null });
-    if (this.#byDevice.size <= LIMIT) return;
-    const oldest = this.#byDevice.keys().next();
-    if (!oldest.done) this.#byDevice.delete(oldest.value);
-    this.forgotten += 1;
+    this.#byDevice.set(device, { device, buffer, endedAt: null });
+    this.forgotten += this.#byDevice.limit(LIMIT);
   }
 
   drop(device: number): void {
     this.#byDevice.delete(device);
   }
 
-  /** Lets go of the VMs that ended `graceUs` before `now`. */
-  sweep(now: number, graceUs: number, alive: Iterable<BufferState>): void {
-    let held: Set<number> | null = null;
-    for (const [device, entry] of this.#byDevice) {
-      const process = vmProcess(entry.buffer)?.record;
-      if (process !== undefined && process.goneAt === null) {
-        entry.endedAt = null;
-        continue;
+  /**
+   * Removes VMs that ended `graceUs` before `now` or earlier and have no buffer left. A sweep looks at a part of the
+   * devices where there are many, and the next one goes on from there.
+   */
+  sweep(now: number, graceUs: number, hasBuffers: (device: number) => boolean): void {
+    this.#rest ??= this.#byDevice.values();
+    for (let looked = 0; looked < SWEEP_LIMIT; looked += 1) {
+      const next = this.#rest.next();
+      if (next.done) {
+        this.#rest = null;
+        return;
       }
-      held ??= new Set(Array.from(alive, (buffer) => buffer.device));
-      if (held.has(device)) entry.endedAt = null;
+      const entry = next.value;
+      const process = vmProcess(entry.buffer)?.record;
+      const lasts = process !== undefined && process.goneAt === null;
+      if (lasts || hasBuffers(entry.device)) entry.endedAt = null;
       else entry.endedAt ??= now;
-      if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(device);
+      if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(entry.device);
     }
   }
 
   *all(): Generator<DeviceVm> {
-    for (const [device, { buffer }] of this.#byDevice) {
+    for (const { device, buffer } of this.#byDevice.values()) {
       const vm = vmOf(buffer);
       if (vm !== null) yield { device, vm };
     }
