@@ -29,7 +29,12 @@ export interface DaemonOptions {
   web?: WebFiles;
   /** Time for the whole stop; default 10 s. */
   stopMs?: number;
+  /** Ends the process after this time unless it is called off, whatever the event loop does; default: nothing does. */
+  killAfter?: (ms: number) => () => void;
 }
+
+/** After the deadline of a stop the process has this time to end by itself. */
+const GRACE_MS = 2000;
 
 /** The composition root: the one place that knows every part, and the order in which they start and stop. */
 export class Daemon {
@@ -77,9 +82,15 @@ export class Daemon {
     this.#pipeline = new Pipeline({
       source: this.#watched(source),
       model: this.model,
-      onFailure: (failure) => {
+      onFailure: (failure, error) => {
         const held = failures.pass();
-        if (held !== undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+        if (held === undefined) return;
+        if (error === undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+        else
+          logger.error(
+            { err: error, failure, held },
+            'a line of the stream was not taken in: this is a defect',
+          );
       },
       onSubscriberError: (error) => {
         this.#subscriberErrors += 1;
@@ -140,7 +151,9 @@ export class Daemon {
   }
 
   async #stop(): Promise<void> {
-    const { logger, clock, stopMs = 10_000 } = this.#options;
+    const { logger, clock, stopMs = 10_000, killAfter } = this.#options;
+    // Every other deadline needs the event loop.
+    const callOff = killAfter?.(stopMs + GRACE_MS);
     const end = clock.bootUs() / 1000 + stopMs;
     const left = (): number => end - clock.bootUs() / 1000;
     this.#abort.abort('stop');
@@ -155,6 +168,7 @@ export class Daemon {
       logger.warn('some clients did not take their answers in time; they are cut off');
       this.server.abandon();
     }
+    callOff?.();
     logger.info('stopped');
   }
 

@@ -1,9 +1,9 @@
 import { PRIVACIES, WALKED_ATTACHMENTS } from '../stream/codes.ts';
 import type { TupleKind, TupleOf } from '../stream/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
+import { FifoMap } from '../support/fifo-map.ts';
 import { type BufferState, newBuffer, noteRefusal, noteState, revoke, type Task } from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
-import { FifoMap } from './fifo-map.ts';
 import type { ImporterState } from './importers.ts';
 import { importerName } from './naming.ts';
 import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover } from './processes.ts';

@@ -1,5 +1,5 @@
 import type { Device, DeviceGone } from '../stream/wire.ts';
-import { FifoMap } from './fifo-map.ts';
+import { FifoMap } from '../support/fifo-map.ts';
 
 /** A host has fewer; the one whose facts are the oldest is evicted first. */
 const LIMIT = 8192;

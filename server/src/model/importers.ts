@@ -1,6 +1,6 @@
+import { FifoMap } from '../support/fifo-map.ts';
 import type { Task } from './buffer-state.ts';
 import type { BufferTotals } from './buffer-totals.ts';
-import { FifoMap } from './fifo-map.ts';
 import { IntervalSet } from './interval-set.ts';
 
 /** One importer of one buffer; without an attachment it is only remembered, for events that come late. */

@@ -1,7 +1,7 @@
 import type { Violation } from '../stream/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
-import { Accounting } from './accounting.ts';
+import { Accounting, PROBES_LIMIT } from './accounting.ts';
 import { type BufferState, bufferView } from './buffer-state.ts';
 import type { BufferTotals } from './buffer-totals.ts';
 import { BufferTable } from './buffers.ts';
@@ -159,7 +159,8 @@ export class TracerModel {
       case 'counter': {
         accounting.counterLine();
         const growth = this.counters.read(record.data);
-        if (record.data.name === 'missed' && growth > 0) accounting.returnsMissed();
+        if (growth === null) accounting.decodeFailure('bad_map');
+        else if (record.data.name === 'missed' && growth > 0) accounting.returnsMissed();
         return [];
       }
       case 'read_end':
@@ -429,7 +430,9 @@ export class TracerModel {
     this.#dialectsEver.add(dialect);
     this.#incidents.dialect = dialect;
     this.#probes = probes;
-    for (const { probe, attached } of probes) if (attached) this.#probesEverAttached.add(probe);
+    for (const { probe, attached } of probes) {
+      if (attached && this.#probesEverAttached.size < PROBES_LIMIT) this.#probesEverAttached.add(probe);
+    }
     this.#buffers.watchesUnmaps = this.wasAttached('unmap');
   }
 

@@ -1,6 +1,6 @@
 import { type Exit, type Process, startMicros } from '../stream/wire.ts';
+import { FifoMap } from '../support/fifo-map.ts';
 import type { BufferState, Task } from './buffer-state.ts';
-import { FifoMap } from './fifo-map.ts';
 import { vmKind } from './naming.ts';
 import type { VmBy, VmRef } from './schema.ts';
 

@@ -1,5 +1,5 @@
+import { FifoMap } from '../support/fifo-map.ts';
 import type { BufferState } from './buffer-state.ts';
-import { FifoMap } from './fifo-map.ts';
 import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';
 import type { VmBy, VmRef } from './schema.ts';
 

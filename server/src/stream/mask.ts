@@ -6,21 +6,15 @@ const ADDRESS_DIGITS = 16;
 export const MASKED_ADDRESS = '[address]';
 
 /**
- * Masks kernel addresses in text of bpftrace: 64-bit numbers in the upper half, with `0x`, bare, or glued to a word as in
- * `kfunc_ffffffff81234567`. A decimal number of 16 digits that begins with 8 or 9 is masked as well.
+ * Masks kernel addresses in text of bpftrace, with `0x`, bare, or glued to a word as in `kfunc_ffffffff81234567`. They are in the
+ * upper half of 64 bits, where all of them begin with `ff`; with `0x` each number of that half is masked.
  */
 export function maskAddresses(text: string): string {
   return text.replace(HEX_RUN, (run) => {
-    const digits = run.replace(/^0x/i, '');
-    const glued = digits.slice(0, -ADDRESS_DIGITS);
+    const hasPrefix = /^0x/i.test(run);
+    const digits = hasPrefix ? run.slice(2) : run;
     const address = digits.slice(-ADDRESS_DIGITS);
-    // After other digits only what every kernel address begins with is one: the run may be a decimal number.
-    const isAddress = glued === '' ? /^[89a-f]/i.test(address) : /^ff/i.test(address);
-    return isAddress ? `${glued}${MASKED_ADDRESS}` : run;
+    const isAddress = hasPrefix ? /^[89a-f]/i.test(address) : /^ff/i.test(address);
+    return isAddress ? `${digits.slice(0, -ADDRESS_DIGITS)}${MASKED_ADDRESS}` : run;
   });
-}
-
-/** True where `maskAddresses` would change the text. */
-export function hasAddress(text: string): boolean {
-  return maskAddresses(text) !== text;
 }

@@ -1,6 +1,6 @@
 import type { Cause } from '../../stream/codes.ts';
 import type { TupleOf } from '../../stream/tuples.ts';
-import { FifoMap } from '../fifo-map.ts';
+import { FifoMap } from '../../support/fifo-map.ts';
 import { Deadlines } from './deadlines.ts';
 
 /** A revocation of a device's buffers that has begun and has not been seen to end. */
