@@ -51,7 +51,12 @@ interface Line {
 
 function create(
   t: TestContext,
-  options: { strict?: boolean; stopMs?: number; recorder?: { dropped: number } } = {},
+  options: {
+    strict?: boolean;
+    stopMs?: number;
+    recorder?: { dropped: number };
+    killAfter?: (ms: number) => () => void;
+  } = {},
 ) {
   const source = new FakeSource();
   const clock = new FakeClock();
@@ -70,6 +75,7 @@ function create(
     version: '1.2.3',
     ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
     ...(options.recorder === undefined ? {} : { recorder: options.recorder }),
+    ...(options.killAfter === undefined ? {} : { killAfter: options.killAfter }),
   });
   t.after(() => daemon.stop());
   return { daemon, source, clock, lines, ask: (path: string) => fetch(`${daemon.server.urls[0]}${path}`) };
@@ -149,6 +155,20 @@ test('a source that does not stop is left behind at the deadline', async (t) => 
   source.deaf = true;
   await daemon.stop();
   assert.ok(lines.some((line) => line.msg.includes('did not stop in time')));
+});
+
+test('a stop has a limit that does not need the event loop, which is called off when all has ended', async (t) => {
+  const limits: (number | string)[] = [];
+  const killAfter = (ms: number) => {
+    limits.push(ms);
+    return () => limits.push('called off');
+  };
+  const { daemon } = create(t, { stopMs: 200, killAfter });
+  await daemon.start();
+  const stopping = daemon.stop();
+  assert.deepEqual(limits, [2200]);
+  await stopping;
+  assert.deepEqual(limits, [2200, 'called off']);
 });
 
 test('what a recording lacks is told where there is one', async (t) => {

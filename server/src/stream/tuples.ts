@@ -51,6 +51,8 @@ function code<const Names extends readonly string[]>(names: Names): Reader<Names
 const int: Reader<number> = readInteger;
 /** Bytes as user space has asked for them. */
 const bytes: Reader<number> = readUnsigned;
+/** Nanoseconds of the scheduler clock: beyond 2^53 after 104 days, and far beyond where a gate has no limit. */
+const clock: Reader<number> = readUnsigned;
 /** A domain has 32 bits. */
 export const LARGEST_DEVICE = 2 ** 48 - 1;
 const device: Reader<number> = (value) => {
@@ -152,7 +154,7 @@ export const TUPLES = {
   },
   snapshot_end: { t: int, buffers: int },
   read_end: { t: int, lines: int },
-  gate: { t: int, clock: int, from: int, until: int },
+  gate: { t: int, clock, from: clock, until: clock },
   in_flight: { t: int },
   unmap: { t: int, pid: int, device, inode: int, importer: text, importer_device: text, comm: text },
 } as const satisfies Record<Exclude<keyof typeof TAGS, 'counter'>, Record<string, Reader<unknown>>>;

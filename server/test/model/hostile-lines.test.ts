@@ -13,13 +13,16 @@ import { wellFormed } from '../../src/stream/text.ts';
 import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
 import { parseExposition } from '../fixtures/parse-exposition.ts';
 import {
+  bufferState,
   collectorLine,
   detached,
   exited,
   exported,
   HEADER,
+  heartbeat,
   imported,
   ready,
+  released,
   snapshot,
   snapshotBuffer,
   starting,
@@ -91,6 +94,34 @@ test('an importer’s name that no bpftrace prints never becomes a label', async
   const { model, text } = await run(lines);
   assert.equal(model.accounting.decodeErrors.bad_fields, 1);
   assert.ok(text.length < 100_000);
+});
+
+test('an incident names the first of many importers and says how many more there are, also once it is over', async () => {
+  const lines = [...BEGIN, exported({ t: T, inode: 9, pid: 100 })];
+  for (let index = 0; index < 100; index += 1)
+    lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
+  lines.push(collectorLine('exit', { t: T + 1000, pid: 100 }), heartbeat(T + 30_000_000, 101));
+  const open = (await run(lines)).model.incidents();
+  const over = (await run([...lines, released(T + 40_000_000, 9)])).model.incidents();
+  for (const [incident] of [open, over]) {
+    assert.equal(incident?.kind, 'orphaned');
+    assert.equal(incident?.importers.length, 64);
+    assert.match(incident?.sentence ?? '', /held by importer-0, .*, importer-63, and 36 more\./);
+  }
+  assert.deepEqual([open[0]?.state, over[0]?.state], ['open', 'closed']);
+});
+
+test('a revocation that waits for many names the first of them', async () => {
+  const lines = [...BEGIN, exported({ t: T, inode: 9 })];
+  for (let index = 0; index < 100; index += 1) {
+    lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
+    lines.push(imported({ t: T + index, inode: 9, stage: 2, importer: `importer-${index}` }));
+  }
+  lines.push(bufferState(T + 1000, 9, true), heartbeat(T + 5_000_000, 202));
+  const [incident] = (await run(lines)).model.incidents();
+  assert.equal(incident?.kind, 'revoke_waiting');
+  assert.equal(incident?.importers.length, 64);
+  assert.match(incident?.sentence ?? '', /importer-63 to unmap buffer 9, and 36 more\./);
 });
 
 test('the names that a program may claim to probe are bounded', async () => {

@@ -184,6 +184,11 @@ const decoded: [string, string, unknown][] = [
       },
     },
   ],
+  [
+    'a gate without a limit',
+    value(16, 1, 0, 0, '9223372036854775807'),
+    { type: 'gate', data: { t: 1, clock: 0, from: 0, until: 2 ** 63 } },
+  ],
   ['a number in quotes', value('1', '123', 5), { type: 'heartbeat', data: { t: 123, emitted: 5 } }],
   [
     'a device of a PCI domain beyond 16 bits',
