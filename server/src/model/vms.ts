@@ -35,7 +35,6 @@ export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null 
 }
 
 interface Entry {
-  readonly device: number;
   /** The newest buffer of the device that was seen. */
   readonly buffer: BufferState;
   /** Since when its VM has ended and no buffer of the device is left; null where that is not so. */
@@ -45,8 +44,8 @@ interface Entry {
 /** The VM that each device belongs to, or belonged to until recently: one for each, so that metrics can be joined by it. */
 export class VmTable {
   readonly #byDevice = new FifoMap<number, Entry>();
-  /** Where the sweep goes on; null where it begins again. */
-  #rest: Iterator<Entry> | null = null;
+  /** The device that the next sweep begins with; undefined for the oldest. */
+  #next: number | undefined;
   /** VMs that were evicted. */
   forgotten = 0;
 
@@ -55,7 +54,7 @@ export class VmTable {
     const { device, inode } = buffer;
     const known = this.#byDevice.get(device);
     if (device === 0 || (known !== undefined && known.buffer.inode > inode)) return;
-    this.#byDevice.set(device, { device, buffer, endedAt: null });
+    this.#byDevice.set(device, { buffer, endedAt: null });
     this.forgotten += this.#byDevice.limit(LIMIT);
   }
 
@@ -68,24 +67,28 @@ export class VmTable {
    * devices where there are many, and the next one goes on from there.
    */
   sweep(now: number, graceUs: number, hasBuffers: (device: number) => boolean): void {
-    this.#rest ??= this.#byDevice.values();
-    for (let looked = 0; looked < SWEEP_LIMIT; looked += 1) {
-      const next = this.#rest.next();
-      if (next.done) {
-        this.#rest = null;
-        return;
-      }
-      const entry = next.value;
-      const process = vmProcess(entry.buffer)?.record;
-      const lasts = process !== undefined && process.goneAt === null;
-      if (lasts || hasBuffers(entry.device)) entry.endedAt = null;
-      else entry.endedAt ??= now;
-      if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(entry.device);
+    let device = this.#next;
+    if (device === undefined || !this.#byDevice.has(device)) device = this.#byDevice.oldest();
+    for (let looked = 0; device !== undefined && looked < SWEEP_LIMIT; looked += 1) {
+      const next = this.#byDevice.next(device);
+      this.#look(device, now, graceUs, hasBuffers(device));
+      device = next;
     }
+    this.#next = device;
+  }
+
+  #look(device: number, now: number, graceUs: number, hasBuffers: boolean): void {
+    const entry = this.#byDevice.get(device);
+    if (entry === undefined) return;
+    const process = vmProcess(entry.buffer)?.record;
+    const lasts = process !== undefined && process.goneAt === null;
+    if (lasts || hasBuffers) entry.endedAt = null;
+    else entry.endedAt ??= now;
+    if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(device);
   }
 
   *all(): Generator<DeviceVm> {
-    for (const { device, buffer } of this.#byDevice.values()) {
+    for (const [device, { buffer }] of this.#byDevice.entries()) {
       const vm = vmOf(buffer);
       if (vm !== null) yield { device, vm };
     }
