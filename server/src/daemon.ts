@@ -34,10 +34,14 @@ export interface DaemonOptions {
   web?: WebFiles;
   /** Time for the whole stop; default 10 s. */
   stopMs?: number;
+  /** Ends the process after this time unless it is called off, whatever the event loop does; default: nothing does. */
+  killAfter?: (ms: number) => () => void;
 }
 
 /** Clients of the event stream at the same time. */
 const MAX_STREAMS = 64;
+/** After the deadline of a stop the process has this time to end by itself. */
+const GRACE_MS = 2000;
 
 /** The composition root: the one place that knows every part, and the order in which they start and stop. */
 export class Daemon {
@@ -96,9 +100,15 @@ export class Daemon {
     this.#pipeline = new Pipeline({
       source: this.#watched(source),
       model: this.model,
-      onFailure: (failure) => {
+      onFailure: (failure, error) => {
         const held = failures.pass();
-        if (held !== undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+        if (held === undefined) return;
+        if (error === undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+        else
+          logger.error(
+            { err: error, failure, held },
+            'a line of the stream was not taken in: this is a defect',
+          );
       },
       onSubscriberError: (error) => {
         this.#subscriberErrors += 1;
@@ -179,7 +189,9 @@ export class Daemon {
   }
 
   async #stop(): Promise<void> {
-    const { logger, clock, stopMs = 10_000 } = this.#options;
+    const { logger, clock, stopMs = 10_000, killAfter } = this.#options;
+    // Every other deadline needs the event loop.
+    const callOff = killAfter?.(stopMs + GRACE_MS);
     const end = clock.bootUs() / 1000 + stopMs;
     const left = (): number => end - clock.bootUs() / 1000;
     this.#abort.abort('stop');
@@ -194,6 +206,7 @@ export class Daemon {
       logger.warn('some clients did not take their answers in time; they are cut off');
       this.server.abandon();
     }
+    callOff?.();
     logger.info('stopped');
   }
 
@@ -249,7 +262,7 @@ export class Daemon {
   }
 
   #noteState(): void {
-    const { state, problem, dialect, generation } = this.model.status();
+    const { state, problem, dialect, generation } = this.model.collection;
     if (state === this.#state) return;
     this.#state = state;
     const { logger, config } = this.#options;

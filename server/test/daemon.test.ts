@@ -71,6 +71,7 @@ function create(
     recorder?: { dropped: number };
     address?: string;
     allowedHosts?: string[];
+    killAfter?: (ms: number) => () => void;
   } = {},
 ) {
   const source = new FakeSource();
@@ -91,6 +92,7 @@ function create(
     version: '1.2.3',
     ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
     ...(options.recorder === undefined ? {} : { recorder: options.recorder }),
+    ...(options.killAfter === undefined ? {} : { killAfter: options.killAfter }),
   });
   t.after(() => daemon.stop());
   return { daemon, source, clock, lines, ask: (path: string) => fetch(`${daemon.server.urls[0]}${path}`) };
@@ -288,6 +290,20 @@ test('the names of this host are allowed where others can connect, and only ther
   await local.daemon.start();
   assert.equal(await statusFor(local.daemon, '127.1'), 200);
   assert.equal(await statusFor(local.daemon, 'not-a-name-of-this-host'), 421);
+});
+
+test('a stop has a limit that does not need the event loop, which is called off when all has ended', async (t) => {
+  const limits: (number | string)[] = [];
+  const killAfter = (ms: number) => {
+    limits.push(ms);
+    return () => limits.push('called off');
+  };
+  const { daemon } = create(t, { stopMs: 200, killAfter });
+  await daemon.start();
+  const stopping = daemon.stop();
+  assert.deepEqual(limits, [2200]);
+  await stopping;
+  assert.deepEqual(limits, [2200, 'called off']);
 });
 
 test('what a recording lacks is told where there is one', async (t) => {

@@ -1,3 +1,4 @@
+import { deviceOrder } from '../src/shared/device-order.ts';
 import type { BufferView, VmRef } from './types.ts';
 import type { Sort, View } from './view.ts';
 
@@ -22,7 +23,7 @@ const KEYS: Readonly<Record<Sort, (buffer: BufferView) => string | number>> = {
   // The youngest first.
   age: (buffer) => -Date.parse(since(buffer)),
   size: (buffer) => buffer.bytes,
-  device: (buffer) => buffer.device,
+  device: (buffer) => deviceOrder(buffer.device),
   owner: ownerName,
   vm: (buffer) => vmName(buffer.vm),
   importers: (buffer) => buffer.attachments.length,

@@ -4,6 +4,7 @@ import type { Recorder } from '../stream/recorder.ts';
 import type { LineSource } from '../stream/source.ts';
 import { systemClock } from '../support/clock.ts';
 import type { Logger } from '../support/logger.ts';
+import { killAfter } from '../support/stop-limit.ts';
 import { VERSION } from '../support/version.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -22,6 +23,7 @@ export async function serve(
     version: VERSION,
     logger,
     clock: systemClock,
+    killAfter,
     ...(recorder === undefined ? {} : { recorder }),
     ...(web === undefined ? {} : { web }),
   });

@@ -1,38 +1,30 @@
-import { type BufferState, holdsOf } from '../model/buffer-state.ts';
+import type { BufferGroup } from '../model/buffer-totals.ts';
 import type { TracerModel } from '../model/model.ts';
 import { deviceAddress } from '../model/naming.ts';
 import type { Labels } from '../model/series-set.ts';
 import { type FamilySpec, infos, sumByLabels } from './family.ts';
 
-function* eachBuffer(
+function* byGroup(
   model: TracerModel,
-  value: (buffer: BufferState) => number,
+  value: (group: Readonly<BufferGroup>) => number,
 ): Generator<{ labels: Labels; value: number }> {
-  for (const buffer of model.aliveStates()) {
-    const state = buffer.revoked ? 'revoked' : 'live';
+  for (const group of model.bufferTotals.groups()) {
+    const state = group.revoked ? 'revoked' : 'live';
     yield {
-      labels: { device: deviceAddress(buffer.device), privacy: buffer.privacy, state },
-      value: value(buffer),
+      labels: { device: deviceAddress(group.device), privacy: group.privacy, state },
+      value: value(group),
     };
   }
 }
 
-function* holds(model: TracerModel): Generator<{ labels: Labels; value: number }> {
-  for (const buffer of model.aliveStates()) {
-    const labels = { device: deviceAddress(buffer.device), privacy: buffer.privacy };
-    let unnamed = buffer.attachments.count;
-    for (const { importer, attached } of holdsOf(buffer)) {
-      unnamed -= attached.count;
-      yield { labels: { ...labels, importer }, value: attached.count };
-    }
-    if (unnamed > 0) yield { labels: { ...labels, importer: 'unknown' }, value: unnamed };
-  }
+function* attachments(model: TracerModel): Generator<{ labels: Labels; value: number }> {
+  for (const { device, privacy, importer, count } of model.bufferTotals.attachments())
+    yield { labels: { device: deviceAddress(device), privacy, importer }, value: count };
 }
 
 function* lostMappings(model: TracerModel): Generator<{ labels: Labels; value: number }> {
-  for (const buffer of model.aliveStates()) {
-    yield { labels: { device: deviceAddress(buffer.device) }, value: buffer.lostMappings };
-  }
+  for (const [device, value] of model.bufferTotals.lostMappings())
+    yield { labels: { device: deviceAddress(device) }, value };
 }
 
 function* vms(model: TracerModel): Generator<Labels> {
@@ -60,7 +52,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
-        eachBuffer(model, () => 1),
+        byGroup(model, ({ buffers }) => buffers),
         model.options.seriesLimit,
         onFolded,
       ),
@@ -71,7 +63,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
-        eachBuffer(model, ({ bytes }) => bytes),
+        byGroup(model, ({ bytes }) => Number(bytes)),
         model.options.seriesLimit,
         onFolded,
       ),
@@ -82,7 +74,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'Attachments of importers to VFIO dma-bufs (vfio_pci_dma_buf_attach to dma_buf_detach). device is the exporting device, and ' +
       'privacy that of the buffer. importer is unknown for attachments that only a snapshot has counted.',
     type: 'gauge',
-    samples: (model, onFolded) => sumByLabels(holds(model), model.options.seriesLimit, onFolded),
+    samples: (model, onFolded) => sumByLabels(attachments(model), model.options.seriesLimit, onFolded),
   },
   {
     name: 'lost_mappings',

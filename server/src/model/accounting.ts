@@ -18,6 +18,9 @@ export type LossStage = (typeof ALL_LOSS_STAGES)[number];
 
 export type State = 'waiting' | 'starting' | 'tracing' | 'blind' | 'unavailable';
 
+/** Names of probes that are remembered; a program has some dozens. */
+export const PROBES_LIMIT = 1024;
+
 /** One bpftrace child, as far as its events are accounted for. */
 interface ChildAccount {
   startedAt: number;
@@ -226,7 +229,9 @@ export class Accounting {
   probesChanged(t: number, blind: readonly string[] = [], since = t): void {
     this.seen(t);
     this.#lost(t);
-    for (const probe of blind) if (!this.#unseen.has(probe)) this.#unseen.set(probe, since);
+    for (const probe of blind) {
+      if (this.#unseen.size < PROBES_LIMIT && !this.#unseen.has(probe)) this.#unseen.set(probe, since);
+    }
   }
 
   /** Calls were not seen to return: the events of these were never printed, whatever else came. */
@@ -294,7 +299,9 @@ export class Accounting {
   /** Up to `t` these probes alone were not there; before the tracing began, none was. */
   #advanceUnseen(t: number): void {
     for (const [probe, since] of this.#unseen) {
-      const time = this.#probesBlind.get(probe) ?? new BlindTime();
+      const known = this.#probesBlind.get(probe);
+      if (known === undefined && this.#probesBlind.size >= PROBES_LIMIT) continue;
+      const time = known ?? new BlindTime();
       this.#probesBlind.set(probe, time);
       time.open(Math.max(since, this.#tracingSince));
       time.advance(t);

@@ -1,26 +1,12 @@
 import type { Cause, Privacy, Reason, Stage } from '../stream/codes.ts';
 import type { Holder } from '../stream/wire.ts';
+import type { BufferTotals, Counted } from './buffer-totals.ts';
+import { Importers } from './importers.ts';
+import { IntervalSet } from './interval-set.ts';
 import { deviceAddress } from './naming.ts';
 import { type ProcessRecord, vmOfTask } from './processes.ts';
 import type { BufferView } from './schema.ts';
-import { Tally } from './tally.ts';
 import { vmOf } from './vms.ts';
-
-/** One importer's hold on a buffer; without a count it only remembers what has ended. */
-export interface Hold {
-  importer: string;
-  importerDevice: string;
-  attached: Tally;
-  /** Mappings that the importer has now. */
-  mapped: Tally;
-  /** When mappings told of attachments that were not seen; their own events may be on their way. */
-  implied: number[];
-  since: number;
-  /** Whose import was the last. */
-  task: Task | null;
-  /** What iommufd was given last, and what was mapped and lost before: its call may still be refused. */
-  mapping: { pid: number; t: number; detachedAt: number | null; before: number; lost: number } | null;
-}
 
 /** A task as an event named it, and the process that it was of. */
 export interface Task {
@@ -75,14 +61,16 @@ export interface BufferState {
   imported: boolean;
   /** When KVM first bound it; null where that was not seen. */
   boundAt: number | null;
-  holds: Map<string, Hold>;
+  importers: Importers;
   refusals: Map<string, Refusal>;
-  attachments: Tally;
+  attachments: IntervalSet;
   holders: Holder[];
   holdersAt: number | null;
+  /** What the totals have of it; null where it is not in them. */
+  counted: Counted | null;
 }
 
-export function newBuffer(inode: number, t: number): BufferState {
+export function newBuffer(inode: number, t: number, totals: BufferTotals): BufferState {
   return {
     inode,
     device: 0,
@@ -108,60 +96,20 @@ export function newBuffer(inode: number, t: number): BufferState {
     lostMappings: 0,
     imported: false,
     boundAt: null,
-    holds: new Map(),
+    importers: new Importers(totals),
     refusals: new Map(),
-    attachments: new Tally(),
+    attachments: new IntervalSet(),
     holders: [],
     holdersAt: null,
+    counted: null,
   };
 }
 
-/** Importers remembered for one buffer beyond those that hold it. */
+/** Importers whose last rejection is remembered for one buffer. */
 const MEMORY_LIMIT = 16;
 
-const keyOf = ({ importer, importerDevice }: Pick<Hold, 'importer' | 'importerDevice'>): string =>
-  `${importer}\n${importerDevice}`;
-
-/** The hold of an importer, made where it is new. */
-export function holdOf(buffer: BufferState, importer: string, importerDevice: string, t: number): Hold {
-  const key = keyOf({ importer, importerDevice });
-  let hold = buffer.holds.get(key);
-  if (hold === undefined) {
-    if (buffer.holds.size >= MEMORY_LIMIT) forgetOne(buffer);
-    hold = {
-      importer,
-      importerDevice,
-      attached: new Tally(),
-      mapped: new Tally(),
-      implied: [],
-      since: t,
-      task: null,
-      mapping: null,
-    };
-    buffer.holds.set(key, hold);
-  }
-  return hold;
-}
-
-/** Holds that are held, not only remembered. */
-export function* holdsOf(buffer: BufferState): Generator<Hold> {
-  for (const hold of buffer.holds.values()) if (hold.attached.count > 0) yield hold;
-}
-
-export function forget(buffer: BufferState, hold: Hold): void {
-  buffer.holds.delete(keyOf(hold));
-}
-
-function forgetOne(buffer: BufferState): void {
-  for (const [key, hold] of buffer.holds) {
-    if (hold.attached.count > 0) continue;
-    buffer.holds.delete(key);
-    return;
-  }
-}
-
 export function noteRefusal(buffer: BufferState, refusal: Omit<Refusal, 'count'>): void {
-  const key = keyOf(refusal);
+  const key = `${refusal.importer}\n${refusal.importerDevice}`;
   const count = (buffer.refusals.get(key)?.count ?? 0) + 1;
   buffer.refusals.delete(key);
   if (buffer.refusals.size >= MEMORY_LIMIT) {
@@ -172,17 +120,23 @@ export function noteRefusal(buffer: BufferState, refusal: Omit<Refusal, 'count'>
 }
 
 /**
- * Takes the memory away from all importers. iommufd never maps again by itself, so its mappings are lost; KVM's slot stays
- * bound. The others are told to give theirs back: where unmaps are watched these tell when they have, else it counts as
- * done. Gives the number of mappings lost.
+ * Revokes the memory from all importers. iommufd never maps again by itself, so its mappings are lost; KVM's slot stays
+ * bound. The others are asked to unmap: where unmaps are watched their events say when they have, else it counts as
+ * done. Returns the number of mappings lost.
  */
 export function revoke(buffer: BufferState, t: number, watchesUnmaps: boolean): number {
   buffer.revokedAt = Math.max(buffer.revokedAt ?? t, t);
+  const { importers } = buffer;
   let lost = 0;
-  for (const hold of buffer.holds.values()) {
-    if (hold.importer === 'kvm') continue;
-    if (hold.importer === 'iommufd') lost += hold.mapped.endAll(t);
-    else if (!watchesUnmaps) hold.mapped.endAll(t);
+  for (const state of importers.mappedByIommufd()) {
+    lost += state.mapped.endAll(t);
+    importers.update(state);
+  }
+  if (!watchesUnmaps) {
+    for (const state of importers.mappedByOthers()) {
+      state.mapped.endAll(t);
+      importers.update(state);
+    }
   }
   buffer.lostMappings += lost;
   return lost;
@@ -203,7 +157,7 @@ export interface ViewContext {
   interfaceOf: (device: string) => string | null;
 }
 
-/** The buffer as the world sees it. */
+/** The buffer as the API shows it. */
 export function bufferView(buffer: BufferState, { time, interfaceOf }: ViewContext): BufferView {
   const timeOrNull = (micros: number | null) => (micros === null ? null : time(micros));
   return {
@@ -225,15 +179,15 @@ export function bufferView(buffer: BufferState, { time, interfaceOf }: ViewConte
     changed_at: time(buffer.changedAt),
     revoke_cause: buffer.revokeCause,
     lost_mappings: buffer.lostMappings,
-    attachments: Array.from(holdsOf(buffer), (hold) => ({
-      importer: hold.importer,
-      importer_device: hold.importerDevice,
-      count: hold.attached.count,
-      mapped: hold.mapped.count > 0,
-      since: time(hold.since),
-      importer_interface: interfaceOf(hold.importerDevice),
-      task: hold.task === null ? null : { pid: hold.task.pid, comm: hold.task.comm },
-      by_vm: vmOfTask(hold.task?.process ?? null),
+    attachments: Array.from(buffer.importers.attached(), (state) => ({
+      importer: state.importer,
+      importer_device: state.importerDevice,
+      count: state.attached.count,
+      mapped: state.mapped.count > 0,
+      since: time(state.since),
+      importer_interface: interfaceOf(state.importerDevice),
+      task: state.task === null ? null : { pid: state.task.pid, comm: state.task.comm },
+      by_vm: vmOfTask(state.task?.process ?? null),
     })),
     attachment_count: buffer.attachments.count,
     holders: buffer.holders.map((holder) => ({ ...holder })),

@@ -1,18 +1,10 @@
 import { PRIVACIES, WALKED_ATTACHMENTS } from '../stream/codes.ts';
 import type { TupleKind, TupleOf } from '../stream/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
-import {
-  type BufferState,
-  forget,
-  type Hold,
-  holdOf,
-  holdsOf,
-  newBuffer,
-  noteRefusal,
-  noteState,
-  revoke,
-  type Task,
-} from './buffer-state.ts';
+import { FifoMap } from '../support/fifo-map.ts';
+import { type BufferState, newBuffer, noteRefusal, noteState, revoke, type Task } from './buffer-state.ts';
+import { BufferTotals } from './buffer-totals.ts';
+import type { ImporterState } from './importers.ts';
 import { importerName } from './naming.ts';
 import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover } from './processes.ts';
 import type { VmTable } from './vms.ts';
@@ -22,16 +14,22 @@ type Data<K extends TupleKind> = TupleOf<K>['data'];
 /** Unseen attachments of one importer that are remembered, to know their own events when they come. */
 const IMPLIED_LIMIT = 16;
 
+/** Processes that have one device open, as far as they are kept. A device has one VM, and that has few processes. */
+const DEVICE_HOLDERS_LIMIT = 16;
+
 /** All buffers by inode, which the kernel gives out once a boot. Released ones stay for a while. */
 export class BufferTable {
+  readonly totals = new BufferTotals();
   readonly #processes: ProcessTable;
   readonly #vms: VmTable;
   readonly #historyLimit: number;
   readonly #alive = new Map<number, BufferState>();
   /** Also the tombstones: a snapshot taken before the release must not bring a buffer back. */
-  readonly #released = new Map<number, BufferState>();
-  /** Whether the end of a mapping is told by an event; else a revocation stands for it. */
+  readonly #released = new FifoMap<number, BufferState>();
+  /** Whether an event reports the end of a mapping; else a revocation stands for it. */
   watchesUnmaps = false;
+  /** Called before a released buffer loses what is known of its importers and holders. */
+  beforeRelease: (buffer: BufferState) => void = () => {};
 
   constructor(processes: ProcessTable, vms: VmTable, historyLimit: number) {
     this.#processes = processes;
@@ -55,7 +53,7 @@ export class BufferTable {
     if (data.errno !== 0 || data.inode === 0) return;
     // Two processors may hand over the release first; then only the history learns what it was.
     const known = this.get(data.inode);
-    const buffer = known ?? newBuffer(data.inode, data.t);
+    const buffer = known ?? newBuffer(data.inode, data.t, this.totals);
     if (data.device !== 0) buffer.device = data.device;
     buffer.region = data.region;
     buffer.ranges = data.ranges;
@@ -65,19 +63,20 @@ export class BufferTable {
     buffer.preexisting = false;
     const { pid, comm, t } = data;
     const process = this.#processes.at(pid, t);
-    buffer.owner = { pid, comm, t, process };
+    this.#setOwner(buffer, { pid, comm, t, process });
     buffer.ownerGoneAt = process?.goneAt ?? null;
-    buffer.vm = this.#processes.at(data.kvm_pid, t, data.vm_type) ?? buffer.vm;
+    this.#setVm(buffer, this.#processes.at(data.kvm_pid, t, data.vm_type) ?? buffer.vm);
     if (data.kvm_pid !== 0) buffer.vmType = data.vm_type;
     buffer.exportedAt = t;
     this.#vms.note(buffer);
     if (buffer.released) return;
     noteState(buffer, data.t, data.born_revoked, null);
     this.#alive.set(data.inode, buffer);
+    this.totals.update(buffer);
   }
 
   release(data: Data<'release'>): BufferState {
-    const buffer = this.get(data.inode) ?? newBuffer(data.inode, data.t);
+    const buffer = this.get(data.inode) ?? newBuffer(data.inode, data.t, this.totals);
     if (!buffer.released) this.#bury(buffer, data.t);
     return buffer;
   }
@@ -90,81 +89,89 @@ export class BufferTable {
     }
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
-    const hold = holdOf(buffer, importerName(data.importer), data.importer_device, data.t);
-    hold.task = { pid: data.pid, comm: data.comm, t: data.t, process: this.#processes.at(data.pid, data.t) };
+    const state = buffer.importers.get(importerName(data.importer), data.importer_device, data.t);
+    const { pid, comm, t } = data;
+    buffer.importers.setTask(state, { pid, comm, t, process: this.#processes.at(pid, t) });
     switch (data.stage) {
       case 'attach':
-        attach(buffer, hold, data.t);
-        return;
+        attach(buffer, state, t);
+        break;
       case 'iommufd':
-        hold.mapping = {
-          pid: data.pid,
-          t: data.t,
+        state.mapping = {
+          pid,
+          t,
           detachedAt: null,
-          before: hold.mapped.count,
+          before: state.mapped.count,
           lost: buffer.lostMappings,
         };
         buffer.lostMappings = Math.max(0, buffer.lostMappings - 1);
-        this.#map(buffer, hold, data.t);
-        return;
+        this.#map(buffer, state, t);
+        break;
       case 'map':
       case 'bind':
       case 'unknown':
-        this.#map(buffer, hold, data.t);
-        return;
+        this.#map(buffer, state, t);
+        break;
       case 'pin':
       case 'vmap':
       case 'rdma':
       case 'prime':
       case 'videobuf2':
       case 'devmem':
-        // The importer's own call, or a step that maps nothing: attach and map have told what it holds.
-        return;
+        // The importer's own call, or a stage that maps nothing: the events of attach and map show its attachments and mappings.
+        break;
       default:
         data.stage satisfies never;
     }
+    this.#changed(buffer, state);
   }
 
   /**
-   * iommufd was given the memory, and has refused the call after that (its IOVA is taken, say): nothing was mapped. It detaches
-   * within that call, which tells it from a later one that is refused at once.
+   * iommufd was given the memory, and has rejected the call after that (its IOVA is taken, say): nothing was mapped. It detaches
+   * within that call, which distinguishes it from a later one that is rejected at once.
    */
   #takeBack({ inode, importer, importer_device, pid, t, ns }: Data<'import'>): void {
     const buffer = this.#alive.get(inode);
-    const hold = buffer && holdOf(buffer, importerName(importer), importer_device, t);
-    const mapping = hold?.mapping;
+    const state = buffer?.importers.get(importerName(importer), importer_device, t);
+    const mapping = state?.mapping;
     const detachedAt = mapping?.detachedAt ?? null;
     if (!buffer || !mapping || mapping.pid !== pid || detachedAt === null) return;
     if (detachedAt > t || detachedAt < t - ns / 1000) return;
     buffer.lostMappings = Math.max(buffer.lostMappings, mapping.lost);
-    hold.mapped.limit(mapping.before);
-    hold.mapping = null;
+    state.mapped.limit(mapping.before);
+    state.mapping = null;
+    this.#changed(buffer, state);
   }
 
   detached(data: Data<'detach'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
     buffer.attachments.end(data.t);
-    const hold = holdOf(buffer, importerName(data.importer), data.importer_device, data.t);
-    const { attached, mapped, mapping } = hold;
+    const state = buffer.importers.get(importerName(data.importer), data.importer_device, data.t);
+    const { attached, mapped, mapping } = state;
     if (mapping !== null && data.t >= mapping.t) mapping.detachedAt = data.t;
     attached.end(data.t);
     if (!attached.hasSince(data.t)) mapped.endAll(data.t);
-    if (!this.#unmapsAreSeen(hold)) mapped.limit(attached.count);
+    if (!this.#unmapsAreSeen(state)) mapped.limit(attached.count);
+    this.#changed(buffer, state);
   }
 
   unmapped(data: Data<'unmap'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
-    holdOf(buffer, importerName(data.importer), data.importer_device, data.t).mapped.end(data.t);
+    const state = buffer.importers.get(importerName(data.importer), data.importer_device, data.t);
+    state.mapped.end(data.t);
+    this.#changed(buffer, state);
   }
 
-  /** Gives the number of mappings that were lost. */
+  /** Returns the number of mappings that were lost. */
   stateChanged(data: Data<'buffer_state'>): number {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return 0;
     noteState(buffer, data.t, data.revoked, data.cause);
-    return data.revoked ? revoke(buffer, data.t, this.watchesUnmaps) : 0;
+    const lost = data.revoked ? revoke(buffer, data.t, this.watchesUnmaps) : 0;
+    this.totals.update(buffer);
+    return lost;
   }
 
   bound(data: Data<'bind'>): void {
@@ -175,39 +182,53 @@ export class BufferTable {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
     buffer.boundAt = Math.min(buffer.boundAt ?? data.t, data.t);
-    this.#map(buffer, kvmHold(buffer) ?? holdOf(buffer, 'kvm', 'kvm', data.t), data.t);
+    const state = buffer.importers.kvm ?? buffer.importers.get('kvm', 'kvm', data.t);
+    this.#map(buffer, state, data.t);
+    this.#changed(buffer, state);
   }
 
   unbound(data: Data<'unbind'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
-    (kvmHold(buffer) ?? holdOf(buffer, 'kvm', 'kvm', data.t)).mapped.end(data.t);
+    const state = buffer.importers.kvm ?? buffer.importers.get('kvm', 'kvm', data.t);
+    state.mapped.end(data.t);
+    this.#changed(buffer, state);
+  }
+
+  /** Live or revoked buffers whose owner is this process. */
+  *ownedBy(process: ProcessRecord): Generator<BufferState> {
+    for (const record of [process, ...(process.threads ?? [])]) {
+      for (const buffer of record.buffers ?? []) {
+        if (!buffer.released && ownerOf(buffer) === process) yield buffer;
+      }
+    }
   }
 
   processExited(process: ProcessRecord): void {
-    for (const buffer of this.#alive.values()) {
-      if (ownerOf(buffer) === process) buffer.ownerGoneAt ??= process.goneAt;
-    }
+    for (const buffer of this.ownedBy(process)) buffer.ownerGoneAt ??= process.goneAt;
   }
 
   /** Gives what was named by a number after it had passed to another process to that process; the first one has ended. */
   takenOver({ from, to, since }: Takeover): void {
-    const mend = (task: Task | null): void => {
-      if (task !== null && task.process === from && task.t >= since) task.process = to;
-    };
-    for (const table of [this.#alive, this.#released]) {
-      for (const buffer of table.values()) {
-        if (buffer.vm === from && (buffer.exportedAt ?? buffer.firstSeenAt) >= since) buffer.vm = to;
-        mend(buffer.owner);
-        if (buffer.owner?.process === to) buffer.ownerGoneAt = to.goneAt;
-        for (const { task } of buffer.holds.values()) mend(task);
-      }
+    for (const buffer of [...(from.buffers ?? [])]) {
+      if (buffer.vm === from && (buffer.exportedAt ?? buffer.firstSeenAt) >= since) this.#setVm(buffer, to);
+      const { owner } = buffer;
+      if (owner?.process !== from || owner.t < since) continue;
+      this.#setOwner(buffer, { ...owner, process: to });
+      buffer.ownerGoneAt = to.goneAt;
+    }
+    for (const task of [...(from.tasks ?? [])]) {
+      if (task.t < since) continue;
+      from.tasks?.delete(task);
+      task.process = to;
+      to.tasks ??= new Set();
+      to.tasks.add(task);
     }
     this.processExited(from);
   }
 
-  /** Makes the table agree with what the kernel was seen to hold between `t_begin` and `t_end`. */
-  reconcile(snapshot: Snapshot): void {
+  /** Makes the table agree with what the kernel held between `t_begin` and `t_end`; returns the buffers that it no longer holds. */
+  reconcile(snapshot: Snapshot): BufferState[] {
     const present = new Set<number>();
     const holders = this.#deviceHolders(snapshot);
     for (const seen of snapshot.buffers) {
@@ -219,18 +240,23 @@ export class BufferTable {
       if (seen.device !== 0) buffer.deviceHolders = holders.get(seen.device) ?? [];
       this.#vms.note(buffer);
     }
-    if (!snapshot.complete) return;
-    for (const buffer of [...this.#alive.values()]) {
-      if (!present.has(buffer.inode) && buffer.firstSeenAt < snapshot.t_begin)
-        this.#bury(buffer, snapshot.t_end);
+    if (!snapshot.complete) return [];
+    const gone: BufferState[] = [];
+    for (const buffer of this.#alive.values()) {
+      if (!present.has(buffer.inode) && buffer.firstSeenAt < snapshot.t_begin) gone.push(buffer);
     }
+    for (const buffer of gone) this.#bury(buffer, snapshot.t_end);
+    return gone;
   }
 
   #deviceHolders({ device_holders = [], t_end }: Snapshot): Map<number, ProcessRecord[]> {
     const holders = new Map<number, ProcessRecord[]>();
     for (const { device, pid } of device_holders) {
       const process = this.#processes.at(pid, t_end);
-      if (process !== null) holders.set(device, [...(holders.get(device) ?? []), process]);
+      if (process === null) continue;
+      const others = holders.get(device);
+      if (others === undefined) holders.set(device, [process]);
+      else if (others.length < DEVICE_HOLDERS_LIMIT) others.push(process);
     }
     return holders;
   }
@@ -240,7 +266,7 @@ export class BufferTable {
     let buffer = this.#alive.get(seen.inode);
     const isNew = buffer === undefined;
     if (buffer === undefined) {
-      buffer = newBuffer(seen.inode, t_begin);
+      buffer = newBuffer(seen.inode, t_begin, this.totals);
       this.#alive.set(seen.inode, buffer);
     }
     if (seen.device !== 0) buffer.device = seen.device;
@@ -249,7 +275,7 @@ export class BufferTable {
     buffer.privacy = PRIVACIES[seen.privacy] ?? buffer.privacy;
     // A device keeps its VM as long as it is open, and its buffers lose it with that: who has the number now may be another.
     if (seen.kvm_pid !== 0 && buffer.vm?.pid !== seen.kvm_pid) {
-      buffer.vm = this.#processes.at(seen.kvm_pid, t_begin, seen.vm_type);
+      this.#setVm(buffer, this.#processes.at(seen.kvm_pid, t_begin, seen.vm_type));
     }
     if (seen.kvm_pid !== 0) buffer.vmType = seen.vm_type;
     if (seen.kvm_pid !== 0 && buffer.vm !== null) leaderOf(buffer.vm).vmType = seen.vm_type;
@@ -263,32 +289,33 @@ export class BufferTable {
       if (seen.revoked) revoke(buffer, t_begin, this.watchesUnmaps);
     }
     if (!isTouched) reconcileAttachments(buffer, seen.attachments, t_begin);
+    this.totals.update(buffer);
   }
 
-  #map(buffer: BufferState, hold: Hold, t: number): void {
-    const { attached, mapped } = hold;
+  #map(buffer: BufferState, state: ImporterState, t: number): void {
+    const { attached, mapped } = state;
     buffer.imported = true;
     // The detach came first.
     if (t <= attached.endedAt && !attached.hasSince(t)) return;
     if (attached.count === 0) {
       // An attachment that was not seen (a gap, or older than we are) shows by its mapping.
       attached.begin(t);
-      hold.implied = [...hold.implied.slice(1 - IMPLIED_LIMIT), t];
-      hold.since = t;
+      state.implied = [...state.implied.slice(1 - IMPLIED_LIMIT), t];
+      state.since = t;
     }
-    const iommufd = hold.importer === 'iommufd';
-    if (!this.#unmapsAreSeen(hold) && t < (buffer.revokedAt ?? 0)) {
+    const iommufd = state.importer === 'iommufd';
+    if (!this.#unmapsAreSeen(state) && t < (buffer.revokedAt ?? 0)) {
       // The revocation came first.
       if (iommufd) buffer.lostMappings += 1;
       return;
     }
     mapped.begin(t);
-    if (!iommufd && !this.#unmapsAreSeen(hold)) mapped.limit(attached.count);
+    if (!iommufd && !this.#unmapsAreSeen(state)) mapped.limit(attached.count);
   }
 
-  /** iommufd takes the physical range: it never unmaps with the exporter. KVM tells by its unbind. */
-  #unmapsAreSeen(hold: Hold): boolean {
-    return hold.importer === 'kvm' || (this.watchesUnmaps && hold.importer !== 'iommufd');
+  /** iommufd takes the physical range: it never unmaps with the exporter. KVM's unbind shows the end of its mapping. */
+  #unmapsAreSeen({ importer }: ImporterState): boolean {
+    return importer === 'kvm' || (this.watchesUnmaps && importer !== 'iommufd');
   }
 
   #refused(
@@ -310,7 +337,7 @@ export class BufferTable {
     if (buffer === undefined) {
       // Without a device nothing says that it is a VFIO buffer at all.
       if (device === 0) return null;
-      buffer = newBuffer(inode, t);
+      buffer = newBuffer(inode, t, this.totals);
       this.#alive.set(inode, buffer);
     }
     if (device !== 0) buffer.device = device;
@@ -318,22 +345,54 @@ export class BufferTable {
     return buffer;
   }
 
+  /** To be called after each change of an importer of a live or revoked buffer. */
+  #changed(buffer: BufferState, state: ImporterState): void {
+    buffer.importers.update(state);
+    this.totals.update(buffer);
+  }
+
+  #setOwner(buffer: BufferState, owner: Task): void {
+    const before = buffer.owner?.process ?? null;
+    buffer.owner = owner;
+    relink(buffer, before, owner.process);
+  }
+
+  #setVm(buffer: BufferState, vm: ProcessRecord | null): void {
+    const before = buffer.vm;
+    buffer.vm = vm;
+    relink(buffer, before, vm);
+  }
+
   #bury(buffer: BufferState, t: number): void {
+    this.beforeRelease(buffer);
     buffer.released = true;
     buffer.revokeCause = null;
     buffer.changedAt = t;
     buffer.lostMappings = 0;
     buffer.attachments.set(0, t);
-    buffer.holds.clear();
+    buffer.importers.clear();
     buffer.refusals.clear();
     buffer.holders = [];
+    this.totals.remove(buffer);
     this.#alive.delete(buffer.inode);
     this.#released.set(buffer.inode, buffer);
-    if (this.#released.size > this.#historyLimit) {
-      const oldest = this.#released.keys().next();
-      if (!oldest.done) this.#released.delete(oldest.value);
+    while (this.#released.size > this.#historyLimit) {
+      const oldest = this.#released.get(this.#released.oldest() ?? 0);
+      if (oldest === undefined) return;
+      this.#released.delete(oldest.inode);
+      oldest.owner?.process?.buffers?.delete(oldest);
+      oldest.vm?.buffers?.delete(oldest);
     }
   }
+}
+
+/** Keeps the buffers that name a process as their owner or VM with that process. */
+function relink(buffer: BufferState, before: ProcessRecord | null, after: ProcessRecord | null): void {
+  if (before !== null && before !== buffer.owner?.process && before !== buffer.vm)
+    before.buffers?.delete(buffer);
+  if (after === null) return;
+  after.buffers ??= new Set();
+  after.buffers.add(buffer);
 }
 
 /** Whose end makes a buffer an orphan: the task that exported it, or its VM where that was not seen. */
@@ -347,24 +406,21 @@ function reconcileAttachments(buffer: BufferState, seen: number, t: number): voi
   const count = seen < WALKED_ATTACHMENTS ? seen : Math.max(seen, buffer.attachments.count);
   buffer.attachments.set(count, t);
   if (count > 0) buffer.imported = true;
-  // KVM may hold by its slot alone. Of the others one has let go unseen, and nothing says which: none is named on a guess.
-  const named = [...holdsOf(buffer)].filter(({ importer }) => importer !== 'kvm');
-  const held = named.reduce((sum, { attached }) => sum + attached.count, 0);
-  if (count === 0) buffer.holds.clear();
-  else if (held > count) for (const hold of named) forget(buffer, hold);
+  // KVM may hold it by its slot alone. Of the others one has detached unseen, and nothing says which: none is named on a guess.
+  const { importers } = buffer;
+  if (count === 0) importers.clear();
+  else if (importers.named - importers.namedOfKvm > count) {
+    for (const state of importers.attached()) if (state.importer !== 'kvm') importers.remove(state);
+  }
 }
 
-function attach(buffer: BufferState, hold: Hold, t: number): void {
+function attach(buffer: BufferState, state: ImporterState, t: number): void {
   buffer.imported = true;
   buffer.attachments.begin(t);
-  const { attached, implied } = hold;
+  const { attached, implied } = state;
   if (attached.meets(t)) return;
   const index = implied.findIndex((mapping) => mapping >= t);
   if (index === -1) attached.begin(t);
   else for (const mapping of implied.splice(index, 1)) attached.move(mapping, t);
-  if (attached.count === 1) hold.since = t;
-}
-
-function kvmHold(buffer: BufferState): Hold | undefined {
-  return [...buffer.holds.values()].find(({ importer }) => importer === 'kvm');
+  if (attached.count === 1) state.since = t;
 }

@@ -94,6 +94,9 @@ interface Cell {
   add: ((growth: number) => void) | null;
 }
 
+/** Keys of all maps of one child that are remembered: as many as one map may be given (bpftrace.map-keys). */
+export const CELLS_LIMIT = 1_048_576;
+
 /** All counters and histograms. Each read adds what has grown since the last one, so a child that begins at zero adds. */
 export class CounterBook {
   readonly #totals = {
@@ -103,10 +106,14 @@ export class CounterBook {
   readonly #counters: Record<CounterName, SeriesSet<CounterSeries>>;
   readonly #histograms: Record<HistogramName, SeriesSet<HistogramSeries>>;
   readonly #cells = new Map<MapName, Map<string, Cell>>();
-  /** The cells of each device: one that leaves shall not make all of them be looked at. */
+  #cellCount = 0;
+  readonly #cellsLimit: number;
+  /** The cells and the series of each device, so that one that leaves does not make all of them be looked at. */
   readonly #cellsOf = new Map<string, Cell[]>();
+  readonly #seriesOf = new Map<string, Map<CounterSeries, CounterName>>();
 
-  constructor(limit: number) {
+  constructor(limit: number, cellsLimit = CELLS_LIMIT) {
+    this.#cellsLimit = cellsLimit;
     const counter = () => new SeriesSet<CounterSeries>(limit, (labels) => ({ labels, value: 0 }));
     const histogram = () =>
       new SeriesSet<HistogramSeries>(Math.ceil(limit * HISTOGRAM_SHARE), (labels) => ({
@@ -126,12 +133,13 @@ export class CounterBook {
   newChild(): void {
     this.#cells.clear();
     this.#cellsOf.clear();
+    this.#cellCount = 0;
     for (const set of [...Object.values(this.#counters), ...Object.values(this.#histograms)])
       set.forgetFolded();
   }
 
-  /** Gives by how much the counter has grown since it was last read. */
-  read({ name, key, value }: CounterRead): number {
+  /** Returns by how much the counter has grown since it was last read; null where there are more keys than any kernel map has. */
+  read({ name, key, value }: CounterRead): number | null {
     const route = ROUTES[name];
     if (route === null) return 0;
     let cells = this.#cells.get(name);
@@ -141,6 +149,8 @@ export class CounterBook {
     }
     let cell = cells.get(key);
     if (cell === undefined) {
+      if (this.#cellCount >= this.#cellsLimit) return null;
+      this.#cellCount += 1;
       cell = { last: 0, add: this.#feed(route, name, key) };
       cells.set(key, cell);
       this.#noteDevice(name, key, cell);
@@ -160,9 +170,10 @@ export class CounterBook {
    * back: from where it stood.
    */
   park(devices: ReadonlySet<string>): void {
-    for (const device of devices) for (const cell of this.#cellsOf.get(device) ?? []) cell.add = null;
-    for (const series of Object.values(this.#counters)) {
-      for (const { labels } of series.all()) if (devices.has(labels.device ?? '')) series.park(labels);
+    for (const device of devices) {
+      for (const cell of this.#cellsOf.get(device) ?? []) cell.add = null;
+      for (const [{ labels }, name] of this.#seriesOf.get(device) ?? []) this.#counters[name].park(labels);
+      this.#seriesOf.delete(device);
     }
   }
 
@@ -197,6 +208,13 @@ export class CounterBook {
     const parts = readKey(name, key);
     if ('counter' in route) {
       const series = this.#counters[route.counter].admit(pick(COUNTERS[route.counter], parts));
+      const { device } = series.labels;
+      // One that was folded has no device of its own.
+      if (device !== undefined && device === parts.device) {
+        const known = this.#seriesOf.get(device);
+        if (known === undefined) this.#seriesOf.set(device, new Map([[series, route.counter]]));
+        else known.set(series, route.counter);
+      }
       const { counters } = this.#totals;
       return (growth) => {
         series.value += growth;

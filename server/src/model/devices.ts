@@ -1,25 +1,30 @@
 import type { Device, DeviceGone } from '../stream/wire.ts';
+import { FifoMap } from '../support/fifo-map.ts';
 
-/** A host has fewer; who was told longest ago goes first. */
+/** A host has fewer; the one whose facts are the oldest is evicted first. */
 const LIMIT = 8192;
 
-/** What the collector told of PCI devices, and which have left. */
+/** Facts that the collector has reported of PCI devices, and which devices have left. */
 export class DeviceTable {
-  readonly #facts = new Map<string, Device>();
-  readonly #goneAt = new Map<string, number>();
-  /** Devices whose facts made room for others. */
+  readonly #facts = new FifoMap<string, Device>();
+  /** When each left, in the order in which that was reported. */
+  readonly #goneAt = new FifoMap<string, number>();
+  /** Devices whose facts were evicted. */
   forgotten = 0;
 
-  told(device: Device): void {
+  upsert(device: Device): void {
     this.#goneAt.delete(device.device);
-    this.forgotten += put(this.#facts, device.device, device);
+    this.#facts.set(device.device, device);
+    this.forgotten += this.#facts.limit(LIMIT);
   }
 
   gone({ device, t }: DeviceGone): void {
-    if (!this.#goneAt.has(device)) put(this.#goneAt, device, t);
+    if (this.#goneAt.has(device)) return;
+    this.#goneAt.set(device, t);
+    this.#goneAt.limit(LIMIT);
   }
 
-  /** An event named it: it is there, whatever was said before. */
+  /** An event named it: it is there, whatever was reported before. */
   seen(device: string): void {
     this.#goneAt.delete(device);
   }
@@ -36,25 +41,15 @@ export class DeviceTable {
     return [...this.#facts.values()];
   }
 
-  /** Lets go of the devices that left `graceUs` before `now`, and gives their addresses. */
+  /** Removes the devices that left `graceUs` before `now` or earlier, and returns their addresses. */
   sweep(now: number, graceUs: number): Set<string> {
     const departed = new Set<string>();
-    for (const [device, t] of this.#goneAt) {
-      if (now - t < graceUs) continue;
+    for (let device = this.#goneAt.oldest(); device !== undefined; device = this.#goneAt.oldest()) {
+      if (now - (this.#goneAt.get(device) ?? 0) < graceUs) break;
       this.#goneAt.delete(device);
       this.#facts.delete(device);
       departed.add(device);
     }
     return departed;
   }
-}
-
-/** Gives how many others had to go. */
-function put<V>(map: Map<string, V>, key: string, value: V): number {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size <= LIMIT) return 0;
-  const oldest = map.keys().next();
-  if (!oldest.done) map.delete(oldest.value);
-  return 1;
 }

@@ -1,8 +1,9 @@
 import type { Violation } from '../stream/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
-import { Accounting } from './accounting.ts';
+import { Accounting, PROBES_LIMIT } from './accounting.ts';
 import { type BufferState, bufferView } from './buffer-state.ts';
+import type { BufferTotals } from './buffer-totals.ts';
 import { BufferTable } from './buffers.ts';
 import { CounterBook } from './counters.ts';
 import { DeviceTable } from './devices.ts';
@@ -139,7 +140,7 @@ export class TracerModel {
         return [];
       case 'device':
         accounting.seen(record.data.t);
-        this.#devices.told(record.data);
+        this.#devices.upsert(record.data);
         return [];
       case 'device_gone':
         accounting.seen(record.data.t);
@@ -153,8 +154,7 @@ export class TracerModel {
         return [];
       case 'snapshot':
         accounting.seen(record.data.t_end);
-        this.#buffers.reconcile(record.data);
-        this.#incidents.snapshot(record.data);
+        this.#incidents.snapshot(record.data, this.#buffers.reconcile(record.data));
         return [];
       case 'ready':
         accounting.ready(record.data.t);
@@ -168,7 +168,8 @@ export class TracerModel {
       case 'counter': {
         accounting.counterLine();
         const growth = this.counters.read(record.data);
-        if (record.data.name === 'missed' && growth > 0) accounting.returnsMissed();
+        if (growth === null) accounting.decodeFailure('bad_map');
+        else if (record.data.name === 'missed' && growth > 0) accounting.returnsMissed();
         return [];
       }
       case 'read_end':
@@ -199,10 +200,15 @@ export class TracerModel {
     }
   }
 
+  /** How the collection stands: the part of the status that is asked for with each line. */
+  get collection(): Pick<Status, 'state' | 'problem' | 'dialect' | 'generation'> {
+    const { state, generation } = this.accounting;
+    return { state, problem: this.#problem, dialect: this.#dialect, generation };
+  }
+
   status(): Status {
     const { accounting } = this;
-    const buffers = { live: 0, revoked: 0 };
-    for (const buffer of this.#buffers.alive()) buffers[buffer.revoked ? 'revoked' : 'live'] += 1;
+    const { live, revoked } = this.#buffers.totals;
     const restarts = Object.values(accounting.restarts).reduce((sum, count) => sum + count, 0);
     const decodeErrors = Object.values(accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
     return {
@@ -227,7 +233,7 @@ export class TracerModel {
       losses: accounting.losses,
       missed_returns: this.counters.totals.counters.missed_returns,
       picture_exact: this.pictureExact,
-      buffers,
+      buffers: { live, revoked },
       open_incidents: Object.fromEntries(
         INCIDENT_KINDS.filter((kind) => this.watchesIncident(kind)).map((kind) => [
           kind,
@@ -279,7 +285,12 @@ export class TracerModel {
     return buffer === undefined ? undefined : this.#view(buffer);
   }
 
-  /** Live and revoked buffers as they are kept, for what only adds them up; not to be changed. */
+  /** Totals over the live and revoked buffers; what they take does not depend on how many there are. */
+  get bufferTotals(): Pick<BufferTotals, 'groups' | 'lostMappings' | 'attachments'> {
+    return this.#buffers.totals;
+  }
+
+  /** Live and revoked buffers as they are kept; not to be changed. */
   aliveStates(): IterableIterator<Readonly<BufferState>> {
     return this.#buffers.alive();
   }
@@ -433,7 +444,9 @@ export class TracerModel {
     this.#dialectsEver.add(dialect);
     this.#incidents.dialect = dialect;
     this.#probes = probes;
-    for (const { probe, attached } of probes) if (attached) this.#probesEverAttached.add(probe);
+    for (const { probe, attached } of probes) {
+      if (attached && this.#probesEverAttached.size < PROBES_LIMIT) this.#probesEverAttached.add(probe);
+    }
     this.#buffers.watchesUnmaps = this.wasAttached('unmap');
   }
 
@@ -462,7 +475,7 @@ export class TracerModel {
       this.counters.park(departed);
       for (const device of departed) this.#vms.drop(packedDevice(device));
     }
-    this.#vms.sweep(now, graceUs, this.#buffers.alive());
+    this.#vms.sweep(now, graceUs, (device) => this.#buffers.totals.hasBuffers(device));
   }
 
   readonly #interfaceOf = (device: string): string | null =>

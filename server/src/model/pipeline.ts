@@ -1,4 +1,4 @@
-import { type DecodeFailure, decodeLine, droppedLine, type StreamRecord } from '../stream/decode.ts';
+import { type DecodeFailure, decodeLine, droppedLine, failure, type StreamRecord } from '../stream/decode.ts';
 import type { LineSource } from '../stream/source.ts';
 import type { TracerModel } from './model.ts';
 import type { TracerEvent } from './schema.ts';
@@ -8,9 +8,9 @@ export interface PipelineOptions {
   model: TracerModel;
   /** Gets every line before it is decoded: a Recorder, or nothing. */
   tee?: { write(line: string): void };
-  /** Told of each line that could not be decoded; the model has counted it already. */
-  onFailure?: (failure: DecodeFailure) => void;
-  /** Told of what a subscriber threw; the others still get the event. */
+  /** Called with each line that is bad; the model has counted it already. `error` is what the model threw, where it was a defect of ours. */
+  onFailure?: (failure: DecodeFailure, error?: unknown) => void;
+  /** Called with what a subscriber threw; the others still get the event. */
   onSubscriberError?: (error: unknown) => void;
 }
 
@@ -41,22 +41,31 @@ export class Pipeline {
     await source.run(
       (line) => {
         tee?.write(line);
-        this.#take(decodeLine(line));
+        this.#take(decodeLine(line), line);
       },
       signal,
       (why) => this.#take(droppedLine(why)),
     );
   }
 
-  #take(record: StreamRecord | DecodeFailure): void {
-    const events = this.#options.model.apply(record);
-    if (record.type === 'failure') this.#options.onFailure?.(record);
+  /** The worst that a line can do is to be counted as bad. */
+  #take(record: StreamRecord | DecodeFailure, line = ''): void {
+    const { model, onFailure, onSubscriberError } = this.#options;
+    let events: TracerEvent[];
+    try {
+      events = model.apply(record);
+    } catch (error) {
+      const bad = failure('not_a_record', line);
+      events = model.apply(bad);
+      onFailure?.(bad, error);
+    }
+    if (record.type === 'failure') onFailure?.(record);
     for (const event of events) {
       for (const listener of this.#listeners) {
         try {
           listener(event);
         } catch (error) {
-          this.#options.onSubscriberError?.(error);
+          onSubscriberError?.(error);
         }
       }
     }

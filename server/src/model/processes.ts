@@ -1,4 +1,6 @@
 import { type Exit, type Process, startMicros } from '../stream/wire.ts';
+import { FifoMap } from '../support/fifo-map.ts';
+import type { BufferState, Task } from './buffer-state.ts';
 import { vmKind } from './naming.ts';
 import type { VmBy, VmRef } from './schema.ts';
 
@@ -13,8 +15,13 @@ export interface ProcessRecord {
   /** When it was first named, and when it was known to have ended; microseconds since boot. */
   readonly since: number;
   goneAt: number | null;
-  /** Who had the number before: events may come after the line that tells of the next one. */
+  /** Who had the number before: events may come after the line that reports the next one. */
   previous: ProcessRecord | null;
+  /** What names this record, kept by `BufferTable`: buffers as their owner or VM, tasks of importers. Null where nothing does. */
+  buffers: Set<BufferState> | null;
+  tasks: Set<Task> | null;
+  /** Records of its other threads, as far as they are known. */
+  threads: Set<ProcessRecord> | null;
 }
 
 /** A number has passed to another process: what was named by it at `since` or later is the second one's. */
@@ -31,9 +38,33 @@ export function leaderOf(record: ProcessRecord): ProcessRecord {
   return record.leader ?? record;
 }
 
-/** pid -> who it is. Bounded: the ones that have ended go first, then the oldest that is no VM, then the oldest. */
+function newRecord(
+  fields: Pick<ProcessRecord, 'pid' | 'since'> &
+    Partial<Pick<ProcessRecord, 'identity' | 'goneAt' | 'previous'>>,
+): ProcessRecord {
+  return {
+    identity: null,
+    leader: null,
+    vmType: null,
+    goneAt: null,
+    previous: null,
+    buffers: null,
+    tasks: null,
+    threads: null,
+    ...fields,
+  };
+}
+
+/**
+ * pid -> who it is. Bounded: the ones that have ended are evicted first, then the oldest that is not a VM, then the oldest.
+ * Each record of the table is in one of three queues, so that an eviction does not search.
+ */
 export class ProcessTable {
   readonly #records = new Map<number, ProcessRecord>();
+  readonly #ended = new FifoMap<ProcessRecord, true>();
+  /** Whether a record runs a VM may become known later: then it moves from `#others` to `#vms` once it is the oldest. */
+  readonly #others = new FifoMap<ProcessRecord, true>();
+  readonly #vms = new FifoMap<ProcessRecord, true>();
   readonly #limit: number;
   /** Processes that had not ended and made room for others. */
   forgotten = 0;
@@ -46,14 +77,17 @@ export class ProcessTable {
     return this.#records.size;
   }
 
-  /** Takes in who a process is; tells where the number was another's before. */
+  /** Inserts or updates who a process is; returns the takeover where the number was another's before. */
   identify(process: Process): Takeover | null {
     const takeover = this.#take(process);
     const { pid, t, tgid } = process;
     const record = this.#records.get(pid);
     const leader = tgid === undefined ? null : this.at(tgid, t);
     if (record === undefined || leader === null) return takeover;
+    record.leader?.threads?.delete(record);
     record.leader = leader;
+    leader.threads ??= new Set();
+    leader.threads.add(record);
     leader.vmType ??= record.vmType;
     return takeover;
   }
@@ -63,15 +97,7 @@ export class ProcessTable {
     const start = startMicros(process.start_ticks);
     const known = this.#records.get(pid);
     if (known === undefined) {
-      this.#add({
-        pid,
-        identity: process,
-        leader: null,
-        vmType: null,
-        since: t,
-        goneAt: null,
-        previous: null,
-      });
+      this.#add(newRecord({ pid, identity: process, since: t }));
       return null;
     }
     const same =
@@ -83,29 +109,20 @@ export class ProcessTable {
       return null;
     }
     known.goneAt ??= start;
-    const to = this.#add({
-      pid,
-      identity: process,
-      leader: null,
-      vmType: null,
-      since: start,
-      goneAt: null,
-      previous: known,
-    });
+    const to = this.#add(newRecord({ pid, identity: process, since: start, previous: known }));
     return { from: known, to, since: start };
   }
 
-  /** The process that has ended; null where it is too long ago to be known. */
+  /** The process that has ended; null where it is too long ago to be known, or where its end is known already. */
   exit({ pid, t, start_ticks }: Exit): ProcessRecord | null {
-    // It may be told before the events of what it did.
-    let record: ProcessRecord | null =
-      this.#records.get(pid) ??
-      this.#add({ pid, identity: null, leader: null, vmType: null, since: t, goneAt: null, previous: null });
+    // Its line may come before the events of what it did.
+    let record: ProcessRecord | null = this.#records.get(pid) ?? this.#add(newRecord({ pid, since: t }));
     const isAnother = ({ identity }: ProcessRecord): boolean =>
       identity !== null && start_ticks !== undefined && identity.start_ticks !== start_ticks;
     if (isAnother(record)) record = record.previous;
-    if (record === null || isAnother(record)) return null;
-    record.goneAt ??= t;
+    if (record === null || isAnother(record) || record.goneAt !== null) return null;
+    record.goneAt = t;
+    if (this.#others.delete(record) || this.#vms.delete(record)) this.#ended.set(record, true);
     return record;
   }
 
@@ -116,45 +133,62 @@ export class ProcessTable {
   at(pid: number, t: number, vmType: number | null = null): ProcessRecord | null {
     if (pid === 0) return null;
     let record = this.#records.get(pid);
-    const anonymous = { pid, identity: null, leader: null, vmType: null, since: t, goneAt: null };
     if (record === undefined) {
-      record = this.#add({ ...anonymous, previous: null });
+      record = this.#add(newRecord({ pid, since: t }));
     } else if (record.identity !== null && startMicros(record.identity.start_ticks) > t) {
-      record.previous ??= { ...anonymous, goneAt: t, previous: null };
+      record.previous ??= newRecord({ pid, since: t, goneAt: t });
       record = record.previous;
     } else if (t > (record.goneAt ?? record.leader?.goneAt ?? t)) {
-      record = this.#add({ ...anonymous, previous: record });
+      record = this.#add(newRecord({ pid, since: t, previous: record }));
     }
     if (vmType !== null) leaderOf(record).vmType = vmType;
     return record;
   }
 
   #add(record: ProcessRecord): ProcessRecord {
-    // One that came before is enough: no event is that late.
-    if (record.previous !== null) record.previous.previous = null;
-    this.#records.delete(record.pid);
+    const { previous } = record;
+    if (previous !== null) {
+      // One that came before is enough: no event is that late.
+      previous.previous = null;
+      this.#drop(previous);
+    }
     if (this.#records.size >= this.#limit) this.#evict();
     this.#records.set(record.pid, record);
+    this.#others.set(record, true);
     return record;
   }
 
-  /** Only the end of those that own something is told, so what imported once and ended long ago looks alive. */
+  /** Only the end of those that own something is reported, so what imported once and ended long ago looks alive. */
   #evict(): void {
-    let other: number | undefined;
-    for (const [pid, record] of this.#records) {
-      if (record.goneAt !== null) {
-        this.#records.delete(pid);
+    const ended = this.#ended.oldest();
+    if (ended !== undefined) {
+      this.#drop(ended);
+      return;
+    }
+    this.forgotten += 1;
+    for (let record = this.#others.oldest(); record !== undefined; record = this.#others.oldest()) {
+      if (!runsVm(leaderOf(record))) {
+        this.#drop(record);
         return;
       }
-      if (!runsVm(leaderOf(record))) other ??= pid;
+      this.#others.delete(record);
+      this.#vms.set(record, true);
     }
-    other ??= this.#records.keys().next().value;
-    if (other !== undefined) this.#records.delete(other);
-    this.forgotten += 1;
+    const vm = this.#vms.oldest();
+    if (vm !== undefined) this.#drop(vm);
+  }
+
+  /** Removes a record from the table; buffers may still name it. */
+  #drop(record: ProcessRecord): void {
+    this.#records.delete(record.pid);
+    this.#ended.delete(record);
+    this.#others.delete(record);
+    this.#vms.delete(record);
+    if (record.buffers === null || record.buffers.size === 0) record.leader?.threads?.delete(record);
   }
 }
 
-/** The VM as the world sees it; `by` says what the process is to it, `vmType` what the kernel says of this very VM. */
+/** The VM as the API shows it; `by` says what the process is to it, `vmType` what the kernel says of this very VM. */
 export function vmRef(
   named: ProcessRecord | null,
   by: VmBy = 'kvm',

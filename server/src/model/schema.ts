@@ -202,10 +202,14 @@ export const Incident = Type.Object({
   vm: Nullable(VmRef),
   importers: Type.Array(
     Type.Object({ importer: Type.String(), importer_device: Type.String(), inode: Type.Integer() }),
-    { description: 'who attached; of revoke_waiting, who still holds mappings, and once closed, who did' },
+    {
+      description:
+        'who attached; of revoke_waiting, who still has mappings, and once closed, who had; the first 64, the sentence says ' +
+        'how many more there are',
+    },
   ),
   holders: Type.Array(Holder, {
-    description: 'of orphaned: processes with a descriptor, at the last snapshot',
+    description: 'of orphaned: processes with a descriptor, at the last snapshot; the first 64',
   }),
   count: Type.Integer({
     minimum: 1,

@@ -1,3 +1,5 @@
+import { FifoMap } from '../support/fifo-map.ts';
+
 export type Labels = Readonly<Record<string, string>>;
 
 export function labelKey(labels: Labels): string {
@@ -9,6 +11,9 @@ export function otherLabels(labels: Labels): Labels {
   return Object.fromEntries(Object.keys(labels).map((name) => [name, 'other']));
 }
 
+/** Label sets that are remembered as folded; after that the same one may count again. */
+const FOLDED_LIMIT = 100_000;
+
 /**
  * The series of one family, at most `limit` label sets: later ones share one `other` series. Who comes first stays, in
  * the order of the stream, so that no series ever moves and no counter goes back.
@@ -18,7 +23,7 @@ export class SeriesSet<S> {
   readonly #create: (labels: Labels) => S;
   readonly #series = new Map<string, S>();
   /** Series that are not shown now, by what they were: one that comes back goes on from there. */
-  readonly #parked = new Map<string, S>();
+  readonly #parked = new FifoMap<string, S>();
   /** Label sets that were folded, each once until `forgetFolded`. */
   readonly #folded = new Set<string>();
   #foldedBefore = 0;
@@ -46,6 +51,7 @@ export class SeriesSet<S> {
     if (this.#series.size < this.#limit || Object.keys(labels).length === 0) {
       return this.#add(key, this.#parked.get(key) ?? this.#create(labels));
     }
+    if (this.#folded.size >= FOLDED_LIMIT) this.forgetFolded();
     this.#folded.add(key);
     const rest = otherLabels(labels);
     return this.#series.get(labelKey(rest)) ?? this.#add(labelKey(rest), this.#create(rest));
@@ -58,9 +64,7 @@ export class SeriesSet<S> {
     if (series === undefined) return;
     this.#series.delete(key);
     this.#parked.set(key, series);
-    if (this.#parked.size <= this.#limit) return;
-    const oldest = this.#parked.keys().next();
-    if (!oldest.done) this.#parked.delete(oldest.value);
+    this.#parked.limit(this.#limit);
   }
 
   all(): S[] {

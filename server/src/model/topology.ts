@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { REASONS } from '../stream/codes.ts';
-import { type BufferState, holdsOf, type Refusal } from './buffer-state.ts';
+import type { BufferState, Refusal } from './buffer-state.ts';
 import { deviceAddress } from './naming.ts';
 import { BufferView, VmRef } from './schema.ts';
 import { vmOf } from './vms.ts';
@@ -108,14 +108,14 @@ export function topologyOf(
         reason,
       });
     }
-    // Who holds it was not refused for good.
-    for (const hold of holdsOf(buffer)) {
+    // Who has attached it was not rejected for good.
+    for (const attached of buffer.importers.attached()) {
       const state = buffer.revoked ? 'revoked' : 'live';
-      const mapped = hold.mapped.count > 0;
+      const mapped = attached.mapped.count > 0;
       edge({
         type: 'import',
         from: id,
-        to: importer(hold),
+        to: importer(attached),
         state,
         private: isPrivate,
         mapped,

@@ -1,3 +1,4 @@
+import { FifoMap } from '../support/fifo-map.ts';
 import type { BufferState } from './buffer-state.ts';
 import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';
 import type { VmBy, VmRef } from './schema.ts';
@@ -9,6 +10,8 @@ export interface DeviceVm {
 }
 
 const LIMIT = 8192;
+/** Devices that one sweep looks at. */
+const SWEEP_LIMIT = 256;
 
 type Named = Pick<BufferState, 'vm' | 'deviceHolders'> & { owner: { process: ProcessRecord | null } | null };
 
@@ -33,15 +36,17 @@ export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null 
 
 interface Entry {
   /** The newest buffer of the device that was seen. */
-  buffer: BufferState;
+  readonly buffer: BufferState;
   /** Since when its VM has ended and no buffer of the device is left; null where that is not so. */
   endedAt: number | null;
 }
 
-/** The VM that each device belongs to, or belonged to until lately: one for each, so that metrics can be joined by it. */
+/** The VM that each device belongs to, or belonged to until recently: one for each, so that metrics can be joined by it. */
 export class VmTable {
-  readonly #byDevice = new Map<number, Entry>();
-  /** VMs that made room for others. */
+  readonly #byDevice = new FifoMap<number, Entry>();
+  /** The device that the next sweep begins with; undefined for the oldest. */
+  #next: number | undefined;
+  /** VMs that were evicted. */
   forgotten = 0;
 
   /** Inodes of dma-bufs only grow: the newest buffer says whose the device is now. */
@@ -49,36 +54,41 @@ export class VmTable {
     const { device, inode } = buffer;
     const known = this.#byDevice.get(device);
     if (device === 0 || (known !== undefined && known.buffer.inode > inode)) return;
-    this.#byDevice.delete(device);
     this.#byDevice.set(device, { buffer, endedAt: null });
-    if (this.#byDevice.size <= LIMIT) return;
-    const oldest = this.#byDevice.keys().next();
-    if (!oldest.done) this.#byDevice.delete(oldest.value);
-    this.forgotten += 1;
+    this.forgotten += this.#byDevice.limit(LIMIT);
   }
 
   drop(device: number): void {
     this.#byDevice.delete(device);
   }
 
-  /** Lets go of the VMs that ended `graceUs` before `now`. */
-  sweep(now: number, graceUs: number, alive: Iterable<BufferState>): void {
-    let held: Set<number> | null = null;
-    for (const [device, entry] of this.#byDevice) {
-      const process = vmProcess(entry.buffer)?.record;
-      if (process !== undefined && process.goneAt === null) {
-        entry.endedAt = null;
-        continue;
-      }
-      held ??= new Set(Array.from(alive, (buffer) => buffer.device));
-      if (held.has(device)) entry.endedAt = null;
-      else entry.endedAt ??= now;
-      if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(device);
+  /**
+   * Removes VMs that ended `graceUs` before `now` or earlier and have no buffer left. A sweep looks at a part of the
+   * devices where there are many, and the next one goes on from there.
+   */
+  sweep(now: number, graceUs: number, hasBuffers: (device: number) => boolean): void {
+    let device = this.#next;
+    if (device === undefined || !this.#byDevice.has(device)) device = this.#byDevice.oldest();
+    for (let looked = 0; device !== undefined && looked < SWEEP_LIMIT; looked += 1) {
+      const next = this.#byDevice.next(device);
+      this.#look(device, now, graceUs, hasBuffers(device));
+      device = next;
     }
+    this.#next = device;
+  }
+
+  #look(device: number, now: number, graceUs: number, hasBuffers: boolean): void {
+    const entry = this.#byDevice.get(device);
+    if (entry === undefined) return;
+    const process = vmProcess(entry.buffer)?.record;
+    const lasts = process !== undefined && process.goneAt === null;
+    if (lasts || hasBuffers) entry.endedAt = null;
+    else entry.endedAt ??= now;
+    if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(device);
   }
 
   *all(): Generator<DeviceVm> {
-    for (const [device, { buffer }] of this.#byDevice) {
+    for (const [device, { buffer }] of this.#byDevice.entries()) {
       const vm = vmOf(buffer);
       if (vm !== null) yield { device, vm };
     }

@@ -1,7 +1,10 @@
+import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { TAGS } from './codes.ts';
 import { type CounterRead, decodeCounter } from './maps.ts';
+import { maskAddresses } from './mask.ts';
 import type { DroppedLine } from './source.ts';
+import { boundText, MESSAGE_LIMIT, TEXT_LIMIT, wellFormed } from './text.ts';
 import { decodeTuple, type TupleRecord } from './tuples.ts';
 import {
   Child,
@@ -53,6 +56,8 @@ export interface DecodeFailure {
 }
 
 const SAMPLE_LENGTH = 200;
+/** An address that begins in the sample ends within so many characters after it. */
+const ADDRESS_LENGTH = 32;
 const OPEN_BRACE = 0x7b;
 const E2BIG = 7;
 
@@ -70,12 +75,36 @@ const COLLECTOR_LINES = {
   snapshot: Compile(Snapshot),
 };
 
+/** Fields that are kept of the lines that are kept whole; a newer collector may have written others. */
+const KEPT_FIELDS = {
+  device: Object.keys(Device.properties),
+  process: Object.keys(Process.properties),
+} as const;
+
+/** What is used of bpftrace's own messages; 0.27 reports a key that is not in its map with retcode 0. */
+const HelperError = Compile(
+  Type.Object({
+    helper: Type.Optional(Type.String()),
+    retcode: Type.Optional(Type.Integer({ minimum: -(2 ** 31), maximum: 2 ** 31 - 1 })),
+  }),
+);
+const RuntimeError = Compile(Type.Object({ msg: Type.Optional(Type.String()) }));
+
+/** Numbers as JSON may write them and bpftrace does not: with a fraction or an exponent. */
+const OTHER_NUMBER = /[[,] ?-?\d+[.eE]/;
+const STRINGS = /"(?:[^"\\]|\\.)*"/g;
+
 /** bpftrace 0.24+ prints these numbers in hex, which is no JSON, once it has printed a control character. */
 const HEX_POISONED = /^\{"type": ?"(lost_events|attached_probes|hist|lhist|tseries)"/;
 
+/** The failure that a line counts as. Its sample is the beginning of the line, without kernel addresses. */
 export function failure(reason: DecodeReason, line = ''): DecodeFailure {
-  return { type: 'failure', reason, sample: line.slice(0, SAMPLE_LENGTH) };
+  const sample = maskAddresses(line.slice(0, SAMPLE_LENGTH + ADDRESS_LENGTH)).slice(0, SAMPLE_LENGTH);
+  return { type: 'failure', reason, sample: wellFormed(sample) };
 }
+
+/** What the probes print, with `value`. */
+const VALUES: ReadonlySet<string> = new Set(Object.keys(TAGS));
 
 /** A line that its source dropped, as the failure it counts for. */
 export function droppedLine(why: DroppedLine): DecodeFailure {
@@ -84,6 +113,24 @@ export function droppedLine(why: DroppedLine): DecodeFailure {
 
 /** Decodes one line. Never throws: what is wrong with a line is in the answer. */
 export function decodeLine(line: string): StreamRecord | DecodeFailure {
+  try {
+    return decode(line);
+  } catch {
+    // A defect of ours, which must not cost more than the line.
+    return failure('not_a_record', line);
+  }
+}
+
+/**
+ * The line as it may be logged and recorded: kernel addresses are masked wherever bpftrace wrote text of its own. What a probe
+ * printed stays as it is, for its numbers may look like addresses.
+ */
+export function maskLine(line: string): string {
+  const masked = maskAddresses(line);
+  return masked === line || VALUES.has(decodeLine(line).type) ? line : masked;
+}
+
+function decode(line: string): StreamRecord | DecodeFailure {
   // Compile-time warnings of bpftrace 0.24.0 to 0.27.0 come as plain text on the same stream; no record of ours does.
   if (line.charCodeAt(0) !== OPEN_BRACE) return unknown('text');
   const counter = decodeCounter(line);
@@ -106,6 +153,8 @@ export function decodeLine(line: string): StreamRecord | DecodeFailure {
 function fromValue(data: unknown, line: string): StreamRecord | DecodeFailure {
   if (!Array.isArray(data)) return failure('not_a_record', line);
   if (data[0] === TAGS.counter) return failure('bad_map', line);
+  if (OTHER_NUMBER.test(line) && OTHER_NUMBER.test(line.replace(STRINGS, '""')))
+    return failure('bad_fields', line);
   const record = decodeTuple(data);
   return typeof record === 'string' ? failure(record, line) : record;
 }
@@ -117,24 +166,55 @@ function fromNamed(
 ): StreamRecord | DecodeFailure {
   if (Object.hasOwn(COLLECTOR_LINES, type)) {
     const { data } = record;
-    const valid = COLLECTOR_LINES[type as keyof typeof COLLECTOR_LINES].Check(data);
-    return valid ? ({ type, data } as CollectorLine) : failure('bad_collector_line', line);
+    if (!COLLECTOR_LINES[type as keyof typeof COLLECTOR_LINES].Check(data))
+      return failure('bad_collector_line', line);
+    const valid = { type, data } as CollectorLine;
+    if (valid.type === 'device' || valid.type === 'process') keepOnly(valid.data, KEPT_FIELDS[valid.type]);
+    if (valid.type === 'child') cleanTexts(valid.data, cleanMessage);
+    else cleanTexts(valid.data, cleanName);
+    return valid;
   }
   switch (type) {
     case 'lost_events':
       return { type };
     case 'helper_error': {
-      const helper = String(record.helper ?? '');
-      const retcode = Number(record.retcode ?? 0);
-      return {
-        type,
-        data: { helper, retcode, map_full: helper === 'map_update_elem' && retcode === -E2BIG },
-      };
+      if (!HelperError.Check(record)) return failure('not_a_record', line);
+      const { helper = '', retcode = 0 } = record;
+      const map_full = helper === 'map_update_elem' && retcode === -E2BIG;
+      return { type, data: { helper: cleanMessage(helper), retcode, map_full } };
     }
-    case 'runtime_error':
-      return { type, data: { message: String(record.msg ?? '') } };
+    case 'runtime_error': {
+      if (!RuntimeError.Check(record)) return failure('not_a_record', line);
+      return { type, data: { message: cleanMessage(record.msg ?? '') } };
+    }
     default:
-      return unknown(type);
+      return unknown(cleanName(type));
+  }
+}
+
+function keepOnly(data: object, names: readonly string[]): void {
+  for (const name of Object.keys(data)) {
+    if (!names.includes(name)) Reflect.deleteProperty(data, name);
+  }
+}
+
+/** A name, which may become a label. */
+function cleanName(text: string): string {
+  return boundText(wellFormed(text), TEXT_LIMIT);
+}
+
+/** A message that was made of what bpftrace has written. */
+function cleanMessage(text: string): string {
+  return boundText(wellFormed(maskAddresses(text)), MESSAGE_LIMIT);
+}
+
+/** Cleans all texts of a line in place. */
+function cleanTexts(value: object, clean: (text: string) => string): void {
+  const fields = value as Record<string, unknown>;
+  for (const name of Object.keys(fields)) {
+    const field = fields[name];
+    if (typeof field === 'string') fields[name] = clean(field);
+    else if (typeof field === 'object' && field !== null) cleanTexts(field, clean);
   }
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { TracerError } from '../support/errors.ts';
 import { decodeLine } from './decode.ts';
@@ -19,6 +20,9 @@ export interface RecordingOptions {
   /** `live` where a collector is writing the stream at this moment; default `replay`. */
   kind?: LineSource['kind'];
 }
+
+/** Longest time for which lines are handed on before timers, signals and clients get their turn, in milliseconds. */
+const SLICE_MS = 20;
 
 const GZIP_MAGIC = [0x1f, 0x8b] as const;
 
@@ -54,7 +58,7 @@ export class RecordingSource implements LineSource {
     const isGzip = head[0] === GZIP_MAGIC[0] && head[1] === GZIP_MAGIC[1];
     const bytes = withHead(head, chunks);
     if (isGzip) await gunzip(bytes, reading, this.#path, signal);
-    else for await (const chunk of bytes) reading.push(chunk);
+    else for await (const chunk of bytes) await pushInSlices(reading, chunk, signal);
     if (!signal.aborted) reading.end();
   }
 
@@ -79,6 +83,20 @@ export class RecordingSource implements LineSource {
     } finally {
       signal.removeEventListener('abort', stop);
     }
+  }
+}
+
+/** Bytes of a chunk that are pushed before the time is looked at. */
+const SLICE_BYTES = 4096;
+
+/** Pushes a chunk of the file, and yields to the event loop in between where its lines take long. Ends early on an abort. */
+async function pushInSlices(reading: Reading, chunk: Buffer, signal: AbortSignal): Promise<void> {
+  let begin = performance.now();
+  for (let at = 0; at < chunk.length && !signal.aborted; at += SLICE_BYTES) {
+    reading.push(chunk.subarray(at, at + SLICE_BYTES));
+    if (performance.now() - begin < SLICE_MS) continue;
+    await yieldToEventLoop();
+    begin = performance.now();
   }
 }
 

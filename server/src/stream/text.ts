@@ -1,8 +1,28 @@
 const BROKEN_BYTES = /(?:\uffffff[0-9a-f]{2})+/g;
 const BYTES_PER_ESCAPE = 5;
 
+/** Longest text of a field that can become a name or a label, in characters. bpftrace cuts its strings at 64 bytes (launch.ts). */
+export const TEXT_LIMIT = 256;
+/** Longest message of the collector, in characters. */
+export const MESSAGE_LIMIT = 4096;
+
+const LONE_SURROGATE = /\p{Surrogate}/gu;
+
 /**
- * Mends text of bpftrace: every version prints a byte above 0x7f as `\uffffffXX` (its escaper shifts a signed char),
+ * Replaces halves of surrogate pairs, which JSON can escape and UTF-8 cannot hold: two texts that differ in them alone would be
+ * served as the same label, and Prometheus rejects a scrape that has a series twice.
+ */
+export function wellFormed(text: string): string {
+  return text.replace(LONE_SURROGATE, '\ufffd');
+}
+
+/** At most `limit` characters; the last one says that the text was cut. */
+export function boundText(text: string, limit: number): string {
+  return text.length <= limit ? text : wellFormed(`${text.slice(0, limit - 1)}…`);
+}
+
+/**
+ * Repairs text of bpftrace: every version prints a byte above 0x7f as `\uffffffXX` (its escaper shifts a signed char),
  * which JSON reads as U+FFFF and four letters. Bytes that are no UTF-8 become U+FFFD.
  */
 export function repairText(text: string): string {

@@ -1,16 +1,31 @@
 import { CAUSES, PRIVACIES, READERS, REASONS, STAGES, TAGS, VIOLATIONS } from './codes.ts';
-import { repairText } from './text.ts';
+import { repairText, TEXT_LIMIT, wellFormed } from './text.ts';
 
 /** Reads one element of a tuple; undefined where it is not what the field promises. */
 type Reader<T> = (value: unknown) => T | undefined;
 
-const DECIMAL = /^\d{1,20}$/;
+const DECIMAL = /^(?:0|[1-9]\d{0,19})$/;
+const LARGEST = 2n ** 64n - 1n;
+/** The first double beyond 64 bits: what is below it came from a number that they can hold, or from one that rounds up to it. */
+const TOO_LARGE = 2 ** 64;
 
-/** A number that is not negative; bpftrace 0.24+ prints what no double holds exactly as a string. */
+/**
+ * A number of 64 bits that is not negative; bpftrace 0.24+ prints what no double holds exactly as a string. Above 2^53 it is
+ * rounded. Undefined for what bpftrace does not print: leading zeros, a sign, more than 64 bits.
+ */
+export function readUnsigned(value: unknown): number | undefined {
+  if (typeof value === 'number') {
+    const printed = Number.isInteger(value) && value >= 0 && value <= TOO_LARGE && !Object.is(value, -0);
+    return printed ? value : undefined;
+  }
+  if (typeof value !== 'string' || !DECIMAL.test(value)) return undefined;
+  return value.length < 20 || BigInt(value) <= LARGEST ? Number(value) : undefined;
+}
+
+/** A count, a time or an identifier: exact, so at most 2^53 - 1. */
 export function readInteger(value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isInteger(value) && value >= 0 ? value : undefined;
-  if (typeof value === 'string' && DECIMAL.test(value)) return Number(value);
-  return undefined;
+  const number = readUnsigned(value);
+  return number === undefined || number > Number.MAX_SAFE_INTEGER ? undefined : number;
 }
 
 /** bpftrace up to 0.23 prints booleans as 0 and 1, later ones as false and true. */
@@ -20,7 +35,11 @@ const flag: Reader<boolean> = (value) => {
   return undefined;
 };
 
-const text: Reader<string> = (value) => (typeof value === 'string' ? repairText(value) : undefined);
+const text: Reader<string> = (value) => {
+  if (typeof value !== 'string') return undefined;
+  const repaired = wellFormed(repairText(value));
+  return repaired.length <= TEXT_LIMIT ? repaired : undefined;
+};
 
 function code<const Names extends readonly string[]>(names: Names): Reader<Names[number]> {
   return (value) => {
@@ -30,6 +49,16 @@ function code<const Names extends readonly string[]>(names: Names): Reader<Names
 }
 
 const int: Reader<number> = readInteger;
+/** Bytes as user space has asked for them. */
+const bytes: Reader<number> = readUnsigned;
+/** Nanoseconds of the scheduler clock: beyond 2^53 after 104 days, and far beyond where a gate has no limit. */
+const clock: Reader<number> = readUnsigned;
+/** A domain has 32 bits. */
+export const LARGEST_DEVICE = 2 ** 48 - 1;
+const device: Reader<number> = (value) => {
+  const packed = readInteger(value);
+  return packed === undefined || packed > LARGEST_DEVICE ? undefined : packed;
+};
 const cause = code(CAUSES);
 const privacy = code(PRIVACIES);
 const reader = code(READERS);
@@ -50,12 +79,12 @@ export const TUPLES = {
     t: int,
     ns: int,
     pid: int,
-    device: int,
+    device,
     errno: int,
     reason,
     region: int,
     ranges: int,
-    bytes: int,
+    bytes,
     inode: int,
     privacy,
     born_revoked: flag,
@@ -70,7 +99,7 @@ export const TUPLES = {
     ns: int,
     pid: int,
     stage,
-    device: int,
+    device,
     inode: int,
     errno: int,
     reason,
@@ -78,14 +107,14 @@ export const TUPLES = {
     importer_device: text,
     comm: text,
   },
-  detach: { t: int, pid: int, device: int, inode: int, importer: text, importer_device: text, comm: text },
-  buffer_state: { t: int, pid: int, device: int, inode: int, revoked: flag, cause, comm: text },
-  revoke_call: { t: int, ns: int, pid: int, device: int, revoked: flag, cause, buffers: int, comm: text },
+  detach: { t: int, pid: int, device, inode: int, importer: text, importer_device: text, comm: text },
+  buffer_state: { t: int, pid: int, device, inode: int, revoked: flag, cause, comm: text },
+  revoke_call: { t: int, ns: int, pid: int, device, revoked: flag, cause, buffers: int, comm: text },
   private_read: {
     t: int,
     pid: int,
     reader,
-    device: int,
+    device,
     inode: int,
     errno: int,
     reason,
@@ -97,24 +126,24 @@ export const TUPLES = {
     t: int,
     ns: int,
     pid: int,
-    device: int,
+    device,
     inode: int,
     errno: int,
     reason,
     violation,
     vm_pid: int,
     owner_vm_pid: int,
-    slot_bytes: int,
-    buffer_bytes: int,
+    slot_bytes: bytes,
+    buffer_bytes: bytes,
     privacy,
     comm: text,
   },
-  unbind: { t: int, pid: int, device: int, inode: int, vm_pid: int, comm: text },
+  unbind: { t: int, pid: int, device, inode: int, vm_pid: int, comm: text },
   snapshot_buffer: {
     t: int,
     inode: int,
-    bytes: int,
-    device: int,
+    bytes,
+    device,
     revoked: flag,
     ranges: int,
     privacy,
@@ -125,9 +154,9 @@ export const TUPLES = {
   },
   snapshot_end: { t: int, buffers: int },
   read_end: { t: int, lines: int },
-  gate: { t: int, clock: int, from: int, until: int },
+  gate: { t: int, clock, from: clock, until: clock },
   in_flight: { t: int },
-  unmap: { t: int, pid: int, device: int, inode: int, importer: text, importer_device: text, comm: text },
+  unmap: { t: int, pid: int, device, inode: int, importer: text, importer_device: text, comm: text },
 } as const satisfies Record<Exclude<keyof typeof TAGS, 'counter'>, Record<string, Reader<unknown>>>;
 
 export type TupleKind = keyof typeof TUPLES;

@@ -1,13 +1,33 @@
 import { type Static, Type } from 'typebox';
 
+/** /proc counts hundredths of a second (USER_HZ). */
+const MICROS_PER_TICK = 10_000;
+
 /**
  * Lines that the collector itself writes between the lines of bpftrace, as `{"type": T, "data": D}`.
  * Every `t` is in microseconds since boot (CLOCK_BOOTTIME), the clock of bpftrace's nsecs. The whole format is
  * described in docs/stream.md.
  */
 
-const Micros = Type.Integer({ minimum: 0, description: 'microseconds since boot' });
-const Pid = Type.Integer({ minimum: 0 });
+/** JSON numbers are exact up to here. */
+const LARGEST = Number.MAX_SAFE_INTEGER;
+const Micros = Type.Integer({ minimum: 0, maximum: LARGEST, description: 'microseconds since boot' });
+const Count = (description?: string) =>
+  Type.Integer({ minimum: 0, maximum: LARGEST, ...(description === undefined ? {} : { description }) });
+const Pid = Type.Integer({ minimum: 0, maximum: LARGEST });
+const StartTicks = (description?: string) =>
+  Type.Integer({
+    minimum: 0,
+    maximum: Math.floor(LARGEST / MICROS_PER_TICK),
+    ...(description === undefined ? {} : { description }),
+  });
+const Generation = Type.Integer({ minimum: 1, maximum: LARGEST });
+/** `pciAddress` writes it: a domain has 32 bits, and four digits where they are enough. */
+const DeviceAddress = (description: string) =>
+  Type.String({ pattern: '^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$', description });
+const PackedDevice = (description: string) => Type.Integer({ minimum: 0, maximum: 2 ** 48 - 1, description });
+/** A program has some dozens of probes. */
+const MOST_PROBES = 1024;
 
 export const FORMAT_VERSION = 1;
 
@@ -15,7 +35,11 @@ export const Header = Type.Object({
   format: Type.Literal(FORMAT_VERSION),
   tracer: Type.String(),
   kernel: Type.String(),
-  boot_epoch_us: Type.Integer({ description: 'wall clock at t = 0, microseconds since 1970' }),
+  boot_epoch_us: Type.Integer({
+    minimum: -LARGEST,
+    maximum: LARGEST,
+    description: 'wall clock at t = 0, microseconds since 1970',
+  }),
   t: Micros,
   simulation: Type.Optional(
     Type.String({ description: 'faults that the collector makes itself; absent where all is real' }),
@@ -63,42 +87,38 @@ export type ChildReason = (typeof CHILD_REASONS)[number];
 export const Child = Type.Union([
   Type.Object({
     t: Micros,
-    generation: Type.Integer({ minimum: 1 }),
+    generation: Generation,
     state: Type.Literal('starting'),
     bpftrace: Type.String(),
     dialect: Dialect,
-    probes: Type.Array(ProbeState),
+    probes: Type.Array(ProbeState, { maxItems: MOST_PROBES }),
   }),
   Type.Object(
     {
       t: Micros,
-      generation: Type.Integer({ minimum: 1 }),
+      generation: Generation,
       state: Type.Literal('changed'),
-      probes: Type.Array(ProbeState),
+      probes: Type.Array(ProbeState, { maxItems: MOST_PROBES }),
       blind: Type.Optional(
         Type.Array(Type.String(), {
+          maxItems: MOST_PROBES,
           description:
             'probes whose module is there, loaded or loaded again: their functions may be called unseen',
         }),
       ),
-      blind_since: Type.Optional(
-        Type.Integer({ minimum: 0, description: 'the last look that found the modules as before' }),
-      ),
+      blind_since: Type.Optional(Count('the last look that found the modules as before')),
     },
     { description: 'a module with probes was unloaded, loaded, or loaded again under the running child' },
   ),
   Type.Object({
     t: Micros,
-    generation: Type.Integer({ minimum: 1 }),
+    generation: Generation,
     state: Type.Literal('exited'),
     reason: ChildReason,
     message: Type.String(),
     remedy: Type.Optional(Type.String({ description: 'what to do, where it did not start' })),
     blind_since: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        description: 'the last look that found vfio_pci_core as before, where all probes died with it',
-      }),
+      Count('the last look that found vfio_pci_core as before, where all probes died with it'),
     ),
   }),
   Type.Object({
@@ -109,7 +129,7 @@ export const Child = Type.Union([
     message: Type.String(),
     remedy: Type.String(),
     dialect: Dialect,
-    probes: Type.Array(ProbeState),
+    probes: Type.Array(ProbeState, { maxItems: MOST_PROBES }),
   }),
 ]);
 export type Child = Static<typeof Child>;
@@ -123,7 +143,7 @@ export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full', 'ha
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),
-  count: Type.Integer({ minimum: 0 }),
+  count: Count(),
 });
 export type Loss = Static<typeof Loss>;
 
@@ -158,18 +178,19 @@ export type WallClock = Static<typeof WallClock>;
 
 export const Device = Type.Object({
   t: Micros,
-  device: Type.String({ description: 'PCI address, e.g. 0000:41:00.0' }),
+  device: DeviceAddress('PCI address, e.g. 0000:41:00.0 or 10001:8a:00.0'),
   vendor_id: Type.String(),
   device_id: Type.String(),
   driver: Type.String(),
   iommu_group: Type.String(),
-  numa_node: Type.Integer(),
+  numa_node: Type.Integer({ minimum: -1, maximum: LARGEST }),
   class: Type.Optional(Type.String({ description: 'PCI class code as sysfs has it, e.g. 030200' })),
   vendor_name: Type.Optional(Type.String({ description: 'of pci.ids, as the two that follow' })),
   device_name: Type.Optional(Type.String()),
   class_name: Type.Optional(Type.String()),
   interfaces: Type.Optional(
     Type.Array(Type.String(), {
+      maxItems: 64,
       description: 'what people call it: RDMA devices, DRM cards, network interfaces',
     }),
   ),
@@ -177,7 +198,7 @@ export const Device = Type.Object({
 export type Device = Static<typeof Device>;
 
 /** A device that was told of has left: its sysfs entry is gone, or no VFIO driver holds it any more. */
-export const DeviceGone = Type.Object({ t: Micros, device: Type.String() });
+export const DeviceGone = Type.Object({ t: Micros, device: DeviceAddress('PCI address') });
 export type DeviceGone = Static<typeof DeviceGone>;
 
 export const NAME_SOURCES = ['command_line', 'cgroup'] as const;
@@ -186,10 +207,7 @@ export const NAME_SOURCES = ['command_line', 'cgroup'] as const;
 export const Process = Type.Object({
   t: Micros,
   pid: Pid,
-  start_ticks: Type.Integer({
-    minimum: 0,
-    description: 'field 22 of /proc/PID/stat; with the pid it is unique',
-  }),
+  start_ticks: StartTicks('field 22 of /proc/PID/stat; with the pid it is unique'),
   comm: Type.String(),
   vmm: Type.Union([Type.String(), Type.Null()], {
     description: 'qemu, ... or null where it is no known VMM',
@@ -199,6 +217,7 @@ export const Process = Type.Object({
   tgid: Type.Optional(
     Type.Integer({
       minimum: 1,
+      maximum: LARGEST,
       description: 'the process, where pid is another of its threads: KVM names a VM by the one that made it',
     }),
   ),
@@ -213,43 +232,41 @@ export type Process = Static<typeof Process>;
 
 /** Microseconds since boot before which the process did not exist: /proc counts hundredths (USER_HZ), rounded down. */
 export function startMicros(startTicks: number): number {
-  return startTicks * 10_000;
+  return startTicks * MICROS_PER_TICK;
 }
 
 /** A process that was seen before has ended; without start_ticks it had ended before its start could be read. */
 export const Exit = Type.Object({
   t: Micros,
   pid: Pid,
-  start_ticks: Type.Optional(Type.Integer({ minimum: 0 })),
+  start_ticks: Type.Optional(StartTicks()),
 });
 export type Exit = Static<typeof Exit>;
 
-export const Holder = Type.Object({ pid: Pid, comm: Type.String(), fds: Type.Integer({ minimum: 0 }) });
+export const Holder = Type.Object({ pid: Pid, comm: Type.String(), fds: Count() });
 export type Holder = Static<typeof Holder>;
 
 /** A process that has a VFIO device open. */
 export const DeviceHolder = Type.Object({
-  device: Type.Integer({ minimum: 0, description: 'domain << 16 | bus << 8 | devfn' }),
+  device: PackedDevice('domain << 16 | bus << 8 | devfn'),
   pid: Pid,
 });
 export type DeviceHolder = Static<typeof DeviceHolder>;
 
 export const SnapshotBuffer = Type.Object({
-  inode: Type.Integer({ minimum: 0 }),
-  bytes: Type.Integer({ minimum: 0 }),
-  device: Type.Integer({
-    minimum: 0,
-    description: 'domain << 16 | bus << 8 | devfn; 0 where the device is closed',
-  }),
-  ranges: Type.Integer({ minimum: 0 }),
+  inode: Count(),
+  // What the kernel says of its size: the one-shot program and fdinfo print 64 bits.
+  bytes: Type.Integer({ minimum: 0, maximum: 2 ** 64 }),
+  device: PackedDevice('domain << 16 | bus << 8 | devfn; 0 where the device is closed'),
+  ranges: Count(),
   revoked: Type.Boolean(),
   privacy: Type.Integer({ minimum: 0, maximum: 2 }),
   kvm: Type.Optional(
     Type.Boolean({ description: 'whether the device belongs to a VM; not told where it is closed' }),
   ),
   kvm_pid: Pid,
-  vm_type: Type.Integer({ minimum: 0 }),
-  attachments: Type.Integer({ minimum: 0, description: '1024: so many or more' }),
+  vm_type: Count(),
+  attachments: Count('1024: that many or more'),
   holders: Type.Array(Holder),
 });
 export type SnapshotBuffer = Static<typeof SnapshotBuffer>;

@@ -52,6 +52,7 @@ test('incidents are filtered by kind, state and device', async (t) => {
   assert.equal((await ask('?kind=private_offered')).total, 1);
   assert.equal((await ask('?state=closed')).total, 0);
   assert.equal((await ask('?device=41:00.0')).total, 2);
+  assert.equal((await ask('?device=00000000:41:00.0')).total, 2);
   assert.equal((await ask('?device=42:00.0')).total, 0);
   const limited = await ask('?limit=1');
   assert.deepEqual([limited.total, limited.incidents.length], [2, 1]);

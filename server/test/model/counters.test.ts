@@ -207,3 +207,30 @@ test('the total is that of all children, exactly', () => {
     }),
   );
 });
+
+test('a key beyond those that any kernel map has is not taken in; a new child begins again', () => {
+  const book = new CounterBook(10, 2);
+  const read = (device: number) => book.read({ name: 'exports', key: `${device},1`, value: 3 });
+  assert.deepEqual([read(256), read(512), read(768), read(256)], [3, 3, null, 0]);
+  book.newChild();
+  assert.equal(read(768), 3);
+});
+
+test('a device that leaves takes its series of all children out of sight, and no others', () => {
+  const book = new CounterBook(10);
+  const read = (name: 'exports' | 'revocations', device: number, value: number) =>
+    book.read({ name, key: `${device},1`, value });
+  read('exports', 0x4100, 1);
+  read('revocations', 0x4100, 1);
+  read('exports', 0x4200, 1);
+  book.newChild();
+  read('exports', 0x4100, 1);
+  book.park(new Set(['0000:41:00.0']));
+  const devices = (name: 'exports' | 'revocations') => book.counter(name).map(({ labels }) => labels.device);
+  assert.deepEqual([devices('exports'), devices('revocations')], [['0000:42:00.0'], []]);
+  read('exports', 0x4100, 2);
+  assert.deepEqual(devices('exports'), ['0000:42:00.0', '0000:41:00.0']);
+  assert.equal(book.counter('exports')[1]?.value, 3);
+  book.park(new Set(['0000:41:00.0']));
+  assert.deepEqual(devices('exports'), ['0000:42:00.0']);
+});

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Check } from 'typebox/value';
-import { deviceAddress, vmKind } from '../../src/model/naming.ts';
+import { deviceAddress, packedDevice, vmKind } from '../../src/model/naming.ts';
 import { PROCESS_LIMIT, ProcessTable } from '../../src/model/processes.ts';
 import { EVENT_KINDS, Status, TracerEvent } from '../../src/model/schema.ts';
 import { EVENT_TAGS, TAGS } from '../../src/stream/codes.ts';
@@ -317,4 +317,37 @@ test('kinds of VM and device addresses', () => {
   assert.equal(deviceAddress(0), 'unknown');
   assert.equal(deviceAddress((1 << 16) | (0x41 << 8) | (0x1f << 3) | 7), '0001:41:1f.7');
   assert.equal(deviceAddress(0x10000 * 0x10000 + 0x100), '10000:01:00.0');
+});
+
+test('a device of a PCI domain beyond 16 bits is the same one in counters, events, buffers and facts', () => {
+  const device = 0x10001_8a00;
+  const address = '10001:8a:00.0';
+  const facts = {
+    t: T,
+    device: address,
+    vendor_id: '1af4',
+    device_id: '1110',
+    driver: 'vfio-pci',
+    iommu_group: '6',
+    numa_node: -1,
+  };
+  const { model, events, more } = feed(
+    [
+      ...BEGIN,
+      collectorLine('device', facts),
+      exported({ t: T, inode: 5, device }),
+      counterLine('exports', `${device},0`, 1),
+    ],
+    { keepDeparted: 10 },
+  );
+  assert.deepEqual([deviceAddress(device), packedDevice(address)], [address, device]);
+  assert.equal(events[0]?.device, address);
+  assert.equal(model.buffer(5)?.device, address);
+  assert.deepEqual(
+    model.counters.counter('exports').map(({ labels }) => labels.device),
+    [address],
+  );
+  more(released(T + 1, 5), collectorLine('device_gone', { t: T + 2, device: address }));
+  more(heartbeat(T + 20_000_000, 2));
+  assert.deepEqual([model.devices(), model.counters.counter('exports')], [[], []]);
 });

@@ -55,6 +55,27 @@ test('a line goes to the tee, the model and the subscribers, in this order', asy
   assert.equal(model.accounting.decodeErrors.oversized_line, 1);
 });
 
+test('what the model throws is a bad line like others: counted, reported with the error, and the next line is taken in', async () => {
+  const model = new TracerModel({ version: 'test', source: { kind: 'replay', name: 'fake' } });
+  const apply = model.apply.bind(model);
+  const broken = new Error('a defect');
+  model.apply = (record) => {
+    if (record.type === 'release') throw broken;
+    return apply(record);
+  };
+  const failures: unknown[] = [];
+  const lines = [...LINES, exported({ t: 5, inode: 10 })];
+  const source = new FakeSource(lines);
+  const pipeline = new Pipeline({ source, model, onFailure: (...failure) => failures.push(failure) });
+  await pipeline.run(new AbortController().signal);
+  assert.deepEqual(failures[1], [
+    { type: 'failure', reason: 'not_a_record', sample: released(4, 9) },
+    broken,
+  ]);
+  assert.equal(model.accounting.decodeErrors.not_a_record, 1);
+  assert.equal(model.buffer(10)?.state, 'live');
+});
+
 test('what the source rejects with is what run rejects with', async () => {
   const error = new Error('gone');
   const source: LineSource = { kind: 'live', name: 'x', run: () => Promise.reject(error) };

@@ -165,9 +165,56 @@ const decoded: [string, string, unknown][] = [
   ],
   ['snapshot_end', value(12, 1, 3), { type: 'snapshot_end', data: { t: 1, buffers: 3 } }],
   [
-    'a number that no double holds, as bpftrace 0.24+ prints it',
-    value(1, '9007199254740993', 5),
-    { type: 'heartbeat', data: { t: 9007199254740992, emitted: 5 } },
+    'bytes that no double holds, as bpftrace 0.24+ prints them',
+    value(11, 1, 99, '9007199254740993', 16640, 0, 1, 1, 1, 44, 0, 2),
+    {
+      type: 'snapshot_buffer',
+      data: {
+        t: 1,
+        inode: 99,
+        bytes: 9007199254740992,
+        device: 16640,
+        revoked: false,
+        ranges: 1,
+        privacy: 'shared',
+        kvm: true,
+        kvm_pid: 44,
+        vm_type: 0,
+        attachments: 2,
+      },
+    },
+  ],
+  [
+    'a gate without a limit',
+    value(16, 1, 0, 0, '9223372036854775807'),
+    { type: 'gate', data: { t: 1, clock: 0, from: 0, until: 2 ** 63 } },
+  ],
+  ['a number in quotes', value('1', '123', 5), { type: 'heartbeat', data: { t: 123, emitted: 5 } }],
+  [
+    'a device of a PCI domain beyond 16 bits',
+    value(5, 1, 3, 0x10001_8a00, 99, 'mlx5_core', '10001:8b:00.0', 'x'),
+    {
+      type: 'detach',
+      data: {
+        t: 1,
+        pid: 3,
+        device: 0x10001_8a00,
+        inode: 99,
+        importer: 'mlx5_core',
+        importer_device: '10001:8b:00.0',
+        comm: 'x',
+      },
+    },
+  ],
+  [
+    'half of a surrogate pair as what UTF-8 makes of it',
+    '{"type": "value", "data": [3,1,7,99,"a\\ud800b"]}',
+    { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'a\ufffdb' } },
+  ],
+  [
+    'a name with an exponent and a fraction in it',
+    value(3, 1, 7, 99, 'a,1e3, 2.5'),
+    { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'a,1e3, 2.5' } },
   ],
   [
     'a name with bytes above 0x7f, as every bpftrace prints it',
@@ -227,6 +274,44 @@ const failing: [string, string, string][] = [
   ['a number in place of a string', value(3, 1, 7, 99, 5), 'bad_fields'],
   ['a negative number', value(3, -1, 7, 99, 'x'), 'bad_fields'],
   ['a fraction', value(3, 1.5, 7, 99, 'x'), 'bad_fields'],
+  ['a fraction of zero', '{"type": "value", "data": [3,1.0,7,99,"x"]}', 'bad_fields'],
+  ['an exponent', '{"type": "value", "data": [3,1e3,7,99,"x"]}', 'bad_fields'],
+  ['a negative zero', '{"type": "value", "data": [3,-0,7,99,"x"]}', 'bad_fields'],
+  ['a leading zero', '{"type": "value", "data": [3,01,7,99,"x"]}', 'not_json'],
+  ['a leading zero in quotes', value(3, '01', 7, 99, 'x'), 'bad_fields'],
+  ['a space in quotes', value(3, ' 1', 7, 99, 'x'), 'bad_fields'],
+  ['a sign in quotes', value(3, '+1', 7, 99, 'x'), 'bad_fields'],
+  ['a time beyond 2^53', value(1, '9007199254740993', 5), 'bad_fields'],
+  [
+    'bytes beyond 64 bits',
+    value(11, 1, 99, '18446744073709551616', 16640, 0, 1, 1, 1, 4, 0, 2),
+    'bad_fields',
+  ],
+  ['a device beyond 32 bits of domain', value(5, 1, 3, 2 ** 48, 99, 'a', 'b', 'x'), 'bad_fields'],
+  ['a name longer than bpftrace prints', value(3, 1, 7, 99, 'x'.repeat(257)), 'bad_fields'],
+  [
+    'a helper that is an object',
+    '{"type":"helper_error","helper":{"toString":1,"valueOf":1}}',
+    'not_a_record',
+  ],
+  ['a retcode that is an object', '{"type":"helper_error","helper":"x","retcode":{}}', 'not_a_record'],
+  ['a message that is an object', '{"type":"runtime_error","msg":{"toString":1}}', 'not_a_record'],
+  ['a type that is an object', '{"type":{"toString":1}}', 'not_a_record'],
+  [
+    'a device whose name is no PCI address',
+    '{"type":"device_gone","data":{"t":1,"device":"0000:41:00"}}',
+    'bad_collector_line',
+  ],
+  [
+    'a time of the collector beyond 2^53',
+    '{"type":"tick","data":{"t":9007199254740993}}',
+    'bad_collector_line',
+  ],
+  [
+    'start ticks whose microseconds are beyond 2^53',
+    '{"type":"exit","data":{"t":1,"pid":7,"start_ticks":9007199254740991}}',
+    'bad_collector_line',
+  ],
   ['a flag of 2', value(6, 1, 3, 16640, 99, 2, 3, 'x'), 'bad_fields'],
   ['a cause beyond the list', value(6, 1, 3, 16640, 99, 1, 99, 'x'), 'bad_fields'],
   ['a collector line with a missing field', '{"type":"exit","data":{"t":5}}', 'bad_collector_line'],
@@ -242,13 +327,32 @@ const failing: [string, string, string][] = [
 
 for (const [name, line, reason] of failing) {
   test(`refuses ${name} as ${reason}`, () => {
-    assert.deepEqual(decodeLine(line), { type: 'failure', reason, sample: line });
+    assert.deepEqual(decodeLine(line), { type: 'failure', reason, sample: line.slice(0, 200) });
   });
 }
 
 test('has one table entry for each tag but that of counters, which are read from the text', () => {
   const tags = Object.keys(TAGS).filter((name) => name !== 'counter');
   assert.deepEqual(Object.keys(TUPLES).sort(), tags.sort());
+});
+
+test('texts of the collector are bounded, and what is not its own is not kept', () => {
+  const process = {
+    t: 1,
+    pid: 7,
+    start_ticks: 1,
+    comm: 'x',
+    vmm: 'qemu',
+    name: 'n'.repeat(400_000),
+    uuid: null,
+  };
+  const long = decodeLine(JSON.stringify({ type: 'process', data: { ...process, other: 'o'.repeat(1000) } }));
+  assert.ok(long.type === 'process');
+  assert.equal(long.data.name, `${'n'.repeat(255)}…`);
+  assert.ok(!('other' in long.data));
+  const message = { t: 1, generation: 1, state: 'exited', reason: 'crashed', message: 'm'.repeat(400_000) };
+  const child = decodeLine(JSON.stringify({ type: 'child', data: message }));
+  assert.equal(child.type === 'child' && 'message' in child.data && child.data.message.length, 4096);
 });
 
 test('a failure keeps only the beginning of the line', () => {

@@ -32,10 +32,24 @@ const COUNTERS: readonly [string, string, MapName, string, number][] = [
   ],
   [
     'numbers in quotes',
-    printed(number('detaches'), '[16640,2,"7310575183467606885","0"]', '"9007199254740993"'),
+    printed(number('detaches'), '[16640,2,"7310575183467606885","0"]', '"3"'),
     'detaches',
     '16640,2,7310575183467606885,0',
+    3,
+  ],
+  [
+    'a sum that no double holds',
+    printed(number('export_bytes'), '[16640,1]', '"9007199254740993"'),
+    'export_bytes',
+    '16640,1',
     9007199254740992,
+  ],
+  [
+    'a device of a PCI domain beyond 16 bits',
+    printed(number('exports'), `[${0x10001_8a00},0]`, 1),
+    'exports',
+    `${0x10001_8a00},0`,
+    1,
   ],
   ['a bare key in quotes', printed(number('private_reads'), '"1"', 7), 'private_reads', '1', 7],
   ['a number printed as signed', printed(number('unmaps'), '[0,0,-1,0]', 1), 'unmaps', '0,0,-1,0', 1],
@@ -70,6 +84,18 @@ const REFUSED: readonly [string, string][] = [
   ['an empty key', printed(number('exports'), '[]', 1)],
   ['a key in a key', printed(number('exports'), '[[1,2]]', 1)],
   ['two numbers that a space parts', printed(number('private_reads'), '"1 2"', 1)],
+  ['a leading zero in quotes', printed(number('exports'), '["01",2]', 1)],
+  ['a negative zero in quotes', printed(number('detaches'), '["-0",2]', 1)],
+  ['a value with a leading zero in quotes', printed(number('releases'), 0, '"01"')],
+  ['a value with an exponent', printed(number('releases'), 0, '1e3')],
+  ['a space before a part', printed(number('exports'), '[ 1,2]', 1)],
+  ['a count beyond 2^53', printed(number('releases'), 0, '"9007199254740993"')],
+  ['a sum beyond 64 bits', printed(number('export_ns'), 0, '"18446744073709551616"')],
+  ['a device beyond 32 bits of domain', printed(number('exports'), `[${2 ** 48},2]`, 1)],
+  ['a negative device', printed(number('exports'), '[-1,2]', 1)],
+  ['an errno that the kernel has not', printed(number('export_failures'), '[1,4096,0]', 1)],
+  ['a word of a name beyond 64 bits', printed(number('detaches'), '["18446744073709551616",0]', 1)],
+  ['a word of a name below 64 bits', printed(number('detaches'), '["-9223372036854775809",0]', 1)],
   ['a number of more than 20 digits', printed(number('private_reads'), '123456789012345678901', 1)],
   ['a key that is text', printed(number('private_reads'), '"a"', 1)],
   ['a key that is a fraction', printed(number('private_reads'), 1.5, 1)],
@@ -97,16 +123,20 @@ test('what has another shape is no counter', () => {
     assert.equal(decodeCounter(line), null, line);
 });
 
-const counter = fc.constantFrom(...MAP_NAMES).chain((name) =>
-  fc.tuple(
-    fc.constant(name),
-    fc.array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }), {
-      minLength: MAPS[name].length,
-      maxLength: MAPS[name].length,
-    }),
-    fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
-  ),
-);
+const WORD = { min: -(2n ** 63n), max: 2n ** 64n - 1n };
+const SMALL = { min: 0n, max: 63n };
+const SUMS: readonly MapName[] = ['export_bytes', 'export_ns', 'revoke_ns', 'import_ns'];
+
+const partOf = (part: string) => fc.bigInt(part.startsWith('name') ? WORD : SMALL);
+const counter = fc
+  .constantFrom(...MAP_NAMES)
+  .chain((name) =>
+    fc.tuple(
+      fc.constant(name),
+      fc.tuple(...(MAPS[name] as readonly string[]).map(partOf)),
+      fc.bigInt({ min: 0n, max: SUMS.includes(name) ? 2n ** 64n - 1n : 2n ** 53n - 1n }),
+    ),
+  );
 
 test('every key keeps every digit, whichever numbers stand in quotes and wherever a space stands', () => {
   fc.assert(

@@ -242,3 +242,14 @@ test('gzip output is one valid stream', async (t) => {
   await recorder.stop();
   assert.equal(gunzipSync(readFileSync(path)).toString(), `${HEADER}\n`);
 });
+
+test('timers, signals and an abort get their turn between lines that take long', async (t) => {
+  const stop = new AbortController();
+  let lines = 0;
+  await file(t, TEXT).run(() => {
+    lines += 1;
+    if (lines === 10) setTimeout(() => stop.abort(), 0);
+    for (const end = performance.now() + 1; performance.now() < end; );
+  }, stop.signal);
+  assert.ok(lines >= 10 && lines < LINES.length / 4, String(lines));
+});

@@ -191,6 +191,15 @@ test('rows are found by every word, in what they show', () => {
   assert.equal(bufferRows(gone, { ...DEFAULT_VIEW, state: 'released' }).length, 14);
 });
 
+test('devices are sorted by their numbers, not as text', () => {
+  const addresses = ['unknown', '10001:8a:00.0', '2000:01:00.0', '0000:41:00.0'];
+  const [one] = model.buffers();
+  const buffers = addresses.map((device, inode): BufferView => ({ ...(one as BufferView), device, inode }));
+  const sorted = bufferRows(buffers, { ...DEFAULT_VIEW, sort: 'device' }).map(({ device }) => device);
+  const order = DEFAULT_VIEW.descending ? sorted.toReversed() : sorted;
+  assert.deepEqual(order, ['0000:41:00.0', '2000:01:00.0', '10001:8a:00.0', 'unknown']);
+});
+
 test('sizes, spans and durations are told as people say them', () => {
   assert.deepEqual([0, 1023, 4096, 1536, 3 << 20, 2 ** 41].map(bytes), [
     '0 B',

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { maskLine } from '../../stream/decode.ts';
 import { LineSplitter } from '../../stream/splitter.ts';
 import type { ChildReason } from '../../stream/wire.ts';
 import { errnoOf, isDenied, isOutOfResources } from '../../support/errno.ts';
@@ -138,7 +139,7 @@ export class BpftraceChild {
   private takeLine(line: string): void {
     this.linesSeen++;
     const { faults, onLine } = this.options;
-    for (const passed of faults?.pass(line) ?? [line]) onLine(passed);
+    for (const passed of faults?.pass(line) ?? [line]) onLine(maskLine(passed));
     if (faults?.crashes()) this.kill();
     if (this.ready || !READY.test(line)) return;
     this.ready = true;

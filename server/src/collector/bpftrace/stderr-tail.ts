@@ -1,10 +1,13 @@
+import { maskAddresses } from '../../stream/mask.ts';
+
 const LIMIT = 4096;
 
 /** Warnings of bpftrace that say nothing of what went wrong. */
 const NOISE = [/couldn't set RLIMIT_MEMLOCK/, /does not support loading an iterator program against it/];
 
-/** Kernel addresses, alone or as `0x...`: 64-bit numbers in the upper half. */
-const ADDRESS = /\b(?:0x)?[89a-f][0-9a-f]{15}\b/gi;
+/** What is left of an address that the limit has cut. */
+const CUT_AT_END = /(?:0x)?[0-9a-f]{4,}$/i;
+const CUT_AT_START = /^(?:0x)?[0-9a-f]{4,}/i;
 
 /** Keeps the beginning and the end of what a child wrote to stderr: the first error, and the last words. */
 export class StderrTail {
@@ -23,15 +26,15 @@ export class StderrTail {
     this.tail = tail.slice(-LIMIT);
   }
 
-  /** What was kept, without noise and with kernel addresses taken out. */
+  /** What was kept, without noise and with kernel addresses masked. */
   text(): string {
-    const bytes = Buffer.from(this.head + (this.cut ? '\n[...]\n' : '') + this.tail, 'latin1');
-    return bytes
+    const kept = this.cut
+      ? `${this.head.replace(CUT_AT_END, '')}\n[...]\n${this.tail.replace(CUT_AT_START, '')}`
+      : this.head + this.tail;
+    const lines = Buffer.from(kept, 'latin1')
       .toString('utf8')
       .split('\n')
-      .filter((line) => !NOISE.some((pattern) => pattern.test(line)))
-      .join('\n')
-      .replace(ADDRESS, '[address]')
-      .trim();
+      .filter((line) => !NOISE.some((pattern) => pattern.test(line)));
+    return maskAddresses(lines.join('\n')).trim();
   }
 }

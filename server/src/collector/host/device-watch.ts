@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { CollectorLine } from '../../stream/wire.ts';
+import { FifoMap } from '../../support/fifo-map.ts';
 import type { OnHostError } from './host-errors.ts';
 import { isVfioDevice, pciAddress, readDriver, readPci } from './pci.ts';
 import type { PciIds } from './pci-ids.ts';
@@ -30,7 +31,9 @@ interface Known {
 /** Tells what a PCI device is, when it has left, and what it is when it has come back. */
 export class DeviceWatch {
   private readonly options: DeviceWatchOptions;
-  private readonly devices = new Map<number, Known>();
+  private readonly devices = new FifoMap<number, Known>();
+  /** Devices that have left. */
+  private readonly left = new FifoMap<number, true>();
 
   constructor(options: DeviceWatchOptions) {
     this.options = options;
@@ -59,7 +62,7 @@ export class DeviceWatch {
   /** Looks which devices have left, come back, or have another driver. */
   async poll(): Promise<void> {
     let looked = 0;
-    for (const [packed, known] of [...this.devices]) {
+    for (const [packed, known] of [...this.devices.entries()]) {
       if (++looked % 128 === 0) await breathe();
       if (known.reading) continue;
       try {
@@ -94,22 +97,21 @@ export class DeviceWatch {
       if (there || !known.gone) emit({ type: 'device', data: { t: bootUs(), ...facts } });
       if (there) {
         known.gone = false;
+        this.left.delete(packed);
         return;
       }
     }
     if (!known.gone) emit({ type: 'device_gone', data: { t: bootUs(), device } });
     known.gone = true;
+    if (this.devices.get(packed) === known && !this.left.has(packed)) this.left.set(packed, true);
   }
 
-  /** Gives up one that has left, or else the one that was first seen. */
+  /** Evicts the one that left first, or else the one that was first seen. */
   private makeRoom(): void {
     if (this.devices.size < this.options.limit) return;
-    for (const [packed, { gone }] of this.devices) {
-      if (!gone) continue;
-      this.devices.delete(packed);
-      return;
-    }
-    const oldest = this.devices.keys().next();
-    if (!oldest.done) this.devices.delete(oldest.value);
+    const oldest = this.left.oldest() ?? this.devices.oldest();
+    if (oldest === undefined) return;
+    this.devices.delete(oldest);
+    this.left.delete(oldest);
   }
 }

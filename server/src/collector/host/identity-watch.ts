@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { type CollectorLine, startMicros } from '../../stream/wire.ts';
+import { FifoMap } from '../../support/fifo-map.ts';
 import { DeviceWatch } from './device-watch.ts';
 import type { OnHostError } from './host-errors.ts';
 import { type ProcessFacts, readProcess } from './identity.ts';
@@ -46,7 +47,9 @@ interface Known {
 export class IdentityWatch {
   private readonly options: IdentityWatchOptions;
   private readonly limit: number;
-  private readonly processes = new Map<number, Known>();
+  private readonly processes = new FifoMap<number, Known>();
+  /** Those that have ended or own nothing: they are evicted first. */
+  private readonly idle = new FifoMap<number, true>();
   private readonly devices: DeviceWatch;
   private readonly reads = new Set<Promise<void>>();
   private readonly onError: OnHostError;
@@ -69,6 +72,7 @@ export class IdentityWatch {
     if (known !== undefined) {
       known.owner ||= owner;
       known.named = true;
+      this.index(pid, known);
       // The number may be another's by now.
       if (known.startTicks === GONE) {
         this.track(this.introduce(pid, known, t));
@@ -81,6 +85,7 @@ export class IdentityWatch {
     this.makeRoom();
     const entry: Known = { startTicks: null, owner, thread: false, ended: false, named: false, lookedAt: t };
     this.processes.set(pid, entry);
+    this.index(pid, entry);
     this.track(this.introduce(pid, entry, t));
   }
 
@@ -103,7 +108,7 @@ export class IdentityWatch {
   /** Looks whether processes and devices are still the ones they were. */
   async poll(): Promise<void> {
     let looked = 0;
-    for (const [pid, entry] of [...this.processes]) {
+    for (const [pid, entry] of [...this.processes.entries()]) {
       if (++looked % 128 === 0) await breathe();
       await this.look(pid, entry);
     }
@@ -131,8 +136,10 @@ export class IdentityWatch {
     if (entry.startTicks !== startTicks || (stat?.startTicks ?? GONE) === startTicks) return;
     if (entry.owner) this.ownerEnded(pid, entry);
     entry.startTicks = GONE;
+    this.index(pid, entry);
     if (stat === null) return;
     this.processes.delete(pid);
+    this.idle.delete(pid);
     // A process that took over the number is told when an event names it, or now where one may have done so already.
     if (named) this.seeProcess(pid, entry.owner, this.options.bootUs());
   }
@@ -154,12 +161,14 @@ export class IdentityWatch {
     }
     if (facts === null) {
       entry.startTicks = GONE;
+      this.index(pid, entry);
       if (entry.owner) this.ownerEnded(pid, entry);
       return;
     }
     // Who was named has ended, and another process has its number: that one is told, and cannot be taken for the first.
     if (entry.owner && startMicros(facts.start_ticks) > t) this.ownerEnded(pid, entry);
     entry.startTicks = facts.start_ticks;
+    this.index(pid, entry);
     entry.thread = facts.tgid !== undefined;
     entry.ended = false;
     const now = this.options.bootUs();
@@ -177,17 +186,21 @@ export class IdentityWatch {
     this.options.onOwnerExit();
   }
 
-  /** Gives up the process that was first seen, one that has ended or owns nothing if there is such. */
+  /** Evicts the oldest process, one that has ended or owns nothing if there is such. */
   private makeRoom(): void {
     if (this.processes.size < this.limit) return;
-    let oldest: number | undefined;
-    for (const [pid, { owner, startTicks }] of this.processes) {
-      oldest ??= pid;
-      if (owner && startTicks !== GONE) continue;
-      oldest = pid;
-      break;
-    }
-    if (oldest !== undefined) this.processes.delete(oldest);
+    const oldest = this.idle.oldest() ?? this.processes.oldest();
+    if (oldest === undefined) return;
+    this.processes.delete(oldest);
+    this.idle.delete(oldest);
+  }
+
+  /** To be called after each change of what decides who is evicted first. */
+  private index(pid: number, entry: Known): void {
+    // A read that has ended late may be of an entry that was evicted.
+    if (this.processes.get(pid) !== entry) return;
+    if (entry.owner && entry.startTicks !== GONE) this.idle.delete(pid);
+    else if (!this.idle.has(pid)) this.idle.set(pid, true);
   }
 
   private track(read: Promise<void> | undefined): void {

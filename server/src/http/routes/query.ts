@@ -45,10 +45,11 @@ export const EventFilter = Type.Object(
 );
 export type EventFilter = Static<typeof EventFilter>;
 
-/** The PCI address as the model writes it: with its domain, in lower case. */
+/** The PCI address as the model writes it: with its domain in four digits or as many as it needs, in lower case. */
 export function canonicalDevice(given: string): string {
   const address = given.toLowerCase();
-  return /^[0-9a-f]{2}:/.test(address) ? `0000:${address}` : address;
+  if (/^[0-9a-f]{2}:/.test(address)) return `0000:${address}`;
+  return address.replace(/^0+(?=[0-9a-f]{4,}:)/, '');
 }
 
 export function eventMatcher(filter: EventFilter): (event: TracerEvent) => boolean {

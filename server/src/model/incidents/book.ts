@@ -3,6 +3,42 @@ import type { BufferState } from '../buffer-state.ts';
 import type { ProcessRecord } from '../processes.ts';
 import { type Closing, INCIDENT_KINDS, type Incident, type IncidentKind } from '../schema.ts';
 
+/** Most importers, and most holders, that an incident names. */
+const NAMED_LIMIT = 64;
+
+/** The first of those that an incident is about, and how many there are beyond them. */
+export interface Named<T> {
+  readonly shown: readonly T[];
+  readonly more: number;
+}
+
+export const NOBODY: Named<never> = { shown: [], more: 0 };
+
+/** `all`: how many there are, where that is known without a walk; the walk then ends with the last one that is named. */
+export function named<T>(ones: Iterable<T>, all?: number): Named<T> {
+  const shown: T[] = [];
+  let more = 0;
+  for (const one of ones) {
+    if (shown.length < NAMED_LIMIT) shown.push(one);
+    else if (all === undefined) more += 1;
+    else break;
+  }
+  return { shown, more: all === undefined ? more : Math.max(0, all - shown.length) };
+}
+
+/** Who has attached a buffer, and which processes have a descriptor of it. */
+export function attachedTo({ inode, importers }: BufferState): IncidentFacts['importers'] {
+  function* ones(): Generator<Incident['importers'][number]> {
+    for (const { importer, importerDevice } of importers.attached())
+      yield { importer, importer_device: importerDevice, inode };
+  }
+  return named(ones(), importers.attachedCount);
+}
+
+export function holdersOf({ holders }: BufferState): IncidentFacts['holders'] {
+  return named(holders, holders.length);
+}
+
 /** What an incident is about. Times are microseconds since boot. */
 export interface IncidentFacts {
   since: number;
@@ -11,11 +47,11 @@ export interface IncidentFacts {
   buffer: BufferState | null;
   /** Of a bind: the VM that was bound to. The others' is their buffer's. */
   vm: ProcessRecord | null;
-  importers: Incident['importers'];
+  importers: Named<Incident['importers'][number]>;
   /** Of orphaned. */
-  holders: Incident['holders'];
+  holders: Named<Incident['holders'][number]>;
   /** Of revoke_waiting: whose call it is, and why it revokes. */
-  call: { pid: number; comm: string; cause: Cause; buffers: ReadonlySet<number> } | null;
+  call: { pid: number; comm: string; cause: Cause } | null;
   /** Of private_offered: what became of the offers. */
   offers: { accepted: number; refused: number; reason: Reason; declared: boolean } | null;
 }
@@ -54,6 +90,7 @@ export class IncidentBook {
   readonly #closedLimit: number;
   readonly #open = new Map<string, IncidentState>();
   readonly #ofBuffer = new Map<number, Set<IncidentState>>();
+  readonly #ofVm = new Map<ProcessRecord, Set<IncidentState>>();
   readonly #foldedKeys = new Set<string>();
   readonly #past: IncidentState[] = [];
   #changes: IncidentChange[] = [];
@@ -75,6 +112,11 @@ export class IncidentBook {
 
   ofBuffer(inode: number): IncidentState[] {
     return [...(this.#ofBuffer.get(inode) ?? [])];
+  }
+
+  /** Open incidents about a bind to this VM. */
+  ofVm(vm: ProcessRecord): IncidentState[] {
+    return [...(this.#ofVm.get(vm) ?? [])];
   }
 
   open(): IncidentState[] {
@@ -106,8 +148,8 @@ export class IncidentBook {
       inode: null,
       buffer: null,
       vm: null,
-      importers: [],
-      holders: [],
+      importers: NOBODY,
+      holders: NOBODY,
       call: null,
       offers: null,
       ...facts,
@@ -123,10 +165,8 @@ export class IncidentBook {
     };
     this.opened[kind] += 1;
     this.#open.set(key, incident);
-    if (incident.inode !== null) {
-      const others = this.#ofBuffer.get(incident.inode) ?? new Set();
-      this.#ofBuffer.set(incident.inode, others.add(incident));
-    }
+    if (incident.inode !== null) add(this.#ofBuffer, incident.inode, incident);
+    if (incident.vm !== null) add(this.#ofVm, incident.vm, incident);
     this.#changes.push({ change: 'opened', incident });
     return incident;
   }
@@ -137,11 +177,8 @@ export class IncidentBook {
     incident.closedBy = by;
     incident.exact = exact;
     this.closed[incident.kind] += 1;
-    if (incident.inode !== null) {
-      const others = this.#ofBuffer.get(incident.inode);
-      others?.delete(incident);
-      if (others?.size === 0) this.#ofBuffer.delete(incident.inode);
-    }
+    if (incident.inode !== null) remove(this.#ofBuffer, incident.inode, incident);
+    if (incident.vm !== null) remove(this.#ofVm, incident.vm, incident);
     this.#past.push(incident);
     if (this.#past.length > this.#closedLimit) this.#past.shift();
     this.#changes.push({ change: 'closed', incident });
@@ -161,6 +198,18 @@ export class IncidentBook {
     this.#foldedKeys.add(key);
     this.folded[kind] += 1;
   }
+}
+
+function add<K>(index: Map<K, Set<IncidentState>>, key: K, incident: IncidentState): void {
+  const others = index.get(key);
+  if (others === undefined) index.set(key, new Set([incident]));
+  else others.add(incident);
+}
+
+function remove<K>(index: Map<K, Set<IncidentState>>, key: K, incident: IncidentState): void {
+  const others = index.get(key);
+  others?.delete(incident);
+  if (others?.size === 0) index.delete(key);
 }
 
 function keyOf(kind: IncidentKind, subject: string): string {

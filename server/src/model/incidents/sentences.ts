@@ -1,6 +1,6 @@
 import { UNKNOWN_DEVICE } from '../naming.ts';
 import type { Closing, Incident, VmRef } from '../schema.ts';
-import type { IncidentState } from './book.ts';
+import type { IncidentFacts, IncidentState } from './book.ts';
 
 const CLOSED: Readonly<Record<Closing, string>> = {
   revoke_ended: 'the call has ended',
@@ -14,18 +14,18 @@ const CLOSED: Readonly<Record<Closing, string>> = {
   snapshot: 'a snapshot shows it, the event was not seen',
 };
 
-/** Names, as far as they are known when it is told. */
-export interface Named {
+/** Names, as far as they are known when the sentence is made. */
+export interface Names {
   device: string;
   vm: VmRef | null;
   ownerVm: VmRef | null;
-  importers: Incident['importers'];
-  holders: Incident['holders'];
+  importers: IncidentFacts['importers'];
+  holders: IncidentFacts['holders'];
   watchesUnmaps: boolean;
 }
 
 /** What is wrong, in one sentence; what ended it in a second one. */
-export function sentenceOf(incident: IncidentState, named: Named): string {
+export function sentenceOf(incident: IncidentState, named: Names): string {
   const { closedBy, waitedUs } = incident;
   const sentence = `${whatIsWrong(incident, named)}.`;
   if (closedBy === null) return sentence;
@@ -33,7 +33,7 @@ export function sentenceOf(incident: IncidentState, named: Named): string {
   return `${sentence} Over${took}: ${CLOSED[closedBy]}.`;
 }
 
-function whatIsWrong(incident: IncidentState, named: Named): string {
+function whatIsWrong(incident: IncidentState, named: Names): string {
   const { kind, buffer, count } = incident;
   const what = bufferName(incident, named);
   switch (kind) {
@@ -49,8 +49,9 @@ function whatIsWrong(incident: IncidentState, named: Named): string {
         buffer?.owner === null || buffer === null
           ? 'The owner'
           : `${buffer.owner.comm} (pid ${buffer.owner.pid})`;
-      const holders = named.holders.map(({ comm, pid, fds }) => `${comm} (pid ${pid}, ${fds} fds)`);
-      const by = [...holders, ...named.importers.map(importerName)];
+      const holders = named.holders.shown.map(({ comm, pid, fds }) => `${comm} (pid ${pid}, ${fds} fds)`);
+      const more = named.holders.more + named.importers.more;
+      const by = [...holders, ...named.importers.shown.map(importerName), ...moreWords(more)];
       return `${owner} has ended, but ${what} lives on, held by ${by.length === 0 ? 'nobody that is known' : by.join(', ')}`;
     }
     case 'born_revoked':
@@ -77,7 +78,7 @@ function whatIsWrong(incident: IncidentState, named: Named): string {
   }
 }
 
-function bufferName({ inode, buffer, kind }: IncidentState, { device, vm }: Named): string {
+function bufferName({ inode, buffer, kind }: IncidentState, { device, vm }: Names): string {
   const region = buffer?.region ?? null;
   const bind = kind === 'foreign_vm' || kind === 'accepted_not_vfio';
   const parts = [
@@ -95,14 +96,15 @@ function vmName(vm: VmRef | null): string {
 const importerName = ({ importer, importer_device: device }: Incident['importers'][number]): string =>
   device === importer || device === '' ? importer : `${importer} ${device}`;
 
-function importersOf({ importers }: Named): string {
-  const names = importers.map(importerName).join(', ');
+function importersOf({ importers }: Names): string {
+  const names = [...importers.shown.map(importerName), ...moreWords(importers.more)].join(', ');
   return names === 'unknown' ? 'An importer that was not seen' : `Importer ${names}`;
 }
 
-function waitedFor({ importers, watchesUnmaps }: Named): string {
-  if (importers.length > 0) {
-    return importers.map((one) => `${importerName(one)} to unmap buffer ${one.inode}`).join(', ');
+function waitedFor({ importers, watchesUnmaps }: Names): string {
+  if (importers.shown.length > 0) {
+    const each = importers.shown.map((one) => `${importerName(one)} to unmap buffer ${one.inode}`);
+    return [...each, ...moreWords(importers.more)].join(', ');
   }
   return watchesUnmaps ? 'importers that are not known' : 'importers: unmaps are not watched here';
 }
@@ -115,6 +117,11 @@ function offers({ offers: made }: IncidentState): string {
     ...(refused > 0 ? [`refused ${timesWord(refused)} (${reason})`] : []),
   ];
   return parts.join(', ');
+}
+
+/** For those that are not named. */
+function moreWords(more: number): string[] {
+  return more > 0 ? [`and ${more} more`] : [];
 }
 
 const timesWord = (count: number): string => (count === 1 ? 'once' : `${count} times`);

@@ -1,17 +1,18 @@
+import type { BufferState } from '../buffer-state.ts';
 import { deviceAddress } from '../naming.ts';
 import { vmRef } from '../processes.ts';
 import type { Incident } from '../schema.ts';
 import { vmOf } from '../vms.ts';
-import type { IncidentState } from './book.ts';
+import { attachedTo, holdersOf, type IncidentFacts, type IncidentState } from './book.ts';
 import { severityOf } from './kinds.ts';
 import { sentenceOf } from './sentences.ts';
 
-/** What is asked of the rest of the model to tell an incident. */
+/** What the view of an incident needs of the rest of the model. */
 export interface IncidentContext {
   time: (micros: number) => string;
   isExact: (incident: IncidentState) => boolean;
-  /** Who still holds mappings of what this device's running revocation takes away. */
-  waitedFor: (device: number) => Incident['importers'];
+  /** Who still has mappings of what this device's running revocation revokes. */
+  waitedFor: (device: number) => IncidentFacts['importers'];
   watchesUnmaps: boolean;
 }
 
@@ -24,7 +25,7 @@ export function incidentLabels(incident: IncidentState): Pick<Incident, 'device'
   };
 }
 
-/** The incident as the world sees it. */
+/** The incident as the API shows it. */
 export function incidentView(incident: IncidentState, context: IncidentContext): Incident {
   const { buffer, closedAt } = incident;
   const { time } = context;
@@ -32,7 +33,7 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
   const ownerVm = buffer === null ? null : vmOf(buffer);
   const vm = incident.vm === null ? ownerVm : vmRef(incident.vm);
   const importers = importersOf(incident, context);
-  const holders = incident.holders.map((holder) => ({ ...holder }));
+  const holders = livesOn(incident) ? holdersOf(incident.buffer) : incident.holders;
   const named = {
     device,
     vm,
@@ -50,8 +51,8 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
     device,
     inode: incident.inode,
     vm,
-    importers,
-    holders,
+    importers: importers.shown.map((importer) => ({ ...importer })),
+    holders: holders.shown.map((holder) => ({ ...holder })),
     count: incident.count,
     since: time(incident.since),
     opened_at: time(incident.openedAt),
@@ -62,8 +63,13 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
   };
 }
 
-function importersOf(incident: IncidentState, context: IncidentContext): Incident['importers'] {
+function importersOf(incident: IncidentState, context: IncidentContext): IncidentFacts['importers'] {
   const { kind, closedAt } = incident;
   if (kind === 'revoke_waiting' && closedAt === null) return context.waitedFor(incident.device);
-  return incident.importers.map((importer) => ({ ...importer }));
+  return livesOn(incident) ? attachedTo(incident.buffer) : incident.importers;
+}
+
+/** True for an orphan that was not released: its buffer says who has it now. */
+function livesOn(incident: IncidentState): incident is IncidentState & { buffer: BufferState } {
+  return incident.kind === 'orphaned' && incident.buffer !== null && !incident.buffer.released;
 }

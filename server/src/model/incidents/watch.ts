@@ -1,16 +1,23 @@
 import type { TupleOf } from '../../stream/tuples.ts';
 import type { Dialect, Snapshot, SnapshotBuffer } from '../../stream/wire.ts';
 import type { Accounting } from '../accounting.ts';
-import { type BufferState, holdsOf } from '../buffer-state.ts';
-import { type BufferTable, ownerOf } from '../buffers.ts';
+import type { BufferState } from '../buffer-state.ts';
+import type { BufferTable } from '../buffers.ts';
 import type { EventRecord } from '../events.ts';
 import { importerName, vmKind } from '../naming.ts';
 import type { ProcessRecord, ProcessTable } from '../processes.ts';
 import type { Closing, Incident, IncidentKind } from '../schema.ts';
-import { IncidentBook, type IncidentState } from './book.ts';
+import {
+  attachedTo,
+  holdersOf,
+  IncidentBook,
+  type IncidentFacts,
+  type IncidentState,
+  named,
+} from './book.ts';
+import { Deadlines } from './deadlines.ts';
 import { isExact } from './exactness.ts';
 import { type RevokeCall, RevokeCalls } from './revoke-calls.ts';
-import { Waits } from './waits.ts';
 
 export interface IncidentLimits {
   /** How long a revocation may take before it is told; default 1 s. All are microseconds of the stream's time. */
@@ -46,6 +53,8 @@ export interface IncidentWatchOptions {
 }
 
 type Data<K extends EventRecord['type']> = TupleOf<K>['data'];
+type Importer = Incident['importers'][number];
+type CallFacts = Pick<RevokeCall, 'device' | 'began' | 'pid' | 'comm' | 'cause'>;
 
 /** Kinds of VM whose memory is kept from the host. */
 const CONFIDENTIAL: readonly string[] = ['sev', 'sev_es', 'snp', 'tdx'];
@@ -61,8 +70,8 @@ export class IncidentWatch {
   dialect: Dialect = 'none';
   readonly #options: IncidentWatchOptions;
   readonly #calls = new RevokeCalls();
-  readonly #neverImported = new Waits();
-  readonly #orphans = new Waits();
+  readonly #neverImported = new Deadlines();
+  readonly #orphans = new Deadlines();
   /** The last incident of each device whose call's end was not seen, should it only be late. */
   readonly #unseen = new Map<number, IncidentState>();
   /** Attaches of buffers that are not known to be private: the export, or the bind, may be on its way. */
@@ -72,6 +81,7 @@ export class IncidentWatch {
   constructor(options: IncidentWatchOptions) {
     this.#options = options;
     this.book = new IncidentBook(options.limits.open, options.limits.closed);
+    options.buffers.beforeRelease = (buffer) => this.#keepHolders(buffer);
   }
 
   event(record: EventRecord): void {
@@ -81,6 +91,7 @@ export class IncidentWatch {
         break;
       case 'import':
         if (record.data.stage === 'attach') this.#attached(record.data);
+        else if (record.data.errno === 0) this.#mapped(record.data);
         break;
       case 'bind':
         this.#bound(record.data);
@@ -109,37 +120,37 @@ export class IncidentWatch {
   processExited(process: ProcessRecord): void {
     const { goneAt } = process;
     if (goneAt === null) return;
-    for (const buffer of this.#options.buffers.alive()) {
-      if (ownerOf(buffer) === process) this.#orphans.add(buffer.inode, goneAt);
-    }
-    for (const incident of this.book.open()) {
-      if (isBind(incident) && incident.vm === process) this.#close(incident, goneAt, 'vm_gone');
+    for (const buffer of this.#options.buffers.ownedBy(process)) this.#orphans.add(buffer.inode, goneAt);
+    for (const incident of this.book.ofVm(process)) {
+      if (isBind(incident)) this.#close(incident, goneAt, 'vm_gone');
     }
   }
 
-  snapshot({ complete, t_begin, t_end, buffers: found }: Snapshot): void {
+  /** Takes in a snapshot after the buffers were reconciled with it; `gone` are those that it no longer lists. */
+  snapshot({ complete, t_begin, t_end, buffers: found }: Snapshot, gone: readonly BufferState[]): void {
     if (complete) this.snapshotAt = t_begin;
     const { buffers, accounting } = this.#options;
     for (const incident of this.book.open()) {
       if (incident.buffer !== null) this.#settle(incident.buffer, t_end, 'snapshot');
     }
+    for (const buffer of gone) this.#settle(buffer, t_end, 'snapshot');
     for (const seen of found) this.#found(seen, t_begin);
-    for (const buffer of buffers.alive()) this.#settle(buffer, t_end, 'snapshot');
+    for (const { inode } of found) {
+      const buffer = buffers.get(inode);
+      if (buffer !== undefined && !buffer.released) this.#settle(buffer, t_end, 'snapshot');
+    }
     if (!complete) return;
     for (const call of this.#calls.running()) {
       const lost = accounting.lastLossAt >= call.began && t_begin >= accounting.lastLossAt;
       if (t_begin <= call.began) continue;
-      if (this.#isOver(call) || (lost && this.#waitedFor(call).length === 0))
-        this.#unseenEnd(call, t_end, 'snapshot');
+      if (this.#isOver(call) || (lost && !this.#hasWaiters(call))) this.#unseenEnd(call, t_end, 'snapshot');
     }
   }
 
   /** The stream has got to `t`: what has lasted too long by then opens. */
   advance(t: number): void {
     const { buffers, limits, watches } = this.#options;
-    for (const call of this.#calls.running()) {
-      if (t - call.began >= limits.revokeWaitUs) this.#waits(call);
-    }
+    for (const call of this.#calls.due(t - limits.revokeWaitUs)) this.#waits(call);
     for (const { key, since } of this.#neverImported.due(t - limits.neverImportedUs)) {
       const buffer = buffers.get(key);
       if (buffer !== undefined && !buffer.released && !buffer.imported && watches('never_imported')) {
@@ -149,16 +160,18 @@ export class IncidentWatch {
     for (const { key, since } of this.#orphans.due(t - limits.orphanUs)) {
       const buffer = buffers.get(key);
       if (buffer !== undefined && !buffer.released && buffer.ownerGoneAt !== null && watches('orphaned')) {
-        const orphan = this.#admit('orphaned', buffer, since, since + limits.orphanUs);
-        if (orphan !== null) nameHolders(orphan, buffer);
+        this.#admit('orphaned', buffer, since, since + limits.orphanUs);
       }
     }
   }
 
-  /** Importers that still hold mappings of the buffers of a device's revocation that is under way. */
-  waitedFor(device: number): Incident['importers'] {
+  /** Importers that still have mappings of the buffers of a device's revocation that is under way. */
+  waitedFor(device: number): IncidentFacts['importers'] {
     const call = this.#calls.of(device);
-    return call === undefined ? [] : this.#waitedFor(call);
+    if (call === undefined) return named([]);
+    let all = 0;
+    for (const inode of call.buffers) all += this.#options.buffers.get(inode)?.importers.waiters ?? 0;
+    return named(this.#waitedFor(call), all);
   }
 
   /** Whether the end of an open incident cannot have been missed. */
@@ -187,12 +200,11 @@ export class IncidentWatch {
     // A device keeps its VM, or none, for as long as it is open.
     if (buffer.privacy === 'private' && seen.device !== 0 && seen.kvm === false)
       this.#admit('private_without_vm', buffer, buffer.firstSeenAt, t);
-    const named = [...holdsOf(buffer)].reduce((sum, { attached }) => sum + attached.count, 0);
-    if (this.#isConfidential(buffer) && buffer.attachments.count > named) {
+    if (this.#isConfidential(buffer) && buffer.attachments.count > buffer.importers.named) {
       const subject = `${buffer.inode}\nunknown\n`;
       const incident = this.#admit('confidential_shared', buffer, buffer.firstSeenAt, t, subject);
       if (incident !== null)
-        incident.importers = [{ importer: 'unknown', importer_device: '', inode: buffer.inode }];
+        incident.importers = named([{ importer: 'unknown', importer_device: '', inode: buffer.inode }]);
     }
   }
 
@@ -228,7 +240,7 @@ export class IncidentWatch {
     const incident = this.#admit(kind, buffer, data.t, data.t, subject);
     if (incident === null) return true;
     if (incident === known) incident.count += 1;
-    incident.importers = [{ importer, importer_device: data.importer_device, inode: buffer.inode }];
+    incident.importers = named([{ importer, importer_device: data.importer_device, inode: buffer.inode }]);
     incident.offers ??= { accepted: 0, refused: 0, reason: 'none', declared };
     if (data.errno === 0) incident.offers.accepted += 1;
     else {
@@ -271,7 +283,21 @@ export class IncidentWatch {
     if (before !== null) this.#endUnseen(before, data.t, 'next_call');
     const call = this.#calls.of(data.device);
     const incident = this.book.get('revoke_waiting', String(data.device));
-    if (call !== undefined && incident !== undefined) this.#name(incident, call);
+    if (call !== undefined && incident !== undefined) this.#nameWaiters(incident, call, data.inode);
+  }
+
+  /** A mapping whose event came late is waited for as well. */
+  #mapped({ device, inode }: Data<'import'>): void {
+    const call = this.#calls.of(device || (this.#options.buffers.get(inode)?.device ?? 0));
+    if (call === undefined) return;
+    const incident = this.book.get('revoke_waiting', String(call.device));
+    if (incident !== undefined) this.#nameWaiters(incident, call, inode);
+  }
+
+  #nameWaiters(incident: IncidentState, { buffers }: RevokeCall, inode: number): void {
+    const buffer = this.#options.buffers.get(inode);
+    if (buffer === undefined || !buffers.has(inode)) return;
+    this.#name(incident, waitersOf(buffer), buffer.importers.waiters);
   }
 
   #revokeEnded(data: Data<'revoke_call'>): void {
@@ -290,7 +316,7 @@ export class IncidentWatch {
       return;
     }
     if (open === undefined && waitedUs < this.#options.limits.revokeWaitUs) return;
-    const call = ended?.call ?? { ...data, began: since, buffers: new Set<number>() };
+    const call = ended?.call ?? { ...data, began: since };
     const incident = open ?? this.#admitCall(call);
     if (incident === null) return;
     incident.waitedUs = waitedUs;
@@ -300,38 +326,47 @@ export class IncidentWatch {
   #waits(call: RevokeCall): void {
     if (this.book.get('revoke_waiting', String(call.device)) !== undefined) return;
     const incident = this.#admitCall(call);
-    if (incident !== null) this.#name(incident, call);
+    if (incident !== null) incident.importers = this.waitedFor(call.device);
   }
 
-  #admitCall(call: RevokeCall): IncidentState | null {
-    const { device, began: since } = call;
+  #admitCall({ device, began: since, pid, comm, cause }: CallFacts): IncidentState | null {
     const openedAt = since + this.#options.limits.revokeWaitUs;
+    const call = { pid, comm, cause };
     return this.book.admit('revoke_waiting', String(device), openedAt, { since, device, call });
   }
 
-  /** Keeps who is waited for: once the wait is over nobody holds a mapping any more. */
-  #name(incident: IncidentState, call: RevokeCall): void {
-    const known = new Set(incident.importers.map(keyOf));
-    const more = this.#waitedFor(call).filter((importer) => !known.has(keyOf(importer)));
-    incident.importers = [...incident.importers, ...more];
+  /** Keeps who is waited for, of `count` more: once the wait is over nobody has a mapping any more. */
+  #name(incident: IncidentState, waiters: Iterable<Importer>, count: number): void {
+    const { shown, more } = incident.importers;
+    const known = new Set(shown.map(keyOf));
+    const fresh = named(waiters, count);
+    const all = [...shown, ...fresh.shown.filter((importer) => !known.has(keyOf(importer)))];
+    const joined = named(all);
+    incident.importers = { shown: joined.shown, more: Math.max(more, fresh.more) + joined.more };
   }
 
-  #waitedFor(call: RevokeCall): Incident['importers'] {
-    return [...call.buffers].flatMap((inode) => {
+  *#waitedFor(call: RevokeCall): Generator<Importer> {
+    for (const inode of call.buffers) {
       const buffer = this.#options.buffers.get(inode);
-      if (buffer === undefined) return [];
-      return [...holdsOf(buffer)]
-        .filter(({ importer, mapped }) => importer !== 'kvm' && importer !== 'iommufd' && mapped.count > 0)
-        .map(({ importer, importerDevice }) => ({ importer, importer_device: importerDevice, inode }));
-    });
+      if (buffer !== undefined) yield* waitersOf(buffer);
+    }
   }
 
-  /** A call whose buffers are free, given back or held by nobody cannot be waiting. */
-  #isOver(call: RevokeCall): boolean {
-    return [...call.buffers].every((inode) => {
+  #hasWaiters(call: RevokeCall): boolean {
+    return this.#waitedFor(call).next().done !== true;
+  }
+
+  /** A call whose buffers are free, restored or attached by nobody cannot be waiting. */
+  #isOver({ unsettled }: RevokeCall): boolean {
+    for (let left = unsettled.size; left > 0; left -= 1) {
+      const inode = unsettled.oldest() ?? 0;
       const buffer = this.#options.buffers.get(inode);
-      return buffer === undefined || buffer.released || !buffer.revoked || buffer.attachments.count === 0;
-    });
+      if (buffer === undefined || buffer.released) unsettled.delete(inode);
+      else if (buffer.revoked && buffer.attachments.count > 0) return false;
+      // It may be revoked or attached again: it is looked at after the others.
+      else unsettled.set(inode, true);
+    }
+    return true;
   }
 
   #unseenEnd(call: RevokeCall, t: number, by: Closing): void {
@@ -367,8 +402,6 @@ export class IncidentWatch {
       if (call?.buffers.has(buffer.inode) && this.#isOver(call)) this.#unseenEnd(call, t, by ?? 'released');
       return;
     }
-    const orphan = this.book.get('orphaned', String(buffer.inode));
-    if (orphan !== undefined) nameHolders(orphan, buffer);
     if (buffer.lostMappings > 0) {
       const since = buffer.revokedAt ?? t;
       const incident = this.#admit('mappings_lost', buffer, since, since);
@@ -379,6 +412,14 @@ export class IncidentWatch {
       this.#neverImported.delete(buffer.inode);
       close('never_imported', 'imported');
     }
+  }
+
+  /** A released buffer has neither importers nor holders: an orphan keeps the last ones. */
+  #keepHolders(buffer: BufferState): void {
+    const orphan = this.book.get('orphaned', String(buffer.inode));
+    if (orphan === undefined) return;
+    orphan.holders = holdersOf(buffer);
+    orphan.importers = attachedTo(buffer);
   }
 
   #admit(
@@ -397,18 +438,12 @@ export class IncidentWatch {
   }
 }
 
-const keyOf = ({ importer, importer_device, inode }: Incident['importers'][number]): string =>
+const keyOf = ({ importer, importer_device, inode }: Importer): string =>
   `${inode}\n${importer}\n${importer_device}`;
 
-/** Kept, because a released buffer has none. */
-function nameHolders(orphan: IncidentState, buffer: BufferState): void {
-  const { inode, holders } = buffer;
-  orphan.holders = holders;
-  orphan.importers = Array.from(holdsOf(buffer), ({ importer, importerDevice }) => ({
-    importer,
-    importer_device: importerDevice,
-    inode,
-  }));
+function* waitersOf({ inode, importers }: BufferState): Generator<Importer> {
+  for (const { importer, importerDevice } of importers.waitedFor())
+    yield { importer, importer_device: importerDevice, inode };
 }
 
 function isBind({ kind }: IncidentState): boolean {

@@ -265,3 +265,33 @@ test('the devices and processes that are watched are bounded', async (t) => {
     'the one that had left made room',
   );
 });
+
+test('one more process is no walk over those that are remembered', async () => {
+  const limit = 2000;
+  const watch = new IdentityWatch({
+    procRoot: '/nowhere',
+    sysRoot: '/nowhere',
+    bootUs: () => SECOND,
+    emit: () => {},
+    onOwnerExit: () => {},
+    pciIds: new PciIds([]),
+    limit,
+  });
+  for (let pid = 1; pid <= limit; pid += 1) watch.seeProcess(pid, true, SECOND);
+  const iterator = Object.getPrototypeOf(new Map().entries());
+  const { next } = iterator;
+  let steps = 0;
+  iterator.next = function (...given: []) {
+    steps += 1;
+    return next.apply(this, given);
+  };
+  try {
+    for (const _ of new Map([[1, 1]]));
+    assert.ok(steps > 0, 'steps over a map are counted');
+    for (let pid = 1; pid <= 100; pid += 1) watch.seeProcess(limit + pid, true, SECOND);
+  } finally {
+    iterator.next = next;
+  }
+  assert.ok(steps <= 300, String(steps));
+  await watch.settled();
+});

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+
+const MODULE = new URL('../../src/support/stop-limit.ts', import.meta.url).href;
+
+function run(code: string): { signal: NodeJS.Signals | null; status: number | null; stdout: string } {
+  const script = `import { killAfter } from ${JSON.stringify(MODULE)};\n${code}`;
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', script];
+  const { signal, status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+  return { signal, status, stdout };
+}
+
+test('a process whose event loop is busy for ever is killed at its deadline', () => {
+  const { signal, stdout } = run("killAfter(200);\nconsole.log('busy');\nfor (;;);");
+  assert.deepEqual([signal, stdout], ['SIGKILL', 'busy\n']);
+});
+
+test('a deadline that is called off kills nothing, and one that is not holds up no end', () => {
+  const later = "const callOff = killAfter(200);\ncallOff();\nsetTimeout(() => console.log('alive'), 1000);";
+  assert.deepEqual(run(later), { signal: null, status: 0, stdout: 'alive\n' });
+  assert.deepEqual(run('killAfter(3_600_000);'), { signal: null, status: 0, stdout: '' });
+});
