@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { ACCOUNTING_PAGE, accountingPage } from './accounting-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from './incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
@@ -7,6 +8,7 @@ const pages = {
   [METRICS_PAGE]: pageOf(await allFamilies()),
   [REASONS_PAGE]: reasonsPage(),
   [INCIDENTS_PAGE]: incidentsPage(),
+  [ACCOUNTING_PAGE]: await accountingPage(),
 };
 for (const [path, text] of Object.entries(pages)) {
   writeFileSync(path, text);

@@ -232,7 +232,8 @@ test('record writes a new file for its owner only, keeps one that exists, and re
   const recordOnce = async (...flags: string[]): Promise<[number | null, string]> => {
     const recording = program.start(t, ['record', file, NO_BPFTRACE, ...flags]);
     await recording.until(() => /"recording;|exists/.test(recording.log), 'it to record, or not');
-    recording.child.kill('SIGTERM');
+    // Where it does not record, it ends by itself: a signal at that moment would end it first.
+    if (!recording.log.includes('exists')) recording.child.kill('SIGTERM');
     return [await recording.ended, recording.log];
   };
   assert.equal((await recordOnce())[0], 0);

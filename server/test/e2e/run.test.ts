@@ -52,7 +52,10 @@ for (const args of [
   test(`a recording that ${args[0]} cannot write is named at the start, and ends with 1`, () => {
     const { code, stderr } = program.run([...args, nowhere]);
     assert.equal(code, 1);
-    assert.match(stderr, /^vfio-dmabuf-tracer: the recording cannot be written\n.*where: \/nowhere\/x\.gz/s);
+    assert.match(
+      stderr,
+      /^vfio-dmabuf-tracer: the recording cannot be written: ENOENT\n.*where: \/nowhere\/x\.gz/s,
+    );
   });
 }
 

@@ -73,7 +73,10 @@ test('attachments that a snapshot counts are a number, however large', async () 
   for (const attachments of [130_000, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
     const { model, text } = await run([...BEGIN, snapshot(T, [snapshotBuffer({ inode: 9, attachments })])]);
     assert.equal(model.buffer(9)?.attachment_count, attachments);
-    assert.match(text, new RegExp(`^vfio_dmabuf_attachments\\{importer="unknown"\\} ${attachments}$`, 'm'));
+    assert.match(
+      text,
+      new RegExp(`^vfio_dmabuf_attachments\\{[^}]*importer="unknown"\\} ${attachments}$`, 'm'),
+    );
   }
 });
 

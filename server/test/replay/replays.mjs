@@ -4,9 +4,9 @@
 import { pathToFileURL } from 'node:url';
 
 const [program, what, ...recordings] = process.argv.slice(2);
-const { exit, stdout } = process;
-// Each run of the program adds one for a reader that goes away.
-stdout.setMaxListeners(0);
+const { exit, stdout, stderr } = process;
+// Each run of the program adds listeners for a reader that goes away.
+for (const stream of [stdout, stderr]) stream.setMaxListeners(0);
 const write = stdout.write.bind(stdout);
 let printed = [];
 stdout.write = (chunk, ...rest) => {
