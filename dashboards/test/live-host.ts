@@ -251,6 +251,7 @@ export function troubledHost(): LiveHost {
       const stages = ['queue', 'splitter', 'probe_missed', 'map_full', 'hand_over'] as const;
       const trouble = [
         ...stages.map((stage) => collectorLine('loss', { t, stage, count })),
+        collectorLine('host_error', { t, source: 'device', count, message: 'EMFILE: config' }),
         '{"type": "value", "data": [3,"cut',
         'plain text of bpftrace',
         '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',

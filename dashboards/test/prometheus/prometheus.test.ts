@@ -44,11 +44,7 @@ before(
     const replays: string[] = [];
     for (const name of RECORDINGS)
       replays.push(await start(['replay', join(REPOSITORY, `recordings/${name}.ndjson`)]));
-    untraceable = await start([
-      'run',
-      '--bpftrace.path=/nowhere/bpftrace',
-      `--record=${program.folder}/stream.ndjson`,
-    ]);
+    untraceable = await start(['run', '--bpftrace.path=/nowhere/bpftrace', '--record=/dev/full']);
     const dead = `127.0.0.1:${await freePort()}`;
     const group = (cluster: string, ...targets: string[]) =>
       `      - targets: [${targets.map((target) => `'${target}'`).join(', ')}]\n` +
