@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { kernelMaps, measureHosts, memoryTable, seriesTable } from './capacity-table.ts';
+
+export const ACCOUNTING_PAGE = join(import.meta.dirname, '../docs/accounting.md');
+
+/** docs/accounting.md as it has to be: its tables of capacity are measured, the text around them is its own. */
+export const accountingPage = async (): Promise<string> => {
+  const page = readFileSync(ACCOUNTING_PAGE, 'utf8');
+  const tables = [seriesTable(await measureHosts()), memoryTable(await kernelMaps())];
+  return tables.reduce((text, table) => {
+    const firstCell = table.slice(0, table.indexOf(' |', 1)).trimEnd();
+    const old = text.match(/(?:^\|.*\n)+/gm)?.find((one) => one.startsWith(firstCell));
+    if (old === undefined) throw new Error(`docs/accounting.md has no table that begins with "${firstCell}"`);
+    return text.replace(old, () => `${table}\n`);
+  }, page);
+};
