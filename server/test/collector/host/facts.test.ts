@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { composeForHost } from '../../../src/collector/bpftrace/plan.ts';
 import { type HostFacts, inspectHost, parseLockdown } from '../../../src/collector/host/facts.ts';
@@ -152,8 +152,9 @@ for (const capabilities of [CAPABILITIES, []]) {
     // The kernel's own answer of what this process may do.
     await rm(join(host.procRoot, 'self'), { recursive: true, force: true });
     await symlink('/proc/self', join(host.procRoot, 'self'));
-    const bpftrace = await fakeBpftrace(t, 'version', '0.25.1');
-    await chmod(dirname(bpftrace), 0o755);
+    // Not in JavaScript: this user may have no access to where Node is.
+    const bpftrace = join(host.sysRoot, '..', 'bpftrace');
+    await writeFile(bpftrace, '#!/bin/sh\necho bpftrace v0.25.1\n', { mode: 0o755 });
     const script = join(host.sysRoot, '..', 'inspect.mts');
     const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
     await writeFile(
@@ -187,7 +188,6 @@ for (const capabilities of [CAPABILITIES, []]) {
       script,
     ];
     const { status, stdout, stderr } = spawnSync('setpriv', args, { encoding: 'utf8' });
-    if (/setpriv:/.test(stderr)) return t.skip(stderr.trim());
     assert.equal(status, 0, stderr);
     const result = JSON.parse(stdout);
     assert.equal(result.uid, 65534);
