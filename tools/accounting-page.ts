@@ -12,6 +12,6 @@ export const accountingPage = async (): Promise<string> => {
     const firstCell = table.slice(0, table.indexOf(' |', 1)).trimEnd();
     const old = text.match(/(?:^\|.*\n)+/gm)?.find((one) => one.startsWith(firstCell));
     if (old === undefined) throw new Error(`docs/accounting.md has no table that begins with "${firstCell}"`);
-    return text.replace(old, () => `${table}\n`);
+    return text.replace(old, () => table);
   }, page);
 };

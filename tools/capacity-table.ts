@@ -21,6 +21,7 @@ import {
   ready,
   starting,
 } from '../server/test/fixtures/stream-lines.ts';
+import { markdownTable } from './markdown-table.ts';
 
 const DEVICES = 64;
 /** One importer of each kind, and the stages that its import calls go through; together they have all stages. */
@@ -248,21 +249,9 @@ export const bytesOfMap = ({ parts, perCpu }: KernelMap, keys: number, cpus: num
 const number = (value: number): string => value.toLocaleString('en-US');
 const kilobytes = (bytes: number): string => `${number(Math.round(bytes / 1000))} kB`;
 const megabytes = (bytes: number): string => `${number(Math.round(bytes / 1e6))} MB`;
-const row = (...cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-/** As Biome's formatter for Markdown would leave it: columns are as wide as their widest cell. */
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
-  const widths = head.map((_, column) =>
-    Math.max(...[head, ...rows].map((cells) => (cells[column] ?? '').length)),
-  );
-  const padded = [head, widths.map((width) => '-'.repeat(width)), ...rows].map((cells) =>
-    row(...cells.map((cell, column) => cell.padEnd(widths[column] ?? 0))),
-  );
-  return padded.join('\n');
-};
-
 /** The table of series: what docs/accounting.md has. */
 export const seriesTable = (measured: readonly Measured[]): string =>
-  table(
+  markdownTable([
     [
       `${DEVICES} devices`,
       'lines of a read',
@@ -272,7 +261,7 @@ export const seriesTable = (measured: readonly Measured[]): string =>
       'folded',
       '`/metrics`',
     ],
-    measured.map(({ title, lines, imports, rejections, series, folded, bytes }) => [
+    ...measured.map(({ title, lines, imports, rejections, series, folded, bytes }) => [
       title,
       number(lines),
       number(imports),
@@ -281,7 +270,7 @@ export const seriesTable = (measured: readonly Measured[]): string =>
       number(folded),
       kilobytes(bytes),
     ]),
-  );
+  ]);
 
 const CPUS = [2, 64, 256] as const;
 const KEYS = [DEFAULTS.keys, 2 * DEFAULTS.keys, 4 * DEFAULTS.keys] as const;
@@ -290,12 +279,12 @@ const KEYS = [DEFAULTS.keys, 2 * DEFAULTS.keys, 4 * DEFAULTS.keys] as const;
 export const memoryTable = (maps: readonly KernelMap[]): string => {
   const largest = maps.find(({ name }) => name === 'import_rejections');
   if (largest === undefined) throw new Error('the program has no map of rejections');
-  return table(
+  return markdownTable([
     ['`--bpftrace.map-keys`', ...CPUS.map((cpus) => `all maps, ${cpus} CPUs`), 'map of rejections, 64 CPUs'],
-    KEYS.map((keys) => [
+    ...KEYS.map((keys) => [
       number(keys),
       ...CPUS.map((cpus) => megabytes(maps.reduce((sum, map) => sum + bytesOfMap(map, keys, cpus), 0))),
       kilobytes(bytesOfMap(largest, keys, 64)),
     ]),
-  );
+  ]);
 };

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { INCIDENT_ENTRIES } from '../server/src/reference/incidents.ts';
+import { markdownTable } from './markdown-table.ts';
 
 export const INCIDENTS_PAGE = join(import.meta.dirname, '../docs/incidents.md');
 
@@ -12,12 +13,6 @@ export const incidentsPage = (): string => {
     closes,
     remedy,
   ]);
-  const whole = [['kind', 'opens', 'closes', 'what to do'], ...rows];
-  // Aligned, as the formatter wants it.
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...whole.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[], fill: string): string =>
-    `| ${widths.map((width, column) => (row[column] ?? '').padEnd(width, fill)).join(' | ')} |\n`;
-  const [head = [], ...body] = whole;
-  const table = [line(head, ' '), line([], '-'), ...body.map((row) => line(row, ' '))].join('');
+  const table = markdownTable([['kind', 'opens', 'closes', 'what to do'], ...rows]);
   return readFileSync(INCIDENTS_PAGE, 'utf8').replace(/(?:^\|.*\n)+/m, () => table);
 };

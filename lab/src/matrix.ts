@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { markdownTable } from '../../tools/markdown-table.ts';
 import { CELLS, type Cell, nameOf } from './cells.ts';
 import type { Outcome } from './groups.ts';
 import { SCENARIOS, whyNot } from './truth-table.ts';
@@ -51,19 +52,13 @@ export const pageOf = (results: readonly CellResult[]): string => {
       others.join('; ') || '-',
     ];
   });
-  const cells = table([['kernel', 'bpftrace', 'dialect', 'passed', 'failed', 'not applicable'], ...rows]);
-  return [ABOVE, cells, BELOW, table(DIALECTS), SWITCHES_ABOVE, table(SWITCHES), END].join('\n');
-};
-
-/** A table of Markdown; the first row is its head. */
-const table = ([head = [], ...rows]: readonly (readonly string[])[]): string => {
-  const widths = head.map((_, column) =>
-    Math.max(3, ...[head, ...rows].map((row) => row[column]?.length ?? 0)),
+  const cells = markdownTable([
+    ['kernel', 'bpftrace', 'dialect', 'passed', 'failed', 'not applicable'],
+    ...rows,
+  ]);
+  return [ABOVE, cells, BELOW, markdownTable(DIALECTS), SWITCHES_ABOVE, markdownTable(SWITCHES), END].join(
+    '\n',
   );
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((text, column) => text.padEnd(widths[column] ?? 0)).join(' | ')} |`;
-  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
-  return [line(head), rule, ...rows.map(line), ''].join('\n');
 };
 
 const ABOVE = `# Kernels

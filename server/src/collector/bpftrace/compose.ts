@@ -45,7 +45,7 @@ export interface Part {
   functions: string[];
 }
 
-/** What tells the dialects apart, in addition to what the fragments themselves name. */
+/** What distinguishes the dialects, in addition to what the fragments themselves name. */
 const BIND = 'kvm_vfio_dmabuf_bind';
 const EXPORT = 'vfio_pci_core_feature_dma_buf';
 const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];

@@ -7,7 +7,7 @@ const PAGE_SIZE_TYPE = 6n;
 const WORD = 8;
 
 /**
- * Bytes of a page of memory on this host: the kernel tells each process in its auxiliary vector, and Node has no call for it.
+ * Bytes of a page of memory on this host: the kernel passes it to each process in the auxiliary vector, and Node has no call for it.
  *
  * @param auxv pairs of 64-bit words (type, value), as in /proc/self/auxv
  * @throws TracerError where the vector has no page size
