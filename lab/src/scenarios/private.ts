@@ -78,16 +78,20 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
     title,
     dialect: 'private-v1',
     run: async (lab) => {
-      const incidents = async (name: string): Promise<number> =>
-        (await lab.samples()).get(`${name}{kind="accepted_not_vfio"}`) ?? 0;
-      const before = await incidents('incidents_total');
-      const steps = await lab.session('vm=a', source, `bind=0,vm=a,stale=${stale}`, 'close=0');
-      assert.equal(steps[2]?.errno, accepted ? 0 : 22);
-      // Nothing unbinds it: the incident closes when the collector reports the end of the VM's process, which no counter read waits for.
-      if (accepted)
-        await lab.until('the incident to open, and to close with its VM', 30, async () => {
-          return (await incidents('incidents_total')) > before && (await incidents('incidents')) === 0;
-        });
+      const steps = ['vm=a', source, `bind=0,vm=a,stale=${stale}`];
+      if (!accepted) {
+        assert.equal((await lab.session(...steps, 'close=0'))[2]?.errno, 22);
+        return;
+      }
+      const open = async (): Promise<number | undefined> =>
+        (await lab.samples()).get('incidents{kind="accepted_not_vfio"}');
+      // The VM lives until its incident is open: nothing else than its end closes it.
+      const held = await lab.background('foreign', ...steps, 'wait=/tmp/go', 'close=0');
+      await lab.until('the incident to open', 60, async () => (await open()) === 1);
+      await lab.command('touch /tmp/go');
+      assert.equal((await held.finish())[2]?.errno, 0);
+      await lab.command('rm /tmp/go');
+      await lab.until('the incident to close with its VM', 60, async () => (await open()) === 0);
     },
     metrics: sum(
       READ_REFUSED,
