@@ -35,12 +35,14 @@ interface Known {
   owner: boolean;
   /** It is a thread, whose end is not that of its process. */
   thread: boolean;
-  /** Its end was told: that is done once. */
+  /** Its end was reported: that is done once. */
   ended: boolean;
   /** An event has named the pid since it was last looked at: that may have been a process that took it over. */
   named: boolean;
   /** Time of the event that had it looked at last, microseconds since boot. */
   lookedAt: number;
+  /** Time of the latest event that named it, microseconds since boot. */
+  namedAt: number;
 }
 
 /** Tells once who a process and what a device is, and when a process that owned something or a device has gone. */
@@ -72,6 +74,7 @@ export class IdentityWatch {
     if (known !== undefined) {
       known.owner ||= owner;
       known.named = true;
+      known.namedAt = Math.max(known.namedAt, t);
       this.index(pid, known);
       // The number may be another's by now.
       if (known.startTicks === GONE) {
@@ -83,7 +86,15 @@ export class IdentityWatch {
       return;
     }
     this.makeRoom();
-    const entry: Known = { startTicks: null, owner, thread: false, ended: false, named: false, lookedAt: t };
+    const entry: Known = {
+      startTicks: null,
+      owner,
+      thread: false,
+      ended: false,
+      named: false,
+      lookedAt: t,
+      namedAt: t,
+    };
     this.processes.set(pid, entry);
     this.index(pid, entry);
     this.track(this.introduce(pid, entry, t));
@@ -134,7 +145,7 @@ export class IdentityWatch {
     }
     // Another look may have been faster.
     if (entry.startTicks !== startTicks || (stat?.startTicks ?? GONE) === startTicks) return;
-    if (entry.owner) this.ownerEnded(pid, entry);
+    if (entry.owner) this.ownerEnded(pid, entry, stat === null);
     entry.startTicks = GONE;
     this.index(pid, entry);
     if (stat === null) return;
@@ -162,11 +173,11 @@ export class IdentityWatch {
     if (facts === null) {
       entry.startTicks = GONE;
       this.index(pid, entry);
-      if (entry.owner) this.ownerEnded(pid, entry);
+      if (entry.owner) this.ownerEnded(pid, entry, true);
       return;
     }
     // Who was named has ended, and another process has its number: that one is told, and cannot be taken for the first.
-    if (entry.owner && startMicros(facts.start_ticks) > t) this.ownerEnded(pid, entry);
+    if (entry.owner && startMicros(facts.start_ticks) > t) this.ownerEnded(pid, entry, false);
     entry.startTicks = facts.start_ticks;
     this.index(pid, entry);
     entry.thread = facts.tgid !== undefined;
@@ -176,11 +187,13 @@ export class IdentityWatch {
     if (facts.tgid !== undefined) this.seeProcess(facts.tgid, entry.owner, now);
   }
 
-  private ownerEnded(pid: number, entry: Known): void {
-    if (entry.ended || entry.thread) return;
+  /** `free`: no other process has the number now, so every event that named it was of the one that has ended. */
+  private ownerEnded(pid: number, entry: Known, free: boolean): void {
+    const { startTicks, namedAt, ended, thread } = entry;
+    if (ended || thread) return;
     entry.ended = true;
-    const { startTicks } = entry;
-    const t = this.options.bootUs();
+    // This clock may be some milliseconds behind the kernel's: an end before the event would be that of another process.
+    const t = free ? Math.max(this.options.bootUs(), namedAt) : this.options.bootUs();
     const start = startTicks === null || startTicks < 0 ? {} : { start_ticks: startTicks };
     this.options.emit({ type: 'exit', data: { t, pid, ...start } });
     this.options.onOwnerExit();

@@ -235,7 +235,7 @@ test('a process is told once; its end only where it owned something', async (t) 
   await rm(join(host.procRoot, '2'), { recursive: true });
   await watch.poll();
   await watch.poll();
-  assert.deepEqual(lines.slice(2), [{ type: 'exit', data: { t: 1, pid: 2, start_ticks: 20 } }]);
+  assert.deepEqual(lines.slice(2), [{ type: 'exit', data: { t: 1_000_000, pid: 2, start_ticks: 20 } }]);
   assert.equal(ends(), 1);
 });
 

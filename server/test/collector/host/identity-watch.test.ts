@@ -7,7 +7,15 @@ import { pciAddress } from '../../../src/collector/host/pci.ts';
 import { PciIds } from '../../../src/collector/host/pci-ids.ts';
 import type { CollectorLine } from '../../../src/stream/wire.ts';
 import { feed } from '../../fixtures/feed.ts';
-import { DEVICE, exported, HEADER, imported, ready, starting } from '../../fixtures/stream-lines.ts';
+import {
+  DEVICE,
+  exported,
+  HEADER,
+  imported,
+  ready,
+  starting,
+  tupleLine,
+} from '../../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from '../fake-host.ts';
 
 const SECOND = 1_000_000;
@@ -106,6 +114,19 @@ test('who has ended before it could be read is not named after the one that has 
   await exports(10, 100, 4 * SECOND);
   assert.deepEqual(named(10), ['stranger', false]);
   assert.deepEqual(named(9), [null, true]);
+});
+
+test('a process that was gone before it could be read has not ended before the event that named it', async (t) => {
+  const { more, watch, model, clock, lines } = await watched(t);
+  // The collector's clock is behind the kernel's, and its line of the end comes before the event's.
+  clock.now = 3 * SECOND - 5000;
+  watch.seeProcess(100, true, 3 * SECOND - 9000);
+  watch.seeProcess(100, true, 3 * SECOND);
+  await watch.settled();
+  more(tupleLine('bind', 3 * SECOND, 10, 100, DEVICE, 9, 0, 0, 2, 100, 0, 4096, 4096, 0, 'qemu'));
+  assert.deepEqual(lines, [{ type: 'exit', data: { t: 3 * SECOND, pid: 100 } }]);
+  const [incident] = model.incidents();
+  assert.deepEqual([incident?.kind, incident?.closed_by], ['accepted_not_vfio', 'vm_gone']);
 });
 
 test('an event that comes late is of the process that had the number then', async (t) => {
