@@ -1,5 +1,6 @@
 import type { Violation } from '../stream/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
+import { SnapshotParts } from '../stream/snapshot-parts.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
 import { Accounting, PROBES_LIMIT } from './accounting.ts';
 import { type BufferState, bufferView } from './buffer-state.ts';
@@ -52,6 +53,7 @@ export class TracerModel {
   readonly #vms = new VmTable();
   readonly #buffers: BufferTable;
   readonly #devices = new DeviceTable();
+  readonly #snapshotParts = new SnapshotParts();
   readonly #probesEverAttached = new Set<string>();
   readonly #dialectsEver = new Set<Dialect>();
   readonly #incidents: IncidentWatch;
@@ -152,10 +154,15 @@ export class TracerModel {
       case 'exit':
         this.#exit(record.data);
         return [];
-      case 'snapshot':
-        accounting.seen(record.data.t_end);
-        this.#incidents.snapshot(record.data, this.#buffers.reconcile(record.data));
+      case 'snapshot_part':
+        this.#snapshotParts.add(record.data);
         return [];
+      case 'snapshot': {
+        const snapshot = this.#snapshotParts.join(record.data);
+        accounting.seen(snapshot.t_end);
+        this.#incidents.snapshot(snapshot, this.#buffers.reconcile(snapshot));
+        return [];
+      }
       case 'ready':
         accounting.ready(record.data.t);
         this.#problem = null;

@@ -17,6 +17,7 @@ import {
   Loss,
   Process,
   Snapshot,
+  SnapshotPart,
   Tick,
   WallClock,
 } from './wire.ts';
@@ -72,6 +73,7 @@ const COLLECTOR_LINES = {
   device_gone: Compile(DeviceGone),
   process: Compile(Process),
   exit: Compile(Exit),
+  snapshot_part: Compile(SnapshotPart),
   snapshot: Compile(Snapshot),
 };
 

@@ -271,6 +271,14 @@ export const SnapshotBuffer = Type.Object({
 });
 export type SnapshotBuffer = Static<typeof SnapshotBuffer>;
 
+/** Buffers and holders that come before the line of their snapshot, which would be too long with them. */
+export const SnapshotPart = Type.Object({
+  t_begin: Micros,
+  buffers: Type.Array(SnapshotBuffer),
+  device_holders: Type.Array(DeviceHolder),
+});
+export type SnapshotPart = Static<typeof SnapshotPart>;
+
 /** All VFIO dma-bufs that live, from a one-shot iter:dmabuf program and from fdinfo. */
 export const Snapshot = Type.Object({
   t_begin: Micros,
@@ -280,6 +288,7 @@ export const Snapshot = Type.Object({
     description: 'false: an error left part of it out; nothing may be concluded from absence',
   }),
   errors: Type.Array(Type.String()),
+  parts: Type.Optional(Count('lines of type snapshot_part before this one, with the same t_begin')),
   buffers: Type.Array(SnapshotBuffer),
   device_holders: Type.Optional(Type.Array(DeviceHolder)),
 });
@@ -296,4 +305,5 @@ export type CollectorLine =
   | { type: 'device_gone'; data: DeviceGone }
   | { type: 'process'; data: Process }
   | { type: 'exit'; data: Exit }
+  | { type: 'snapshot_part'; data: SnapshotPart }
   | { type: 'snapshot'; data: Snapshot };

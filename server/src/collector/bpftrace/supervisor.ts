@@ -1,3 +1,4 @@
+import { snapshotLines } from '../../stream/snapshot-parts.ts';
 import type { LineSource } from '../../stream/source.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../../stream/wire.ts';
 import type { Clock } from '../../support/clock.ts';
@@ -342,7 +343,7 @@ export class Supervisor implements LineSource {
     for (const { pid } of snapshot.device_holders ?? [])
       this.identities.seeProcess(pid, true, clock.bootUs());
     await this.identities.settled();
-    this.emit({ type: 'snapshot', data: { ...snapshot, cause } });
+    for (const line of snapshotLines({ ...snapshot, cause })) this.emit(line);
   }
 
   private tick(): void {
