@@ -1,4 +1,5 @@
 import { setImmediate as breathe } from 'node:timers/promises';
+import type { LimitFunction } from 'p-limit';
 import type { CollectorLine } from '../../stream/wire.ts';
 import { FifoMap } from '../../support/fifo-map.ts';
 import type { OnHostError } from './host-errors.ts';
@@ -13,6 +14,7 @@ export interface DeviceWatchOptions {
   onError: OnHostError;
   /** Most devices that are remembered. */
   limit: number;
+  limitReads: LimitFunction;
 }
 
 interface Known {
@@ -77,7 +79,7 @@ export class DeviceWatch {
   private async tell(packed: number, known: Known): Promise<void> {
     known.reading = true;
     try {
-      await this.read(packed, known);
+      await this.options.limitReads(() => this.read(packed, known));
       known.unread = false;
     } catch (error) {
       known.unread = true;

@@ -1,4 +1,5 @@
 import { setImmediate as breathe } from 'node:timers/promises';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { type CollectorLine, startMicros } from '../../stream/wire.ts';
 import { FifoMap } from '../../support/fifo-map.ts';
 import { DeviceWatch } from './device-watch.ts';
@@ -28,6 +29,8 @@ const GONE = -1;
 const UNREAD = -2;
 /** An owner that is named is looked at again after this time: no number comes round sooner. */
 const LOOK_US = 100_000;
+/** Processes and devices that are read at the same time: each has files open meanwhile. */
+const READS_LIMIT = 16;
 
 interface Known {
   /** Null while it is being read, GONE where it has ended, UNREAD where it could not be read. */
@@ -54,6 +57,7 @@ export class IdentityWatch {
   private readonly idle = new FifoMap<number, true>();
   private readonly devices: DeviceWatch;
   private readonly reads = new Set<Promise<void>>();
+  private readonly limitReads: LimitFunction = pLimit(READS_LIMIT);
   private readonly onError: OnHostError;
 
   constructor(options: IdentityWatchOptions) {
@@ -61,7 +65,15 @@ export class IdentityWatch {
     const { sysRoot, bootUs, emit, onError = () => {}, pciIds = new PciIds(), limit = 8192 } = options;
     this.limit = limit;
     this.onError = onError;
-    this.devices = new DeviceWatch({ sysRoot, bootUs, emit, pciIds, onError, limit });
+    this.devices = new DeviceWatch({
+      sysRoot,
+      bootUs,
+      emit,
+      pciIds,
+      onError,
+      limit,
+      limitReads: this.limitReads,
+    });
   }
 
   /**
@@ -136,7 +148,7 @@ export class IdentityWatch {
     entry.named = false;
     let stat: ProcStat | null;
     try {
-      stat = await readStat(this.options.procRoot, pid);
+      stat = await this.limitReads(() => readStat(this.options.procRoot, pid));
     } catch (error) {
       // It is taken for what it was until it can be read again.
       entry.named ||= named;
@@ -164,7 +176,7 @@ export class IdentityWatch {
     entry.startTicks = null;
     let facts: ProcessFacts | null;
     try {
-      facts = await readProcess(this.options.procRoot, pid);
+      facts = await this.limitReads(() => readProcess(this.options.procRoot, pid));
     } catch (error) {
       entry.startTicks = UNREAD;
       this.onError('process', error);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -316,3 +317,21 @@ test('one more process is no walk over those that are remembered', async () => {
   assert.ok(steps <= 300, String(steps));
   await watch.settled();
 });
+
+test('a thousand processes that are named at once are read a few at a time', async (t) => {
+  const { host, watch, lines } = await watched(t);
+  for (let pid = 1; pid <= 1000; pid += 1) await host.addProcess(pid, 10, qemu(`vm${pid}`));
+  const before = openFiles();
+  for (let pid = 1; pid <= 1000; pid += 1) watch.seeProcess(pid, true, SECOND);
+  for (let device = 1; device <= 1000; device += 1) watch.seeDevice(device);
+  let most = 0;
+  const count = setInterval(() => {
+    most = Math.max(most, openFiles() - before);
+  }, 1);
+  await watch.settled();
+  clearInterval(count);
+  assert.equal(lines.filter(({ type }) => type === 'process').length, 1000);
+  assert.ok(most > 0 && most <= 64, `${most} files were open`);
+});
+
+const openFiles = (): number => readdirSync('/proc/self/fd').length;
