@@ -76,7 +76,7 @@ function kernel({ facts, surroundings }: Examined): Check {
   if (!old || OBSTACLES.export(facts) === null) return found('kernel', facts.kernel);
   return missing(
     'kernel',
-    `${facts.kernel}; VFIO exports dma-bufs since 6.19`,
+    `${facts.kernel}; mainline exports dma-bufs since 6.19`,
     kernelFix(surroundings.distribution),
   );
 }
@@ -87,7 +87,7 @@ function kernelFix(distribution: Distribution | null): string {
     return '`apt-get install -t trixie-backports linux-image-amd64`, with trixie-backports among the sources; then reboot';
   }
   const whose = distribution === null ? 'the distribution' : distribution.name;
-  return `install a kernel 6.19 or newer, built with CONFIG_VFIO_PCI_DMABUF=y, from ${whose} or kernel.org; then reboot`;
+  return `install a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer) from ${whose} or kernel.org; then reboot`;
 }
 
 function btf({ facts, surroundings }: Examined): Check {
@@ -175,7 +175,7 @@ function dmabufExport({ facts, surroundings, plan }: Examined): Check {
   }
   // Without these two nothing is known of the functions of the module, and they are told by themselves.
   if (!facts.btf || !surroundings.vfio) return missing('dma-buf export', failure.message, failure.remedy);
-  const remedy = `boot a kernel built with CONFIG_VFIO_PCI_DMABUF=y, 6.19 or newer: ${kernelFix(surroundings.distribution)}`;
+  const remedy = `boot a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer): ${kernelFix(surroundings.distribution)}`;
   return missing('dma-buf export', failure.message, remedy);
 }
 

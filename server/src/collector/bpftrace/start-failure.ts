@@ -23,7 +23,7 @@ export const FIXES = {
   no_btf: 'boot a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys',
   no_symbols: 'mount -t tracefs tracefs /sys/kernel/tracing',
   function_missing:
-    'load vfio_pci_core (`modprobe vfio-pci`) on a kernel with VFIO dma-buf export, 6.19 or newer',
+    'load vfio_pci_core (`modprobe vfio-pci`) on a kernel with VFIO dma-buf export (mainline: 6.19 or newer)',
 } as const satisfies Partial<Record<ChildReason, string>>;
 
 /** The fix for a reason; null where there is none beyond the message. */
