@@ -157,12 +157,26 @@ export interface ViewContext {
   interfaceOf: (device: string) => string | null;
 }
 
+export function stateOf({ released, revoked }: Readonly<BufferState>): BufferView['state'] {
+  return released ? 'released' : revoked ? 'revoked' : 'live';
+}
+
+export type BufferFilter = Partial<Pick<BufferView, 'device' | 'state' | 'privacy'>>;
+
+export function matches(buffer: Readonly<BufferState>, { device, state, privacy }: BufferFilter): boolean {
+  return (
+    (device === undefined || deviceAddress(buffer.device) === device) &&
+    (state === undefined || stateOf(buffer) === state) &&
+    (privacy === undefined || buffer.privacy === privacy)
+  );
+}
+
 /** The buffer as the API shows it. */
 export function bufferView(buffer: BufferState, { time, interfaceOf }: ViewContext): BufferView {
   const timeOrNull = (micros: number | null) => (micros === null ? null : time(micros));
   return {
     inode: buffer.inode,
-    state: buffer.released ? 'released' : buffer.revoked ? 'revoked' : 'live',
+    state: stateOf(buffer),
     device: deviceAddress(buffer.device),
     region: buffer.region,
     ranges: buffer.ranges,

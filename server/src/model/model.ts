@@ -3,7 +3,7 @@ import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import { SnapshotParts } from '../stream/snapshot-parts.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
 import { Accounting, PROBES_LIMIT } from './accounting.ts';
-import { type BufferState, bufferView } from './buffer-state.ts';
+import { type BufferFilter, type BufferState, bufferView, matches } from './buffer-state.ts';
 import type { BufferTotals } from './buffer-totals.ts';
 import { BufferTable } from './buffers.ts';
 import { CounterBook } from './counters.ts';
@@ -283,8 +283,21 @@ export class TracerModel {
 
   /** Live and revoked buffers first, then the remembered released ones, newest last. */
   buffers(): BufferView[] {
-    const view = (buffer: BufferState) => this.#view(buffer);
-    return [...Array.from(this.#buffers.alive(), view), ...Array.from(this.#buffers.released(), view)];
+    return this.findBuffers({}, Number.POSITIVE_INFINITY).buffers;
+  }
+
+  /** How many buffers match, and the first `limit` of them. */
+  findBuffers(filter: BufferFilter, limit: number): { total: number; buffers: BufferView[] } {
+    const buffers: BufferView[] = [];
+    let total = 0;
+    for (const some of [this.#buffers.alive(), this.#buffers.released()]) {
+      for (const buffer of some) {
+        if (!matches(buffer, filter)) continue;
+        total += 1;
+        if (total <= limit) buffers.push(this.#view(buffer));
+      }
+    }
+    return { total, buffers };
   }
 
   buffer(inode: number): BufferView | undefined {

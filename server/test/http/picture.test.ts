@@ -107,6 +107,20 @@ test('imports tell who has attached what', async (t) => {
   assert.equal((await ask('?device=42:00.0')).total, 0);
 });
 
+test('all that match are counted, and only those below the limit are built', async (t) => {
+  const { app, model } = await build(t, { lines: LINES });
+  const views = t.mock.method(model, 'buffer');
+  const { total, imports } = (await app.inject('/api/v1/imports?limit=1')).json();
+  assert.deepEqual([total, imports.length, views.mock.callCount()], [2, 1, 1]);
+  const answer = (await app.inject('/api/v1/buffers?limit=1')).json();
+  assert.deepEqual([answer.total, answer.buffers.length], [4, 1]);
+  const live = (await app.inject('/api/v1/buffers?state=live&device=41:00.0&privacy=private')).json();
+  assert.deepEqual(
+    live.buffers.map(({ inode }: { inode: number }) => inode),
+    [7],
+  );
+});
+
 test('the topology joins VMs, devices, buffers and importers', async (t) => {
   const ask = await asker(t, 'topology', Topology);
   const { nodes, edges, total } = await ask('?device=41:00.0');

@@ -32,17 +32,9 @@ export const buffersRoute: AppPlugin = (app, options, done) => {
       },
     },
     (request) => {
-      const { device, state, privacy, limit } = request.query;
-      const address = device === undefined ? undefined : canonicalDevice(device);
-      const matching = options.model
-        .buffers()
-        .filter(
-          (buffer) =>
-            (address === undefined || buffer.device === address) &&
-            (state === undefined || buffer.state === state) &&
-            (privacy === undefined || buffer.privacy === privacy),
-        );
-      return { total: matching.length, buffers: matching.slice(0, limit) };
+      const { device, limit, ...filter } = request.query;
+      const address = device === undefined ? {} : { device: canonicalDevice(device) };
+      return options.model.findBuffers({ ...filter, ...address }, limit);
     },
   );
   done();

@@ -1,4 +1,5 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
+import { deviceAddress } from '../../model/naming.ts';
 import { Attachment, BufferView } from '../../model/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
@@ -48,22 +49,27 @@ export const importsRoute: AppPlugin = (app, options, done) => {
     (request) => {
       const { importer, limit } = request.query;
       const address = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);
-      const imports = [];
+      const imports: Static<typeof ImportsAnswer>['imports'] = [];
+      const isAsked = (name: string): boolean => importer === undefined || name === importer;
+      let total = 0;
       let unnamed = 0;
-      for (const buffer of options.model.buffers()) {
-        const { state, attachments } = buffer;
-        if (state === 'released' || (address !== undefined && buffer.device !== address)) continue;
-        unnamed += Math.max(
-          0,
-          buffer.attachment_count - attachments.reduce((sum, { count }) => sum + count, 0),
-        );
-        const { device, region, inode, privacy, vm } = buffer;
+      // Views are built for what is shown only: there may be many more.
+      for (const state of options.model.aliveStates()) {
+        if (address !== undefined && deviceAddress(state.device) !== address) continue;
+        unnamed += Math.max(0, state.attachments.count - state.importers.named);
+        let asked = 0;
+        for (const { importer: name } of state.importers.attached()) if (isAsked(name)) asked += 1;
+        total += asked;
+        const buffer = asked > 0 && imports.length < limit ? options.model.buffer(state.inode) : undefined;
+        if (buffer === undefined) continue;
+        const { device, region, inode, privacy, vm, attachments } = buffer;
+        const stateNow = state.revoked ? 'revoked' : 'live';
         for (const attachment of attachments) {
-          if (importer !== undefined && attachment.importer !== importer) continue;
-          imports.push({ ...attachment, device, region, inode, state, privacy, vm });
+          if (isAsked(attachment.importer) && imports.length < limit)
+            imports.push({ ...attachment, device, region, inode, state: stateNow, privacy, vm });
         }
       }
-      return { total: imports.length, unnamed, imports: imports.slice(0, limit) };
+      return { total, unnamed, imports };
     },
   );
   done();
