@@ -159,7 +159,8 @@ done
 private_exporter private-amd 3
 kvm_importer private-amd 3
 importers
-vm_kind
+# The kinds of confidential VM are those of kvm_amd.
+[ "$(uname -m)" != x86_64 ] || vm_kind
 legacy_exporter
 iommufd "$out"
 iommufd "$out/legacy" "$here/legacy-exporter/iommufd.sh"

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import type { Architecture } from './tree.ts';
 
 /** What runs the guest's instructions. */
 export interface Accelerator {
@@ -9,14 +10,18 @@ export interface Accelerator {
   why: string;
 }
 
-/** The emulated processor has SVM, so that the guest has a /dev/kvm of its own. */
-const EMULATION = { name: 'tcg', cpu: 'max,+svm' } as const;
+/** The emulated x86 has SVM, so that the guest has a /dev/kvm of its own; the board of arm64 has virtualization. */
+const EMULATION = {
+  amd64: { name: 'tcg', cpu: 'max,+svm' },
+  arm64: { name: 'tcg', cpu: 'max' },
+} as const;
 
 /** What the initramfs prints on KVM where the guest runs and its processor has SVM, which kvm_amd and the lab's VM marks need. */
 const WORKS = 'lab: this machine runs the guest';
 const NO_SVM = 'lab: this machine has no nested SVM';
 
 export interface TrialOptions {
+  architecture: Architecture;
   vmlinuz: string;
   initramfs: string;
   /** The program to start; default qemu-system-x86_64. */
@@ -30,12 +35,14 @@ export interface TrialOptions {
  * proves nothing: some hosts create a VM and then cannot run this kernel.
  */
 export const chooseAccelerator = async (options: TrialOptions): Promise<Accelerator> => {
+  const emulation = EMULATION[options.architecture];
+  if (options.architecture !== 'amd64') return { ...emulation, why: 'the lab tries KVM on x86 alone' };
   const said = await tryKvm(options);
   if (said.includes(WORKS)) return { name: 'kvm', cpu: 'host', why: 'KVM boots the guest' };
-  if (said.includes(NO_SVM)) return { ...EMULATION, why: 'KVM offers the guest no nested SVM' };
+  if (said.includes(NO_SVM)) return { ...emulation, why: 'KVM offers the guest no nested SVM' };
   const reason = said.split('\n').find((line) => /kvm|error|failed|denied|no such/i.test(line));
   return {
-    ...EMULATION,
+    ...emulation,
     why: `KVM cannot boot the guest: ${reason?.trim() ?? 'the guest did not start in time'}`,
   };
 };

@@ -1,5 +1,5 @@
 import { GUEST_DIALECTS, type GuestDialect } from './guest.ts';
-import { exportsDmaBufs, KERNELS, type Kernel } from './kernels.ts';
+import { architectureOf, exportsDmaBufs, KERNELS, type Kernel } from './kernels.ts';
 import { SUITES, type Suite } from './tree.ts';
 
 /** One kind of host that the lab can be: a kernel, the user space that brings bpftrace, and what vfio-pci-core speaks. */
@@ -11,9 +11,13 @@ export interface Cell {
 
 export const nameOf = ({ kernel, suite, dialect }: Cell): string => `${kernel}/${suite}/${dialect}`;
 
+/** The user spaces that the lab has for a kernel. */
+const suitesOf = (kernel: Kernel): readonly Suite[] =>
+  architectureOf(kernel) === 'amd64' ? SUITES : ['trixie'];
+
 /** Every cell there is. A kernel without VFIO dma-buf export has nothing to be rebuilt, so it has no dialects. */
 export const CELLS: readonly Cell[] = KERNELS.flatMap((kernel) =>
-  SUITES.flatMap((suite) =>
+  suitesOf(kernel).flatMap((suite) =>
     GUEST_DIALECTS.filter((dialect) => dialect === 'mainline' || exportsDmaBufs(kernel)).map((dialect) => ({
       kernel,
       suite,

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Accelerator } from './accelerator.ts';
 import type { Image } from './image.ts';
-import { machineArguments, PORTS } from './machine.ts';
+import { BOARDS, machineArguments, PORTS } from './machine.ts';
 import { Qmp } from './qmp.ts';
 
 /**
@@ -144,8 +144,10 @@ export class Guest {
         socket.on('error', () => undefined);
       }),
     );
+    const { architecture } = image;
     const args = machineArguments({
       accelerator,
+      architecture,
       directory: this.#directory,
       vmlinuz: image.vmlinuz,
       initramfs: image.initramfs,
@@ -156,7 +158,7 @@ export class Guest {
       ...(state !== undefined && { state }),
     });
     // Apart from the terminal's group, so that Ctrl-C reaches us and not the guest; and it dies with us.
-    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...args], {
+    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', BOARDS[architecture].qemu, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
     });

@@ -7,6 +7,9 @@ import { CommandError, hasCommand, run } from './shell.ts';
 const PACKAGES = {
   debootstrap: 'debootstrap',
   'qemu-system-x86': 'qemu-system-x86_64',
+  'qemu-system-arm': 'qemu-system-aarch64',
+  'qemu-user-static': 'qemu-aarch64-static',
+  'binfmt-support': 'update-binfmts',
   e2fsprogs: 'mkfs.ext4',
   xz: 'xz',
   zstd: 'zstd',
@@ -69,4 +72,15 @@ export const debianMirror = async (): Promise<string | undefined> => {
   ]).catch(() => '');
   const line = targets.split('\n').find((target) => / Debian Debian main$/.test(target));
   return line?.split(' ')[0];
+};
+
+const BINFMT = '/proc/sys/fs/binfmt_misc';
+
+/** Has this machine's kernel run programs of arm64 by QEMU's user mode, for trees that are built here. */
+export const ensureArm64Programs = async (log: (line: string) => void): Promise<void> => {
+  if (process.arch === 'arm64') return;
+  await ensurePackages(['qemu-user-static', 'binfmt-support'], log);
+  if (existsSync(`${BINFMT}/qemu-aarch64`)) return;
+  if (!existsSync(`${BINFMT}/register`)) await run('mount', ['-t', 'binfmt_misc', 'binfmt_misc', BINFMT]);
+  if (!existsSync(`${BINFMT}/qemu-aarch64`)) await run('update-binfmts', ['--enable', 'qemu-aarch64']);
 };

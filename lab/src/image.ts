@@ -2,8 +2,9 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { cached, digest, withCacheLock } from './cache.ts';
-import { debianMirror, ensurePackages } from './host-packages.ts';
+import { debianMirror, ensureArm64Programs, ensurePackages } from './host-packages.ts';
 import {
+  architectureOf,
   buildInitramfs,
   exportsDmaBufs,
   fetchKernel,
@@ -15,12 +16,13 @@ import {
   modulesOf,
 } from './kernels.ts';
 import { CommandError, hasCommand, run } from './shell.ts';
-import { buildTree, inTree, type Suite, treeRecipe } from './tree.ts';
+import { type Architecture, buildTree, inTree, type Suite, treeRecipe } from './tree.ts';
 
 type Log = (line: string) => void;
 
 /** What a guest boots from; all paths are in the cache. */
 export interface Image {
+  architecture: Architecture;
   suite: Suite;
   kernel: Kernel;
   /** What `uname -r` says there. */
@@ -78,7 +80,15 @@ const buildWorkloads = async (tree: string, directory: string): Promise<void> =>
 
 /** Everything a guest with this user space and this kernel boots from, built where the cache has it not. */
 export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promise<Image> => {
-  await ensurePackages(['qemu-system-x86', 'e2fsprogs', 'zstd'], log);
+  const architecture = architectureOf(kernel);
+  /** Parts for other architectures have names of their own. */
+  const own = architecture === 'amd64' ? '' : `-${architecture}`;
+  await ensurePackages(
+    [architecture === 'amd64' ? 'qemu-system-x86' : 'qemu-system-arm', 'e2fsprogs', 'zstd'],
+    log,
+  );
+  // Everything for arm64 is built inside of its tree.
+  if (architecture === 'arm64') await ensureArm64Programs(log);
   return withCacheLock(log, async () => {
     const needsRoot = async (): Promise<void> => {
       await ensurePackages(['debootstrap', 'e2fsprogs'], log);
@@ -87,18 +97,21 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
       if (!(await hasCommand('unshare'))) throw new CommandError('missing: unshare (package util-linux)');
     };
     const userSpace = (name: Suite): Promise<string> =>
-      cached(`user-${name}`, digest(treeRecipe(name)), log, async (directory) => {
+      cached(`user-${name}${own}`, digest(treeRecipe(name, architecture)), log, async (directory) => {
         await needsRoot();
-        await buildTree(name, directory, await debianMirror(), log);
+        await buildTree(name, architecture, directory, await debianMirror(), log);
       });
     // What is built for the guests is built in Debian 13, whichever user space they have.
     const base = await userSpace('trixie');
-    const own = suite === 'trixie' ? base : await userSpace(suite);
-    const disk = await cached(`root-${suite}`, keyOf([own]), log, (directory) =>
-      buildDisk(own, join(directory, 'root.ext4'), '6G'),
+    const tree = suite === 'trixie' ? base : await userSpace(suite);
+    const disk = await cached(`root-${suite}${own}`, keyOf([tree]), log, (directory) =>
+      buildDisk(tree, join(directory, 'root.ext4'), '6G'),
     );
-    const workloads = await cached('workloads', keyOf([base], 'modules', 'workloads'), log, (directory) =>
-      buildWorkloads(base, directory),
+    const workloads = await cached(
+      `workloads${own}`,
+      keyOf([base], 'modules', 'workloads'),
+      log,
+      (directory) => buildWorkloads(base, directory),
     );
     const fetched = await cached(
       `kernel-${kernel}`,
@@ -128,6 +141,7 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
       (directory) => buildLabDisk(join(directory, 'lab.ext4'), workloads, labModules),
     );
     return {
+      architecture,
       suite,
       kernel,
       release: files.release,

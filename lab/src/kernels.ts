@@ -1,24 +1,50 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { inTree, progress } from './tree.ts';
+import { type Architecture, inTree, progress } from './tree.ts';
 
 type Log = (line: string) => void;
 
-/** The kernels a guest can boot, by series. Which release it is, the archive says when the kernel is fetched. */
-export const KERNELS = ['6.12', '7.2', '7.3'] as const;
+/** The kernels a guest can boot, by series and flavour. Which release it is, the archive says when the kernel is fetched. */
+export const KERNELS = ['6.12', '7.2', '7.3', '7.3-arm64', '7.3-arm64-16k'] as const;
 export type Kernel = (typeof KERNELS)[number];
 
-/** Where the metapackage of each lives, and whether that kernel can export VFIO memory as a dma-buf (6.19 and newer). */
-const ORIGIN: Readonly<Record<Kernel, { suite: string; exportsDmaBufs: boolean }>> = {
-  '6.12': { suite: 'trixie', exportsDmaBufs: false },
-  '7.2': { suite: 'sid', exportsDmaBufs: true },
-  '7.3': { suite: 'trixie-backports', exportsDmaBufs: true },
+interface Origin {
+  /** The suite that has the metapackage, and the metapackage's flavour: linux-image-FLAVOUR. */
+  suite: string;
+  flavour: string;
+  architecture: Architecture;
+  /** Bytes. */
+  pageSize: number;
+  /** Whether it can export VFIO memory as a dma-buf. */
+  exportsDmaBufs: boolean;
+}
+
+const X86 = { flavour: 'amd64', architecture: 'amd64', pageSize: 4096 } as const;
+
+const ORIGIN: Readonly<Record<Kernel, Origin>> = {
+  '6.12': { ...X86, suite: 'trixie', exportsDmaBufs: false },
+  '7.2': { ...X86, suite: 'sid', exportsDmaBufs: true },
+  '7.3': { ...X86, suite: 'trixie-backports', exportsDmaBufs: true },
+  '7.3-arm64': {
+    ...{ suite: 'trixie-backports', flavour: 'arm64', architecture: 'arm64' },
+    ...{ pageSize: 4096, exportsDmaBufs: true },
+  },
+  '7.3-arm64-16k': {
+    ...{ suite: 'trixie-backports', flavour: 'arm64-16k', architecture: 'arm64' },
+    ...{ pageSize: 16_384, exportsDmaBufs: true },
+  },
 };
 
 export const exportsDmaBufs = (kernel: Kernel): boolean => ORIGIN[kernel].exportsDmaBufs;
+export const architectureOf = (kernel: Kernel): Architecture => ORIGIN[kernel].architecture;
+/** Bytes in a page of this kernel. */
+export const pageSizeOf = (kernel: Kernel): number => ORIGIN[kernel].pageSize;
 
 /** Everything that decides what is fetched: its texts are the key of the cache. */
-export const kernelRecipe = (kernel: Kernel): string[] => ['1', kernel, ORIGIN[kernel].suite];
+export const kernelRecipe = (kernel: Kernel): string[] => {
+  const { suite, flavour } = ORIGIN[kernel];
+  return ['2', kernel, suite, flavour];
+};
 
 /** A fetched kernel: the folder, and the release that it is (`uname -r`). */
 export interface KernelFiles {
@@ -59,7 +85,7 @@ export const fetchKernel = async (
   directory: string,
   log: Log,
 ): Promise<void> => {
-  const { suite } = ORIGIN[kernel];
+  const { suite, flavour } = ORIGIN[kernel];
   const builds = exportsDmaBufs(kernel);
   for (const path of ['root/usr/lib/modules', 'root/usr/src', 'source', 'apt/lists/partial'])
     mkdirSync(join(directory, path), { recursive: true });
@@ -71,7 +97,7 @@ export const fetchKernel = async (
      options='-q -o Acquire::Check-Valid-Until=false -o Dir::Etc::SourceList=/kernel/apt/list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=/kernel/apt/lists'
      apt-get $options update
      apt-cache $options depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \\
-       --no-enhances linux-image-amd64 ${builds ? 'linux-headers-amd64' : ''} |
+       --no-enhances linux-image-${flavour} ${builds ? `linux-headers-${flavour}` : ''} |
        grep -E '^linux-[a-z]+-[0-9]' | grep -v -e '-unsigned$' | sort -u >packages
      release=$(sed -n 's/^linux-image-//p' packages)
      series=$(echo "$release" | cut -d. -f1,2)
@@ -96,7 +122,7 @@ export const fetchKernel = async (
   const files = kernelIn(directory);
   await inTree(tree, `depmod ${files.release}`, { mounts: kernelMounts(files) });
   log(`kernel ${kernel}: ${files.release} of ${suite}`);
-  if (!files.release.startsWith(`${kernel}.`))
+  if (!files.release.startsWith(`${kernel.split('-')[0]}.`))
     log(`kernel ${kernel}: ${suite} has moved on from it, so this is what is tried in its place`);
 };
 

@@ -11,12 +11,13 @@ import { HostServer } from './host-server.ts';
 import { ensureImage, type Image } from './image.ts';
 import { exportsDmaBufs, type Kernel } from './kernels.ts';
 import { machineArguments } from './machine.ts';
+import { stepOn } from './page-size.ts';
 import { parseSamples, type Samples } from './samples.ts';
 import { removeHalfSaved, SavedGuest } from './saved-guests.ts';
 import { run } from './shell.ts';
 import { makeStage, PROGRAM, type Stage } from './stage.ts';
 import { StreamTap } from './stream-tap.ts';
-import type { Suite } from './tree.ts';
+import type { Architecture, Suite } from './tree.ts';
 import { witnessScript } from './witness.ts';
 
 type Log = (line: string) => void;
@@ -64,15 +65,19 @@ const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
 const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('stream')}; log=${portOf('log')}
   ${PROGRAM_IN_GUEST} record $stream --log.format json >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;
 
-/** Decided once for all guests of a run, by the first that starts. */
-let accelerator: Promise<Accelerator> | undefined;
+/** Decided once for all guests of an architecture, by the first that starts. */
+const accelerators = new Map<Architecture, Promise<Accelerator>>();
 
 const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
-  accelerator ??= chooseAccelerator(image).then((chosen) => {
-    log(`the guests run ${chosen.name === 'kvm' ? 'on KVM' : 'in emulation'}: ${chosen.why}`);
-    return chosen;
-  });
-  return accelerator;
+  const { architecture } = image;
+  const chosen =
+    accelerators.get(architecture) ??
+    chooseAccelerator(image).then((one) => {
+      log(`the ${architecture} guests run ${one.name === 'kvm' ? 'on KVM' : 'in emulation'}: ${one.why}`);
+      return one;
+    });
+  accelerators.set(architecture, chosen);
+  return chosen;
 };
 
 /** Longest time that a walk of the counters takes: a read whose end is later than that began after the moment in question. */
@@ -206,7 +211,12 @@ export class Lab {
     const { suite, kernel, dialect, log } = this.options;
     const machine = machineArguments({
       ...{ accelerator: this.#accelerator, directory: '', dialect, forward: [], skipsIdle: false },
-      ...{ vmlinuz: this.#image.vmlinuz, initramfs: this.#image.initramfs, disks: this.#image.disks },
+      ...{
+        architecture: this.#image.architecture,
+        vmlinuz: this.#image.vmlinuz,
+        initramfs: this.#image.initramfs,
+        disks: this.#image.disks,
+      },
     });
     const all = [...machine, prepareScript(kernel, dialect), ...made];
     return new SavedGuest(`${stage}-${kernel}-${suite}-${dialect}`, all, files, log);
@@ -314,7 +324,12 @@ export class Lab {
 
   /** Runs a workload session to its end. */
   async session(...steps: string[]): Promise<Step[]> {
-    return parseSteps((await this.command(sessionOf(steps))).split('\n'));
+    return parseSteps((await this.command(this.sessionCommand(...steps))).split('\n'));
+  }
+
+  /** The command of a workload session, with its sizes in the pages of this kernel. */
+  sessionCommand(...steps: string[]): string {
+    return sessionOf(steps.map((step) => stepOn(this.options.kernel, step)));
   }
 
   /** Starts a workload session that goes on; `finish` resolves with its steps when it has ended. */
@@ -322,7 +337,7 @@ export class Lab {
     const file = `/tmp/session-${name}`;
     const started = await this.command(
       `rm -f ${file}.*
-       (sh -c 'echo $$ >${file}.pid; exec "$@"' sh ${sessionOf(steps)} >${file}.out 2>&1; echo $? >${file}.status) &
+       (sh -c 'echo $$ >${file}.pid; exec "$@"' sh ${this.sessionCommand(...steps)} >${file}.out 2>&1; echo $? >${file}.status) &
        until [ -s ${file}.pid ]; do sleep 0.05; done; cat ${file}.pid`,
     );
     const pid = Number(started.trim());

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Accelerator } from './accelerator.ts';
+import type { Architecture } from './tree.ts';
 
 /**
  * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
@@ -27,6 +28,26 @@ const DEVICES = [
   ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
 ];
 
+/** What a machine of each architecture is: its QEMU, board and IOMMU, and the words that its kernel needs. */
+export const BOARDS = {
+  amd64: {
+    qemu: 'qemu-system-x86_64',
+    machine: 'q35',
+    devices: ['-device', 'intel-iommu,intremap=on,caching-mode=on'],
+    // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
+    words: ['console=ttyS0', 'intel_iommu=on', 'iommu=pt', 'no_timer_check'],
+  },
+  arm64: {
+    qemu: 'qemu-system-aarch64',
+    machine: 'virt,iommu=smmuv3,gic-version=3,virtualization=on',
+    devices: [],
+    words: ['console=ttyAMA0', 'iommu.passthrough=1'],
+  },
+} as const satisfies Record<
+  Architecture,
+  { qemu: string; machine: string; devices: readonly string[]; words: readonly string[] }
+>;
+
 /** 8 ns for each instruction, and none for waiting. */
 const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
 
@@ -41,6 +62,7 @@ export const PORTS = {
 } as const;
 
 export interface MachineOptions {
+  architecture: Architecture;
   accelerator: Accelerator;
   /** Folder of the machine's sockets, console and log. */
   directory: string;
@@ -61,23 +83,21 @@ export const machineArguments = (options: MachineOptions): string[] => {
   const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
   const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);
   const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
+  const board = BOARDS[options.architecture];
   const words = [
-    'console=ttyS0',
+    ...board.words,
     'quiet',
     'panic=-1',
     'oops=panic',
-    'intel_iommu=on',
-    'iommu=pt',
     'net.ifnames=0',
-    // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
-    'no_timer_check',
     `lab.dialect=${dialect}`,
   ];
   return [
-    ...['-machine', `q35,accel=${accelerator.name}`, '-cpu', accelerator.cpu, '-m', '3G'],
+    ...['-machine', `${board.machine},accel=${accelerator.name}`, '-cpu', accelerator.cpu, '-m', '3G'],
     ...(skipsIdle ? SKIPS_IDLE : ['-smp', '2']),
     ...['-nodefaults', '-no-reboot', '-display', 'none'],
-    ...['-device', 'intel-iommu,intremap=on,caching-mode=on', '-serial', `file:${at('console')}`],
+    ...board.devices,
+    ...['-serial', `file:${at('console')}`],
     ...['-qmp', `unix:${at('monitor')},server=on,wait=off`],
     ...['-kernel', options.vmlinuz, '-initrd', options.initramfs, '-append', words.join(' ')],
     ...disks.flatMap((disk) => ['-drive', `file=${disk},format=raw,if=virtio,readonly=on,file.locking=off`]),

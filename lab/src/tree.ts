@@ -7,6 +7,9 @@ type Log = (line: string) => void;
 export const SUITES = ['trixie', 'sid'] as const;
 export type Suite = (typeof SUITES)[number];
 
+/** Processors of the guests, as Debian names them. */
+export type Architecture = 'amd64' | 'arm64';
+
 const GUEST_PACKAGES = ['bpftrace', 'nodejs', 'kmod', 'busybox-static', 'iproute2', 'procps', 'util-linux'];
 const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'];
 
@@ -14,10 +17,16 @@ const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'
 const VM_PACKAGES = ['qemu-system-x86', 'seabios'];
 
 /** Everything that decides what a tree is: its texts are the key of the cache. */
-export const treeRecipe = (suite: Suite): string[] =>
-  suite === 'trixie'
-    ? ['3', suite, ...GUEST_PACKAGES, ...BUILD_PACKAGES, ...VM_PACKAGES]
-    : ['3', suite, ...GUEST_PACKAGES];
+export const treeRecipe = (suite: Suite, architecture: Architecture): string[] => {
+  const arm = architecture === 'amd64' ? [] : [architecture];
+  return suite === 'trixie'
+    ? ['3', suite, ...arm, ...GUEST_PACKAGES, ...BUILD_PACKAGES, ...vmPackages(architecture)]
+    : ['3', suite, ...arm, ...GUEST_PACKAGES];
+};
+
+/** The trial of real VMs runs on x86 alone. */
+const vmPackages = (architecture: Architecture): readonly string[] =>
+  architecture === 'amd64' ? VM_PACKAGES : [];
 
 export interface InTreeOptions {
   log?: Log;
@@ -47,15 +56,25 @@ export const inTree = (tree: string, script: string, options: InTreeOptions = {}
 
 const APT = 'apt-get -o Dpkg::Options::=--force-unsafe-io -y -q --no-install-recommends';
 
-/** A Debian of the suite in a folder. Needs root: debootstrap makes device nodes and changes root. */
+/**
+ * A Debian of the suite in a folder. Needs root: debootstrap makes device nodes and changes root. That of another architecture runs its
+ * programs by QEMU's user mode, which the host must have registered (host-packages.ts).
+ */
 export const buildTree = async (
   suite: Suite,
+  architecture: Architecture,
   tree: string,
   mirror: string | undefined,
   log: Log,
 ): Promise<void> => {
   mkdirSync(tree, { recursive: true });
-  const arguments_ = ['--variant=minbase', '--include=ca-certificates', suite, tree];
+  const arguments_ = [
+    `--arch=${architecture}`,
+    '--variant=minbase',
+    '--include=ca-certificates',
+    suite,
+    tree,
+  ];
   await run('debootstrap', mirror === undefined ? arguments_ : [...arguments_, mirror], {
     onLine: progress(suite, log),
   });
@@ -68,7 +87,7 @@ export const buildTree = async (
          while read -r mirror; do echo "deb $mirror trixie-backports main" >/etc/apt/sources.list.d/backports.list; done
        apt-get -q update
        ${APT} install ${BUILD_PACKAGES.join(' ')}
-       ${APT} install -t trixie-backports ${VM_PACKAGES.join(' ')}`,
+       ${APT} install -t trixie-backports ${vmPackages(architecture).join(' ')}`,
       { log: say },
     );
   }

@@ -1,5 +1,6 @@
 import type { Cell } from './cells.ts';
-import { exportsDmaBufs } from './kernels.ts';
+import { architectureOf, exportsDmaBufs } from './kernels.ts';
+import { expectedOn } from './page-size.ts';
 import type { Scenario } from './scenario.ts';
 import { EXPORTS } from './scenarios/exports.ts';
 import { IMPORTER_CALLS } from './scenarios/importer-calls.ts';
@@ -26,6 +27,9 @@ const SINCE_7_1: readonly string[] = [
   'revoke-slow-importer',
 ];
 
+/** Rows that mark a VM as confidential, in kvm_amd's own struct. */
+const OF_KVM_AMD: readonly string[] = ['vm-kinds', 'confidential-shared'];
+
 /** Rows in which a device with a revoked buffer is closed: 6.19 and 7.0 tell the importers once more. */
 const TOLD_AGAIN: readonly string[] = ['revoke-close-of-revoked'];
 
@@ -42,6 +46,7 @@ const ofLegacy = (scenario: Scenario): Scenario => ({
 /** Why a cell cannot be asked a row of the table; undefined where it can. */
 export const whyNot = (scenario: Scenario, { kernel, dialect }: Cell): string | undefined => {
   if (!exportsDmaBufs(kernel)) return 'no VFIO dma-buf export';
+  if (architectureOf(kernel) !== 'amd64' && OF_KVM_AMD.includes(scenario.name)) return 'marks VMs in kvm_amd';
   if (scenario.dialect === dialect) return undefined;
   if (scenario.dialect !== 'mainline' || dialect !== 'legacy') return `of ${scenario.dialect}`;
   return SINCE_7_1.includes(scenario.name) ? 'since 7.1' : undefined;
@@ -50,7 +55,13 @@ export const whyNot = (scenario: Scenario, { kernel, dialect }: Cell): string | 
 /** The scenario as a cell has to tell it; undefined where the cell cannot be asked. */
 export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined => {
   if (whyNot(scenario, cell) !== undefined) return undefined;
-  return cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? ofLegacy(scenario) : scenario;
+  const { metrics, events, ...rest } =
+    cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? ofLegacy(scenario) : scenario;
+  return {
+    ...rest,
+    metrics: expectedOn(cell.kernel, metrics),
+    events: events.map((event) => expectedOn(cell.kernel, event)),
+  };
 };
 
 /**

@@ -13,7 +13,7 @@ const decide = (behaviour: string, ms = 60_000): ReturnType<typeof chooseAcceler
   const qemu = join(folder, 'qemu');
   writeFileSync(qemu, `#!/bin/sh\n${behaviour}\n`);
   chmodSync(qemu, 0o755);
-  return chooseAccelerator({ vmlinuz: 'vmlinuz', initramfs: 'initramfs', qemu, ms });
+  return chooseAccelerator({ architecture: 'amd64', vmlinuz: 'vmlinuz', initramfs: 'initramfs', qemu, ms });
 };
 
 test('a guest that starts on KVM with nested SVM runs on KVM', async () => {

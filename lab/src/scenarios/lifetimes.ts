@@ -38,7 +38,7 @@ export const LIFETIMES: readonly Scenario[] = [
     title: 'the exporting process is killed with SIGKILL: its buffer goes with it',
     dialect: 'mainline',
     run: async (lab) => {
-      await lab.guest.run(`/lab/bin/session device=${PLAIN} export=2,0:4096 kill`);
+      await lab.guest.run(lab.sessionCommand(`device=${PLAIN}`, 'export=2,0:4096', 'kill'));
       await lab.settle();
       assert.deepEqual(await buffers(lab), []);
     },
@@ -58,7 +58,13 @@ export const LIFETIMES: readonly Scenario[] = [
         '(/lab/bin/holder /tmp/holder.sock >/tmp/holder.out 2>&1 & echo $! >/tmp/holder.pid); sleep 1',
       );
       await lab.guest.run(
-        `/lab/bin/session device=${PLAIN} export=2,0:4096 send=0,/tmp/holder.sock sleep=3 kill`,
+        lab.sessionCommand(
+          `device=${PLAIN}`,
+          'export=2,0:4096',
+          'send=0,/tmp/holder.sock',
+          'sleep=3',
+          'kill',
+        ),
       );
       const holder = Number(await lab.command('cat /tmp/holder.pid'));
       await lab.until('the holder to be known', 60, async () => {
