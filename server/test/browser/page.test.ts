@@ -367,6 +367,21 @@ test('the policy of the page lets in no script and asks nobody else, and a breac
   assert.match(complaints.join('\n'), /script-src 'self'[\s\S]*connect-src 'self'/);
 });
 
+test('a page of a name that was rebound to this host reads nothing', async (t) => {
+  const serving = await program.serve(t, ['replay', join(RECORDINGS, 'export-one-range.ndjson')]);
+  const page = await (await openBrowser(t)).newPage();
+  const { port } = new URL(serving.url);
+  const answer = await page.goto(`http://rebound.example:${port}/`);
+  assert.equal(answer?.status(), 421);
+  assert.match(await page.locator('body').innerText(), /rebound\.example.*web\.allowed-hosts/s);
+  const read = await page.evaluate(async () => {
+    const { status } = await fetch('/api/v1/buffers');
+    return status;
+  });
+  assert.equal(read, 421);
+  assert.equal((await page.goto(`http://localhost:${port}/`))?.status(), 200);
+});
+
 test('without scripts the facts and the links are there', async (t) => {
   const serving = await program.serve(t, ['replay', join(RECORDINGS, 'import-vgem.ndjson')]);
   await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
