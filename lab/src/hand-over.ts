@@ -11,9 +11,11 @@ import { contradictions, hear, heardSince } from './witness.ts';
  * Exports, rejections and imports, about a hundred a second and evenly spread, whenever two programs are there of which one takes
  * over from the other, until a file says that it is enough. At other times the emulated processors compile the next program.
  */
-const LOAD = `programs() { for pid in $(pgrep -x bpftrace); do ls -l /proc/$pid/fd | grep -m1 bpf-prog; done 2>/dev/null | wc -l; }
+const LOAD = `next_has_programs() {
+  [ $(pgrep -xc bpftrace) -gt 1 ] && ls -l /proc/$(pgrep -xn bpftrace)/fd 2>/dev/null | grep -q bpf-prog
+}
 while [ ! -e /tmp/enough ]; do
-  if [ $(programs) -lt 2 ]; then sleep 0.5; continue; fi
+  if ! next_has_programs; then sleep 1; continue; fi
   /lab/bin/flood --device ${PLAIN} --region 2 --exports 200 --refused 60 --vgem 60 --threads 2 --pause 20000 || exit 1
 done`;
 

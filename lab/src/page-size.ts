@@ -1,5 +1,4 @@
-import type { Kernel } from './kernels.ts';
-import { pageSizeOf } from './kernels.ts';
+import { type Kernel, pageSizeOf } from './kernels.ts';
 
 /** The pages in which scenarios and trials give their sizes; bytes. */
 const WRITTEN = 4096;
