@@ -286,7 +286,7 @@ try {
     version: string;
   };
   // One at a time, so that whatever container stands in the storage was left by a run that is gone.
-  await withCacheLock(log, async () => {
+  await withCacheLock('containers', log, async () => {
     await buildah(['rm', '--all']);
     const name = await ensureImage(architecture, version);
     log(`trying ${name}`);

@@ -75,15 +75,23 @@ export const cached = async (
   log: (line: string) => void,
   build: (directory: string) => Promise<void>,
 ): Promise<string> => {
+  const final = join(cacheRoot(), `${name}-${key}`);
+  if (!existsSync(final)) await withCacheLock(name, log, () => buildPart(name, final, log, build));
+  markUsed(final);
+  return final;
+};
+
+/** Builds a folder of the cache, unless another process has done so before this one got the lock. */
+const buildPart = async (
+  name: string,
+  final: string,
+  log: (line: string) => void,
+  build: (directory: string) => Promise<void>,
+): Promise<void> => {
+  if (existsSync(final)) return;
   const root = cacheRoot();
-  const final = join(root, `${name}-${key}`);
-  if (existsSync(final)) {
-    markUsed(final);
-    return final;
-  }
-  mkdirSync(root, { recursive: true });
   for (const entry of readdirSync(root)) {
-    // The caller holds the lock of the cache: nobody is building it.
+    // This process holds the lock of the name: nobody is building it.
     if (!entry.endsWith('.partial') || entry.slice(0, entry.lastIndexOf('-')) !== name) continue;
     log(`${name}: removing half-built ${entry}`);
     rmSync(join(root, entry), { recursive: true, force: true });
@@ -96,7 +104,6 @@ export const cached = async (
   await build(partial);
   renameSync(partial, final);
   log(`${name}: built in ${Math.round((Date.now() - started) / 1000)} s`);
-  return final;
 };
 
 /** A process that lives by its number and its start, which no later one of that number shares; undefined where it is gone. */
@@ -105,10 +112,14 @@ const processOf = async (pid: number): Promise<string | undefined> => {
   return stat === null ? undefined : `${pid} ${stat.startTicks}`;
 };
 
-/** Holds the cache for one builder at a time; the lock of a process that is gone is taken over. */
-export const withCacheLock = async <T>(log: (line: string) => void, action: () => Promise<T>): Promise<T> => {
-  const lock = join(cacheRoot(), 'lock');
-  mkdirSync(cacheRoot(), { recursive: true });
+/** Has one process at a time build what has this name; the lock of a process that is gone is taken over. */
+export const withCacheLock = async <T>(
+  name: string,
+  log: (line: string) => void,
+  action: () => Promise<T>,
+): Promise<T> => {
+  const lock = join(cacheRoot(), 'locks', name);
+  mkdirSync(dirname(lock), { recursive: true });
   for (let told = false; ; ) {
     try {
       writeFileSync(lock, `${await processOf(process.pid)}\n`, { flag: 'wx' });
@@ -121,7 +132,7 @@ export const withCacheLock = async <T>(log: (line: string) => void, action: () =
         rmSync(lock, { force: true });
         continue;
       }
-      if (!told) log(`waiting for the lab cache, held by process ${pid}`);
+      if (!told) log(`${name}: waiting for process ${pid}, which builds it`);
       told = true;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }

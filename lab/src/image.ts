@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { cached, digest, withCacheLock } from './cache.ts';
+import { cached, digest } from './cache.ts';
 import { debianMirror, ensureArm64Programs, ensurePackages } from './host-packages.ts';
 import {
   architectureOf,
@@ -89,67 +89,62 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
   );
   // Everything for arm64 is built inside of its tree.
   if (architecture === 'arm64') await ensureArm64Programs(log);
-  return withCacheLock(log, async () => {
-    const needsRoot = async (): Promise<void> => {
-      await ensurePackages(['debootstrap', 'e2fsprogs'], log);
-      if (process.getuid?.() !== 0)
-        throw new CommandError('building the guest needs root: debootstrap changes root');
-      if (!(await hasCommand('unshare'))) throw new CommandError('missing: unshare (package util-linux)');
-    };
-    const userSpace = (name: Suite): Promise<string> =>
-      cached(`user-${name}${own}`, digest(treeRecipe(name, architecture)), log, async (directory) => {
-        await needsRoot();
-        await buildTree(name, architecture, directory, await debianMirror(), log);
-      });
-    // What is built for the guests is built in Debian 13, whichever user space they have.
-    const base = await userSpace('trixie');
-    const tree = suite === 'trixie' ? base : await userSpace(suite);
-    const disk = await cached(`root-${suite}${own}`, keyOf([tree]), log, (directory) =>
-      buildDisk(tree, join(directory, 'root.ext4'), '6G'),
-    );
-    const workloads = await cached(
-      `workloads${own}`,
-      keyOf([base], 'modules', 'workloads'),
-      log,
-      (directory) => buildWorkloads(base, directory),
-    );
-    const fetched = await cached(
-      `kernel-${kernel}`,
-      keyOf([base, ...kernelRecipe(kernel)], 'src/kernels.ts'),
-      log,
-      (directory) => fetchKernel(kernel, base, directory, log),
-    );
-    const files = kernelIn(fetched);
-    const boot = await cached(
-      `boot-${kernel}`,
-      keyOf([fetched], 'src/kernels.ts', 'guest/initramfs-init'),
-      log,
-      (directory) => buildInitramfs(files, base, directory, join(LAB, 'guest/initramfs-init')),
-    );
-    const labModules = !exportsDmaBufs(kernel)
-      ? null
-      : await cached(`modules-${kernel}`, keyOf([fetched], 'modules'), log, (directory) =>
-          buildModules(files, base, directory, log),
-        );
-    const modulesDisk = await cached(`modules-disk-${kernel}`, keyOf([fetched]), log, (directory) =>
-      buildDisk(modulesOf(files), join(directory, 'modules.ext4'), '1G'),
-    );
-    const labDisk = await cached(
-      `lab-${kernel}`,
-      keyOf([workloads, ...(labModules === null ? [] : [labModules])], 'guest'),
-      log,
-      (directory) => buildLabDisk(join(directory, 'lab.ext4'), workloads, labModules),
-    );
-    return {
-      architecture,
-      suite,
-      kernel,
-      release: files.release,
-      vmlinuz: join(fetched, 'vmlinuz'),
-      initramfs: join(boot, 'initramfs.gz'),
-      disks: [join(disk, 'root.ext4'), join(modulesDisk, 'modules.ext4'), join(labDisk, 'lab.ext4')],
-    };
-  });
+  const needsRoot = async (): Promise<void> => {
+    await ensurePackages(['debootstrap', 'e2fsprogs'], log);
+    if (process.getuid?.() !== 0)
+      throw new CommandError('building the guest needs root: debootstrap changes root');
+    if (!(await hasCommand('unshare'))) throw new CommandError('missing: unshare (package util-linux)');
+  };
+  const userSpace = (name: Suite): Promise<string> =>
+    cached(`user-${name}${own}`, digest(treeRecipe(name, architecture)), log, async (directory) => {
+      await needsRoot();
+      await buildTree(name, architecture, directory, await debianMirror(), log);
+    });
+  // What is built for the guests is built in Debian 13, whichever user space they have.
+  const base = await userSpace('trixie');
+  const tree = suite === 'trixie' ? base : await userSpace(suite);
+  const disk = await cached(`root-${suite}${own}`, keyOf([tree]), log, (directory) =>
+    buildDisk(tree, join(directory, 'root.ext4'), '6G'),
+  );
+  const workloads = await cached(`workloads${own}`, keyOf([base], 'modules', 'workloads'), log, (directory) =>
+    buildWorkloads(base, directory),
+  );
+  const fetched = await cached(
+    `kernel-${kernel}`,
+    keyOf([base, ...kernelRecipe(kernel)], 'src/kernels.ts'),
+    log,
+    (directory) => fetchKernel(kernel, base, directory, log),
+  );
+  const files = kernelIn(fetched);
+  const boot = await cached(
+    `boot-${kernel}`,
+    keyOf([fetched], 'src/kernels.ts', 'guest/initramfs-init'),
+    log,
+    (directory) => buildInitramfs(files, base, directory, join(LAB, 'guest/initramfs-init')),
+  );
+  const labModules = !exportsDmaBufs(kernel)
+    ? null
+    : await cached(`modules-${kernel}`, keyOf([fetched], 'modules'), log, (directory) =>
+        buildModules(files, base, directory, log),
+      );
+  const modulesDisk = await cached(`modules-disk-${kernel}`, keyOf([fetched]), log, (directory) =>
+    buildDisk(modulesOf(files), join(directory, 'modules.ext4'), '1G'),
+  );
+  const labDisk = await cached(
+    `lab-${kernel}`,
+    keyOf([workloads, ...(labModules === null ? [] : [labModules])], 'guest'),
+    log,
+    (directory) => buildLabDisk(join(directory, 'lab.ext4'), workloads, labModules),
+  );
+  return {
+    architecture,
+    suite,
+    kernel,
+    release: files.release,
+    vmlinuz: join(fetched, 'vmlinuz'),
+    initramfs: join(boot, 'initramfs.gz'),
+    disks: [join(disk, 'root.ext4'), join(modulesDisk, 'modules.ext4'), join(labDisk, 'lab.ext4')],
+  };
 };
 
 /** A key of what is built from folders of the cache, whose names are keys themselves, and from files of the lab. */

@@ -16,6 +16,12 @@ import { cached, cacheRoot, withCacheLock } from '../src/cache.ts';
 
 const silent = (): void => undefined;
 
+/** What the cache has, but for its locks. */
+const parts = (): string[] =>
+  readdirSync(cacheRoot())
+    .filter((entry) => entry !== 'locks')
+    .sort();
+
 let home = '';
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'lab-cache-'));
@@ -33,9 +39,9 @@ test('what is there is not built again', async () => {
 
 test('a half-written folder is not trusted', async () => {
   await assert.rejects(cached('thing', 'key', silent, () => Promise.reject(new Error('the disk is full'))));
-  assert.deepEqual(readdirSync(cacheRoot()), ['thing-key.partial']);
+  assert.deepEqual(parts(), ['thing-key.partial']);
   const made = await cached('thing', 'key', silent, build);
-  assert.deepEqual(readdirSync(cacheRoot()), ['thing-key']);
+  assert.deepEqual(parts(), ['thing-key']);
   assert.ok(existsSync(join(made, 'file')));
 });
 
@@ -53,13 +59,13 @@ test('of many folders of a name the least recently used goes, and other names ar
   // Used again: b is now the older one.
   await cached('thing', 'a', silent, build);
   await cached('thing', 'd', silent, build);
-  assert.deepEqual(readdirSync(cacheRoot()).sort(), ['thing-a', 'thing-c', 'thing-d', 'thing-else-old']);
+  assert.deepEqual(parts(), ['thing-a', 'thing-c', 'thing-d', 'thing-else-old']);
 });
 
-test('one builder at a time holds the cache', async () => {
+test('one builder of a name at a time holds its lock', async () => {
   const order: string[] = [];
   const hold = (name: string): Promise<void> =>
-    withCacheLock(silent, async () => {
+    withCacheLock('thing', silent, async () => {
       order.push(`${name} in`);
       await new Promise((resolve) => setTimeout(resolve, 50));
       order.push(`${name} out`);
@@ -72,12 +78,26 @@ test('one builder at a time holds the cache', async () => {
   );
 });
 
+test('what another process builds meanwhile is not built again, and other names do not wait', async () => {
+  let finish = (): void => {};
+  const first = cached('thing', 'key', silent, async (directory) => {
+    await new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    await build(directory);
+  });
+  const second = cached('thing', 'key', silent, () => Promise.reject(new Error('built again')));
+  await cached('other', 'key', silent, build);
+  finish();
+  assert.equal(await first, await second);
+});
+
 for (const [whose, holder] of [
   ['a process that is gone', '999999999 1'],
   ['a process whose number another has now', `${process.pid} 1`],
 ])
   test(`the lock of ${whose} is taken over`, async () => {
-    mkdirSync(cacheRoot(), { recursive: true });
-    writeFileSync(join(cacheRoot(), 'lock'), `${holder}\n`);
-    assert.equal(await withCacheLock(silent, async () => 'in'), 'in');
+    mkdirSync(join(cacheRoot(), 'locks'), { recursive: true });
+    writeFileSync(join(cacheRoot(), 'locks', 'thing'), `${holder}\n`);
+    assert.equal(await withCacheLock('thing', silent, async () => 'in'), 'in');
   });
