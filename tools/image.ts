@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { cached, cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
 import { freePort } from '../lab/src/free-port.ts';
-import { debianMirror, ensureArm64Programs, ensurePackages } from '../lab/src/host-packages.ts';
+import { debianMirror, ensurePackages, ensureProgramsOf } from '../lab/src/host-packages.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..');
@@ -280,7 +280,7 @@ try {
     throw new CommandError(`--arch=${values.arch}: it is one of ${Object.keys(ARCHITECTURES).join(', ')}`);
   const architecture = values.arch as Architecture;
   await ensurePackages(['buildah'], log);
-  if (architecture !== ownArchitecture && architecture === 'arm64') await ensureArm64Programs(log);
+  await ensureProgramsOf(architecture, log);
   mkdirSync(cacheRoot(), { recursive: true });
   const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
     version: string;

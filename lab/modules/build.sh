@@ -9,6 +9,7 @@
 #   OUT_DIR/iommufd.ko                                          where the distribution leaves it out
 #
 # SOURCE_DIR (the distribution's kernel source) is read only; OUT_DIR is only written.
+# CROSS_COMPILE is the prefix of the compiler's tools where the kernel is for another processor, as in kbuild.
 set -eu
 
 fail() {
@@ -21,14 +22,15 @@ fail() {
 release=$1 source=$2
 here=$(cd "$(dirname "$0")" && pwd)
 headers=/lib/modules/$release/build
+prefix=${CROSS_COMPILE-}
 
 [ -f "$headers/Makefile" ] ||
 	fail "no headers for kernel $release in $headers" "Install linux-headers-$release in this tree."
 # Without it kbuild skips BTF with a mere notice; the running kernel's BTF would be another kernel's.
 [ -f "$headers/vmlinux" ] ||
 	fail "$headers has no vmlinux, so no module can get BTF" "Debian's headers carry a BTF-only vmlinux; reinstall linux-headers-$release."
-for tool in make awk pahole readelf nm; do
-	command -v $tool >/dev/null || fail "no $tool in this tree" "Install make, gawk or mawk, pahole, binutils."
+for tool in make awk pahole readelf "${prefix}gcc" "${prefix}nm"; do
+	command -v "$tool" >/dev/null || fail "no $tool in this tree" "Install make, gawk or mawk, pahole, binutils."
 done
 for path in drivers/vfio/pci/vfio_pci_dmabuf.c drivers/iommu/iommufd/main.c arch/x86/kvm/svm/svm.h lib/interval_tree.c; do
 	[ -f "$source/$path" ] ||
@@ -46,7 +48,7 @@ trap 'exit 1' HUP INT TERM
 build() {
 	dir=$1 module=$2
 	shift 2
-	make -s -C "$headers" M="$dir" CC=gcc "$@" "$module.ko" >"$work/log" 2>&1 || {
+	make -s -C "$headers" M="$dir" CC="${prefix}gcc" "$@" "$module.ko" >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		fail "$module.ko did not build (the compiler's words are above)" "Does $source belong to kernel $release?"
 	}
@@ -59,7 +61,7 @@ deliver() {
 	readelf -SW "$file" | grep -q ' \.BTF ' ||
 		fail "$(basename "$file") has no .BTF section" "pahole failed or is too old for $release: see $headers/scripts/gen-btf.sh."
 	for function; do
-		nm "$file" | grep -q " [Tt] $function\$" ||
+		"${prefix}nm" "$file" | grep -q " [Tt] $function\$" ||
 			fail "$(basename "$file") has no symbol $function" "The compiler inlined or renamed it: it must be noinline."
 	done
 	mkdir -p "$into"
@@ -126,6 +128,9 @@ iommufd() {
 	{
 		echo 'iommufd-y += lab_span_iter.o'
 		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_INTERVAL_TREE_SPAN_ITER=1'
+		# Where the IOMMU translates MSIs (arm64), iommufd calls iommufd_sw_msi_install, which is in its part for drivers.
+		echo 'iommufd-$(CONFIG_IRQ_MSI_IOMMU) += driver.o'
+		echo 'ccflags-$(CONFIG_IRQ_MSI_IOMMU) += -DCONFIG_IOMMUFD_DRIVER_CORE=1'
 	} >>"$dir/Makefile"
 	[ $# -eq 1 ] || sh "$2" "$dir/pages.c"
 	build "$dir" iommufd CONFIG_IOMMUFD=m
@@ -159,8 +164,8 @@ done
 private_exporter private-amd 3
 kvm_importer private-amd 3
 importers
-# The kinds of confidential VM are those of kvm_amd.
-[ "$(uname -m)" != x86_64 ] || vm_kind
+# The kinds of confidential VM are those of kvm_amd, which is part of x86's kernels alone.
+if grep -q '^CONFIG_KVM_AMD=' "$headers/.config"; then vm_kind; fi
 legacy_exporter
 iommufd "$out"
 iommufd "$out/legacy" "$here/legacy-exporter/iommufd.sh"

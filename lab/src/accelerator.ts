@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { Architecture } from './tree.ts';
+import { ARCHITECTURES, type Architecture } from './architecture.ts';
 
 /** What runs the guest's instructions. */
 export interface Accelerator {
@@ -9,12 +9,6 @@ export interface Accelerator {
   /** Why it is this one, for the report. */
   why: string;
 }
-
-/** The emulated x86 has SVM, so that the guest has a /dev/kvm of its own; the board of arm64 has virtualization. */
-const EMULATION = {
-  amd64: { name: 'tcg', cpu: 'max,+svm' },
-  arm64: { name: 'tcg', cpu: 'max' },
-} as const;
 
 /** What the initramfs prints on KVM where the guest runs and its processor has SVM, which kvm_amd and the lab's VM marks need. */
 const WORKS = 'lab: this machine runs the guest';
@@ -35,8 +29,8 @@ export interface TrialOptions {
  * proves nothing: some hosts create a VM and then cannot run this kernel.
  */
 export const chooseAccelerator = async (options: TrialOptions): Promise<Accelerator> => {
-  const emulation = EMULATION[options.architecture];
-  if (options.architecture !== 'amd64') return { ...emulation, why: 'the lab tries KVM on x86 alone' };
+  const emulation = { name: 'tcg', cpu: ARCHITECTURES[options.architecture].cpu } as const;
+  if (options.architecture !== 'amd64') return { ...emulation, why: 'the lab tries KVM for amd64 only' };
   const said = await tryKvm(options);
   if (said.includes(WORKS)) return { name: 'kvm', cpu: 'host', why: 'KVM boots the guest' };
   if (said.includes(NO_SVM)) return { ...emulation, why: 'KVM offers the guest no nested SVM' };

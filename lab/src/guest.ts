@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Accelerator } from './accelerator.ts';
+import { ARCHITECTURES } from './architecture.ts';
 import type { Image } from './image.ts';
-import { BOARDS, machineArguments, PORTS } from './machine.ts';
+import { machineArguments, PORTS } from './machine.ts';
 import { Qmp } from './qmp.ts';
 
 /**
@@ -158,7 +159,7 @@ export class Guest {
       ...(state !== undefined && { state }),
     });
     // Apart from the terminal's group, so that Ctrl-C reaches us and not the guest; and it dies with us.
-    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', BOARDS[architecture].qemu, ...args], {
+    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ARCHITECTURES[architecture].qemu, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
     });

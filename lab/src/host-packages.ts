@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Architecture } from './architecture.ts';
 import { CommandError, hasCommand, run } from './shell.ts';
 
 /** Debian packages and the command or file by which each is known to be there. */
@@ -76,9 +77,12 @@ export const debianMirror = async (): Promise<string | undefined> => {
 
 const BINFMT = '/proc/sys/fs/binfmt_misc';
 
-/** Has this machine's kernel run programs of arm64 by QEMU's user mode, for trees that are built here. */
-export const ensureArm64Programs = async (log: (line: string) => void): Promise<void> => {
-  if (process.arch === 'arm64') return;
+/** Has this machine's kernel run programs of another processor by QEMU's user mode, for trees that are built here. */
+export const ensureProgramsOf = async (
+  architecture: Architecture,
+  log: (line: string) => void,
+): Promise<void> => {
+  if (architecture !== 'arm64' || process.arch === 'arm64') return;
   await ensurePackages(['qemu-user-static', 'binfmt-support'], log);
   if (existsSync(`${BINFMT}/qemu-aarch64`)) return;
   if (!existsSync(`${BINFMT}/register`)) await run('mount', ['-t', 'binfmt_misc', 'binfmt_misc', BINFMT]);

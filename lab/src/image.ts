@@ -1,8 +1,9 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { ARCHITECTURES, type Architecture } from './architecture.ts';
 import { cached, digest } from './cache.ts';
-import { debianMirror, ensureArm64Programs, ensurePackages } from './host-packages.ts';
+import { debianMirror, ensurePackages, ensureProgramsOf } from './host-packages.ts';
 import {
   architectureOf,
   buildInitramfs,
@@ -16,7 +17,7 @@ import {
   modulesOf,
 } from './kernels.ts';
 import { CommandError, hasCommand, run } from './shell.ts';
-import { type Architecture, buildTree, inTree, type Suite, treeRecipe } from './tree.ts';
+import { BUILDER, buildCrossTree, buildTree, crossRecipe, inTree, type Suite, treeRecipe } from './tree.ts';
 
 type Log = (line: string) => void;
 
@@ -41,6 +42,12 @@ export const buildDisk = async (tree: string, file: string, size: string): Promi
   await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1', '-d', tree, file]);
 };
 
+/** The tree that builds for an architecture, and the prefix of its tools there. */
+interface Builder {
+  tree: string;
+  compilerPrefix: string;
+}
+
 /** What the guest has in /lab: scripts, the lab's modules and workloads. The program comes on a disk of its own (stage.ts). */
 const buildLabDisk = async (file: string, workloads: string, labModules: string | null): Promise<void> => {
   const content = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-disk-'));
@@ -58,11 +65,12 @@ const buildLabDisk = async (file: string, workloads: string, labModules: string 
 
 const buildModules = async (
   kernel: KernelFiles,
-  tree: string,
+  { tree, compilerPrefix }: Builder,
   directory: string,
   log: Log,
 ): Promise<void> => {
-  await inTree(tree, `sh /lab/modules/build.sh ${kernel.release} /kernel/source /out`, {
+  const build = `CROSS_COMPILE=${compilerPrefix} sh /lab/modules/build.sh ${kernel.release} /kernel/source /out`;
+  await inTree(tree, build, {
     log: (line) => {
       if (/error|warning: |^ +LD \[M\]/i.test(line)) log(`modules: ${line.trim()}`);
     },
@@ -70,10 +78,12 @@ const buildModules = async (
   });
 };
 
-const buildWorkloads = async (tree: string, directory: string): Promise<void> => {
+const buildWorkloads = async ({ tree, compilerPrefix }: Builder, directory: string): Promise<void> => {
   await inTree(
     tree,
-    'cp -r /lab/workloads /lab/modules /tmp/; make -s -C /tmp/workloads OUT=/out; rm -rf /tmp/workloads /tmp/modules',
+    `cp -r /lab/workloads /lab/modules /tmp/
+     make -s -C /tmp/workloads OUT=/out CC=${compilerPrefix}gcc
+     rm -rf /tmp/workloads /tmp/modules`,
     { mounts: { '/lab': LAB, '/out': directory } },
   );
 };
@@ -81,33 +91,42 @@ const buildWorkloads = async (tree: string, directory: string): Promise<void> =>
 /** Everything a guest with this user space and this kernel boots from, built where the cache has it not. */
 export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promise<Image> => {
   const architecture = architectureOf(kernel);
-  /** Parts for other architectures have names of their own. */
-  const own = architecture === 'amd64' ? '' : `-${architecture}`;
-  await ensurePackages(
-    [architecture === 'amd64' ? 'qemu-system-x86' : 'qemu-system-arm', 'e2fsprogs', 'zstd'],
-    log,
-  );
-  // Everything for arm64 is built inside of its tree.
-  if (architecture === 'arm64') await ensureArm64Programs(log);
+  const { qemuPackage, compilerPrefix } = ARCHITECTURES[architecture];
+  await ensurePackages([qemuPackage, 'e2fsprogs', 'zstd'], log);
   const needsRoot = async (): Promise<void> => {
     await ensurePackages(['debootstrap', 'e2fsprogs'], log);
     if (process.getuid?.() !== 0)
       throw new CommandError('building the guest needs root: debootstrap changes root');
     if (!(await hasCommand('unshare'))) throw new CommandError('missing: unshare (package util-linux)');
   };
-  const userSpace = (name: Suite): Promise<string> =>
-    cached(`user-${name}${own}`, digest(treeRecipe(name, architecture)), log, async (directory) => {
+  const userSpace = (name: Suite, of: Architecture): Promise<string> =>
+    cached(marked(`user-${name}`, of), digest(treeRecipe(name, of)), log, async (directory) => {
       await needsRoot();
-      await buildTree(name, architecture, directory, await debianMirror(), log);
+      await ensureProgramsOf(of, log);
+      await buildTree(name, of, directory, await debianMirror(), log);
     });
-  // What is built for the guests is built in Debian 13, whichever user space they have.
-  const base = await userSpace('trixie');
-  const tree = suite === 'trixie' ? base : await userSpace(suite);
-  const disk = await cached(`root-${suite}${own}`, keyOf([tree]), log, (directory) =>
+  const base = await userSpace(BUILDER.suite, BUILDER.architecture);
+  const builder: Builder = {
+    compilerPrefix,
+    tree:
+      architecture === BUILDER.architecture
+        ? base
+        : await cached(
+            marked('builder', architecture),
+            keyOf([base, ...crossRecipe(architecture)]),
+            log,
+            (directory) => buildCrossTree(base, architecture, directory, log),
+          ),
+  };
+  const tree = await userSpace(suite, architecture);
+  const disk = await cached(marked(`root-${suite}`, architecture), keyOf([tree]), log, (directory) =>
     buildDisk(tree, join(directory, 'root.ext4'), '6G'),
   );
-  const workloads = await cached(`workloads${own}`, keyOf([base], 'modules', 'workloads'), log, (directory) =>
-    buildWorkloads(base, directory),
+  const workloads = await cached(
+    marked('workloads', architecture),
+    keyOf([builder.tree], 'modules', 'workloads'),
+    log,
+    (directory) => buildWorkloads(builder, directory),
   );
   const fetched = await cached(
     `kernel-${kernel}`,
@@ -116,16 +135,22 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
     (directory) => fetchKernel(kernel, base, directory, log),
   );
   const files = kernelIn(fetched);
+  // That of Debian 13, whichever user space the guest has: so one initramfs does for all of a kernel.
+  const programs = await userSpace(BUILDER.suite, architecture);
   const boot = await cached(
     `boot-${kernel}`,
-    keyOf([fetched], 'src/kernels.ts', 'guest/initramfs-init'),
+    keyOf([fetched, programs], 'src/kernels.ts', 'guest/initramfs-init'),
     log,
-    (directory) => buildInitramfs(files, base, directory, join(LAB, 'guest/initramfs-init')),
+    (directory) =>
+      buildInitramfs(files, base, directory, {
+        busybox: join(programs, 'usr/bin/busybox'),
+        init: join(LAB, 'guest/initramfs-init'),
+      }),
   );
   const labModules = !exportsDmaBufs(kernel)
     ? null
     : await cached(`modules-${kernel}`, keyOf([fetched], 'modules'), log, (directory) =>
-        buildModules(files, base, directory, log),
+        buildModules(files, builder, directory, log),
       );
   const modulesDisk = await cached(`modules-disk-${kernel}`, keyOf([fetched]), log, (directory) =>
     buildDisk(modulesOf(files), join(directory, 'modules.ext4'), '1G'),
@@ -146,6 +171,10 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
     disks: [join(disk, 'root.ext4'), join(modulesDisk, 'modules.ext4'), join(labDisk, 'lab.ext4')],
   };
 };
+
+/** Parts for other architectures than the builder's have names of their own. */
+const marked = (name: string, architecture: Architecture): string =>
+  architecture === BUILDER.architecture ? name : `${name}-${architecture}`;
 
 /** A key of what is built from folders of the cache, whose names are keys themselves, and from files of the lab. */
 const keyOf = (from: readonly string[], ...paths: readonly string[]): string =>

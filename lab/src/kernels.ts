@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Architecture, inTree, progress } from './tree.ts';
+import type { Architecture } from './architecture.ts';
+import { BUILDER, inTree, progress } from './tree.ts';
 
 type Log = (line: string) => void;
 
@@ -42,8 +43,8 @@ export const pageSizeOf = (kernel: Kernel): number => ORIGIN[kernel].pageSize;
 
 /** Everything that decides what is fetched: its texts are the key of the cache. */
 export const kernelRecipe = (kernel: Kernel): string[] => {
-  const { suite, flavour } = ORIGIN[kernel];
-  return ['2', kernel, suite, flavour];
+  const { suite, flavour, architecture } = ORIGIN[kernel];
+  return ['3', kernel, suite, flavour, architecture];
 };
 
 /** A fetched kernel: the folder, and the release that it is (`uname -r`). */
@@ -76,8 +77,8 @@ export const kernelMounts = ({ directory }: KernelFiles): Record<string, string>
 /**
  * Fetches a kernel into a folder: `root/` its packages unpacked (image, modules, and headers where the lab builds modules for
  * it), `source/` the parts of its source that are built anew, `release`. The versions rotate, so the names come from what the
- * metapackages depend on, and a suite that has moved on gives what it has now. A mirror may lag behind the time for which
- * sid's index is valid; it is signed all the same.
+ * metapackages depend on, and a suite that has moved on gives what it has now. Of kbuild it is the package that runs in the tree
+ * that builds. A mirror may lag behind the time for which sid's index is valid; it is signed all the same.
  */
 export const fetchKernel = async (
   kernel: Kernel,
@@ -85,7 +86,7 @@ export const fetchKernel = async (
   directory: string,
   log: Log,
 ): Promise<void> => {
-  const { suite, flavour } = ORIGIN[kernel];
+  const { suite, flavour, architecture } = ORIGIN[kernel];
   const builds = exportsDmaBufs(kernel);
   for (const path of ['root/usr/lib/modules', 'root/usr/src', 'source', 'apt/lists/partial'])
     mkdirSync(join(directory, path), { recursive: true });
@@ -95,10 +96,12 @@ export const fetchKernel = async (
      sed -n 's/^deb \\([^ ]*\\) .*/\\1/p' /etc/apt/sources.list | head -n 1 |
        while read -r mirror; do echo "deb $mirror ${suite} main" >list; done
      options='-q -o Acquire::Check-Valid-Until=false -o Dir::Etc::SourceList=/kernel/apt/list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=/kernel/apt/lists'
+     options="$options -o APT::Architecture=${architecture} -o APT::Architectures=${architecture},${BUILDER.architecture}"
      apt-get $options update
      apt-cache $options depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \\
        --no-enhances linux-image-${flavour} ${builds ? `linux-headers-${flavour}` : ''} |
-       grep -E '^linux-[a-z]+-[0-9]' | grep -v -e '-unsigned$' | sort -u >packages
+       grep -E '^linux-[a-z]+-[0-9]' | grep -v -e '-unsigned$' |
+       sed -e 's/:.*//' -e 's/^linux-kbuild-.*/&:${BUILDER.architecture}/' | sort -u >packages
      release=$(sed -n 's/^linux-image-//p' packages)
      series=$(echo "$release" | cut -d. -f1,2)
      ${builds ? 'echo "linux-source-$series" >>packages' : ''}
@@ -129,20 +132,20 @@ export const fetchKernel = async (
 /** Modules that the initramfs needs to mount the disks, with what they depend on. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'overlay'];
 
-/** The initramfs that mounts a guest's disks; `init` is its first program. */
+/** The initramfs that mounts a guest's disks with the programs of its busybox; `init` is its first program. */
 export const buildInitramfs = async (
   kernel: KernelFiles,
   tree: string,
   directory: string,
-  init: string,
+  { busybox, init }: { busybox: string; init: string },
 ): Promise<void> => {
   mkdirSync(join(directory, 'content/modules'), { recursive: true });
   mkdirSync(join(directory, 'content/bin'));
   writeFileSync(join(directory, 'content/init'), readFileSync(init), { mode: 0o755 });
+  copyFileSync(busybox, join(directory, 'content/bin/busybox'));
   await inTree(
     tree,
     `cd /initramfs/content
-     cp /bin/busybox bin/
      for name in ${BOOT_MODULES.join(' ')}; do modprobe -S ${kernel.release} --show-depends "$name"; done |
        sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' |
        while read -r file; do

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Incident, KernelEvent, Status, TracerEvent } from '../../server/src/model/schema.ts';
 import { TAGS } from '../../server/src/stream/codes.ts';
 import { type Accelerator, chooseAccelerator } from './accelerator.ts';
+import { ARCHITECTURES, type Architecture } from './architecture.ts';
 import { collectorCode } from './collector-code.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
@@ -13,11 +14,11 @@ import { exportsDmaBufs, type Kernel } from './kernels.ts';
 import { machineArguments } from './machine.ts';
 import { stepOn } from './page-size.ts';
 import { parseSamples, type Samples } from './samples.ts';
-import { removeHalfSaved, SavedGuest } from './saved-guests.ts';
+import { qemuVersion, removeHalfSaved, SavedGuest } from './saved-guests.ts';
 import { run } from './shell.ts';
 import { makeStage, PROGRAM, type Stage } from './stage.ts';
 import { StreamTap } from './stream-tap.ts';
-import type { Architecture, Suite } from './tree.ts';
+import type { Suite } from './tree.ts';
 import { witnessScript } from './witness.ts';
 
 type Log = (line: string) => void;
@@ -209,16 +210,17 @@ export class Lab {
     files: readonly string[] = [],
   ): SavedGuest {
     const { suite, kernel, dialect, log } = this.options;
+    const { architecture, vmlinuz, initramfs, disks } = this.#image;
     const machine = machineArguments({
       ...{ accelerator: this.#accelerator, directory: '', dialect, forward: [], skipsIdle: false },
-      ...{
-        architecture: this.#image.architecture,
-        vmlinuz: this.#image.vmlinuz,
-        initramfs: this.#image.initramfs,
-        disks: this.#image.disks,
-      },
+      ...{ architecture, vmlinuz, initramfs, disks },
     });
-    const all = [...machine, prepareScript(kernel, dialect), ...made];
+    const all = [
+      qemuVersion(ARCHITECTURES[architecture].qemu),
+      ...machine,
+      prepareScript(kernel, dialect),
+      ...made,
+    ];
     return new SavedGuest(`${stage}-${kernel}-${suite}-${dialect}`, all, files, log);
   }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Accelerator } from './accelerator.ts';
-import type { Architecture } from './tree.ts';
+import { ARCHITECTURES, type Architecture } from './architecture.ts';
 
 /**
  * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
@@ -27,26 +27,6 @@ const DEVICES = [
   ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
   ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
 ];
-
-/** What a machine of each architecture is: its QEMU, board and IOMMU, and the words that its kernel needs. */
-export const BOARDS = {
-  amd64: {
-    qemu: 'qemu-system-x86_64',
-    machine: 'q35',
-    devices: ['-device', 'intel-iommu,intremap=on,caching-mode=on'],
-    // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
-    words: ['console=ttyS0', 'intel_iommu=on', 'iommu=pt', 'no_timer_check'],
-  },
-  arm64: {
-    qemu: 'qemu-system-aarch64',
-    machine: 'virt,iommu=smmuv3,gic-version=3,virtualization=on',
-    devices: [],
-    words: ['console=ttyAMA0', 'iommu.passthrough=1'],
-  },
-} as const satisfies Record<
-  Architecture,
-  { qemu: string; machine: string; devices: readonly string[]; words: readonly string[] }
->;
 
 /** 8 ns for each instruction, and none for waiting. */
 const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
@@ -83,9 +63,9 @@ export const machineArguments = (options: MachineOptions): string[] => {
   const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
   const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);
   const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
-  const board = BOARDS[options.architecture];
+  const board = ARCHITECTURES[options.architecture];
   const words = [
-    ...board.words,
+    ...board.kernelArguments,
     'quiet',
     'panic=-1',
     'oops=panic',

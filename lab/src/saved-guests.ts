@@ -17,11 +17,11 @@ export class SavedGuest {
   readonly #directory: string;
   readonly #log: Log;
 
-  /** `made` has every text that decides what the state is, `files` the paths whose contents do. */
+  /** `made` has every text that decides what the state is, QEMU's version among them; `files` the paths whose contents do. */
   constructor(name: string, made: readonly string[], files: readonly string[], log: Log) {
     this.#name = name;
     this.#log = log;
-    this.#directory = join(savedRoot(), `${name}-${digest([qemuVersion(), ...made], files)}`);
+    this.#directory = join(savedRoot(), `${name}-${digest(made, files)}`);
   }
 
   /** The folder with the state, or undefined where there is none. Waits for a guest of this process that is about to save it. */
@@ -77,9 +77,12 @@ const making = new Map<string, Promise<void>>();
 
 const savedRoot = (): string => join(cacheRoot(), 'saved');
 
-let version: string | undefined;
-const qemuVersion = (): string => {
-  version ??= spawnSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' }).stdout ?? '';
+const versions = new Map<string, string>();
+
+/** What a QEMU says of its version. */
+export const qemuVersion = (qemu: string): string => {
+  const version = versions.get(qemu) ?? spawnSync(qemu, ['--version'], { encoding: 'utf8' }).stdout ?? '';
+  versions.set(qemu, version);
   return version;
 };
 

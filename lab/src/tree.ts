@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { ARCHITECTURES, type Architecture } from './architecture.ts';
 import { run } from './shell.ts';
 
 type Log = (line: string) => void;
@@ -7,26 +8,20 @@ type Log = (line: string) => void;
 export const SUITES = ['trixie', 'sid'] as const;
 export type Suite = (typeof SUITES)[number];
 
-/** Processors of the guests, as Debian names them. */
-export type Architecture = 'amd64' | 'arm64';
-
 const GUEST_PACKAGES = ['bpftrace', 'nodejs', 'kmod', 'busybox-static', 'iproute2', 'procps', 'util-linux'];
 const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'];
 
-/** QEMU of backports, for real VMs inside the guest: with the firmware that it starts, and no display. */
-const VM_PACKAGES = ['qemu-system-x86', 'seabios'];
+/** The tree in which everything for the guests is built, whichever user space and processor they have. */
+export const BUILDER = { suite: 'trixie', architecture: 'amd64' } as const;
+
+const isBuilder = (suite: Suite, architecture: Architecture): boolean =>
+  suite === BUILDER.suite && architecture === BUILDER.architecture;
 
 /** Everything that decides what a tree is: its texts are the key of the cache. */
-export const treeRecipe = (suite: Suite, architecture: Architecture): string[] => {
-  const arm = architecture === 'amd64' ? [] : [architecture];
-  return suite === 'trixie'
-    ? ['3', suite, ...arm, ...GUEST_PACKAGES, ...BUILD_PACKAGES, ...vmPackages(architecture)]
-    : ['3', suite, ...arm, ...GUEST_PACKAGES];
-};
-
-/** The trial of real VMs runs on x86 alone. */
-const vmPackages = (architecture: Architecture): readonly string[] =>
-  architecture === 'amd64' ? VM_PACKAGES : [];
+export const treeRecipe = (suite: Suite, architecture: Architecture): string[] => [
+  ...['3', suite, ...(architecture === BUILDER.architecture ? [] : [architecture]), ...GUEST_PACKAGES],
+  ...(isBuilder(suite, architecture) ? [...BUILD_PACKAGES, ...ARCHITECTURES[architecture].vmPackages] : []),
+];
 
 export interface InTreeOptions {
   log?: Log;
@@ -80,19 +75,42 @@ export const buildTree = async (
   });
   const say = progress(suite, log);
   await inTree(tree, `${APT} install ${GUEST_PACKAGES.join(' ')}`, { log: say });
-  if (suite === 'trixie') {
+  if (isBuilder(suite, architecture)) {
     await inTree(
       tree,
       `sed -n 's/^deb \\([^ ]*\\) .*/\\1/p' /etc/apt/sources.list | head -n 1 |
          while read -r mirror; do echo "deb $mirror trixie-backports main" >/etc/apt/sources.list.d/backports.list; done
        apt-get -q update
        ${APT} install ${BUILD_PACKAGES.join(' ')}
-       ${APT} install -t trixie-backports ${vmPackages(architecture).join(' ')}`,
+       ${APT} install -t trixie-backports ${ARCHITECTURES[architecture].vmPackages.join(' ')}`,
       { log: say },
     );
   }
   // A kernel's modules come over a share of their own.
   await inTree(tree, 'apt-get clean; rm -rf /var/lib/apt/lists/*; mkdir -p /usr/lib/modules');
+};
+
+/** Everything that decides what a tree that builds for another architecture has more than the builder. */
+export const crossRecipe = (architecture: Architecture): string[] => [
+  '1',
+  ...ARCHITECTURES[architecture].compilerPackages,
+];
+
+/** A copy of the builder with the compiler for another architecture, so that the guests of its own are not changed by that. */
+export const buildCrossTree = async (
+  builder: string,
+  architecture: Architecture,
+  tree: string,
+  log: Log,
+): Promise<void> => {
+  await run('cp', ['-a', `${builder}/.`, tree]);
+  await inTree(
+    tree,
+    `apt-get -q update
+     ${APT} install ${ARCHITECTURES[architecture].compilerPackages.join(' ')}
+     apt-get clean; rm -rf /var/lib/apt/lists/*`,
+    { log: progress(`builder for ${architecture}`, log) },
+  );
 };
 
 const STEPS = /^(?:I: (?:Retrieving|Extracting|Configuring|Unpacking)|Setting up|Unpacking|Get:\d+) *(\S+)/;
