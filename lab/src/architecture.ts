@@ -42,7 +42,8 @@ export const ARCHITECTURES: Readonly<Record<Architecture, ArchitectureFacts>> = 
     // The kernel signs its return addresses: QEMU's own algorithm for that is many times faster than the architecture's.
     cpu: 'max,pauth-impdef=on',
     devices: [],
-    kernelArguments: ['console=ttyAMA0', 'iommu.passthrough=1'],
+    // At EL2 (VHE) the kernel would run on the hypervisor's timer, which QEMU does not save (vmstate_arm_cpu).
+    kernelArguments: ['console=ttyAMA0', 'iommu.passthrough=1', 'kvm-arm.mode=nvhe'],
     compilerPrefix: 'aarch64-linux-gnu-',
     compilerPackages: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross'],
     vmPackages: [],
