@@ -70,7 +70,12 @@ kernel's own tracing has seen. \`npm run lab -- matrix --cell KERNEL/USERSPACE[/
 from the results in \`kernels.json\`; a cell that is not in the table has not been tried.
 `;
 
-const BELOW = `6.12 is Debian 13's own kernel and cannot export VFIO memory: its one row is that the daemon says so. It is not ready, names
+const BELOW = `The arm64 guests run on QEMU's board \`virt\` with SMMUv3, emulated. They have the same scenarios, workloads and modules,
+built with a cross compiler, and the bpftrace of Debian 13. A VM in such a guest owns its device as on x86. Rows that mark a VM as
+confidential need kvm_amd, so arm64 does not have them. The sizes of a scenario are as many pages of the kernel: 16 KiB each on
+\`arm64-16k\`. Only \`matrix\` runs these cells.
+
+6.12 is Debian 13's own kernel and cannot export VFIO memory: its one row is that the daemon says so. It is not ready, names
 the remedy, calls the dialect \`core\`, and has none of the metrics of the model, rather than zeros.
 
 ## What comes from where

@@ -23,6 +23,8 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
       throw error;
     });
   const tgid = Number(/^Tgid:\s*(\d+)$/m.exec(await text('status'))?.[1] ?? pid);
+  // The kernel has released the task since its stat was read: task_tgid_nr_ns() gives 0.
+  if (tgid === 0) return null;
   const executable = await readlink(join(procRoot, String(pid), 'exe')).catch(() => '');
   const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'), executable);
   const { machine, ...group } = identifyCgroup(await text('cgroup'));

@@ -62,6 +62,9 @@ test('a number that is a thread tells its process, a process of its own does not
   };
   assert.equal(await tgid('Name:\tvmm\nState:\tS (sleeping)\nTgid:\t5\nNgid:\t0\nPid:\t7\n'), 5);
   for (const status of ['Tgid:\t7\n', 'Name:\tTgid:\t9\n', '']) assert.equal(await tgid(status), undefined);
+  // What /proc says of a task that was released between two reads.
+  await writeFile(join(procRoot, '7', 'status'), 'Name:\tvmm\nTgid:\t0\nPid:\t0\n');
+  assert.equal(await readProcess(procRoot, 7), null);
 });
 
 test('the control group names a VM whose command line does not, and no other process', async (t) => {
