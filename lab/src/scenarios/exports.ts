@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { sizeOn } from '../page-size.ts';
 import type { Scenario } from '../scenario.ts';
 import { exported, KIB, PLAIN, RESETTABLE, refusedExport, sum } from './names.ts';
 
@@ -90,7 +91,7 @@ export const EXPORTS: readonly Scenario[] = [
       assert.equal(samples.get(`buffers{device="${PLAIN}",privacy="undeclared",state="live"}`), 1);
       assert.equal(
         samples.get(`buffer_bytes{device="${RESETTABLE}",privacy="undeclared",state="live"}`),
-        1024 * KIB,
+        sizeOn(lab.options.kernel, 1024 * KIB),
       );
       await lab.command('touch /tmp/go');
       await held.finish();
