@@ -30,7 +30,7 @@ const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`
 export const fleet = (): Dashboard =>
   createDashboard({
     name: 'fleet',
-    description: 'All hosts: which are traced, where private memory is in danger, where imports are refused.',
+    description: 'All hosts: which are traced, where private memory is in danger, where imports are rejected.',
     variables: [hostVariable()],
     matchers: FLEET,
     sections: [
@@ -61,9 +61,9 @@ export const fleet = (): Dashboard =>
             empty: 'no host can tell',
           }),
           statPanel({
-            title: 'Imports refused',
+            title: 'Imports rejected',
             description:
-              'Import steps that the kernel refused in the time shown; 0 only where a probe watches for them.',
+              'Import steps that the kernel rejected in the time shown; 0 only where a probe watches for them.',
             width: 4,
             height: 4,
             queries: [
@@ -98,7 +98,7 @@ export const fleet = (): Dashboard =>
             title: 'Hosts',
             description:
               'Each host in one row, the worst state first. A dash stands where the host cannot tell: the probe is not attached, nothing was read yet, or the tracer is down. ' +
-              'Refused and Lost are counted over the time shown.',
+              'Rejected and Lost are counted over the time shown.',
             width: 24,
             height: 9,
             queries: [
@@ -151,12 +151,12 @@ export const fleet = (): Dashboard =>
               },
               {
                 from: 'G',
-                title: 'Refused',
+                title: 'Rejected',
                 unit: 'short',
                 steps: ZERO_IS_GOOD,
                 links: [toDashboard('rejections', 'Importer rejections', ROW_HOST)],
               },
-              { from: 'H', title: 'ExportsRefused', unit: 'short', steps: ZERO_IS_GOOD },
+              { from: 'H', title: 'ExportsRejected', unit: 'short', steps: ZERO_IS_GOOD },
               { from: 'I', title: 'Buffers' },
               { from: 'J', title: 'Private' },
               { from: 'K', title: 'Bytes', unit: 'bytes' },
@@ -171,12 +171,12 @@ export const fleet = (): Dashboard =>
         ],
       },
       {
-        title: 'What is refused and taken away',
+        title: 'What is rejected and taken away',
         panels: [
           seriesPanel({
-            title: 'Imports refused, by reason',
+            title: 'Imports rejected, by reason',
             description:
-              'Import steps that the kernel refused in each interval. Absent where nothing was refused, and where nothing watches.',
+              'Import steps that the kernel rejected in each interval. Absent where nothing was rejected, and where nothing watches.',
             width: 12,
             height: 8,
             queries: [
@@ -187,16 +187,16 @@ export const fleet = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
             links: [
               toDashboard('rejections', 'Importer rejections', { reason: '${__field.labels.reason}' }),
               runbook('VfioDmabufImportRejected'),
             ],
           }),
           tablePanel({
-            title: 'The same refusal on many hosts',
+            title: 'The same rejection on many hosts',
             description:
-              'Refusals in the time shown by importer and reason, and on how many hosts. Many hosts at once have one cause: a kernel, a driver, a VMM.',
+              'Rejections in the time shown by importer and reason, and on how many hosts. Many hosts at once have one cause: a kernel, a driver, a VMM.',
             width: 12,
             height: 8,
             queries: [
@@ -212,13 +212,13 @@ export const fleet = (): Dashboard =>
               {
                 from: 'reason',
                 title: 'Reason',
-                links: [toDashboard('rejections', 'These refusals', { reason: cell('Reason') })],
+                links: [toDashboard('rejections', 'These rejections', { reason: cell('Reason') })],
               },
               { from: 'A', title: 'Hosts' },
-              { from: 'B', title: 'Refused', unit: 'short' },
+              { from: 'B', title: 'Rejected', unit: 'short' },
             ],
             sortBy: { column: 'Hosts', desc: true },
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
           }),
           seriesPanel({
             title: 'Revocations, by cause',

@@ -358,15 +358,15 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufRecordingFailed')],
           }),
           losses(
-            'Refused by the server',
-            'Stream clients that were refused or cut off, scrapes that were refused, and connections that were closed.',
+            'Rejected by the server',
+            'Stream clients that were rejected or cut off, scrapes that were rejected, and connections that were closed.',
             [
               {
-                metric: 'vfio_dmabuf_stream_clients_refused_total',
+                metric: 'vfio_dmabuf_stream_clients_rejected_total',
                 by: 'reason',
                 legend: 'stream {{reason}}',
               },
-              { metric: 'vfio_dmabuf_scrapes_refused_total', legend: 'scrape' },
+              { metric: 'vfio_dmabuf_scrapes_rejected_total', legend: 'scrape' },
               {
                 metric: 'vfio_dmabuf_http_connections_dropped_total',
                 by: 'reason',

@@ -99,8 +99,8 @@ const SWITCHES = [
   ['fact of 6.19 and 7.0', 'in the lab'],
   ['attach lets in importers that cannot give their mapping back', 'switched: the check is taken out'],
   [
-    'a pin is refused with EOPNOTSUPP (`vfio_pci_dma_buf_pin`)',
-    'switched: the operation is there and refuses',
+    'a pin is rejected with EOPNOTSUPP (`vfio_pci_dma_buf_pin`)',
+    'switched: the operation is there and rejects',
   ],
   [
     'a revoke does not wait for importers to unmap',

@@ -52,7 +52,7 @@ export const QEMU_VM: Trial = {
     await lab.settle();
     say((await said()).trim());
 
-    // Each BAR is exported whole; one that is smaller than a page the kernel refuses, and QEMU goes on without.
+    // Each BAR is exported whole; one that is smaller than a page the kernel rejects, and QEMU goes on without.
     const exports = (await lab.events(begin)).filter((event) => event.kind === 'export');
     assert.deepEqual(
       exports.map(({ device, region, bytes, errno, reason }) => ({ device, region, bytes, errno, reason })),

@@ -24,12 +24,12 @@ const wentBack = (before: Samples, after: Samples): string[] =>
       : [],
   );
 
-const FLOOD = { exports: 80_000, refused: 40_000, vgem: 14_000 };
+const FLOOD = { exports: 80_000, rejected: 40_000, vgem: 14_000 };
 
 export const TRIALS: readonly Trial[] = [
   {
     name: 'flood',
-    title: '134,000 exports and refusals as fast as the guest can: counters exact, the loss of events exact',
+    title: '134,000 exports and rejections as fast as the guest can: counters exact, the loss of events exact',
     belongs: isUsual,
     run: async (lab, say) => {
       await lab.settle();
@@ -38,9 +38,9 @@ export const TRIALS: readonly Trial[] = [
         await hear(lab.guest),
         await lab.status(),
       ];
-      const { exports, refused, vgem } = FLOOD;
+      const { exports, rejected, vgem } = FLOOD;
       const report = await lab.command(
-        `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --refused ${refused} --vgem ${vgem} --threads 2`,
+        `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --rejected ${rejected} --vgem ${vgem} --threads 2`,
         400,
       );
       say(report.trim());
@@ -64,8 +64,8 @@ export const TRIALS: readonly Trial[] = [
       );
       for (const [name, calls = 0] of [
         ['exports_total', told.exports],
-        ['export_failures_total', told.refused],
-        ['import_rejections_total', told.vgem_refused],
+        ['export_failures_total', told.rejected],
+        ['import_rejections_total', told.vgem_rejected],
       ] as const) {
         const counted = total(new Map(Object.entries(delta)), name);
         assert.ok(
@@ -79,7 +79,7 @@ export const TRIALS: readonly Trial[] = [
       const lost =
         total(after, 'events_lost_total', 'stage="kernel_ring"') -
         total(before, 'events_lost_total', 'stage="kernel_ring"');
-      const calls = (told.exports ?? 0) * 2 + (told.refused ?? 0) + (told.vgem_refused ?? 0);
+      const calls = (told.exports ?? 0) * 2 + (told.rejected ?? 0) + (told.vgem_rejected ?? 0);
       say(`${calls} events happened, ${emitted} emitted, ${received} received, ${lost} lost`);
       assert.ok(
         emitted <= calls && emitted >= calls - skipped,

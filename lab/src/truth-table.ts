@@ -82,7 +82,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   'iommufd-file': 'import-iommufd-beyond',
   'iommufd-map': 'import-iommufd',
   map: 'import-dynamic',
-  pin: 'import-pin-refused',
+  pin: 'import-pin-rejected',
   prime: 'import-prime-unsupported',
   'private-read': 'private-bind-accepted',
   rdma: 'import-rdma',

@@ -148,7 +148,7 @@ export const contradictions = (
   rejections('stage="pin"', heard.pin);
   rejections('stage="map"', heard.map);
   rejections('stage="vmap"', heard.vmap, heard.mmap);
-  // Whichever layer refuses: one call that failed is one rejection of its importer.
+  // Whichever layer rejects: one call that failed is one rejection of its importer.
   rejections('importer="iommufd"', heard.iommufd_file);
   rejections('importer="vivid"', heard.videobuf2);
   claims.push([

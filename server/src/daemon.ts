@@ -53,7 +53,7 @@ export class Daemon {
   readonly #hub: StreamHub;
   readonly #hosts: HostNames;
   readonly #abort = new AbortController();
-  readonly #scrapes: ScrapeCounters = { refused: 0 };
+  readonly #scrapes: ScrapeCounters = { rejected: 0 };
   /**
    * How far our clock since boot is ahead of the one of the stream, in microseconds; both are free of steps. Taken when a header
    * comes, from the wall clocks of both: what is done to these later makes no counter look old.
@@ -303,19 +303,19 @@ export class Daemon {
       samples: () => [{ labels: {}, value: this.#hub.clients }],
     });
     catalogue.add({
-      name: 'stream_clients_refused_total',
+      name: 'stream_clients_rejected_total',
       help: 'Clients of /api/v1/stream that got a 503 because there were too many (full), or were cut off because they took nothing for a minute (stalled).',
       type: 'counter',
       samples: () => [
-        { labels: { reason: 'full' }, value: this.#hub.refused },
+        { labels: { reason: 'full' }, value: this.#hub.rejected },
         { labels: { reason: 'stalled' }, value: this.#hub.stalled },
       ],
     });
     catalogue.add({
-      name: 'scrapes_refused_total',
+      name: 'scrapes_rejected_total',
       help: 'Scrapes answered with 503 because web.max-requests others were being answered.',
       type: 'counter',
-      samples: () => [{ labels: {}, value: this.#scrapes.refused }],
+      samples: () => [{ labels: {}, value: this.#scrapes.rejected }],
     });
     catalogue.add({
       name: 'http_connections',

@@ -325,7 +325,7 @@ test('a reader of the stream that there is no room for', async (t) => {
     Object.defineProperty(StreamHub.prototype, 'full', original);
   });
   assert.equal((await daemon.app.inject('/api/v1/stream')).statusCode, 503);
-  assert.equal(sampleOf(await metrics(), 'stream_clients_refused_total{reason="full"}'), 1);
+  assert.equal(sampleOf(await metrics(), 'stream_clients_rejected_total{reason="full"}'), 1);
 });
 const original = Object.getOwnPropertyDescriptor(StreamHub.prototype, 'full') as PropertyDescriptor;
 

@@ -60,7 +60,7 @@ function Facts({ store }: { store: Store }) {
     alive.flatMap(({ attachments }) => attachments.map((one) => `${one.importer}/${one.importer_device}`)),
   ).size;
   const counts = store.rejections.value?.counts;
-  const refused = [...(counts?.imports ?? []), ...(counts?.exports ?? [])].reduce(
+  const rejected = [...(counts?.imports ?? []), ...(counts?.exports ?? [])].reduce(
     (sum, { count: number }) => sum + number,
     0,
   );
@@ -80,8 +80,8 @@ function Facts({ store }: { store: Store }) {
     ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],
     ['Importers', figure(importers, status, 'importers'), note('importers', 'holding one')],
     status?.last_counter_read === null
-      ? ['Refused', '–', 'not read yet']
-      : ['Refused', figure(refused, status, 'refusals'), note('refusals', 'since the start')],
+      ? ['Rejected', '–', 'not read yet']
+      : ['Rejected', figure(rejected, status, 'rejections'), note('rejections', 'since the start')],
   ];
   if (known === 'never') for (const fact of facts) fact.splice(1, 2, '–', 'not known');
   return (

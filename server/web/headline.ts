@@ -93,14 +93,14 @@ export const NO_EXPORT: Readonly<Record<Knowledge, string>> = {
 };
 
 /** What has to be attached for a number to be the whole one. */
-export type Watched = 'refusals' | 'importers' | 'revocations';
+export type Watched = 'rejections' | 'importers' | 'revocations';
 
 export function watches(status: Status | null, what: Watched): boolean {
   if (status === null) return false;
   const attached = new Set(status.probes.filter((probe) => probe.attached).map(({ probe }) => probe));
   const bind = status.dialect.startsWith('private') ? ['bind'] : [];
   const wanted = {
-    refusals: ['export', 'attach', ...bind],
+    rejections: ['export', 'attach', ...bind],
     importers: ['attach', 'detach', ...bind],
     revocations: ['revoke'],
   };

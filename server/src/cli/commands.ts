@@ -43,7 +43,7 @@ export interface CommandSpec {
   detail: readonly string[];
   operand: string | undefined;
   optionalOperand?: true;
-  /** The settings that change what it does; a flag of any other is refused. */
+  /** The settings that change what it does; a flag of any other is rejected. */
   keys: readonly ConfigKey[];
   print: boolean;
   /** Takes any number of names. */
@@ -156,7 +156,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'watch',
     usage: 'watch [URL] [flags]',
-    summary: 'show a running daemon in the terminal: its state, the live buffers, the newest refusals',
+    summary: 'show a running daemon in the terminal: its state, the live buffers, the newest rejections',
     detail: [
       'URL is that of the daemon, http://127.0.0.1:10043 where it is left out. Needs no privilege. Press ? for the keys.',
       'Without a terminal it prints the tables once and ends.',

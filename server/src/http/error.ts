@@ -79,7 +79,7 @@ export function installErrors(app: FastifyInstance): void {
   app.setNotFoundHandler(answerNotFound);
 }
 
-/** For what Fastify refuses by itself, some of it before it knows a route: a URL that cannot be decoded. */
+/** For what Fastify rejects by itself, some of it before it knows a route: a URL that cannot be decoded. */
 export function answerFrameworkError(
   error: FastifyError,
   _request: FastifyRequest,

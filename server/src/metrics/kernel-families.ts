@@ -30,7 +30,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'export_failures_total',
-    help: 'Exports that the kernel refused (vfio_pci_core_feature_dma_buf), by the reason decided from its arguments.',
+    help: 'Exports that the kernel rejected (vfio_pci_core_feature_dma_buf), by the reason decided from its arguments.',
     counter: 'export_failures',
     present: fedBy('export'),
   }),
@@ -42,7 +42,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelHistogram({
     name: 'export_duration_seconds',
-    help: 'Duration of export calls, refused ones too (vfio_pci_core_feature_dma_buf).',
+    help: 'Duration of export calls, rejected ones too (vfio_pci_core_feature_dma_buf).',
     histogram: 'export_duration',
     known: [{}],
     present: fedBy('export'),
@@ -68,7 +68,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelHistogram({
     name: 'import_duration_seconds',
-    help: `Duration of import steps, refused ones too: ${IMPORT_STAGES}.`,
+    help: `Duration of import steps, rejected ones too: ${IMPORT_STAGES}.`,
     histogram: 'import_duration',
     present: fedBy(...IMPORT_PROBES),
   }),
@@ -114,7 +114,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'private_data_read_failures_total',
-    help: `Reads of a buffer's VFIO data that were refused (vfio_dma_buf_get_data). ${ABSENT_WITHOUT_HELPER}`,
+    help: `Reads of a buffer's VFIO data that were rejected (vfio_dma_buf_get_data). ${ABSENT_WITHOUT_HELPER}`,
     counter: 'private_data_read_failures',
     present: fedBy('private_read'),
   }),

@@ -55,7 +55,7 @@ export const ExportEvent = Type.Object({
   inode: Type.Integer({ description: 'inode of the dma-buf, 0 where the export failed' }),
   privacy: Type.Enum([...PRIVACIES]),
   born_revoked: Type.Boolean({
-    description: 'exported while memory decode was off: every import is refused',
+    description: 'exported while memory decode was off: every import is rejected',
   }),
   vm: Nullable(VmRef),
   duration_ns: Type.Integer(),

@@ -39,7 +39,7 @@ function at(steps: readonly (keyof typeof CALLS)[], errno: string | null, check:
 /** What can go wrong at every step. */
 export const COMMON_REASONS = {
   other: {
-    what: 'The kernel refused for a reason that the probes cannot name; the errno is all that is known.',
+    what: 'The kernel rejected for a reason that the probes cannot name; the errno is all that is known.',
     rules: at(STEPS, null, 'any other error'),
     remedy:
       'Look up the event’s errno at its step’s function. If it happens more than once, report it: a reason is missing ' +
@@ -47,7 +47,7 @@ export const COMMON_REASONS = {
   },
   no_memory: {
     what: 'The kernel had no memory for what the call needed.',
-    // A read of the VFIO data and a refusal to map for the CPU allocate nothing.
+    // A read of the VFIO data and a rejection to map for the CPU allocate nothing.
     rules: at(
       STEPS.filter((step) => step !== 'private_read' && step !== 'vmap'),
       'ENOMEM',

@@ -6,7 +6,7 @@ export type Step = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revo
 /** One check of the kernel. */
 export interface Rule {
   step: Step;
-  /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no refusal. */
+  /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no rejection. */
   errno: string | null;
   function: string;
   /** Path in the kernel's source; of the posted patches where `kernels` is a private dialect, of the later ones where it is both. */

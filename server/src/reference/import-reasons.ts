@@ -36,7 +36,7 @@ export const IMPORT_REASONS = {
     user_space: [...PRIME_CALLS, VIDEO_CALL],
   },
   not_revocable: {
-    what: 'The importer cannot give the memory back when the device is reset, so the exporter refused it.',
+    what: 'The importer cannot give the memory back when the device is reset, so the exporter rejected it.',
     rules: [
       rule(
         'attach',
@@ -69,7 +69,7 @@ export const IMPORT_REASONS = {
         'bind',
         'ENODEV',
         ['kvm_vfio_dmabuf_bind', KVM],
-        'dma_buf_dynamic_attach(), which it calls, succeeds; the posted exporters themselves refuse nobody there',
+        'dma_buf_dynamic_attach(), which it calls, succeeds; the posted exporters themselves reject nobody there',
         PRIVATE,
       ),
       rule('rdma', 'EINVAL', ['ib_umem_dmabuf_map_pages', RDMA], 'umem_dmabuf->revoked is not set', {
@@ -82,7 +82,7 @@ export const IMPORT_REASONS = {
       'buffer_state before this one names the cause; a mapping that was lost has to be made again by the VMM.',
     user_space: [IOMMUFD_CALL, ...RDMA_CALLS],
   },
-  pin_refused: {
+  pin_rejected: {
     what: 'The importer wanted the memory pinned in its place, which the exporter does not promise.',
     rules: [
       rule(
@@ -93,7 +93,7 @@ export const IMPORT_REASONS = {
           'dma_buf_attach_revocable reject such an importer at attach (not_revocable)',
         WITH_PIN,
       ),
-      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is refused', PRIVATE),
+      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is rejected', PRIVATE),
     ],
     remedy:
       'Use an importer that can move its mapping (mlx5 without Data Direct: NCCL_IB_DATA_DIRECT=0), or iommufd.',

@@ -38,7 +38,7 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
     opens: 'nobody has attached an export for 5 minutes',
     closes: 'first attach, or release',
     remedy:
-      'harmless where the VMM exports in advance; else look at `/api/v1/rejections` for who was refused',
+      'harmless where the VMM exports in advance; else look at `/api/v1/rejections` for who was rejected',
   },
   private_without_vm: {
     opens: 'a private export of a device that belongs to no VM',
@@ -47,7 +47,7 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
   },
   private_offered: {
     opens:
-      'another importer than KVM tried to attach a private buffer; refused and accepted ones are told; critical where it was accepted',
+      'another importer than KVM tried to attach a private buffer; rejected and accepted ones are told; critical where it was accepted',
     closes: 'at release',
     remedy: 'find who passes the descriptor on; an accepted one reads memory of a confidential VM',
   },

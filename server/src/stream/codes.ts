@@ -48,7 +48,7 @@ export const PRIVACIES = ['undeclared', 'shared', 'private'] as const;
 export type Privacy = (typeof PRIVACIES)[number];
 
 /**
- * The step of an import that succeeded or was refused; index = number on the wire, 0 is never sent. attach, pin, map and
+ * The step of an import that succeeded or was rejected; index = number on the wire, 0 is never sent. attach, pin, map and
  * vmap are the dma-buf core's, asked of the exporter; the others are the importer's own call around them.
  */
 export const STAGES = [
@@ -93,7 +93,7 @@ export const VIOLATIONS = [
 ] as const;
 export type Violation = (typeof VIOLATIONS)[number];
 
-/** Why the kernel refused, decided in the kernel from the call's arguments; index = number on the wire. */
+/** Why the kernel rejected, decided in the kernel from the call's arguments; index = number on the wire. */
 export const REASONS = [
   'none',
   'other',
@@ -105,7 +105,7 @@ export const REASONS = [
   'no_peer_to_peer',
   'not_revocable',
   'revoked',
-  'pin_refused',
+  'pin_rejected',
   'multiple_ranges',
   'foreign_exporter',
   'topology',

@@ -96,7 +96,7 @@ for (const [name, content] of [
   ['a file that is no recording', 'hello\nworld\n'],
   ['an empty file', ''],
 ] as const) {
-  test(`${name} is refused without a stack, and nothing is printed as if it were true`, () => {
+  test(`${name} is rejected without a stack, and nothing is printed as if it were true`, () => {
     const file = join(program.folder, 'broken');
     writeFileSync(file, content);
     const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
@@ -160,7 +160,7 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   const api = (await (await ask('/openapi.json')).json()) as { info: { version: string }; paths: object };
   assert.equal(api.info.version, program.run(['--version']).stdout.trim());
   assert.ok('/api/v1/buffers' in api.paths);
-  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_refused_total 0$/m);
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_rejected_total 0$/m);
   const stream = await ask('/api/v1/stream');
   serving.child.kill('SIGTERM');
   assert.equal(await serving.ended, 0);
@@ -222,7 +222,7 @@ test('reasons finds what explains a line of a log, quoted or not, and a setting'
   const names = (
     JSON.parse(program.run(['reasons', '--json', 'ibv_reg_dmabuf_mr']).stdout) as { name: string }[]
   ).map(({ name }) => name);
-  assert.ok(names.includes('not_revocable') && names.includes('pin_refused'), names.join(' '));
+  assert.ok(names.includes('not_revocable') && names.includes('pin_rejected'), names.join(' '));
 });
 
 const NO_BPFTRACE = '--bpftrace.path=/nowhere/bpftrace';

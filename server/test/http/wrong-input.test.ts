@@ -106,7 +106,7 @@ for (const [path, status, message, hint] of [
   ['/api/v1/reasons/no_rangs', 404, /no reason "no_rangs"/, /did you mean no_ranges\?/],
   [`/api/v1/reasons/${long}`, 414, /./, /openapi\.json/],
 ] as const) {
-  test(`${path.slice(0, 60)} is refused with ${status} and a hint`, async (t) => {
+  test(`${path.slice(0, 60)} is rejected with ${status} and a hint`, async (t) => {
     const { ask } = await listening(t);
     const answer = await ask(path);
     const { message: told, hint: given } = assertTyped(answer, path);
@@ -116,7 +116,7 @@ for (const [path, status, message, hint] of [
   });
 }
 
-test('a bad Last-Event-ID is refused with a hint', async (t) => {
+test('a bad Last-Event-ID is rejected with a hint', async (t) => {
   const { ask } = await listening(t);
   for (const id of ['7', 'log1.x', 'log1.1234567890123456', '../1.2', long]) {
     const answer = await ask('/api/v1/stream', { headers: { 'last-event-id': id } });
@@ -203,7 +203,7 @@ test('another method than GET is a 405 that names those there are, whatever its 
   assert.equal((await ask('/nowhere', { method: 'POST', body: '{"a' })).status, 404);
 });
 
-test('a body is refused where none is read', async (t) => {
+test('a body is rejected where none is read', async (t) => {
   const { ask } = await listening(t);
   for (const headers of [{ 'content-length': '2' }, { 'transfer-encoding': 'chunked' }]) {
     const answer = await ask('/api/v1/status', { headers, body: '{}' });

@@ -71,7 +71,7 @@ for (const [what, line, name, key, value] of COUNTERS) {
   });
 }
 
-const REFUSED: readonly [string, string][] = [
+const REJECTED: readonly [string, string][] = [
   ['a map number beyond the list', printed(MAP_NAMES.length, 0, 1)],
   ['a map number that is negative', printed(-1, 0, 1)],
   ['a map number that is no number', printed('"x"', 0, 1)],
@@ -107,8 +107,8 @@ const REFUSED: readonly [string, string][] = [
   ['a field too many', printed(number('exports'), '[1,2]', 3, 4)],
 ];
 
-for (const [what, line] of REFUSED) {
-  test(`refuses as a counter: ${what}`, () => {
+for (const [what, line] of REJECTED) {
+  test(`rejects as a counter: ${what}`, () => {
     assert.deepEqual(decodeLine(line), { type: 'failure', reason: 'bad_map', sample: line });
   });
 }
@@ -156,7 +156,7 @@ test('every key keeps every digit, whichever numbers stand in quotes and whereve
   );
 });
 
-test('a key of any other number of parts is refused', () => {
+test('a key of any other number of parts is rejected', () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...MAP_NAMES),

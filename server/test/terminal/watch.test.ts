@@ -41,7 +41,7 @@ async function assertRestored(terminal: Terminal, code = 0): Promise<void> {
   assert.deepEqual(terminal.mode, { alternate: false, cursor: true });
   const text = terminal.lines.join('\n');
   assert.match(text, /^was-here-before$/m);
-  assert.doesNotMatch(text, /Newest refusals/);
+  assert.doesNotMatch(text, /Newest rejections/);
   // What is typed is shown again, and lines are broken where they are too long.
   terminal.type('x'.repeat(130));
   await terminal.until((shown) => /x{100}\n?x+/.test(shown), 'the echo of what is typed');

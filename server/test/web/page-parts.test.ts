@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { isRefusal } from '../../src/shared/refusal.ts';
+import { isRejection } from '../../src/shared/rejection.ts';
 import { lossSentences } from '../../src/shared/words.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { describe, reasonOf } from '../../web/describe.ts';
@@ -134,7 +134,7 @@ test('a number of what is not all watched is at least so many, and none of it no
   const seen = (dialect: Status['dialect'], ...attached: string[]) => {
     const probes = STATUS.probes.map((one) => ({ ...one, attached: attached.includes(one.probe) }));
     const status = { ...STATUS, dialect, probes };
-    const watched = [watches(status, 'refusals'), watches(status, 'importers')];
+    const watched = [watches(status, 'rejections'), watches(status, 'importers')];
     assert.equal(figure(0, status, 'importers'), watched[1] === true ? '0' : '–');
     assert.equal(figure(2, status, 'importers'), watched[1] === true ? '2' : '≥ 2');
     assert.equal(figure(0, { ...status, state: 'blind' }, 'importers'), watched[1] === true ? '0' : '–');
@@ -149,7 +149,7 @@ test('a number of what is not all watched is at least so many, and none of it no
   assert.deepEqual(seen('mainline', 'export', 'detach'), [false, false]);
   assert.equal(watches(STATUS, 'revocations'), true);
   assert.equal(watches({ ...STATUS, probes: [] }, 'revocations'), false);
-  assert.deepEqual([watches(null, 'refusals'), watches(null, 'importers')], [false, false]);
+  assert.deepEqual([watches(null, 'rejections'), watches(null, 'importers')], [false, false]);
 });
 
 test('an address and what it shows are one and the same, and nonsense in it is left out', () => {
@@ -229,15 +229,15 @@ test('sizes, spans and durations are told as people say them', () => {
   assert.equal(shorten('abcdef', 4), 'abc…');
 });
 
-test('a read that failed is told with its reason, and is no refusal', () => {
+test('a read that failed is told with its reason, and is no rejection', () => {
   const file = new URL('../../../recordings/private-bind-after-failed-lookup.ndjson', import.meta.url);
   const { events } = feed(readFileSync(file, 'utf8').trimEnd().split('\n'));
   const failed = events.filter((event) => 'errno' in event && event.errno !== 0);
   assert.deepEqual(
-    failed.map((event) => [event.kind, describe(event).tone, reasonOf(event) !== null, isRefusal(event)]),
+    failed.map((event) => [event.kind, describe(event).tone, reasonOf(event) !== null, isRejection(event)]),
     [['private_read', 'bad', true, false]],
   );
-  const refused = feed([...busyHost({ refusals: 12 })]).events.filter(isRefusal);
-  assert.equal(refused.filter(({ kind }) => kind === 'import').length, 12);
-  assert.ok(refused.every((event) => reasonOf(event) === event.reason));
+  const rejected = feed([...busyHost({ rejections: 12 })]).events.filter(isRejection);
+  assert.equal(rejected.filter(({ kind }) => kind === 'import').length, 12);
+  assert.ok(rejected.every((event) => reasonOf(event) === event.reason));
 });

@@ -21,7 +21,7 @@ export function bufferColumns(nowMs: number): readonly Column<BufferView>[] {
   ];
 }
 
-export function refusalColumns(sentences: Sentences): readonly Column<Rejection>[] {
+export function rejectionColumns(sentences: Sentences): readonly Column<Rejection>[] {
   return [
     { title: 'TIME', rank: 4, most: 8, least: 8, text: ({ time }) => time.slice(11, 19) },
     { title: 'DEVICE', rank: 2, most: 16, least: 16, text: ({ device }) => device },

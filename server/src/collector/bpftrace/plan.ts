@@ -23,7 +23,7 @@ export type Plan =
 /** A plan that can be run. */
 export type RunnablePlan = Extract<Plan, { runnable: true }>;
 
-/** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has refused here, with the reason. */
+/** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has rejected here, with the reason. */
 export function composeForHost(
   facts: HostFacts,
   set: FragmentSet,

@@ -42,7 +42,7 @@ export const EventsAnswer = Type.Object({
   oldest: Type.Integer(),
   newest: Type.Integer(),
   links: Type.Object({
-    reason: Type.String({ description: 'what the reason of a refused event means: a URI template' }),
+    reason: Type.String({ description: 'what the reason of a rejected event means: a URI template' }),
   }),
 });
 

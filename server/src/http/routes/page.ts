@@ -97,7 +97,7 @@ function facts(
   if (remedy !== null && remedy !== undefined) rows.push(['To mend it', remedy]);
   return [
     `<main class="plain"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
-    '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was refused, and why.</p><dl>',
+    '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was rejected, and why.</p><dl>',
     ...rows.map(
       ([name, text]) =>
         `<dt>${name}</dt><dd${name === 'State' && !readiness.ready ? ' class="bad"' : ''}>${escapeHtml(text)}</dd>`,

@@ -53,7 +53,7 @@ export interface IncidentFacts {
   /** Of revoke_waiting: whose call it is, and why it revokes. */
   call: { pid: number; comm: string; cause: Cause } | null;
   /** Of private_offered: what became of the offers. */
-  offers: { accepted: number; refused: number; reason: Reason; declared: boolean } | null;
+  offers: { accepted: number; rejected: number; reason: Reason; declared: boolean } | null;
 }
 
 export interface IncidentState extends IncidentFacts {

@@ -241,10 +241,10 @@ export class IncidentWatch {
     if (incident === null) return true;
     if (incident === known) incident.count += 1;
     incident.importers = named([{ importer, importer_device: data.importer_device, inode: buffer.inode }]);
-    incident.offers ??= { accepted: 0, refused: 0, reason: 'none', declared };
+    incident.offers ??= { accepted: 0, rejected: 0, reason: 'none', declared };
     if (data.errno === 0) incident.offers.accepted += 1;
     else {
-      incident.offers.refused += 1;
+      incident.offers.rejected += 1;
       incident.offers.reason = data.reason;
     }
     return true;

@@ -223,10 +223,10 @@ test('an excluded fragment is left out with the reason of its exclusion', () => 
   const { probes, parts } = compose(
     facts,
     set({ one: `${HEADER}kprobe:{{fn:f}} { 1 }\n` }),
-    new Map([['one', 'refused']]),
+    new Map([['one', 'rejected']]),
   );
   assert.deepEqual(parts, []);
-  assert.equal(probes[0]?.reason, 'refused');
+  assert.equal(probes[0]?.reason, 'rejected');
 });
 
 test('the host is asked for what stands in needs, conditions and placeholders, kept or not', () => {

@@ -104,12 +104,12 @@ test('stop ends a child that ignores SIGINT', async (t) => {
   assert.ok(last?.state === 'exited' && last.reason === 'stopped');
 });
 
-test('a probe that bpftrace refuses is left out, and the rest runs', async (t) => {
-  const run = await live(t, { mode: 'refuse', argument: '{ export }' });
+test('a probe that bpftrace rejects is left out, and the rest runs', async (t) => {
+  const run = await live(t, { mode: 'reject', argument: '{ export }' });
   await until(() => has(run, 'heartbeat'));
-  const [first, refused, second] = run.children();
+  const [first, rejected, second] = run.children();
   assert.ok(first?.state === 'starting' && first.probes[1]?.attached === true);
-  assert.ok(refused?.state === 'exited' && refused.reason === 'compile_error');
+  assert.ok(rejected?.state === 'exited' && rejected.reason === 'compile_error');
   assert.ok(second?.state === 'starting');
   assert.match(
     second.probes[1]?.reason ?? '',
