@@ -78,14 +78,14 @@ export const fleet = (): Dashboard =>
           statPanel({
             title: 'Hosts with counts too low',
             description:
-              'Hosts that in the time shown had a full kernel map, skipped probes, missed returns or calls given up at a hand-over: their counters are lower bounds.',
+              'Hosts that in the time shown had a full kernel map, skipped probes, missed returns or calls given up at a handover: their counters are lower bounds.',
             width: 4,
             height: 4,
             queries: [
               {
                 expr:
                   'count((sum by (cluster, job, instance) ' +
-                  `(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|hand_over"}[$__range])) + ` +
+                  `(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|handover"}[$__range])) + ` +
                   `sum by (cluster, job, instance) (increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range]))) > 0) ` +
                   `or 0 * count(vfio_dmabuf_up{${FLEET}} == 1)`,
               },
@@ -111,7 +111,7 @@ export const fleet = (): Dashboard =>
               { expr: perHost(grown('vfio_dmabuf_policy_violations_total', FLEET)) },
               { expr: perHost(`vfio_dmabuf_lost_mappings{${FLEET}}`) },
               { expr: perHost(grown('vfio_dmabuf_import_rejections_total', FLEET)) },
-              { expr: perHost(grown('vfio_dmabuf_export_failures_total', FLEET)) },
+              { expr: perHost(grown('vfio_dmabuf_export_rejections_total', FLEET)) },
               { expr: perHost(`vfio_dmabuf_buffers{${FLEET}}`) },
               { expr: perHost(`vfio_dmabuf_buffers{${FLEET},privacy="private"}`) },
               { expr: perHost(`vfio_dmabuf_buffer_bytes{${FLEET}}`) },

@@ -102,7 +102,7 @@ export const host = (): Dashboard =>
               }),
             ],
             empty: 'not scraped',
-            links: [runbook('VfioDmabufReplayScraped'), runbook('VfioDmabufPictureInexact')],
+            links: [runbook('VfioDmabufReplayScraped'), runbook('VfioDmabufBufferStateInexact')],
           }),
           tablePanel({
             title: 'Devices',
@@ -121,7 +121,7 @@ export const host = (): Dashboard =>
               { expr: perDevice(`vfio_dmabuf_buffers{${DEVICE},privacy="private"}`) },
               { expr: perDevice(`vfio_dmabuf_lost_mappings{${DEVICE}}`) },
               { expr: perDevice(grown('vfio_dmabuf_revocations_total', DEVICE)) },
-              { expr: perDevice(grown('vfio_dmabuf_export_failures_total', DEVICE)) },
+              { expr: perDevice(grown('vfio_dmabuf_export_rejections_total', DEVICE)) },
               { expr: perDevice(`vfio_dmabuf_device_incidents{${DEVICE}}`) },
               { expr: perDevice(grown('vfio_dmabuf_import_rejections_total', DEVICE)) },
             ],
@@ -216,7 +216,7 @@ export const host = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: grownEachBy('device, reason, errno', 'vfio_dmabuf_export_failures_total', DEVICE),
+                expr: grownEachBy('device, reason, errno', 'vfio_dmabuf_export_rejections_total', DEVICE),
                 legend: '{{device}}: {{reason}} ({{errno}})',
               },
             ],
@@ -226,7 +226,7 @@ export const host = (): Dashboard =>
             links: [
               live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
               live('On the live page', '#reason=${__field.labels.reason}'),
-              runbook('VfioDmabufExportFailures'),
+              runbook('VfioDmabufExportRejections'),
             ],
           }),
           seriesPanel({

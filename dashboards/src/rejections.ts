@@ -250,7 +250,7 @@ export const rejections = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: `${grownBy('cluster, instance, device, reason, errno', 'vfio_dmabuf_export_failures_total', FLEET)} > 0`,
+                expr: `${grownBy('cluster, instance, device, reason, errno', 'vfio_dmabuf_export_rejections_total', FLEET)} > 0`,
               },
             ],
             columns: [
@@ -259,7 +259,7 @@ export const rejections = (): Dashboard =>
                 title: 'Reason',
                 links: [
                   live('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
-                  runbook('VfioDmabufExportFailures'),
+                  runbook('VfioDmabufExportRejections'),
                 ],
               },
               { from: 'errno', title: 'Errno' },

@@ -76,13 +76,13 @@ export const tracer = (): Dashboard =>
           statPanel({
             title: 'Counts too low',
             description:
-              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, calls given up at a hand-over, counts without room in a map.',
+              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, calls given up at a handover, counts without room in a map.',
             width: 4,
             height: 4,
             queries: [
               {
                 expr:
-                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|hand_over"}[$__range])) + ` +
+                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|handover"}[$__range])) + ` +
                   `(sum(increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range])) or vector(0))`,
               },
             ],
@@ -98,7 +98,7 @@ export const tracer = (): Dashboard =>
             height: 4,
             queries: [
               {
-                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed|hand_over"}[$__range]))`,
+                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed|handover"}[$__range]))`,
               },
             ],
             steps: ZERO_IS_GOOD,
@@ -129,7 +129,7 @@ export const tracer = (): Dashboard =>
             ],
             steps: ZERO_IS_GOOD,
             empty: EMPTY,
-            links: [runbook('VfioDmabufPictureInexact')],
+            links: [runbook('VfioDmabufBufferStateInexact')],
           }),
           tablePanel({
             title: 'Tracers',

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { markdownTable } from '../../tools/markdown-table.ts';
 import { CELLS, type Cell, nameOf } from './cells.ts';
 import type { Outcome } from './groups.ts';
-import { SCENARIOS, whyNot } from './truth-table.ts';
+import { SCENARIOS, explainUnmet } from './truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'kernels.json');
@@ -22,7 +22,7 @@ export interface CellResult extends Cell {
 export const resultOf = ({ cell, release, bpftrace, passed, failed }: Outcome): CellResult => {
   const notApplicable: Record<string, number> = {};
   for (const scenario of SCENARIOS) {
-    const why = whyNot(scenario, cell);
+    const why = explainUnmet(scenario, cell);
     if (why !== undefined) notApplicable[why] = (notApplicable[why] ?? 0) + 1;
   }
   const isRow = (name: string): boolean => !/^(start|boot) \(/.test(name);

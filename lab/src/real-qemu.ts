@@ -5,7 +5,7 @@ import type { Lab } from './lab.ts';
 import { changed } from './samples.ts';
 import { RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 
 const NAME = 'web-7';
 const UUID = '8d6a2f10-3b1e-4c5d-9a77-0e1f2a3b4c5d';
@@ -41,7 +41,7 @@ export const QEMU_VM: Trial = {
   run: async (lab, say) => {
     const position = async (): Promise<number> => (await lab.events(0)).at(-1)?.seq ?? 0;
     await lab.settle();
-    const [begin, before, heardBefore] = [await position(), await lab.samples(), await hear(lab.guest)];
+    const [begin, before, oracleBefore] = [await position(), await lab.samples(), await hear(lab.guest)];
     await lab.command(START_QEMU);
     const said = (): Promise<string> => lab.command('cat /tmp/qemu.out');
     await lab.until('SeaBIOS to turn memory decode on', 120, async () => {
@@ -103,8 +103,8 @@ export const QEMU_VM: Trial = {
     );
     assert.deepEqual(await buffersOf(lab), []);
     const delta = changed(before, await lab.samples());
-    const heard = heardSince(heardBefore, await hear(lab.guest));
-    assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees');
+    const heard = oracleSince(oracleBefore, await hear(lab.guest));
+    assert.deepEqual(contradictions(heard, delta), [], 'the independent oracle disagrees');
   },
 };
 

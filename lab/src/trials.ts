@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { BufferView } from '../../server/src/model/schema.ts';
 import { isUsual, isUsualOnce } from './cells.ts';
-import { HAND_OVER } from './hand-over.ts';
+import { HANDOVER } from './handover.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
 import { OPERATORS } from './operators.ts';
@@ -10,7 +10,7 @@ import { changed, type Samples, total } from './samples.ts';
 import { judge } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 
 const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
@@ -33,7 +33,7 @@ export const TRIALS: readonly Trial[] = [
     belongs: isUsual,
     run: async (lab, say) => {
       await lab.settle();
-      const [before, heardBefore, statusBefore] = [
+      const [before, oracleBefore, statusBefore] = [
         await lab.samples(),
         await hear(lab.guest),
         await lab.status(),
@@ -53,7 +53,7 @@ export const TRIALS: readonly Trial[] = [
       });
       const [after, heard, status] = [
         await lab.samples(),
-        heardSince(heardBefore, await hear(lab.guest)),
+        oracleSince(oracleBefore, await hear(lab.guest)),
         await lab.status(),
       ];
       const delta = changed(before, after);
@@ -64,7 +64,7 @@ export const TRIALS: readonly Trial[] = [
       );
       for (const [name, calls = 0] of [
         ['exports_total', told.exports],
-        ['export_failures_total', told.rejected],
+        ['export_rejections_total', told.rejected],
         ['import_rejections_total', told.vgem_rejected],
       ] as const) {
         const counted = total(new Map(Object.entries(delta)), name);
@@ -88,7 +88,7 @@ export const TRIALS: readonly Trial[] = [
       assert.ok(lost > 0, 'there were more events than the ring holds');
       assert.equal(received + lost, emitted, 'what was not received is reported as lost, exactly');
       assert.equal(status.events_unaccounted, 0, 'what was told as lost is accounted for');
-      await lab.until('the picture to be exact again', 120, async () => (await lab.status()).picture_exact);
+      await lab.until('the picture to be exact again', 120, async () => (await lab.status()).buffer_state_exact);
       assert.deepEqual(await liveBuffers(lab), [], 'the flood left no buffer behind');
     },
   },
@@ -147,7 +147,7 @@ export const TRIALS: readonly Trial[] = [
       );
       await lab.command('while [ ! -e /tmp/come ]; do sleep 0.1; done');
       await lab.until('tracing to resume', 180, async () => (await lab.get('/-/ready')).status === 200);
-      await lab.until('the buffers to be reconciled', 120, async () => (await lab.status()).picture_exact);
+      await lab.until('the buffers to be reconciled', 120, async () => (await lab.status()).buffer_state_exact);
       const [buffer, ...more] = await liveBuffers(lab);
       assert.deepEqual(more, []);
       assert.equal(buffer?.device, RESETTABLE);
@@ -177,7 +177,7 @@ export const TRIALS: readonly Trial[] = [
       await lab.command('rm -f /tmp/go /tmp/leave /tmp/made /tmp/come');
     },
   },
-  HAND_OVER,
+  HANDOVER,
   {
     name: 'daemon-killed',
     title: 'the daemon killed with SIGKILL leaves no bpftrace behind',
@@ -231,14 +231,14 @@ export const TRIALS: readonly Trial[] = [
       };
       assert.match(
         await strict('', '--bpftrace.path /nonexistent/bpftrace'),
-        /bpftrace.*\n(.*\n)*.*to mend it/,
+        /bpftrace.*\n(.*\n)*.*fix/,
       );
-      assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*to mend it/);
+      assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*fix/);
       await lab.command(
         `for device in /sys/bus/pci/drivers/vfio-pci/0*; do echo "\${device##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind; done
          rmmod iommufd vfio_pci vfio_pci_core`,
       );
-      assert.match(await strict('', ''), /vfio.*\n(.*\n)*.*to mend it/i);
+      assert.match(await strict('', ''), /vfio.*\n(.*\n)*.*fix/i);
       await lab.launchInGuest();
       await lab.until('the daemon to answer', 60, async () => (await lab.get('/-/healthy')).status === 200);
       await lab.until(
@@ -265,7 +265,7 @@ export const TRIALS: readonly Trial[] = [
         'node /lab/dist/vfio-dmabuf-tracer.mjs run --strict --web.listen-address 127.0.0.1:10044 2>&1',
       );
       assert.equal(code, 3, output);
-      assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*to mend it.*6\.19 or newer/);
+      assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*fix.*6\.19 or newer/);
       await lab.launchInGuest();
       await lab.until(
         'the daemon to know the host',

@@ -74,7 +74,7 @@ function Facts({ store }: { store: Store }) {
     [
       'Buffers',
       alive.length.toLocaleString('en'),
-      alive.length > 0 ? bytes(size) : then(status?.picture_exact === true ? 'none now' : 'none known'),
+      alive.length > 0 ? bytes(size) : then(status?.buffer_state_exact === true ? 'none now' : 'none known'),
     ],
     ['Private', secret.toLocaleString('en'), then(privacyNote(status))],
     ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],

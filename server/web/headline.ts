@@ -61,7 +61,7 @@ export function headline(
   const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
   const grave = graveSentences(past);
   const doubts = [...unwatchedSentences(incidents?.blind_to ?? []), ...lossSentences(status)];
-  if (doubts.length === 0 && !status.picture_exact && status.source.kind === 'live')
+  if (doubts.length === 0 && !status.buffer_state_exact && status.source.kind === 'live')
     doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
   const attention = [...warnings, ...grave, ...doubts];
   if (attention.length > 0) return of('attention', ...attention);
@@ -113,7 +113,7 @@ export function figure(number: number, status: Status | null, what: Watched): st
 }
 
 /** Stages at which a count is lost as well. */
-const COUNTS_LOST = ['probe_missed', 'map_full', 'hand_over'] as const;
+const COUNTS_LOST = ['probe_missed', 'map_full', 'handover'] as const;
 
 /** What a loss means for the counters. */
 export function countersSentence({ losses, missed_returns: missed }: Status): string {

@@ -18,7 +18,7 @@ export const exported = (
 
 /** Samples that a rejected export changes. */
 export const rejectedExport = (device: string, errno: string, reason: string): Record<string, number> => ({
-  [`export_failures_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
+  [`export_rejections_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
   export_duration_seconds_count: 1,
 });
 

@@ -29,9 +29,9 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
     present: fedBy('export'),
   }),
   kernelCounter({
-    name: 'export_failures_total',
+    name: 'export_rejections_total',
     help: 'Exports that the kernel rejected (vfio_pci_core_feature_dma_buf), by the reason decided from its arguments.',
-    counter: 'export_failures',
+    counter: 'export_rejections',
     present: fedBy('export'),
   }),
   kernelCounter({

@@ -36,7 +36,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     help:
       'Losses by stage: events that probes emitted and that were missing at two heartbeats in a row or when their ' +
       'bpftrace ended, less what the collector dropped (kernel_ring); lines that the collector dropped (splitter, queue); probe runs that the kernel ' +
-      'skipped (probe_missed); counts without room in their map (map_full); calls in flight that were given up when one program took over from another (hand_over).',
+      'skipped (probe_missed); counts without room in their map (map_full); calls in flight that were given up when one program took over from another (handover).',
     type: 'counter',
     samples: (model) => byKey('stage', model.accounting.losses),
   },
@@ -122,12 +122,12 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     samples: (model) => byKey('reason', model.accounting.restarts),
   },
   {
-    name: 'picture_exact',
+    name: 'buffer_state_exact',
     help:
       '1 where the buffers were reconciled with the kernel (iter/dmabuf) after the last loss or gap, so that the ' +
       'gauges of buffers miss nothing.',
     type: 'gauge',
-    samples: (model) => single(model.pictureExact ? 1 : 0),
+    samples: (model) => single(model.bufferStateExact ? 1 : 0),
   },
   {
     name: 'last_counter_read_timestamp_seconds',

@@ -42,7 +42,7 @@ function* vms(model: TracerModel): Generator<Labels> {
   }
 }
 
-/** What is there now, from events and snapshots; picture_exact tells whether events are missing in it. */
+/** What is there now, from events and snapshots; buffer_state_exact tells whether events are missing in it. */
 export const STATE_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'buffers',
@@ -82,7 +82,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
       'iommufd mappings that a revocation made dead (vfio_pci_dma_buf_move, iopt_revoke_notify) and that nobody has ' +
       'made again; the kernel never does. Each new iommufd map of the buffer closes one, its release all; a detach ' +
       'closes none, for what is unmapped is still not mapped. It is made of events alone: mappings that died while nothing was ' +
-      'traced, or whose events were lost, are not in it, whatever picture_exact says.',
+      'traced, or whose events were lost, are not in it, whatever buffer_state_exact says.',
     type: 'gauge',
     present: (model) => model.wasAttached('revoke') && model.wasAttached('iommufd_map'),
     samples: (model, onFolded) => sumByLabels(lostMappings(model), model.options.seriesLimit, onFolded),

@@ -364,7 +364,7 @@ export const Status = Type.Object({
   missed_returns: Type.Integer({
     description: 'calls whose return was not seen: they are in no other counter and gave no event',
   }),
-  picture_exact: Type.Boolean({
+  buffer_state_exact: Type.Boolean({
     description: 'false after a loss or gap until a snapshot has reconciled the buffers',
   }),
   buffers: Type.Object({ live: Type.Integer(), revoked: Type.Integer() }),

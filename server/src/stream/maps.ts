@@ -5,7 +5,7 @@ import { LARGEST_DEVICE, readInteger, readUnsigned } from './tuples.ts';
 export const MAPS = {
   exports: ['device', 'privacy'],
   export_bytes: ['device', 'privacy'],
-  export_failures: ['device', 'errno', 'reason'],
+  export_rejections: ['device', 'errno', 'reason'],
   export_ns: [],
   export_bucket: ['bucket'],
   releases: [],

@@ -139,7 +139,7 @@ export const Tick = Type.Object({ t: Micros });
 export type Tick = Static<typeof Tick>;
 
 /** Cumulative count of lines that the collector dropped at one stage since it started. */
-export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full', 'hand_over'] as const;
+export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full', 'handover'] as const;
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),

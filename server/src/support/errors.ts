@@ -22,7 +22,7 @@ export type ErrorCode = UserCode | (typeof INTERNAL_CODES)[number];
 export interface TracerErrorDetail {
   /** Where it was found: a file with its line, a flag, a path of the config. */
   where?: string;
-  /** How to mend it, as a sentence or a command. */
+  /** How fix, as a sentence or a command. */
   remedy?: string;
   cause?: unknown;
 }
@@ -46,11 +46,11 @@ export class TracerError extends Error {
     return (USER_CODES as readonly string[]).includes(this.code);
   }
 
-  /** One block for a terminal: what, where, how to mend it. */
+  /** One block for a terminal: what, where, how fix. */
   describe(): string {
     const lines = [this.message];
     if (this.where !== undefined) lines.push(`  where: ${neutral(this.where)}`);
-    if (this.remedy !== undefined) lines.push(`  to mend it: ${neutral(this.remedy)}`);
+    if (this.remedy !== undefined) lines.push(`  fix: ${neutral(this.remedy)}`);
     return lines.join('\n');
   }
 }

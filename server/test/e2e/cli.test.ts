@@ -179,7 +179,7 @@ test('an address in use is told with its remedy and ends with 1', async (t) => {
   const { code, stderr } = program.run(['replay', plain, `--web.listen-address=${address}`]);
   assert.equal(code, 1);
   assert.match(stderr, /another program listens there/);
-  assert.match(stderr, /to mend it: .*--web\.listen-address/);
+  assert.match(stderr, /fix: .*--web\.listen-address/);
 });
 
 test('the probes lie beside the built program', () => {

@@ -23,7 +23,7 @@ const LINES = [
       [`1,${DEVICE},1,${packName('vgem')},95,7`]: 7,
       [`1,${DEVICE + 0x100},1,${packName('vgem')},95,7`]: 2,
     },
-    export_failures: { [`${0x4100},22,15`]: 3 },
+    export_rejections: { [`${0x4100},22,15`]: 3 },
   }),
 ];
 

@@ -56,7 +56,7 @@ test('the headline is the gravest of what is known, and a loss is never safe', (
   for (const incident of closed.incidents) incident.state = 'closed';
   assert.equal(level({}, closed), 'attention', 'what it has let through is not undone');
   const live = { kind: 'live', name: 'bpftrace' } as const;
-  assert.equal(level({ picture_exact: false, source: live }), 'attention');
+  assert.equal(level({ buffer_state_exact: false, source: live }), 'attention');
   assert.equal(level({ not_ready: 'bpftrace is starting', state: 'starting' }), 'not-ready');
   assert.equal(level({ not_ready: 'bpftrace does not run', state: 'blind' }, incidents('critical')), 'blind');
   assert.equal(level({ state: 'unavailable', not_ready: 'this host cannot be traced' }), 'blind');
@@ -104,7 +104,7 @@ test('a loss that makes counts too low is told as such, and a lost event is not'
     countersSentence({ ...STATUS, losses, missed_returns });
   for (const stage of ['kernel_ring', 'splitter', 'queue'])
     assert.match(sentence({ [stage]: 1 }), /not touched by lost events/, stage);
-  for (const stage of ['probe_missed', 'map_full', 'hand_over'])
+  for (const stage of ['probe_missed', 'map_full', 'handover'])
     assert.match(sentence({ kernel_ring: 1, [stage]: 1 }), /too low/, stage);
   assert.match(sentence({ probe_missed: 0 }, 1), /too low/);
   assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['1 call was not seen to return.']);

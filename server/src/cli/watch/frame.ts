@@ -226,7 +226,7 @@ function lossesOf(status: Status): string[] {
   const told = lossSentences(status).map((sentence) => `LOST: ${sentence}`);
   const blind = blindSentence(status);
   if (blind !== null) told.push(`NOT WATCHED: ${blind}`);
-  if (!status.picture_exact)
+  if (!status.buffer_state_exact)
     told.push('NOT EXACT: since the last gap or loss no snapshot has said which buffers there are');
   return told;
 }

@@ -119,7 +119,7 @@ function rejectedOf(
 
 /** Whether nothing has happened that buffers, incidents or rejections tell of. */
 function same(a: Status, b: Status): boolean {
-  const told = ({ events_received, generation, picture_exact, buffers, open_incidents }: Status) =>
-    JSON.stringify([events_received, generation, picture_exact, buffers, open_incidents]);
+  const told = ({ events_received, generation, buffer_state_exact, buffers, open_incidents }: Status) =>
+    JSON.stringify([events_received, generation, buffer_state_exact, buffers, open_incidents]);
   return told(a) === told(b);
 }

@@ -2,7 +2,7 @@ import { TAGS } from '../../stream/codes.ts';
 import { MAP_NAMES } from '../../stream/maps.ts';
 import type { Dialect, ProbeState } from '../../stream/wire.ts';
 import { TracerError } from '../../support/errors.ts';
-import { type ConditionFacts, type Term, whyNot } from './condition.ts';
+import { type ConditionFacts, type Term, explainUnmet } from './condition.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
 import { type Rendered, render, scan } from './render.ts';
 
@@ -171,7 +171,7 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
 }
 
 function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFacts): string | null {
-  const reason = whyNot(fragment.needs, facts);
+  const reason = explainUnmet(fragment.needs, facts);
   if (reason !== null) return reason;
   const term = (kind: 'function' | 'member', names: readonly string[]): Term => ({
     negated: false,
@@ -181,7 +181,7 @@ function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFact
     ...rendered.missing.map((names) => term('function', names.split('|'))),
     ...rendered.missingMembers.map((name) => term('member', [name])),
   ];
-  return whyNot(terms, facts);
+  return explainUnmet(terms, facts);
 }
 
 /** One state for each function on a kept line; a fragment without any is reported by what its header calls hooks. */

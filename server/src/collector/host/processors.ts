@@ -35,7 +35,7 @@ export interface VisitOptions {
  * Runs a program that does nothing on each processor that is online (SYS/devices/system/cpu/online), so that whatever runs there
  * gives way once. Resolves with the number of processors that did not let it in; 1 where they cannot be listed.
  */
-export async function visitProcessors(
+export async function quiesceCpus(
   sysRoot: string,
   { searchPath = process.env.PATH ?? '', onError = () => {} }: VisitOptions = {},
 ): Promise<number> {

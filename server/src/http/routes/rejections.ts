@@ -97,7 +97,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
           imports: ofImports
             ? counted(model, 'import_rejections', { device, importer, stage, reason }, importCount)
             : null,
-          exports: ofExports ? counted(model, 'export_failures', { device, reason }, exportCount) : null,
+          exports: ofExports ? counted(model, 'export_rejections', { device, reason }, exportCount) : null,
         },
       };
     },

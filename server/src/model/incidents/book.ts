@@ -81,7 +81,7 @@ const zeros = () =>
   Object.fromEntries(INCIDENT_KINDS.map((kind) => [kind, 0])) as Record<IncidentKind, number>;
 
 /** The incidents: one for each kind and subject, bounded, counted as they open and close. */
-export class IncidentBook {
+export class IncidentStore {
   readonly opened = zeros();
   readonly closed = zeros();
   /** Those that were not opened because their kind had as many open as it may have. */

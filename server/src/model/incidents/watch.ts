@@ -10,7 +10,7 @@ import type { Closing, Incident, IncidentKind } from '../schema.ts';
 import {
   attachedTo,
   holdersOf,
-  IncidentBook,
+  IncidentStore,
   type IncidentFacts,
   type IncidentState,
   named,
@@ -64,7 +64,7 @@ const RECENT_LIMIT = 64;
 
 /** What the picture of the buffers says of things that are wrong. It is asked after the buffers have taken a record in. */
 export class IncidentWatch {
-  readonly book: IncidentBook;
+  readonly book: IncidentStore;
   /** Begin of the last whole snapshot. */
   snapshotAt: number | null = null;
   dialect: Dialect = 'none';
@@ -80,7 +80,7 @@ export class IncidentWatch {
 
   constructor(options: IncidentWatchOptions) {
     this.#options = options;
-    this.book = new IncidentBook(options.limits.open, options.limits.closed);
+    this.book = new IncidentStore(options.limits.open, options.limits.closed);
     options.buffers.beforeRelease = (buffer) => this.#keepHolders(buffer);
   }
 

@@ -120,7 +120,7 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
     /^LOST: 3 events or counts were lost \(ring 3\): /,
     'loud',
   );
-  has(told(input, { picture_exact: false }), /^NOT EXACT: /, 'loud');
+  has(told(input, { buffer_state_exact: false }), /^NOT EXACT: /, 'loud');
   has(told(input, { decode_errors: 2 }), /^LOST: 2 lines of the stream could not be read\./, 'loud');
   has(told(input, { missed_returns: 2 }), /^LOST: 2 calls were not seen to return\./, 'loud');
   has(told(input, { blind_seconds: 12 }), /^NOT WATCHED: Nothing was seen for 12\.0 s in all/, 'loud');

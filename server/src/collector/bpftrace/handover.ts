@@ -1,20 +1,20 @@
 import type { Clock } from '../../support/clock.ts';
-import { type GateOrder, tellGate } from './gate.ts';
+import { type GateOrder, writeGateCommand } from './gate.ts';
 import type { RunningChild } from './running-child.ts';
 
-export interface HandOverOptions {
+export interface HandoverOptions {
   from: RunningChild;
   /** Started as a standby, its lines held. */
   to: RunningChild;
   clock: Clock;
   procRoot: string;
   /** Makes what runs on each processor give way once; resolves with how many did not. */
-  visitProcessors: () => Promise<number>;
-  timing: HandOverTiming;
+  quiesceCpus: () => Promise<number>;
+  timing: HandoverTiming;
   signal: AbortSignal;
 }
 
-export interface HandOverTiming {
+export interface HandoverTiming {
   /** From the first order to the moment that the orders are for. */
   cutAheadMs: number;
   /** How often a program looks at its orders. */
@@ -27,9 +27,9 @@ export interface HandOverTiming {
  * How it ended: how many calls were still in flight when the old program was given up (one more where the order may have come
  * too late for a clean cut, and for each processor whose task may count with nobody), or why the old one keeps its work.
  */
-export type HandOverEnd = { done: true; lost: number } | { done: false; why: string };
+export type HandoverEnd = { done: true; lost: number } | { done: false; why: string };
 
-const ENDED: HandOverEnd = { done: false, why: 'a program has ended' };
+const ENDED: HandoverEnd = { done: false, why: 'a program has ended' };
 /** Reads of the old program, without a call in flight, that show that it has counted its last. */
 const QUIET_READS = 2;
 /** Seconds that the scheduler's clock and the clock since boot may differ: a program knows only the low bits of a second. */
@@ -39,11 +39,11 @@ const CLOCKS_APART = 2 ** 18;
  * Lets one program count up to a moment and another from that moment on, both attached: each call belongs to exactly one.
  * Returns when the old one has nothing more to count; the caller stops it and lets the new one speak.
  */
-export async function handOver(options: HandOverOptions): Promise<HandOverEnd> {
+export async function handOver(options: HandoverOptions): Promise<HandoverEnd> {
   const { from, to, clock, timing, signal } = options;
   const tell = async (child: RunningChild, order: GateOrder, second?: number): Promise<void> => {
     if (child.pid === undefined) throw new Error('bpftrace has ended');
-    await tellGate(options.procRoot, child.pid, order, second);
+    await writeGateCommand(options.procRoot, child.pid, order, second);
   };
   if (!(await to.ready)) return { done: false, why: 'the new program did not start' };
   const { began } = to.gate;
@@ -77,7 +77,7 @@ export async function handOver(options: HandOverOptions): Promise<HandOverEnd> {
     await clock.sleep(20, signal);
   }
   // A task that came onto its processor before the moment and has not left it since is the old program's, however long it runs.
-  doubtful += await options.visitProcessors();
+  doubtful += await options.quiesceCpus();
   from.gate.quietReads = 0;
   while (from.gate.quietReads < QUIET_READS && clock.bootUs() < giveUpAt) {
     if (hasEnded()) return ENDED;

@@ -5,7 +5,7 @@ import { changed, total } from './samples.ts';
 import { missedSince } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 
 /**
  * Exports, rejections and imports, about a hundred a second and evenly spread, whenever two programs are there of which one takes
@@ -38,17 +38,17 @@ const untilGeneration = (lab: Lab, generation: number): Promise<void> =>
     return status.generation === generation && status.state === 'tracing';
   });
 
-export const HAND_OVER: Trial = {
-  name: 'hand-over',
+export const HANDOVER: Trial = {
+  name: 'handover',
   guest: 'own',
   title:
     'a module with probes is unloaded and loaded again under load: programs take over, and each call is counted once',
   belongs: isUsual,
-  // Four programs to compile in emulation take minutes: `npm run lab -- hand-over` tries both versions of bpftrace.
+  // Four programs to compile in emulation take minutes: `npm run lab -- handover` tries both versions of bpftrace.
   everyday: isUsualOnce,
   run: async (lab, say) => {
     await lab.settle();
-    const [before, heardBefore, { generation, losses }] = [
+    const [before, oracleBefore, { generation, losses }] = [
       await lab.samples(),
       await hear(lab.guest),
       await lab.status(),
@@ -71,13 +71,13 @@ export const HAND_OVER: Trial = {
     );
     const status = await lab.settle();
     const after = await lab.samples();
-    const heard = heardSince(heardBefore, await hear(lab.guest));
+    const heard = oracleSince(oracleBefore, await hear(lab.guest));
     const delta = changed(before, after);
     const skipped = await missedSince(lab, losses);
     if (skipped > 0) say(`the kernel has skipped ${skipped} runs of probes, and the tracer says so`);
     // Its own probe on iommufd may have died with the module as well: what it says of that is left out.
     const wrong = contradictions(heard, delta, skipped).filter((claim) => !claim.includes('"iommufd"'));
-    assert.deepEqual(wrong, [], 'the independent witness disagrees');
+    assert.deepEqual(wrong, [], 'the independent oracle disagrees');
     assert.equal(status.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, true);
     const grown = (name: string, ...having: string[]): number =>
       total(after, name, ...having) - total(before, name, ...having);
@@ -93,16 +93,16 @@ export const HAND_OVER: Trial = {
       counted >= 2 * REJECTED - skipped && counted <= 3 * REJECTED,
       'what was called before and after is counted',
     );
-    assert.equal(status.losses.hand_over, losses.hand_over, 'no call was given up');
+    assert.equal(status.losses.handover, losses.handover, 'no call was given up');
     assert.equal(grown('collector_restarts_total'), 2);
     const received = total(after, 'events_total') - total(before, 'events_total');
     const calls =
       grown('exports_total') +
-      grown('export_failures_total') +
+      grown('export_rejections_total') +
       grown('releases_total') +
       grown('import_rejections_total');
     say(
-      `${calls} calls counted, the witness agrees; ${received} events received, ${status.events_unaccounted} unaccounted`,
+      `${calls} calls counted, the oracle agrees; ${received} events received, ${status.events_unaccounted} unaccounted`,
     );
     assert.ok(calls > 1000, 'there was load');
   },
