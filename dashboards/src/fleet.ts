@@ -104,7 +104,7 @@ export const fleet = (): Dashboard =>
             queries: [
               { expr: `min by (cluster, instance) (${hostState(FLEET)})` },
               {
-                expr: `max by (cluster, instance) (time() - (vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} > 0) and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"})`,
+                expr: `max by (cluster, instance) (time() - (vfio_dmabuf_last_map_read_timestamp_seconds{${FLEET}} > 0) and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"})`,
               },
               { expr: `group by (cluster, instance, kind) (vfio_dmabuf_source_info{${FLEET}})` },
               { expr: perHost(`vfio_dmabuf_incidents{${FLEET},kind!="never_imported"}`) },

@@ -63,7 +63,7 @@ export const tracer = (): Dashboard =>
             decimals: 1,
             queries: [
               {
-                expr: `max(time() - vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"} and ${ON_HOST} vfio_dmabuf_up{${FLEET}} == 1)`,
+                expr: `max(time() - vfio_dmabuf_last_map_read_timestamp_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"} and ${ON_HOST} vfio_dmabuf_up{${FLEET}} == 1)`,
               },
             ],
             steps: [
@@ -242,7 +242,7 @@ export const tracer = (): Dashboard =>
           losses(
             'Counter lines lost',
             'Lines of the reads of the kernel maps that were missing: the next read says them again, so counts are late and not wrong.',
-            [{ metric: 'vfio_dmabuf_counter_lines_lost_total', legend: 'lines' }],
+            [{ metric: 'vfio_dmabuf_map_lines_lost_total', legend: 'lines' }],
           ),
           losses(
             'Lines that mean nothing',
@@ -287,7 +287,7 @@ export const tracer = (): Dashboard =>
             'Facts and incidents let go',
             'Facts of devices, processes and VMs that made room, and incidents that were not opened because 500 of their kind were open.',
             [
-              { metric: 'vfio_dmabuf_facts_forgotten_total', by: 'kind', legend: 'facts of {{kind}}' },
+              { metric: 'vfio_dmabuf_facts_evicted_total', by: 'kind', legend: 'facts of {{kind}}' },
               { metric: 'vfio_dmabuf_incidents_folded_total', by: 'kind', legend: 'incidents {{kind}}' },
             ],
           ),

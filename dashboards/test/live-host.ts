@@ -147,7 +147,7 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     detaches: each(names.map((name) => `${DEVICE},2,${name}`)),
     unmaps: each(names.map((name) => `${DEVICE},2,${name}`)),
     private_reads: { '1': n },
-    private_read_failures: { '1,22,2': n },
+    private_read_rejections: { '1,22,2': n },
     policy_violations: { '1': n, '2': n, '3': n, '4': n },
     missed: n,
   };

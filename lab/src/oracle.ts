@@ -118,8 +118,8 @@ export const contradictions = (
     ],
     ['private_data_reads_total', counted('private_data_reads_total'), heard.private_read?.value ?? 0],
     [
-      'private_data_read_failures_total',
-      counted('private_data_read_failures_total'),
+      'private_data_read_rejections_total',
+      counted('private_data_read_rejections_total'),
       failed(heard.private_read),
     ],
     ['unmaps_total', counted('unmaps_total'), heard.unmap?.['0'] ?? 0],

@@ -169,9 +169,9 @@ test('what bpftrace itself says it lost', async () => {
 test('a line of a read of the maps', async () => {
   const [one = '', two = ''] = counterLines('exports', { [`${DEVICE},1`]: 1, [`${DEVICE + 1},1`]: 1 });
   const { model, more } = feed([...TRACING, one, readEnd(2_000_000, 2)]);
-  assert.equal(await sample(model, 'counter_lines_lost_total'), 0, 'it may be on its way');
+  assert.equal(await sample(model, 'map_lines_lost_total'), 0, 'it may be on its way');
   more(one, two, readEnd(3_000_000, 4));
-  assert.equal(await sample(model, 'counter_lines_lost_total'), 1);
+  assert.equal(await sample(model, 'map_lines_lost_total'), 1);
   assert.equal(await sample(model, 'exports_total{device="0000:41:00.1",privacy="shared"}'), 1);
 });
 
@@ -256,7 +256,7 @@ test('facts that made room for others while they were of use', async () => {
     }),
   );
   const { model } = feed([...TRACING, ...lines]);
-  assert.equal(await sample(model, 'facts_forgotten_total{kind="process"}'), 3);
+  assert.equal(await sample(model, 'facts_evicted_total{kind="process"}'), 3);
 });
 
 test('an event that made room in the event log', async (t) => {

@@ -24,7 +24,7 @@ const makePrivate = async (lab: Lab, devices: string): Promise<void> => {
 
 const READ = { 'private_data_reads_total{importer="kvm"}': 1 };
 const READ_REJECTED = {
-  'private_data_read_failures_total{importer="kvm",reason="not_vfio"}': 1,
+  'private_data_read_rejections_total{importer="kvm",reason="not_vfio"}': 1,
 };
 
 /** A bind that KVM rejects: VM a owns the plain device, VM b the resettable one where `vms` says so. */

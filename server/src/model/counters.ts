@@ -38,7 +38,7 @@ export const COUNTERS = {
   detaches: ['device', 'privacy', 'importer'],
   unmaps: ['device', 'privacy', 'importer'],
   private_data_reads: ['importer'],
-  private_data_read_failures: ['importer', 'reason'],
+  private_data_read_rejections: ['importer', 'reason'],
   policy_violations: ['kind'],
   missed_returns: [],
 } as const satisfies Record<string, readonly string[]>;
@@ -81,7 +81,7 @@ const ROUTES: Record<MapName, Route> = {
   detaches: { counter: 'detaches' },
   unmaps: { counter: 'unmaps' },
   private_reads: { counter: 'private_data_reads' },
-  private_read_failures: { counter: 'private_data_read_failures' },
+  private_read_rejections: { counter: 'private_data_read_rejections' },
   policy_violations: { counter: 'policy_violations' },
   missed: { counter: 'missed_returns' },
   emitted: null,

@@ -19,7 +19,7 @@ export const MAPS = {
   import_bucket: ['stage', 'name0', 'name1', 'bucket'],
   detaches: ['device', 'privacy', 'name0', 'name1'],
   private_reads: ['reader'],
-  private_read_failures: ['reader', 'errno', 'reason'],
+  private_read_rejections: ['reader', 'errno', 'reason'],
   policy_violations: ['violation'],
   missed: [],
   emitted: [],

@@ -100,7 +100,7 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
     4096,
     'folding loses nothing',
   );
-  assert.equal(value('facts_forgotten_total', 'process'), 0);
+  assert.equal(value('facts_evicted_total', 'process'), 0);
   assert.equal(value('decode_errors_total', 'not_json'), 0);
   assert.ok(many.during > 0);
   const ratio = (a: number, b: number): string => (a / b).toFixed(2);

@@ -53,7 +53,7 @@ test('a whole real stream fills every family', async () => {
   const seen = [...(await scrape(PRIVATE_VM)).keys()];
   assert.deepEqual(
     FAMILIES.map(({ name }) => name).filter((name) => !seen.includes(name)),
-    ['private_data_read_failures_total', 'simulation_info'],
+    ['private_data_read_rejections_total', 'simulation_info'],
   );
 });
 
@@ -109,7 +109,7 @@ test('without the helper no private family is there to look like peace', async (
   const families = await scrape(tracing({ dialect: 'mainline', attached }));
   for (const name of [
     'private_data_reads_total',
-    'private_data_read_failures_total',
+    'private_data_read_rejections_total',
     'policy_violations_total',
   ]) {
     assert.equal(families.has(name), false, name);
@@ -137,7 +137,7 @@ test('before anything is known only the tracer itself is shown', async () => {
   const families = await scrape([]);
   assert.equal(families.get('up')?.samples[0]?.value, 0);
   assert.equal(families.has('releases_total'), false);
-  assert.equal(families.get('last_counter_read_timestamp_seconds')?.samples[0]?.value, 0);
+  assert.equal(families.get('last_map_read_timestamp_seconds')?.samples[0]?.value, 0);
 });
 
 test('calls that were not seen to return are counted over restarts, where a probe waits for returns', async () => {

@@ -13,8 +13,8 @@ test('the keys of each map become labels', () => {
   book.read({ name: 'export_rejections', key: '16640,22,17', value: 1 });
   book.read({ name: 'export_rejections', key: '0,4095,99', value: 2 });
   book.read({ name: 'import_rejections', key: `4,16640,2,${KVM},22,4`, value: 5 });
-  book.read({ name: 'private_read_failures', key: '1,22,2', value: 1 });
-  book.read({ name: 'private_read_failures', key: '1,5,2', value: 1 });
+  book.read({ name: 'private_read_rejections', key: '1,22,2', value: 1 });
+  book.read({ name: 'private_read_rejections', key: '1,5,2', value: 1 });
   book.read({ name: 'revocations', key: '16640,3', value: 1 });
   book.read({ name: 'policy_violations', key: '1', value: 1 });
   book.read({ name: 'releases', key: '', value: 7 });
@@ -38,7 +38,7 @@ test('the keys of each map become labels', () => {
       value: 5,
     },
   ]);
-  assert.deepEqual(book.counter('private_data_read_failures'), [
+  assert.deepEqual(book.counter('private_data_read_rejections'), [
     { labels: { importer: 'kvm', reason: 'not_vfio' }, value: 2 },
   ]);
   assert.deepEqual(book.counter('revocations'), [
