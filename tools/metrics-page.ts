@@ -15,7 +15,7 @@ const INTRODUCTION = `# Metrics
 Written by \`npm run docs\` from what the program serves; a test proves that it is up to date.
 
 Every counter and histogram of what happened in the kernel is read from kernel maps each second and misses nothing when
-events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose
+events are lost; what a full map could not take is \`vfio_dmabuf_counts_lost_total{stage="map_full"}\`. A family whose
 probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address, of imports that of the device that
 exported the buffer: \`unknown\` where that device was closed before the call, as for the detach of a buffer that outlives its device,
 and where KVM is asked to bind a buffer that VFIO did not export. \`privacy\` is that of the buffer; \`importer\` is the driver of

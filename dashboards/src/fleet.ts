@@ -30,7 +30,8 @@ const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`
 export const fleet = (): Dashboard =>
   createDashboard({
     name: 'fleet',
-    description: 'All hosts: which are traced, where private memory is in danger, where imports are rejected.',
+    description:
+      'All hosts: which are traced, where private memory is in danger, where imports are rejected.',
     variables: [hostVariable()],
     matchers: FLEET,
     sections: [
@@ -85,7 +86,7 @@ export const fleet = (): Dashboard =>
               {
                 expr:
                   'count((sum by (cluster, job, instance) ' +
-                  `(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|handover"}[$__range])) + ` +
+                  `(increase(vfio_dmabuf_counts_lost_total{${FLEET}}[$__range])) + ` +
                   `sum by (cluster, job, instance) (increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range]))) > 0) ` +
                   `or 0 * count(vfio_dmabuf_up{${FLEET}} == 1)`,
               },

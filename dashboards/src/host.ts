@@ -89,7 +89,7 @@ export const host = (): Dashboard =>
                 expr: `max(vfio_dmabuf_source_info{${HOST},kind="live"} or 2 * vfio_dmabuf_source_info{${HOST},kind="replay"})`,
                 legend: 'source',
               },
-              { expr: `min(3 + vfio_dmabuf_picture_exact{${HOST}})`, legend: 'buffers' },
+              { expr: `min(3 + vfio_dmabuf_buffer_state_exact{${HOST}})`, legend: 'buffers' },
               { expr: `max(5 * vfio_dmabuf_simulation_info{${HOST}})`, legend: 'faults' },
             ],
             mappings: [

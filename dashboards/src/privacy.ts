@@ -292,7 +292,11 @@ export const privacy = (): Dashboard =>
                 legend: '{{importer}}: read',
               },
               {
-                expr: grownEachBy('importer, reason', 'vfio_dmabuf_private_data_read_rejections_total', FLEET),
+                expr: grownEachBy(
+                  'importer, reason',
+                  'vfio_dmabuf_private_data_read_rejections_total',
+                  FLEET,
+                ),
                 legend: '{{importer}}: {{reason}}',
               },
             ],

@@ -135,7 +135,9 @@ export const rejections = (): Dashboard =>
               {
                 from: 'importer',
                 title: 'Importer',
-                links: [live('Rejections of this importer', `api/v1/rejections?importer=${cell('Importer')}`)],
+                links: [
+                  live('Rejections of this importer', `api/v1/rejections?importer=${cell('Importer')}`),
+                ],
               },
               {
                 from: 'device',

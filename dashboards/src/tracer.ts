@@ -82,7 +82,7 @@ export const tracer = (): Dashboard =>
             queries: [
               {
                 expr:
-                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|handover"}[$__range])) + ` +
+                  `sum(increase(vfio_dmabuf_counts_lost_total{${FLEET}}[$__range])) + ` +
                   `(sum(increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range])) or vector(0))`,
               },
             ],
@@ -98,7 +98,7 @@ export const tracer = (): Dashboard =>
             height: 4,
             queries: [
               {
-                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed|handover"}[$__range]))`,
+                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET}}[$__range]))`,
               },
             ],
             steps: ZERO_IS_GOOD,
@@ -124,7 +124,7 @@ export const tracer = (): Dashboard =>
             height: 4,
             queries: [
               {
-                expr: `count(vfio_dmabuf_picture_exact{${FLEET}} == 0) or 0 * count(vfio_dmabuf_picture_exact{${FLEET}})`,
+                expr: `count(vfio_dmabuf_buffer_state_exact{${FLEET}} == 0) or 0 * count(vfio_dmabuf_buffer_state_exact{${FLEET}})`,
               },
             ],
             steps: ZERO_IS_GOOD,
@@ -203,6 +203,7 @@ export const tracer = (): Dashboard =>
         panels: [
           losses('Losses, by hop', 'What was lost in each interval, by the hop at which it went.', [
             { metric: 'vfio_dmabuf_events_lost_total', by: 'stage', legend: '{{stage}}' },
+            { metric: 'vfio_dmabuf_counts_lost_total', by: 'stage', legend: '{{stage}}' },
           ]),
           losses(
             'Returns missed',

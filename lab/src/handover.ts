@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { isUsual, isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 import { changed, total } from './samples.ts';
 import { missedSince } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, oracleSince } from './oracle.ts';
 
 /**
  * Exports, rejections and imports, about a hundred a second and evenly spread, whenever two programs are there of which one takes

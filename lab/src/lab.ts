@@ -11,6 +11,7 @@ import { HostServer } from './host-server.ts';
 import { ensureImage, type Image } from './image.ts';
 import { exportsDmaBufs, type Kernel } from './kernels.ts';
 import { machineArguments } from './machine.ts';
+import { oracleScript } from './oracle.ts';
 import { stepOn } from './page-size.ts';
 import { parseSamples, type Samples } from './samples.ts';
 import { removeHalfSaved, SavedGuest } from './saved-guests.ts';
@@ -18,7 +19,6 @@ import { run } from './shell.ts';
 import { makeStage, PROGRAM, type Stage } from './stage.ts';
 import { StreamTap } from './stream-tap.ts';
 import type { Architecture, Suite } from './tree.ts';
-import { oracleScript } from './oracle.ts';
 
 type Log = (line: string) => void;
 

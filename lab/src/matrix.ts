@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { markdownTable } from '../../tools/markdown-table.ts';
 import { CELLS, type Cell, nameOf } from './cells.ts';
 import type { Outcome } from './groups.ts';
-import { SCENARIOS, explainUnmet } from './truth-table.ts';
+import { explainUnmet, SCENARIOS } from './truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'kernels.json');

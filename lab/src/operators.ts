@@ -58,7 +58,9 @@ export const OPERATORS: Trial = {
       const opened = await openPage(context, lab.url);
       const { page } = opened;
       page.setDefaultTimeout(60_000);
-      const rejections = page.locator('#rejections').getByRole('button', { name: /vgem was rejected at attach/ });
+      const rejections = page
+        .locator('#rejections')
+        .getByRole('button', { name: /vgem was rejected at attach/ });
       // The list draws what is in sight only, the newest first.
       const newest = async (): Promise<string> => (await rejections.allTextContents())[0] ?? '';
       const before = await newest();

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import type { BufferView, TracerEvent } from '../../server/src/model/schema.ts';
 import { isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 import { changed } from './samples.ts';
 import { RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, oracleSince } from './oracle.ts';
 
 const NAME = 'web-7';
 const UUID = '8d6a2f10-3b1e-4c5d-9a77-0e1f2a3b4c5d';

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { KernelEvent, Status } from '../../server/src/model/schema.ts';
 import { type GuestDialect, GuestError } from './guest.ts';
 import type { Lab } from './lab.ts';
+import { contradictions, hear, type OracleCounts, oracleSince } from './oracle.ts';
 import { compareStreams, sliceStream } from './recording.ts';
 import { changed, type Samples, total } from './samples.ts';
-import { contradictions, hear, oracleSince, type OracleCounts } from './oracle.ts';
 
 /** An event that must come: the fields named here, whatever the others are. */
 export type ExpectedEvent = Partial<KernelEvent> & { kind: KernelEvent['kind'] };

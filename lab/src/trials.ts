@@ -5,12 +5,12 @@ import { HANDOVER } from './handover.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
 import { OPERATORS } from './operators.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 import { QEMU_VM } from './real-qemu.ts';
 import { changed, type Samples, total } from './samples.ts';
 import { judge } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, oracleSince } from './oracle.ts';
 
 const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
@@ -29,7 +29,8 @@ const FLOOD = { exports: 80_000, rejected: 40_000, vgem: 14_000 };
 export const TRIALS: readonly Trial[] = [
   {
     name: 'flood',
-    title: '134,000 exports and rejections as fast as the guest can: counters exact, the loss of events exact',
+    title:
+      '134,000 exports and rejections as fast as the guest can: counters exact, the loss of events exact',
     belongs: isUsual,
     run: async (lab, say) => {
       await lab.settle();
@@ -88,7 +89,11 @@ export const TRIALS: readonly Trial[] = [
       assert.ok(lost > 0, 'there were more events than the ring holds');
       assert.equal(received + lost, emitted, 'what was not received is reported as lost, exactly');
       assert.equal(status.events_unaccounted, 0, 'what was told as lost is accounted for');
-      await lab.until('the picture to be exact again', 120, async () => (await lab.status()).buffer_state_exact);
+      await lab.until(
+        'the picture to be exact again',
+        120,
+        async () => (await lab.status()).buffer_state_exact,
+      );
       assert.deepEqual(await liveBuffers(lab), [], 'the flood left no buffer behind');
     },
   },
@@ -147,7 +152,11 @@ export const TRIALS: readonly Trial[] = [
       );
       await lab.command('while [ ! -e /tmp/come ]; do sleep 0.1; done');
       await lab.until('tracing to resume', 180, async () => (await lab.get('/-/ready')).status === 200);
-      await lab.until('the buffers to be reconciled', 120, async () => (await lab.status()).buffer_state_exact);
+      await lab.until(
+        'the buffers to be reconciled',
+        120,
+        async () => (await lab.status()).buffer_state_exact,
+      );
       const [buffer, ...more] = await liveBuffers(lab);
       assert.deepEqual(more, []);
       assert.equal(buffer?.device, RESETTABLE);
@@ -229,10 +238,7 @@ export const TRIALS: readonly Trial[] = [
         assert.equal(status, 3, output);
         return output;
       };
-      assert.match(
-        await strict('', '--bpftrace.path /nonexistent/bpftrace'),
-        /bpftrace.*\n(.*\n)*.*fix/,
-      );
+      assert.match(await strict('', '--bpftrace.path /nonexistent/bpftrace'), /bpftrace.*\n(.*\n)*.*fix/);
       assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*fix/);
       await lab.command(
         `for device in /sys/bus/pci/drivers/vfio-pci/0*; do echo "\${device##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind; done

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { CELLS, type Cell, EVERYDAY_CELLS, nameOf } from '../src/cells.ts';
 import { type CellResult, pageOf, resultOf } from '../src/matrix.ts';
-import { isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn, explainUnmet } from '../src/truth-table.ts';
+import { explainUnmet, isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn } from '../src/truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const cell = (kernel: Cell['kernel'], dialect: Cell['dialect']): Cell => ({ kernel, suite: 'sid', dialect });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { changed, parseSamples, total } from '../src/samples.ts';
 import { contradictions, oracleSince } from '../src/oracle.ts';
+import { changed, parseSamples, total } from '../src/samples.ts';
 
 test('the oracle agrees where every count is the same', () => {
   const heard = { export: { value: 2, '-22': 1, '0': 4 }, attach: { '0': 1, '-95': 1 }, release: { '0': 2 } };

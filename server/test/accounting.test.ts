@@ -16,6 +16,7 @@ import { renderMetrics } from '../src/metrics/exposition.ts';
 import type { TracerModel } from '../src/model/model.ts';
 import { PROCESS_LIMIT } from '../src/model/processes.ts';
 import { EventLog } from '../src/sinks/event-log.ts';
+import { isCountLoss } from '../src/stream/codes.ts';
 import { Recorder } from '../src/stream/recorder.ts';
 import type { LineSource } from '../src/stream/source.ts';
 import type { CollectorLine } from '../src/stream/wire.ts';
@@ -54,7 +55,8 @@ function sampleOf(text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.split(' ').at(-1));
 }
 
-const lost = (stage: string): string => `events_lost_total{stage="${stage}"}`;
+const lost = (stage: string): string =>
+  `${isCountLoss(stage) ? 'counts' : 'events'}_lost_total{stage="${stage}"}`;
 
 /** The metrics of a model behind a live collector whose child behaves as the mode says, once `done` holds. */
 async function collected(

@@ -5,6 +5,7 @@ import {
   lossSentences,
   unwatchedSentences,
 } from '../src/shared/words.ts';
+import { isCountLoss } from '../src/stream/codes.ts';
 import { atLeast } from './format.ts';
 import type { BufferView, Incidents, Status } from './types.ts';
 
@@ -112,12 +113,9 @@ export function figure(number: number, status: Status | null, what: Watched): st
   return atLeast(number, watches(status, what) || (number > 0 && knowledgeOf(status) === 'before'));
 }
 
-/** Stages at which a count is lost as well. */
-const COUNTS_LOST = ['probe_missed', 'map_full', 'handover'] as const;
-
 /** What a loss means for the counters. */
 export function countersSentence({ losses, missed_returns: missed }: Status): string {
-  if (missed > 0 || COUNTS_LOST.some((stage) => (losses[stage] ?? 0) > 0))
+  if (missed > 0 || Object.entries(losses).some(([stage, lost]) => lost > 0 && isCountLoss(stage)))
     return 'Counters are too low: read each as at least so many.';
   return 'Counters count in the kernel and are not touched by lost events.';
 }

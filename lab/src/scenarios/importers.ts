@@ -11,9 +11,13 @@ export const IMPORTERS: readonly Scenario[] = [
       const steps = await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0');
       assert.equal(steps[2]?.errno, 95);
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), rejectedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'), {
-      releases_total: 1,
-    }),
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      rejectedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'),
+      {
+        releases_total: 1,
+      },
+    ),
     events: [
       { kind: 'export', errno: 0 },
       {

@@ -1,4 +1,5 @@
 import type { TracerModel } from '../model/model.ts';
+import { isCountLoss } from '../stream/codes.ts';
 import { byKey, type FamilySpec, infos, single } from './family.ts';
 
 function probes(model: TracerModel): Record<string, number> {
@@ -7,6 +8,12 @@ function probes(model: TracerModel): Record<string, number> {
     attached[state.probe] = Math.min(attached[state.probe] ?? 1, state.attached ? 1 : 0);
   }
   return attached;
+}
+
+/** Losses of events, or of counts, by stage. */
+function lossesOf(model: TracerModel, what: 'events' | 'counts'): Record<string, number> {
+  const losses = Object.entries(model.accounting.losses);
+  return Object.fromEntries(losses.filter(([stage]) => isCountLoss(stage) === (what === 'counts')));
 }
 
 /** The tracer's own state: what is attached, what was lost, how long it was blind. */
@@ -39,7 +46,16 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     details:
       'The counters of exports, imports and the like stay right. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector.',
     type: 'counter',
-    samples: (model) => byKey('stage', model.accounting.losses),
+    samples: (model) => byKey('stage', lossesOf(model, 'events')),
+  },
+  {
+    name: 'counts_lost_total',
+    help: 'Calls that no counter has counted, by the stage that lost them.',
+    details:
+      'The counters are lower bounds while this grows. probe_missed: runs of probes that the kernel skipped. map_full: keys for ' +
+      'which a kernel map has no room. handover: calls in flight when one program took over from another.',
+    type: 'counter',
+    samples: (model) => byKey('stage', lossesOf(model, 'counts')),
   },
   {
     name: 'events_unaccounted',

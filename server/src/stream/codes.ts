@@ -148,3 +148,11 @@ export const DURATION_BOUNDS: readonly number[] = Array.from(
   { length: DURATION_BUCKETS - 1 },
   (_, bucket) => (1024 * 4 ** bucket) / 1e9,
 );
+
+/** Stages that lose counts: the counters are too low then. The other stages lose events, and the counters stay right. */
+export const COUNT_LOSS_STAGES = ['probe_missed', 'map_full', 'handover'] as const;
+export const LOSS_STAGES = ['splitter', 'queue', ...COUNT_LOSS_STAGES] as const;
+
+export function isCountLoss(stage: string): boolean {
+  return (COUNT_LOSS_STAGES as readonly string[]).includes(stage);
+}

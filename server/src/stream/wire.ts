@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { LOSS_STAGES } from './codes.ts';
 
 /** /proc counts hundredths of a second (USER_HZ). */
 const MICROS_PER_TICK = 10_000;
@@ -139,7 +140,6 @@ export const Tick = Type.Object({ t: Micros });
 export type Tick = Static<typeof Tick>;
 
 /** Cumulative count of lines that the collector dropped at one stage since it started. */
-export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full', 'handover'] as const;
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),

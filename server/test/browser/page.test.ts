@@ -141,7 +141,10 @@ test('of a host that cannot be traced nothing is told as zero', async (t) => {
   await facts(page, ['–', '–', '–', '–', '–']);
   for (const part of ['topology', 'incidents', 'buffers', 'rejections', 'rates'])
     await says(page, `#${part}`, /Not known: nothing is traced\./);
-  assert.doesNotMatch(await page.locator('main').innerText(), /none open|0 (buffers|events|devices|rejected)/);
+  assert.doesNotMatch(
+    await page.locator('main').innerText(),
+    /none open|0 (buffers|events|devices|rejected)/,
+  );
   assertClean(opened);
 });
 

@@ -79,8 +79,5 @@ test('the place and the remedy of an error are one line each, whatever they are 
     where: 'a\n  fix: run this\x1b[2J',
     remedy: 'b\nc',
   });
-  assert.equal(
-    error.describe(),
-    'wrong\n  where: a\ufffd  fix: run this\ufffd[2J\n  fix: b\ufffdc',
-  );
+  assert.equal(error.describe(), 'wrong\n  where: a\ufffd  fix: run this\ufffd[2J\n  fix: b\ufffdc');
 });

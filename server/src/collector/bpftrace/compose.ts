@@ -2,7 +2,7 @@ import { TAGS } from '../../stream/codes.ts';
 import { MAP_NAMES } from '../../stream/maps.ts';
 import type { Dialect, ProbeState } from '../../stream/wire.ts';
 import { TracerError } from '../../support/errors.ts';
-import { type ConditionFacts, type Term, explainUnmet } from './condition.ts';
+import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
 import { type Rendered, render, scan } from './render.ts';
 

@@ -11,7 +11,7 @@ import {
   WALKED_ATTACHMENTS,
 } from '../../stream/codes.ts';
 import { TracerError } from '../../support/errors.ts';
-import { type ConditionFacts, parseCondition, type Term, explainUnmet } from './condition.ts';
+import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
 import type { Snippet } from './fragment.ts';
 
 export interface RenderedFunction {

@@ -521,7 +521,8 @@ export class Supervisor implements LineSource {
     running.stop('handed_over', `generation ${next.generation} has taken over`);
     logger.info({ generation: next.generation, lost: end.lost }, 'bpftrace has handed over');
     await running.ended;
-    if (next.pid !== undefined) await writeGateCommand(procRoot, next.pid, 'from_the_beginning').catch(() => {});
+    if (next.pid !== undefined)
+      await writeGateCommand(procRoot, next.pid, 'from_the_beginning').catch(() => {});
     this.requestSnapshot();
     return 'done';
   }

@@ -10,9 +10,9 @@ import type { Closing, Incident, IncidentKind } from '../schema.ts';
 import {
   attachedTo,
   holdersOf,
-  IncidentStore,
   type IncidentFacts,
   type IncidentState,
+  IncidentStore,
   named,
 } from './book.ts';
 import { Deadlines } from './deadlines.ts';

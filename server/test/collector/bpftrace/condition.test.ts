@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import {
   type ConditionFacts,
   compareVersions,
-  parseCondition,
   explainUnmet,
+  parseCondition,
 } from '../../../src/collector/bpftrace/condition.ts';
 import { TracerError } from '../../../src/support/errors.ts';
 

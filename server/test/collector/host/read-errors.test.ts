@@ -21,7 +21,7 @@ import { IdentityWatch } from '../../../src/collector/host/identity-watch.ts';
 import { ModuleWatch } from '../../../src/collector/host/module-watch.ts';
 import { PciIds } from '../../../src/collector/host/pci-ids.ts';
 import { countRecursionMisses, findHolders, readStat } from '../../../src/collector/host/proc.ts';
-import { tryTaskset, quiesceCpus } from '../../../src/collector/host/processors.ts';
+import { quiesceCpus, tryTaskset } from '../../../src/collector/host/processors.ts';
 import { inspectSurroundings } from '../../../src/collector/host/surroundings.ts';
 import type { CollectorLine, HostSource } from '../../../src/stream/wire.ts';
 import { isAbsent } from '../../../src/support/errno.ts';
