@@ -72,7 +72,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: '[run] [flags]',
     summary: 'trace this host and serve metrics, events and state (the default)',
     detail: [
-      'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless told otherwise.',
+      'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless --web.listen-address is set.',
     ],
     operand: undefined,
     keys: [
@@ -141,11 +141,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'doctor',
     usage: 'doctor [--json] [flags]',
-    summary:
-      'say what this host needs to be traced, what of it is found, and the command that mends the rest',
+    summary: 'check what this host needs, and print the fix for what is missing',
     detail: [
-      'Changes nothing. Exits with 0 where the host can be traced, also with warnings (something is not seen, or not told',
-      'truly), and with 1 where something is missing that tracing needs.',
+      'Changes nothing. Exits with 0 where the host can be traced, also with warnings (some activity may be missed or',
+      'misreported), and with 1 where something that tracing needs is missing.',
     ],
     operand: undefined,
     keys: ['bpftrace.path'],
