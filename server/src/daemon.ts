@@ -288,7 +288,7 @@ export class Daemon {
   #addOwnFamilies(catalogue: Catalogue, events: EventLog): void {
     catalogue.add({
       name: 'events_dropped_total',
-      help: 'Events that this server let go after it had counted them: event_log made room for newer ones, sse had a reader too slow for the log, subscriber failed to take one.',
+      help: 'Events that this server dropped after it had counted them.',
       type: 'counter',
       samples: () => [
         { labels: { stage: 'event_log' }, value: events.dropped },
@@ -298,13 +298,13 @@ export class Daemon {
     });
     catalogue.add({
       name: 'stream_clients',
-      help: 'Clients that read /api/v1/stream now.',
+      help: 'Clients of /api/v1/stream.',
       type: 'gauge',
       samples: () => [{ labels: {}, value: this.#hub.clients }],
     });
     catalogue.add({
       name: 'stream_clients_rejected_total',
-      help: 'Clients of /api/v1/stream that got a 503 because there were too many (full), or were cut off because they took nothing for a minute (stalled).',
+      help: 'Clients of /api/v1/stream that got a 503 (full) or were disconnected because they read nothing for a minute (stalled).',
       type: 'counter',
       samples: () => [
         { labels: { reason: 'full' }, value: this.#hub.rejected },
@@ -313,7 +313,7 @@ export class Daemon {
     });
     catalogue.add({
       name: 'scrapes_rejected_total',
-      help: 'Scrapes answered with 503 because web.max-requests others were being answered.',
+      help: 'Scrapes that got a 503 because of web.max-requests.',
       type: 'counter',
       samples: () => [{ labels: {}, value: this.#scrapes.rejected }],
     });

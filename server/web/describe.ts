@@ -70,7 +70,7 @@ export function describe(event: TracerEvent): Description {
         ? { tone: 'ok', title: `${event.reader} read what it is`, detail: event.privacy }
         : { tone: 'bad', title: `${event.reader} could not read what it is`, detail: '' };
     case 'detach':
-      return { tone: 'plain', title: `${event.importer} let go of it`, detail: '' };
+      return { tone: 'plain', title: `${event.importer} detached it`, detail: '' };
     case 'unmap':
       return { tone: 'plain', title: `${event.importer} gave its mapping back`, detail: '' };
     case 'buffer_state': {

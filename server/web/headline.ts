@@ -63,7 +63,7 @@ export function headline(
   const grave = graveSentences(past);
   const doubts = [...unwatchedSentences(incidents?.blind_to ?? []), ...lossSentences(status)];
   if (doubts.length === 0 && !status.buffer_state_exact && status.source.kind === 'live')
-    doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
+    doubts.push('A snapshot is being taken after a blind time: some buffers may be missing.');
   const attention = [...warnings, ...grave, ...doubts];
   if (attention.length > 0) return of('attention', ...attention);
   const over =
@@ -116,7 +116,7 @@ export function figure(number: number, status: Status | null, what: Watched): st
 /** What a loss means for the counters. */
 export function countersSentence({ losses, missed_returns: missed }: Status): string {
   if (missed > 0 || Object.entries(losses).some(([stage, lost]) => lost > 0 && isCountLoss(stage)))
-    return 'Counters are too low: read each as at least so many.';
+    return 'Counters are too low: each is a lower bound.';
   return 'Counters count in the kernel and are not touched by lost events.';
 }
 
@@ -124,10 +124,10 @@ function safeSentence(status: Status, buffers: readonly BufferView[]): string {
   const secret = buffers.filter(({ privacy, state }) => privacy === 'private' && state !== 'released');
   if (status.dialect === 'private-v1') {
     return secret.length === 0
-      ? 'No private device memory is exported, and nothing is wrong that is watched for.'
-      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and nothing else is wrong that is watched for.`;
+      ? 'No private device memory is exported, and there is no open incident.'
+      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and there is no open incident.`;
   }
-  return 'Nothing is wrong that is watched for. This kernel does not say which exports are private.';
+  return 'There is no open incident. This kernel has no private exports.';
 }
 
 function capital(text: string): string {

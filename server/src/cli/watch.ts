@@ -69,7 +69,7 @@ function stateOf(text: string | undefined): Asked['state'] {
 function rejectWithJson(options: CommandContext['options']): void {
   const wrong = ['vm', 'state', 'once'].find((name) => options[name] !== undefined);
   if (wrong === undefined) return;
-  throw new TracerError('bad_usage', `--${wrong} does not go with --json, which tells events`, {
+  throw new TracerError('bad_usage', `--${wrong} cannot be combined with --json, which prints events`, {
     where: `flag --${wrong}`,
     remedy: 'leave it out, and select with jq; --device is taken',
   });

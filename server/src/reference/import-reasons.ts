@@ -60,7 +60,7 @@ export const IMPORT_REASONS = {
     ],
   },
   revoked: {
-    what: 'The buffer’s memory was taken away (reset, memory decode off, power state) and may not be mapped now.',
+    what: 'The memory of the buffer is revoked (reset, memory decode off, power state) and cannot be mapped now.',
     rules: [
       rule('attach', 'ENODEV', ATTACH, 'priv->revoked is not set'),
       rule('map', 'ENODEV', MAP, 'priv->revoked is not set'),
@@ -79,7 +79,7 @@ export const IMPORT_REASONS = {
     ],
     remedy:
       'Import after the guest has enabled memory decode: an export while it is off is born revoked. The event ' +
-      'buffer_state before this one names the cause; a mapping that was lost has to be made again by the VMM.',
+      'buffer_state before this one names the cause; the VMM must remap a lost mapping.',
     user_space: [IOMMUFD_CALL, ...RDMA_CALLS],
   },
   pin_rejected: {
@@ -164,7 +164,7 @@ export const IMPORT_REASONS = {
     user_space: [IOMMUFD_CALL, VIDEO_CALL, ...RDMA_CALLS],
   },
   not_dynamic: {
-    what: 'The importer attached as a dynamic one without the callback that tells it of changes.',
+    what: 'The importer attached as a dynamic one without the callback for changes of the buffer.',
     rules: [
       rule(
         'attach',

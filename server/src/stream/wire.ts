@@ -262,7 +262,7 @@ export const SnapshotBuffer = Type.Object({
   revoked: Type.Boolean(),
   privacy: Type.Integer({ minimum: 0, maximum: 2 }),
   kvm: Type.Optional(
-    Type.Boolean({ description: 'whether the device belongs to a VM; not told where it is closed' }),
+    Type.Boolean({ description: 'whether the device belongs to a VM; absent where it is closed' }),
   ),
   kvm_pid: Pid,
   vm_type: Count(),

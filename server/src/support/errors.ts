@@ -27,7 +27,7 @@ export interface TracerErrorDetail {
   cause?: unknown;
 }
 
-/** The one error class of the program. `message` says what; `where` and `remedy` say the rest. */
+/** The one error class of the program. `message` is the cause, `where` the place, `remedy` the fix. */
 export class TracerError extends Error {
   readonly code: ErrorCode;
   readonly where: string | undefined;

@@ -246,7 +246,7 @@ function pids({ surroundings }: Examined): Check | null {
   if (surroundings.initialPids) return found('pids', 'those of the host');
   return warning(
     'pids',
-    'this is a pid namespace of its own: VMs, owners and holders cannot be found by the pids that the kernel tells',
+    'this is a pid namespace of its own: VMs, owners and holders cannot be found by the pids that the kernel reports',
     '`docker run --pid=host`, `hostPID: true`',
   );
 }

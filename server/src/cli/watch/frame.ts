@@ -46,7 +46,7 @@ const HELP = [
   '?             this; ? or Esc goes back',
   '',
   'A revoked buffer cannot be mapped now. `N lost`: iommufd mappings that are dead since a revocation.',
-  'A wider terminal shows more columns. `vfio-dmabuf-tracer reasons NAME` says more of a reason.',
+  'A wider terminal shows more columns. `vfio-dmabuf-tracer reasons NAME` explains a reason.',
 ];
 const MOST_INCIDENTS = 4;
 const line = (text: string, style: Style = 'plain'): Line => ({ text, style });
@@ -225,9 +225,9 @@ function attentionOf({ incidents, readiness }: Picture): string[] {
 function lossesOf(status: Status): string[] {
   const told = lossSentences(status).map((sentence) => `LOST: ${sentence}`);
   const blind = blindSentence(status);
-  if (blind !== null) told.push(`NOT WATCHED: ${blind}`);
+  if (blind !== null) told.push(`NOT ATTACHED: ${blind}`);
   if (!status.buffer_state_exact)
-    told.push('NOT EXACT: since the last gap or loss no snapshot has said which buffers there are');
+    told.push('INEXACT: no snapshot has confirmed the buffers since the last blind time or loss');
   return told;
 }
 

@@ -47,7 +47,7 @@ export async function handOver(options: HandoverOptions): Promise<HandoverEnd> {
   };
   if (!(await to.ready)) return { done: false, why: 'the new program did not start' };
   const { began } = to.gate;
-  if (began === null) return { done: false, why: 'the new program did not tell its clock' };
+  if (began === null) return { done: false, why: 'the new program did not print its clock' };
   if (Math.abs(to.gate.secondAt(began.t) - began.t / 1e6) > CLOCKS_APART) {
     return { done: false, why: 'the clock of the scheduler is too far from the clock since boot' };
   }
@@ -59,7 +59,8 @@ export async function handOver(options: HandoverOptions): Promise<HandoverEnd> {
     await tell(from, 'from_the_beginning');
     await tell(to, 'from', cut);
     while (to.gate.from !== cut) {
-      if (isLate(2 * timing.ordersMs)) return { done: false, why: 'the new program was not told in time' };
+      if (isLate(2 * timing.ordersMs))
+        return { done: false, why: 'the new program did not get its command in time' };
       if (signal.aborted || !to.isReady) return { done: false, why: 'the new program has ended' };
       await clock.sleep(20, signal);
     }
@@ -68,7 +69,7 @@ export async function handOver(options: HandoverOptions): Promise<HandoverEnd> {
     if (isLate(timing.ordersMs)) doubtful = 1;
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
-    return { done: false, why: `the programs cannot be told: ${said}` };
+    return { done: false, why: `the programs cannot get a command: ${said}` };
   }
   const giveUpAt = clock.bootUs() + (timing.cutAheadMs + timing.drainMs) * 1000;
   const hasEnded = (): boolean => signal.aborted || !from.isReady || !to.isReady;

@@ -174,7 +174,7 @@ function codeNumber(inner: string, where: string): number {
   if (list === 'tag' && Object.hasOwn(TAGS, name)) return TAGS[name as keyof typeof TAGS];
   const codes = Object.hasOwn(CODES, list) ? CODES[list] : undefined;
   const number = codes?.indexOf(name) ?? -1;
-  if (number < 0) throw sourceError(`"{{${inner}}}" stands for nothing`, where);
+  if (number < 0) throw sourceError(`"{{${inner}}}" has no value`, where);
   return number;
 }
 

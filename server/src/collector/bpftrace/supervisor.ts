@@ -532,7 +532,7 @@ export class Supervisor implements LineSource {
       await this.options.clock.sleep(ms, signal);
       if (signal.aborted) return;
       await task().catch((error: unknown) => {
-        this.options.logger.warn({ err: error }, 'a periodic look at the host has failed');
+        this.options.logger.warn({ err: error }, 'a periodic check of the host failed');
       });
     }
   }

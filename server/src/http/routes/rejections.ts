@@ -22,7 +22,7 @@ export const RejectionsQuery = Type.Object(
   { additionalProperties: false },
 );
 
-const Reason = Type.String({ description: '/api/v1/reasons tells what it means' });
+const Reason = Type.String({ description: 'explained by /api/v1/reasons' });
 const Device = Type.String({
   description:
     'the exporting device; unknown where it was closed before, or where VFIO did not export the buffer',

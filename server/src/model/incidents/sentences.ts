@@ -5,7 +5,7 @@ import type { IncidentFacts, IncidentState } from './book.ts';
 const CLOSED: Readonly<Record<Closing, string>> = {
   revoke_ended: 'the call has ended',
   mapped_again: 'it was mapped again',
-  restored: 'the memory was given back',
+  restored: 'the memory was restored',
   imported: 'an importer has attached it',
   released: 'the buffer was released',
   unbound: 'KVM has unbound it',

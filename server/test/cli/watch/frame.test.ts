@@ -123,7 +123,7 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
   has(told(input, { buffer_state_exact: false }), /^NOT EXACT: /, 'loud');
   has(told(input, { decode_errors: 2 }), /^LOST: 2 lines of the stream could not be read\./, 'loud');
   has(told(input, { missed_returns: 2 }), /^LOST: 2 calls were not seen to return\./, 'loud');
-  has(told(input, { blind_seconds: 12 }), /^NOT WATCHED: Nothing was seen for 12\.0 s in all/, 'loud');
+  has(told(input, { blind_seconds: 12 }), /^NOT ATTACHED: Nothing was seen for 12\.0 s in all/, 'loud');
   has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
   has(
     told(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),

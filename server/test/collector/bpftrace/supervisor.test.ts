@@ -318,7 +318,7 @@ test('where a program cannot be told, the old one is stopped and the new one sta
   await until(() => run.children().length >= 4);
   const [, , exited, second] = run.children();
   assert.ok(exited?.state === 'exited' && exited.reason === 'stopped');
-  assert.match(exited.message, /no handover: the new program did not tell its clock/);
+  assert.match(exited.message, /no handover: the new program did not print its clock/);
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 
