@@ -62,7 +62,7 @@ export const fleet = (): Dashboard =>
             empty: 'no host can tell',
           }),
           statPanel({
-            title: 'Imports rejected',
+            title: 'Rejected import stages',
             description:
               'Import steps that the kernel rejected in the time shown; 0 only where a probe watches for them.',
             width: 4,
@@ -175,7 +175,7 @@ export const fleet = (): Dashboard =>
         title: 'What is rejected and taken away',
         panels: [
           seriesPanel({
-            title: 'Imports rejected, by reason',
+            title: 'Rejected import stages, by reason',
             description:
               'Import steps that the kernel rejected in each interval. Absent where nothing was rejected, and where nothing watches.',
             width: 12,

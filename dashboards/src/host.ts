@@ -52,7 +52,7 @@ export const host = (): Dashboard =>
             links: [live('Incidents of this host', 'api/v1/incidents?state=open')],
           }),
           statPanel({
-            title: 'Imports rejected',
+            title: 'Rejected import stages',
             description:
               'Import steps that the kernel rejected in the time shown; 0 only while a probe watches for them.',
             width: 4,
@@ -289,7 +289,7 @@ export const host = (): Dashboard =>
             empty: 'no import was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Imports rejected, by reason',
+            title: 'Rejected import stages, by reason',
             description:
               'Import calls that the kernel rejected in each interval, by the device that exported the buffer.',
             width: 8,

@@ -85,7 +85,7 @@ export const privacy = (): Dashboard =>
             links: [runbook('VfioDmabufPrivateWithoutVm')],
           }),
           statPanel({
-            title: 'Hosts that can tell',
+            title: 'Private-export support',
             description:
               'Hosts by what their kernel can say: private-v1 and private-v2 know private exports, mainline calls every export undeclared.',
             width: 4,
@@ -324,7 +324,7 @@ export const privacy = (): Dashboard =>
             links: [toDashboard('rejections', 'Rejected binds', { stage: 'bind' })],
           }),
           seriesPanel({
-            title: 'Binds rejected',
+            title: 'Rejected binds',
             description:
               'Whether anybody watches binds at all: 0 is there only where the probe of binds is attached and the host is traced.',
             width: 8,

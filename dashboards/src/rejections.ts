@@ -61,7 +61,7 @@ export const rejections = (): Dashboard =>
       {
         panels: [
           statPanel({
-            title: 'Imports rejected',
+            title: 'Rejected import stages',
             description:
               'Import steps that the kernel rejected in the time shown; 0 only where a probe watches for them.',
             width: 5,
@@ -72,7 +72,7 @@ export const rejections = (): Dashboard =>
             links: [runbook('VfioDmabufImportRejected')],
           }),
           statPanel({
-            title: 'Share of steps rejected',
+            title: 'Share of rejected stages',
             description:
               'Of what an importer asked for at one step in the time shown, what the kernel rejected, at its worst step, over all devices; the five worst importers.',
             width: 9,
@@ -308,7 +308,7 @@ export const rejections = (): Dashboard =>
             empty: 'no import was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Let go',
+            title: 'Detaches and unmaps',
             description: 'Importers that detached, and mappings that they gave back, a second.',
             width: 8,
             height: 8,

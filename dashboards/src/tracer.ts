@@ -74,9 +74,9 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufCountersStale')],
           }),
           statPanel({
-            title: 'Counts too low',
+            title: 'Counters undercounting',
             description:
-              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, calls given up at a handover, counts without room in a map.',
+              'Calls that no counter has counted: skipped probes, missed returns, calls in flight at a handover, full maps.',
             width: 4,
             height: 4,
             queries: [
@@ -93,7 +93,7 @@ export const tracer = (): Dashboard =>
           statPanel({
             title: 'Events lost',
             description:
-              'Events that did not arrive in the time shown. Counters of the kernel are right all the same; buffers and incidents may miss something.',
+              'Events that were lost. Kernel counters stay right; buffers and incidents may be incomplete.',
             width: 4,
             height: 4,
             queries: [
@@ -106,8 +106,8 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufEventsLost')],
           }),
           statPanel({
-            title: 'Blind for',
-            description: 'Time in which nothing was traced, over the time shown and all hosts.',
+            title: 'Untraced time',
+            description: 'Seconds in which nothing was traced, over all hosts.',
             width: 4,
             height: 4,
             unit: 's',
@@ -117,9 +117,9 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufBlindTime')],
           }),
           statPanel({
-            title: 'Pictures not exact',
+            title: 'Unconfirmed buffer state',
             description:
-              'Hosts whose buffers were not reconciled with the kernel since the last loss or gap.',
+              'Hosts without a complete snapshot since the last loss or blind time.',
             width: 4,
             height: 4,
             queries: [
@@ -206,7 +206,7 @@ export const tracer = (): Dashboard =>
             { metric: 'vfio_dmabuf_counts_lost_total', by: 'stage', legend: '{{stage}}' },
           ]),
           losses(
-            'Returns missed',
+            'Missed returns',
             'Calls whose return no probe has seen: they are in no counter and no event.',
             [{ metric: 'vfio_dmabuf_missed_returns_total', legend: 'returns' }],
           ),
@@ -241,12 +241,12 @@ export const tracer = (): Dashboard =>
             empty: EMPTY,
           }),
           losses(
-            'Counter lines lost',
+            'Lost lines of map reads',
             'Lines of the reads of the kernel maps that were missing: the next read says them again, so counts are late and not wrong.',
             [{ metric: 'vfio_dmabuf_map_lines_lost_total', legend: 'lines' }],
           ),
           losses(
-            'Lines that mean nothing',
+            'Undecodable lines',
             'Lines that could not be decoded, or that this version does not know, in each interval.',
             [
               { metric: 'vfio_dmabuf_decode_errors_total', by: 'reason', legend: '{{reason}}' },
@@ -254,7 +254,7 @@ export const tracer = (): Dashboard =>
             ],
           ),
           losses(
-            'What bpftrace complains of',
+            'bpftrace errors',
             'BPF helpers that failed, and times that bpftrace itself reported losses.',
             [
               { metric: 'vfio_dmabuf_helper_errors_total', legend: 'helper error' },
@@ -285,7 +285,7 @@ export const tracer = (): Dashboard =>
         title: 'Lost in the server',
         panels: [
           losses(
-            'Facts and incidents let go',
+            'Evicted facts and folded incidents',
             'Facts of devices, processes and VMs that made room, and incidents that were not opened because 500 of their kind were open.',
             [
               { metric: 'vfio_dmabuf_facts_evicted_total', by: 'kind', legend: 'facts of {{kind}}' },
@@ -378,7 +378,7 @@ export const tracer = (): Dashboard =>
         ],
       },
       {
-        title: 'What it costs',
+        title: 'Daemon resources (without bpftrace)',
         panels: [
           seriesPanel({
             title: 'Processor time of the daemon',

@@ -185,7 +185,7 @@ test('of a host whose counters were never read there is no age', async () => {
 
 test('a zero is shown only where somebody watches: of a host that cannot be traced there is none', async () => {
   const dashboard = readDashboards().get('host.json') ?? assert.fail();
-  const panel = panelsOf(dashboard).find(({ title }) => title === 'Imports rejected') ?? assert.fail();
+  const panel = panelsOf(dashboard).find(({ title }) => title === 'Rejected import stages') ?? assert.fail();
   const [target] = targetsOf(panel);
   const ask = (instance: string) =>
     prometheus.query(substituted(target?.expr ?? '', { cluster: '.*', instance }));
