@@ -26,9 +26,9 @@ const TITLES: Record<Topic, string> = {
 };
 
 const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanation): string => {
-  const rows = rules.map(({ step, errno, function: fn, file, check, ...span }) =>
+  const rows = rules.map(({ stage, errno, function: fn, file, check, ...span }) =>
     [
-      step,
+      stage,
       errno === null ? '-' : `\`${errno}\``,
       `\`${fn}\`, \`${file}\``,
       kernelsInWords(span),

@@ -7,8 +7,8 @@ import { firingAlerts, notTracedPanel } from './trust.ts';
 import { hostVariable, privacyVariable, valuesOf } from './variables.ts';
 
 /** Durations have neither device nor privacy. */
-const STEPS = `${FLEET},importer=~"$importer",stage=~"$stage"`;
-const REJECTED_TO_ALL = `${STEPS},reason=~"$reason"`;
+const STAGES = `${FLEET},importer=~"$importer",stage=~"$stage"`;
+const REJECTED_TO_ALL = `${STAGES},reason=~"$reason"`;
 const BUFFERS = 'device=~"$device",privacy=~"$privacy"';
 const REJECTED = `${REJECTED_TO_ALL},${BUFFERS}`;
 const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
@@ -43,8 +43,8 @@ export const rejections = (): Dashboard =>
       }),
       valuesOf({
         name: 'stage',
-        label: 'Step',
-        description: 'The step of the import.',
+        label: 'Stage',
+        description: 'The stage of the import.',
         selector: `${STEP_COUNT}{${FLEET}}`,
         of: 'stage',
       }),
@@ -63,7 +63,7 @@ export const rejections = (): Dashboard =>
           statPanel({
             title: 'Rejected import stages',
             description:
-              'Import steps that the kernel rejected in the time shown; 0 only where a probe watches for them.',
+              'Import stages that the kernel rejected in the time shown; 0 only where a probe watches for them.',
             width: 5,
             height: 4,
             queries: [{ expr: zeroWhereWatched(grown(REJECTIONS, REJECTED), FLEET, 'attach') }],
@@ -74,13 +74,13 @@ export const rejections = (): Dashboard =>
           statPanel({
             title: 'Share of rejected stages',
             description:
-              'Of what an importer asked for at one step in the time shown, what the kernel rejected, at its worst step, over all devices; the five worst importers.',
+              'Of what an importer asked for at one stage in the time shown, what the kernel rejected, at its worst stage, over all devices; the five worst importers.',
             width: 9,
             height: 4,
             unit: 'percentunit',
             queries: [
               {
-                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REJECTED_TO_ALL)} / (${grownBy('importer, stage', STEP_COUNT, STEPS)} > 0)))`,
+                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REJECTED_TO_ALL)} / (${grownBy('importer, stage', STEP_COUNT, STAGES)} > 0)))`,
                 legend: '{{importer}}',
               },
             ],
@@ -95,7 +95,7 @@ export const rejections = (): Dashboard =>
           statPanel({
             title: 'Hosts that rejected',
             description:
-              'Hosts on which an import step was rejected in the time shown, of those that watch for it.',
+              'Hosts on which an import stage was rejected in the time shown, of those that watch for it.',
             width: 5,
             height: 4,
             queries: [
@@ -131,7 +131,7 @@ export const rejections = (): Dashboard =>
                 ],
               },
               { from: 'errno', title: 'Errno' },
-              { from: 'stage', title: 'Step' },
+              { from: 'stage', title: 'Stage' },
               {
                 from: 'importer',
                 title: 'Importer',
@@ -162,7 +162,7 @@ export const rejections = (): Dashboard =>
         panels: [
           seriesPanel({
             title: 'Rejected, by reason',
-            description: 'Rejected import steps in each interval, by reason.',
+            description: 'Rejected import stages in each interval, by reason.',
             width: 12,
             height: 8,
             queries: [{ expr: grownEachBy('reason', REJECTIONS, REJECTED), legend: '{{reason}}' }],
@@ -171,8 +171,8 @@ export const rejections = (): Dashboard =>
             empty: 'nothing was rejected by a kernel that is watched',
           }),
           seriesPanel({
-            title: 'Rejected, by importer and step',
-            description: 'Rejected import steps in each interval, by who asked and at which step.',
+            title: 'Rejected, by importer and stage',
+            description: 'Rejected import stages in each interval, by who asked and at which stage.',
             width: 12,
             height: 8,
             queries: [
@@ -280,28 +280,28 @@ export const rejections = (): Dashboard =>
         title: 'What is asked for',
         panels: [
           seriesPanel({
-            title: 'Steps that succeeded',
-            description: 'Import steps that succeeded, a second, by importer and step.',
+            title: 'Stages that succeeded',
+            description: 'Import stages that succeeded, a second, by importer and stage.',
             width: 8,
             height: 8,
             unit: 'ops',
             queries: [
               {
-                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STEPS},${BUFFERS}}[$__rate_interval]))`,
+                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STAGES},${BUFFERS}}[$__rate_interval]))`,
                 legend: '{{importer}}: {{stage}}',
               },
             ],
             empty: 'no import was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Duration of import steps, p99',
-            description: '99th percentile of the time that import steps take, rejected ones too.',
+            title: 'Duration of import stages, p99',
+            description: '99th percentile of the time that import stages take, rejected ones too.',
             width: 8,
             height: 8,
             unit: 's',
             queries: [
               {
-                expr: quantile(0.99, 'vfio_dmabuf_import_duration_seconds', STEPS, 'importer, stage'),
+                expr: quantile(0.99, 'vfio_dmabuf_import_duration_seconds', STAGES, 'importer, stage'),
                 legend: '{{importer}}: {{stage}}',
               },
             ],

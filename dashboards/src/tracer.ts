@@ -118,8 +118,7 @@ export const tracer = (): Dashboard =>
           }),
           statPanel({
             title: 'Unconfirmed buffer state',
-            description:
-              'Hosts without a complete snapshot since the last loss or blind time.',
+            description: 'Hosts without a complete snapshot since the last loss or blind time.',
             width: 4,
             height: 4,
             queries: [

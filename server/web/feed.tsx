@@ -68,7 +68,7 @@ export function Feed({ store }: { store: Store }) {
               Show all reasons
             </button>
           </div>
-          <ReasonView store={store} name={reason} step={null} />
+          <ReasonView store={store} name={reason} stage={null} />
         </div>
       )}
       {shown.length === 0 ? (
@@ -144,7 +144,7 @@ function EventRow(props: { store: Store; event: TracerEvent; isOpen: boolean; to
 
 function Opened({ store, event, close }: { store: Store; event: TracerEvent; close: () => void }) {
   const inode = event.kind === 'incident' ? event.incident.inode : 'inode' in event ? event.inode : null;
-  const step = event.kind === 'import' ? event.stage : event.kind;
+  const stage = event.kind === 'import' ? event.stage : event.kind;
   const named = event.kind === 'buffer_state' || event.kind === 'revoke_call' ? event.cause : null;
   const name = reasonOf(event) ?? named;
   return (
@@ -156,7 +156,7 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
       }}
     >
       {name !== null && name !== 'unknown' && name !== 'none' && (
-        <ReasonView store={store} name={name} step={step} />
+        <ReasonView store={store} name={name} stage={stage} />
       )}
       {event.kind === 'incident' && <p>{event.incident.sentence}</p>}
       <p class="note">

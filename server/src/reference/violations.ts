@@ -57,7 +57,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         'attach',
         null,
         ['dma_buf_dynamic_attach', CORE],
-        'none at this step: whether the importer gets at the memory is decided at its map',
+        'none at this stage: whether the importer gets at the memory is decided at its map',
         PRIVATE_V1,
       ),
     ],
