@@ -5,7 +5,6 @@ import {
   lossSentences,
   unwatchedSentences,
 } from '../src/shared/words.ts';
-import { isCountLoss } from '../src/stream/codes.ts';
 import { atLeast } from './format.ts';
 import type { BufferView, Incidents, Status } from './types.ts';
 
@@ -114,10 +113,10 @@ export function figure(number: number, status: Status | null, what: Watched): st
 }
 
 /** What a loss means for the counters. */
-export function countersSentence({ losses, missed_returns: missed }: Status): string {
-  if (missed > 0 || Object.entries(losses).some(([stage, lost]) => lost > 0 && isCountLoss(stage)))
-    return 'Counters are too low: each is a lower bound.';
-  return 'Counters count in the kernel and are not touched by lost events.';
+export function countersSentence({ counters_exact: exact }: Pick<Status, 'counters_exact'>): string {
+  return exact
+    ? 'Counters come from the kernel, and lost events do not change them.'
+    : 'Counters are too low: each is a lower bound.';
 }
 
 function safeSentence(status: Status, buffers: readonly BufferView[]): string {

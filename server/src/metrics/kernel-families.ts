@@ -56,21 +56,21 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'imports_total',
-    help: 'Import calls that succeeded.',
+    help: 'Import calls that succeeded (dma_buf_dynamic_attach, dma_buf_map_attachment and others).',
     details: `${IMPORT_STAGES} ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
     counter: 'imports',
     present: fedBy(...IMPORT_PROBES),
   }),
   kernelCounter({
     name: 'import_rejections_total',
-    help: 'Import calls that the kernel rejected.',
+    help: 'Import calls that the kernel rejected (dma_buf_dynamic_attach, dma_buf_map_attachment and others).',
     details: `Each is counted once, at the layer that rejected it. ${IMPORT_STAGES} ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
     counter: 'import_rejections',
     present: fedBy(...IMPORT_PROBES),
   }),
   kernelHistogram({
     name: 'import_duration_seconds',
-    help: 'Duration of import calls, including rejected ones.',
+    help: 'Duration of import calls, including rejected ones (dma_buf_dynamic_attach and others).',
     details: IMPORT_STAGES,
     histogram: 'import_duration',
     present: fedBy(...IMPORT_PROBES),
@@ -128,7 +128,7 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   }),
   kernelCounter({
     name: 'policy_violations_total',
-    help: 'Calls that broke a rule for private exports.',
+    help: 'Calls that broke a rule for private exports (kvm_vfio_dmabuf_bind, vfio_pci_dma_buf_attach and others).',
     details:
       'foreign_vm: KVM accepted a buffer of the device of another VM. accepted_not_vfio: KVM accepted a buffer that VFIO did not ' +
       'export (kvm_vfio_dmabuf_bind). private_without_vm: a device without a VM made a private export ' +

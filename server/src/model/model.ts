@@ -1,4 +1,4 @@
-import type { Violation } from '../stream/codes.ts';
+import { isCountLoss, type Violation } from '../stream/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import { SnapshotParts } from '../stream/snapshot-parts.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
@@ -238,6 +238,7 @@ export class TracerModel {
       events_unaccounted: accounting.eventsUnaccounted,
       decode_errors: decodeErrors,
       losses: accounting.losses,
+      counters_exact: this.countersExact,
       missed_returns: this.counters.totals.counters.missed_returns,
       buffer_state_exact: this.bufferStateExact,
       buffers: { live, revoked },
@@ -257,6 +258,14 @@ export class TracerModel {
       process: this.#processes.forgotten,
       vm: this.#vms.forgotten,
     };
+  }
+
+  /** False where calls were not counted, so that each counter is a lower bound. */
+  get countersExact(): boolean {
+    const lost = Object.entries(this.accounting.losses).some(
+      ([stage, calls]) => calls > 0 && isCountLoss(stage),
+    );
+    return !lost && this.counters.totals.counters.missed_returns === 0;
   }
 
   /** True where a whole snapshot was taken after the last loss or gap, and all has been watched since. */

@@ -361,6 +361,9 @@ export const Status = Type.Object({
   }),
   decode_errors: Type.Integer(),
   losses: Type.Record(Type.String(), Type.Integer(), { description: 'by stage: docs/accounting.md' }),
+  counters_exact: Type.Boolean({
+    description: 'false: calls were not counted, and each counter is a lower bound',
+  }),
   missed_returns: Type.Integer({
     description: 'calls whose return was not seen: they are in no other counter and gave no event',
   }),

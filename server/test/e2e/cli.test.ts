@@ -199,7 +199,7 @@ test('reasons lists all, explains the named ones, and gives the same as JSON', (
   assert.match(stdout, /^flr \(cause\)\n/m);
   const [json] = JSON.parse(program.run(['reasons', '--json', 'no_ranges']).stdout);
   assert.deepEqual(
-    [json.name, json.steps, json.docs],
+    [json.name, json.stages, json.docs],
     ['no_ranges', ['export'], 'docs/reasons.md#no_ranges'],
   );
 });

@@ -351,3 +351,15 @@ test('a device of a PCI domain beyond 16 bits is the same one in counters, event
   more(heartbeat(T + 20_000_000, 2));
   assert.deepEqual([model.devices(), model.counters.counter('exports')], [[], []]);
 });
+
+test('the counters are exact while only events are lost, and a lower bound once a call was not counted', () => {
+  const exactAfter = (stage: string): boolean =>
+    feed([
+      HEADER,
+      starting(T, 1),
+      ready(T),
+      collectorLine('loss', { t: T, stage: stage as 'queue', count: 1 }),
+    ]).model.status().counters_exact;
+  assert.deepEqual(['splitter', 'queue'].map(exactAfter), [true, true]);
+  assert.deepEqual(['probe_missed', 'map_full', 'handover'].map(exactAfter), [false, false, false]);
+});

@@ -120,7 +120,7 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
     /^LOST: 3 events or counts were lost \(ring 3\): /,
     'loud',
   );
-  has(told(input, { buffer_state_exact: false }), /^NOT EXACT: /, 'loud');
+  has(told(input, { buffer_state_exact: false }), /^INEXACT: /, 'loud');
   has(told(input, { decode_errors: 2 }), /^LOST: 2 lines of the stream could not be read\./, 'loud');
   has(told(input, { missed_returns: 2 }), /^LOST: 2 calls were not seen to return\./, 'loud');
   has(told(input, { blind_seconds: 12 }), /^NOT ATTACHED: Nothing was seen for 12\.0 s in all/, 'loud');
@@ -165,9 +165,7 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
     const replay = { kind: 'replay', name } as const;
     const page = headline({ ...status, source: replay, not_ready: null }, incidents, []);
     assert.equal(page.level, 'attention');
-    const loud = drawAll(input).filter(
-      ({ text, style }) => style === 'loud' && !text.startsWith('NOT EXACT'),
-    );
+    const loud = drawAll(input).filter(({ text, style }) => style === 'loud' && !text.startsWith('INEXACT'));
     assert.deepEqual(
       loud.map(({ text }) => text),
       page.why.map((sentence) => `ATTENTION: ${sentence}`),
