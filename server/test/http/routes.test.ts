@@ -368,7 +368,7 @@ test('the reasons are told by name, with a link from the events to them', async 
   const { name, topic, what, rules, steps } = answer.json();
   assert.deepEqual([name, topic], ['revoked', 'reason']);
   assert.match(what, /revoked/);
-  assert.ok(steps.includes(rejected.stage));
+  assert.ok(stages.includes(rejected.stage));
   assert.equal(rules[0].errno, 'ENODEV');
 });
 

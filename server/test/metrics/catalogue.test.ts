@@ -43,7 +43,7 @@ test('names follow the rules of Prometheus', () => {
 
 test('every family that the kernel feeds names the kernel function behind it', async () => {
   for (const [name, { help }] of await scrape(PRIVATE_VM)) {
-    if (/^(export|import|release|detach|revo|restor|private|policy|buffer|attach|lost)/.test(name)) {
+    if (/^(export|import|release|detach|revo|restor|private|policy|buffers|buffer_bytes|attach|lost)/.test(name)) {
       assert.match(help, /(vfio|dma_buf|kvm)_\w+/, name);
     }
   }
