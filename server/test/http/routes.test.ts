@@ -365,7 +365,7 @@ test('the reasons are told by name, with a link from the events to them', async 
   const path = links.reason.replace('{reason}', rejected.reason);
   const answer = await app.inject(path);
   assert.equal(answer.statusCode, 200);
-  const { name, topic, what, rules, steps } = answer.json();
+  const { name, topic, what, rules, stages } = answer.json();
   assert.deepEqual([name, topic], ['revoked', 'reason']);
   assert.match(what, /revoked/);
   assert.ok(stages.includes(rejected.stage));
