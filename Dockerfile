@@ -61,7 +61,7 @@ RUN ln -s ../lib/vfio-dmabuf-tracer/vfio-dmabuf-tracer.mjs /usr/local/bin/vfio-d
 
 ARG VERSION
 LABEL org.opencontainers.image.title="vfio-dmabuf-tracer" \
-      org.opencontainers.image.description="Shows which VFIO device exports its memory as a dma-buf to whom, which import the kernel refused, and why" \
+      org.opencontainers.image.description="Shows which VFIO device exports its memory as a dma-buf to whom, which import the kernel rejected, and why" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="docker.io/library/debian:trixie-slim"

@@ -55,9 +55,9 @@ const ANY_ERRNO = 5;
 const rejections = (): Rejection[] => {
   const found = new Map<string, Rejection>();
   for (const [reason, { rules }] of Object.entries(REASON_ENTRIES) as [Reason, Entry][]) {
-    for (const { step, errno } of rules) {
-      if (!(STAGES as readonly string[]).includes(step)) continue;
-      const rejection = { stage: step as Stage, reason, errno: errnoOf(errno) };
+    for (const { stage, errno } of rules) {
+      if (!(STAGES as readonly string[]).includes(stage)) continue;
+      const rejection = { stage: stage as Stage, reason, errno: errnoOf(errno) };
       found.set(Object.values(rejection).join(), rejection);
     }
   }

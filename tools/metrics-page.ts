@@ -15,7 +15,7 @@ const INTRODUCTION = `# Metrics
 Written by \`npm run docs\` from what the program serves; a test proves that it is up to date.
 
 Every counter and histogram of what happened in the kernel is read from kernel maps each second and misses nothing when
-events are lost; what a full map could not take is \`vfio_dmabuf_events_lost_total{stage="map_full"}\`. A family whose
+events are lost; what a full map could not take is \`vfio_dmabuf_counts_lost_total{stage="map_full"}\`. A family whose
 probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address, of imports that of the device that
 exported the buffer: \`unknown\` where that device was closed before the call, as for the detach of a buffer that outlives its device,
 and where KVM is asked to bind a buffer that VFIO did not export. \`privacy\` is that of the buffer; \`importer\` is the driver of
@@ -93,9 +93,13 @@ const labelsOf = ({ name, samples }: ParsedFamily): string[] => {
   const [sample] = samples;
   if (sample !== undefined) return Object.keys(sample.labels).filter((label) => label !== 'le');
   const counter = name.replace(/^vfio_dmabuf_/, '').replace(/_total$/, '') as keyof typeof COUNTERS;
-  if (COUNTERS[counter] === undefined) throw new Error(`no sample tells the labels of ${name}`);
+  if (COUNTERS[counter] === undefined) throw new Error(`no sample has the labels of ${name}`);
   return [...COUNTERS[counter]];
 };
+
+const DETAILS: ReadonlyMap<string, string | undefined> = new Map(
+  FAMILIES.map(({ name, details }) => [`${PREFIX}${name}`, details]),
+);
 
 const row = (family: ParsedFamily): string => {
   const labels = labelsOf(family).map((label) => `\`${label}\``);
@@ -103,13 +107,13 @@ const row = (family: ParsedFamily): string => {
     `\`${family.name}\``,
     family.type,
     labels.join(', ') || '-',
-    family.help.replaceAll('|', '\\|'),
+    [family.help, DETAILS.get(family.name) ?? ''].join(' ').trim().replaceAll('|', '\\|'),
   ];
   return `| ${cells.join(' | ')} |`;
 };
 
 /** docs/metrics.md as it has to be. */
 export const pageOf = (families: readonly ParsedFamily[]): string => {
-  const table = ['| metric | type | labels | what it says |', '| --- | --- | --- | --- |'];
+  const table = ['| metric | type | labels | meaning |', '| --- | --- | --- | --- |'];
   return `${INTRODUCTION}\n${[...table, ...families.map(row)].join('\n')}\n`;
 };

@@ -8,7 +8,7 @@ const INTRODUCTION = `# Reasons
 
 Written by \`npm run docs\` from \`server/src/reference/\`; a test proves that it is up to date.
 
-What the \`reason\` of a refused call, the \`kind\` of a policy violation and the \`cause\` of a revocation mean: what
+What the \`reason\` of a rejected call, the \`kind\` of a policy violation and the \`cause\` of a revocation mean: what
 happened, the rule of the kernel behind it, and what to do. The same is printed by \`vfio-dmabuf-tracer reasons NAME\` and by
 \`/api/v1/reasons/NAME\`; in place of a name \`reasons\` also takes a line from a log of user space, a function or a setting, and finds what
 explains it. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for the annotations of alerts.
@@ -19,16 +19,16 @@ kernel has; their files are the patches'. An errno of "-" is any, or that the ca
 `;
 
 const TITLES: Record<Topic, string> = {
-  reason: 'Why the kernel refused',
+  reason: 'Why the kernel rejected',
   violation: 'Policy violations',
   cause: 'Why memory was revoked or given back',
   symptom: 'What user space shows and the tracer does not count',
 };
 
 const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanation): string => {
-  const rows = rules.map(({ step, errno, function: fn, file, check, ...span }) =>
+  const rows = rules.map(({ stage, errno, function: fn, file, check, ...span }) =>
     [
-      step,
+      stage,
       errno === null ? '-' : `\`${errno}\``,
       `\`${fn}\`, \`${file}\``,
       kernelsInWords(span),

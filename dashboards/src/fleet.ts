@@ -30,7 +30,8 @@ const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`
 export const fleet = (): Dashboard =>
   createDashboard({
     name: 'fleet',
-    description: 'All hosts: which are traced, where private memory is in danger, where imports are refused.',
+    description:
+      'All hosts: which are traced, where private memory is in danger, where imports are rejected.',
     variables: [hostVariable()],
     matchers: FLEET,
     sections: [
@@ -61,9 +62,9 @@ export const fleet = (): Dashboard =>
             empty: 'no host can tell',
           }),
           statPanel({
-            title: 'Imports refused',
+            title: 'Rejected import stages',
             description:
-              'Import steps that the kernel refused in the time shown; 0 only where a probe watches for them.',
+              'Import steps that the kernel rejected in the time shown; 0 only where a probe watches for them.',
             width: 4,
             height: 4,
             queries: [
@@ -78,14 +79,14 @@ export const fleet = (): Dashboard =>
           statPanel({
             title: 'Hosts with counts too low',
             description:
-              'Hosts that in the time shown had a full kernel map, skipped probes, missed returns or calls given up at a hand-over: their counters are lower bounds.',
+              'Hosts that in the time shown had a full kernel map, skipped probes, missed returns or calls given up at a handover: their counters are lower bounds.',
             width: 4,
             height: 4,
             queries: [
               {
                 expr:
                   'count((sum by (cluster, job, instance) ' +
-                  `(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|hand_over"}[$__range])) + ` +
+                  `(increase(vfio_dmabuf_counts_lost_total{${FLEET}}[$__range])) + ` +
                   `sum by (cluster, job, instance) (increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range]))) > 0) ` +
                   `or 0 * count(vfio_dmabuf_up{${FLEET}} == 1)`,
               },
@@ -98,20 +99,20 @@ export const fleet = (): Dashboard =>
             title: 'Hosts',
             description:
               'Each host in one row, the worst state first. A dash stands where the host cannot tell: the probe is not attached, nothing was read yet, or the tracer is down. ' +
-              'Refused and Lost are counted over the time shown.',
+              'Rejected and Lost are counted over the time shown.',
             width: 24,
             height: 9,
             queries: [
               { expr: `min by (cluster, instance) (${hostState(FLEET)})` },
               {
-                expr: `max by (cluster, instance) (time() - (vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} > 0) and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"})`,
+                expr: `max by (cluster, instance) (time() - (vfio_dmabuf_last_map_read_timestamp_seconds{${FLEET}} > 0) and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"})`,
               },
               { expr: `group by (cluster, instance, kind) (vfio_dmabuf_source_info{${FLEET}})` },
               { expr: perHost(`vfio_dmabuf_incidents{${FLEET},kind!="never_imported"}`) },
               { expr: perHost(grown('vfio_dmabuf_policy_violations_total', FLEET)) },
               { expr: perHost(`vfio_dmabuf_lost_mappings{${FLEET}}`) },
               { expr: perHost(grown('vfio_dmabuf_import_rejections_total', FLEET)) },
-              { expr: perHost(grown('vfio_dmabuf_export_failures_total', FLEET)) },
+              { expr: perHost(grown('vfio_dmabuf_export_rejections_total', FLEET)) },
               { expr: perHost(`vfio_dmabuf_buffers{${FLEET}}`) },
               { expr: perHost(`vfio_dmabuf_buffers{${FLEET},privacy="private"}`) },
               { expr: perHost(`vfio_dmabuf_buffer_bytes{${FLEET}}`) },
@@ -151,12 +152,12 @@ export const fleet = (): Dashboard =>
               },
               {
                 from: 'G',
-                title: 'Refused',
+                title: 'Rejected',
                 unit: 'short',
                 steps: ZERO_IS_GOOD,
                 links: [toDashboard('rejections', 'Importer rejections', ROW_HOST)],
               },
-              { from: 'H', title: 'ExportsRefused', unit: 'short', steps: ZERO_IS_GOOD },
+              { from: 'H', title: 'ExportsRejected', unit: 'short', steps: ZERO_IS_GOOD },
               { from: 'I', title: 'Buffers' },
               { from: 'J', title: 'Private' },
               { from: 'K', title: 'Bytes', unit: 'bytes' },
@@ -171,12 +172,12 @@ export const fleet = (): Dashboard =>
         ],
       },
       {
-        title: 'What is refused and taken away',
+        title: 'What is rejected and taken away',
         panels: [
           seriesPanel({
-            title: 'Imports refused, by reason',
+            title: 'Rejected import stages, by reason',
             description:
-              'Import steps that the kernel refused in each interval. Absent where nothing was refused, and where nothing watches.',
+              'Import steps that the kernel rejected in each interval. Absent where nothing was rejected, and where nothing watches.',
             width: 12,
             height: 8,
             queries: [
@@ -187,16 +188,16 @@ export const fleet = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
             links: [
               toDashboard('rejections', 'Importer rejections', { reason: '${__field.labels.reason}' }),
               runbook('VfioDmabufImportRejected'),
             ],
           }),
           tablePanel({
-            title: 'The same refusal on many hosts',
+            title: 'The same rejection on many hosts',
             description:
-              'Refusals in the time shown by importer and reason, and on how many hosts. Many hosts at once have one cause: a kernel, a driver, a VMM.',
+              'Rejections in the time shown by importer and reason, and on how many hosts. Many hosts at once have one cause: a kernel, a driver, a VMM.',
             width: 12,
             height: 8,
             queries: [
@@ -212,13 +213,13 @@ export const fleet = (): Dashboard =>
               {
                 from: 'reason',
                 title: 'Reason',
-                links: [toDashboard('rejections', 'These refusals', { reason: cell('Reason') })],
+                links: [toDashboard('rejections', 'These rejections', { reason: cell('Reason') })],
               },
               { from: 'A', title: 'Hosts' },
-              { from: 'B', title: 'Refused', unit: 'short' },
+              { from: 'B', title: 'Rejected', unit: 'short' },
             ],
             sortBy: { column: 'Hosts', desc: true },
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
           }),
           seriesPanel({
             title: 'Revocations, by cause',

@@ -14,7 +14,7 @@ const perDevice = (expr: string): string => `sum by (device) (${expr})`;
 export const host = (): Dashboard =>
   createDashboard({
     name: 'host',
-    description: 'One host: its devices, their VMs, who imports, what was refused, what was taken away.',
+    description: 'One host: its devices, their VMs, who imports, what was rejected, what was taken away.',
     variables: [hostVariable(true), deviceVariable(HOST)],
     matchers: HOST,
     links: [
@@ -52,9 +52,9 @@ export const host = (): Dashboard =>
             links: [live('Incidents of this host', 'api/v1/incidents?state=open')],
           }),
           statPanel({
-            title: 'Imports refused',
+            title: 'Rejected import stages',
             description:
-              'Import steps that the kernel refused in the time shown; 0 only while a probe watches for them.',
+              'Import steps that the kernel rejected in the time shown; 0 only while a probe watches for them.',
             width: 4,
             height: 4,
             queries: [
@@ -64,7 +64,7 @@ export const host = (): Dashboard =>
             empty: 'imports are not watched',
             links: [
               toDashboard('rejections', 'Importer rejections', { instance: '${instance}' }),
-              live('Who was refused', 'api/v1/rejections'),
+              live('Who was rejected', 'api/v1/rejections'),
             ],
           }),
           statPanel({
@@ -89,7 +89,7 @@ export const host = (): Dashboard =>
                 expr: `max(vfio_dmabuf_source_info{${HOST},kind="live"} or 2 * vfio_dmabuf_source_info{${HOST},kind="replay"})`,
                 legend: 'source',
               },
-              { expr: `min(3 + vfio_dmabuf_picture_exact{${HOST}})`, legend: 'buffers' },
+              { expr: `min(3 + vfio_dmabuf_buffer_state_exact{${HOST}})`, legend: 'buffers' },
               { expr: `max(5 * vfio_dmabuf_simulation_info{${HOST}})`, legend: 'faults' },
             ],
             mappings: [
@@ -102,12 +102,12 @@ export const host = (): Dashboard =>
               }),
             ],
             empty: 'not scraped',
-            links: [runbook('VfioDmabufReplayScraped'), runbook('VfioDmabufPictureInexact')],
+            links: [runbook('VfioDmabufReplayScraped'), runbook('VfioDmabufBufferStateInexact')],
           }),
           tablePanel({
             title: 'Devices',
             description:
-              'Devices that export or import memory, with the VM that each belongs to. Revoked and Refused are counted over the time shown; a dash stands where there is no such series.',
+              'Devices that export or import memory, with the VM that each belongs to. Revoked and Rejected are counted over the time shown; a dash stands where there is no such series.',
             width: 24,
             height: 8,
             queries: [
@@ -121,7 +121,7 @@ export const host = (): Dashboard =>
               { expr: perDevice(`vfio_dmabuf_buffers{${DEVICE},privacy="private"}`) },
               { expr: perDevice(`vfio_dmabuf_lost_mappings{${DEVICE}}`) },
               { expr: perDevice(grown('vfio_dmabuf_revocations_total', DEVICE)) },
-              { expr: perDevice(grown('vfio_dmabuf_export_failures_total', DEVICE)) },
+              { expr: perDevice(grown('vfio_dmabuf_export_rejections_total', DEVICE)) },
               { expr: perDevice(`vfio_dmabuf_device_incidents{${DEVICE}}`) },
               { expr: perDevice(grown('vfio_dmabuf_import_rejections_total', DEVICE)) },
             ],
@@ -157,7 +157,7 @@ export const host = (): Dashboard =>
               { from: 'E', title: 'Bytes', unit: 'bytes' },
               { from: 'G', title: 'LostMappings', steps: ZERO_IS_GOOD },
               { from: 'H', title: 'Revoked', unit: 'short' },
-              { from: 'I', title: 'Refused', unit: 'short', steps: ZERO_IS_GOOD },
+              { from: 'I', title: 'Rejected', unit: 'short', steps: ZERO_IS_GOOD },
               {
                 from: 'K',
                 title: 'ImportsRejected',
@@ -210,28 +210,28 @@ export const host = (): Dashboard =>
             empty: 'no export was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Exports refused, by reason',
-            description: 'Exports that the kernel refused in each interval.',
+            title: 'Exports rejected, by reason',
+            description: 'Exports that the kernel rejected in each interval.',
             width: 8,
             height: 8,
             queries: [
               {
-                expr: grownEachBy('device, reason, errno', 'vfio_dmabuf_export_failures_total', DEVICE),
+                expr: grownEachBy('device, reason, errno', 'vfio_dmabuf_export_rejections_total', DEVICE),
                 legend: '{{device}}: {{reason}} ({{errno}})',
               },
             ],
             bars: true,
             stack: true,
-            empty: 'no export was refused, or its probe is not attached',
+            empty: 'no export was rejected, or its probe is not attached',
             links: [
               live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
               live('On the live page', '#reason=${__field.labels.reason}'),
-              runbook('VfioDmabufExportFailures'),
+              runbook('VfioDmabufExportRejections'),
             ],
           }),
           seriesPanel({
             title: 'Duration of exports',
-            description: 'Time that export calls take, refused ones too: median and 99th percentile.',
+            description: 'Time that export calls take, rejected ones too: median and 99th percentile.',
             width: 8,
             height: 8,
             unit: 's',
@@ -289,7 +289,7 @@ export const host = (): Dashboard =>
             empty: 'no import was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Imports refused, by reason',
+            title: 'Rejected import stages, by reason',
             description:
               'Import calls that the kernel rejected in each interval, by the device that exported the buffer.',
             width: 8,
@@ -306,7 +306,7 @@ export const host = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'no import was refused, or its probe is not attached',
+            empty: 'no import was rejected, or its probe is not attached',
             links: [
               live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
               live('On the live page', '#reason=${__field.labels.reason}'),

@@ -85,7 +85,7 @@ export const privacy = (): Dashboard =>
             links: [runbook('VfioDmabufPrivateWithoutVm')],
           }),
           statPanel({
-            title: 'Hosts that can tell',
+            title: 'Private-export support',
             description:
               'Hosts by what their kernel can say: private-v1 and private-v2 know private exports, mainline calls every export undeclared.',
             width: 4,
@@ -283,7 +283,7 @@ export const privacy = (): Dashboard =>
           seriesPanel({
             title: 'Reads of private data',
             description:
-              'Reads of a buffer’s VFIO data by importers in each interval, and refused ones. Absent where the kernel has no private dialect.',
+              'Reads of a buffer’s VFIO data by importers in each interval, and rejected ones. Absent where the kernel has no private dialect.',
             width: 8,
             height: 8,
             queries: [
@@ -292,7 +292,11 @@ export const privacy = (): Dashboard =>
                 legend: '{{importer}}: read',
               },
               {
-                expr: grownEachBy('importer, reason', 'vfio_dmabuf_private_data_read_failures_total', FLEET),
+                expr: grownEachBy(
+                  'importer, reason',
+                  'vfio_dmabuf_private_data_read_rejections_total',
+                  FLEET,
+                ),
                 legend: '{{importer}}: {{reason}}',
               },
             ],
@@ -317,10 +321,10 @@ export const privacy = (): Dashboard =>
             ],
             bars: true,
             empty: 'KVM has bound no buffer, or its probe is not attached',
-            links: [toDashboard('rejections', 'Refused binds', { stage: 'bind' })],
+            links: [toDashboard('rejections', 'Rejected binds', { stage: 'bind' })],
           }),
           seriesPanel({
-            title: 'Binds refused',
+            title: 'Rejected binds',
             description:
               'Whether anybody watches binds at all: 0 is there only where the probe of binds is attached and the host is traced.',
             width: 8,
@@ -328,7 +332,7 @@ export const privacy = (): Dashboard =>
             queries: [
               {
                 expr: zeroWhereWatched(grownEach(REJECTIONS, `${DEVICE},stage="bind"`), FLEET, 'bind'),
-                legend: 'refused',
+                legend: 'rejected',
               },
             ],
             bars: true,

@@ -7,17 +7,17 @@ import { firingAlerts, notTracedPanel } from './trust.ts';
 import { hostVariable, privacyVariable, valuesOf } from './variables.ts';
 
 /** Durations have neither device nor privacy. */
-const STEPS = `${FLEET},importer=~"$importer",stage=~"$stage"`;
-const REFUSED_TO_ALL = `${STEPS},reason=~"$reason"`;
+const STAGES = `${FLEET},importer=~"$importer",stage=~"$stage"`;
+const REJECTED_TO_ALL = `${STAGES},reason=~"$reason"`;
 const BUFFERS = 'device=~"$device",privacy=~"$privacy"';
-const REFUSED = `${REFUSED_TO_ALL},${BUFFERS}`;
+const REJECTED = `${REJECTED_TO_ALL},${BUFFERS}`;
 const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
 /** Rejections by the device of the buffer. */
 const byDevice = (matchers: string): string => grownBy('cluster, instance, device', REJECTIONS, matchers);
 const STEP_COUNT = 'vfio_dmabuf_import_duration_seconds_count';
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
-/** Who is refused, why, and what is to be done? */
+/** Who is rejected, why, and what is to be done? */
 export const rejections = (): Dashboard =>
   createDashboard({
     name: 'rejections',
@@ -43,15 +43,15 @@ export const rejections = (): Dashboard =>
       }),
       valuesOf({
         name: 'stage',
-        label: 'Step',
-        description: 'The step of the import.',
+        label: 'Stage',
+        description: 'The stage of the import.',
         selector: `${STEP_COUNT}{${FLEET}}`,
         of: 'stage',
       }),
       valuesOf({
         name: 'reason',
         label: 'Reason',
-        description: 'Why the kernel refused. Only panels of refusals follow it.',
+        description: 'Why the kernel rejected. Only panels of rejections follow it.',
         selector: `${REJECTIONS}{${FLEET}}`,
         of: 'reason',
       }),
@@ -61,26 +61,26 @@ export const rejections = (): Dashboard =>
       {
         panels: [
           statPanel({
-            title: 'Imports refused',
+            title: 'Rejected import stages',
             description:
-              'Import steps that the kernel refused in the time shown; 0 only where a probe watches for them.',
+              'Import stages that the kernel rejected in the time shown; 0 only where a probe watches for them.',
             width: 5,
             height: 4,
-            queries: [{ expr: zeroWhereWatched(grown(REJECTIONS, REFUSED), FLEET, 'attach') }],
+            queries: [{ expr: zeroWhereWatched(grown(REJECTIONS, REJECTED), FLEET, 'attach') }],
             steps: ZERO_IS_GOOD,
             empty: 'no host watches imports',
             links: [runbook('VfioDmabufImportRejected')],
           }),
           statPanel({
-            title: 'Share of steps refused',
+            title: 'Share of rejected stages',
             description:
-              'Of what an importer asked for at one step in the time shown, what the kernel refused, at its worst step, over all devices; the five worst importers.',
+              'Of what an importer asked for at one stage in the time shown, what the kernel rejected, at its worst stage, over all devices; the five worst importers.',
             width: 9,
             height: 4,
             unit: 'percentunit',
             queries: [
               {
-                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REFUSED_TO_ALL)} / (${grownBy('importer, stage', STEP_COUNT, STEPS)} > 0)))`,
+                expr: `topk(5, max by (importer) (${grownBy('importer, stage', REJECTIONS, REJECTED_TO_ALL)} / (${grownBy('importer, stage', STEP_COUNT, STAGES)} > 0)))`,
                 legend: '{{importer}}',
               },
             ],
@@ -89,19 +89,19 @@ export const rejections = (): Dashboard =>
               [0.05, 'orange'],
               [0.5, 'red'],
             ],
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
             links: [runbook('VfioDmabufImportsFailing')],
           }),
           statPanel({
-            title: 'Hosts that refused',
+            title: 'Hosts that rejected',
             description:
-              'Hosts on which an import step was refused in the time shown, of those that watch for it.',
+              'Hosts on which an import stage was rejected in the time shown, of those that watch for it.',
             width: 5,
             height: 4,
             queries: [
               {
-                expr: `count(sum by (cluster, job, instance) (${grown(REJECTIONS, REFUSED)}) > 0) or 0 * count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`,
-                legend: 'refused',
+                expr: `count(sum by (cluster, job, instance) (${grown(REJECTIONS, REJECTED)}) > 0) or 0 * count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`,
+                legend: 'rejected',
               },
               { expr: `count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`, legend: 'watch' },
             ],
@@ -110,14 +110,14 @@ export const rejections = (): Dashboard =>
           }),
           notTracedPanel(FLEET, 5),
           tablePanel({
-            title: 'Who was refused, and why',
+            title: 'Who was rejected, and why',
             description:
               'Rejected import calls in the time shown. Device is the exporting device: unknown where it was closed before, or where VFIO did not export the buffer. The links of Reason explain it and say what to do; those of Host show who it was.',
             width: 24,
             height: 9,
             queries: [
               {
-                expr: `${grownBy('cluster, instance, device, privacy, importer, stage, reason, errno', REJECTIONS, REFUSED)} > 0`,
+                expr: `${grownBy('cluster, instance, device, privacy, importer, stage, reason, errno', REJECTIONS, REJECTED)} > 0`,
               },
             ],
             columns: [
@@ -131,11 +131,13 @@ export const rejections = (): Dashboard =>
                 ],
               },
               { from: 'errno', title: 'Errno' },
-              { from: 'stage', title: 'Step' },
+              { from: 'stage', title: 'Stage' },
               {
                 from: 'importer',
                 title: 'Importer',
-                links: [live('Refusals of this importer', `api/v1/rejections?importer=${cell('Importer')}`)],
+                links: [
+                  live('Rejections of this importer', `api/v1/rejections?importer=${cell('Importer')}`),
+                ],
               },
               {
                 from: 'device',
@@ -148,10 +150,10 @@ export const rejections = (): Dashboard =>
               { from: 'privacy', title: 'Privacy' },
               { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
-              { from: 'A', title: 'Refused', unit: 'short' },
+              { from: 'A', title: 'Rejected', unit: 'short' },
             ],
-            sortBy: { column: 'Refused', desc: true },
-            empty: 'nothing was refused by a kernel that is watched',
+            sortBy: { column: 'Rejected', desc: true },
+            empty: 'nothing was rejected by a kernel that is watched',
           }),
         ],
       },
@@ -159,29 +161,29 @@ export const rejections = (): Dashboard =>
         title: 'When',
         panels: [
           seriesPanel({
-            title: 'Refused, by reason',
-            description: 'Refused import steps in each interval, by reason.',
+            title: 'Rejected, by reason',
+            description: 'Rejected import stages in each interval, by reason.',
             width: 12,
             height: 8,
-            queries: [{ expr: grownEachBy('reason', REJECTIONS, REFUSED), legend: '{{reason}}' }],
+            queries: [{ expr: grownEachBy('reason', REJECTIONS, REJECTED), legend: '{{reason}}' }],
             bars: true,
             stack: true,
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
           }),
           seriesPanel({
-            title: 'Refused, by importer and step',
-            description: 'Refused import steps in each interval, by who asked and at which step.',
+            title: 'Rejected, by importer and stage',
+            description: 'Rejected import stages in each interval, by who asked and at which stage.',
             width: 12,
             height: 8,
             queries: [
               {
-                expr: grownEachBy('importer, stage', REJECTIONS, REFUSED),
+                expr: grownEachBy('importer, stage', REJECTIONS, REJECTED),
                 legend: '{{importer}} at {{stage}}',
               },
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was refused by a kernel that is watched',
+            empty: 'nothing was rejected by a kernel that is watched',
           }),
           seriesPanel({
             title: 'Rejected, by device',
@@ -191,7 +193,7 @@ export const rejections = (): Dashboard =>
             height: 8,
             queries: [
               {
-                expr: `topk(10, ${grownEachBy('instance, device, privacy', REJECTIONS, REFUSED)})`,
+                expr: `topk(10, ${grownEachBy('instance, device, privacy', REJECTIONS, REJECTED)})`,
                 legend: '{{instance}}: {{device}} ({{privacy}})',
               },
             ],
@@ -213,10 +215,10 @@ export const rejections = (): Dashboard =>
             width: 12,
             height: 8,
             queries: [
-              { expr: `${byDevice(REFUSED)} > 0` },
-              { expr: `${byDevice(`${REFUSED},privacy="private"`)} > 0` },
+              { expr: `${byDevice(REJECTED)} > 0` },
+              { expr: `${byDevice(`${REJECTED},privacy="private"`)} > 0` },
               {
-                expr: `group by (cluster, instance, device, vm) (vfio_dmabuf_vm_info{${FLEET}} and on (cluster, instance, device) ${byDevice(REFUSED)} > 0)`,
+                expr: `group by (cluster, instance, device, vm) (vfio_dmabuf_vm_info{${FLEET}} and on (cluster, instance, device) ${byDevice(REJECTED)} > 0)`,
               },
             ],
             columns: [
@@ -243,14 +245,14 @@ export const rejections = (): Dashboard =>
             empty: 'nothing was rejected by a kernel that is watched',
           }),
           tablePanel({
-            title: 'Exports refused',
+            title: 'Exports rejected',
             description:
-              'Before an import comes the export: refused ones in the time shown, by device and reason.',
+              'Before an import comes the export: rejected ones in the time shown, by device and reason.',
             width: 12,
             height: 8,
             queries: [
               {
-                expr: `${grownBy('cluster, instance, device, reason, errno', 'vfio_dmabuf_export_failures_total', FLEET)} > 0`,
+                expr: `${grownBy('cluster, instance, device, reason, errno', 'vfio_dmabuf_export_rejections_total', FLEET)} > 0`,
               },
             ],
             columns: [
@@ -259,17 +261,17 @@ export const rejections = (): Dashboard =>
                 title: 'Reason',
                 links: [
                   live('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
-                  runbook('VfioDmabufExportFailures'),
+                  runbook('VfioDmabufExportRejections'),
                 ],
               },
               { from: 'errno', title: 'Errno' },
               { from: 'device', title: 'Device' },
               { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },
-              { from: 'A', title: 'Refused', unit: 'short' },
+              { from: 'A', title: 'Rejected', unit: 'short' },
             ],
-            sortBy: { column: 'Refused', desc: true },
-            empty: 'no export was refused by a kernel that is watched',
+            sortBy: { column: 'Rejected', desc: true },
+            empty: 'no export was rejected by a kernel that is watched',
           }),
           firingAlerts(FLEET, 12, 8),
         ],
@@ -278,35 +280,35 @@ export const rejections = (): Dashboard =>
         title: 'What is asked for',
         panels: [
           seriesPanel({
-            title: 'Steps that succeeded',
-            description: 'Import steps that succeeded, a second, by importer and step.',
+            title: 'Stages that succeeded',
+            description: 'Import stages that succeeded, a second, by importer and stage.',
             width: 8,
             height: 8,
             unit: 'ops',
             queries: [
               {
-                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STEPS},${BUFFERS}}[$__rate_interval]))`,
+                expr: `sum by (importer, stage) (rate(vfio_dmabuf_imports_total{${STAGES},${BUFFERS}}[$__rate_interval]))`,
                 legend: '{{importer}}: {{stage}}',
               },
             ],
             empty: 'no import was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Duration of import steps, p99',
-            description: '99th percentile of the time that import steps take, refused ones too.',
+            title: 'Duration of import stages, p99',
+            description: '99th percentile of the time that import stages take, rejected ones too.',
             width: 8,
             height: 8,
             unit: 's',
             queries: [
               {
-                expr: quantile(0.99, 'vfio_dmabuf_import_duration_seconds', STEPS, 'importer, stage'),
+                expr: quantile(0.99, 'vfio_dmabuf_import_duration_seconds', STAGES, 'importer, stage'),
                 legend: '{{importer}}: {{stage}}',
               },
             ],
             empty: 'no import was seen, or its probe is not attached',
           }),
           seriesPanel({
-            title: 'Let go',
+            title: 'Detaches and unmaps',
             description: 'Importers that detached, and mappings that they gave back, a second.',
             width: 8,
             height: 8,

@@ -63,7 +63,7 @@ export const tracer = (): Dashboard =>
             decimals: 1,
             queries: [
               {
-                expr: `max(time() - vfio_dmabuf_last_counter_read_timestamp_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"} and ${ON_HOST} vfio_dmabuf_up{${FLEET}} == 1)`,
+                expr: `max(time() - vfio_dmabuf_last_map_read_timestamp_seconds{${FLEET}} and ${ON_HOST} vfio_dmabuf_source_info{${FLEET},kind="live"} and ${ON_HOST} vfio_dmabuf_up{${FLEET}} == 1)`,
               },
             ],
             steps: [
@@ -74,15 +74,15 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufCountersStale')],
           }),
           statPanel({
-            title: 'Counts too low',
+            title: 'Counters undercounting',
             description:
-              'Calls that no counter has, in the time shown: probes that the kernel skipped, returns that were missed, calls given up at a hand-over, counts without room in a map.',
+              'Calls that no counter has counted: skipped probes, missed returns, calls in flight at a handover, full maps.',
             width: 4,
             height: 4,
             queries: [
               {
                 expr:
-                  `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage=~"map_full|probe_missed|hand_over"}[$__range])) + ` +
+                  `sum(increase(vfio_dmabuf_counts_lost_total{${FLEET}}[$__range])) + ` +
                   `(sum(increase(vfio_dmabuf_missed_returns_total{${FLEET}}[$__range])) or vector(0))`,
               },
             ],
@@ -93,12 +93,12 @@ export const tracer = (): Dashboard =>
           statPanel({
             title: 'Events lost',
             description:
-              'Events that did not arrive in the time shown. Counters of the kernel are right all the same; buffers and incidents may miss something.',
+              'Events that were lost. Kernel counters stay right; buffers and incidents may be incomplete.',
             width: 4,
             height: 4,
             queries: [
               {
-                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET},stage!~"map_full|probe_missed|hand_over"}[$__range]))`,
+                expr: `sum(increase(vfio_dmabuf_events_lost_total{${FLEET}}[$__range]))`,
               },
             ],
             steps: ZERO_IS_GOOD,
@@ -106,8 +106,8 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufEventsLost')],
           }),
           statPanel({
-            title: 'Blind for',
-            description: 'Time in which nothing was traced, over the time shown and all hosts.',
+            title: 'Untraced time',
+            description: 'Seconds in which nothing was traced, over all hosts.',
             width: 4,
             height: 4,
             unit: 's',
@@ -117,19 +117,18 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufBlindTime')],
           }),
           statPanel({
-            title: 'Pictures not exact',
-            description:
-              'Hosts whose buffers were not reconciled with the kernel since the last loss or gap.',
+            title: 'Unconfirmed buffer state',
+            description: 'Hosts without a complete snapshot since the last loss or blind time.',
             width: 4,
             height: 4,
             queries: [
               {
-                expr: `count(vfio_dmabuf_picture_exact{${FLEET}} == 0) or 0 * count(vfio_dmabuf_picture_exact{${FLEET}})`,
+                expr: `count(vfio_dmabuf_buffer_state_exact{${FLEET}} == 0) or 0 * count(vfio_dmabuf_buffer_state_exact{${FLEET}})`,
               },
             ],
             steps: ZERO_IS_GOOD,
             empty: EMPTY,
-            links: [runbook('VfioDmabufPictureInexact')],
+            links: [runbook('VfioDmabufBufferStateInexact')],
           }),
           tablePanel({
             title: 'Tracers',
@@ -203,9 +202,10 @@ export const tracer = (): Dashboard =>
         panels: [
           losses('Losses, by hop', 'What was lost in each interval, by the hop at which it went.', [
             { metric: 'vfio_dmabuf_events_lost_total', by: 'stage', legend: '{{stage}}' },
+            { metric: 'vfio_dmabuf_counts_lost_total', by: 'stage', legend: '{{stage}}' },
           ]),
           losses(
-            'Returns missed',
+            'Missed returns',
             'Calls whose return no probe has seen: they are in no counter and no event.',
             [{ metric: 'vfio_dmabuf_missed_returns_total', legend: 'returns' }],
           ),
@@ -240,12 +240,12 @@ export const tracer = (): Dashboard =>
             empty: EMPTY,
           }),
           losses(
-            'Counter lines lost',
+            'Lost lines of map reads',
             'Lines of the reads of the kernel maps that were missing: the next read says them again, so counts are late and not wrong.',
-            [{ metric: 'vfio_dmabuf_counter_lines_lost_total', legend: 'lines' }],
+            [{ metric: 'vfio_dmabuf_map_lines_lost_total', legend: 'lines' }],
           ),
           losses(
-            'Lines that mean nothing',
+            'Undecodable lines',
             'Lines that could not be decoded, or that this version does not know, in each interval.',
             [
               { metric: 'vfio_dmabuf_decode_errors_total', by: 'reason', legend: '{{reason}}' },
@@ -253,7 +253,7 @@ export const tracer = (): Dashboard =>
             ],
           ),
           losses(
-            'What bpftrace complains of',
+            'bpftrace errors',
             'BPF helpers that failed, and times that bpftrace itself reported losses.',
             [
               { metric: 'vfio_dmabuf_helper_errors_total', legend: 'helper error' },
@@ -284,10 +284,10 @@ export const tracer = (): Dashboard =>
         title: 'Lost in the server',
         panels: [
           losses(
-            'Facts and incidents let go',
+            'Evicted facts and folded incidents',
             'Facts of devices, processes and VMs that made room, and incidents that were not opened because 500 of their kind were open.',
             [
-              { metric: 'vfio_dmabuf_facts_forgotten_total', by: 'kind', legend: 'facts of {{kind}}' },
+              { metric: 'vfio_dmabuf_facts_evicted_total', by: 'kind', legend: 'facts of {{kind}}' },
               { metric: 'vfio_dmabuf_incidents_folded_total', by: 'kind', legend: 'incidents {{kind}}' },
             ],
           ),
@@ -358,15 +358,15 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufRecordingFailed')],
           }),
           losses(
-            'Refused by the server',
-            'Stream clients that were refused or cut off, scrapes that were refused, and connections that were closed.',
+            'Rejected by the server',
+            'Stream clients that were rejected or cut off, scrapes that were rejected, and connections that were closed.',
             [
               {
-                metric: 'vfio_dmabuf_stream_clients_refused_total',
+                metric: 'vfio_dmabuf_stream_clients_rejected_total',
                 by: 'reason',
                 legend: 'stream {{reason}}',
               },
-              { metric: 'vfio_dmabuf_scrapes_refused_total', legend: 'scrape' },
+              { metric: 'vfio_dmabuf_scrapes_rejected_total', legend: 'scrape' },
               {
                 metric: 'vfio_dmabuf_http_connections_dropped_total',
                 by: 'reason',
@@ -377,7 +377,7 @@ export const tracer = (): Dashboard =>
         ],
       },
       {
-        title: 'What it costs',
+        title: 'Daemon resources (without bpftrace)',
         panels: [
           seriesPanel({
             title: 'Processor time of the daemon',

@@ -34,7 +34,7 @@ export function notTracedPanel(matchers: string, width: number): AnyPanel {
 /** `more` are the variables that the dashboard of private exports is opened with. */
 export function breachesPanel(matchers: string, width: number, more: Record<string, string>): AnyPanel {
   return statPanel({
-    title: 'Breaches of private memory',
+    title: 'Private-memory findings',
     description:
       'What the rules of private exports forbid, in the time shown, and incidents of it that are open now, those of confidential memory ' +
       'that is shared too. Each kind has a value only where a kernel and its probes can tell of it.',

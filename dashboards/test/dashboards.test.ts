@@ -237,7 +237,7 @@ test('links to the host’s own API name routes and queries that the program has
 
 test('panels of imports follow the device of the buffer, where the dashboard lets one choose it', () => {
   /** Durations have no device, so a share of all calls has none either. The state of the host is of all its devices. */
-  const OF_ALL = ['rejections.json: Share of steps refused', 'host.json: Imports refused'];
+  const OF_ALL = ['rejections.json: Share of rejected stages', 'host.json: Rejected import stages'];
   const followed: string[] = [];
   eachPanel((panel, where, dashboard) => {
     if (!variablesOf(dashboard).includes('device') || OF_ALL.includes(where)) return;

@@ -4,7 +4,7 @@ export const EMPTY: Readonly<Record<string, string>> = {
   'host.json: annotation Blind times': 'the host shown is traced all the time',
   'alerts-tracer.yaml: VfioDmabufTracerAbsent': 'there are targets',
   'alerts-sharing.yaml: VfioDmabufRejectionsOnManyHosts':
-    'no importer is refused for the same reason on three hosts of a cluster',
+    'no importer is rejected for the same reason on three hosts of a cluster',
 };
 
 /** Expressions that give something or nothing, by how long the test has taken, and why; they must be answered. */

@@ -125,7 +125,7 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
   return {
     exports: { [`${DEVICE},2`]: n },
     export_bytes: { [`${DEVICE},2`]: 4096 * n },
-    export_failures: { [`${DEVICE},22,17`]: n },
+    export_rejections: { [`${DEVICE},22,17`]: n },
     export_ns: 5000 * n,
     export_bucket: { '2': n },
     releases: n,
@@ -147,7 +147,7 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     detaches: each(names.map((name) => `${DEVICE},2,${name}`)),
     unmaps: each(names.map((name) => `${DEVICE},2,${name}`)),
     private_reads: { '1': n },
-    private_read_failures: { '1,22,2': n },
+    private_read_rejections: { '1,22,2': n },
     policy_violations: { '1': n, '2': n, '3': n, '4': n },
     missed: n,
   };
@@ -248,7 +248,7 @@ export function troubledHost(): LiveHost {
     ],
     tick: (host, count) => {
       const t = host.now;
-      const stages = ['queue', 'splitter', 'probe_missed', 'map_full', 'hand_over'] as const;
+      const stages = ['queue', 'splitter', 'probe_missed', 'map_full', 'handover'] as const;
       const trouble = [
         ...stages.map((stage) => collectorLine('loss', { t, stage, count })),
         collectorLine('host_error', { t, source: 'device', count, message: 'EMFILE: config' }),

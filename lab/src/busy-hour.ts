@@ -8,7 +8,7 @@ import { Lab, sessionOf } from './lab.ts';
 import { PLAIN } from './scenarios/names.ts';
 
 const NAME = 'busy-hour.ndjson.gz';
-const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --refused 500 --vgem 200 --threads 2`;
+const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --rejected 500 --vgem 200 --threads 2`;
 /** Longest time that it may take here. */
 const LIMIT_SECONDS = 7200;
 

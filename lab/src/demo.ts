@@ -11,7 +11,7 @@ export const DEMO_PORT = 10043;
 /** What the demo makes the kernel do, over and over: each entry is one session of the VMM stand-in. */
 export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   {
-    title: 'a VM exports a BAR, iommufd maps it, vgem is refused',
+    title: 'a VM exports a BAR, iommufd maps it, vgem is rejected',
     steps: [
       'vm=a',
       `device=${RESETTABLE},vm=a`,
@@ -24,7 +24,7 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
     ],
   },
   {
-    title: 'two ranges, one of them beyond the BAR, then two good ones, which iommufd refuses',
+    title: 'two ranges, one of them beyond the BAR, then two good ones, which iommufd rejects',
     steps: [
       `device=${RESETTABLE}`,
       'export=2,0:4096,4194304:4096',
@@ -35,7 +35,7 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   },
   {
     title:
-      'the guest turns memory decode off and on: revoked, import refused, the mapping lost until made again',
+      'the guest turns memory decode off and on: revoked, import rejected, the mapping lost until made again',
     steps: [
       `device=${RESETTABLE}`,
       'export=2,0:65536',
@@ -52,7 +52,7 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   },
   { title: 'a device reset', steps: [`device=${RESETTABLE}`, 'export=2,0:4096', 'reset', 'close=0'] },
   {
-    title: 'private export: KVM takes it for its own VM, refuses it for another, refuses a shared one',
+    title: 'private export: KVM takes it for its own VM, rejects it for another, rejects a shared one',
     steps: [
       'vm=a',
       'vm=b',
@@ -85,7 +85,7 @@ const describe = (event: TracerEvent): string => {
   if (event.kind === 'incident') return `${time} incident ${event.change}: ${event.incident.sentence}`;
   const who = `${event.comm}[${event.pid}]`;
   const why = 'reason' in event ? explain(event.reason) : undefined;
-  const verdict = why === undefined ? 'ok' : `REFUSED: ${why.name}: ${why.what}`;
+  const verdict = why === undefined ? 'ok' : `REJECTED: ${why.name}: ${why.what}`;
   switch (event.kind) {
     case 'export':
       return `${time} export   ${event.device} BAR ${event.region} ${event.bytes} bytes ${event.privacy} by ${who}: ${verdict}`;
@@ -124,7 +124,7 @@ const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
   }
 };
 
-/** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, refuse and revoke. */
+/** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, reject and revoke. */
 export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   const stop = new AbortController();
   const lab = await Lab.tracing({

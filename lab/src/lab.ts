@@ -12,6 +12,7 @@ import { HostServer } from './host-server.ts';
 import { ensureImage, type Image } from './image.ts';
 import { exportsDmaBufs, type Kernel } from './kernels.ts';
 import { machineArguments } from './machine.ts';
+import { oracleScript } from './oracle.ts';
 import { stepOn } from './page-size.ts';
 import { parseSamples, type Samples } from './samples.ts';
 import { qemuVersion, removeHalfSaved, SavedGuest } from './saved-guests.ts';
@@ -19,7 +20,6 @@ import { run } from './shell.ts';
 import { makeStage, PROGRAM, type Stage } from './stage.ts';
 import { StreamTap } from './stream-tap.ts';
 import type { Suite } from './tree.ts';
-import { witnessScript } from './witness.ts';
 
 type Log = (line: string) => void;
 
@@ -55,7 +55,7 @@ const KEEPS_A_VM = `
 
 /** What runs in every guest before anything is asked of it, with the functions that its dialect has. */
 const prepareScript = (kernel: Kernel, dialect: GuestDialect): string =>
-  [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [witnessScript(dialect)] : [])].join('\n');
+  [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [oracleScript(dialect)] : [])].join('\n');
 
 /** The guest's device of a port by its name (machine.ts). */
 const portOf = (name: string): string =>
@@ -122,7 +122,7 @@ export class Lab {
     return this.#guest;
   }
 
-  /** A running guest with its witness, without a collector. */
+  /** A running guest with its oracle, without a collector. */
   static async open(options: LabOptions): Promise<Lab> {
     const lab = await Lab.#make(options);
     return lab.#closedOnError(() => lab.#start());
@@ -137,7 +137,7 @@ export class Lab {
       await saved.make(async () => {
         await lab.#start();
         await lab.startDaemon();
-        await lab.until('the first snapshot', 120, async () => (await lab.status()).picture_exact);
+        await lab.until('the first snapshot', 120, async () => (await lab.status()).buffer_state_exact);
         await lab.#keepTracing(saved);
       });
     });

@@ -209,7 +209,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   demo: ['once'],
 };
 
-/** Refuses what the verb would not heed. */
+/** Rejects what the verb would not heed. */
 const checkTaken = (what: string, options: readonly string[], operands: readonly string[]): void => {
   const takes = TAKES[what] ?? [...OF_A_GUEST, 'update', 'keep'];
   const strange = options.filter((option) => !takes.includes(option)).map((option) => `--${option}`);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { markdownTable } from '../../tools/markdown-table.ts';
 import { CELLS, type Cell, nameOf } from './cells.ts';
 import type { Outcome } from './groups.ts';
-import { SCENARIOS, whyNot } from './truth-table.ts';
+import { explainUnmet, SCENARIOS } from './truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'kernels.json');
@@ -22,7 +22,7 @@ export interface CellResult extends Cell {
 export const resultOf = ({ cell, release, bpftrace, passed, failed }: Outcome): CellResult => {
   const notApplicable: Record<string, number> = {};
   for (const scenario of SCENARIOS) {
-    const why = whyNot(scenario, cell);
+    const why = explainUnmet(scenario, cell);
     if (why !== undefined) notApplicable[why] = (notApplicable[why] ?? 0) + 1;
   }
   const isRow = (name: string): boolean => !/^(start|boot) \(/.test(name);
@@ -104,8 +104,8 @@ const SWITCHES = [
   ['fact of 6.19 and 7.0', 'in the lab'],
   ['attach lets in importers that cannot give their mapping back', 'switched: the check is taken out'],
   [
-    'a pin is refused with EOPNOTSUPP (`vfio_pci_dma_buf_pin`)',
-    'switched: the operation is there and refuses',
+    'a pin is rejected with EOPNOTSUPP (`vfio_pci_dma_buf_pin`)',
+    'switched: the operation is there and rejects',
   ],
   [
     'a revoke does not wait for importers to unmap',

@@ -10,7 +10,7 @@ import { PLAIN } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
 const RULES = join(import.meta.dirname, '../../dashboards/rules');
-const REFUSED = [`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0'];
+const REJECTED = [`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0'];
 
 /** Scrapes the daemon in the guest every 5 s, with the rules that it comes with. */
 const configuration = (
@@ -43,7 +43,7 @@ const answers = async (
 export const OPERATORS: Trial = {
   name: 'operators',
   title:
-    'a live kernel in a real browser and a real Prometheus: a refusal is there as it happens, and opened',
+    'a live kernel in a real browser and a real Prometheus: a rejection is there as it happens, and opened',
   belongs: isUsualOnce,
   run: async (lab, say) => {
     await ensurePackages(['prometheus', 'chromium'], say);
@@ -58,15 +58,17 @@ export const OPERATORS: Trial = {
       const opened = await openPage(context, lab.url);
       const { page } = opened;
       page.setDefaultTimeout(60_000);
-      const refusals = page.locator('#refusals').getByRole('button', { name: /vgem was refused at attach/ });
+      const rejections = page
+        .locator('#rejections')
+        .getByRole('button', { name: /vgem was rejected at attach/ });
       // The list draws what is in sight only, the newest first.
-      const newest = async (): Promise<string> => (await refusals.allTextContents())[0] ?? '';
+      const newest = async (): Promise<string> => (await rejections.allTextContents())[0] ?? '';
       const before = await newest();
 
       // Both have been looking for a while: what comes now comes live.
-      await lab.session(...REFUSED);
+      await lab.session(...REJECTED);
       await eventually(async () => assert.notEqual(await newest(), before));
-      await refusals.first().click();
+      await rejections.first().click();
       const explained = page.locator('.opened');
       await explained.getByText('What to do:').waitFor();
       assert.match((await explained.textContent()) ?? '', /peer-to-peer/);
@@ -79,7 +81,7 @@ export const OPERATORS: Trial = {
 
       const counted = `increase(vfio_dmabuf_import_rejections_total{cluster="lab",device="${PLAIN}",importer="vgem",reason="no_peer_to_peer"}[2m]) > 0`;
       await lab.until('Prometheus to have counted it', 120, async () => {
-        await lab.session(...REFUSED);
+        await lab.session(...REJECTED);
         return (await prometheus.query(counted)).length === 1;
       });
       const { asked, answered } = await answers(target, prometheus);

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import type { BufferView, TracerEvent } from '../../server/src/model/schema.ts';
 import { isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 import { changed } from './samples.ts';
 import { RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
 
 const NAME = 'web-7';
 const UUID = '8d6a2f10-3b1e-4c5d-9a77-0e1f2a3b4c5d';
@@ -41,7 +41,7 @@ export const QEMU_VM: Trial = {
   run: async (lab, say) => {
     const position = async (): Promise<number> => (await lab.events(0)).at(-1)?.seq ?? 0;
     await lab.settle();
-    const [begin, before, heardBefore] = [await position(), await lab.samples(), await hear(lab.guest)];
+    const [begin, before, oracleBefore] = [await position(), await lab.samples(), await hear(lab.guest)];
     await lab.command(START_QEMU);
     const said = (): Promise<string> => lab.command('cat /tmp/qemu.out');
     await lab.until('SeaBIOS to turn memory decode on', 120, async () => {
@@ -52,7 +52,7 @@ export const QEMU_VM: Trial = {
     await lab.settle();
     say((await said()).trim());
 
-    // Each BAR is exported whole; one that is smaller than a page the kernel refuses, and QEMU goes on without.
+    // Each BAR is exported whole; one that is smaller than a page the kernel rejects, and QEMU goes on without.
     const exports = (await lab.events(begin)).filter((event) => event.kind === 'export');
     assert.deepEqual(
       exports.map(({ device, region, bytes, errno, reason }) => ({ device, region, bytes, errno, reason })),
@@ -103,8 +103,8 @@ export const QEMU_VM: Trial = {
     );
     assert.deepEqual(await buffersOf(lab), []);
     const delta = changed(before, await lab.samples());
-    const heard = heardSince(heardBefore, await hear(lab.guest));
-    assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees');
+    const heard = oracleSince(oracleBefore, await hear(lab.guest));
+    assert.deepEqual(contradictions(heard, delta), [], 'the independent oracle disagrees');
   },
 };
 

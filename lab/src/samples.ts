@@ -28,7 +28,7 @@ export const total = (samples: Samples, name: string, ...having: string[]): numb
 
 /** Samples that tell of time, of the tracer itself, or of the events (which are compared on their own). */
 const VOLATILE =
-  /(_seconds_sum|_seconds_bucket|_timestamp_seconds|_info)(\{|$)|^(events_|blind_|picture_exact|stream_clients|probe_|unknown_records|series_folded)/;
+  /(_seconds_sum|_seconds_bucket|_timestamp_seconds|_info)(\{|$)|^(events_|blind_|buffer_state_exact|stream_clients|probe_|unknown_records|series_folded)/;
 
 /** Differences between two readings, without the samples that no scenario can foresee. */
 export const changed = (before: Samples, after: Samples): Record<string, number> => {

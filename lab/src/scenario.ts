@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { KernelEvent, Status } from '../../server/src/model/schema.ts';
 import { type GuestDialect, GuestError } from './guest.ts';
 import type { Lab } from './lab.ts';
+import { contradictions, hear, type OracleCounts, oracleSince } from './oracle.ts';
 import { compareStreams, sliceStream } from './recording.ts';
 import { changed, type Samples, total } from './samples.ts';
-import { contradictions, hear, heardSince, type Testimony } from './witness.ts';
 
 /** An event that must come: the fields named here, whatever the others are. */
 export type ExpectedEvent = Partial<KernelEvent> & { kind: KernelEvent['kind'] };
@@ -22,14 +22,14 @@ export interface Scenario {
   metrics: Readonly<Record<string, number>>;
   /** Every event, in order; none other may come. */
   events: readonly ExpectedEvent[];
-  /** How often the kernel tells importers of a buffer that does not change: the witness hears it, and nothing is counted. */
+  /** How often the kernel tells importers of a buffer that does not change: the oracle hears it, and nothing is counted. */
   toldAgain?: number;
 }
 
 /** Where a guest stands between two scenarios: the end of one is the start of the next. */
 export interface Baseline {
   samples: Samples;
-  heard: Testimony;
+  heard: OracleCounts;
   losses: Status['losses'];
   /** Number of the last event. */
   event: number;
@@ -58,7 +58,7 @@ export interface Proof {
   after: Baseline;
 }
 
-/** Runs one scenario. @throws Error with all that differs from what the scenario expects and from what the witness saw. */
+/** Runs one scenario. @throws Error with all that differs from what the scenario expects and from what the oracle saw. */
 export const prove = async (scenario: Scenario, lab: Lab, before: Baseline): Promise<Proof> => {
   const problems: string[] = [];
   await scenario.run(lab).catch(async (error: unknown) => {
@@ -70,15 +70,15 @@ export const prove = async (scenario: Scenario, lab: Lab, before: Baseline): Pro
   const samples = await lab.samples();
   const delta = changed(before.samples, samples);
   const events = await lab.events(before.event);
-  const heardNow = await hear(lab.guest);
-  const heard = heardSince(before.heard, heardNow);
+  const oracleNow = await hear(lab.guest);
+  const heard = oracleSince(before.heard, oracleNow);
   if (scenario.toldAgain !== undefined && heard.invalidate?.['0'] !== undefined)
     heard.invalidate['0'] -= scenario.toldAgain;
 
   const told = events.map((event, index) => pick(event, scenario.events[index] ?? event));
   problems.push(
     ...whatFails(() =>
-      assert.deepEqual(contradictions(heard, delta), [], 'the independent witness disagrees'),
+      assert.deepEqual(contradictions(heard, delta), [], 'the independent oracle disagrees'),
     ),
     ...whatFails(() => assert.deepEqual(told, scenario.events, 'the events differ')),
     ...whatFails(() => assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ')),
@@ -92,7 +92,7 @@ export const prove = async (scenario: Scenario, lab: Lab, before: Baseline): Pro
     skipped,
     after: {
       samples,
-      heard: heardNow,
+      heard: oracleNow,
       losses: status.losses,
       event: events.at(-1)?.seq ?? before.event,
       line,
@@ -116,7 +116,7 @@ export const judge = async (
   lab: Lab,
   losses: Status['losses'],
   problems: readonly string[],
-  { heard, delta }: { heard: Testimony; delta: Readonly<Record<string, number>> },
+  { heard, delta }: { heard: OracleCounts; delta: Readonly<Record<string, number>> },
 ): Promise<number> => {
   if (problems.length === 0) return 0;
   const skipped = await missedSince(lab, losses);

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import type { BufferView } from '../../server/src/model/schema.ts';
 import { isUsual, isUsualOnce } from './cells.ts';
-import { HAND_OVER } from './hand-over.ts';
+import { HANDOVER } from './handover.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
 import { OPERATORS } from './operators.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 import { QEMU_VM } from './real-qemu.ts';
 import { changed, type Samples, total } from './samples.ts';
 import { judge } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
 
 const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
@@ -24,23 +24,24 @@ const wentBack = (before: Samples, after: Samples): string[] =>
       : [],
   );
 
-const FLOOD = { exports: 80_000, refused: 40_000, vgem: 14_000 };
+const FLOOD = { exports: 80_000, rejected: 40_000, vgem: 14_000 };
 
 export const TRIALS: readonly Trial[] = [
   {
     name: 'flood',
-    title: '134,000 exports and refusals as fast as the guest can: counters exact, the loss of events exact',
+    title:
+      '134,000 exports and rejections as fast as the guest can: counters exact, the loss of events exact',
     belongs: isUsual,
     run: async (lab, say) => {
       await lab.settle();
-      const [before, heardBefore, statusBefore] = [
+      const [before, oracleBefore, statusBefore] = [
         await lab.samples(),
         await hear(lab.guest),
         await lab.status(),
       ];
-      const { exports, refused, vgem } = FLOOD;
+      const { exports, rejected, vgem } = FLOOD;
       const report = await lab.command(
-        `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --refused ${refused} --vgem ${vgem} --threads 2`,
+        `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --rejected ${rejected} --vgem ${vgem} --threads 2`,
         400,
       );
       say(report.trim());
@@ -53,7 +54,7 @@ export const TRIALS: readonly Trial[] = [
       });
       const [after, heard, status] = [
         await lab.samples(),
-        heardSince(heardBefore, await hear(lab.guest)),
+        oracleSince(oracleBefore, await hear(lab.guest)),
         await lab.status(),
       ];
       const delta = changed(before, after);
@@ -64,8 +65,8 @@ export const TRIALS: readonly Trial[] = [
       );
       for (const [name, calls = 0] of [
         ['exports_total', told.exports],
-        ['export_failures_total', told.refused],
-        ['import_rejections_total', told.vgem_refused],
+        ['export_rejections_total', told.rejected],
+        ['import_rejections_total', told.vgem_rejected],
       ] as const) {
         const counted = total(new Map(Object.entries(delta)), name);
         assert.ok(
@@ -79,7 +80,7 @@ export const TRIALS: readonly Trial[] = [
       const lost =
         total(after, 'events_lost_total', 'stage="kernel_ring"') -
         total(before, 'events_lost_total', 'stage="kernel_ring"');
-      const calls = (told.exports ?? 0) * 2 + (told.refused ?? 0) + (told.vgem_refused ?? 0);
+      const calls = (told.exports ?? 0) * 2 + (told.rejected ?? 0) + (told.vgem_rejected ?? 0);
       say(`${calls} events happened, ${emitted} emitted, ${received} received, ${lost} lost`);
       assert.ok(
         emitted <= calls && emitted >= calls - skipped,
@@ -88,7 +89,11 @@ export const TRIALS: readonly Trial[] = [
       assert.ok(lost > 0, 'there were more events than the ring holds');
       assert.equal(received + lost, emitted, 'what was not received is reported as lost, exactly');
       assert.equal(status.events_unaccounted, 0, 'what was told as lost is accounted for');
-      await lab.until('the picture to be exact again', 120, async () => (await lab.status()).picture_exact);
+      await lab.until(
+        'the picture to be exact again',
+        120,
+        async () => (await lab.status()).buffer_state_exact,
+      );
       assert.deepEqual(await liveBuffers(lab), [], 'the flood left no buffer behind');
     },
   },
@@ -147,7 +152,11 @@ export const TRIALS: readonly Trial[] = [
       );
       await lab.command('while [ ! -e /tmp/come ]; do sleep 0.1; done');
       await lab.until('tracing to resume', 180, async () => (await lab.get('/-/ready')).status === 200);
-      await lab.until('the buffers to be reconciled', 120, async () => (await lab.status()).picture_exact);
+      await lab.until(
+        'the buffers to be reconciled',
+        120,
+        async () => (await lab.status()).buffer_state_exact,
+      );
       const [buffer, ...more] = await liveBuffers(lab);
       assert.deepEqual(more, []);
       assert.equal(buffer?.device, RESETTABLE);
@@ -177,7 +186,7 @@ export const TRIALS: readonly Trial[] = [
       await lab.command('rm -f /tmp/go /tmp/leave /tmp/made /tmp/come');
     },
   },
-  HAND_OVER,
+  HANDOVER,
   {
     name: 'daemon-killed',
     title: 'the daemon killed with SIGKILL leaves no bpftrace behind',
@@ -229,16 +238,13 @@ export const TRIALS: readonly Trial[] = [
         assert.equal(status, 3, output);
         return output;
       };
-      assert.match(
-        await strict('', '--bpftrace.path /nonexistent/bpftrace'),
-        /bpftrace.*\n(.*\n)*.*to mend it/,
-      );
-      assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*to mend it/);
+      assert.match(await strict('', '--bpftrace.path /nonexistent/bpftrace'), /bpftrace.*\n(.*\n)*.*fix/);
+      assert.match(await strict('setpriv --reuid 65534 --clear-groups', ''), /root.*\n(.*\n)*.*fix/);
       await lab.command(
         `for device in /sys/bus/pci/drivers/vfio-pci/0*; do echo "\${device##*/}" >/sys/bus/pci/drivers/vfio-pci/unbind; done
          rmmod iommufd vfio_pci vfio_pci_core`,
       );
-      assert.match(await strict('', ''), /vfio.*\n(.*\n)*.*to mend it/i);
+      assert.match(await strict('', ''), /vfio.*\n(.*\n)*.*fix/i);
       await lab.launchInGuest();
       await lab.until('the daemon to answer', 60, async () => (await lab.get('/-/healthy')).status === 200);
       await lab.until(
@@ -265,7 +271,7 @@ export const TRIALS: readonly Trial[] = [
         'node /lab/dist/vfio-dmabuf-tracer.mjs run --strict --web.listen-address 127.0.0.1:10044 2>&1',
       );
       assert.equal(code, 3, output);
-      assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*to mend it.*6\.19 or newer/);
+      assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*fix.*6\.19 or newer/);
       await lab.launchInGuest();
       await lab.until(
         'the daemon to know the host',

@@ -44,7 +44,7 @@ const ofLegacy = (scenario: Scenario): Scenario => ({
 });
 
 /** Why a cell cannot be asked a row of the table; undefined where it can. */
-export const whyNot = (scenario: Scenario, { kernel, dialect }: Cell): string | undefined => {
+export const explainUnmet = (scenario: Scenario, { kernel, dialect }: Cell): string | undefined => {
   if (!exportsDmaBufs(kernel)) return 'no VFIO dma-buf export';
   if (architectureOf(kernel) !== 'amd64' && OF_KVM_AMD.includes(scenario.name)) return 'marks VMs in kvm_amd';
   if (scenario.dialect === dialect) return undefined;
@@ -54,7 +54,7 @@ export const whyNot = (scenario: Scenario, { kernel, dialect }: Cell): string | 
 
 /** The scenario as a cell has to tell it; undefined where the cell cannot be asked. */
 export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined => {
-  if (whyNot(scenario, cell) !== undefined) return undefined;
+  if (explainUnmet(scenario, cell) !== undefined) return undefined;
   const { metrics, events, ...rest } =
     cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? ofLegacy(scenario) : scenario;
   return {
@@ -82,7 +82,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   'iommufd-file': 'import-iommufd-beyond',
   'iommufd-map': 'import-iommufd',
   map: 'import-dynamic',
-  pin: 'import-pin-refused',
+  pin: 'import-pin-rejected',
   prime: 'import-prime-unsupported',
   'private-read': 'private-bind-accepted',
   rdma: 'import-rdma',

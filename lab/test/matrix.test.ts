@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { CELLS, type Cell, EVERYDAY_CELLS, nameOf } from '../src/cells.ts';
 import { type CellResult, pageOf, resultOf } from '../src/matrix.ts';
-import { isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn, whyNot } from '../src/truth-table.ts';
+import { explainUnmet, isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn } from '../src/truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const cell = (kernel: Cell['kernel'], dialect: Cell['dialect']): Cell => ({ kernel, suite: 'sid', dialect });
@@ -20,7 +20,7 @@ test('every row of the truth table is asked somewhere, and on every cell it is a
     assert.notEqual(asked.length, 0, scenario.name);
     for (const one of CELLS)
       assert.equal(
-        whyNot(scenario, one) === undefined,
+        explainUnmet(scenario, one) === undefined,
         asked.includes(one),
         `${scenario.name} ${nameOf(one)}`,
       );
@@ -30,8 +30,8 @@ test('every row of the truth table is asked somewhere, and on every cell it is a
 test('a kernel that cannot export is asked no row, and one of 6.19 those of the mainline', () => {
   const [row] = SCENARIOS.filter(({ dialect }) => dialect === 'mainline');
   assert.ok(row !== undefined);
-  assert.equal(whyNot(row, cell('6.12', 'mainline')), 'no VFIO dma-buf export');
-  assert.equal(whyNot(row, cell('7.3', 'private-v1')), 'of mainline');
+  assert.equal(explainUnmet(row, cell('6.12', 'mainline')), 'no VFIO dma-buf export');
+  assert.equal(explainUnmet(row, cell('7.3', 'private-v1')), 'of mainline');
   assert.equal(scenarioOn(row, cell('7.2', 'legacy'))?.name, row.name);
 });
 

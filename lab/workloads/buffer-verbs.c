@@ -15,7 +15,7 @@
 
 enum { MOST_RANGES = 1024 };
 
-/* Files a new dma-buf as the next buffer; a refusal passes through. */
+/* Files a new dma-buf as the next buffer; a rejection passes through. */
 static struct answer keep(struct session *session, int fd)
 {
 	struct answer answer = answer_of(fd);

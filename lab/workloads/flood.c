@@ -1,9 +1,9 @@
 /*
- * flood --device ADDRESS --region N [--exports E] [--refused R] [--vgem V] [--threads T] [--pause US]
+ * flood --device ADDRESS --region N [--exports E] [--rejected R] [--vgem V] [--threads T] [--pause US]
  *
  * As fast as the machine can, or with a pause of US microseconds after each call: E exports of one page, each closed at once; R
- * that the kernel must refuse (unaligned), V imports into vgem that it must
- * refuse, spread evenly in between. Prints what the kernel really answered, so
+ * that the kernel must reject (unaligned), V imports into vgem that it must
+ * reject, spread evenly in between. Prints what the kernel really answered, so
  * that a tracer's counts can be held against it. With --vgem one more export is
  * made and counted: the buffer that is offered to vgem.
  */
@@ -28,7 +28,7 @@ struct load {
 	int device_fd, vgem_fd, shared_buffer;
 	uint32_t region, pause;
 	uint64_t wanted[KINDS];
-	uint64_t accepted[KINDS], refused[KINDS], by_errno[MOST_ERRNO];
+	uint64_t accepted[KINDS], rejected[KINDS], by_errno[MOST_ERRNO];
 };
 
 static void count(struct load *load, enum kind kind, int ret)
@@ -37,7 +37,7 @@ static void count(struct load *load, enum kind kind, int ret)
 		load->accepted[kind]++;
 		return;
 	}
-	load->refused[kind]++;
+	load->rejected[kind]++;
 	load->by_errno[errno > 0 && errno < MOST_ERRNO ? errno : 0]++;
 }
 
@@ -84,16 +84,16 @@ static void report(const struct load *loads, unsigned int threads, double second
 	for (unsigned int t = 0; t < threads; t++) {
 		for (int kind = 0; kind < KINDS; kind++) {
 			all.accepted[kind] += loads[t].accepted[kind];
-			all.refused[kind] += loads[t].refused[kind];
+			all.rejected[kind] += loads[t].rejected[kind];
 		}
 		for (int e = 0; e < MOST_ERRNO; e++)
 			all.by_errno[e] += loads[t].by_errno[e];
 	}
 	/* By what the kernel said, not by what was hoped for. */
-	printf("exports=%llu refused=%llu vgem_accepted=%llu vgem_refused=%llu",
+	printf("exports=%llu rejected=%llu vgem_accepted=%llu vgem_rejected=%llu",
 	       (unsigned long long)(all.accepted[GOOD] + all.accepted[BAD]),
-	       (unsigned long long)(all.refused[GOOD] + all.refused[BAD]),
-	       (unsigned long long)all.accepted[VGEM], (unsigned long long)all.refused[VGEM]);
+	       (unsigned long long)(all.rejected[GOOD] + all.rejected[BAD]),
+	       (unsigned long long)all.accepted[VGEM], (unsigned long long)all.rejected[VGEM]);
 	for (int e = 0; e < MOST_ERRNO; e++)
 		if (all.by_errno[e])
 			printf(" errno_%d=%llu", e, (unsigned long long)all.by_errno[e]);
@@ -112,7 +112,7 @@ int main(int argument_count, char **words)
 		{ "device", required_argument, NULL, 'd' },
 		{ "region", required_argument, NULL, 'r' },
 		{ "exports", required_argument, NULL, 'e' },
-		{ "refused", required_argument, NULL, 'f' },
+		{ "rejected", required_argument, NULL, 'f' },
 		{ "vgem", required_argument, NULL, 'v' },
 		{ "threads", required_argument, NULL, 't' },
 		{ "pause", required_argument, NULL, 'p' },
@@ -141,7 +141,7 @@ int main(int argument_count, char **words)
 		}
 	if (!address || whole.region == UINT32_MAX || !thread_count || optind != argument_count)
 		give_up(EXIT_USAGE,
-			"wants a device and a region; usage: flood --device ADDRESS --region N [--exports E] [--refused R] [--vgem V] [--threads T] [--pause US]");
+			"wants a device and a region; usage: flood --device ADDRESS --region N [--exports E] [--rejected R] [--vgem V] [--threads T] [--pause US]");
 	if (device_open(&device, address, -1))
 		give_up(EXIT_ENVIRONMENT, "cannot open %s: %m; does another process hold its group?", address);
 	whole.device_fd = device.fd;

@@ -1,7 +1,7 @@
 /*
  * session [STEP...]: a VMM stand-in. It does what a VMM does to VFIO, KVM and
  * the importers, one step after the other, and prints what the kernel answered.
- * A refused call is a result; only a wrong step or a missing device ends it.
+ * A rejected call is a result; only a wrong step or a missing device ends it.
  */
 #include <stdio.h>
 #include <stdlib.h>

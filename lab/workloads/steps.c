@@ -26,7 +26,7 @@ void steps_usage(void)
 		for (const struct verb *verb = tables[t]; verb->name; verb++)
 			printf("  %s%s%s\n", verb->name, verb->arguments ? "=" : "",
 			       verb->arguments ? verb->arguments : "");
-	puts("\nexit: 0 every step was executed (a refusal is a result), 2 wrong usage,\n"
+	puts("\nexit: 0 every step was executed (a rejection is a result), 2 wrong usage,\n"
 	     "      3 the machine lacks something, 4 a wait ran out");
 }
 
@@ -94,7 +94,7 @@ struct buffer *buffer_of(struct session *session, const char *word)
 	uint64_t index = number(word, MOST_BUFFERS - 1);
 
 	if (index >= session->buffer_count)
-		give_up(EXIT_USAGE, "no buffer %llu: %u were made so far (a refused export makes none)",
+		give_up(EXIT_USAGE, "no buffer %llu: %u were made so far (a rejected export makes none)",
 			(unsigned long long)index, session->buffer_count);
 	return &session->buffers[index];
 }

@@ -1,4 +1,4 @@
-/* vgem: an importer that attaches without peer-to-peer, which VFIO refuses. */
+/* vgem: an importer that attaches without peer-to-peer, which VFIO rejects. */
 #ifndef LAB_VGEM_H
 #define LAB_VGEM_H
 

@@ -53,7 +53,7 @@ export class Daemon {
   readonly #hub: StreamHub;
   readonly #hosts: HostNames;
   readonly #abort = new AbortController();
-  readonly #scrapes: ScrapeCounters = { refused: 0 };
+  readonly #scrapes: ScrapeCounters = { rejected: 0 };
   /**
    * How far our clock since boot is ahead of the one of the stream, in microseconds; both are free of steps. Taken when a header
    * comes, from the wall clocks of both: what is done to these later makes no counter look old.
@@ -288,7 +288,7 @@ export class Daemon {
   #addOwnFamilies(catalogue: Catalogue, events: EventLog): void {
     catalogue.add({
       name: 'events_dropped_total',
-      help: 'Events that this server let go after it had counted them: event_log made room for newer ones, sse had a reader too slow for the log, subscriber failed to take one.',
+      help: 'Events that this server dropped after it had counted them.',
       type: 'counter',
       samples: () => [
         { labels: { stage: 'event_log' }, value: events.dropped },
@@ -298,24 +298,24 @@ export class Daemon {
     });
     catalogue.add({
       name: 'stream_clients',
-      help: 'Clients that read /api/v1/stream now.',
+      help: 'Clients of /api/v1/stream.',
       type: 'gauge',
       samples: () => [{ labels: {}, value: this.#hub.clients }],
     });
     catalogue.add({
-      name: 'stream_clients_refused_total',
-      help: 'Clients of /api/v1/stream that got a 503 because there were too many (full), or were cut off because they took nothing for a minute (stalled).',
+      name: 'stream_clients_rejected_total',
+      help: 'Clients of /api/v1/stream that got a 503 (full) or were disconnected because they read nothing for a minute (stalled).',
       type: 'counter',
       samples: () => [
-        { labels: { reason: 'full' }, value: this.#hub.refused },
+        { labels: { reason: 'full' }, value: this.#hub.rejected },
         { labels: { reason: 'stalled' }, value: this.#hub.stalled },
       ],
     });
     catalogue.add({
-      name: 'scrapes_refused_total',
-      help: 'Scrapes answered with 503 because web.max-requests others were being answered.',
+      name: 'scrapes_rejected_total',
+      help: 'Scrapes that got a 503 because of web.max-requests.',
       type: 'counter',
-      samples: () => [{ labels: {}, value: this.#scrapes.refused }],
+      samples: () => [{ labels: {}, value: this.#scrapes.rejected }],
     });
     catalogue.add({
       name: 'http_connections',

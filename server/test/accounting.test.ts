@@ -16,6 +16,7 @@ import { renderMetrics } from '../src/metrics/exposition.ts';
 import type { TracerModel } from '../src/model/model.ts';
 import { PROCESS_LIMIT } from '../src/model/processes.ts';
 import { EventLog } from '../src/sinks/event-log.ts';
+import { isCountLoss } from '../src/stream/codes.ts';
 import { Recorder } from '../src/stream/recorder.ts';
 import type { LineSource } from '../src/stream/source.ts';
 import type { CollectorLine } from '../src/stream/wire.ts';
@@ -54,7 +55,8 @@ function sampleOf(text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.split(' ').at(-1));
 }
 
-const lost = (stage: string): string => `events_lost_total{stage="${stage}"}`;
+const lost = (stage: string): string =>
+  `${isCountLoss(stage) ? 'counts' : 'events'}_lost_total{stage="${stage}"}`;
 
 /** The metrics of a model behind a live collector whose child behaves as the mode says, once `done` holds. */
 async function collected(
@@ -169,9 +171,9 @@ test('what bpftrace itself says it lost', async () => {
 test('a line of a read of the maps', async () => {
   const [one = '', two = ''] = counterLines('exports', { [`${DEVICE},1`]: 1, [`${DEVICE + 1},1`]: 1 });
   const { model, more } = feed([...TRACING, one, readEnd(2_000_000, 2)]);
-  assert.equal(await sample(model, 'counter_lines_lost_total'), 0, 'it may be on its way');
+  assert.equal(await sample(model, 'map_lines_lost_total'), 0, 'it may be on its way');
   more(one, two, readEnd(3_000_000, 4));
-  assert.equal(await sample(model, 'counter_lines_lost_total'), 1);
+  assert.equal(await sample(model, 'map_lines_lost_total'), 1);
   assert.equal(await sample(model, 'exports_total{device="0000:41:00.1",privacy="shared"}'), 1);
 });
 
@@ -256,7 +258,7 @@ test('facts that made room for others while they were of use', async () => {
     }),
   );
   const { model } = feed([...TRACING, ...lines]);
-  assert.equal(await sample(model, 'facts_forgotten_total{kind="process"}'), 3);
+  assert.equal(await sample(model, 'facts_evicted_total{kind="process"}'), 3);
 });
 
 test('an event that made room in the event log', async (t) => {
@@ -325,7 +327,7 @@ test('a reader of the stream that there is no room for', async (t) => {
     Object.defineProperty(StreamHub.prototype, 'full', original);
   });
   assert.equal((await daemon.app.inject('/api/v1/stream')).statusCode, 503);
-  assert.equal(sampleOf(await metrics(), 'stream_clients_refused_total{reason="full"}'), 1);
+  assert.equal(sampleOf(await metrics(), 'stream_clients_rejected_total{reason="full"}'), 1);
 });
 const original = Object.getOwnPropertyDescriptor(StreamHub.prototype, 'full') as PropertyDescriptor;
 

@@ -124,9 +124,7 @@ test('a step of the wall clock, before the header, after it or in the stream, ma
   assert.deepEqual(daemon.readiness(), { ready: true });
   const timestamp = async () =>
     Number(
-      /^vfio_dmabuf_last_counter_read_timestamp_seconds (\S+)$/m.exec(
-        await (await ask('/metrics')).text(),
-      )?.[1],
+      /^vfio_dmabuf_last_map_read_timestamp_seconds (\S+)$/m.exec(await (await ask('/metrics')).text())?.[1],
     );
   assert.equal(await timestamp(), epoch / 1e6 + 2.5);
   clock.step = 0;

@@ -14,7 +14,7 @@ const PARTS = [
   ['incidents', 'Incidents'],
   ['topology', 'Who shares with whom'],
   ['buffers', 'Buffers'],
-  ['refusals', 'Refusals'],
+  ['rejections', 'Rejections'],
   ['rates', 'Rates'],
   ['probes', 'Probes'],
 ] as const;

@@ -1,6 +1,6 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { isRefusal } from '../src/shared/refusal.ts';
+import { isRejection } from '../src/shared/rejection.ts';
 import { ask } from './api.ts';
 import { ownerName, vmName } from './buffer-rows.ts';
 import { describe, reasonOf } from './describe.ts';
@@ -130,7 +130,7 @@ function Moment({ store, event, after }: { store: Store; event: TracerEvent; aft
               type="button"
               class="link"
               onClick={() =>
-                store.show({ buffer: null, reason, ...(isRefusal(event) ? {} : { feed: 'all' }) })
+                store.show({ buffer: null, reason, ...(isRejection(event) ? {} : { feed: 'all' }) })
               }
             >
               {reason}

@@ -144,7 +144,7 @@ function Row(props: { store: Store; buffer: BufferView; watched: boolean }) {
   const { store, buffer, watched } = props;
   const { inode, state, privacy, device, vm, owner, holders, attachments } = buffer;
   const importers = importerNames(buffer);
-  const refused = attachments.length > 0 && attachments.every(({ mapped }) => !mapped);
+  const rejected = attachments.length > 0 && attachments.every(({ mapped }) => !mapped);
   return (
     <>
       <span role="cell" class="c-buffer">
@@ -187,7 +187,7 @@ function Row(props: { store: Store; buffer: BufferView; watched: boolean }) {
         ) : (
           importers.join(', ')
         )}
-        {refused && <span class="muted"> (not mapped)</span>}
+        {rejected && <span class="muted"> (not mapped)</span>}
       </span>
     </>
   );

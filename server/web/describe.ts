@@ -21,7 +21,7 @@ const STEP: Readonly<Record<string, string>> = {
   devmem: 'bound it to a network queue',
 };
 
-/** Why a call failed, also one that refused nobody; null where it did not. */
+/** Why a call failed, also one that rejected nobody; null where it did not. */
 export function reasonOf(event: TracerEvent): string | null {
   return 'reason' in event && event.errno !== 0 ? event.reason : null;
 }
@@ -41,7 +41,7 @@ export function describe(event: TracerEvent): Description {
           }
         : {
             tone: 'bad',
-            title: 'Export refused',
+            title: 'Export rejected',
             detail: `BAR ${event.region}, ${count(event.ranges, 'range')}`,
           };
     case 'import': {
@@ -53,7 +53,7 @@ export function describe(event: TracerEvent): Description {
             title: `${event.importer} ${STEP[event.stage] ?? event.stage}`,
             detail: [...(who === event.importer ? [] : [who]), duration(event.duration_ns / 1e9)].join(', '),
           }
-        : { tone: 'bad', title: `${name} was refused`, detail: `at ${event.stage}` };
+        : { tone: 'bad', title: `${name} was rejected`, detail: `at ${event.stage}` };
     }
     case 'bind':
       return event.errno === 0
@@ -62,7 +62,7 @@ export function describe(event: TracerEvent): Description {
             title: event.violation === 'none' ? 'KVM bound it' : `KVM bound it against the rules`,
             detail: event.violation === 'none' ? (event.vm?.name ?? '') : event.violation,
           }
-        : { tone: 'bad', title: 'KVM was refused', detail: 'at bind' };
+        : { tone: 'bad', title: 'KVM was rejected', detail: 'at bind' };
     case 'unbind':
       return { tone: 'plain', title: 'KVM unbound it', detail: event.vm?.name ?? '' };
     case 'private_read':
@@ -70,7 +70,7 @@ export function describe(event: TracerEvent): Description {
         ? { tone: 'ok', title: `${event.reader} read what it is`, detail: event.privacy }
         : { tone: 'bad', title: `${event.reader} could not read what it is`, detail: '' };
     case 'detach':
-      return { tone: 'plain', title: `${event.importer} let go of it`, detail: '' };
+      return { tone: 'plain', title: `${event.importer} detached it`, detail: '' };
     case 'unmap':
       return { tone: 'plain', title: `${event.importer} gave its mapping back`, detail: '' };
     case 'buffer_state': {

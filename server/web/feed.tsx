@@ -1,6 +1,6 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { isRefusal } from '../src/shared/refusal.ts';
+import { isRejection } from '../src/shared/rejection.ts';
 import { describe, reasonOf } from './describe.ts';
 import { count } from './format.ts';
 import { figure, knowledgeOf, NOT_KNOWN, watches } from './headline.ts';
@@ -17,7 +17,7 @@ export function Feed({ store }: { store: Store }) {
     const { feed, reason } = store.view.value;
     const wanted = store.events.value.filter(
       (event) =>
-        (feed === 'all' || isRefusal(event)) &&
+        (feed === 'all' || isRejection(event)) &&
         (reason === null || ('reason' in event && event.reason === reason)),
     );
     return wanted.reverse();
@@ -25,22 +25,22 @@ export function Feed({ store }: { store: Store }) {
   const { reason, feed } = store.view.value;
   const status = store.status.value;
   const known = knowledgeOf(status);
-  const watched = watches(status, 'refusals');
+  const watched = watches(status, 'rejections');
   const narrow = store.narrow.value;
   const counts = store.rejections.value?.counts;
   const counted = [...(counts?.imports ?? []), ...(counts?.exports ?? [])]
     .filter((one) => reason === null || one.reason === reason)
     .reduce((sum, one) => sum + one.count, 0);
   useEffect(() => {
-    if (reason !== null) document.getElementById('refusals')?.scrollIntoView();
+    if (reason !== null) document.getElementById('rejections')?.scrollIntoView();
   }, [reason]);
   const { value: shown } = rows;
   return (
-    <Section id="refusals" title="Refusals" note="click one for why, and what to do">
+    <Section id="rejections" title="Rejections" note="click one for why, and what to do">
       <div class="filters">
         <fieldset>
           <legend>Show</legend>
-          {(['refused', 'all'] as const).map((one) => (
+          {(['rejected', 'all'] as const).map((one) => (
             <label key={one} class="choice">
               <input
                 type="radio"
@@ -48,14 +48,14 @@ export function Feed({ store }: { store: Store }) {
                 checked={feed === one}
                 onChange={() => store.show({ feed: one })}
               />
-              {one === 'refused' ? 'refusals' : 'all events'}
+              {one === 'rejected' ? 'rejections' : 'all events'}
             </label>
           ))}
         </fieldset>
         <p class="count" role="status" aria-live="polite">
           {known === 'never'
             ? 'not known'
-            : `${count(shown.length, 'event')} here, ${figure(counted, status, 'refusals')} refused since the start as the kernel counts`}
+            : `${count(shown.length, 'event')} here, ${figure(counted, status, 'rejections')} rejected since the start as the kernel counts`}
         </p>
       </div>
       {reason !== null && (
@@ -68,7 +68,7 @@ export function Feed({ store }: { store: Store }) {
               Show all reasons
             </button>
           </div>
-          <ReasonView store={store} name={reason} step={null} />
+          <ReasonView store={store} name={reason} stage={null} />
         </div>
       )}
       {shown.length === 0 ? (
@@ -77,7 +77,7 @@ export function Feed({ store }: { store: Store }) {
             ? NOT_KNOWN
             : feed === 'all'
               ? 'Nothing has happened yet.'
-              : `Nothing was refused that is ${watched ? '' : 'watched and '}still in the log.`}
+              : `Nothing was rejected that is ${watched ? '' : 'watched and '}still in the log.`}
         </p>
       ) : (
         <VirtualList
@@ -85,7 +85,7 @@ export function Feed({ store }: { store: Store }) {
           keyOf={(event) => event.seq}
           rowHeight={narrow ? 62 : 38}
           seen={narrow ? 7 : 10}
-          label={feed === 'all' ? 'Events, the newest first' : 'Refusals, the newest first'}
+          label={feed === 'all' ? 'Events, the newest first' : 'Rejections, the newest first'}
           roles={{ rows: 'list', row: 'listitem' }}
           {...(open.value === null
             ? {}
@@ -135,7 +135,7 @@ function EventRow(props: { store: Store; event: TracerEvent; isOpen: boolean; to
         {title}
         {detail !== '' && <span class="muted"> {detail}</span>}
       </span>
-      <span class="e-reason">{reason !== null && <span class="badge refused">{reason}</span>}</span>
+      <span class="e-reason">{reason !== null && <span class="badge rejected">{reason}</span>}</span>
       <span class="e-device mono">{event.device}</span>
       <span class="e-who muted">{'comm' in event ? `${event.comm} (${event.pid})` : ''}</span>
     </button>
@@ -144,7 +144,7 @@ function EventRow(props: { store: Store; event: TracerEvent; isOpen: boolean; to
 
 function Opened({ store, event, close }: { store: Store; event: TracerEvent; close: () => void }) {
   const inode = event.kind === 'incident' ? event.incident.inode : 'inode' in event ? event.inode : null;
-  const step = event.kind === 'import' ? event.stage : event.kind;
+  const stage = event.kind === 'import' ? event.stage : event.kind;
   const named = event.kind === 'buffer_state' || event.kind === 'revoke_call' ? event.cause : null;
   const name = reasonOf(event) ?? named;
   return (
@@ -156,7 +156,7 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
       }}
     >
       {name !== null && name !== 'unknown' && name !== 'none' && (
-        <ReasonView store={store} name={name} step={step} />
+        <ReasonView store={store} name={name} stage={stage} />
       )}
       {event.kind === 'incident' && <p>{event.incident.sentence}</p>}
       <p class="note">
@@ -169,7 +169,7 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
             Life of buffer {inode}
           </button>
         )}
-        {name !== null && isRefusal(event) && (
+        {name !== null && isRejection(event) && (
           <button type="button" onClick={() => store.show({ reason: name })}>
             Only this reason
           </button>

@@ -60,7 +60,7 @@ function Facts({ store }: { store: Store }) {
     alive.flatMap(({ attachments }) => attachments.map((one) => `${one.importer}/${one.importer_device}`)),
   ).size;
   const counts = store.rejections.value?.counts;
-  const refused = [...(counts?.imports ?? []), ...(counts?.exports ?? [])].reduce(
+  const rejected = [...(counts?.imports ?? []), ...(counts?.exports ?? [])].reduce(
     (sum, { count: number }) => sum + number,
     0,
   );
@@ -74,14 +74,14 @@ function Facts({ store }: { store: Store }) {
     [
       'Buffers',
       alive.length.toLocaleString('en'),
-      alive.length > 0 ? bytes(size) : then(status?.picture_exact === true ? 'none now' : 'none known'),
+      alive.length > 0 ? bytes(size) : then(status?.buffer_state_exact === true ? 'none now' : 'none known'),
     ],
     ['Private', secret.toLocaleString('en'), then(privacyNote(status))],
     ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],
     ['Importers', figure(importers, status, 'importers'), note('importers', 'holding one')],
     status?.last_counter_read === null
-      ? ['Refused', '–', 'not read yet']
-      : ['Refused', figure(refused, status, 'refusals'), note('refusals', 'since the start')],
+      ? ['Rejected', '–', 'not read yet']
+      : ['Rejected', figure(rejected, status, 'rejections'), note('rejections', 'since the start')],
   ];
   if (known === 'never') for (const fact of facts) fact.splice(1, 2, '–', 'not known');
   return (

@@ -61,8 +61,8 @@ export function headline(
   const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
   const grave = graveSentences(past);
   const doubts = [...unwatchedSentences(incidents?.blind_to ?? []), ...lossSentences(status)];
-  if (doubts.length === 0 && !status.picture_exact && status.source.kind === 'live')
-    doubts.push('The buffers are being listed anew after a gap: the picture may not be whole yet.');
+  if (doubts.length === 0 && !status.buffer_state_exact && status.source.kind === 'live')
+    doubts.push('A snapshot is being taken after a blind time: some buffers may be missing.');
   const attention = [...warnings, ...grave, ...doubts];
   if (attention.length > 0) return of('attention', ...attention);
   const over =
@@ -93,14 +93,14 @@ export const NO_EXPORT: Readonly<Record<Knowledge, string>> = {
 };
 
 /** What has to be attached for a number to be the whole one. */
-export type Watched = 'refusals' | 'importers' | 'revocations';
+export type Watched = 'rejections' | 'importers' | 'revocations';
 
 export function watches(status: Status | null, what: Watched): boolean {
   if (status === null) return false;
   const attached = new Set(status.probes.filter((probe) => probe.attached).map(({ probe }) => probe));
   const bind = status.dialect.startsWith('private') ? ['bind'] : [];
   const wanted = {
-    refusals: ['export', 'attach', ...bind],
+    rejections: ['export', 'attach', ...bind],
     importers: ['attach', 'detach', ...bind],
     revocations: ['revoke'],
   };
@@ -112,24 +112,21 @@ export function figure(number: number, status: Status | null, what: Watched): st
   return atLeast(number, watches(status, what) || (number > 0 && knowledgeOf(status) === 'before'));
 }
 
-/** Stages at which a count is lost as well. */
-const COUNTS_LOST = ['probe_missed', 'map_full', 'hand_over'] as const;
-
 /** What a loss means for the counters. */
-export function countersSentence({ losses, missed_returns: missed }: Status): string {
-  if (missed > 0 || COUNTS_LOST.some((stage) => (losses[stage] ?? 0) > 0))
-    return 'Counters are too low: read each as at least so many.';
-  return 'Counters count in the kernel and are not touched by lost events.';
+export function countersSentence({ counters_exact: exact }: Pick<Status, 'counters_exact'>): string {
+  return exact
+    ? 'Counters come from the kernel, and lost events do not change them.'
+    : 'Counters are too low: each is a lower bound.';
 }
 
 function safeSentence(status: Status, buffers: readonly BufferView[]): string {
   const secret = buffers.filter(({ privacy, state }) => privacy === 'private' && state !== 'released');
   if (status.dialect === 'private-v1') {
     return secret.length === 0
-      ? 'No private device memory is exported, and nothing is wrong that is watched for.'
-      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and nothing else is wrong that is watched for.`;
+      ? 'No private device memory is exported, and there is no open incident.'
+      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and there is no open incident.`;
   }
-  return 'Nothing is wrong that is watched for. This kernel does not say which exports are private.';
+  return 'There is no open incident. This kernel has no private exports.';
 }
 
 function capital(text: string): string {

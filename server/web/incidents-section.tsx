@@ -19,8 +19,8 @@ const NOTES: Readonly<Record<Knowledge, (open: number) => string>> = {
   never: () => 'not known',
 };
 const EMPTY: Readonly<Record<Knowledge, string>> = {
-  now: 'Nothing that is watched for has been wrong since the start.',
-  before: 'Nothing that is watched for was wrong while this host was traced.',
+  now: 'There was no incident since the start.',
+  before: 'There was no incident while this host was traced.',
   never: NOT_KNOWN,
 };
 

@@ -26,9 +26,9 @@ const curve = (name: string, colour: string, value: Curve['value'], dashed = fal
 
 const RATES: readonly Curve[] = [
   curve('exports', '--plot-1', ({ rates }) => rates.exports),
-  curve('refused exports', '--plot-2', ({ rates }) => rates.export_failures, true),
+  curve('rejected exports', '--plot-2', ({ rates }) => rates.export_rejections, true),
   curve('import steps', '--plot-3', ({ rates }) => rates.imports),
-  curve('refused import steps', '--plot-4', ({ rates }) => rates.import_rejections, true),
+  curve('rejected import steps', '--plot-4', ({ rates }) => rates.import_rejections, true),
   curve('revocations', '--plot-5', ({ rates }) => rates.revocations),
 ];
 

@@ -3,7 +3,7 @@ import { askReason } from './api.ts';
 import type { Store } from './store.ts';
 
 /** What a reason means and what to do, from the catalogue of the server; asked for once. */
-export function ReasonView({ store, name, step }: { store: Store; name: string; step: string | null }) {
+export function ReasonView({ store, name, stage }: { store: Store; name: string; stage: string | null }) {
   useEffect(() => {
     if (store.reasons.peek().has(name)) return;
     askReason(name)
@@ -15,7 +15,7 @@ export function ReasonView({ store, name, step }: { store: Store; name: string; 
   const reason = store.reasons.value.get(name);
   if (reason === undefined) return <p class="muted">Reading what it means…</p>;
   if (reason === 'unknown') return <p>The server knows no reason of this name.</p>;
-  const rules = reason.rules.filter((rule) => step === null || rule.step === step);
+  const rules = reason.rules.filter((rule) => stage === null || rule.stage === stage);
   return (
     <div class="reason">
       <p>{reason.what}</p>
@@ -26,8 +26,8 @@ export function ReasonView({ store, name, step }: { store: Store; name: string; 
         <summary>The rule of the kernel</summary>
         <ul>
           {(rules.length > 0 ? rules : reason.rules).map((rule) => (
-            <li key={`${rule.step} ${rule.function} ${rule.check}`}>
-              <code>{rule.function}</code> at {rule.step}
+            <li key={`${rule.stage} ${rule.function} ${rule.check}`}>
+              <code>{rule.function}</code> at {rule.stage}
               {rule.errno !== null && (
                 <>
                   {' '}

@@ -30,11 +30,11 @@ export interface Line {
   from: string;
   to: string;
   path: string;
-  /** Where it is broken, of a refused one. */
+  /** Where it is broken, of a rejected one. */
   broken: { x: number; y: number } | null;
-  state: 'export' | 'mapped' | 'attached' | 'revoked' | 'refused';
+  state: 'export' | 'mapped' | 'attached' | 'revoked' | 'rejected';
   private: boolean;
-  /** Why it was refused, as much of it as there is room for. */
+  /** Why it was rejected, as much of it as there is room for. */
   label: string;
   full: string;
 }
@@ -99,10 +99,10 @@ function columnsOf(width: number): Columns {
 /** Three layers, device, buffer and importer, with the VMs as frames around the first two. */
 export function layoutTopology(
   topology: Topology,
-  refusedExports: ReadonlyMap<string, number>,
+  rejectedExports: ReadonlyMap<string, number>,
   width: number,
 ): Picture {
-  return new Layout(topology, width).draw(refusedExports);
+  return new Layout(topology, width).draw(rejectedExports);
 }
 
 class Layout {
@@ -127,12 +127,12 @@ class Layout {
     this.#picture = { width, height: 0, boxes: [], lines: [], groups: [], folded };
   }
 
-  draw(refusedExports: ReadonlyMap<string, number>): Picture {
+  draw(rejectedExports: ReadonlyMap<string, number>): Picture {
     const drawn = new Set(this.#rows.map(({ device }) => device));
-    // A device of which nothing is left but that it was refused.
+    // A device of which nothing is left but that it was rejected.
     const bare = drawn.has(OTHER_DEVICES)
       ? []
-      : [...refusedExports.keys()].map((device) => `device:${device}`);
+      : [...rejectedExports.keys()].map((device) => `device:${device}`);
     const groups = new Map<number, string[]>();
     for (const device of new Set([...drawn, ...bare])) {
       const pid = this.#vms.get(device)?.pid ?? 0;
@@ -141,19 +141,19 @@ class Layout {
     let y = 0;
     // VMs first, then what belongs to none that is known.
     for (const [, devices] of [...groups].sort(([a], [b]) => Number(a === 0) - Number(b === 0)))
-      y = this.#group(devices, refusedExports, y === 0 ? 0 : y + GROUP_GAP);
+      y = this.#group(devices, rejectedExports, y === 0 ? 0 : y + GROUP_GAP);
     this.#picture.height = Math.ceil(this.#importers(y)) + 1;
     this.#lines();
     return this.#picture;
   }
 
   /** The devices of one VM, or of none, from this height on; gives where they end. */
-  #group(devices: readonly string[], refusedExports: ReadonlyMap<string, number>, top: number): number {
+  #group(devices: readonly string[], rejectedExports: ReadonlyMap<string, number>, top: number): number {
     const { buffer, pad } = this.#columns;
     const vm = this.#vms.get(devices[0] ?? '');
     let y = vm === undefined ? top : top + GROUP_HEAD;
     for (const [position, device] of devices.entries())
-      y = this.#device(device, refusedExports, position === 0 ? y : y + GAP);
+      y = this.#device(device, rejectedExports, position === 0 ? y : y + GAP);
     if (vm === undefined) return y;
     y += PAD;
     const width = buffer.x + buffer.width + pad - 1;
@@ -162,12 +162,12 @@ class Layout {
     return y;
   }
 
-  #device(id: string, refusedExports: ReadonlyMap<string, number>, top: number): number {
+  #device(id: string, rejectedExports: ReadonlyMap<string, number>, top: number): number {
     const { narrow, device, buffer } = this.#columns;
     const rows = this.#rows.filter((row) => row.device === id);
     const space = narrow ? NODE : Math.max(1, rows.length) * (NODE + GAP) - GAP;
     const address = id === OTHER_DEVICES ? 'other devices' : id.replace(/^device:/, '');
-    const refused = refusedExports.get(address) ?? 0;
+    const rejected = rejectedExports.get(address) ?? 0;
     const exported = count(
       rows.reduce((sum, { buffers }) => sum + buffers.length, 0),
       'buffer',
@@ -179,9 +179,9 @@ class Layout {
       kind: 'device',
       y: top + (space - NODE) / 2,
       title: address,
-      detail: refused > 0 ? `${count(refused, 'export')} refused` : exported,
-      full: `device ${address}: ${exported}, ${count(refused, 'export')} refused`,
-      bad: refused > 0,
+      detail: rejected > 0 ? `${count(rejected, 'export')} rejected` : exported,
+      full: `device ${address}: ${exported}, ${count(rejected, 'export')} rejected`,
+      bad: rejected > 0,
     });
     let y = narrow && rows.length > 0 ? top + NODE + GAP : top;
     for (const row of rows) {
@@ -227,7 +227,7 @@ class Layout {
       const full = `exports ${count(row.buffers.length, 'buffer')}`;
       this.#line(row.device, id, 'export', bufferBox(row).private, '', full);
       for (const { to, state, mapped, reason, private: isPrivate } of row.imports) {
-        if (state === 'refused') this.#line(id, to, state, isPrivate, reason, `refused: ${reason}`);
+        if (state === 'rejected') this.#line(id, to, state, isPrivate, reason, `rejected: ${reason}`);
         else {
           const drawn = state === 'revoked' ? state : mapped ? 'mapped' : 'attached';
           this.#line(id, to, drawn, isPrivate, '', drawn);
@@ -248,7 +248,7 @@ class Layout {
     const b = this.#boxes.get(to);
     if (a === undefined || b === undefined) return;
     const curve: Curve = [a.x + a.width, a.y + NODE / 2, b.x - 1, b.y + NODE / 2];
-    const { at, text } = state === 'refused' ? this.#break(curve, label) : { at: null, text: '' };
+    const { at, text } = state === 'rejected' ? this.#break(curve, label) : { at: null, text: '' };
     const broken = at === null ? null : pointAt(curve, at);
     let path = part(curve, 0, 1);
     if (at !== null && broken !== null) {
@@ -271,7 +271,7 @@ class Layout {
     });
   }
 
-  /** Where a refused line is broken, and what is written there; without any room the cross alone stands there, and the title says why. */
+  /** Where a rejected line is broken, and what is written there; without any room the cross alone stands there, and the title says why. */
   #break(curve: Curve, reason: string): { at: number; text: string } {
     const end = curve[2];
     const places = BREAKS.map((at) => {
@@ -316,7 +316,7 @@ class Layout {
 const PLAIN = { height: NODE, private: false, revoked: false, bad: false, inode: null } as const;
 
 /**
- * At one of these shares of its way a refused line is broken, the first at which its cross and its reason lie on no other: nearest to
+ * At one of these shares of its way a rejected line is broken, the first at which its cross and its reason lie on no other: nearest to
  * the buffer, where lines do not cross yet.
  */
 const BREAKS = [0.28, 0.4, 0.52, 0.64, 0.76] as const;

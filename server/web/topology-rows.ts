@@ -25,7 +25,7 @@ function importantImporters(topology: Topology, folded: string[]): ReadonlySet<s
   const weight = new Map<string, number>();
   for (const edge of topology.edges) {
     if (edge.type !== 'import') continue;
-    const grave = edge.state === 'refused' ? 100 : edge.private ? 50 : 1;
+    const grave = edge.state === 'rejected' ? 100 : edge.private ? 50 : 1;
     weight.set(edge.to, (weight.get(edge.to) ?? 0) + grave);
   }
   if (weight.size <= IMPORTERS) return null;
@@ -64,8 +64,8 @@ export function topologyRows(topology: Topology, folded: string[]): Row[] {
   const weight = new Map<string, number>();
   for (const { device, buffers: own, imports } of alike) {
     const secret = own.filter(({ privacy }) => privacy === 'private').length;
-    const refused = imports.filter(({ state }) => state === 'refused').length;
-    weight.set(device, (weight.get(device) ?? 0) + 4 * secret + 2 * refused + own.length / 1000);
+    const rejected = imports.filter(({ state }) => state === 'rejected').length;
+    weight.set(device, (weight.get(device) ?? 0) + 4 * secret + 2 * rejected + own.length / 1000);
   }
   const kept = new Set(
     [...weight]
@@ -100,7 +100,7 @@ function merge(rows: readonly Row[], key: (row: Row) => readonly string[]): Row[
   return [...merged.values()];
 }
 
-const RANK = { refused: 0, live: 1, revoked: 2 } as const;
+const RANK = { rejected: 0, live: 1, revoked: 2 } as const;
 
 /** One edge for each importer. */
 function worstOf(edges: readonly ImportEdge[]): ImportEdge[] {

@@ -31,14 +31,14 @@ export function TopologySection({ store }: { store: Store }) {
     observer.observe(current);
     return () => observer.disconnect();
   }, [width]);
-  const refused = useComputed(() => {
+  const rejected = useComputed(() => {
     const counts = new Map<string, number>();
     for (const { device, count: number } of store.rejections.value?.counts.exports ?? [])
       counts.set(device, (counts.get(device) ?? 0) + number);
     return counts;
   });
   const picture = useComputed(() =>
-    width.value === 0 ? null : layoutTopology(store.topology.value, refused.value, width.value),
+    width.value === 0 ? null : layoutTopology(store.topology.value, rejected.value, width.value),
   );
   const known = useComputed(() => knowledgeOf(store.status.value)).value;
   const watched = useComputed(() => watches(store.status.value, 'importers')).value;
@@ -160,7 +160,7 @@ const LEGEND = [
   ['mapped', 'mapped'],
   ['attached', 'attached only'],
   ['revoked', 'revoked'],
-  ['refused', 'refused'],
+  ['rejected', 'rejected'],
 ] as const;
 
 function Legend() {
@@ -169,8 +169,8 @@ function Legend() {
       {LEGEND.map(([state, words]) => (
         <li key={state}>
           <svg width="36" height="12" aria-hidden="true" class={`edge ${state}`}>
-            <path d={state === 'refused' ? 'M1 6H13M23 6H35' : 'M1 6H35'} />
-            {state === 'refused' && <path class="cross" d="M14 2l8 8m0-8l-8 8" />}
+            <path d={state === 'rejected' ? 'M1 6H13M23 6H35' : 'M1 6H35'} />
+            {state === 'rejected' && <path class="cross" d="M14 2l8 8m0-8l-8 8" />}
           </svg>
           {words}
         </li>
@@ -271,7 +271,7 @@ function textRows({ nodes, edges }: Topology): TextRow[] {
       if (edge.type !== 'import') return [];
       const { state, mapped, reason } = edge;
       const words =
-        state === 'refused' ? `refused: ${reason}` : state === 'live' && mapped ? 'mapped' : state;
+        state === 'rejected' ? `rejected: ${reason}` : state === 'live' && mapped ? 'mapped' : state;
       return [
         {
           ...common,

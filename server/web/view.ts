@@ -13,7 +13,7 @@ export interface View {
   privacy: (typeof PRIVACY_FILTERS)[number];
   sort: Sort;
   descending: boolean;
-  feed: 'refused' | 'all';
+  feed: 'rejected' | 'all';
 }
 
 export const DEFAULT_VIEW: View = {
@@ -25,7 +25,7 @@ export const DEFAULT_VIEW: View = {
   privacy: 'any',
   sort: 'age',
   descending: false,
-  feed: 'refused',
+  feed: 'rejected',
 };
 
 /** What it does not know it leaves out: an address may be of another version, or typed by hand. */
@@ -50,7 +50,7 @@ export function parseView(hash: string): View {
     privacy: one('privacy', PRIVACY_FILTERS, 'any'),
     sort: SORTS.find((word) => word === sort.replace(/^-/, '')) ?? 'age',
     descending: sort.startsWith('-'),
-    feed: one('feed', ['refused', 'all'], 'refused'),
+    feed: one('feed', ['rejected', 'all'], 'rejected'),
   };
 }
 
@@ -67,6 +67,6 @@ export function viewHash(view: View): string {
   set('state', view.state, 'existing');
   set('privacy', view.privacy, 'any');
   set('sort', `${view.descending ? '-' : ''}${view.sort}`, 'age');
-  set('feed', view.feed, 'refused');
+  set('feed', view.feed, 'rejected');
   return words.toString();
 }

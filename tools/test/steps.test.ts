@@ -4,13 +4,13 @@ import { checksOf } from '../steps.ts';
 
 const OK = '  12 s  ok      trixie/mainline: export-one-range: one range of a BAR (3.2 s)';
 const FAILED =
-  '  15 s  FAILED  trixie/mainline: import-vgem: vgem is refused\nError: not refused\n    at prove';
+  '  15 s  FAILED  trixie/mainline: import-vgem: vgem is rejected\nError: not rejected\n    at prove';
 
 test('each result that the lab prints is a check, whatever stands between', () => {
   const output = `   1 s  booting\n${OK}\n        note\n${FAILED}\n  20 s  failed: import-vgem\nlab: 1 passed, 1 failed\n`;
   assert.deepEqual(checksOf({ name: 'lab', output }), [
     { title: 'trixie/mainline: export-one-range: one range of a BAR (3.2 s)', ok: true },
-    { title: 'trixie/mainline: import-vgem: vgem is refused', ok: false },
+    { title: 'trixie/mainline: import-vgem: vgem is rejected', ok: false },
     { title: 'its count (lab: 1 passed, 1 failed) is that of its results (1 and 1)', ok: true },
   ]);
 });

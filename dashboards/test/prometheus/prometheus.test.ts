@@ -185,7 +185,7 @@ test('of a host whose counters were never read there is no age', async () => {
 
 test('a zero is shown only where somebody watches: of a host that cannot be traced there is none', async () => {
   const dashboard = readDashboards().get('host.json') ?? assert.fail();
-  const panel = panelsOf(dashboard).find(({ title }) => title === 'Imports refused') ?? assert.fail();
+  const panel = panelsOf(dashboard).find(({ title }) => title === 'Rejected import stages') ?? assert.fail();
   const [target] = targetsOf(panel);
   const ask = (instance: string) =>
     prometheus.query(substituted(target?.expr ?? '', { cluster: '.*', instance }));
@@ -197,10 +197,10 @@ test('a zero is shown only where somebody watches: of a host that cannot be trac
   );
 });
 
-test('the first refusal ever is seen, though its counter begins with it', async () => {
+test('the first rejection ever is seen, though its counter begins with it', async () => {
   const dashboard = readDashboards().get('rejections.json') ?? assert.fail();
   const panel =
-    panelsOf(dashboard).find(({ title }) => title === 'Who was refused, and why') ?? assert.fail();
+    panelsOf(dashboard).find(({ title }) => title === 'Who was rejected, and why') ?? assert.fail();
   const rows = await prometheus.query(withAll(targetsOf(panel)[0]?.expr ?? ''));
   const replayed = serving[RECORDINGS.indexOf('import-vgem')]?.url.replace('http://', '');
   assert.deepEqual(
@@ -221,7 +221,7 @@ test('promtool finds what is served correct', async () => {
     });
     // Metrics of Node are the library's; `counter` in two names of ours is what they tell of, and no type.
     const known =
-      /^(process_|nodejs_|vfio_dmabuf_(counter_lines_lost_total|last_counter_read_timestamp_seconds) metric name should not include type 'counter')/;
+      /^(process_|nodejs_|vfio_dmabuf_(map_lines_lost_total|last_map_read_timestamp_seconds) metric name should not include type 'counter')/;
     assert.equal(status, 3);
     const lines = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
     assert.deepEqual(

@@ -31,7 +31,7 @@ static void lab_invalidate_mappings(struct dma_buf_attachment *attach)
 		 held->slot->npages);
 }
 
-/* The exporter refuses an importer without both of these. */
+/* The exporter rejects an importer without both of these. */
 static const struct dma_buf_attach_ops lab_attach_ops = {
 	.allow_peer2peer = true,
 	.invalidate_mappings = lab_invalidate_mappings,
@@ -109,7 +109,7 @@ noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 	held->kvm = kvm;
 	held->slot = slot;
 
-	/* Posted with no device; mainline refuses that, hence one named "kvm". */
+	/* Posted with no device; mainline rejects that, hence one named "kvm". */
 	attach = dma_buf_dynamic_attach(dmabuf, lab_kvm_device, &lab_attach_ops,
 					held);
 	if (IS_ERR(attach)) {

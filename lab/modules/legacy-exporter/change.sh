@@ -7,7 +7,7 @@ FILE=$1
 
 # An importer that cannot give its mapping back was let in at attach ...
 replace '	if (!dma_buf_attach_revocable(attachment))' '' 2
-# ... and one that pins was refused when it did.
+# ... and one that pins was rejected when it did.
 insert_before 'static const struct dma_buf_ops vfio_pci_dmabuf_ops = {' '#include "pin.c.inc"'
 insert_after '	.attach = vfio_pci_dma_buf_attach,' '	.pin = vfio_pci_dma_buf_pin,
 	.unpin = vfio_pci_dma_buf_unpin,'

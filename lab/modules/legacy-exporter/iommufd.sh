@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a copy of the distribution's drivers/iommu/iommufd/pages.c import as that of 7.0 did: without a pin, which the
-# exporter of that time refused to all.
+# exporter of that time rejected to all.
 # usage: iommufd.sh FILE
 set -eu
 FILE=$1

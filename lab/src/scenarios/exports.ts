@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { sizeOn } from '../page-size.ts';
 import type { Scenario } from '../scenario.ts';
-import { exported, KIB, PLAIN, RESETTABLE, refusedExport, sum } from './names.ts';
+import { exported, KIB, PLAIN, RESETTABLE, rejectedExport, sum } from './names.ts';
 
-const refused = (
+const rejected = (
   name: string,
   title: string,
   step: string,
@@ -21,11 +21,11 @@ const refused = (
     const set = (value: string): Promise<unknown> =>
       lab.command(`echo '${value}' >/sys/module/lab_bars/parameters/${barParameter?.[0]}`);
     if (barParameter !== undefined) await set(barParameter[1]);
-    const [, refusal] = await lab.session(`device=${PLAIN}`, step);
+    const [, rejection] = await lab.session(`device=${PLAIN}`, step);
     if (barParameter !== undefined) await set('');
-    assert.equal(refusal?.errno, errno);
+    assert.equal(rejection?.errno, errno);
   },
-  metrics: refusedExport(PLAIN, code, reason),
+  metrics: rejectedExport(PLAIN, code, reason),
   events: [
     {
       kind: 'export',
@@ -129,8 +129,8 @@ export const EXPORTS: readonly Scenario[] = [
       { kind: 'release', comm: 'a"b\\c\ufffd\u00e9' },
     ],
   },
-  refused('no-ranges', 'an export without ranges', 'export=2,0:4096,nr=0', 22, 'EINVAL', 'no_ranges', 0),
-  refused(
+  rejected('no-ranges', 'an export without ranges', 'export=2,0:4096,nr=0', 22, 'EINVAL', 'no_ranges', 0),
+  rejected(
     'unknown-flags',
     'an export with flags that no kernel knows',
     'export=2,0:4096,flags=1',
@@ -139,8 +139,8 @@ export const EXPORTS: readonly Scenario[] = [
     'unknown_flags',
     1,
   ),
-  refused('unaligned', 'an export of half a page', 'export=2,0:2048', 22, 'EINVAL', 'unaligned', 1),
-  refused(
+  rejected('unaligned', 'an export of half a page', 'export=2,0:2048', 22, 'EINVAL', 'unaligned', 1),
+  rejected(
     'empty-range',
     'an export whose second range has no length',
     'export=2,0:4096,4096:0',
@@ -149,7 +149,7 @@ export const EXPORTS: readonly Scenario[] = [
     'empty_range',
     2,
   ),
-  refused(
+  rejected(
     'beyond-bar',
     'an export that ends beyond the BAR',
     'export=2,16773120:8192',
@@ -158,7 +158,7 @@ export const EXPORTS: readonly Scenario[] = [
     'beyond_bar',
     1,
   ),
-  refused(
+  rejected(
     'bad-region',
     'an export of a region that is no BAR',
     'export=7,0:4096',
@@ -168,7 +168,7 @@ export const EXPORTS: readonly Scenario[] = [
     1,
     7,
   ),
-  refused(
+  rejected(
     'absent-bar',
     'an export of a BAR that the device does not have',
     'export=3,0:4096',
@@ -178,7 +178,7 @@ export const EXPORTS: readonly Scenario[] = [
     1,
     3,
   ),
-  refused(
+  rejected(
     'claimed-bar',
     'an export of a BAR that another driver holds',
     'export=2,0:4096',
@@ -189,7 +189,7 @@ export const EXPORTS: readonly Scenario[] = [
     2,
     ['claimed', `${PLAIN}/2`],
   ),
-  refused(
+  rejected(
     'unmappable-bar',
     'an export from a device whose BARs cannot be mapped (non_mappable_bars)',
     'export=2,0:4096',
@@ -200,7 +200,7 @@ export const EXPORTS: readonly Scenario[] = [
     2,
     ['unmappable', PLAIN],
   ),
-  refused(
+  rejected(
     'bad-pointer',
     'an export whose request the kernel cannot read',
     'export-bad-pointer=header',

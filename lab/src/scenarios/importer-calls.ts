@@ -10,7 +10,7 @@ import {
   opened,
   PLAIN,
   RESETTABLE,
-  refusedImport,
+  rejectedImport,
   sum,
   unmapped,
 } from './names.ts';
@@ -48,7 +48,7 @@ const withBuffer = (
 
 const took = (importer: string, stage: string): ExpectedEvent =>
   ({ kind: 'import', stage, device: PLAIN, importer, errno: 0, reason: 'none' }) as never;
-const refused = (importer: string, stage: string, errno: number, reason: string): ExpectedEvent =>
+const rejected = (importer: string, stage: string, errno: number, reason: string): ExpectedEvent =>
   ({ kind: 'import', stage, device: PLAIN, importer, errno, reason }) as never;
 
 /** Gives a device to the lab's own PCI driver, or back to VFIO. */
@@ -62,17 +62,17 @@ const rebind = (lab: Lab, device: string, driver: string): Promise<string> =>
 export const IMPORTER_CALLS: readonly Scenario[] = [
   withBuffer(
     'import-not-revocable',
-    'an importer that cannot give its mapping back is refused',
+    'an importer that cannot give its mapping back is rejected',
     [[`attach=0,p2p,on=${PLAIN}`, 95]],
-    [refusedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable')],
-    [refused(SAME, 'attach', 95, 'not_revocable')],
+    [rejectedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable')],
+    [rejected(SAME, 'attach', 95, 'not_revocable')],
   ),
   withBuffer(
     'import-static',
-    'a static importer is refused before it can map',
+    'a static importer is rejected before it can map',
     [['attach=0,static', 95]],
-    [refusedImport(OTHER, 'attach', 'EOPNOTSUPP', 'no_peer_to_peer')],
-    [refused(OTHER, 'attach', 95, 'no_peer_to_peer')],
+    [rejectedImport(OTHER, 'attach', 'EOPNOTSUPP', 'no_peer_to_peer')],
+    [rejected(OTHER, 'attach', 95, 'no_peer_to_peer')],
   ),
   withBuffer(
     'import-dynamic',
@@ -95,15 +95,15 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     ],
   ),
   withBuffer(
-    'import-pin-refused',
-    'up to 7.0 the exporter refuses whoever pins, and the call around it is not counted again',
+    'import-pin-rejected',
+    'up to 7.0 the exporter rejects whoever pins, and the call around it is not counted again',
     [
       [`attach=0,p2p,invalidate,on=${PLAIN}`, 0],
       ['pin=0', 95],
       ['detach=0', 0],
     ],
-    [imported(SAME, 'attach'), refusedImport(SAME, 'pin', 'EOPNOTSUPP', 'pin_refused'), detached(SAME)],
-    [took(SAME, 'attach'), refused(SAME, 'pin', 95, 'pin_refused'), { kind: 'detach', importer: SAME }],
+    [imported(SAME, 'attach'), rejectedImport(SAME, 'pin', 'EOPNOTSUPP', 'pin_rejected'), detached(SAME)],
+    [took(SAME, 'attach'), rejected(SAME, 'pin', 95, 'pin_rejected'), { kind: 'detach', importer: SAME }],
     'legacy',
   ),
   {
@@ -125,15 +125,15 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 4 * KIB),
       ...[imported(OTHER, 'attach', 2), detached(OTHER), detached(OTHER)],
-      refusedImport(OTHER, 'map', 'EINVAL', 'topology'),
-      refusedImport(OTHER, 'map', 'EINVAL', 'topology'),
+      rejectedImport(OTHER, 'map', 'EINVAL', 'topology'),
+      rejectedImport(OTHER, 'map', 'EINVAL', 'topology'),
       { releases_total: 1 },
     ),
     events: [
       { kind: 'export', errno: 0 },
       ...[RESETTABLE, 'lab_importer'].flatMap((device): ExpectedEvent[] => [
         { ...took(OTHER, 'attach'), importer_device: device } as never,
-        { ...refused(OTHER, 'map', 22, 'topology'), importer_device: device } as never,
+        { ...rejected(OTHER, 'map', 22, 'topology'), importer_device: device } as never,
         { kind: 'detach', importer: OTHER },
       ]),
       { kind: 'release', device: PLAIN },
@@ -141,10 +141,10 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   },
   withBuffer(
     'import-iommufd-beyond',
-    'iommufd refuses a range beyond the buffer before it attaches',
+    'iommufd rejects a range beyond the buffer before it attaches',
     [['iommufd=0,8192', 22]],
-    [refusedImport('iommufd', 'iommufd', 'EINVAL', 'beyond_buffer')],
-    [refused('iommufd', 'iommufd', 22, 'beyond_buffer')],
+    [rejectedImport('iommufd', 'iommufd', 'EINVAL', 'beyond_buffer')],
+    [rejected('iommufd', 'iommufd', 22, 'beyond_buffer')],
   ),
   {
     name: 'import-iommufd-memfd',
@@ -158,10 +158,10 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   },
   withBuffer(
     'import-rdma-beyond',
-    'RDMA refuses a memory region beyond the buffer before it attaches',
+    'RDMA rejects a memory region beyond the buffer before it attaches',
     [['rdma=0,offset=4096,length=4096', 22]],
-    [refusedImport('lab_rdma', 'rdma', 'EINVAL', 'beyond_buffer')],
-    [refused('lab_rdma', 'rdma', 22, 'beyond_buffer')],
+    [rejectedImport('lab_rdma', 'rdma', 'EINVAL', 'beyond_buffer')],
+    [rejected('lab_rdma', 'rdma', 22, 'beyond_buffer')],
   ),
   withBuffer(
     'import-rdma',
@@ -182,29 +182,29 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
         imported(SAME, 'map', 2),
       ],
       ...[unmapped(SAME), unmapped(SAME), detached(SAME), detached(SAME)],
-      refusedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable'),
+      rejectedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable'),
     ],
     [
       ...[took(SAME, 'attach'), took(SAME, 'rdma'), took(SAME, 'map')],
       ...[{ kind: 'unmap', importer: SAME } as never, { kind: 'detach', importer: SAME } as never],
       ...[took(SAME, 'attach'), took(SAME, 'rdma'), took(SAME, 'pin'), took(SAME, 'map')],
       ...[{ kind: 'unmap', importer: SAME } as never, { kind: 'detach', importer: SAME } as never],
-      refused(SAME, 'attach', 95, 'not_revocable'),
+      rejected(SAME, 'attach', 95, 'not_revocable'),
     ],
   ),
   withBuffer(
     'import-prime-unsupported',
-    'a DRM driver that cannot import refuses before it attaches',
+    'a DRM driver that cannot import rejects before it attaches',
     [['drm=0', 22]],
-    [refusedImport('lab_drm', 'prime', 'EINVAL', 'importer_unsupported')],
-    [refused('lab_drm', 'prime', 22, 'importer_unsupported')],
+    [rejectedImport('lab_drm', 'prime', 'EINVAL', 'importer_unsupported')],
+    [rejected('lab_drm', 'prime', 22, 'importer_unsupported')],
   ),
   withBuffer(
     'import-videobuf2-too-small',
-    'a V4L2 queue refuses a buffer that is smaller than its picture',
+    'a V4L2 queue rejects a buffer that is smaller than its picture',
     [['vivid=0', 22]],
-    [refusedImport('vivid', 'videobuf2', 'EINVAL', 'beyond_buffer')],
-    [refused('vivid', 'videobuf2', 22, 'beyond_buffer')],
+    [rejectedImport('vivid', 'videobuf2', 'EINVAL', 'beyond_buffer')],
+    [rejected('vivid', 'videobuf2', 22, 'beyond_buffer')],
   ),
   {
     name: 'import-vmap',
@@ -220,16 +220,16 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 1024 * KIB),
-      refusedImport('vivid', 'vmap', 'EINVAL', 'no_cpu_mapping'),
-      refusedImport('unknown', 'vmap', 'EINVAL', 'no_cpu_mapping'),
-      refusedImport('unknown', 'vmap', 'EINVAL', 'no_cpu_mapping'),
+      rejectedImport('vivid', 'vmap', 'EINVAL', 'no_cpu_mapping'),
+      rejectedImport('unknown', 'vmap', 'EINVAL', 'no_cpu_mapping'),
+      rejectedImport('unknown', 'vmap', 'EINVAL', 'no_cpu_mapping'),
       { releases_total: 1 },
     ),
     events: [
       { kind: 'export', errno: 0 },
-      refused('vivid', 'vmap', 22, 'no_cpu_mapping'),
-      refused('unknown', 'vmap', 22, 'no_cpu_mapping'),
-      refused('unknown', 'vmap', 22, 'no_cpu_mapping'),
+      rejected('vivid', 'vmap', 22, 'no_cpu_mapping'),
+      rejected('unknown', 'vmap', 22, 'no_cpu_mapping'),
+      rejected('unknown', 'vmap', 22, 'no_cpu_mapping'),
       { kind: 'release', device: PLAIN },
     ],
   },

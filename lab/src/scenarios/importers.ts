@@ -1,19 +1,23 @@
 import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
-import { detached, exported, IOMMUFD_TAKES, imported, KIB, PLAIN, refusedImport, sum } from './names.ts';
+import { detached, exported, IOMMUFD_TAKES, imported, KIB, PLAIN, rejectedImport, sum } from './names.ts';
 
 export const IMPORTERS: readonly Scenario[] = [
   {
     name: 'import-vgem',
-    title: 'DRM PRIME import into vgem, a static importer, is refused for want of peer-to-peer',
+    title: 'DRM PRIME import into vgem, a static importer, is rejected for want of peer-to-peer',
     dialect: 'mainline',
     run: async (lab) => {
       const steps = await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0');
       assert.equal(steps[2]?.errno, 95);
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'), {
-      releases_total: 1,
-    }),
+    metrics: sum(
+      exported(PLAIN, 4 * KIB),
+      rejectedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer'),
+      {
+        releases_total: 1,
+      },
+    ),
     events: [
       { kind: 'export', errno: 0 },
       {
@@ -78,7 +82,7 @@ export const IMPORTERS: readonly Scenario[] = [
   },
   {
     name: 'import-iommufd-two-ranges',
-    title: 'iommufd refuses a buffer of two ranges',
+    title: 'iommufd rejects a buffer of two ranges',
     dialect: 'mainline',
     run: async (lab) => {
       const steps = await lab.session(`device=${PLAIN}`, 'export=2,0:4096,8192:4096', 'iommufd=0', 'close=0');
@@ -87,7 +91,7 @@ export const IMPORTERS: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 8 * KIB),
       IOMMUFD_TAKES,
-      refusedImport('iommufd', 'iommufd', 'EOPNOTSUPP', 'multiple_ranges'),
+      rejectedImport('iommufd', 'iommufd', 'EOPNOTSUPP', 'multiple_ranges'),
       detached('iommufd'),
       { releases_total: 1 },
     ),

@@ -11,7 +11,7 @@ import {
   KIB,
   opened,
   PLAIN,
-  refusedImport,
+  rejectedImport,
   sum,
 } from './names.ts';
 
@@ -98,7 +98,7 @@ export const LIFETIMES: readonly Scenario[] = [
   },
   {
     name: 'born-revoked',
-    title: 'an export while memory decode is off is born revoked, and every import of it is refused',
+    title: 'an export while memory decode is off is born revoked, and every import of it is rejected',
     dialect: 'mainline',
     run: async (lab) => {
       const steps = await lab.session(
@@ -113,7 +113,7 @@ export const LIFETIMES: readonly Scenario[] = [
         [0, 0, 0, 19, 0],
       );
     },
-    metrics: sum(exported(PLAIN, 4 * KIB), refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'), {
+    metrics: sum(exported(PLAIN, 4 * KIB), rejectedImport('iommufd', 'attach', 'ENODEV', 'revoked'), {
       releases_total: 1,
       ...opened('born_revoked'),
     }),

@@ -16,9 +16,9 @@ export const exported = (
   export_duration_seconds_count: count,
 });
 
-/** Samples that a refused export changes. */
-export const refusedExport = (device: string, errno: string, reason: string): Record<string, number> => ({
-  [`export_failures_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
+/** Samples that a rejected export changes. */
+export const rejectedExport = (device: string, errno: string, reason: string): Record<string, number> => ({
+  [`export_rejections_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
   export_duration_seconds_count: 1,
 });
 
@@ -46,7 +46,7 @@ export const imported = (
 });
 
 /** Samples that a rejected import call of one stage changes. */
-export const refusedImport = (
+export const rejectedImport = (
   importer: string,
   stage: string,
   errno: string,

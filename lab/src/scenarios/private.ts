@@ -10,7 +10,7 @@ import {
   PLAIN,
   PRIVATE_BUFFER,
   RESETTABLE,
-  refusedImport,
+  rejectedImport,
   revoked,
   sum,
   UNKNOWN_DEVICE,
@@ -23,12 +23,12 @@ const makePrivate = async (lab: Lab, devices: string): Promise<void> => {
 };
 
 const READ = { 'private_data_reads_total{importer="kvm"}': 1 };
-const READ_REFUSED = {
-  'private_data_read_failures_total{importer="kvm",reason="not_vfio"}': 1,
+const READ_REJECTED = {
+  'private_data_read_rejections_total{importer="kvm",reason="not_vfio"}': 1,
 };
 
-/** A bind that KVM refuses: VM a owns the plain device, VM b the resettable one where `vms` says so. */
-const refusedBind = (
+/** A bind that KVM rejects: VM a owns the plain device, VM b the resettable one where `vms` says so. */
+const rejectedBind = (
   name: string,
   title: string,
   reason: string,
@@ -54,7 +54,7 @@ const refusedBind = (
     metrics: sum(
       exported(PLAIN, 4 * KIB, 1, privacy),
       options.read ? READ : {},
-      refusedImport('kvm', 'bind', 'EINVAL', reason, { device: PLAIN, privacy }),
+      rejectedImport('kvm', 'bind', 'EINVAL', reason, { device: PLAIN, privacy }),
       reason === 'no_vm' ? violation('private_without_vm') : {},
       reason === 'no_vm' ? opened('private_without_vm') : {},
       { releases_total: 1 },
@@ -94,14 +94,14 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
       await lab.until('the incident to close with its VM', 60, async () => (await open()) === 0);
     },
     metrics: sum(
-      READ_REFUSED,
+      READ_REJECTED,
       accepted
         ? {
             ...imported('kvm', 'bind', 1, UNKNOWN_DEVICE),
             ...opened('accepted_not_vfio'),
             'policy_violations_total{kind="accepted_not_vfio"}': 1,
           }
-        : refusedImport('kvm', 'bind', 'EINVAL', 'not_vfio', UNKNOWN_DEVICE),
+        : rejectedImport('kvm', 'bind', 'EINVAL', 'not_vfio', UNKNOWN_DEVICE),
     ),
     events: [
       { kind: 'private_read', reader: 'kvm', errno: 22, reason: 'not_vfio' },
@@ -142,7 +142,7 @@ const amdBind = (
       isRevoked ? revoked(PLAIN, 'memory_enable') : {},
       accepted
         ? imported('kvm', 'bind', 1, isExport ? undefined : UNKNOWN_DEVICE)
-        : refusedImport('kvm', 'bind', errno === 19 ? 'ENODEV' : 'EINVAL', reason),
+        : rejectedImport('kvm', 'bind', errno === 19 ? 'ENODEV' : 'EINVAL', reason),
       accepted && isExport ? { ...imported('kvm', 'attach'), ...detached('kvm') } : {},
       options.violation === 'none' ? {} : { ...violation(options.violation), ...opened(options.violation) },
     ),
@@ -294,7 +294,7 @@ export const PRIVATE: readonly Scenario[] = [
   {
     name: 'private-offered',
     title:
-      'a private buffer is offered to importers other than KVM: one takes it, one is refused, both are told',
+      'a private buffer is offered to importers other than KVM: one takes it, one is rejected, both are told',
     dialect: 'private-v1',
     run: async (lab) => {
       await makePrivate(lab, PLAIN);
@@ -316,7 +316,7 @@ export const PRIVATE: readonly Scenario[] = [
       exported(PLAIN, 4 * KIB, 1, 'private'),
       imported('lab_importer', 'attach', 1, PRIVATE_BUFFER),
       violation('private_offered'),
-      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer', PRIVATE_BUFFER),
+      rejectedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer', PRIVATE_BUFFER),
       violation('private_offered'),
       opened('private_offered'),
       opened('private_offered'),
@@ -331,36 +331,36 @@ export const PRIVATE: readonly Scenario[] = [
       { kind: 'release' },
     ],
   },
-  refusedBind('not-private', 'KVM refuses a shared buffer', 'not_private', {
+  rejectedBind('not-private', 'KVM rejects a shared buffer', 'not_private', {
     isPrivate: false,
     bind: 'bind=0,vm=a',
     read: true,
   }),
-  refusedBind('vm-mismatch', 'KVM refuses a private buffer of another VM', 'vm_mismatch', {
+  rejectedBind('vm-mismatch', 'KVM rejects a private buffer of another VM', 'vm_mismatch', {
     isPrivate: true,
     bind: 'bind=0,vm=b',
     read: true,
   }),
-  refusedBind('no-vm', 'KVM refuses a private buffer of a device that belongs to no VM', 'no_vm', {
+  rejectedBind('no-vm', 'KVM rejects a private buffer of a device that belongs to no VM', 'no_vm', {
     isPrivate: true,
     device: `device=${PLAIN}`,
     bind: 'bind=0,vm=a',
     read: true,
   }),
-  refusedBind('size-mismatch', 'KVM refuses a slot that is larger than the buffer', 'size_mismatch', {
+  rejectedBind('size-mismatch', 'KVM rejects a slot that is larger than the buffer', 'size_mismatch', {
     isPrivate: true,
     bind: 'bind=0,vm=a,bytes=8192',
     read: false,
   }),
   foreign(
     'udmabuf',
-    'the lookup of a foreign buffer (udmabuf) is refused, and so is its bind',
+    'the lookup of a foreign buffer (udmabuf) is rejected, and so is its bind',
     'udmabuf=4096',
     -22,
   ),
   foreign(
     'heap',
-    'the lookup of a foreign buffer (system heap) is refused, and so is its bind',
+    'the lookup of a foreign buffer (system heap) is rejected, and so is its bind',
     'heap=4096',
     -22,
   ),
@@ -372,7 +372,7 @@ export const PRIVATE: readonly Scenario[] = [
   ),
   {
     name: 'private-v2-undeclared',
-    title: 'without is_private the kernel checks only the VM: accepted for its own, refused for another',
+    title: 'without is_private the kernel checks only the VM: accepted for its own, rejected for another',
     dialect: 'private-v2',
     run: async (lab) => {
       const steps = await lab.session(
@@ -393,7 +393,7 @@ export const PRIVATE: readonly Scenario[] = [
       READ,
       imported('kvm', 'attach'),
       imported('kvm', 'bind'),
-      refusedImport('kvm', 'bind', 'EINVAL', 'vm_mismatch'),
+      rejectedImport('kvm', 'bind', 'EINVAL', 'vm_mismatch'),
       detached('kvm'),
       { releases_total: 1 },
     ),

@@ -11,7 +11,7 @@ import {
   opened,
   PLAIN,
   RESETTABLE,
-  refusedImport,
+  rejectedImport,
   revoked,
   sum,
   UNKNOWN_DEVICE,
@@ -83,7 +83,7 @@ const LOST_AND_GIVEN_BACK: Scenario['events'] = [
 export const REVOCATIONS: readonly Scenario[] = [
   {
     name: 'revoke-memory-disabled',
-    title: 'memory decode off: the buffer is revoked, its mapping is lost, and a new import is refused',
+    title: 'memory decode off: the buffer is revoked, its mapping is lost, and a new import is rejected',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -120,7 +120,7 @@ export const REVOCATIONS: readonly Scenario[] = [
       imported('iommufd', 'pin'),
       imported('iommufd', 'iommufd'),
       revoked(PLAIN, 'memory_enable'),
-      refusedImport('iommufd', 'attach', 'ENODEV', 'revoked'),
+      rejectedImport('iommufd', 'attach', 'ENODEV', 'revoked'),
       detached('iommufd'),
       { releases_total: 1 },
       opened('mappings_lost'),
@@ -186,7 +186,7 @@ export const REVOCATIONS: readonly Scenario[] = [
   },
   {
     name: 'revoke-mapped-again-in-vain',
-    title: 'a map again where the dead mapping still is: iommufd refuses it late, and the loss goes on',
+    title: 'a map again where the dead mapping still is: iommufd rejects it late, and the loss goes on',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -197,24 +197,24 @@ export const REVOCATIONS: readonly Scenario[] = [
         'memory=off',
         'memory=on',
         'iommufd-again=0',
-        'touch=/tmp/refused',
+        'touch=/tmp/rejected',
         'wait=/tmp/end',
         'iommufd-unmap=0',
         'close=0',
       );
-      await lab.command('while [ ! -e /tmp/refused ]; do sleep 0.1; done');
+      await lab.command('while [ ! -e /tmp/rejected ]; do sleep 0.1; done');
       await lab.settle();
       assert.equal((await bufferIn(lab, 'live'))?.lost_mappings, 1);
       assert.equal((await lab.samples()).get(`lost_mappings{device="${PLAIN}"}`), 1);
       await lab.command('touch /tmp/end');
       const steps = await held.finish();
       assert.equal(steps[5]?.errno, 17);
-      await lab.command('rm /tmp/end /tmp/refused');
+      await lab.command('rm /tmp/end /tmp/rejected');
     },
     metrics: sum(
       MAPPED_TWICE,
-      refusedImport('iommufd', 'iommufd', 'EEXIST', 'other'),
-      // It was given the memory before it was refused: for that long it was mapped again.
+      rejectedImport('iommufd', 'iommufd', 'EEXIST', 'other'),
+      // It was given the memory before it was rejected: for that long it was mapped again.
       opened('mappings_lost'),
       opened('mappings_lost'),
     ),
@@ -265,7 +265,7 @@ export const REVOCATIONS: readonly Scenario[] = [
     metrics: sum(
       exported(PLAIN, 4 * KIB),
       revoked(PLAIN, 'device_close'),
-      refusedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer', UNKNOWN_DEVICE),
+      rejectedImport('vgem', 'attach', 'EOPNOTSUPP', 'no_peer_to_peer', UNKNOWN_DEVICE),
       { releases_total: 1 },
     ),
     events: [

@@ -43,7 +43,7 @@ export interface CommandSpec {
   detail: readonly string[];
   operand: string | undefined;
   optionalOperand?: true;
-  /** The settings that change what it does; a flag of any other is refused. */
+  /** The settings that change what it does; a flag of any other is rejected. */
   keys: readonly ConfigKey[];
   print: boolean;
   /** Takes any number of names. */
@@ -72,7 +72,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: '[run] [flags]',
     summary: 'trace this host and serve metrics, events and state (the default)',
     detail: [
-      'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless told otherwise.',
+      'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless --web.listen-address is set.',
     ],
     operand: undefined,
     keys: [
@@ -141,11 +141,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'doctor',
     usage: 'doctor [--json] [flags]',
-    summary:
-      'say what this host needs to be traced, what of it is found, and the command that mends the rest',
+    summary: 'check what this host needs, and print the fix for what is missing',
     detail: [
-      'Changes nothing. Exits with 0 where the host can be traced, also with warnings (something is not seen, or not told',
-      'truly), and with 1 where something is missing that tracing needs.',
+      'Changes nothing. Exits with 0 where the host can be traced, also with warnings (some activity may be missed or',
+      'misreported), and with 1 where something that tracing needs is missing.',
     ],
     operand: undefined,
     keys: ['bpftrace.path'],
@@ -156,7 +155,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'watch',
     usage: 'watch [URL] [flags]',
-    summary: 'show a running daemon in the terminal: its state, the live buffers, the newest refusals',
+    summary: 'show a running daemon in the terminal: its state, the live buffers, the newest rejections',
     detail: [
       'URL is that of the daemon, http://127.0.0.1:10043 where it is left out. Needs no privilege. Press ? for the keys.',
       'Without a terminal it prints the tables once and ends.',

@@ -8,7 +8,7 @@ const NAME = 'vfio-dmabuf-tracer';
 export function programHelp(): string {
   const width = Math.max(...COMMANDS.map((command) => command.usage.length));
   return [
-    'Shows which VFIO device exports its memory as a dma-buf to whom, which import the kernel refused, and why.',
+    'Shows which VFIO device exports its memory as a dma-buf to whom, which import the kernel rejected, and why.',
     '',
     'Usage:',
     ...COMMANDS.map((command) => `  ${NAME} ${command.usage.padEnd(width)}  ${command.summary}`),

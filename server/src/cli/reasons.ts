@@ -64,7 +64,7 @@ function whole(asked: readonly Explanation[]): string {
       ...(printed ? [] : ['  No probe of this version prints it.']),
       ...rules.map((rule) => {
         const errno = rule.errno === null ? '' : ` ${rule.errno}`;
-        return `  at ${rule.step}:${errno} ${rule.function} (${rule.file}, ${kernelsInWords(rule)}): ${rule.check}`;
+        return `  at ${rule.stage}:${errno} ${rule.function} (${rule.file}, ${kernelsInWords(rule)}): ${rule.check}`;
       }),
       `  to do: ${remedy}`,
       ...user_space.map((text) => `  user space shows: ${text}`),

@@ -22,7 +22,7 @@ export async function watch(context: CommandContext): Promise<ExitCode> {
   const state = stateOf(options.state);
   const { device } = options;
   if (json) {
-    refuseWithJson(options);
+    rejectWithJson(options);
     const write = (line: string) => printJson(stdout, line);
     const tell = (text: string) => note(stderr, text);
     try {
@@ -66,10 +66,10 @@ function stateOf(text: string | undefined): Asked['state'] {
   });
 }
 
-function refuseWithJson(options: CommandContext['options']): void {
+function rejectWithJson(options: CommandContext['options']): void {
   const wrong = ['vm', 'state', 'once'].find((name) => options[name] !== undefined);
   if (wrong === undefined) return;
-  throw new TracerError('bad_usage', `--${wrong} does not go with --json, which tells events`, {
+  throw new TracerError('bad_usage', `--${wrong} cannot be combined with --json, which prints events`, {
     where: `flag --${wrong}`,
     remedy: 'leave it out, and select with jq; --device is taken',
   });

@@ -79,7 +79,7 @@ export function installErrors(app: FastifyInstance): void {
   app.setNotFoundHandler(answerNotFound);
 }
 
-/** For what Fastify refuses by itself, some of it before it knows a route: a URL that cannot be decoded. */
+/** For what Fastify rejects by itself, some of it before it knows a route: a URL that cannot be decoded. */
 export function answerFrameworkError(
   error: FastifyError,
   _request: FastifyRequest,
@@ -88,7 +88,7 @@ export function answerFrameworkError(
   const remedy =
     error.code === 'FST_ERR_BAD_URL'
       ? 'write each byte that is not plain as % and two hexadecimal digits, and % itself as %25'
-      : '/openapi.json tells what can be asked';
+      : '/openapi.json lists all routes and parameters';
   return send(
     reply,
     error.statusCode ?? 400,
@@ -100,7 +100,7 @@ const UNREADABLE: Record<string, readonly [status: string, message: string, reme
   HPE_HEADER_OVERFLOW: [
     '431 Request Header Fields Too Large',
     'the path with its query and the headers are longer than 16 KiB',
-    'ask for less at a time: each parameter is given once, and none is longer than some words',
+    'shorten the query: give each parameter once',
   ],
   ERR_HTTP_REQUEST_TIMEOUT: [
     '408 Request Timeout',
@@ -145,7 +145,7 @@ function hasBody({ headers }: FastifyRequest): boolean {
 
 function bodyError(request: FastifyRequest): TracerError {
   return new TracerError('bad_request', `${pathOf(request)} takes no body`, {
-    remedy: 'leave the body out; what is wanted stands in the query, behind the ?',
+    remedy: 'leave the body out, and put parameters into the query',
   });
 }
 

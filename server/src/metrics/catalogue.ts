@@ -26,9 +26,9 @@ export interface CatalogueOptions {
 
 const FOLDED: FamilySpec = {
   name: 'series_folded_total',
-  help:
-    'Label sets of a counter that were folded into its series `other`, because it had as many as it may have; counted ' +
-    'again for each bpftrace child.',
+  help: 'Label sets of a counter that were folded into its series `other`.',
+  details:
+    'A family has a limited number of series (--metrics.max-series). Counted again for each bpftrace child.',
   type: 'counter',
   samples: (model) => {
     return Object.entries(model.counters.folded()).map(([name, value]) => ({
@@ -40,7 +40,8 @@ const FOLDED: FamilySpec = {
 
 const FOLDED_NOW = {
   name: 'series_folded',
-  help: 'Label sets of a gauge that are folded into its series `other` at this scrape, because it has as many as it may have.',
+  help: 'Label sets of a gauge that are folded into its series `other`.',
+  details: 'A family has a limited number of series (--metrics.max-series).',
   type: 'gauge',
 } as const;
 

@@ -8,14 +8,17 @@ import type { MetricSample } from './exposition.ts';
 export interface FamilySpec {
   /** Without the prefix, with `_total` where it is a counter. */
   name: string;
+  /** One short sentence that says what is counted, and the kernel functions in brackets. */
   help: string;
+  /** What else a reader of docs/metrics.md has to know. */
+  details?: string;
   type: 'counter' | 'gauge' | 'histogram';
-  /** False where nothing can feed it on this host: then it is absent, for a zero would look like peace. */
+  /** False where no probe of this host feeds it: then it is absent, because a zero would look like silence of the kernel. */
   present?: (model: TracerModel) => boolean;
   samples: (model: TracerModel, onFolded?: OnFolded) => MetricSample[];
 }
 
-/** Told how many label sets a gauge had to fold at this scrape. */
+/** Gets the number of label sets that a gauge folded at this scrape. */
 export type OnFolded = (labelSets: number) => void;
 
 export function single(value: number): MetricSample[] {

@@ -3,7 +3,7 @@ import { INCIDENT_KINDS } from '../model/schema.ts';
 import type { MetricSample } from './exposition.ts';
 import { type FamilySpec, sumByLabels } from './family.ts';
 
-/** One series for each kind that the probes attached can tell of. */
+/** One series for each kind whose probes are attached. */
 function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => MetricSample[] {
   return (model) =>
     INCIDENT_KINDS.filter((kind) => model.watchesIncident(kind)).map((kind) => ({
@@ -12,21 +12,19 @@ function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => Met
     }));
 }
 
-/** What the model makes of events and snapshots: it can miss what the counters of the kernel do not. */
+/** Deduced from events and snapshots: unlike the kernel's counters they can miss something. */
 export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'incidents',
-    help:
-      'Incidents that are open now, /api/v1/incidents tells each: a revocation that waits, lost mappings, orphaned, born ' +
-      'revoked or never imported buffers, breaches of the rules of private exports. A kind whose probes are not attached is absent.',
+    help: 'Incidents that are open.',
+    details: '/api/v1/incidents lists them. A kind whose probes are not attached is absent.',
     type: 'gauge',
     samples: byKind('open'),
   },
   {
     name: 'device_incidents',
-    help:
-      'Incidents that are open now, by the device whose memory they are about, to be joined with vm_info by device. A device ' +
-      'without any has no series: incidents tells by its zero which kinds are watched.',
+    help: 'Incidents that are open, by the device whose memory they concern.',
+    details: 'Join it with vm_info by device. A device without incidents has no series.',
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
@@ -37,9 +35,9 @@ export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'incidents_total',
-    help:
-      'Incidents that were opened. They are found in events, which may be lost: for what has happened in the kernel count ' +
-      'policy_violations_total, revocation_duration_seconds and the other families that the kernel counts.',
+    help: 'Incidents that were opened.',
+    details:
+      'They come from events, which can be lost. policy_violations_total and revocation_duration_seconds come from kernel maps, which lose nothing.',
     type: 'counter',
     samples: byKind('opened'),
   },

@@ -1,4 +1,5 @@
 import type { TracerModel } from '../model/model.ts';
+import { isCountLoss } from '../stream/codes.ts';
 import { byKey, type FamilySpec, infos, single } from './family.ts';
 
 function probes(model: TracerModel): Record<string, number> {
@@ -9,64 +10,79 @@ function probes(model: TracerModel): Record<string, number> {
   return attached;
 }
 
-/** What the tracer says of itself: what it sees, what it has lost, since when it is blind. */
+/** Losses of events, or of counts, by stage. */
+function lossesOf(model: TracerModel, what: 'events' | 'counts'): Record<string, number> {
+  const losses = Object.entries(model.accounting.losses);
+  return Object.fromEntries(losses.filter(([stage]) => isCountLoss(stage) === (what === 'counts')));
+}
+
+/** The tracer's own state: what is attached, what was lost, how long it was blind. */
 export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'up',
-    help: '1 while a bpftrace child is tracing.',
+    help: '1 while a bpftrace child traces.',
     type: 'gauge',
     samples: (model) => single(model.accounting.state === 'tracing' ? 1 : 0),
   },
   {
     name: 'probe_attached',
-    help:
-      '1 where the probe is part of the last program composed for this kernel, 0 where the kernel has not what it ' +
-      'needs, or where its module was unloaded or loaded and no program has taken over yet; up tells whether that program runs.',
+    help: '1 where the probe is part of the running program.',
+    details:
+      '0 where the kernel lacks a function of the probe, or where its module was loaded or unloaded and no new program has taken over yet. up is 0 where no program runs.',
     type: 'gauge',
     samples: (model) => byKey('probe', probes(model)),
   },
   {
     name: 'events_total',
-    help: 'Events received from the probes. Counts of what happened in the kernel are the other families: they lose nothing.',
+    help: 'Events received from the probes.',
+    details:
+      'Events can be lost. The counters of exports, imports and the like come from kernel maps and cannot.',
     type: 'counter',
     samples: (model) => byKey('kind', model.accounting.eventsByKind),
   },
   {
     name: 'events_lost_total',
-    help:
-      'Losses by stage: events that probes emitted and that were missing at two heartbeats in a row or when their ' +
-      'bpftrace ended, less what the collector dropped (kernel_ring); lines that the collector dropped (splitter, queue); probe runs that the kernel ' +
-      'skipped (probe_missed); counts without room in their map (map_full); calls in flight that were given up when one program took over from another (hand_over).',
+    help: 'Events that were lost on the way from a probe, by the stage that lost them.',
+    details:
+      'The counters of exports, imports and the like stay right. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector.',
     type: 'counter',
-    samples: (model) => byKey('stage', model.accounting.losses),
+    samples: (model) => byKey('stage', lossesOf(model, 'events')),
+  },
+  {
+    name: 'counts_lost_total',
+    help: 'Calls that no counter has counted, by the stage that lost them.',
+    details:
+      'The counters are lower bounds while this grows. probe_missed: runs of probes that the kernel skipped. map_full: keys for ' +
+      'which a kernel map has no room. handover: calls in flight when one program took over from another.',
+    type: 'counter',
+    samples: (model) => byKey('stage', lossesOf(model, 'counts')),
   },
   {
     name: 'events_unaccounted',
-    help:
-      'Events that the probes had emitted at the last heartbeat and that had neither arrived by then nor been told as ' +
-      'lost: on their way, or lost since the heartbeat before.',
+    help: 'Events that were printed before the last heartbeat and are neither received nor counted as lost.',
+    details: 'They are on their way, or were lost since the heartbeat before.',
     type: 'gauge',
     samples: (model) => single(model.accounting.eventsUnaccounted),
   },
   {
-    name: 'counter_lines_lost_total',
-    help:
-      'Lines of reads of the kernel maps that were printed and missing at two reads in a row. The next read says them ' +
-      'again, so counts are late and not wrong; last_counter_read_timestamp_seconds moves on with a whole read only.',
+    name: 'map_lines_lost_total',
+    help: 'Lines of kernel map reads that were lost.',
+    details:
+      'The next read repeats them, so counts are late and not wrong. last_map_read_timestamp_seconds advances with a complete read only.',
     type: 'counter',
     samples: (model) => single(model.accounting.counterLinesLost),
   },
   {
     name: 'host_read_errors_total',
-    help:
-      'Reads of /proc, /sys and the like that failed for another reason than that nothing is there, such as EMFILE. The last ' +
-      'value is kept and the read is tried again.',
+    help: 'Failed reads of /proc, /sys and other files of the host.',
+    details:
+      'A file that does not exist is no failure. After a failure such as EMFILE the last value is kept, and the read is retried.',
     type: 'counter',
     samples: (model) => byKey('source', model.accounting.hostErrors),
   },
   {
-    name: 'facts_forgotten_total',
-    help: 'Facts of devices, processes and VMs that made room for newer ones while they were still of use.',
+    name: 'facts_evicted_total',
+    help: 'Facts of devices, processes and VMs that were evicted while they were in use.',
     type: 'counter',
     samples: (model) => byKey('kind', model.forgotten),
   },
@@ -78,37 +94,36 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'helper_errors_total',
-    help: 'BPF helpers that failed and errors at run time that bpftrace reported.',
+    help: 'Failed BPF helpers and runtime errors that bpftrace reported.',
     type: 'counter',
     samples: (model) => single(model.accounting.helperErrors),
   },
   {
     name: 'loss_reports_total',
-    help: 'Times that bpftrace reported lost events; how many it says is not to be trusted, events_lost_total tells.',
+    help: 'Reports of lost events by bpftrace.',
+    details: 'The number in such a report is not reliable. events_lost_total has the exact one.',
     type: 'counter',
     samples: (model) => single(model.accounting.lossReports),
   },
   {
     name: 'unknown_records_total',
-    help: 'Lines of the stream that mean nothing to this version, such as plain text of bpftrace.',
+    help: 'Lines of the stream that this version does not know, such as plain text of bpftrace.',
     type: 'counter',
     samples: (model) => single(model.accounting.unknownRecords),
   },
   {
     name: 'blind_seconds_total',
-    help:
-      'Time in which nothing was traced: from the last heartbeat of a child that ended (from its start where it never ' +
-      'beat; from the last look that found vfio_pci_core as before where its probes died with that), or from the line that ' +
-      'none can run, to the next that is ready. The start of the first child does not count.',
+    help: 'Seconds in which nothing was traced.',
+    details:
+      'From the last heartbeat of a child that ended to the next child that is ready. A child without a heartbeat counts from its start. Where its probes ended with vfio_pci_core, the time begins at the last check that found the module unchanged. The start of the first child does not count.',
     type: 'counter',
     samples: (model) => single(model.accounting.blindSeconds),
   },
   {
     name: 'probe_blind_seconds_total',
-    help:
-      'Time in which this probe was not attached while others were, though its module was there: from the last look before ' +
-      'the module was loaded (there is one every 5 s) to the program that takes over, so rather too much than too little. A ' +
-      'module that is away counts nothing: it cannot be called.',
+    help: 'Seconds in which this probe was not attached although its module was loaded.',
+    details:
+      'From the last check before the module was loaded (every 5 s) to the program that takes over: an upper bound. A module that is not loaded cannot be called, and does not count.',
     type: 'counter',
     samples: (model) => {
       const seconds = (probe: string) => [probe, model.accounting.probeBlindSeconds(probe)] as const;
@@ -117,27 +132,28 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'collector_restarts_total',
-    help: 'bpftrace children started in place of one that had ended, by why it ended.',
+    help: 'bpftrace children that replaced one that had ended, by the reason of the end.',
     type: 'counter',
     samples: (model) => byKey('reason', model.accounting.restarts),
   },
   {
-    name: 'picture_exact',
-    help:
-      '1 where the buffers were reconciled with the kernel (iter/dmabuf) after the last loss or gap, so that the ' +
-      'gauges of buffers miss nothing.',
+    name: 'buffer_state_exact',
+    help: '1 where a snapshot has confirmed all buffers since the last loss or blind time.',
+    details:
+      'The gauges of buffers are exact then (iter/dmabuf). It stays 0 on a kernel that cannot list its dma-bufs.',
     type: 'gauge',
-    samples: (model) => single(model.pictureExact ? 1 : 0),
+    samples: (model) => single(model.bufferStateExact ? 1 : 0),
   },
   {
-    name: 'last_counter_read_timestamp_seconds',
-    help: 'When the kernel maps were last read, in seconds since 1970; 0 before the first read.',
+    name: 'last_map_read_timestamp_seconds',
+    help: 'Time of the last complete read of the kernel maps, in seconds since 1970; 0 before the first.',
     type: 'gauge',
     samples: (model) => single(model.lastCounterReadSeconds),
   },
   {
     name: 'kernel_dialect_info',
-    help: 'What the kernel can say of exports, told by vfio_dma_buf_get_data and vfio_pci_dma_buf_attach.',
+    help: 'The dialect of the kernel, with its version and that of bpftrace.',
+    details: 'The dialect follows from the functions and fields that the kernel has.',
     type: 'gauge',
     samples: (model) => {
       const { dialect, kernel, bpftrace } = model.status();
@@ -146,13 +162,14 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'source_info',
-    help: 'Where the stream comes from: live or replay of a recording.',
+    help: 'Where the stream comes from: live, or a recording that is replayed.',
     type: 'gauge',
     samples: (model) => infos([{ ...model.options.source }], 1),
   },
   {
     name: 'simulation_info',
-    help: 'Faults that the collector makes itself (--simulate), so that alerts can be tried; absent where all is real.',
+    help: 'Faults that the collector simulates (--simulate).',
+    details: 'Absent where nothing is simulated.',
     type: 'gauge',
     samples: (model) => {
       const { simulation } = model.status();

@@ -42,13 +42,12 @@ function* vms(model: TracerModel): Generator<Labels> {
   }
 }
 
-/** What is there now, from events and snapshots; picture_exact tells whether events are missing in it. */
+/** The state now, from events and snapshots; buffer_state_exact is 0 where it may be incomplete. */
 export const STATE_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'buffers',
-    help:
-      'VFIO dma-bufs that exist (vfio_pci_core_feature_dma_buf to dma_buf_file_release): live ones may be mapped, ' +
-      'revoked ones may not.',
+    help: 'Buffers that exist (vfio_pci_core_feature_dma_buf to dma_buf_file_release).',
+    details: 'state is live where the memory may be mapped, and revoked where it may not.',
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
@@ -59,7 +58,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'buffer_bytes',
-    help: 'Bytes of device memory in the VFIO dma-bufs that exist (vfio_pci_core_feature_dma_buf).',
+    help: 'Bytes of device memory in buffers that exist (vfio_pci_core_feature_dma_buf).',
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
@@ -70,29 +69,26 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'attachments',
-    help:
-      'Attachments of importers to VFIO dma-bufs (vfio_pci_dma_buf_attach to dma_buf_detach). device is the exporting device, and ' +
-      'privacy that of the buffer. importer is unknown for attachments that only a snapshot has counted.',
+    help: 'Attachments of importers to buffers (vfio_pci_dma_buf_attach to dma_buf_detach).',
+    details:
+      'device is the exporting device, and privacy that of the buffer. importer is unknown where only a snapshot has counted the attachment.',
     type: 'gauge',
     samples: (model, onFolded) => sumByLabels(attachments(model), model.options.seriesLimit, onFolded),
   },
   {
     name: 'lost_mappings',
-    help:
-      'iommufd mappings that a revocation made dead (vfio_pci_dma_buf_move, iopt_revoke_notify) and that nobody has ' +
-      'made again; the kernel never does. Each new iommufd map of the buffer closes one, its release all; a detach ' +
-      'closes none, for what is unmapped is still not mapped. It is made of events alone: mappings that died while nothing was ' +
-      'traced, or whose events were lost, are not in it, whatever picture_exact says.',
+    help: 'iommufd mappings that a revocation removed and that were not remapped (vfio_pci_dma_buf_move, iopt_revoke_notify).',
+    details:
+      'The kernel never remaps them. Each new iommufd map of the buffer ends one lost mapping, and a release ends all of them. A detach ends none, because the memory is still not mapped. The number comes from events alone: a mapping that was lost while nothing was traced, or whose event was lost, is missing, whatever buffer_state_exact says.',
     type: 'gauge',
     present: (model) => model.wasAttached('revoke') && model.wasAttached('iommufd_map'),
     samples: (model, onFolded) => sumByLabels(lostMappings(model), model.options.seriesLimit, onFolded),
   },
   {
     name: 'device_info',
-    help:
-      'Facts of a PCI device that exports or imports memory, from sysfs and pci.ids: one series for each device, to be ' +
-      'joined by its label device. numa_node -1 is none; class, vendor and name are empty where they are not known. It goes ' +
-      'metrics.keep-departed seconds after the device has left.',
+    help: 'Facts of a PCI device that exports or imports memory.',
+    details:
+      'From sysfs and pci.ids. Join it by the label device. numa_node is -1 where there is none. class, vendor and name are empty where they are unknown. The series stays for metrics.keep-departed seconds after the device has left.',
     type: 'gauge',
     samples: (model, onFolded) =>
       infos(
@@ -113,12 +109,9 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
   },
   {
     name: 'vm_info',
-    help:
-      'The VM that a device belongs to: one series for each device that has exported, to be joined by its label device. by ' +
-      'is kvm (the process of kvm->userspace_pid of the VFIO device), or a known VMM that is the owner (it exported) or the ' +
-      'holder (it has the VFIO device open). Its name is of the command line or the control group; kind is ' +
-      'kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest made as a default VM. It goes ' +
-      'metrics.keep-departed seconds after the process has ended and its buffers are gone.',
+    help: 'The VM that a device belongs to.',
+    details:
+      'Join it by the label device. by is kvm (the process of kvm->userspace_pid of the VFIO device), owner (a known VMM exported the buffer) or holder (a known VMM has the VFIO device open). The name comes from the command line or the control group. kind is kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest of the default type. The series stays for metrics.keep-departed seconds after the process has ended and its buffers are released.',
     type: 'gauge',
     samples: (model, onFolded) => infos(vms(model), model.options.seriesLimit, onFolded),
   },

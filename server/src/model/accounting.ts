@@ -1,14 +1,8 @@
+import { LOSS_STAGES } from '../stream/codes.ts';
 import type { DecodeReason } from '../stream/decode.ts';
 import { DECODE_REASONS } from '../stream/decode.ts';
 import { RingLoss } from '../stream/ring-loss.ts';
-import {
-  CHILD_REASONS,
-  type ChildReason,
-  HOST_SOURCES,
-  type HostError,
-  LOSS_STAGES,
-  type Loss,
-} from '../stream/wire.ts';
+import { CHILD_REASONS, type ChildReason, HOST_SOURCES, type HostError, type Loss } from '../stream/wire.ts';
 import { BlindTime } from './blind-time.ts';
 import { EVENT_KINDS, type EventKind } from './schema.ts';
 

@@ -17,8 +17,8 @@ export interface Task {
   process: ProcessRecord | null;
 }
 
-/** The last refusal of one importer. */
-export interface Refusal {
+/** The last rejection of one importer. */
+export interface Rejection {
   importer: string;
   importerDevice: string;
   stage: Stage;
@@ -62,7 +62,7 @@ export interface BufferState {
   /** When KVM first bound it; null where that was not seen. */
   boundAt: number | null;
   importers: Importers;
-  refusals: Map<string, Refusal>;
+  rejections: Map<string, Rejection>;
   attachments: IntervalSet;
   holders: Holder[];
   holdersAt: number | null;
@@ -97,7 +97,7 @@ export function newBuffer(inode: number, t: number, totals: BufferTotals): Buffe
     imported: false,
     boundAt: null,
     importers: new Importers(totals),
-    refusals: new Map(),
+    rejections: new Map(),
     attachments: new IntervalSet(),
     holders: [],
     holdersAt: null,
@@ -108,15 +108,15 @@ export function newBuffer(inode: number, t: number, totals: BufferTotals): Buffe
 /** Importers whose last rejection is remembered for one buffer. */
 const MEMORY_LIMIT = 16;
 
-export function noteRefusal(buffer: BufferState, refusal: Omit<Refusal, 'count'>): void {
-  const key = `${refusal.importer}\n${refusal.importerDevice}`;
-  const count = (buffer.refusals.get(key)?.count ?? 0) + 1;
-  buffer.refusals.delete(key);
-  if (buffer.refusals.size >= MEMORY_LIMIT) {
-    const oldest = buffer.refusals.keys().next();
-    if (!oldest.done) buffer.refusals.delete(oldest.value);
+export function noteRejection(buffer: BufferState, rejection: Omit<Rejection, 'count'>): void {
+  const key = `${rejection.importer}\n${rejection.importerDevice}`;
+  const count = (buffer.rejections.get(key)?.count ?? 0) + 1;
+  buffer.rejections.delete(key);
+  if (buffer.rejections.size >= MEMORY_LIMIT) {
+    const oldest = buffer.rejections.keys().next();
+    if (!oldest.done) buffer.rejections.delete(oldest.value);
   }
-  buffer.refusals.set(key, { ...refusal, count });
+  buffer.rejections.set(key, { ...rejection, count });
 }
 
 /**

@@ -2,7 +2,7 @@ import { PRIVACIES, WALKED_ATTACHMENTS } from '../stream/codes.ts';
 import type { TupleKind, TupleOf } from '../stream/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
 import { FifoMap } from '../support/fifo-map.ts';
-import { type BufferState, newBuffer, noteRefusal, noteState, revoke, type Task } from './buffer-state.ts';
+import { type BufferState, newBuffer, noteRejection, noteState, revoke, type Task } from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
 import type { ImporterState } from './importers.ts';
 import { importerName } from './naming.ts';
@@ -83,7 +83,7 @@ export class BufferTable {
 
   imported(data: Data<'import'>): void {
     if (data.errno !== 0) {
-      this.#refused(data, data.stage, data.importer, data.importer_device);
+      this.#rejected(data, data.stage, data.importer, data.importer_device);
       if (data.stage === 'iommufd') this.#takeBack(data);
       return;
     }
@@ -176,7 +176,7 @@ export class BufferTable {
 
   bound(data: Data<'bind'>): void {
     if (data.errno !== 0) {
-      this.#refused(data, 'bind', 'kvm', 'kvm');
+      this.#rejected(data, 'bind', 'kvm', 'kvm');
       return;
     }
     const buffer = this.#touched(data.inode, data.device, data.t);
@@ -318,7 +318,7 @@ export class BufferTable {
     return importer === 'kvm' || (this.watchesUnmaps && importer !== 'iommufd');
   }
 
-  #refused(
+  #rejected(
     data: Data<'import'> | Data<'bind'>,
     stage: Data<'import'>['stage'],
     importer: string,
@@ -327,7 +327,7 @@ export class BufferTable {
     const buffer = this.#alive.get(data.inode);
     if (buffer === undefined) return;
     const { reason, errno, t } = data;
-    noteRefusal(buffer, { importer: importerName(importer), importerDevice, stage, reason, errno, at: t });
+    noteRejection(buffer, { importer: importerName(importer), importerDevice, stage, reason, errno, at: t });
   }
 
   /** The buffer that an event changes now; one that is not known yet is older than we are. */
@@ -371,7 +371,7 @@ export class BufferTable {
     buffer.lostMappings = 0;
     buffer.attachments.set(0, t);
     buffer.importers.clear();
-    buffer.refusals.clear();
+    buffer.rejections.clear();
     buffer.holders = [];
     this.totals.remove(buffer);
     this.#alive.delete(buffer.inode);

@@ -29,7 +29,7 @@ export interface HistogramSeries {
 export const COUNTERS = {
   exports: ['device', 'privacy'],
   exported_bytes: ['device', 'privacy'],
-  export_failures: ['device', 'reason', 'errno'],
+  export_rejections: ['device', 'reason', 'errno'],
   releases: [],
   revocations: ['device', 'cause'],
   restorations: ['device', 'cause'],
@@ -38,7 +38,7 @@ export const COUNTERS = {
   detaches: ['device', 'privacy', 'importer'],
   unmaps: ['device', 'privacy', 'importer'],
   private_data_reads: ['importer'],
-  private_data_read_failures: ['importer', 'reason'],
+  private_data_read_rejections: ['importer', 'reason'],
   policy_violations: ['kind'],
   missed_returns: [],
 } as const satisfies Record<string, readonly string[]>;
@@ -66,7 +66,7 @@ type Route = { counter: CounterName } | { histogram: HistogramName; part: 'sum' 
 const ROUTES: Record<MapName, Route> = {
   exports: { counter: 'exports' },
   export_bytes: { counter: 'exported_bytes' },
-  export_failures: { counter: 'export_failures' },
+  export_rejections: { counter: 'export_rejections' },
   export_ns: { histogram: 'export_duration', part: 'sum' },
   export_bucket: { histogram: 'export_duration', part: 'bucket' },
   releases: { counter: 'releases' },
@@ -81,7 +81,7 @@ const ROUTES: Record<MapName, Route> = {
   detaches: { counter: 'detaches' },
   unmaps: { counter: 'unmaps' },
   private_reads: { counter: 'private_data_reads' },
-  private_read_failures: { counter: 'private_data_read_failures' },
+  private_read_rejections: { counter: 'private_data_read_rejections' },
   policy_violations: { counter: 'policy_violations' },
   missed: { counter: 'missed_returns' },
   emitted: null,
@@ -98,7 +98,7 @@ interface Cell {
 export const CELLS_LIMIT = 1_048_576;
 
 /** All counters and histograms. Each read adds what has grown since the last one, so a child that begins at zero adds. */
-export class CounterBook {
+export class CounterStore {
   readonly #totals = {
     counters: mapValues(COUNTERS, () => 0),
     buckets: mapValues(HISTOGRAMS, () => new Array<number>(DURATION_BUCKETS).fill(0)),

@@ -11,7 +11,7 @@ const COARSEST_STEP = 8;
 /** The counters whose rates are told, by the names that they have there. */
 const RATES = {
   exports: 'exports',
-  export_failures: 'export_failures',
+  export_rejections: 'export_rejections',
   imports: 'imports',
   import_rejections: 'import_rejections',
   revocations: 'revocations',
@@ -31,7 +31,7 @@ export const HistorySample = Type.Object({
   rates: Type.Object(
     {
       exports: Type.Number(),
-      export_failures: Type.Number(),
+      export_rejections: Type.Number(),
       imports: Type.Number(),
       import_rejections: Type.Number(),
       revocations: Type.Number(),

@@ -1,4 +1,4 @@
-import type { Violation } from '../stream/codes.ts';
+import { isCountLoss, type Violation } from '../stream/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../stream/decode.ts';
 import { SnapshotParts } from '../stream/snapshot-parts.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../stream/wire.ts';
@@ -6,7 +6,7 @@ import { Accounting, PROBES_LIMIT } from './accounting.ts';
 import { type BufferFilter, type BufferState, bufferView, matches } from './buffer-state.ts';
 import type { BufferTotals } from './buffer-totals.ts';
 import { BufferTable } from './buffers.ts';
-import { CounterBook } from './counters.ts';
+import { CounterStore } from './counters.ts';
 import { DeviceTable } from './devices.ts';
 import { type EventRecord, toTracerEvent } from './events.ts';
 import { History, type HistorySample } from './history.ts';
@@ -45,7 +45,7 @@ export interface ModelOptions {
 export class TracerModel {
   readonly options: Readonly<Required<ModelOptions>>;
   readonly accounting = new Accounting();
-  readonly counters: CounterBook;
+  readonly counters: CounterStore;
   /** Grows with each record: equal revisions mean equal answers. */
   revision = 0;
 
@@ -80,7 +80,7 @@ export class TracerModel {
       incidents,
       source: { kind, name },
     };
-    this.counters = new CounterBook(this.options.seriesLimit);
+    this.counters = new CounterStore(this.options.seriesLimit);
     this.#buffers = new BufferTable(this.#processes, this.#vms, this.options.historyLimit);
     this.#incidents = new IncidentWatch({
       buffers: this.#buffers,
@@ -238,8 +238,9 @@ export class TracerModel {
       events_unaccounted: accounting.eventsUnaccounted,
       decode_errors: decodeErrors,
       losses: accounting.losses,
+      counters_exact: this.countersExact,
       missed_returns: this.counters.totals.counters.missed_returns,
-      picture_exact: this.pictureExact,
+      buffer_state_exact: this.bufferStateExact,
       buffers: { live, revoked },
       open_incidents: Object.fromEntries(
         INCIDENT_KINDS.filter((kind) => this.watchesIncident(kind)).map((kind) => [
@@ -259,8 +260,16 @@ export class TracerModel {
     };
   }
 
+  /** False where calls were not counted, so that each counter is a lower bound. */
+  get countersExact(): boolean {
+    const lost = Object.entries(this.accounting.losses).some(
+      ([stage, calls]) => calls > 0 && isCountLoss(stage),
+    );
+    return !lost && this.counters.totals.counters.missed_returns === 0;
+  }
+
   /** True where a whole snapshot was taken after the last loss or gap, and all has been watched since. */
-  get pictureExact(): boolean {
+  get bufferStateExact(): boolean {
     const begin = this.#incidents.snapshotAt;
     return this.accounting.state === 'tracing' && begin !== null && begin >= this.accounting.lastLossAt;
   }

@@ -55,7 +55,7 @@ export const ExportEvent = Type.Object({
   inode: Type.Integer({ description: 'inode of the dma-buf, 0 where the export failed' }),
   privacy: Type.Enum([...PRIVACIES]),
   born_revoked: Type.Boolean({
-    description: 'exported while memory decode was off: every import is refused',
+    description: 'exported while memory decode was off: every import is rejected',
   }),
   vm: Nullable(VmRef),
   duration_ns: Type.Integer(),
@@ -216,7 +216,7 @@ export const Incident = Type.Object({
     description: 'how often it was seen; of mappings_lost, how many are lost',
   }),
   since: Type.String({ description: 'when it began' }),
-  opened_at: Type.String({ description: 'when it had lasted long enough to be told' }),
+  opened_at: Type.String({ description: 'when it had lasted long enough to be reported' }),
   closed_at: Nullable(Type.String()),
   closed_by: Nullable(Type.Enum([...CLOSINGS])),
   waited_seconds: Nullable(
@@ -339,7 +339,7 @@ export const Status = Type.Object({
   simulation: Nullable(
     Type.String({ description: 'faults that the collector makes itself (--simulate): not all here is real' }),
   ),
-  now: Type.String({ description: 'the time of the stream: of its last line; a replay stands at its end' }),
+  now: Type.String({ description: 'the time of the last line of the stream' }),
   kernel: Nullable(Type.String()),
   bpftrace: Nullable(Type.String()),
   dialect: Dialect,
@@ -357,19 +357,22 @@ export const Status = Type.Object({
     description: 'events the probes printed, over all children, as of the last heartbeat',
   }),
   events_unaccounted: Type.Integer({
-    description: 'emitted by the last heartbeat, and neither received by then nor told as lost in `losses`',
+    description: 'emitted before the last heartbeat, and neither received nor counted as lost in `losses`',
   }),
   decode_errors: Type.Integer(),
   losses: Type.Record(Type.String(), Type.Integer(), { description: 'by stage: docs/accounting.md' }),
+  counters_exact: Type.Boolean({
+    description: 'false: calls were not counted, and each counter is a lower bound',
+  }),
   missed_returns: Type.Integer({
     description: 'calls whose return was not seen: they are in no other counter and gave no event',
   }),
-  picture_exact: Type.Boolean({
+  buffer_state_exact: Type.Boolean({
     description: 'false after a loss or gap until a snapshot has reconciled the buffers',
   }),
   buffers: Type.Object({ live: Type.Integer(), revoked: Type.Integer() }),
   open_incidents: Type.Record(Type.String(), Type.Integer(), {
-    description: 'by kind; a kind that the attached probes cannot tell of is left out',
+    description: 'by kind; a kind whose probes are not attached is left out',
   }),
 });
 export type Status = Static<typeof Status>;

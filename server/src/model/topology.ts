@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { REASONS } from '../stream/codes.ts';
-import type { BufferState, Refusal } from './buffer-state.ts';
+import type { BufferState, Rejection } from './buffer-state.ts';
 import { deviceAddress } from './naming.ts';
 import { BufferView, VmRef } from './schema.ts';
 import { vmOf } from './vms.ts';
@@ -42,12 +42,12 @@ export const TopologyEdge = Type.Union([
     {
       type: Type.Literal('import'),
       ...ends,
-      state: Type.Enum(['live', 'revoked', 'refused']),
+      state: Type.Enum(['live', 'revoked', 'rejected']),
       private: Type.Boolean(),
       mapped: Type.Boolean(),
-      reason: Type.Enum([...REASONS], { description: 'of a refused one, the last; none otherwise' }),
+      reason: Type.Enum([...REASONS], { description: 'of a rejected one, the last; none otherwise' }),
     },
-    { description: 'from a buffer to an importer: one that holds it, or whose last try was refused' },
+    { description: 'from a buffer to an importer: one that holds it, or whose last try was rejected' },
   ),
 ]);
 export type TopologyEdge = Static<typeof TopologyEdge>;
@@ -89,20 +89,20 @@ export function topologyOf(
     const importer = ({
       importer: name,
       importerDevice,
-    }: Pick<Refusal, 'importer' | 'importerDevice'>): string =>
+    }: Pick<Rejection, 'importer' | 'importerDevice'>): string =>
       node({
         id: `importer:${name}/${importerDevice}`,
         type: 'importer',
         importer: name,
         importer_device: importerDevice,
       });
-    for (const refusal of buffer.refusals.values()) {
-      const { reason } = refusal;
+    for (const rejection of buffer.rejections.values()) {
+      const { reason } = rejection;
       edge({
         type: 'import',
         from: id,
-        to: importer(refusal),
-        state: 'refused',
+        to: importer(rejection),
+        state: 'rejected',
         private: isPrivate,
         mapped: false,
         reason,

@@ -1,7 +1,7 @@
 import type { Reason } from '../stream/codes.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
 import { COMMON_REASONS } from './common-reasons.ts';
-import type { Entry, Step } from './entry.ts';
+import type { CallStage, Entry } from './entry.ts';
 import { EXPORT_REASONS } from './export-reasons.ts';
 import { IMPORT_REASONS } from './import-reasons.ts';
 import { PRIVATE_REASONS } from './private-reasons.ts';
@@ -29,7 +29,7 @@ export interface Explanation extends Entry {
   name: string;
   topic: Topic;
   /** Where it can occur, each once. */
-  steps: Step[];
+  stages: CallStage[];
   /** False where no probe of this version prints it. */
   printed: boolean;
   /** Its paragraph in the docs, for the annotation of an alert. */
@@ -52,7 +52,7 @@ export const EXPLANATIONS: readonly Explanation[] = TOPICS.flatMap((topic) =>
     topic,
     ...entry,
     user_space: entry.user_space ?? [],
-    steps: [...new Set(entry.rules.map(({ step }) => step))],
+    stages: [...new Set(entry.rules.map(({ stage }) => stage))],
     printed: topic !== 'symptom' && !(UNPRINTED as readonly string[]).includes(name),
     docs: `${PAGE}#${name}`,
   })),

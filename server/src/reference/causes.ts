@@ -9,7 +9,7 @@ const REMAP =
 /** Who took a device’s memory from its importers: each calls vfio_pci_dma_buf_move(), but for the close on kernels whose vfio_pci_dma_buf_cleanup() does it itself. */
 export const CAUSE_ENTRIES: Record<Cause, Entry> = {
   unknown: {
-    what: 'The memory was taken away, or given back, by a caller that the probes do not know.',
+    what: 'A caller that the probes do not know revoked or restored the memory.',
     rules: [rule('revoke', null, ['vfio_pci_dma_buf_move', EXPORTER], 'called from somewhere else')],
     remedy:
       'Report it with the kernel’s version: a cause is missing here. A snapshot that finds a change says so too.',
@@ -28,7 +28,7 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
   },
   reset: {
     what: 'The VMM reset the device (VFIO_DEVICE_RESET).',
-    rules: [rule('revoke', null, ['vfio_pci_core_ioctl', VFIO_CORE], 'around the reset, then given back')],
+    rules: [rule('revoke', null, ['vfio_pci_core_ioctl', VFIO_CORE], 'around the reset, then restored')],
     remedy: `Normal at the start and reboot of a VM. ${REMAP}`,
   },
   flr: {
@@ -42,7 +42,7 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
       ),
       rule('revoke', null, ['vfio_af_config_write', CONFIG], 'a write sets the FLR bit of the AF capability'),
     ],
-    remedy: `Normal when the guest’s driver loads or recovers; often repeated it tells of a sick device. ${REMAP}`,
+    remedy: `Normal when the guest’s driver loads or recovers; often repeated it is a sign of a faulty device. ${REMAP}`,
   },
   hot_reset: {
     what: 'The VMM reset the device’s whole bus or slot (VFIO_DEVICE_PCI_HOT_RESET).',
@@ -69,13 +69,13 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
         'revoke',
         null,
         ['vfio_pci_runtime_pm_exit', VFIO_CORE],
-        'low power is left: the memory is given back',
+        'low power is left: the memory is restored',
       ),
     ],
     remedy: `Normal for an idle device; let the VMM keep it awake where peers need the memory. ${REMAP}`,
   },
   device_close: {
-    what: 'The last descriptor of the device was closed: the VM has ended or let go of it.',
+    what: 'The last descriptor of the device was closed: the VM has ended or closed the device.',
     rules: [
       rule(
         'revoke',
@@ -85,7 +85,7 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
       ),
     ],
     remedy:
-      'Normal when a VM ends. A buffer that still exists after it is held by somebody else: its holders are told by ' +
+      'Normal when a VM ends. A buffer that still exists after it has another holder, listed by ' +
       '/api/v1/buffers.',
   },
 };

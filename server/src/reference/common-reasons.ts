@@ -1,5 +1,6 @@
 import type { Reason } from '../stream/codes.ts';
 import {
+  type CallStage,
   CORE,
   type Entry,
   EXPORTER,
@@ -9,11 +10,10 @@ import {
   RDMA,
   type Rule,
   rule,
-  type Step,
 } from './entry.ts';
 
-/** The function of each step whose errors are told. */
-const CALLS: Record<Exclude<Step, 'revoke'>, readonly [string, string]> = {
+/** The function of each stage whose errors are told. */
+const CALLS: Record<Exclude<CallStage, 'revoke'>, readonly [string, string]> = {
   export: ['vfio_pci_core_feature_dma_buf', EXPORTER],
   private_read: ['vfio_dma_buf_get_data', EXPORTER],
   attach: ['dma_buf_dynamic_attach', CORE],
@@ -28,28 +28,34 @@ const CALLS: Record<Exclude<Step, 'revoke'>, readonly [string, string]> = {
   devmem: ['net_devmem_bind_dmabuf', 'net/core/devmem.c'],
 };
 
-const STEPS = Object.keys(CALLS) as (keyof typeof CALLS)[];
+const STAGES = Object.keys(CALLS) as (keyof typeof CALLS)[];
 
-function at(steps: readonly (keyof typeof CALLS)[], errno: string | null, check: string): Rule[] {
-  return steps.map((step) =>
-    rule(step, errno, CALLS[step], check, step === 'bind' || step === 'private_read' ? PRIVATE : undefined),
+function at(stages: readonly (keyof typeof CALLS)[], errno: string | null, check: string): Rule[] {
+  return stages.map((stage) =>
+    rule(
+      stage,
+      errno,
+      CALLS[stage],
+      check,
+      stage === 'bind' || stage === 'private_read' ? PRIVATE : undefined,
+    ),
   );
 }
 
-/** What can go wrong at every step. */
+/** What can go wrong at every stage. */
 export const COMMON_REASONS = {
   other: {
-    what: 'The kernel refused for a reason that the probes cannot name; the errno is all that is known.',
-    rules: at(STEPS, null, 'any other error'),
+    what: 'The kernel rejected for a reason that the probes cannot name; the errno is all that is known.',
+    rules: at(STAGES, null, 'any other error'),
     remedy:
-      'Look up the event’s errno at its step’s function. If it happens more than once, report it: a reason is missing ' +
+      'Look up the event’s errno at its stage’s function. If it happens more than once, report it: a reason is missing ' +
       'here.',
   },
   no_memory: {
     what: 'The kernel had no memory for what the call needed.',
-    // A read of the VFIO data and a refusal to map for the CPU allocate nothing.
+    // A read of the VFIO data and a rejection to map for the CPU allocate nothing.
     rules: at(
-      STEPS.filter((step) => step !== 'private_read' && step !== 'vmap'),
+      STAGES.filter((stage) => stage !== 'private_read' && stage !== 'vmap'),
       'ENOMEM',
       'the kernel’s allocations succeed',
     ),

@@ -1,12 +1,12 @@
 import type { Stage } from '../stream/codes.ts';
 
-/** What the kernel was asked for: an export, a read of a buffer's VFIO data, a step of an import, or the taking away. */
-export type Step = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revoke';
+/** The call that a rule is about: an export, a lookup of the VFIO data, a stage of an import, or a revocation. */
+export type CallStage = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revoke';
 
 /** One check of the kernel. */
 export interface Rule {
-  step: Step;
-  /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no refusal. */
+  stage: CallStage;
+  /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no rejection. */
   errno: string | null;
   function: string;
   /** Path in the kernel's source; of the posted patches where `kernels` is a private dialect, of the later ones where it is both. */
@@ -48,11 +48,11 @@ export const PRIVATE_V2: Where = { kernels: 'private-v2', mainline: null };
 
 /** A rule of each kernel that exports, unless `where` says otherwise. */
 export function rule(
-  step: Step,
+  stage: CallStage,
   errno: string | null,
   [name, file]: readonly [string, string],
   check: string,
   where: Where = EVERY,
 ): Rule {
-  return { step, errno, function: name, file, ...where, check };
+  return { stage, errno, function: name, file, ...where, check };
 }

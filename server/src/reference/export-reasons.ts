@@ -109,7 +109,7 @@ export const EXPORT_REASONS = {
     what: 'The kernel could not read the export’s argument from the memory of the process.',
     rules: [rule('export', 'EFAULT', FEATURE, 'copy_from_user() of the header and of the ranges succeeds')],
     remedy:
-      'A defect of the VMM: the ranges have to stand behind the header in memory that is mapped. Report it with the ' +
+      'A defect of the VMM: the ranges must follow the header in mapped memory. Report it with the ' +
       'VMM’s version.',
   },
   bad_region: {

@@ -36,7 +36,7 @@ export const IMPORT_REASONS = {
     user_space: [...PRIME_CALLS, VIDEO_CALL],
   },
   not_revocable: {
-    what: 'The importer cannot give the memory back when the device is reset, so the exporter refused it.',
+    what: 'The importer cannot give the memory back when the device is reset, so the exporter rejected it.',
     rules: [
       rule(
         'attach',
@@ -60,7 +60,7 @@ export const IMPORT_REASONS = {
     ],
   },
   revoked: {
-    what: 'The buffer’s memory was taken away (reset, memory decode off, power state) and may not be mapped now.',
+    what: 'The memory of the buffer is revoked (reset, memory decode off, power state) and cannot be mapped now.',
     rules: [
       rule('attach', 'ENODEV', ATTACH, 'priv->revoked is not set'),
       rule('map', 'ENODEV', MAP, 'priv->revoked is not set'),
@@ -69,7 +69,7 @@ export const IMPORT_REASONS = {
         'bind',
         'ENODEV',
         ['kvm_vfio_dmabuf_bind', KVM],
-        'dma_buf_dynamic_attach(), which it calls, succeeds; the posted exporters themselves refuse nobody there',
+        'dma_buf_dynamic_attach(), which it calls, succeeds; the posted exporters themselves reject nobody there',
         PRIVATE,
       ),
       rule('rdma', 'EINVAL', ['ib_umem_dmabuf_map_pages', RDMA], 'umem_dmabuf->revoked is not set', {
@@ -79,10 +79,10 @@ export const IMPORT_REASONS = {
     ],
     remedy:
       'Import after the guest has enabled memory decode: an export while it is off is born revoked. The event ' +
-      'buffer_state before this one names the cause; a mapping that was lost has to be made again by the VMM.',
+      'buffer_state before this one names the cause; the VMM must remap a lost mapping.',
     user_space: [IOMMUFD_CALL, ...RDMA_CALLS],
   },
-  pin_refused: {
+  pin_rejected: {
     what: 'The importer wanted the memory pinned in its place, which the exporter does not promise.',
     rules: [
       rule(
@@ -93,7 +93,7 @@ export const IMPORT_REASONS = {
           'dma_buf_attach_revocable reject such an importer at attach (not_revocable)',
         WITH_PIN,
       ),
-      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is refused', PRIVATE),
+      rule('pin', 'EINVAL', ['vfio_pci_dma_buf_pin', EXPORTER], 'none: every pin is rejected', PRIVATE),
     ],
     remedy:
       'Use an importer that can move its mapping (mlx5 without Data Direct: NCCL_IB_DATA_DIRECT=0), or iommufd.',
@@ -164,7 +164,7 @@ export const IMPORT_REASONS = {
     user_space: [IOMMUFD_CALL, VIDEO_CALL, ...RDMA_CALLS],
   },
   not_dynamic: {
-    what: 'The importer attached as a dynamic one without the callback that tells it of changes.',
+    what: 'The importer attached as a dynamic one without the callback for changes of the buffer.',
     rules: [
       rule(
         'attach',

@@ -15,7 +15,7 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
   revoke_waiting: {
     opens:
       'a revocation has not ended after 1 s; also at its end, where it took so long between two heartbeats',
-    closes: 'with the call, and tells what it took',
+    closes: 'with the end of the call; it has the duration',
     remedy:
       'the importers it names still hold mappings: stop the workload there, or the driver; a reset of the device waits as well',
   },
@@ -31,14 +31,14 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
   },
   born_revoked: {
     opens: "an export while the device's memory decode is off: every import fails with ENODEV",
-    closes: 'the memory is given back, or the buffer is released',
+    closes: 'the memory is restored, or the buffer is released',
     remedy: 'the VMM has to enable memory before it exports',
   },
   never_imported: {
     opens: 'nobody has attached an export for 5 minutes',
     closes: 'first attach, or release',
     remedy:
-      'harmless where the VMM exports in advance; else look at `/api/v1/rejections` for who was refused',
+      'harmless where the VMM exports in advance; otherwise see `/api/v1/rejections` for rejected importers',
   },
   private_without_vm: {
     opens: 'a private export of a device that belongs to no VM',
@@ -47,7 +47,7 @@ export const INCIDENT_ENTRIES: Readonly<Record<IncidentKind, IncidentEntry>> = {
   },
   private_offered: {
     opens:
-      'another importer than KVM tried to attach a private buffer; refused and accepted ones are told; critical where it was accepted',
+      'another importer than KVM tried to attach a private buffer; both rejected and accepted attempts count; critical where one was accepted',
     closes: 'at release',
     remedy: 'find who passes the descriptor on; an accepted one reads memory of a confidential VM',
   },

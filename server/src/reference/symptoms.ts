@@ -16,7 +16,7 @@ export const SYMPTOM_ENTRIES = {
         'iommufd',
         'EFAULT',
         ['iommufd_vfio_map_dma', 'drivers/iommu/iommufd/vfio_compat.c'],
-        'the same for VFIO_IOMMU_MAP_DMA where iommufd stands in for the container. The container of type 1 can map a BAR',
+        'the same for VFIO_IOMMU_MAP_DMA where iommufd replaces the container. The container of type 1 can map a BAR',
         { kernels: 'each with iommufd', mainline: '6.2 or newer' },
       ),
     ],

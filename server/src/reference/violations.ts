@@ -18,7 +18,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
     ],
     remedy:
       'Stop the VM that bound it: one guest can reach the memory of another’s device. Then report it to who supplies the ' +
-      'kernel: its bind does not look the buffer up, or ignores the answer.',
+      'kernel: its bind does not look up the buffer, or ignores the answer.',
   },
   accepted_not_vfio: {
     what: 'KVM answered success to a bind of a buffer that VFIO did not export.',
@@ -57,7 +57,7 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         'attach',
         null,
         ['dma_buf_dynamic_attach', CORE],
-        'none at this step: whether the importer gets at the memory is decided at its map',
+        'none at this stage: whether the importer gets at the memory is decided at its map',
         PRIVATE_V1,
       ),
     ],

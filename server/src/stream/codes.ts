@@ -48,7 +48,7 @@ export const PRIVACIES = ['undeclared', 'shared', 'private'] as const;
 export type Privacy = (typeof PRIVACIES)[number];
 
 /**
- * The step of an import that succeeded or was refused; index = number on the wire, 0 is never sent. attach, pin, map and
+ * The step of an import that succeeded or was rejected; index = number on the wire, 0 is never sent. attach, pin, map and
  * vmap are the dma-buf core's, asked of the exporter; the others are the importer's own call around them.
  */
 export const STAGES = [
@@ -93,7 +93,7 @@ export const VIOLATIONS = [
 ] as const;
 export type Violation = (typeof VIOLATIONS)[number];
 
-/** Why the kernel refused, decided in the kernel from the call's arguments; index = number on the wire. */
+/** Why the kernel rejected, decided in the kernel from the call's arguments; index = number on the wire. */
 export const REASONS = [
   'none',
   'other',
@@ -105,7 +105,7 @@ export const REASONS = [
   'no_peer_to_peer',
   'not_revocable',
   'revoked',
-  'pin_refused',
+  'pin_rejected',
   'multiple_ranges',
   'foreign_exporter',
   'topology',
@@ -148,3 +148,11 @@ export const DURATION_BOUNDS: readonly number[] = Array.from(
   { length: DURATION_BUCKETS - 1 },
   (_, bucket) => (1024 * 4 ** bucket) / 1e9,
 );
+
+/** Stages that lose counts: the counters are too low then. The other stages lose events, and the counters stay right. */
+export const COUNT_LOSS_STAGES = ['probe_missed', 'map_full', 'handover'] as const;
+export const LOSS_STAGES = ['splitter', 'queue', ...COUNT_LOSS_STAGES] as const;
+
+export function isCountLoss(stage: string): boolean {
+  return (COUNT_LOSS_STAGES as readonly string[]).includes(stage);
+}

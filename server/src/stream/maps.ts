@@ -5,7 +5,7 @@ import { LARGEST_DEVICE, readInteger, readUnsigned } from './tuples.ts';
 export const MAPS = {
   exports: ['device', 'privacy'],
   export_bytes: ['device', 'privacy'],
-  export_failures: ['device', 'errno', 'reason'],
+  export_rejections: ['device', 'errno', 'reason'],
   export_ns: [],
   export_bucket: ['bucket'],
   releases: [],
@@ -19,7 +19,7 @@ export const MAPS = {
   import_bucket: ['stage', 'name0', 'name1', 'bucket'],
   detaches: ['device', 'privacy', 'name0', 'name1'],
   private_reads: ['reader'],
-  private_read_failures: ['reader', 'errno', 'reason'],
+  private_read_rejections: ['reader', 'errno', 'reason'],
   policy_violations: ['violation'],
   missed: [],
   emitted: [],

@@ -100,13 +100,13 @@ async function pushInSlices(reading: Reading, chunk: Buffer, signal: AbortSignal
   }
 }
 
-/** Lines of a recording on their way; refuses a stream that does not begin with a header. */
+/** Lines of a recording on their way; rejects a stream that does not begin with a header. */
 class Reading {
   readonly #name: string;
   readonly #onLine: (line: string) => void;
   readonly #splitter: LineSplitter;
   #begun = false;
-  #refused: TracerError | null = null;
+  #rejected: TracerError | null = null;
 
   constructor(name: string, onLine: (line: string) => void, onDropped?: (why: DroppedLine) => void) {
     this.#name = name;
@@ -121,7 +121,7 @@ class Reading {
 
   push(chunk: Buffer): void {
     this.#splitter.push(chunk);
-    if (this.#refused !== null) throw this.#refused;
+    if (this.#rejected !== null) throw this.#rejected;
   }
 
   /** No more bytes can be had: a line that is not whole is counted. */
@@ -131,14 +131,14 @@ class Reading {
 
   end(): void {
     this.cut();
-    if (!this.#begun) throw this.#refuse('it has no header line');
+    if (!this.#begun) throw this.#reject('it has no header line');
   }
 
   #line(line: string): void {
-    if (this.#refused !== null) return;
+    if (this.#rejected !== null) return;
     if (!this.#begun) {
       if (decodeLine(line).type !== 'header') {
-        this.#refused = this.#refuse(whyNoHeader(line));
+        this.#rejected = this.#reject(whyNoHeader(line));
         return;
       }
       this.#begun = true;
@@ -146,7 +146,7 @@ class Reading {
     this.#onLine(line);
   }
 
-  #refuse(why: string): TracerError {
+  #reject(why: string): TracerError {
     return new TracerError('bad_recording', `this is no recording: ${why}`, {
       where: `${this.#name}:1`,
       remedy: 'make one with `vfio-dmabuf-tracer record FILE`',

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { LOSS_STAGES } from './codes.ts';
 
 /** /proc counts hundredths of a second (USER_HZ). */
 const MICROS_PER_TICK = 10_000;
@@ -139,7 +140,6 @@ export const Tick = Type.Object({ t: Micros });
 export type Tick = Static<typeof Tick>;
 
 /** Cumulative count of lines that the collector dropped at one stage since it started. */
-export const LOSS_STAGES = ['splitter', 'queue', 'probe_missed', 'map_full', 'hand_over'] as const;
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),
@@ -262,7 +262,7 @@ export const SnapshotBuffer = Type.Object({
   revoked: Type.Boolean(),
   privacy: Type.Integer({ minimum: 0, maximum: 2 }),
   kvm: Type.Optional(
-    Type.Boolean({ description: 'whether the device belongs to a VM; not told where it is closed' }),
+    Type.Boolean({ description: 'whether the device belongs to a VM; absent where it is closed' }),
   ),
   kvm_pid: Pid,
   vm_type: Count(),

@@ -1,4 +1,4 @@
-/** Waits for `work` at most `ms`; tells whether it ended in time. What it was doing goes on, its failure is the caller's. */
+/** Waits for `work` at most `ms`; resolves with whether it ended in time. The work goes on, and its failure is the caller's. */
 export async function withinDeadline(work: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<false>((resolve) => {

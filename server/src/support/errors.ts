@@ -22,12 +22,12 @@ export type ErrorCode = UserCode | (typeof INTERNAL_CODES)[number];
 export interface TracerErrorDetail {
   /** Where it was found: a file with its line, a flag, a path of the config. */
   where?: string;
-  /** How to mend it, as a sentence or a command. */
+  /** How fix, as a sentence or a command. */
   remedy?: string;
   cause?: unknown;
 }
 
-/** The one error class of the program. `message` says what; `where` and `remedy` say the rest. */
+/** The one error class of the program. `message` is the cause, `where` the place, `remedy` the fix. */
 export class TracerError extends Error {
   readonly code: ErrorCode;
   readonly where: string | undefined;
@@ -46,11 +46,11 @@ export class TracerError extends Error {
     return (USER_CODES as readonly string[]).includes(this.code);
   }
 
-  /** One block for a terminal: what, where, how to mend it. */
+  /** One block for a terminal: what, where, how fix. */
   describe(): string {
     const lines = [this.message];
     if (this.where !== undefined) lines.push(`  where: ${neutral(this.where)}`);
-    if (this.remedy !== undefined) lines.push(`  to mend it: ${neutral(this.remedy)}`);
+    if (this.remedy !== undefined) lines.push(`  fix: ${neutral(this.remedy)}`);
     return lines.join('\n');
   }
 }

@@ -10,6 +10,6 @@ export function probesDirectory(moduleUrl: string = import.meta.url): string {
   }
   throw new TracerError('file_unreadable', 'the directory of the probes is missing', {
     where: fileURLToPath(new URL('../probes', moduleUrl)),
-    remedy: 'install the program again: it needs the directory `probes` beside it',
+    remedy: 'install the program again: it needs the directory `probes` next to it',
   });
 }

@@ -1,6 +1,6 @@
 import { TracerError, type UserCode } from './errors.ts';
 
-/** One thing the user has to change: what is wrong, where it stands, how to mend it. */
+/** One thing the user has to change: what is wrong, where it stands, how fix. */
 export interface Problem {
   what: string;
   where: string;

@@ -128,7 +128,7 @@ test('events arrive live; where the connection is cut the page says so, catches 
   const url = await cable.start(t);
   const { page } = await openPage(await openBrowser(t), url, '#feed=all');
   await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
-  const events = page.locator('#refusals [role=listitem]');
+  const events = page.locator('#rejections [role=listitem]');
   assert.equal(await events.count(), 0);
 
   source.say(exported({ t: now(), inode: 7, pid: process.pid }));
@@ -144,7 +144,7 @@ test('events arrive live; where the connection is cut the page says so, catches 
   assert.equal(await events.count(), 1, 'nothing can have come');
   cable.cut = false;
   await page.getByText('Connected again').waitFor();
-  await events.getByText('vgem was refused').waitFor();
+  await events.getByText('vgem was rejected').waitFor();
   source.say(released(now(), 7));
   await events.getByText('Released').waitFor();
   const titles = (await events.locator('.e-title').allInnerTexts()).map((text) => text.replace(/ .*/s, ''));
@@ -157,7 +157,7 @@ test('a server that is started anew is begun anew with, and nothing of the old o
   const port = portOf(first.daemon);
   const { page } = await openPage(await openBrowser(t), `http://127.0.0.1:${port}`, '#feed=all');
   first.source.say(exported({ t: now(), inode: 7, pid: process.pid }));
-  const events = page.locator('#refusals [role=listitem]');
+  const events = page.locator('#rejections [role=listitem]');
   await events.getByText('Exported').waitFor();
   await first.daemon.stop();
   await page.getByText(/^Connection lost since/).waitFor();
@@ -174,13 +174,13 @@ test('events that the server had let go before the page came back are told as mi
   const cable = new Cable(portOf(daemon));
   const { page } = await openPage(await openBrowser(t), await cable.start(t), '#feed=all');
   source.say(exported({ t: now(), inode: 1, pid: process.pid }));
-  await page.locator('#refusals [role=listitem]').getByText('Exported').waitFor();
+  await page.locator('#rejections [role=listitem]').getByText('Exported').waitFor();
   cable.pull();
   await page.getByText(/^Connection lost since/).waitFor();
   for (let inode = 2; inode <= 31; inode += 1) source.say(exported({ t: now(), inode, pid: process.pid }));
   cable.cut = false;
   await page.getByText('20 events are missing in this page').waitFor();
-  await page.locator('#refusals').getByText('11 events here').waitFor();
+  await page.locator('#rejections').getByText('11 events here').waitFor();
 });
 
 test('a child that ends makes the page say blind, and safe again when the next one traces', async (t) => {

@@ -18,7 +18,7 @@ before(() => {
   program.build();
   writeFileSync(
     big,
-    `${[...busyHost({ vms: 40, buffers: BUFFERS, refusals: 4000, seconds: 600 })].join('\n')}\n`,
+    `${[...busyHost({ vms: 40, buffers: BUFFERS, rejections: 4000, seconds: 600 })].join('\n')}\n`,
   );
 });
 after(() => program.remove());
@@ -121,7 +121,7 @@ test('2,000 buffers and 10,000 events scroll and filter without a long task, and
   assert.ok(drawn < 3000, `${drawn} elements`);
   const actions: Record<string, () => Promise<void>> = {
     'scrolling the buffers': () => scroll(page, '#buffers .virtual'),
-    'scrolling the events': () => scroll(page, '#refusals .virtual'),
+    'scrolling the events': () => scroll(page, '#rejections .virtual'),
     'filtering the buffers': async () => {
       await page.getByLabel('Filter').pressSequentially('vm-12 mlx5', { delay: 30 });
       await page.getByLabel('Filter').fill('');
@@ -131,7 +131,7 @@ test('2,000 buffers and 10,000 events scroll and filter without a long task, and
         await page.getByRole('columnheader', { name }).getByRole('button').click();
     },
     'filtering the events': async () => {
-      await page.getByLabel('refusals', { exact: true }).check();
+      await page.getByLabel('rejections', { exact: true }).check();
       await page.getByLabel('all events').check();
     },
   };

@@ -43,19 +43,19 @@ const says = (page: Page, part: string, expected: RegExp): Promise<void> =>
 const shows = (page: Page, cell: string, expected: readonly string[]): Promise<void> =>
   eventually(async () => assert.deepEqual(await texts(page, cell), expected));
 
-test('a replay says loudly what it is, and the refusal that it is about opens with its explanation and remedy', async (t) => {
+test('a replay says loudly what it is, and the rejection that it is about opens with its explanation and remedy', async (t) => {
   const opened = await open(t, join(RECORDINGS, 'private-bind-vm-mismatch.ndjson'));
   const { page } = opened;
   await page.getByText('Replay of private-bind-vm-mismatch.ndjson: not this host, not now').waitFor();
   await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
-  const refusal = page
-    .locator('#refusals')
-    .getByRole('button', { name: /KVM was refused at bind vm_mismatch/ });
-  assert.equal(await refusal.getAttribute('aria-expanded'), 'false');
-  await refusal.click();
+  const rejection = page
+    .locator('#rejections')
+    .getByRole('button', { name: /KVM was rejected at bind vm_mismatch/ });
+  assert.equal(await rejection.getAttribute('aria-expanded'), 'false');
+  await rejection.click();
   const panel = page.locator('.opened');
   await panel.getByText('What to do:').waitFor();
-  assert.equal(await refusal.getAttribute('aria-expanded'), 'true');
+  assert.equal(await rejection.getAttribute('aria-expanded'), 'true');
   const told = (await (await fetch(new URL('/api/v1/reasons/vm_mismatch', page.url()))).json()) as {
     what: string;
     remedy: string;
@@ -81,13 +81,13 @@ for (const [recording, level, words] of [
   });
 }
 
-test('what is listed as refused is what is counted: a read that failed stands among all events', async (t) => {
+test('what is listed as rejected is what is counted: a read that failed stands among all events', async (t) => {
   const opened = await open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
   const { page } = opened;
-  await says(page, '#refusals', /0 events here, 0 refused since the start/);
-  assert.doesNotMatch(await page.locator('#refusals').innerText(), /could not read/);
+  await says(page, '#rejections', /0 events here, 0 rejected since the start/);
+  assert.doesNotMatch(await page.locator('#rejections').innerText(), /could not read/);
   await page.getByRole('radio', { name: 'all events' }).check();
-  await says(page, '#refusals', /could not read what it is/);
+  await says(page, '#rejections', /could not read what it is/);
   assertClean(opened);
 });
 
@@ -139,9 +139,12 @@ test('of a host that cannot be traced nothing is told as zero', async (t) => {
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
   await facts(page, ['–', '–', '–', '–', '–']);
-  for (const part of ['topology', 'incidents', 'buffers', 'refusals', 'rates'])
+  for (const part of ['topology', 'incidents', 'buffers', 'rejections', 'rates'])
     await says(page, `#${part}`, /Not known: nothing is traced\./);
-  assert.doesNotMatch(await page.locator('main').innerText(), /none open|0 (buffers|events|devices|refused)/);
+  assert.doesNotMatch(
+    await page.locator('main').innerText(),
+    /none open|0 (buffers|events|devices|rejected)/,
+  );
   assertClean(opened);
 });
 
@@ -173,7 +176,7 @@ test('a private buffer that nobody watches is not called safe', async (t) => {
   await facts(page, ['1', '1', '–', '–', '–']);
   await says(page, '#topology', /importers not watched/);
   await shows(page, '.c-importers', ['–']);
-  await says(page, '#refusals', /, – refused since the start/);
+  await says(page, '#rejections', /, – rejected since the start/);
   await says(page, '#probes', /function_missing/);
   assertClean(opened);
 });
@@ -224,7 +227,7 @@ test('a buffer opens with its life, in order, and Escape and Back close it', asy
     'mlx5_core registered it for RDMA',
     'Revoked',
   ]);
-  assert.ok(moments.some((moment) => moment.includes('was refused')));
+  assert.ok(moments.some((moment) => moment.includes('was rejected')));
   assert.match(await dialog.innerText(), /Holders\s+qemu-system-x86 \(4001\), 1 fd/);
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
@@ -268,7 +271,7 @@ test('an address can name a buffer that has gone, a reason, or an incident', asy
   );
 });
 
-test('the picture has each buffer, marks what is private, breaks what was refused, and is there as text', async (t) => {
+test('the picture has each buffer, marks what is private, breaks what was rejected, and is there as text', async (t) => {
   const opened = await open(t, busy);
   const { page } = opened;
   const picture = page.locator('#topology');
@@ -281,11 +284,11 @@ test('the picture has each buffer, marks what is private, breaks what was refuse
     'VM inference-eu',
     'VM web-7',
   ]);
-  assert.ok((await picture.locator('.edge.refused').count()) > 4);
+  assert.ok((await picture.locator('.edge.rejected').count()) > 4);
   await picture.getByText('The picture as text').click();
   const text = await picture.getByRole('table').innerText();
   assert.match(text, /VM training-b\s+0000:42:00.0\s+6, 256 KiB, private\s+kvm, kvm\s+mapped/);
-  assert.match(text, /refused: no_peer_to_peer/);
+  assert.match(text, /rejected: no_peer_to_peer/);
   assertClean(opened);
 });
 
@@ -359,11 +362,11 @@ test('the policy of the page lets in no script and asks nobody else, and a breac
     document.body.append(script);
     const asked = await fetch('http://127.0.0.1:9/').then(
       () => 'asked',
-      () => 'refused',
+      () => 'rejected',
     );
     return { foreign: 'foreign' in globalThis, asked };
   });
-  assert.deepEqual(outcome, { foreign: false, asked: 'refused' });
+  assert.deepEqual(outcome, { foreign: false, asked: 'rejected' });
   assert.match(complaints.join('\n'), /script-src 'self'[\s\S]*connect-src 'self'/);
 });
 

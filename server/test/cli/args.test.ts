@@ -58,7 +58,7 @@ for (const [name, argv, what, remedy] of [
   ['a flag in the place of a value', ['--log.level', '--strict'], '--log.level needs a value', /=VALUE/],
   ['a wrong --print', ['replay', 'x', '--print=metrix'], '--print cannot be "metrix"', /metrics/],
 ] as const) {
-  test(`${name} is refused with what is right`, () => {
+  test(`${name} is rejected with what is right`, () => {
     assert.deepEqual(whats(...argv), [what]);
     assert.match(remedies(...argv)[0] ?? '', remedy);
   });

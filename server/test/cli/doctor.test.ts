@@ -175,7 +175,7 @@ const CASES: readonly [
     'btf',
     'missing',
     without('sysRoot', 'kernel/btf/vfio_pci_core'),
-    /vfio_pci_core does not/,
+    /vfio_pci_core has not/,
     /BTF_MODULES/,
   ],
   [

@@ -63,7 +63,7 @@ test('a child that traces makes the daemon ready; what it served is what it reco
   const [url = ''] = daemon.server.urls;
   const ask = async (page: string) => (await fetch(`${url}${page}`)).text();
   await until(async () => (await fetch(`${url}/-/ready`)).status === 200, 'it to be ready');
-  await until(() => daemon.model.status().picture_exact, 'the snapshot');
+  await until(() => daemon.model.status().buffer_state_exact, 'the snapshot');
   const status = JSON.parse(await ask('/api/v1/status')) as Status;
   assert.equal(status.state, 'tracing');
   assert.ok(status.probes.some((probe) => probe.attached));

@@ -76,11 +76,8 @@ test('data keeps each byte, but on a terminal', async () => {
 
 test('the place and the remedy of an error are one line each, whatever they are made of', () => {
   const error = new TracerError('bad_usage', 'wrong', {
-    where: 'a\n  to mend it: run this\x1b[2J',
+    where: 'a\n  fix: run this\x1b[2J',
     remedy: 'b\nc',
   });
-  assert.equal(
-    error.describe(),
-    'wrong\n  where: a\ufffd  to mend it: run this\ufffd[2J\n  to mend it: b\ufffdc',
-  );
+  assert.equal(error.describe(), 'wrong\n  where: a\ufffd  fix: run this\ufffd[2J\n  fix: b\ufffdc');
 });

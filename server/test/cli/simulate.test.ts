@@ -64,7 +64,7 @@ async function watch(t: TestContext, simulate: string, mode: string, argument = 
   };
 }
 
-const EXACT = 'picture_exact';
+const EXACT = 'buffer_state_exact';
 
 test('a simulated loss is in the losses of the ring, and the picture is exact again once it ends', async (t) => {
   const { sample, until, ask } = await watch(t, 'loss=10%', 'busy', '100');

@@ -106,11 +106,11 @@ test('a helper command that finds no free descriptor does not end the program', 
     `import { exhaust, free } from './exhaust.mts';
      import { findBpftrace } from ${url('../../src/collector/bpftrace/version.ts')};
      import { findGuard } from ${url('../../src/collector/bpftrace/launch.ts')};
-     import { visitProcessors } from ${url('../../src/collector/host/processors.ts')};
+     import { quiesceCpus } from ${url('../../src/collector/host/processors.ts')};
      const ask = async () => [
        await findBpftrace({ command: ${JSON.stringify(bpftrace)}, searchPath: process.env.PATH }),
        await findGuard(process.env.PATH),
-       await visitProcessors('/sys'),
+       await quiesceCpus('/sys'),
      ];
      await ask();
      exhaust();

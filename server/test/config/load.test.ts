@@ -113,7 +113,7 @@ test('broken YAML is told with line and column', () => {
   assert.match(problems[0]?.where ?? '', /^c\.yaml:\d+:\d+$/);
 });
 
-test('a key given twice is refused, nested or dotted', () => {
+test('a key given twice is rejected, nested or dotted', () => {
   const nested = parseConfig('strict: true\nstrict: false\n', 'c.yaml');
   assert.match(nested.problems[0]?.where ?? '', /^c\.yaml:2:1$/);
   const dotted = parseConfig('log.level: info\nlog: {level: warn}\n', 'c.yaml');
@@ -264,7 +264,7 @@ for (const [address, right] of [
   ['http://x:1', false],
   ['', false],
 ] as const) {
-  test(`the address ${JSON.stringify(address)} is ${right ? 'taken' : 'refused'}`, () => {
+  test(`the address ${JSON.stringify(address)} is ${right ? 'taken' : 'rejected'}`, () => {
     const read = readSetting(flag('web.listen-address', [address]));
     assert.equal('value' in read, right);
   });
@@ -280,7 +280,7 @@ test('the names of the environment are all different, and none is the one of the
   assert.equal(new Set(names).size, names.length);
 });
 
-test('any number within its bounds reads back the same from a text; any beyond is refused', () => {
+test('any number within its bounds reads back the same from a text; any beyond is rejected', () => {
   const { minimum = 0, maximum = 0 } = keySchema('events.keep');
   fc.assert(
     fc.property(fc.integer(), (number) => {

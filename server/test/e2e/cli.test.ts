@@ -96,7 +96,7 @@ for (const [name, content] of [
   ['a file that is no recording', 'hello\nworld\n'],
   ['an empty file', ''],
 ] as const) {
-  test(`${name} is refused without a stack, and nothing is printed as if it were true`, () => {
+  test(`${name} is rejected without a stack, and nothing is printed as if it were true`, () => {
     const file = join(program.folder, 'broken');
     writeFileSync(file, content);
     const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
@@ -160,7 +160,7 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   const api = (await (await ask('/openapi.json')).json()) as { info: { version: string }; paths: object };
   assert.equal(api.info.version, program.run(['--version']).stdout.trim());
   assert.ok('/api/v1/buffers' in api.paths);
-  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_refused_total 0$/m);
+  assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_scrapes_rejected_total 0$/m);
   const stream = await ask('/api/v1/stream');
   serving.child.kill('SIGTERM');
   assert.equal(await serving.ended, 0);
@@ -179,7 +179,7 @@ test('an address in use is told with its remedy and ends with 1', async (t) => {
   const { code, stderr } = program.run(['replay', plain, `--web.listen-address=${address}`]);
   assert.equal(code, 1);
   assert.match(stderr, /another program listens there/);
-  assert.match(stderr, /to mend it: .*--web\.listen-address/);
+  assert.match(stderr, /fix: .*--web\.listen-address/);
 });
 
 test('the probes lie beside the built program', () => {
@@ -199,7 +199,7 @@ test('reasons lists all, explains the named ones, and gives the same as JSON', (
   assert.match(stdout, /^flr \(cause\)\n/m);
   const [json] = JSON.parse(program.run(['reasons', '--json', 'no_ranges']).stdout);
   assert.deepEqual(
-    [json.name, json.steps, json.docs],
+    [json.name, json.stages, json.docs],
     ['no_ranges', ['export'], 'docs/reasons.md#no_ranges'],
   );
 });
@@ -222,7 +222,7 @@ test('reasons finds what explains a line of a log, quoted or not, and a setting'
   const names = (
     JSON.parse(program.run(['reasons', '--json', 'ibv_reg_dmabuf_mr']).stdout) as { name: string }[]
   ).map(({ name }) => name);
-  assert.ok(names.includes('not_revocable') && names.includes('pin_refused'), names.join(' '));
+  assert.ok(names.includes('not_revocable') && names.includes('pin_rejected'), names.join(' '));
 });
 
 const NO_BPFTRACE = '--bpftrace.path=/nowhere/bpftrace';

@@ -29,7 +29,7 @@ test('a host that cannot be traced is served as up 0, not ready, with the remedy
 test('with --strict it ends with 3 and says what to do', () => {
   const { code, stderr } = program.run(['--strict', nowhere, '--web.listen-address=127.0.0.1:0']);
   assert.equal(code, 3);
-  assert.match(stderr, /^vfio-dmabuf-tracer: this host cannot be traced: .+\n {2}to mend it: .+\n$/);
+  assert.match(stderr, /^vfio-dmabuf-tracer: this host cannot be traced: .+\n {2}fix: .+\n$/);
 });
 
 test('record --strict ends with 3 as well', () => {
@@ -42,7 +42,7 @@ test('probes prints a program to stdout and what is missing to stderr', () => {
   assert.equal(code, 0);
   assert.match(stdout, /^BEGIN \{$/m);
   assert.match(stderr, /^kernel .+, dialect \S+, bpftrace none\n/);
-  assert.match(stderr, /to mend it: /);
+  assert.match(stderr, /fix: /);
 });
 
 for (const args of [

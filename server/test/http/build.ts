@@ -23,7 +23,7 @@ import {
   tupleLine,
 } from '../fixtures/stream-lines.ts';
 
-/** Three exports (one refused), an import that worked and one that did not, a revocation and a release. */
+/** Three exports (one rejected), an import that worked and one that did not, a revocation and a release. */
 export const STREAM: readonly string[] = [
   HEADER,
   starting(1_000_000, 1),
@@ -102,7 +102,7 @@ export async function build(t: TestContext, options: BuildOptions = {}): Promise
     readiness: () => ({ ready: true }),
     telemetryPath: '/metrics',
     maxRequests: 40,
-    scrapes: { refused: 0 },
+    scrapes: { rejected: 0 },
     hosts: new HostNames({ addresses: [], allowed: [] }),
     logger: pino({ level: 'silent' }),
     ...overrides,

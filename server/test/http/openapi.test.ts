@@ -141,6 +141,6 @@ test('what the routes answer of every recording, and their errors, are as the do
     assert.equal(answer.statusCode, 400, path);
     check(answerOf(path, '4XX'), answer.json(), path);
   }
-  // The same check has to refuse what is wrong.
+  // The same check has to reject what is wrong.
   assert.throws(() => check(answerOf('/api/v1/status', '200'), { version: 1 }, 'status'), /must/);
 });

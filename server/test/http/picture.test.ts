@@ -23,7 +23,7 @@ const LINES = [
       [`1,${DEVICE},1,${packName('vgem')},95,7`]: 7,
       [`1,${DEVICE + 0x100},1,${packName('vgem')},95,7`]: 2,
     },
-    export_failures: { [`${0x4100},22,15`]: 3 },
+    export_rejections: { [`${0x4100},22,15`]: 3 },
   }),
 ];
 
@@ -134,7 +134,7 @@ test('the topology joins VMs, devices, buffers and importers', async (t) => {
     imports.map((one: Record<string, unknown>) => [one.from, one.to, one.state, one.private, one.reason]),
     [
       ['buffer:7', 'importer:mlx5_core/mlx5_core', 'live', true, 'none'],
-      ['buffer:10', 'importer:vgem/vgem', 'refused', false, 'no_peer_to_peer'],
+      ['buffer:10', 'importer:vgem/vgem', 'rejected', false, 'no_peer_to_peer'],
       ['buffer:10', 'importer:irdma/irdma', 'live', false, 'none'],
     ],
   );
@@ -157,7 +157,7 @@ for (const [url, message, hint] of [
   ['topology?device=gpu', /device cannot be "gpu"/, /0000:41:00\.0/],
   ['probes?x=1', /x is not a parameter/, /./],
 ] as const) {
-  test(`/api/v1/${url} is refused with a hint`, async (t) => {
+  test(`/api/v1/${url} is rejected with a hint`, async (t) => {
     const { app } = await build(t);
     const answer = await app.inject(`/api/v1/${url}`);
     assert.equal(answer.statusCode, 400);

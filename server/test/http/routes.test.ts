@@ -63,8 +63,8 @@ for (const [header, asked] of [
   });
 }
 
-test('a scrape beyond web.max-requests is refused and counted, and those before it are answered', async (t) => {
-  const scrapes = { refused: 0 };
+test('a scrape beyond web.max-requests is rejected and counted, and those before it are answered', async (t) => {
+  const scrapes = { rejected: 0 };
   let open = (): void => {};
   const gate = new Promise<void>((resolve) => {
     open = resolve;
@@ -75,7 +75,7 @@ test('a scrape beyond web.max-requests is refused and counted, and those before 
   await new Promise((resolve) => setImmediate(resolve));
   const second = await app.inject('/metrics');
   assert.equal(second.statusCode, 503);
-  assert.equal(scrapes.refused, 1);
+  assert.equal(scrapes.rejected, 1);
   open();
   assert.equal((await first).statusCode, 200);
   assert.equal((await app.inject('/metrics')).statusCode, 200);
@@ -207,7 +207,7 @@ for (const [url, message, hint] of [
   ['/api/v1/status?x=1', /x is not a parameter/, /./],
   ['/api/v1/stream?kynd=bind', /kynd is not a parameter/, /kind/],
 ] as const) {
-  test(`${url} is refused with a hint`, async (t) => {
+  test(`${url} is rejected with a hint`, async (t) => {
     const { app } = await build(t);
     const answer = await app.inject(url);
     assert.equal(answer.statusCode, 400);
@@ -241,7 +241,7 @@ test('nothing at a path below a route for all paths is a 404, and another method
   assert.equal((await app.inject({ method: 'POST', url: '/files/none' })).statusCode, 405);
 });
 
-test('a URL that cannot be decoded is refused in the same form', async (t) => {
+test('a URL that cannot be decoded is rejected in the same form', async (t) => {
   const { app } = await build(t);
   const answer = await app.inject('/%zz');
   assert.equal(answer.statusCode, 400);
@@ -361,14 +361,14 @@ test('the reasons are told by name, with a link from the events to them', async 
   const all = (await app.inject('/api/v1/reasons')).json().reasons as { name: string }[];
   assert.ok(all.length > 40);
   const { links, events } = (await app.inject('/api/v1/events?result=failed')).json();
-  const refused = events.find((event: { reason?: string }) => event.reason === 'revoked');
-  const path = links.reason.replace('{reason}', refused.reason);
+  const rejected = events.find((event: { reason?: string }) => event.reason === 'revoked');
+  const path = links.reason.replace('{reason}', rejected.reason);
   const answer = await app.inject(path);
   assert.equal(answer.statusCode, 200);
-  const { name, topic, what, rules, steps } = answer.json();
+  const { name, topic, what, rules, stages } = answer.json();
   assert.deepEqual([name, topic], ['revoked', 'reason']);
-  assert.match(what, /taken away/);
-  assert.ok(steps.includes(refused.stage));
+  assert.match(what, /revoked/);
+  assert.ok(stages.includes(rejected.stage));
   assert.equal(rules[0].errno, 'ENODEV');
 });
 

@@ -174,7 +174,7 @@ test('many readers that are far behind write in turns, so that all else goes on'
   hub.close();
 });
 
-test('an id that is none of ours is refused before the stream begins', async (t) => {
+test('an id that is none of ours is rejected before the stream begins', async (t) => {
   const { open } = await serve(t);
   const reader = await open('', { 'last-event-id': 'nonsense' });
   assert.equal(reader.response.statusCode, 400);
@@ -225,7 +225,7 @@ test('a client that goes away is forgotten, and its place is free again', async 
   assert.equal(hub.clients, 1);
   const second = await open();
   assert.equal(second.response.statusCode, 503);
-  await until(() => second.closed || second.text.includes('}'), 'the refusal');
+  await until(() => second.closed || second.text.includes('}'), 'the rejection');
   assert.match(second.text, /no room for more/);
   first.response.destroy();
   await until(() => hub.clients === 0, 'the place');

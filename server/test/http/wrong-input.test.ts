@@ -94,8 +94,13 @@ for (const [path, status, message, hint] of [
   ['/api/v1/events?after=-5', 400, /after cannot be -5/, /next/],
   ['/api/v1/events?after=last', 400, /after cannot be "last"/, /next/],
   ['/api/v1/events?after=99999999999999999999', 400, /after cannot be/, /next/],
-  ['/api/v1/events?after=99999999', 400, /after cannot be 99999999: the newest event is \d+$/, /give `log`/],
-  ['/api/v1/events?log=../x', 400, /log cannot be/, /of the answer before/],
+  [
+    '/api/v1/events?after=99999999',
+    400,
+    /after cannot be 99999999: the newest event is \d+$/,
+    /give the `log`/,
+  ],
+  ['/api/v1/events?log=../x', 400, /log cannot be/, /of the previous answer/],
   ['/api/v1/status?pretty', 400, /pretty is not a parameter/, /takes none/],
   ['/-/healthy?x=1', 400, /x is not a parameter/, /takes none/],
   ['/openapi.json?x=1', 400, /x is not a parameter/, /takes none/],
@@ -106,7 +111,7 @@ for (const [path, status, message, hint] of [
   ['/api/v1/reasons/no_rangs', 404, /no reason "no_rangs"/, /did you mean no_ranges\?/],
   [`/api/v1/reasons/${long}`, 414, /./, /openapi\.json/],
 ] as const) {
-  test(`${path.slice(0, 60)} is refused with ${status} and a hint`, async (t) => {
+  test(`${path.slice(0, 60)} is rejected with ${status} and a hint`, async (t) => {
     const { ask } = await listening(t);
     const answer = await ask(path);
     const { message: told, hint: given } = assertTyped(answer, path);
@@ -116,7 +121,7 @@ for (const [path, status, message, hint] of [
   });
 }
 
-test('a bad Last-Event-ID is refused with a hint', async (t) => {
+test('a bad Last-Event-ID is rejected with a hint', async (t) => {
   const { ask } = await listening(t);
   for (const id of ['7', 'log1.x', 'log1.1234567890123456', '../1.2', long]) {
     const answer = await ask('/api/v1/stream', { headers: { 'last-event-id': id } });
@@ -203,7 +208,7 @@ test('another method than GET is a 405 that names those there are, whatever its 
   assert.equal((await ask('/nowhere', { method: 'POST', body: '{"a' })).status, 404);
 });
 
-test('a body is refused where none is read', async (t) => {
+test('a body is rejected where none is read', async (t) => {
   const { ask } = await listening(t);
   for (const headers of [{ 'content-length': '2' }, { 'transfer-encoding': 'chunked' }]) {
     const answer = await ask('/api/v1/status', { headers, body: '{}' });

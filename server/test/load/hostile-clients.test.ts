@@ -108,7 +108,7 @@ for (const [name, attack, reason] of [
       assert.ok(sampleOf(text, series) > 0, `${series} is counted`);
       assert.match(serving.log, /closed a connection/);
     }
-    assert.equal(sampleOf(text, 'vfio_dmabuf_scrapes_refused_total'), 0);
+    assert.equal(sampleOf(text, 'vfio_dmabuf_scrapes_rejected_total'), 0);
     assert.equal(sampleOf(text, 'vfio_dmabuf_events_dropped_total{stage="sse"}'), 0);
     const resident = sampleOf(text, 'process_resident_memory_bytes');
     t.diagnostic(`resident memory: ${Math.round(resident / (1 << 20))} MiB`);

@@ -92,7 +92,7 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
   assert.equal(value('series_folded_total', 'vfio_dmabuf_import_duration_seconds'), 4096 - MAX_LABEL_SETS);
   // Imports have two keys for each device. Those of devices that have left make room, so fewer are folded.
   assert.equal(value('series_folded_total', 'vfio_dmabuf_imports_total'), 2000);
-  assert.ok(value('events_lost_total', 'map_full') > 0);
+  assert.ok(value('counts_lost_total', 'map_full') > 0);
   const durations =
     families.find(({ name }) => name === 'vfio_dmabuf_import_duration_seconds')?.samples ?? [];
   assert.equal(
@@ -100,7 +100,7 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
     4096,
     'folding loses nothing',
   );
-  assert.equal(value('facts_forgotten_total', 'process'), 0);
+  assert.equal(value('facts_evicted_total', 'process'), 0);
   assert.equal(value('decode_errors_total', 'not_json'), 0);
   assert.ok(many.during > 0);
   const ratio = (a: number, b: number): string => (a / b).toFixed(2);

@@ -43,7 +43,9 @@ test('names follow the rules of Prometheus', () => {
 
 test('every family that the kernel feeds names the kernel function behind it', async () => {
   for (const [name, { help }] of await scrape(PRIVATE_VM)) {
-    if (/^(export|import|release|detach|revo|restor|private|policy|buffer|attach|lost)/.test(name)) {
+    if (
+      /^(export|import|release|detach|revo|restor|private|policy|buffers|buffer_bytes|attach|lost)/.test(name)
+    ) {
       assert.match(help, /(vfio|dma_buf|kvm)_\w+/, name);
     }
   }
@@ -53,7 +55,7 @@ test('a whole real stream fills every family', async () => {
   const seen = [...(await scrape(PRIVATE_VM)).keys()];
   assert.deepEqual(
     FAMILIES.map(({ name }) => name).filter((name) => !seen.includes(name)),
-    ['private_data_read_failures_total', 'simulation_info'],
+    ['private_data_read_rejections_total', 'simulation_info'],
   );
 });
 
@@ -73,7 +75,8 @@ test('each counter whose labels are a closed set is there at 0 before its first 
     [{ kind: 'private_without_vm' }, 0],
   ]);
   assert.equal(series('events_total')?.length, 10);
-  assert.equal(series('events_lost_total')?.length, 6);
+  assert.equal(series('events_lost_total')?.length, 3);
+  assert.equal(series('counts_lost_total')?.length, 3);
   assert.equal(series('decode_errors_total')?.length, 8);
   assert.equal(series('collector_restarts_total')?.length, 17);
   assert.ok(families.get('export_duration_seconds')?.samples.every(({ value }) => value === 0));
@@ -109,7 +112,7 @@ test('without the helper no private family is there to look like peace', async (
   const families = await scrape(tracing({ dialect: 'mainline', attached }));
   for (const name of [
     'private_data_reads_total',
-    'private_data_read_failures_total',
+    'private_data_read_rejections_total',
     'policy_violations_total',
   ]) {
     assert.equal(families.has(name), false, name);
@@ -137,7 +140,7 @@ test('before anything is known only the tracer itself is shown', async () => {
   const families = await scrape([]);
   assert.equal(families.get('up')?.samples[0]?.value, 0);
   assert.equal(families.has('releases_total'), false);
-  assert.equal(families.get('last_counter_read_timestamp_seconds')?.samples[0]?.value, 0);
+  assert.equal(families.get('last_map_read_timestamp_seconds')?.samples[0]?.value, 0);
 });
 
 test('calls that were not seen to return are counted over restarts, where a probe waits for returns', async () => {

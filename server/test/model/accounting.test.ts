@@ -282,7 +282,7 @@ test('what the collector dropped is its loss, not the ring’s', () => {
     queue: 4,
     probe_missed: 0,
     map_full: 0,
-    hand_over: 0,
+    handover: 0,
   });
 });
 

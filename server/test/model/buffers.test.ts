@@ -121,7 +121,7 @@ test('attach, map and detach of an importer', () => {
   assert.equal(model.buffer(9)?.attachment_count, 0);
 });
 
-test('a refused import changes nothing', () => {
+test('a rejected import changes nothing', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'i915', errno: 95, reason: 7 }),

@@ -1,27 +1,27 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { CounterBook } from '../../src/model/counters.ts';
+import { CounterStore } from '../../src/model/counters.ts';
 import { packName } from '../fixtures/stream-lines.ts';
 
 const KVM = packName('kvm');
 const IOMMU = packName('iommu');
 
 test('the keys of each map become labels', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   book.read({ name: 'exports', key: '16640,2', value: 3 });
-  book.read({ name: 'export_failures', key: '16640,22,17', value: 1 });
-  book.read({ name: 'export_failures', key: '0,4095,99', value: 2 });
+  book.read({ name: 'export_rejections', key: '16640,22,17', value: 1 });
+  book.read({ name: 'export_rejections', key: '0,4095,99', value: 2 });
   book.read({ name: 'import_rejections', key: `4,16640,2,${KVM},22,4`, value: 5 });
-  book.read({ name: 'private_read_failures', key: '1,22,2', value: 1 });
-  book.read({ name: 'private_read_failures', key: '1,5,2', value: 1 });
+  book.read({ name: 'private_read_rejections', key: '1,22,2', value: 1 });
+  book.read({ name: 'private_read_rejections', key: '1,5,2', value: 1 });
   book.read({ name: 'revocations', key: '16640,3', value: 1 });
   book.read({ name: 'policy_violations', key: '1', value: 1 });
   book.read({ name: 'releases', key: '', value: 7 });
   assert.deepEqual(book.counter('exports'), [
     { labels: { device: '0000:41:00.0', privacy: 'private' }, value: 3 },
   ]);
-  assert.deepEqual(book.counter('export_failures'), [
+  assert.deepEqual(book.counter('export_rejections'), [
     { labels: { device: '0000:41:00.0', reason: 'unaligned', errno: 'EINVAL' }, value: 1 },
     { labels: { device: 'unknown', reason: 'code_99', errno: '4095' }, value: 2 },
   ]);
@@ -38,7 +38,7 @@ test('the keys of each map become labels', () => {
       value: 5,
     },
   ]);
-  assert.deepEqual(book.counter('private_data_read_failures'), [
+  assert.deepEqual(book.counter('private_data_read_rejections'), [
     { labels: { importer: 'kvm', reason: 'not_vfio' }, value: 2 },
   ]);
   assert.deepEqual(book.counter('revocations'), [
@@ -49,7 +49,7 @@ test('the keys of each map become labels', () => {
 });
 
 test('iommufd is shown by its name, not by that of its device', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   book.read({ name: 'imports', key: `3,16640,0,${IOMMU}`, value: 2 });
   assert.deepEqual(book.counter('imports'), [
     {
@@ -60,7 +60,7 @@ test('iommufd is shown by its name, not by that of its device', () => {
 });
 
 test('imports, detaches and unmaps of two devices and of both privacies are series of their own', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const labelsOf = (name: 'imports' | 'detaches' | 'unmaps') =>
     book.counter(name).map(({ labels: { device, privacy }, value }) => [device, privacy, value]);
   for (const [key, value] of [
@@ -85,7 +85,7 @@ test('imports, detaches and unmaps of two devices and of both privacies are seri
 });
 
 test('a histogram has a quarter as many label sets, because each has a series for each bucket', () => {
-  const book = new CounterBook(8);
+  const book = new CounterStore(8);
   for (const stage of [1, 2, 3, 4])
     book.read({ name: 'import_bucket', key: `${stage},${KVM},2`, value: stage });
   assert.deepEqual(
@@ -99,7 +99,7 @@ test('a histogram has a quarter as many label sets, because each has a series fo
 });
 
 test('rejections beyond the limit are folded with all their labels, and the limit is of the family', () => {
-  const book = new CounterBook(2);
+  const book = new CounterStore(2);
   for (const [index, device] of [256, 512, 768, 1024].entries())
     book.read({ name: 'import_rejections', key: `1,${device},2,${KVM},95,7`, value: index + 1 });
   assert.deepEqual(
@@ -114,7 +114,7 @@ test('rejections beyond the limit are folded with all their labels, and the limi
 });
 
 test('sum and buckets of a duration meet in one series, a bucket beyond the last is the last', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   book.read({ name: 'import_ns', key: `1,${KVM}`, value: 5000 });
   book.read({ name: 'import_bucket', key: `1,${KVM},2`, value: 4 });
   book.read({ name: 'import_bucket', key: `1,${KVM},14`, value: 1 });
@@ -126,7 +126,7 @@ test('sum and buckets of a duration meet in one series, a bucket beyond the last
 });
 
 test('a child that begins at zero adds to what the one before had counted', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   book.read({ name: 'releases', key: '', value: 7 });
   book.newChild();
   book.read({ name: 'releases', key: '', value: 2 });
@@ -135,7 +135,7 @@ test('a child that begins at zero adds to what the one before had counted', () =
 });
 
 test('a read says how much has grown, also where a child was not told of', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const growth = (value: number) => book.read({ name: 'missed', key: '', value });
   assert.deepEqual([growth(0), growth(2), growth(2), growth(5)], [0, 2, 0, 3]);
   assert.equal(growth(1), 1, 'smaller: another child');
@@ -146,7 +146,7 @@ test('a read says how much has grown, also where a child was not told of', () =>
 });
 
 test('label sets beyond the limit are folded, and who was first stays', () => {
-  const book = new CounterBook(2);
+  const book = new CounterStore(2);
   book.read({ name: 'exports', key: '256,0', value: 1 });
   book.read({ name: 'exports', key: '512,0', value: 1 });
   book.read({ name: 'exports', key: '768,0', value: 1 });
@@ -173,7 +173,7 @@ const read = fc.record({
 test('no series goes back or vanishes across any reads and restarts', () => {
   fc.assert(
     fc.property(fc.array(read), fc.integer({ min: 1, max: 4 }), (reads, limit) => {
-      const book = new CounterBook(limit);
+      const book = new CounterStore(limit);
       let before = new Map<string, number>();
       for (const { entries, restart } of reads) {
         if (restart) book.newChild();
@@ -192,7 +192,7 @@ test('no series goes back or vanishes across any reads and restarts', () => {
 test('the total is that of all children, exactly', () => {
   fc.assert(
     fc.property(fc.array(fc.array(fc.nat(9)), { minLength: 1 }), (children) => {
-      const book = new CounterBook(5);
+      const book = new CounterStore(5);
       let expected = 0;
       for (const growths of children) {
         book.newChild();
@@ -209,7 +209,7 @@ test('the total is that of all children, exactly', () => {
 });
 
 test('a key beyond those that any kernel map has is not taken in; a new child begins again', () => {
-  const book = new CounterBook(10, 2);
+  const book = new CounterStore(10, 2);
   const read = (device: number) => book.read({ name: 'exports', key: `${device},1`, value: 3 });
   assert.deepEqual([read(256), read(512), read(768), read(256)], [3, 3, null, 0]);
   book.newChild();
@@ -217,7 +217,7 @@ test('a key beyond those that any kernel map has is not taken in; a new child be
 });
 
 test('a device that leaves takes its series of all children out of sight, and no others', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const read = (name: 'exports' | 'revocations', device: number, value: number) =>
     book.read({ name, key: `${device},1`, value });
   read('exports', 0x4100, 1);

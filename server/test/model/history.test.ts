@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CounterBook } from '../../src/model/counters.ts';
+import { CounterStore } from '../../src/model/counters.ts';
 import { History } from '../../src/model/history.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
@@ -17,13 +17,13 @@ const SECOND = 1_000_000;
 const time = (micros: number): string => String(micros / SECOND);
 
 test('each sample tells what grew since the one before, a second', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const history = new History();
   history.read(10 * SECOND, book.totals);
   assert.deepEqual(history.samples(time), [], 'one read is no rate');
   book.read({ name: 'exports', key: '16640,2', value: 4 });
   book.read({ name: 'exports', key: '16896,1', value: 2 });
-  book.read({ name: 'export_failures', key: '16640,22,17', value: 1 });
+  book.read({ name: 'export_rejections', key: '16640,22,17', value: 1 });
   book.read({ name: 'revocations', key: '16640,3', value: 3 });
   history.read(12 * SECOND, book.totals);
   book.read({ name: 'imports', key: `1,16640,2,${packName('kvm')}`, value: 5 });
@@ -40,7 +40,7 @@ test('each sample tells what grew since the one before, a second', () => {
 });
 
 test('durations are those between two reads, and null where there was no call', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const history = new History();
   book.read({ name: 'export_bucket', key: '9', value: 1000 });
   history.read(SECOND, book.totals);
@@ -62,7 +62,7 @@ test('durations are those between two reads, and null where there was no call', 
 });
 
 test('it is bounded: it grows coarser up to the last half hour, and no count is lost by that', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const history = new History();
   for (let second = 0; second < 7200; second += 1) {
     book.read({ name: 'exports', key: '16640,2', value: second });
@@ -79,7 +79,7 @@ test('it is bounded: it grows coarser up to the last half hour, and no count is 
 });
 
 test('a device that leaves and comes back, and a new child, make no rate of their own', () => {
-  const book = new CounterBook(10);
+  const book = new CounterStore(10);
   const history = new History();
   book.read({ name: 'exports', key: '16640,2', value: 50 });
   history.read(SECOND, book.totals);

@@ -11,20 +11,20 @@ const FRAGMENTS = await loadFragments(probesDirectory());
 const TOLD = toldBy(FRAGMENTS);
 
 /** `attach EOPNOTSUPP not_revocable`; `any` is an errno that the probe does not look at, or none. */
-const kindsOf = ({ step, name, errnos }: Told): string[] =>
+const kindsOf = ({ stage, name, errnos }: Told): string[] =>
   errnos.length === 0
-    ? [`${step} any ${name}`]
-    : errnos.map((errno) => `${step} ${errno === 512 ? 'ERESTARTSYS' : errnoName(errno)} ${name}`);
+    ? [`${stage} any ${name}`]
+    : errnos.map((errno) => `${stage} ${errno === 512 ? 'ERESTARTSYS' : errnoName(errno)} ${name}`);
 
 const PRINTED = [...new Set(TOLD.flatMap(kindsOf))].sort();
-/** KVM's bind takes over the reason of a step that is rejected inside it (`@bind_inner_reason`). */
+/** KVM's bind takes over the reason of a stage that is rejected inside it (`@bind_inner_reason`). */
 const INSIDE_BIND = PRINTED.filter((kind) => kind.startsWith('attach ')).map((kind) =>
   kind.replace('attach', 'bind'),
 );
 const RULES = [
   ...new Set(
     EXPLANATIONS.filter(({ topic }) => topic !== 'cause' && topic !== 'symptom').flatMap(({ name, rules }) =>
-      rules.map(({ step, errno }) => `${step} ${errno ?? 'any'} ${name}`),
+      rules.map(({ stage, errno }) => `${stage} ${errno ?? 'any'} ${name}`),
     ),
   ),
 ].sort();
@@ -52,7 +52,7 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
       assert.equal(rule.mainline === null, rule.kernels.startsWith('private'));
       assert.match(rule.errno ?? 'EINVAL', /^E[A-Z]+$/);
       assert.ok(rule.check.length > 10 && !rule.check.endsWith('.'), rule.check);
-      if (topic === 'cause') assert.equal(rule.step, 'revoke');
+      if (topic === 'cause') assert.equal(rule.stage, 'revoke');
     }
     for (const text of user_space)
       assert.ok(
@@ -63,9 +63,9 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
   });
 }
 
-test('the probes’ sources are read: each step of the wire is told of', () => {
-  const steps = [...new Set(TOLD.map(({ step }) => step))].sort();
-  assert.deepEqual(steps, [...STAGES.slice(1), 'export', 'private_read'].sort());
+test('the probes’ sources are read: each stage of the wire is told of', () => {
+  const stages = [...new Set(TOLD.map(({ stage }) => stage))].sort();
+  assert.deepEqual(stages, [...STAGES.slice(1), 'export', 'private_read'].sort());
   assert.ok(PRINTED.length > 50, `only ${PRINTED.length}`);
 });
 
@@ -126,14 +126,14 @@ test('bar_unavailable names both functions that map a BAR', () => {
     assert.ok(functions?.includes(name), name);
 });
 
-test('what a probe can tell at a step, with an errno, has a rule', () => {
+test('what a probe can tell at a stage, with an errno, has a rule', () => {
   assert.deepEqual(
     PRINTED.filter((kind) => !RULES.includes(kind)),
     [],
   );
 });
 
-test('a rule is of what some probe can tell at its step, with its errno', () => {
+test('a rule is of what some probe can tell at its stage, with its errno', () => {
   assert.deepEqual(
     RULES.filter((kind) => !PRINTED.includes(kind) && !INSIDE_BIND.includes(kind)),
     [],

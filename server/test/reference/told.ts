@@ -5,7 +5,7 @@ import type { FragmentSet } from '../../src/collector/bpftrace/fragment.ts';
 export interface Told {
   probe: string;
   /** The stage of an import, or what is told where that has none: `export`, `private_read`. */
-  step: string;
+  stage: string;
   name: string;
   /** The errnos that the innermost condition around it lets through; none where no condition looks at the errno. */
   errnos: number[];
@@ -71,9 +71,9 @@ const newBlock = (): Block => ({ stages: new Set(), tags: new Set(), found: [] }
 function endOf(probe: string, { stages, tags, found }: Block): Told[] {
   if (found.length === 0) return [];
   assert.notEqual(tags.size, 0, `${probe} gives a reason and prints nothing`);
-  const [step = '', ...others] = stages.size > 0 ? stages : tags;
-  assert.deepEqual(others, [], `${probe} gives a reason at more than one step`);
-  return found.map((one) => ({ probe, step, ...one }));
+  const [stage = '', ...others] = stages.size > 0 ? stages : tags;
+  assert.deepEqual(others, [], `${probe} gives a reason at more than one stage`);
+  return found.map((one) => ({ probe, stage, ...one }));
 }
 
 /** Where the bracket that was opened before `from` is closed. */

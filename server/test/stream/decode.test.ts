@@ -326,7 +326,7 @@ const failing: [string, string, string][] = [
 ];
 
 for (const [name, line, reason] of failing) {
-  test(`refuses ${name} as ${reason}`, () => {
+  test(`rejects ${name} as ${reason}`, () => {
     assert.deepEqual(decodeLine(line), { type: 'failure', reason, sample: line.slice(0, 200) });
   });
 }

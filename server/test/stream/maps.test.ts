@@ -71,7 +71,7 @@ for (const [what, line, name, key, value] of COUNTERS) {
   });
 }
 
-const REFUSED: readonly [string, string][] = [
+const REJECTED: readonly [string, string][] = [
   ['a map number beyond the list', printed(MAP_NAMES.length, 0, 1)],
   ['a map number that is negative', printed(-1, 0, 1)],
   ['a map number that is no number', printed('"x"', 0, 1)],
@@ -93,7 +93,7 @@ const REFUSED: readonly [string, string][] = [
   ['a sum beyond 64 bits', printed(number('export_ns'), 0, '"18446744073709551616"')],
   ['a device beyond 32 bits of domain', printed(number('exports'), `[${2 ** 48},2]`, 1)],
   ['a negative device', printed(number('exports'), '[-1,2]', 1)],
-  ['an errno that the kernel has not', printed(number('export_failures'), '[1,4096,0]', 1)],
+  ['an errno that the kernel has not', printed(number('export_rejections'), '[1,4096,0]', 1)],
   ['a word of a name beyond 64 bits', printed(number('detaches'), '["18446744073709551616",0]', 1)],
   ['a word of a name below 64 bits', printed(number('detaches'), '["-9223372036854775809",0]', 1)],
   ['a number of more than 20 digits', printed(number('private_reads'), '123456789012345678901', 1)],
@@ -107,8 +107,8 @@ const REFUSED: readonly [string, string][] = [
   ['a field too many', printed(number('exports'), '[1,2]', 3, 4)],
 ];
 
-for (const [what, line] of REFUSED) {
-  test(`refuses as a counter: ${what}`, () => {
+for (const [what, line] of REJECTED) {
+  test(`rejects as a counter: ${what}`, () => {
     assert.deepEqual(decodeLine(line), { type: 'failure', reason: 'bad_map', sample: line });
   });
 }
@@ -156,7 +156,7 @@ test('every key keeps every digit, whichever numbers stand in quotes and whereve
   );
 });
 
-test('a key of any other number of parts is refused', () => {
+test('a key of any other number of parts is rejected', () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...MAP_NAMES),
@@ -171,7 +171,7 @@ test('a key of any other number of parts is refused', () => {
 });
 
 test('the numbers of the maps do not change: recordings hold them', () => {
-  assert.deepEqual(MAP_NAMES.slice(0, 3), ['exports', 'export_bytes', 'export_failures']);
+  assert.deepEqual(MAP_NAMES.slice(0, 3), ['exports', 'export_bytes', 'export_rejections']);
   assert.deepEqual([number('missed'), number('emitted')], [18, 19]);
 });
 

@@ -106,21 +106,21 @@ test('a damaged gzip recording is told from a cut one', async (t) => {
   assert.match(error?.message ?? '', /damaged/);
 });
 
-const refused: [string, string, RegExp][] = [
+const rejected: [string, string, RegExp][] = [
   ['an empty file', '', /no header line/],
   ['a text', 'hello\nworld\n', /first line is no header/],
   ['a stream without its header', `${heartbeat(1, 2)}\n`, /first line is no header/],
   ['another format', '{"type":"header","data":{"format":7}}\n', /format is 7/],
 ];
-for (const [name, content, message] of refused) {
-  test(`refuses ${name}`, async (t) => {
+for (const [name, content, message] of rejected) {
+  test(`rejects ${name}`, async (t) => {
     const { lines, error } = await read(file(t, content));
     assert.deepEqual(lines, []);
     assert.equal(error?.code, 'bad_recording');
     assert.match(error?.message ?? '', message);
     assert.ok(error?.remedy);
   });
-  test(`refuses ${name} in gzip`, async (t) => {
+  test(`rejects ${name} in gzip`, async (t) => {
     assert.match((await read(file(t, gzipSync(content)))).error?.message ?? '', message);
   });
 }

@@ -36,7 +36,7 @@ test('a snapshot of 20,000 buffers comes in lines that every reader takes, and i
   }
   const { model } = feed([HEADER, starting(SECOND, 1), ready(SECOND), ...lines]);
   assert.equal(model.status().buffers.live, 20_000);
-  assert.equal(model.pictureExact, true);
+  assert.equal(model.bufferStateExact, true);
 });
 
 test('what fits into one line is one line', () => {
@@ -48,9 +48,9 @@ test('a snapshot without one of its parts takes no buffer for released, and is n
   const [first = '', ...rest] = linesOf(snapshotOf(5000, 3 * SECOND));
   more('{"type":"loss","data":{"t":2500000,"stage":"queue","count":1}}', ...rest);
   assert.equal(model.status().buffers.live, 5000);
-  assert.equal(model.pictureExact, false);
+  assert.equal(model.bufferStateExact, false);
   more(first, ...rest);
-  assert.equal(model.pictureExact, true);
+  assert.equal(model.bufferStateExact, true);
 });
 
 test('parts without their snapshot are bounded, and belong to no other', () => {

@@ -41,7 +41,7 @@ async function assertRestored(terminal: Terminal, code = 0): Promise<void> {
   assert.deepEqual(terminal.mode, { alternate: false, cursor: true });
   const text = terminal.lines.join('\n');
   assert.match(text, /^was-here-before$/m);
-  assert.doesNotMatch(text, /Newest refusals/);
+  assert.doesNotMatch(text, /Newest rejections/);
   // What is typed is shown again, and lines are broken where they are too long.
   terminal.type('x'.repeat(130));
   await terminal.until((shown) => /x{100}\n?x+/.test(shown), 'the echo of what is typed');
@@ -154,7 +154,7 @@ for (const [args, code, message] of [
   [
     ['http://127.0.0.1:1'],
     1,
-    /no daemon can be reached at http:\/\/127\.0\.0\.1:1: nothing listens there\n.*to mend it: start it/,
+    /no daemon can be reached at http:\/\/127\.0\.0\.1:1: nothing listens there\n.*fix: start it/,
   ],
   [['127.0.0.1:10043'], 2, /is no URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/],
   [['--state=lve'], 2, /--state cannot be "lve"\n.*\n.*did you mean live\?/],

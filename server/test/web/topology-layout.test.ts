@@ -40,7 +40,7 @@ for (const width of [330, 820, 1380]) {
   test(`boxes lie in the picture and never on each other, ${width} wide`, () => {
     for (const options of [
       {},
-      { vms: 1, buffers: 1, refusals: 0 },
+      { vms: 1, buffers: 1, rejections: 0 },
       { vms: 3, buffers: 60 },
       { vms: 40, buffers: 400 },
     ])
@@ -57,14 +57,14 @@ test('few buffers are drawn one by one, in the frames of their VMs, and nothing 
     picture.groups.map(({ title }) => title),
     ['VM training-a', 'VM training-b', 'VM inference-eu', 'VM web-7'],
   );
-  assert.equal(picture.boxes.find(({ id }) => id === 'device:0000:41:00.0')?.detail, '2 exports refused');
+  assert.equal(picture.boxes.find(({ id }) => id === 'device:0000:41:00.0')?.detail, '2 exports rejected');
   const states = new Set(picture.lines.map(({ state }) => state));
-  assert.deepEqual([...states].sort(), ['attached', 'export', 'mapped', 'refused', 'revoked']);
-  for (const line of picture.lines) assert.equal(line.broken !== null, line.state === 'refused');
+  assert.deepEqual([...states].sort(), ['attached', 'export', 'mapped', 'rejected', 'revoked']);
+  for (const line of picture.lines) assert.equal(line.broken !== null, line.state === 'rejected');
 });
 
 test('alike buffers of a device are drawn as one, then devices too, and it says so', () => {
-  const some = pictureOf(busyHost({ vms: 2, buffers: 60, refusals: 0 }), 1380);
+  const some = pictureOf(busyHost({ vms: 2, buffers: 60, rejections: 0 }), 1380);
   const drawn = some.boxes.filter(({ kind }) => kind === 'buffer');
   assert.ok(drawn.length < 29);
   assert.deepEqual(some.folded, [`60 buffers are drawn as ${drawn.length}, alike ones as one`]);
@@ -89,22 +89,22 @@ test('many importers are drawn as one, but for those that matter most', () => {
   assert.match(picture.folded.join('; '), /importers are drawn as one/);
 });
 
-test('reasons and crosses of refused lines never lie on each other, and a reason that has no room is left to the title', () => {
+test('reasons and crosses of rejected lines never lie on each other, and a reason that has no room is left to the title', () => {
   for (const [width, options] of [
-    [1380, { vms: 2, buffers: 6, refusals: 12 }],
-    [1380, { vms: 4, buffers: 60, refusals: 60 }],
-    [820, { vms: 2, buffers: 6, refusals: 12 }],
-    [330, { vms: 2, buffers: 6, refusals: 12 }],
+    [1380, { vms: 2, buffers: 6, rejections: 12 }],
+    [1380, { vms: 4, buffers: 60, rejections: 60 }],
+    [820, { vms: 2, buffers: 6, rejections: 12 }],
+    [330, { vms: 2, buffers: 6, rejections: 12 }],
   ] as const) {
     const { lines } = pictureOf(busyHost(options), width);
-    const refused = lines.filter(({ state }) => state === 'refused');
-    const labels = refused.flatMap(({ broken, label, full }) => {
-      assert.match(full, /refused: \w+/);
+    const rejected = lines.filter(({ state }) => state === 'rejected');
+    const labels = rejected.flatMap(({ broken, label, full }) => {
+      assert.match(full, /rejected: \w+/);
       return broken === null || label === '' ? [] : [labelArea(broken, label)];
     });
     assert.equal(labels.length > 0, width > 700, `${width} wide`);
-    const crosses = refused.flatMap(({ broken }) => (broken === null ? [] : [crossArea(broken)]));
-    assert.equal(crosses.length, refused.length);
+    const crosses = rejected.flatMap(({ broken }) => (broken === null ? [] : [crossArea(broken)]));
+    assert.equal(crosses.length, rejected.length);
     for (const [index, label] of labels.entries()) {
       for (const other of [...labels.slice(index + 1), ...crosses])
         assert.ok(!overlap(label, other), `${width} wide: ${JSON.stringify([label, other])}`);

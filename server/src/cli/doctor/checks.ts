@@ -95,11 +95,11 @@ function btf({ facts, surroundings }: Examined): Check {
   if (failure !== null) return missing('btf', failure.message, failure.remedy);
   if (!surroundings.vfio || facts.modules.includes(VFIO_MODULE)) {
     const modules = facts.modules.length === 0 ? '' : ` and ${facts.modules.length} of its modules`;
-    return found('btf', `told by the kernel${modules}`);
+    return found('btf', `the kernel has it${modules}`);
   }
   return missing(
     'btf',
-    `the kernel tells its types, its module ${VFIO_MODULE} does not: there is no /sys/kernel/btf/${VFIO_MODULE}`,
+    `the kernel has BTF, its module ${VFIO_MODULE} has not: /sys/kernel/btf/${VFIO_MODULE} is missing`,
     'boot a kernel built with CONFIG_DEBUG_INFO_BTF_MODULES=y, and modules of the same build',
   );
 }
@@ -192,7 +192,7 @@ function probes({ facts, plan, fragments }: Examined): Check {
   if (!plan.runnable) {
     const { reason, message, remedy } = plan.failure;
     if (reason === 'function_missing') return missing('probes', message, remedy);
-    return warning('probes', `${count} as things stand`, 'mend what is missing first');
+    return warning('probes', `${count} now`, 'fix what is missing above first');
   }
   const told = costs.length === 0 ? count : `${count}. Not seen here: ${costs.join('; ')}`;
   // Of some functions another name does as well: only where a probe is left out for it something is not seen.
@@ -246,7 +246,7 @@ function pids({ surroundings }: Examined): Check | null {
   if (surroundings.initialPids) return found('pids', 'those of the host');
   return warning(
     'pids',
-    'this is a pid namespace of its own: VMs, owners and holders cannot be found by the pids that the kernel tells',
+    'this is a pid namespace of its own: VMs, owners and holders cannot be found by the pids that the kernel reports',
     '`docker run --pid=host`, `hostPID: true`',
   );
 }

@@ -8,7 +8,7 @@ import {
 } from '../../shared/words.ts';
 import { ageInWords, fit, fold } from '../text.ts';
 import type { Picture } from './picture.ts';
-import { bufferColumns, INCIDENT_COLUMNS, isVm, refusalColumns, vmOf } from './rows.ts';
+import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';
 import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
 
@@ -46,12 +46,12 @@ const HELP = [
   '?             this; ? or Esc goes back',
   '',
   'A revoked buffer cannot be mapped now. `N lost`: iommufd mappings that are dead since a revocation.',
-  'A wider terminal shows more columns. `vfio-dmabuf-tracer reasons NAME` says more of a reason.',
+  'A wider terminal shows more columns. `vfio-dmabuf-tracer reasons NAME` explains a reason.',
 ];
 const MOST_INCIDENTS = 4;
 const line = (text: string, style: Style = 'plain'): Line => ({ text, style });
 
-/** The whole screen: what is wrong first, then the buffers with what room there is, then the newest refusals. */
+/** The whole screen: what is wrong first, then the buffers with what room there is, then the newest rejections. */
 export function drawFrame(input: FrameInput, columns: number, rows: number): Frame {
   const { view } = input;
   const head = headline(input);
@@ -64,10 +64,10 @@ export function drawFrame(input: FrameInput, columns: number, rows: number): Fra
     const help = HELP.flatMap((text) => fold(text, columns).map((part) => line(part)));
     return { lines: on([...head, ...help]), page: 1, last: 0 };
   }
-  const { incidents, buffers, refusals } = sectionsOf(input);
+  const { incidents, buffers, rejections } = sectionsOf(input);
   const most = incidents.rows.length === 0 ? 0 : Math.min(MOST_INCIDENTS, Math.floor(body / 3) - 1);
   const top = most < 1 ? [] : withoutHeader(incidents, columns, most);
-  const bottom = withoutHeader(refusals, columns, Math.max(1, Math.floor(body / 4) - 1));
+  const bottom = withoutHeader(rejections, columns, Math.max(1, Math.floor(body / 4) - 1));
   // Title and header stay where the rows are scrolled.
   const page = Math.max(0, body - top.length - bottom.length - 2);
   const last = Math.max(0, buffers.rows.length - page);
@@ -85,8 +85,8 @@ export function drawFrame(input: FrameInput, columns: number, rows: number): Fra
 /** Everything, once and whole, for what is no terminal. */
 export function drawAll(input: FrameInput): Line[] {
   const width = 1000;
-  const { incidents, buffers, refusals } = sectionsOf(input);
-  const blocks = [headline(input), ...[incidents, buffers, refusals].map((one) => withHeader(one, width))];
+  const { incidents, buffers, rejections } = sectionsOf(input);
+  const blocks = [headline(input), ...[incidents, buffers, rejections].map((one) => withHeader(one, width))];
   return blocks.flatMap((block, index) => (index === 0 ? block : [line(''), ...block]));
 }
 
@@ -153,7 +153,7 @@ function sectionsOf({
   view,
   vm,
   nowMs,
-}: FrameInput): Record<'incidents' | 'buffers' | 'refusals', Section> {
+}: FrameInput): Record<'incidents' | 'buffers' | 'rejections', Section> {
   const wanted = view.filter.toLowerCase();
   const matches = <Row>(columns: readonly Column<Row>[], row: Row, more = '') =>
     wanted === '' ||
@@ -162,17 +162,17 @@ function sectionsOf({
     vm === undefined || [row.vm, row.by_vm, row.owner_vm].some((one) => isVm(one ?? null, vm));
   const { incidents, open } = picture.incidents;
   const bufferShape = bufferColumns(nowMs);
-  const refusalShape = refusalColumns(picture.sentences);
+  const rejectionShape = rejectionColumns(picture.sentences);
   const openOnes = incidents.filter(
     (row) =>
       row.state === 'open' && ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
   );
   const buffers = picture.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
-  const refusals = picture.rejections.filter((row) => ofVm(row) && matches(refusalShape, row));
+  const rejections = picture.rejections.filter((row) => ofVm(row) && matches(rejectionShape, row));
   return {
     incidents: sectionOf('Open incidents', openOnes, open, INCIDENT_COLUMNS),
     buffers: sectionOf('Buffers', buffers, picture.total, bufferShape),
-    refusals: sectionOf('Newest refusals', refusals, picture.refused, refusalShape),
+    rejections: sectionOf('Newest rejections', rejections, picture.rejected, rejectionShape),
   };
 }
 
@@ -225,9 +225,9 @@ function attentionOf({ incidents, readiness }: Picture): string[] {
 function lossesOf(status: Status): string[] {
   const told = lossSentences(status).map((sentence) => `LOST: ${sentence}`);
   const blind = blindSentence(status);
-  if (blind !== null) told.push(`NOT WATCHED: ${blind}`);
-  if (!status.picture_exact)
-    told.push('NOT EXACT: since the last gap or loss no snapshot has said which buffers there are');
+  if (blind !== null) told.push(`NOT ATTACHED: ${blind}`);
+  if (!status.buffer_state_exact)
+    told.push('INEXACT: no snapshot has confirmed the buffers since the last blind time or loss');
   return told;
 }
 

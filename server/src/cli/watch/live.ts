@@ -34,7 +34,7 @@ export function nowOf(picture: Picture, wallMs: number): number {
   return words.length === 0 ? wallMs : words.reduce((latest, one) => Math.max(latest, one));
 }
 
-/** The live table, until the signal or a key ends it. Rejects only where the first look fails, or the daemon refuses what is asked. */
+/** The live table, until the signal or a key ends it. Rejects only where the first look fails, or the daemon rejects what is asked. */
 export async function watchLive(options: LiveOptions): Promise<void> {
   const first = await options.viewer.look(options.signal);
   const live = new Live(options, first);

@@ -29,7 +29,7 @@ export interface Picture {
   incidents: Incidents;
   /** The newest; and how many there were since the start, null where nothing counts them. */
   rejections: Rejection[];
-  refused: number | null;
+  rejected: number | null;
   /** The sentence of each reason. */
   sentences: ReadonlyMap<string, string>;
 }
@@ -93,7 +93,7 @@ export class Viewer {
     return {
       incidents,
       rejections,
-      refused: refusedOf(rejections, counts),
+      rejected: rejectedOf(rejections, counts),
       sentences,
       buffers: answers.flatMap(({ buffers }) => buffers),
       total: answers.reduce((sum, { total }) => sum + total, 0),
@@ -107,7 +107,7 @@ export class Viewer {
 }
 
 /** The log has seen what is not counted yet; where it may have more than was asked for, only the counts tell. */
-function refusedOf(
+function rejectedOf(
   rejections: readonly Rejection[],
   { imports, exports }: Static<typeof RejectionsAnswer>['counts'],
 ): number | null {
@@ -117,9 +117,9 @@ function refusedOf(
   return Math.max(counted, rejections.length);
 }
 
-/** Whether nothing has happened that buffers, incidents or refusals tell of. */
+/** Whether nothing has happened that buffers, incidents or rejections tell of. */
 function same(a: Status, b: Status): boolean {
-  const told = ({ events_received, generation, picture_exact, buffers, open_incidents }: Status) =>
-    JSON.stringify([events_received, generation, picture_exact, buffers, open_incidents]);
+  const told = ({ events_received, generation, buffer_state_exact, buffers, open_incidents }: Status) =>
+    JSON.stringify([events_received, generation, buffer_state_exact, buffers, open_incidents]);
   return told(a) === told(b);
 }

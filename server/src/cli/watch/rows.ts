@@ -21,11 +21,11 @@ export function bufferColumns(nowMs: number): readonly Column<BufferView>[] {
   ];
 }
 
-export function refusalColumns(sentences: Sentences): readonly Column<Rejection>[] {
+export function rejectionColumns(sentences: Sentences): readonly Column<Rejection>[] {
   return [
     { title: 'TIME', rank: 4, most: 8, least: 8, text: ({ time }) => time.slice(11, 19) },
     { title: 'DEVICE', rank: 2, most: 16, least: 16, text: ({ device }) => device },
-    { title: 'STEP', rank: 5, most: 9, least: 9, text: stepOf },
+    { title: 'STAGE', rank: 5, most: 9, least: 9, text: stageOf },
     { title: 'BY', rank: 3, most: 20, least: 6, text: byOf },
     { title: 'REASON', rank: 1, most: 200, least: 24, text: (event) => reasonOf(event, sentences) },
   ];
@@ -77,7 +77,7 @@ function ageOf({ exported_at, changed_at }: BufferView, nowMs: number): string {
   return `${exported_at === null ? '>' : ''}${ageInWords(nowMs - Date.parse(exported_at ?? changed_at))}`;
 }
 
-function stepOf(event: Rejection): string {
+function stageOf(event: Rejection): string {
   return event.kind === 'import' ? event.stage : event.kind;
 }
 

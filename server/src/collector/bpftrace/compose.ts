@@ -2,7 +2,7 @@ import { TAGS } from '../../stream/codes.ts';
 import { MAP_NAMES } from '../../stream/maps.ts';
 import type { Dialect, ProbeState } from '../../stream/wire.ts';
 import { TracerError } from '../../support/errors.ts';
-import { type ConditionFacts, type Term, whyNot } from './condition.ts';
+import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
 import { type Rendered, render, scan } from './render.ts';
 
@@ -36,7 +36,7 @@ export interface Composed {
   parts: Part[];
 }
 
-/** A fragment in the program: to find whose fault it is where bpftrace refuses the whole. */
+/** A fragment in the program: to find whose fault it is where bpftrace rejects the whole. */
 export interface Part {
   probe: string;
   /** Lines of the program, from 1, both included. */
@@ -94,7 +94,7 @@ export function dialectOf(facts: ProbeFacts): Dialect {
 
 /**
  * The long-running program: ready print, kept fragments in order, heartbeat with the counters. `excluded` are fragments
- * that this host has refused, with the reason.
+ * that this host has rejected, with the reason.
  */
 export function compose(
   facts: ProbeFacts,
@@ -171,7 +171,7 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
 }
 
 function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFacts): string | null {
-  const reason = whyNot(fragment.needs, facts);
+  const reason = explainUnmet(fragment.needs, facts);
   if (reason !== null) return reason;
   const term = (kind: 'function' | 'member', names: readonly string[]): Term => ({
     negated: false,
@@ -181,7 +181,7 @@ function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFact
     ...rendered.missing.map((names) => term('function', names.split('|'))),
     ...rendered.missingMembers.map((name) => term('member', [name])),
   ];
-  return whyNot(terms, facts);
+  return explainUnmet(terms, facts);
 }
 
 /** One state for each function on a kept line; a fragment without any is reported by what its header calls hooks. */
@@ -222,7 +222,7 @@ function readyBlock(gated: boolean): string {
 /**
  * The heartbeat, every counter, and the end of the read. The counters are read here, in the kernel, and not by bpftrace's
  * print(@map): its lookups switch the probes of the CPU off while they run, and a call in that time would be missed. A map
- * whose every write was dropped by a condition is left out: bpftrace refuses a map that it never saw.
+ * whose every write was dropped by a condition is left out: bpftrace rejects a map that it never saw.
  */
 function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
   const text = kept.map((part) => part.text).join('\n');

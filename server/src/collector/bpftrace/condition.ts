@@ -70,7 +70,7 @@ function parseAtom(word: string, afterDialect: boolean): Atom | null {
 }
 
 /** Why the condition does not hold on this host, as a phrase for people; null where it holds. */
-export function whyNot(terms: readonly Term[], facts: ConditionFacts): string | null {
+export function explainUnmet(terms: readonly Term[], facts: ConditionFacts): string | null {
   for (const term of terms) {
     if (term.atoms.some((atom) => holds(atom, facts)) === term.negated) return describe(term, facts);
   }

@@ -105,7 +105,7 @@ function readHeader(file: string, lines: string[]): Map<Field, { value: string; 
     if (match !== null) {
       const name = match[1] as Field;
       if (!FIELDS.includes(name)) throw headerError(`the header has an unknown field "${name}"`, where);
-      if (header.has(name)) throw headerError(`the field "${name}" stands twice`, where);
+      if (header.has(name)) throw headerError(`the field "${name}" occurs twice`, where);
       last = { value: (match[2] ?? '').trim(), where };
       header.set(name, last);
     } else if (last !== undefined && /^\/\/ {3,}\S/.test(line)) {

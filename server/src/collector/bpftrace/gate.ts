@@ -15,7 +15,12 @@ const NS = 1e9;
  * A slack of 1 to 4 ms is all that bpftrace itself feels of it. Rejects where the kernel does not allow it
  * (CAP_SYS_NICE) or the process is gone.
  */
-export async function tellGate(procRoot: string, pid: number, order: GateOrder, second = 0): Promise<void> {
+export async function writeGateCommand(
+  procRoot: string,
+  pid: number,
+  order: GateOrder,
+  second = 0,
+): Promise<void> {
   const slack = ORDERS[order] * 2 ** ORDER_BITS + (second % 2 ** ORDER_BITS);
   await writeFile(join(procRoot, String(pid), 'timerslack_ns'), String(slack), { flag: 'r+' });
 }

@@ -21,7 +21,7 @@ export function isEvent(line: string): boolean {
 
 type Identities = Pick<IdentityWatch, 'seeDevice' | 'seeImporter' | 'seeProcess'>;
 type Buffers = Pick<LiveBuffers, 'event'>;
-type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossTold'>;
+type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossReported'>;
 
 /** Reads from the lines of a child the little that the collector itself has to know: who is named, and how many came. */
 export class LineReader {
@@ -71,7 +71,7 @@ export class LineReader {
       record.type === 'lost_events' ||
       (record.type === 'helper_error' && record.data.map_full)
     ) {
-      this.losses.lossTold();
+      this.losses.lossReported();
     }
   }
 }

@@ -44,7 +44,7 @@ export class LossWatch {
   }
 
   /** A line says that something is missing, or is itself unreadable: the buffers may not be as they were told. */
-  lossTold(): void {
+  lossReported(): void {
     this.onEventsLost();
   }
 
@@ -54,7 +54,7 @@ export class LossWatch {
 
   /** Calls that a program had not seen return when another took over: they are in no counter. */
   callsLeft(count: number): void {
-    this.add('hand_over', count);
+    this.add('handover', count);
   }
 
   /** Probe runs that were skipped so far, as the kernel counts them for the running child. */

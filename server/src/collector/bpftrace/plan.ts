@@ -23,7 +23,7 @@ export type Plan =
 /** A plan that can be run. */
 export type RunnablePlan = Extract<Plan, { runnable: true }>;
 
-/** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has refused here, with the reason. */
+/** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has rejected here, with the reason. */
 export function composeForHost(
   facts: HostFacts,
   set: FragmentSet,
@@ -79,14 +79,14 @@ export const OBSTACLES = {
       return {
         reason: 'no_btf',
         message:
-          'the kernel tells its types in a form that this program cannot read: /sys/kernel/btf/vmlinux is newer than it, or broken',
+          '/sys/kernel/btf/vmlinux cannot be read: its format is newer than this program, or it is broken',
         remedy:
           'update vfio-dmabuf-tracer; `bpftool btf dump file /sys/kernel/btf/vmlinux` shows whether the file is whole',
       };
     }
     return {
       reason: 'no_btf',
-      message: 'the kernel does not tell its types: there is no /sys/kernel/btf/vmlinux',
+      message: 'the kernel has no BTF: /sys/kernel/btf/vmlinux is missing',
       remedy: FIXES.no_btf,
     };
   },

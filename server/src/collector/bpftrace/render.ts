@@ -11,7 +11,7 @@ import {
   WALKED_ATTACHMENTS,
 } from '../../stream/codes.ts';
 import { TracerError } from '../../support/errors.ts';
-import { type ConditionFacts, parseCondition, type Term, whyNot } from './condition.ts';
+import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
 import type { Snippet } from './fragment.ts';
 
 export interface RenderedFunction {
@@ -136,9 +136,9 @@ function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: st
     if (text.trim() === '' && condition === '}') {
       if (blocks.pop() === undefined) throw sourceError('"//? }" closes nothing', where);
     } else if (text.trim() === '' && condition.endsWith('{')) {
-      const kept = whyNot(parseCondition(condition.slice(0, -1).trim(), where), facts) === null;
+      const kept = explainUnmet(parseCondition(condition.slice(0, -1).trim(), where), facts) === null;
       blocks.push({ kept, where });
-    } else if (whyNot(parseCondition(condition, where), facts) === null) {
+    } else if (explainUnmet(parseCondition(condition, where), facts) === null) {
       if (blocks.every((block) => block.kept)) yield { text, where };
     }
   }
@@ -174,7 +174,7 @@ function codeNumber(inner: string, where: string): number {
   if (list === 'tag' && Object.hasOwn(TAGS, name)) return TAGS[name as keyof typeof TAGS];
   const codes = Object.hasOwn(CODES, list) ? CODES[list] : undefined;
   const number = codes?.indexOf(name) ?? -1;
-  if (number < 0) throw sourceError(`"{{${inner}}}" stands for nothing`, where);
+  if (number < 0) throw sourceError(`"{{${inner}}}" has no value`, where);
   return number;
 }
 

@@ -17,7 +17,7 @@ export const FIXES = {
     'raise the limit of open files (LimitNOFILE=, `ulimit -n`), of processes (TasksMax=) or of memory (MemoryMax=), whichever the ' +
     'message names; for EBUSY, stop the other tracer that has the function. It is tried again by itself',
   attach_failed:
-    'see `dmesg` for what the kernel says, and whether the functions are in /sys/kernel/debug/kprobes/blacklist. It is tried again by itself',
+    'look for errors in `dmesg`, and check whether the functions are in /sys/kernel/debug/kprobes/blacklist. It is tried again by itself',
   not_root: 'run it with sudo, or as root',
   lockdown: 'boot with lockdown=integrity or none (/sys/kernel/security/lockdown)',
   no_btf: 'boot a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys',

@@ -8,13 +8,13 @@ import { HostErrors } from '../host/host-errors.ts';
 import { IdentityWatch } from '../host/identity-watch.ts';
 import { type ModuleLook, ModuleWatch } from '../host/module-watch.ts';
 import { countRecursionMisses } from '../host/proc.ts';
-import { visitProcessors } from '../host/processors.ts';
+import { quiesceCpus } from '../host/processors.ts';
 import type { ChildEnd } from './child.ts';
 import { standby } from './compose.ts';
 import { Exclusions } from './exclusions.ts';
 import type { FragmentSet } from './fragment.ts';
-import { tellGate } from './gate.ts';
-import { handOver } from './hand-over.ts';
+import { writeGateCommand } from './gate.ts';
+import { handOver } from './handover.ts';
 import type { Launch } from './launch.ts';
 import { LineReader } from './line-reader.ts';
 import { LiveBuffers } from './live-buffers.ts';
@@ -219,7 +219,7 @@ export class Supervisor implements LineSource {
   /** Runs a child and those that take over from it, until one ends that nobody follows. */
   private async runChild(plan: RunnablePlan, signal: AbortSignal): Promise<ChildEnd> {
     let running = this.launch(plan, false);
-    this.takesItsTurn(running);
+    this.activate(running);
     for (;;) {
       if (signal.aborted) running.stop();
       const end = await running.ended;
@@ -229,7 +229,7 @@ export class Supervisor implements LineSource {
         this.running = null;
         return end;
       }
-      this.takesItsTurn(successor);
+      this.activate(successor);
       running = successor;
     }
   }
@@ -263,7 +263,7 @@ export class Supervisor implements LineSource {
     );
   }
 
-  private takesItsTurn(child: RunningChild): void {
+  private activate(child: RunningChild): void {
     const { plan, generation } = child;
     this.running = child;
     this.plan = plan;
@@ -455,7 +455,7 @@ export class Supervisor implements LineSource {
       return false;
     }
     this.options.logger.warn({ why: end.why }, 'bpftrace is stopped and started: it could not hand over');
-    running.stop('stopped', `${change}; no hand-over: ${end.why}`);
+    running.stop('stopped', `${change}; no handover: ${end.why}`);
     return true;
   }
 
@@ -499,8 +499,8 @@ export class Supervisor implements LineSource {
       to: next,
       clock,
       procRoot,
-      visitProcessors: () =>
-        visitProcessors(sysRoot, { searchPath: this.options.searchPath, onError: this.errors.note }),
+      quiesceCpus: () =>
+        quiesceCpus(sysRoot, { searchPath: this.options.searchPath, onError: this.errors.note }),
       timing,
       signal,
     });
@@ -521,7 +521,8 @@ export class Supervisor implements LineSource {
     running.stop('handed_over', `generation ${next.generation} has taken over`);
     logger.info({ generation: next.generation, lost: end.lost }, 'bpftrace has handed over');
     await running.ended;
-    if (next.pid !== undefined) await tellGate(procRoot, next.pid, 'from_the_beginning').catch(() => {});
+    if (next.pid !== undefined)
+      await writeGateCommand(procRoot, next.pid, 'from_the_beginning').catch(() => {});
     this.requestSnapshot();
     return 'done';
   }
@@ -531,7 +532,7 @@ export class Supervisor implements LineSource {
       await this.options.clock.sleep(ms, signal);
       if (signal.aborted) return;
       await task().catch((error: unknown) => {
-        this.options.logger.warn({ err: error }, 'a periodic look at the host has failed');
+        this.options.logger.warn({ err: error }, 'a periodic check of the host failed');
       });
     }
   }

@@ -1,9 +1,9 @@
 import type { ChildTiming } from './child.ts';
 import type { ExclusionTiming } from './exclusions.ts';
-import type { HandOverTiming } from './hand-over.ts';
+import type { HandoverTiming } from './handover.ts';
 import type { SnapshotCause } from './snapshot-scheduler.ts';
 
-export interface SupervisorTiming extends ChildTiming, HandOverTiming, ExclusionTiming {
+export interface SupervisorTiming extends ChildTiming, HandoverTiming, ExclusionTiming {
   /** First and longest pause before a new child; it doubles with each failure. */
   restartMs: number;
   restartMaxMs: number;

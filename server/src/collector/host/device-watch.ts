@@ -1,4 +1,4 @@
-import { setImmediate as breathe } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { LimitFunction } from 'p-limit';
 import type { CollectorLine } from '../../stream/wire.ts';
 import { FifoMap } from '../../support/fifo-map.ts';
@@ -65,7 +65,7 @@ export class DeviceWatch {
   async poll(): Promise<void> {
     let looked = 0;
     for (const [packed, known] of [...this.devices.entries()]) {
-      if (++looked % 128 === 0) await breathe();
+      if (++looked % 128 === 0) await yieldToEventLoop();
       if (known.reading) continue;
       try {
         const driver = await readDriver(this.options.sysRoot, pciAddress(packed));

@@ -1,4 +1,4 @@
-import { setImmediate as breathe } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { type CollectorLine, startMicros } from '../../stream/wire.ts';
 import { FifoMap } from '../../support/fifo-map.ts';
@@ -132,7 +132,7 @@ export class IdentityWatch {
   async poll(): Promise<void> {
     let looked = 0;
     for (const [pid, entry] of [...this.processes.entries()]) {
-      if (++looked % 128 === 0) await breathe();
+      if (++looked % 128 === 0) await yieldToEventLoop();
       await this.look(pid, entry);
     }
     await this.devices.poll();

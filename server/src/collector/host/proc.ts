@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { setImmediate as breathe } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { DeviceHolder, Holder } from '../../stream/wire.ts';
 import { isAbsent, isDenied, orAbsent } from '../../support/errno.ts';
 import { describeError, type OnHostError } from './host-errors.ts';
@@ -119,7 +119,7 @@ export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
     for (const fd of fds) {
       if (++looked > maxFds)
         return { buffers, devices, errors: [...errors, `more than ${maxFds} open files`] };
-      if (looked % 256 === 0) await breathe();
+      if (looked % 256 === 0) await yieldToEventLoop();
       const info = await readFd(folder, fd, read);
       if (typeof info === 'number') open.add(info);
       if (info === null || typeof info === 'number' || info.exporter !== exporter) continue;

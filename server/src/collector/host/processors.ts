@@ -35,7 +35,7 @@ export interface VisitOptions {
  * Runs a program that does nothing on each processor that is online (SYS/devices/system/cpu/online), so that whatever runs there
  * gives way once. Resolves with the number of processors that did not let it in; 1 where they cannot be listed.
  */
-export async function visitProcessors(
+export async function quiesceCpus(
   sysRoot: string,
   { searchPath = process.env.PATH ?? '', onError = () => {} }: VisitOptions = {},
 ): Promise<number> {
@@ -47,7 +47,7 @@ export async function visitProcessors(
     return 1;
   }
   const left = numbersOf(list);
-  let refused = 0;
+  let rejected = 0;
   const visitor = async (): Promise<void> => {
     for (let number = left.shift(); number !== undefined; number = left.shift()) {
       const result = await runCommand('taskset', ['-c', String(number), 'true'], {
@@ -56,10 +56,10 @@ export async function visitProcessors(
       });
       const failure = failureOf(result, PATIENCE_MS);
       if (failure === null) continue;
-      refused += 1;
+      rejected += 1;
       onError('processors', new Error(`taskset -c ${number}: ${failure}`));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, visitor));
-  return refused;
+  return rejected;
 }

@@ -26,7 +26,7 @@ export const buffersRoute: AppPlugin = (app, options, done) => {
     {
       schema: {
         tags: ['state'],
-        summary: 'the buffers that exist, and those released of late',
+        summary: 'live, revoked and recently released buffers',
         querystring: BuffersQuery,
         response: { 200: BuffersAnswer, ...errorResponses },
       },

@@ -21,7 +21,7 @@ export const EventsQuery = Type.Object(
     log: Type.Optional(
       Type.String({
         pattern: LOG_ID,
-        description: '`log` of the answer before: a cursor of another log begins anew',
+        description: '`log` of the previous answer: a cursor from another log restarts at the oldest event',
       }),
     ),
   },
@@ -42,7 +42,7 @@ export const EventsAnswer = Type.Object({
   oldest: Type.Integer(),
   newest: Type.Integer(),
   links: Type.Object({
-    reason: Type.String({ description: 'what the reason of a refused event means: a URI template' }),
+    reason: Type.String({ description: 'what the reason of a rejected event means: a URI template' }),
   }),
 });
 
@@ -76,6 +76,6 @@ function beyondTheNewest(after: number, newest: number): TracerError {
   return new TracerError('bad_request', `after cannot be ${after}: the newest event is ${newest}`, {
     where: 'query of /api/v1/events',
     remedy:
-      'give `log` of the answer that the cursor is of, and a cursor of another log begins anew; or give 0',
+      'give the `log` of the answer with this cursor, so that a cursor from another log restarts at the oldest event; or give 0',
   });
 }

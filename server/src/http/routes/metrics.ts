@@ -15,8 +15,8 @@ import { plainText } from './query.ts';
 
 /** What the scrapes did; read by the metrics. */
 export interface ScrapeCounters {
-  /** Scrapes refused because web.max-requests others were being answered. */
-  refused: number;
+  /** Scrapes rejected because web.max-requests others were being answered. */
+  rejected: number;
 }
 
 const compress = promisify(gzip);
@@ -78,7 +78,7 @@ export const metricsRoute: AppPlugin = (app, options, done) => {
   };
   app.get(options.telemetryPath, { schema }, async (request, reply) => {
     if (options.maxRequests > 0 && answering >= options.maxRequests) {
-      options.scrapes.refused += 1;
+      options.scrapes.rejected += 1;
       reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
       return reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
     }

@@ -23,7 +23,7 @@ export function collectSchemas(app: App, version: string): void {
       info: {
         title: 'vfio-dmabuf-tracer',
         description:
-          'Which VFIO device exports its memory as a dma-buf to whom, which import was refused, and why.',
+          'Which VFIO device exports its memory as a dma-buf to whom, which import was rejected, and why.',
         license: { name: 'MIT', identifier: 'MIT' },
         version,
       },

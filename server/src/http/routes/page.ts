@@ -39,7 +39,7 @@ export const pageRoute: AppPlugin = (app, options, done) => {
     const file = web?.get(request.params.name);
     if (file === undefined) {
       throw new TracerError('not_found', 'the page has no such file', {
-        remedy: 'load the page anew: it is of another version of this program',
+        remedy: 'reload the page: it was built for another version',
       });
     }
     reply.header('cache-control', 'public, max-age=31536000, immutable').header('vary', 'accept-encoding');
@@ -94,10 +94,10 @@ function facts(
   if (traced && blind.length > 0)
     rows.push(['Not watched', blind.map(({ kind }) => kind.replaceAll('_', ' ')).join(', ')]);
   const remedy = status.problem?.remedy;
-  if (remedy !== null && remedy !== undefined) rows.push(['To mend it', remedy]);
+  if (remedy !== null && remedy !== undefined) rows.push(['Fix', remedy]);
   return [
     `<main class="plain"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
-    '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was refused, and why.</p><dl>',
+    '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was rejected, and why.</p><dl>',
     ...rows.map(
       ([name, text]) =>
         `<dt>${name}</dt><dd${name === 'State' && !readiness.ready ? ' class="bad"' : ''}>${escapeHtml(text)}</dd>`,

@@ -20,7 +20,7 @@ export const ReasonView = Type.Object({
   what: Type.String({ description: 'what happened' }),
   rules: Type.Array(
     Type.Object({
-      step: Type.String({ description: 'export, private_read, revoke, or the stage of an import' }),
+      stage: Type.String({ description: 'export, private_read, revoke, or the stage of an import' }),
       errno: Type.Union([Type.String(), Type.Null()]),
       function: Type.String(),
       file: Type.String(),
@@ -38,7 +38,7 @@ export const ReasonView = Type.Object({
   user_space: Type.Array(Type.String(), {
     description: 'how user space shows it: lines of logs, functions that fail, settings that lead there',
   }),
-  steps: Type.Array(Type.String(), { description: 'where it can occur' }),
+  stages: Type.Array(Type.String(), { description: 'where it can occur' }),
   printed: Type.Boolean({ description: 'false: no probe of this version prints it' }),
   docs: Type.String({ description: 'its paragraph in the docs of this version' }),
 });

@@ -3,7 +3,7 @@ import type { CounterName } from '../../model/counters.ts';
 import type { TracerModel } from '../../model/model.ts';
 import { BindEvent, ExportEvent, ImportEvent } from '../../model/schema.ts';
 import type { Labels } from '../../model/series-set.ts';
-import { isRefusal, type Refusal } from '../../shared/refusal.ts';
+import { isRejection, type Rejection } from '../../shared/rejection.ts';
 import { REASONS, STAGES } from '../../stream/codes.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
@@ -22,7 +22,7 @@ export const RejectionsQuery = Type.Object(
   { additionalProperties: false },
 );
 
-const Reason = Type.String({ description: '/api/v1/reasons tells what it means' });
+const Reason = Type.String({ description: 'explained by /api/v1/reasons' });
 const Device = Type.String({
   description:
     'the exporting device; unknown where it was closed before, or where VFIO did not export the buffer',
@@ -32,7 +32,7 @@ const common = { reason: Reason, errno: Type.String(), count: Type.Integer() };
 export const RejectionsAnswer = Type.Object({
   rejections: Type.Array(Type.Union([ExportEvent, ImportEvent, BindEvent]), {
     description:
-      'refusals in the event log, the newest first: older ones have left it, and lost events were never in it',
+      'rejections in the event log, the newest first: older ones have left it, and lost events were never in it',
   }),
   counts: Type.Object(
     {
@@ -58,13 +58,13 @@ export const RejectionsAnswer = Type.Object({
   ),
 });
 
-const stageOf = (event: Refusal): string => (event.kind === 'import' ? event.stage : event.kind);
-const importerOf = (event: Refusal): string | null => {
+const stageOf = (event: Rejection): string => (event.kind === 'import' ? event.stage : event.kind);
+const importerOf = (event: Rejection): string | null => {
   if (event.kind === 'import') return event.importer;
   return event.kind === 'bind' ? 'kvm' : null;
 };
 
-/** What was refused, why and to whom. */
+/** What was rejected, why and to whom. */
 export const rejectionsRoute: AppPlugin = (app, options, done) => {
   const { model, events } = options;
   app.get(
@@ -72,7 +72,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
     {
       schema: {
         tags: ['events'],
-        summary: 'refused exports and imports, and how many of each kind',
+        summary: 'rejected exports and imports, and how many of each kind',
         querystring: RejectionsQuery,
         response: { 200: RejectionsAnswer, ...errorResponses },
       },
@@ -83,7 +83,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
       const rejections = events.latest(
         limit,
         (event) =>
-          isRefusal(event) &&
+          isRejection(event) &&
           (importer === undefined || importerOf(event) === importer) &&
           (stage === undefined || stageOf(event) === stage) &&
           (reason === undefined || event.reason === reason) &&
@@ -92,12 +92,12 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
       const ofImports = stage !== EXPORT;
       const ofExports = importer === undefined && (stage === undefined || stage === EXPORT);
       return {
-        rejections: rejections.filter(isRefusal),
+        rejections: rejections.filter(isRejection),
         counts: {
           imports: ofImports
             ? counted(model, 'import_rejections', { device, importer, stage, reason }, importCount)
             : null,
-          exports: ofExports ? counted(model, 'export_failures', { device, reason }, exportCount) : null,
+          exports: ofExports ? counted(model, 'export_rejections', { device, reason }, exportCount) : null,
         },
       };
     },

@@ -32,7 +32,7 @@ export const streamRoute: AppPlugin = (app, options, done) => {
     },
     (request, reply) => {
       if (options.hub.full) {
-        options.hub.refused += 1;
+        options.hub.rejected += 1;
         reply.header('retry-after', '10').code(503);
         return reply.send({
           error: {

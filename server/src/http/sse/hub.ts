@@ -32,7 +32,7 @@ export class StreamHub {
   /** Events that left the log before some client had read them, over all clients since the start. */
   dropped = 0;
   /** Clients that there was no room for, and such as were cut off. */
-  refused = 0;
+  rejected = 0;
   stalled = 0;
 
   constructor(options: StreamHubOptions) {

@@ -53,7 +53,7 @@ export interface IncidentFacts {
   /** Of revoke_waiting: whose call it is, and why it revokes. */
   call: { pid: number; comm: string; cause: Cause } | null;
   /** Of private_offered: what became of the offers. */
-  offers: { accepted: number; refused: number; reason: Reason; declared: boolean } | null;
+  offers: { accepted: number; rejected: number; reason: Reason; declared: boolean } | null;
 }
 
 export interface IncidentState extends IncidentFacts {
@@ -81,7 +81,7 @@ const zeros = () =>
   Object.fromEntries(INCIDENT_KINDS.map((kind) => [kind, 0])) as Record<IncidentKind, number>;
 
 /** The incidents: one for each kind and subject, bounded, counted as they open and close. */
-export class IncidentBook {
+export class IncidentStore {
   readonly opened = zeros();
   readonly closed = zeros();
   /** Those that were not opened because their kind had as many open as it may have. */

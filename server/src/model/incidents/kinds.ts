@@ -47,7 +47,7 @@ export function blindTo(dialect: Dialect, attached: ReadonlySet<string>): BlindT
   });
 }
 
-/** An offer of private memory that was accepted is worse than one that the kernel has refused. */
+/** An offer of private memory that was accepted is worse than one that the kernel has rejected. */
 export function severityOf({ kind, offers }: IncidentState): Incident['severity'] {
   return kind === 'private_offered' && offers !== null && offers.accepted > 0
     ? 'critical'

@@ -5,7 +5,7 @@ import type { IncidentFacts, IncidentState } from './book.ts';
 const CLOSED: Readonly<Record<Closing, string>> = {
   revoke_ended: 'the call has ended',
   mapped_again: 'it was mapped again',
-  restored: 'the memory was given back',
+  restored: 'the memory was restored',
   imported: 'an importer has attached it',
   released: 'the buffer was released',
   unbound: 'KVM has unbound it',
@@ -55,7 +55,7 @@ function whatIsWrong(incident: IncidentState, named: Names): string {
       return `${owner} has ended, but ${what} lives on, held by ${by.length === 0 ? 'nobody that is known' : by.join(', ')}`;
     }
     case 'born_revoked':
-      return `${capital(what)} was exported while the device's memory was off: every import is refused until it is on`;
+      return `${capital(what)} was exported while the device's memory was off: every import is rejected until it is on`;
     case 'never_imported':
       return `${capital(what)} was exported and nobody has attached it`;
     case 'private_without_vm':
@@ -110,11 +110,11 @@ function waitedFor({ importers, watchesUnmaps }: Names): string {
 }
 
 function offers({ offers: made }: IncidentState): string {
-  if (made === null) return 'refused';
-  const { accepted, refused, reason } = made;
+  if (made === null) return 'rejected';
+  const { accepted, rejected, reason } = made;
   const parts = [
     ...(accepted > 0 ? [`accepted ${timesWord(accepted)}`] : []),
-    ...(refused > 0 ? [`refused ${timesWord(refused)} (${reason})`] : []),
+    ...(rejected > 0 ? [`rejected ${timesWord(rejected)} (${reason})`] : []),
   ];
   return parts.join(', ');
 }

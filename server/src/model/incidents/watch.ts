@@ -10,9 +10,9 @@ import type { Closing, Incident, IncidentKind } from '../schema.ts';
 import {
   attachedTo,
   holdersOf,
-  IncidentBook,
   type IncidentFacts,
   type IncidentState,
+  IncidentStore,
   named,
 } from './book.ts';
 import { Deadlines } from './deadlines.ts';
@@ -64,7 +64,7 @@ const RECENT_LIMIT = 64;
 
 /** What the picture of the buffers says of things that are wrong. It is asked after the buffers have taken a record in. */
 export class IncidentWatch {
-  readonly book: IncidentBook;
+  readonly book: IncidentStore;
   /** Begin of the last whole snapshot. */
   snapshotAt: number | null = null;
   dialect: Dialect = 'none';
@@ -80,7 +80,7 @@ export class IncidentWatch {
 
   constructor(options: IncidentWatchOptions) {
     this.#options = options;
-    this.book = new IncidentBook(options.limits.open, options.limits.closed);
+    this.book = new IncidentStore(options.limits.open, options.limits.closed);
     options.buffers.beforeRelease = (buffer) => this.#keepHolders(buffer);
   }
 
@@ -241,10 +241,10 @@ export class IncidentWatch {
     if (incident === null) return true;
     if (incident === known) incident.count += 1;
     incident.importers = named([{ importer, importer_device: data.importer_device, inode: buffer.inode }]);
-    incident.offers ??= { accepted: 0, refused: 0, reason: 'none', declared };
+    incident.offers ??= { accepted: 0, rejected: 0, reason: 'none', declared };
     if (data.errno === 0) incident.offers.accepted += 1;
     else {
-      incident.offers.refused += 1;
+      incident.offers.rejected += 1;
       incident.offers.reason = data.reason;
     }
     return true;

@@ -62,17 +62,17 @@ test('every line is as wide as the screen and there are as many as it has, whate
   }
 });
 
-test('it says how the daemon stands, then incidents, buffers and refusals with the sentence of the reason', async (t) => {
+test('it says how the daemon stands, then incidents, buffers and rejections with the sentence of the reason', async (t) => {
   const lines = texts(await seen(t));
   assert.match(lines[1] ?? '', /^TRACING; kernel 7\.3\.4, dialect private-v1/);
   const at = (pattern: RegExp) => lines.findIndex((text) => pattern.test(text));
-  const [incidents, buffers, refusals] = [
+  const [incidents, buffers, rejections] = [
     /^Open incidents \(4 of 9\)/,
     /^Buffers \(40\), rows 1 to/,
-    /^Newest refusals \(3\)/,
+    /^Newest rejections \(3\)/,
   ].map(at);
   assert.ok(incidents !== undefined && incidents > 0);
-  assert.ok(buffers !== undefined && buffers > incidents && (refusals ?? 0) > buffers);
+  assert.ok(buffers !== undefined && buffers > incidents && (rejections ?? 0) > buffers);
   assert.match(
     lines[buffers + 1] ?? '',
     /^DEVICE +BAR +SIZE +PRIVACY +STATE +REVOKED BY +VM +IMPORTERS +OWNER +AGE/,
@@ -96,7 +96,7 @@ test('a filter is looked for everywhere, and --vm in the VMs', async (t) => {
   const input = await seen(t);
   const filtered = texts({ ...input, view: { ...FIRST_VIEW, filter: 'WEB-1' } });
   assert.ok(filtered.some((text) => text.startsWith('Buffers (8 of 40)')));
-  assert.ok(filtered.some((text) => text.startsWith('Newest refusals (0 of 3)')));
+  assert.ok(filtered.some((text) => text.startsWith('Newest rejections (0 of 3)')));
   assert.ok(filtered.some((text) => text.includes('filter: WEB-1')));
   assert.ok(texts({ ...input, vm: 'train' }).some((text) => text.startsWith('Buffers (8 of 40)')));
 });
@@ -120,10 +120,10 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
     /^LOST: 3 events or counts were lost \(ring 3\): /,
     'loud',
   );
-  has(told(input, { picture_exact: false }), /^NOT EXACT: /, 'loud');
+  has(told(input, { buffer_state_exact: false }), /^INEXACT: /, 'loud');
   has(told(input, { decode_errors: 2 }), /^LOST: 2 lines of the stream could not be read\./, 'loud');
   has(told(input, { missed_returns: 2 }), /^LOST: 2 calls were not seen to return\./, 'loud');
-  has(told(input, { blind_seconds: 12 }), /^NOT WATCHED: Nothing was seen for 12\.0 s in all/, 'loud');
+  has(told(input, { blind_seconds: 12 }), /^NOT ATTACHED: Nothing was seen for 12\.0 s in all/, 'loud');
   has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
   has(
     told(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),
@@ -165,9 +165,7 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
     const replay = { kind: 'replay', name } as const;
     const page = headline({ ...status, source: replay, not_ready: null }, incidents, []);
     assert.equal(page.level, 'attention');
-    const loud = drawAll(input).filter(
-      ({ text, style }) => style === 'loud' && !text.startsWith('NOT EXACT'),
-    );
+    const loud = drawAll(input).filter(({ text, style }) => style === 'loud' && !text.startsWith('INEXACT'));
     assert.deepEqual(
       loud.map(({ text }) => text),
       page.why.map((sentence) => `ATTENTION: ${sentence}`),
@@ -184,13 +182,13 @@ test('what is not watched is told, but where nothing is', async (t) => {
   assert.equal(loud().length, 0);
 });
 
-test('the refusals of which it shows the newest are all that were counted, not all that were asked for', async (t) => {
-  const lines = [...busyHost({ vms: 2, buffers: 6, refusals: 150 })];
+test('the rejections of which it shows the newest are all that were counted, not all that were asked for', async (t) => {
+  const lines = [...busyHost({ vms: 2, buffers: 6, rejections: 150 })];
   const titles = async (asked: Partial<Asked>) => {
     const input = await seen(t, asked, lines);
-    return texts(input).filter((text) => text.startsWith('Newest refusals'));
+    return texts(input).filter((text) => text.startsWith('Newest rejections'));
   };
-  assert.match((await titles({}))[0] ?? '', /^Newest refusals \(8 of 151\)/);
+  assert.match((await titles({}))[0] ?? '', /^Newest rejections \(8 of 151\)/);
   const ofDevice = (await titles({ device: '41:00.0' }))[0] ?? '';
-  assert.match(ofDevice, /^Newest refusals \(1\)/, 'fewer than are asked for are all');
+  assert.match(ofDevice, /^Newest rejections \(1\)/, 'fewer than are asked for are all');
 });

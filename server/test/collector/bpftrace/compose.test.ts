@@ -223,10 +223,10 @@ test('an excluded fragment is left out with the reason of its exclusion', () => 
   const { probes, parts } = compose(
     facts,
     set({ one: `${HEADER}kprobe:{{fn:f}} { 1 }\n` }),
-    new Map([['one', 'refused']]),
+    new Map([['one', 'rejected']]),
   );
   assert.deepEqual(parts, []);
-  assert.equal(probes[0]?.reason, 'refused');
+  assert.equal(probes[0]?.reason, 'rejected');
 });
 
 test('the host is asked for what stands in needs, conditions and placeholders, kept or not', () => {
@@ -268,15 +268,15 @@ test('what is unknown in a fragment is an error with file and line', () => {
   const body = (text: string): FragmentSet =>
     set({ one: `${HEADER}ok\n${text}\n` }, { loop: '{{use:loop}}', bad: '\n{{nix}}' });
   const cases: [string, string, RegExp][] = [
-    ['{{reason.nothing}}', 'probes/one.bt:7', /stands for nothing/],
-    ['{{tag.toString}}', 'probes/one.bt:7', /stands for nothing/],
-    ['{{constructor.name}}', 'probes/one.bt:7', /stands for nothing/],
+    ['{{reason.nothing}}', 'probes/one.bt:7', /has no value/],
+    ['{{tag.toString}}', 'probes/one.bt:7', /has no value/],
+    ['{{constructor.name}}', 'probes/one.bt:7', /has no value/],
     ['{{fn:a b}}', 'probes/one.bt:7', /names no function/],
     ['{{offset:s}}', 'probes/one.bt:7', /names no struct\.member/],
     ['{{bit:s.m.n}}', 'probes/one.bt:7', /names no struct\.member/],
     ['{{use:missing}}', 'probes/one.bt:7', /no snippet is called/],
     ['{{use:loop}}', 'probes/snippets/loop.bt:1', /uses itself/],
-    ['{{use:bad}}', 'probes/snippets/bad.bt:2', /stands for nothing/],
+    ['{{use:bad}}', 'probes/snippets/bad.bt:2', /has no value/],
     ['x //? klingon:1', 'probes/one.bt:7', /cannot be understood/],
     ['//? f {', 'probes/one.bt:7', /not closed/],
     ['//? }', 'probes/one.bt:7', /closes nothing/],
@@ -289,7 +289,7 @@ test('a header that is wrong is an error with file and line', () => {
     ['', 'p.bt:1', /"needs" is missing/],
     [HEADER.replace('// maps: -\n', ''), 'p.bt:1', /"maps" is missing/],
     [HEADER.replace('needs', 'need'), 'p.bt:3', /unknown field "need"/],
-    [`${HEADER}// name: two\n`, 'p.bt:6', /stands twice/],
+    [`${HEADER}// name: two\n`, 'p.bt:6', /occurs twice/],
     [HEADER.replace('emits: export', 'emits: exports'), 'p.bt:4', /no record is called/],
     [HEADER.replace('maps: -', 'maps: exports'), 'p.bt:5', /no name of a map/],
     [HEADER.replace('needs: -', 'needs: a b'), 'p.bt:3', /cannot be understood/],

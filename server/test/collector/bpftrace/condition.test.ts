@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import {
   type ConditionFacts,
   compareVersions,
+  explainUnmet,
   parseCondition,
-  whyNot,
 } from '../../../src/collector/bpftrace/condition.ts';
 import { TracerError } from '../../../src/support/errors.ts';
 
@@ -44,13 +44,13 @@ test('a condition holds or says why not', () => {
     ['!bpftrace>=0.23', 'bpftrace is 0.23.2, older than 0.23 is needed'],
   ];
   for (const [text, expected] of cases)
-    assert.equal(whyNot(parseCondition(text, 'x'), facts), expected, text);
+    assert.equal(explainUnmet(parseCondition(text, 'x'), facts), expected, text);
 });
 
 test('without a bpftrace none is new enough', () => {
   const without = { ...facts, bpftrace: null };
   assert.equal(
-    whyNot(parseCondition('bpftrace>=0.23', 'x'), without),
+    explainUnmet(parseCondition('bpftrace>=0.23', 'x'), without),
     'bpftrace is missing, at least 0.23 is needed',
   );
 });
@@ -113,8 +113,8 @@ test('a negated condition holds exactly where the condition does not', () => {
   );
   fc.assert(
     fc.property(atom, (text) => {
-      const holds = whyNot(parseCondition(text, 'x'), facts) === null;
-      assert.equal(whyNot(parseCondition(`!${text}`, 'x'), facts) === null, !holds);
+      const holds = explainUnmet(parseCondition(text, 'x'), facts) === null;
+      assert.equal(explainUnmet(parseCondition(`!${text}`, 'x'), facts) === null, !holds);
     }),
   );
 });

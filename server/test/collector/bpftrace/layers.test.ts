@@ -22,7 +22,7 @@ const readersOf = (text: string, mark: string): string[][] =>
 test('every importer’s own call that marks the task is told what the layers below it counted', () => {
   const marked = [...new Set(markedBy('call-begin'))];
   assert.ok(marked.length > 5, marked.join());
-  for (const name of ['told', 'taken', 'vmap-end']) {
+  for (const name of ['mark-counted', 'mark-acquired', 'vmap-end']) {
     const [names = [], ...others] = readersOf(snippets.get(name)?.text ?? '', '@call_start');
     assert.deepEqual(others, []);
     assert.deepEqual([...names].sort(), marked.sort(), `probes/snippets/${name}.bt`);
@@ -31,7 +31,7 @@ test('every importer’s own call that marks the task is told what the layers be
 
 test('every call of the dma-buf core that marks the task is told what the exporter counted', () => {
   const marked = markedBy('core-begin');
-  const [names = []] = readersOf(snippets.get('told')?.text ?? '', '@core_start');
+  const [names = []] = readersOf(snippets.get('mark-counted')?.text ?? '', '@core_start');
   // Where a kernel has one of these it has the others of dma-buf.c too.
   assert.ok(names.length > 0 && names.every((name) => marked.includes(name)), names.join());
 });

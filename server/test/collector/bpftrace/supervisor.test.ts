@@ -104,12 +104,12 @@ test('stop ends a child that ignores SIGINT', async (t) => {
   assert.ok(last?.state === 'exited' && last.reason === 'stopped');
 });
 
-test('a probe that bpftrace refuses is left out, and the rest runs', async (t) => {
-  const run = await live(t, { mode: 'refuse', argument: '{ export }' });
+test('a probe that bpftrace rejects is left out, and the rest runs', async (t) => {
+  const run = await live(t, { mode: 'reject', argument: '{ export }' });
   await until(() => has(run, 'heartbeat'));
-  const [first, refused, second] = run.children();
+  const [first, rejected, second] = run.children();
   assert.ok(first?.state === 'starting' && first.probes[1]?.attached === true);
-  assert.ok(refused?.state === 'exited' && refused.reason === 'compile_error');
+  assert.ok(rejected?.state === 'exited' && rejected.reason === 'compile_error');
   assert.ok(second?.state === 'starting');
   assert.match(
     second.probes[1]?.reason ?? '',
@@ -255,7 +255,7 @@ const loadGate = (host: FakeHost): Promise<void> =>
   );
 
 // Both wait as long as in operation for the cut, so they wait at the same time.
-describe('a hand-over', { concurrency: true }, () => {
+describe('a handover', { concurrency: true }, () => {
   test('a program that must change hands over to the next: each event comes once, in order, and nothing is blind', async (t) => {
     const run = await live(t, {
       mode: 'gated',
@@ -289,7 +289,7 @@ describe('a hand-over', { concurrency: true }, () => {
     );
   });
 
-  test('a processor that does not give way at a hand-over is a loss that is told', async (t) => {
+  test('a processor that does not give way at a handover is a loss that is told', async (t) => {
     const run = await live(t, {
       mode: 'gated',
       prepare: async (host) => {
@@ -303,7 +303,7 @@ describe('a hand-over', { concurrency: true }, () => {
     const losses = run.records().flatMap((record) => (record.type === 'loss' ? [record.data] : []));
     assert.deepEqual(
       losses.map(({ stage, count }) => [stage, count]),
-      [['hand_over', 1]],
+      [['handover', 1]],
     );
   });
 });
@@ -318,7 +318,7 @@ test('where a program cannot be told, the old one is stopped and the new one sta
   await until(() => run.children().length >= 4);
   const [, , exited, second] = run.children();
   assert.ok(exited?.state === 'exited' && exited.reason === 'stopped');
-  assert.match(exited.message, /no hand-over: the new program did not tell its clock/);
+  assert.match(exited.message, /no handover: the new program did not print its clock/);
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 

@@ -93,7 +93,7 @@ test('the reader tells events, heartbeats and missed returns apart', () => {
       eventReceived: () => told.push('event'),
       heartbeat: (emitted) => told.push(`heartbeat ${emitted}`),
       returnsMissed: (total) => told.push(`missed ${total}`),
-      lossTold: () => told.push('loss'),
+      lossReported: () => told.push('loss'),
     },
   });
   for (const line of [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { numbersOf, visitProcessors } from '../../../src/collector/host/processors.ts';
+import { numbersOf, quiesceCpus } from '../../../src/collector/host/processors.ts';
 import { temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
 test('a list of processors is read as sysfs writes it', () => {
@@ -12,10 +12,10 @@ test('a list of processors is read as sysfs writes it', () => {
 });
 
 test('processors that are there are visited, and one that lets nobody in is told', async (t) => {
-  assert.equal(await visitProcessors('/sys'), 0);
+  assert.equal(await quiesceCpus('/sys'), 0);
   const sysRoot = await temporaryFolder(t);
-  assert.equal(await visitProcessors(sysRoot), 1);
+  assert.equal(await quiesceCpus(sysRoot), 1);
   await mkdir(join(sysRoot, 'devices/system/cpu'), { recursive: true });
   await writeFile(join(sysRoot, 'devices/system/cpu/online'), '0,100000-100001\n');
-  assert.equal(await visitProcessors(sysRoot), 2);
+  assert.equal(await quiesceCpus(sysRoot), 2);
 });

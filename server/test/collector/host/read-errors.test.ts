@@ -21,7 +21,7 @@ import { IdentityWatch } from '../../../src/collector/host/identity-watch.ts';
 import { ModuleWatch } from '../../../src/collector/host/module-watch.ts';
 import { PciIds } from '../../../src/collector/host/pci-ids.ts';
 import { countRecursionMisses, findHolders, readStat } from '../../../src/collector/host/proc.ts';
-import { tryTaskset, visitProcessors } from '../../../src/collector/host/processors.ts';
+import { quiesceCpus, tryTaskset } from '../../../src/collector/host/processors.ts';
 import { inspectSurroundings } from '../../../src/collector/host/surroundings.ts';
 import type { CollectorLine, HostSource } from '../../../src/stream/wire.ts';
 import { isAbsent } from '../../../src/support/errno.ts';
@@ -260,9 +260,9 @@ test('skipped runs that cannot be read are not fewer', async (t) => {
 test('processors that cannot be listed or visited are reported with the cause', async (t) => {
   const host = await fakeHost(t);
   const { onError, lines, sources } = noted();
-  assert.equal(await visitProcessors(host.sysRoot, { searchPath: '', onError }), 1);
+  assert.equal(await quiesceCpus(host.sysRoot, { searchPath: '', onError }), 1);
   await breakPath(join(host.sysRoot, 'devices/system/cpu/online'));
-  assert.equal(await visitProcessors(host.sysRoot, { onError }), 1);
+  assert.equal(await quiesceCpus(host.sysRoot, { onError }), 1);
   assert.deepEqual(sources(), ['processors']);
   assert.deepEqual(
     lines.map((line) => line.type === 'host_error' && line.data.count),

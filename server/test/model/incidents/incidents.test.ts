@@ -207,25 +207,25 @@ test('without unmaps being watched a wait says that it cannot name the importers
   assert.match(first()?.sentence ?? '', /unmaps are not watched here/);
 });
 
-test('a map that iommufd refuses after it was given the memory maps nothing: what is lost stays lost', () => {
+test('a map that iommufd rejects after it was given the memory maps nothing: what is lost stays lost', () => {
   const { model, incidents, more } = watch([
     ...HELD_BY_IOMMUFD,
     bufferState(4 * S, 9, true),
     bufferState(5 * S, 9, false),
   ]);
-  const [attach, map, detach, refused] = [7 * S, 7 * S + 10, 7 * S + 20, 7 * S + 30];
+  const [attach, map, detach, rejected] = [7 * S, 7 * S + 10, 7 * S + 20, 7 * S + 30];
   more(
     imported({ t: attach, inode: 9, stage: ATTACH, importer: 'iommu' }),
     imported({ t: map, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
     detached(detach, 9, 'iommu'),
     // A call is told a little after its duration was taken: it seems to begin after it was given the memory.
-    tupleLine('import', refused, 15_000, 100, IOMMUFD, DEVICE, 9, 17, 1, 'iommu', 'iommu', 'qemu'),
+    tupleLine('import', rejected, 15_000, 100, IOMMUFD, DEVICE, 9, 17, 1, 'iommu', 'iommu', 'qemu'),
   );
   const lost = () => incidents().filter(({ kind }) => kind === 'mappings_lost');
   assert.equal(model.buffer(9)?.lost_mappings, 1);
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
   assert.ok(lost().some(({ state }) => state === 'open'));
-  // One that was refused before it had the memory, and a later one, take nothing back.
+  // One that was rejected before it had the memory, and a later one, take nothing back.
   more(
     imported({ t: 8 * S, inode: 9, stage: ATTACH, importer: 'iommu' }),
     imported({ t: 8 * S + 1, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
@@ -426,16 +426,16 @@ const offer = (t: number, errno = 0) =>
     reason: errno === 0 ? 0 : NO_PEER_TO_PEER,
   });
 
-test('a private buffer that is offered to another than KVM is told, refused or accepted, as one', () => {
+test('a private buffer that is offered to another than KVM is told, rejected or accepted, as one', () => {
   const { incidents, first, more } = watch([PRIVATE, offer(T + 1, 95)]);
   assert.equal(first()?.kind, 'private_offered');
   assert.equal(first()?.severity, 'warning');
-  assert.match(first()?.sentence ?? '', /which is private: refused once \(no_peer_to_peer\)\./);
+  assert.match(first()?.sentence ?? '', /which is private: rejected once \(no_peer_to_peer\)\./);
   more(offer(T + 2, 95), offer(T + 3));
   assert.equal(incidents().length, 1);
   assert.equal(first()?.count, 3);
   assert.equal(first()?.severity, 'critical');
-  assert.match(first()?.sentence ?? '', /accepted once, refused 2 times/);
+  assert.match(first()?.sentence ?? '', /accepted once, rejected 2 times/);
   more(released(5 * S, 9));
   assert.equal(first()?.closed_by, 'released');
 });
@@ -496,7 +496,7 @@ test('a bind to a VM that a thread has made is of its process, and ends with it'
   assert.deepEqual([first()?.kind, first()?.closed_by], ['accepted_not_vfio', 'vm_gone']);
 });
 
-test('an unbind that overtakes its bind leaves nothing open, and a refused bind is no incident', () => {
+test('an unbind that overtakes its bind leaves nothing open, and a rejected bind is no incident', () => {
   assert.equal(
     watch([PRIVATE, unbind(T + 9, 300), bind(T + 1, { violation: 1 })]).first()?.closed_by,
     'unbound',

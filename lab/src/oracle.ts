@@ -1,7 +1,7 @@
 import type { Guest, GuestDialect } from './guest.ts';
 
 /**
- * The independent witness: ftrace's own probes (not BPF) on the functions that the tracer probes, counted in histograms by
+ * The independent oracle: ftrace's own probes (not BPF) on the functions that the tracer probes, counted in histograms by
  * return value. What it counts is compared with the metrics.
  */
 const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
@@ -27,7 +27,7 @@ const PRIVATE_ONLY = ['private_read', 'bind'];
 const LEGACY = { invalidate: { probe: 'dma_buf_move_notify', key: 'common_pid' } };
 
 /** Notes more calls of one outcome. */
-const note = (testimony: Testimony, name: string, outcome: string, count: number): void => {
+const note = (testimony: OracleCounts, name: string, outcome: string, count: number): void => {
   const calls = testimony[name] ?? {};
   calls[outcome] = (calls[outcome] ?? 0) + count;
   testimony[name] = calls;
@@ -35,29 +35,29 @@ const note = (testimony: Testimony, name: string, outcome: string, count: number
 
 /** Calls of one function by outcome: `0`, `value` (a descriptor or pointer), `-22` for EINVAL. */
 export type Calls = Record<string, number>;
-/** Calls by function of the witness, only those that were called. */
-export type Testimony = Record<string, Calls>;
+/** Calls by function of the oracle, only those that were called. */
+export type OracleCounts = Record<string, Calls>;
 
 const TRACING = '/sys/kernel/tracing';
 
-/** The script that sets the witness up in a guest, on the functions that its dialect has. */
-export const witnessScript = (dialect: GuestDialect): string => {
+/** The script that sets the oracle up in a guest, on the functions that its dialect has. */
+export const oracleScript = (dialect: GuestDialect): string => {
   const events = Object.entries({ ...EVENTS, ...(dialect === 'legacy' && LEGACY) }).filter(
     ([name]) => dialect.startsWith('private') || !PRIVATE_ONLY.includes(name),
   );
   const lines = events.flatMap(([name, { probe, key }]) => {
     return [
-      `echo 'f:witness/${name} ${probe}' >>${TRACING}/dynamic_events`,
-      `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/witness/${name}/trigger`,
+      `echo 'f:oracle/${name} ${probe}' >>${TRACING}/dynamic_events`,
+      `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/oracle/${name}/trigger`,
     ];
   });
   return ['set -e', ...lines].join('\n');
 };
 
-/** What the witness has counted since it was placed. Rejects when its own table was full. */
-export const hear = async (guest: Guest): Promise<Testimony> => {
-  const { output } = await guest.run(`grep -rE '^{|Dropped: [1-9]' ${TRACING}/events/witness --include=hist`);
-  const testimony: Testimony = {};
+/** What the oracle has counted since it was placed. Rejects when its own table was full. */
+export const hear = async (guest: Guest): Promise<OracleCounts> => {
+  const { output } = await guest.run(`grep -rE '^{|Dropped: [1-9]' ${TRACING}/events/oracle --include=hist`);
+  const testimony: OracleCounts = {};
   for (const found of output.split('\n')) {
     const [, name = '', line = ''] = /\/(\w+)\/hist:(.*)$/.exec(found) ?? [];
     const entry = /^\{ (\w+): *(\d+) *\} hitcount: *(\d+)/.exec(line);
@@ -65,7 +65,7 @@ export const hear = async (guest: Guest): Promise<Testimony> => {
       const outcome = entry[1] === 'ret' ? outcomeOf(BigInt(entry[2] ?? '0')) : '0';
       note(testimony, name, outcome, Number(entry[3]));
     }
-    if (/Dropped: [1-9]/.test(line)) throw new Error(`the witness dropped calls of ${name}`);
+    if (/Dropped: [1-9]/.test(line)) throw new Error(`the oracle dropped calls of ${name}`);
   }
   return testimony;
 };
@@ -78,8 +78,8 @@ const outcomeOf = (value: bigint): string => {
 };
 
 /** What was called between two hearings. */
-export const heardSince = (before: Testimony, after: Testimony): Testimony => {
-  const difference: Testimony = {};
+export const oracleSince = (before: OracleCounts, after: OracleCounts): OracleCounts => {
+  const difference: OracleCounts = {};
   for (const [name, calls] of Object.entries(after)) {
     for (const [outcome, count] of Object.entries(calls)) {
       const grown = count - (before[name]?.[outcome] ?? 0);
@@ -90,11 +90,11 @@ export const heardSince = (before: Testimony, after: Testimony): Testimony => {
 };
 
 /**
- * What the tracer counted and what the witness saw must be the same; each difference is one line. Where the tracer itself told
+ * What the tracer counted and what the oracle saw must be the same; each difference is one line. Where the tracer itself told
  * of runs that the kernel has skipped, so many calls may be missing, and none may be counted twice.
  */
 export const contradictions = (
-  heard: Testimony,
+  heard: OracleCounts,
   delta: Readonly<Record<string, number>>,
   skipped = 0,
 ): string[] => {
@@ -109,7 +109,7 @@ export const contradictions = (
     Object.entries(calls).reduce((sum, [outcome, count]) => sum + (outcome.startsWith('-') ? count : 0), 0);
   const claims: [what: string, counted: number, seen: number][] = [
     ['exports_total', counted('exports_total'), heard.export?.value ?? 0],
-    ['export_failures_total', counted('export_failures_total'), failed(heard.export)],
+    ['export_rejections_total', counted('export_rejections_total'), failed(heard.export)],
     ['releases_total', counted('releases_total'), heard.release?.['0'] ?? 0],
     [
       'revocations_total + restorations_total',
@@ -118,8 +118,8 @@ export const contradictions = (
     ],
     ['private_data_reads_total', counted('private_data_reads_total'), heard.private_read?.value ?? 0],
     [
-      'private_data_read_failures_total',
-      counted('private_data_read_failures_total'),
+      'private_data_read_rejections_total',
+      counted('private_data_read_rejections_total'),
       failed(heard.private_read),
     ],
     ['unmaps_total', counted('unmaps_total'), heard.unmap?.['0'] ?? 0],
@@ -148,7 +148,7 @@ export const contradictions = (
   rejections('stage="pin"', heard.pin);
   rejections('stage="map"', heard.map);
   rejections('stage="vmap"', heard.vmap, heard.mmap);
-  // Whichever layer refuses: one call that failed is one rejection of its importer.
+  // Whichever layer rejects: one call that failed is one rejection of its importer.
   rejections('importer="iommufd"', heard.iommufd_file);
   rejections('importer="vivid"', heard.videobuf2);
   claims.push([
@@ -161,5 +161,5 @@ export const contradictions = (
   ] as [string, number, number]);
   return claims
     .filter(([, count, seen]) => count > seen || count < seen - skipped)
-    .map(([what, count, seen]) => `${what}: the tracer counted ${count}, the witness saw ${seen}`);
+    .map(([what, count, seen]) => `${what}: the tracer counted ${count}, the oracle saw ${seen}`);
 };

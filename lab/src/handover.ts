@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { isUsual, isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
+import { contradictions, hear, oracleSince } from './oracle.ts';
 import { changed, total } from './samples.ts';
 import { missedSince } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { contradictions, hear, heardSince } from './witness.ts';
 
 /**
  * Exports, rejections and imports, about a hundred a second and evenly spread, whenever two programs are there of which one takes
@@ -16,19 +16,19 @@ const LOAD = `next_has_programs() {
 }
 while [ ! -e /tmp/enough ]; do
   if ! next_has_programs; then sleep 1; continue; fi
-  /lab/bin/flood --device ${PLAIN} --region 2 --exports 200 --refused 60 --vgem 60 --threads 2 --pause 20000 || exit 1
+  /lab/bin/flood --device ${PLAIN} --region 2 --exports 200 --rejected 60 --vgem 60 --threads 2 --pause 20000 || exit 1
 done`;
 
-const REFUSED = 20;
+const REJECTED = 20;
 
 /**
- * Calls into iommufd that it refuses itself, so that only a probe in it can count them. They are no part of the load: while one of them
+ * Calls into iommufd that it rejects itself, so that only a probe in it can count them. They are no part of the load: while one of them
  * runs the module cannot be unloaded.
  */
-const refusedByIommufd = async (lab: Lab): Promise<void> => {
-  const calls = Array.from({ length: REFUSED }, () => 'iommufd=0,8192');
+const rejectedByIommufd = async (lab: Lab): Promise<void> => {
+  const calls = Array.from({ length: REJECTED }, () => 'iommufd=0,8192');
   const steps = await lab.session(`device=${RESETTABLE}`, 'export=2,0:4096', ...calls);
-  assert.equal(steps.filter(({ verb, errno }) => verb === 'iommufd' && errno === 22).length, REFUSED);
+  assert.equal(steps.filter(({ verb, errno }) => verb === 'iommufd' && errno === 22).length, REJECTED);
 };
 
 /** Waits until a program has taken over. */
@@ -38,17 +38,17 @@ const untilGeneration = (lab: Lab, generation: number): Promise<void> =>
     return status.generation === generation && status.state === 'tracing';
   });
 
-export const HAND_OVER: Trial = {
-  name: 'hand-over',
+export const HANDOVER: Trial = {
+  name: 'handover',
   guest: 'own',
   title:
     'a module with probes is unloaded and loaded again under load: programs take over, and each call is counted once',
   belongs: isUsual,
-  // Four programs to compile in emulation take minutes: `npm run lab -- hand-over` tries both versions of bpftrace.
+  // Four programs to compile in emulation take minutes: `npm run lab -- handover` tries both versions of bpftrace.
   everyday: isUsualOnce,
   run: async (lab, say) => {
     await lab.settle();
-    const [before, heardBefore, { generation, losses }] = [
+    const [before, oracleBefore, { generation, losses }] = [
       await lab.samples(),
       await hear(lab.guest),
       await lab.status(),
@@ -56,28 +56,28 @@ export const HAND_OVER: Trial = {
     await lab.command(
       `rm -f /tmp/enough /tmp/load.*; (${LOAD}; echo done) >/tmp/load.out 2>&1 </dev/null & sleep 2`,
     );
-    await refusedByIommufd(lab);
+    await rejectedByIommufd(lab);
     await lab.command('rmmod iommufd');
     await untilGeneration(lab, generation + 1);
     const without = await lab.status();
     assert.equal(without.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, false);
     await lab.command('modprobe iommufd 2>/dev/null || insmod /lab/modules/iommufd.ko');
     // Before the next program has taken over, which is some seconds ahead: nobody counts these.
-    await refusedByIommufd(lab);
+    await rejectedByIommufd(lab);
     await untilGeneration(lab, generation + 2);
-    await refusedByIommufd(lab);
+    await rejectedByIommufd(lab);
     await lab.command(
       'touch /tmp/enough; n=0; until grep -q done /tmp/load.out; do sleep 0.2; n=$((n + 1)); [ $n -lt 500 ] || exit 9; done',
     );
     const status = await lab.settle();
     const after = await lab.samples();
-    const heard = heardSince(heardBefore, await hear(lab.guest));
+    const heard = oracleSince(oracleBefore, await hear(lab.guest));
     const delta = changed(before, after);
     const skipped = await missedSince(lab, losses);
     if (skipped > 0) say(`the kernel has skipped ${skipped} runs of probes, and the tracer says so`);
     // Its own probe on iommufd may have died with the module as well: what it says of that is left out.
     const wrong = contradictions(heard, delta, skipped).filter((claim) => !claim.includes('"iommufd"'));
-    assert.deepEqual(wrong, [], 'the independent witness disagrees');
+    assert.deepEqual(wrong, [], 'the independent oracle disagrees');
     assert.equal(status.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, true);
     const grown = (name: string, ...having: string[]): number =>
       total(after, name, ...having) - total(before, name, ...having);
@@ -85,24 +85,24 @@ export const HAND_OVER: Trial = {
     const blind = grown('probe_blind_seconds_total', 'probe="iommufd_file"');
     const counted = grown('import_rejections_total', 'importer="iommufd"');
     say(
-      `${counted} of ${3 * REFUSED} calls into iommufd counted, its probe was blind for ${blind.toFixed(1)} s`,
+      `${counted} of ${3 * REJECTED} calls into iommufd counted, its probe was blind for ${blind.toFixed(1)} s`,
     );
     assert.ok(blind > 0, 'the time in which the probe in iommufd was not there is told');
     assert.equal(grown('probe_blind_seconds_total'), blind, 'no other probe was blind');
     assert.ok(
-      counted >= 2 * REFUSED - skipped && counted <= 3 * REFUSED,
+      counted >= 2 * REJECTED - skipped && counted <= 3 * REJECTED,
       'what was called before and after is counted',
     );
-    assert.equal(status.losses.hand_over, losses.hand_over, 'no call was given up');
+    assert.equal(status.losses.handover, losses.handover, 'no call was given up');
     assert.equal(grown('collector_restarts_total'), 2);
     const received = total(after, 'events_total') - total(before, 'events_total');
     const calls =
       grown('exports_total') +
-      grown('export_failures_total') +
+      grown('export_rejections_total') +
       grown('releases_total') +
       grown('import_rejections_total');
     say(
-      `${calls} calls counted, the witness agrees; ${received} events received, ${status.events_unaccounted} unaccounted`,
+      `${calls} calls counted, the oracle agrees; ${received} events received, ${status.events_unaccounted} unaccounted`,
     );
     assert.ok(calls > 1000, 'there was load');
   },

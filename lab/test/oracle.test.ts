@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { contradictions, oracleSince } from '../src/oracle.ts';
 import { changed, parseSamples, total } from '../src/samples.ts';
-import { contradictions, heardSince } from '../src/witness.ts';
 
-test('the witness agrees where every count is the same', () => {
+test('the oracle agrees where every count is the same', () => {
   const heard = { export: { value: 2, '-22': 1, '0': 4 }, attach: { '0': 1, '-95': 1 }, release: { '0': 2 } };
   const counted = {
     'exports_total{device="a",privacy="undeclared"}': 2,
-    'export_failures_total{device="a",errno="EINVAL",reason="unaligned"}': 1,
+    'export_rejections_total{device="a",errno="EINVAL",reason="unaligned"}': 1,
     'imports_total{device="a",importer="x",privacy="undeclared",stage="attach"}': 1,
     'import_rejections_total{device="a",errno="EOPNOTSUPP",importer="x",privacy="undeclared",reason="no_peer_to_peer",stage="attach"}': 1,
     releases_total: 2,
@@ -17,10 +17,10 @@ test('the witness agrees where every count is the same', () => {
 
 test('a call that only one of the two saw is a contradiction', () => {
   assert.deepEqual(contradictions({ release: { '0': 1 } }, {}), [
-    'releases_total: the tracer counted 0, the witness saw 1',
+    'releases_total: the tracer counted 0, the oracle saw 1',
   ]);
   assert.deepEqual(contradictions({}, { releases_total: 1 }), [
-    'releases_total: the tracer counted 1, the witness saw 0',
+    'releases_total: the tracer counted 1, the oracle saw 0',
   ]);
 });
 
@@ -31,7 +31,7 @@ test('where the kernel has skipped runs, so many calls may be missing and none m
 });
 
 test('what was heard before does not count', () => {
-  assert.deepEqual(heardSince({ bind: { '0': 1 } }, { bind: { '0': 1, '-22': 2 } }), { bind: { '-22': 2 } });
+  assert.deepEqual(oracleSince({ bind: { '0': 1 } }, { bind: { '0': 1, '-22': 2 } }), { bind: { '-22': 2 } });
 });
 
 test('samples are known by their labels, whatever their order', () => {
