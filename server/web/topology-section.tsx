@@ -1,7 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count } from './format.ts';
-import { knowledgeOf, NO_EXPORT, watches } from './headline.ts';
+import { covers, knowledgeOf, NO_EXPORT } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import {
@@ -15,7 +15,7 @@ import {
 } from './topology-layout.ts';
 import type { Topology } from './types.ts';
 
-/** Rows of the text; the table of buffers has them all. */
+/** Rows of the table; the table of buffers has all buffers. */
 const TEXT_ROWS = 200;
 
 export function TopologySection({ store }: { store: Store }) {
@@ -41,14 +41,14 @@ export function TopologySection({ store }: { store: Store }) {
     width.value === 0 ? null : layoutTopology(store.topology.value, rejected.value, width.value),
   );
   const known = useComputed(() => knowledgeOf(store.status.value)).value;
-  const watched = useComputed(() => watches(store.status.value, 'importers')).value;
+  const complete = useComputed(() => covers(store.status.value, 'importers')).value;
   const drawn = picture.value;
   const empty = drawn !== null && drawn.boxes.length === 0;
   return (
     <Section
       id="topology"
       title="Who shares with whom"
-      note={known === 'never' ? 'not known' : headOf(store.topology.value, watched)}
+      note={known === 'never' ? 'not known' : headOf(store.topology.value, complete)}
     >
       <div ref={frame} class="picture">
         {empty && <p class="empty">{NO_EXPORT[known]}</p>}
@@ -65,17 +65,17 @@ export function TopologySection({ store }: { store: Store }) {
   );
 }
 
-function headOf(topology: Topology, watched: boolean): string {
+function headOf(topology: Topology, complete: boolean): string {
   const number = (type: string): number => topology.nodes.filter((node) => node.type === type).length;
   const importers = number('importer');
   return [
     count(number('device'), 'device'),
     count(number('buffer'), 'buffer'),
-    importers === 0 && !watched ? 'importers not watched' : count(importers, 'importer'),
+    importers === 0 && !complete ? 'importers not traced' : count(importers, 'importer'),
   ].join(' → ');
 }
 
-/** The picture is for the eye: who does not see it has the text below. */
+/** Hidden from screen readers, which get the table below it. */
 function Drawing({ picture, store }: { picture: Picture; store: Store }) {
   return (
     <svg
@@ -117,7 +117,7 @@ function Edge({ line }: { line: Line }) {
   );
 }
 
-/** Above all lines, so that none strikes it out. */
+/** Drawn after all lines, so that no line crosses the text. */
 function Reason({ line: { broken, label, full } }: { line: Line }) {
   if (broken === null || label === '') return null;
   return (
@@ -133,7 +133,7 @@ function Node({ box, store }: { box: Box; store: Store }) {
   const two = box.detail !== '';
   const marks = `${box.private ? ' private' : ''}${box.revoked ? ' revoked' : ''}${box.bad ? ' bad' : ''}`;
   return (
-    // The text below the picture and the table of buffers do the same with the keyboard.
+    // The table below the graph and the table of buffers offer the same to the keyboard.
     // biome-ignore lint/a11y/noStaticElementInteractions: see above
     <g
       class={`node ${box.kind}${marks}${inode === null ? '' : ' opens'}`}
@@ -165,14 +165,14 @@ const LEGEND = [
 
 function Legend() {
   return (
-    <ul class="legend" aria-label="Lines of the picture">
-      {LEGEND.map(([state, words]) => (
+    <ul class="legend" aria-label="Lines of the graph">
+      {LEGEND.map(([state, label]) => (
         <li key={state}>
           <svg width="36" height="12" aria-hidden="true" class={`edge ${state}`}>
             <path d={state === 'rejected' ? 'M1 6H13M23 6H35' : 'M1 6H35'} />
             {state === 'rejected' && <path class="cross" d="M14 2l8 8m0-8l-8 8" />}
           </svg>
-          {words}
+          {label}
         </li>
       ))}
       <li>
@@ -189,7 +189,7 @@ function AsText({ topology, store }: { topology: Topology; store: Store }) {
   const open = useSignal(false);
   return (
     <details class="as-text" onToggle={(event) => (open.value = event.currentTarget.open)}>
-      <summary>The picture as text</summary>
+      <summary>The graph as a table</summary>
       {open.value && <TextTable topology={topology} store={store} />}
     </details>
   );
