@@ -6,11 +6,11 @@ import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import {
   type Box,
+  type Graph,
   LABEL_X,
   LABEL_Y,
   type Line,
   layoutTopology,
-  type Picture,
   vmTitle,
 } from './topology-layout.ts';
 import type { Topology } from './types.ts';
@@ -37,12 +37,12 @@ export function TopologySection({ store }: { store: Store }) {
       counts.set(device, (counts.get(device) ?? 0) + number);
     return counts;
   });
-  const picture = useComputed(() =>
+  const layout = useComputed(() =>
     width.value === 0 ? null : layoutTopology(store.topology.value, rejected.value, width.value),
   );
   const known = useComputed(() => knowledgeOf(store.status.value)).value;
   const complete = useComputed(() => covers(store.status.value, 'importers')).value;
-  const drawn = picture.value;
+  const drawn = layout.value;
   const empty = drawn !== null && drawn.boxes.length === 0;
   return (
     <Section
@@ -50,9 +50,9 @@ export function TopologySection({ store }: { store: Store }) {
       title="Who shares with whom"
       note={known === 'never' ? 'not known' : headOf(store.topology.value, complete)}
     >
-      <div ref={frame} class="picture">
+      <div ref={frame} class="graph">
         {empty && <p class="empty">{NO_EXPORT[known]}</p>}
-        {drawn !== null && !empty && <Drawing picture={drawn} store={store} />}
+        {drawn !== null && !empty && <Drawing layout={drawn} store={store} />}
       </div>
       {drawn !== null && !empty && (
         <>
@@ -76,15 +76,15 @@ function headOf(topology: Topology, complete: boolean): string {
 }
 
 /** Hidden from screen readers, which get the table below it. */
-function Drawing({ picture, store }: { picture: Picture; store: Store }) {
+function Drawing({ layout, store }: { layout: Graph; store: Store }) {
   return (
     <svg
-      width={picture.width}
-      height={picture.height}
-      viewBox={`0 0 ${picture.width} ${picture.height}`}
+      width={layout.width}
+      height={layout.height}
+      viewBox={`0 0 ${layout.width} ${layout.height}`}
       aria-hidden="true"
     >
-      {picture.groups.map((group) => (
+      {layout.groups.map((group) => (
         <g key={group.full} class="group">
           <title>{group.full}</title>
           <rect x={group.x} y={group.y} width={group.width} height={group.height} rx="8" />
@@ -93,13 +93,13 @@ function Drawing({ picture, store }: { picture: Picture; store: Store }) {
           </text>
         </g>
       ))}
-      {picture.lines.map((line) => (
+      {layout.lines.map((line) => (
         <Edge key={`${line.from} ${line.to}`} line={line} />
       ))}
-      {picture.lines.map((line) => (
+      {layout.lines.map((line) => (
         <Reason key={`${line.from} ${line.to}`} line={line} />
       ))}
-      {picture.boxes.map((box) => (
+      {layout.boxes.map((box) => (
         <Node key={box.id} box={box} store={store} />
       ))}
     </svg>
@@ -266,18 +266,18 @@ function textRows({ nodes, edges }: Topology): TextRow[] {
       buffer: `${node.inode}, ${bytes(node.bytes)}, ${node.privacy}`,
     };
     const own = imports.get(node.id) ?? [];
-    if (own.length === 0) return [{ ...common, key: node.id, importer: 'nobody', state: node.state }];
+    if (own.length === 0) return [{ ...common, key: node.id, importer: 'none', state: node.state }];
     return own.flatMap((edge) => {
       if (edge.type !== 'import') return [];
       const { state, mapped, reason } = edge;
-      const words =
+      const label =
         state === 'rejected' ? `rejected: ${reason}` : state === 'live' && mapped ? 'mapped' : state;
       return [
         {
           ...common,
           key: `${node.id} ${edge.to}`,
           importer: edge.to.replace('importer:', '').replace('/', ', '),
-          state: words === 'live' ? 'attached' : words,
+          state: label === 'live' ? 'attached' : label,
         },
       ];
     });
