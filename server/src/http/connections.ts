@@ -248,9 +248,9 @@ export class Connections {
   }
 
   /**
-   * Chooses the connection to drop at the limit, the oldest of the first group that is not empty: idle for a sweep or
-   * more, answer not read by the client, waiting for an answer. A new connection is the last choice: it is idle until
-   * its request is read.
+   * Chooses the connection to drop at the limit. The candidates, in this order: idle for a sweep or more, answer not read
+   * by the client, waiting for an answer. Within each group it is the oldest. A new connection is the last choice,
+   * because it is idle until its request is read.
    */
   #victim(): Connection | undefined {
     const all = [...this.#connections.values()];

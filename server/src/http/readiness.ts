@@ -27,7 +27,7 @@ export function readinessOf(input: ReadinessInput): Readiness {
     case 'starting':
       return notReady('bpftrace is starting');
     case 'blind':
-      return notReady(`bpftrace is not running${reasonOf(problem)}; it will be restarted`);
+      return notReady(`bpftrace does not run${reasonOf(problem)}; it will be restarted`);
     case 'unavailable':
       return notReady(`this host cannot be traced${reasonOf(problem)}`);
     case 'tracing': {

@@ -76,7 +76,7 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
       return {
         total: matching.length,
         open: matching.filter((incident) => incident.state === 'open').length,
-        unwatched: INCIDENT_KINDS.filter((one) => !model.watchesIncident(one)),
+        unwatched: INCIDENT_KINDS.filter((one) => !model.detectsIncident(one)),
         blind_to: model.blindTo(),
         folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
         incidents: shown,

@@ -32,7 +32,7 @@ const KEEP_MS = 1000;
 
 /**
  * Renders the answers to scrapes. Scrapes that arrived before the rendering of an answer began share that answer: its
- * values are newer than their request. So many concurrent scrapes cost as much time and memory as one.
+ * values are newer than their request. This way, concurrent scrapes cost as much time and memory as one.
  */
 export class SharedAnswers {
   readonly #source: FamilySource;
