@@ -324,13 +324,15 @@ export class TracerModel {
     return this.#buffers.alive();
   }
 
-  /**
-   * Whether incidents of this kind can be detected: all their probes were attached, in a dialect that can have them.
-   */
+  /** Whether a kernel traced since the start can have incidents of this kind. */
+  canOccur(kind: IncidentKind): boolean {
+    const { dialects } = KINDS[kind];
+    return dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
+  }
+
+  /** Whether incidents of this kind can occur, and all probes that detect them were attached since the start. */
   detectsIncident(kind: IncidentKind): boolean {
-    const { probes, dialects } = KINDS[kind];
-    const possible = dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
-    return possible && probes.every((probe) => this.wasAttached(probe));
+    return this.canOccur(kind) && KINDS[kind].probes.every((probe) => this.wasAttached(probe));
   }
 
   /** Security-relevant incident kinds that this kernel can have and that cannot be detected now. */

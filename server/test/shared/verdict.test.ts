@@ -15,7 +15,8 @@ const REPLAY = { kind: 'replay', name: 'a.ndjson' } as const;
 const incidents = (...severities: ('info' | 'warning' | 'critical')[]): Incidents => ({
   total: severities.length,
   open: severities.length,
-  unwatched: [],
+  not_detected: [],
+  not_applicable: [],
   blind_to: [],
   folded: 0,
   kinds: {},

@@ -18,10 +18,11 @@ export const IncidentsQuery = Type.Object(
 export const IncidentsAnswer = Type.Object({
   total: Type.Integer({ description: 'number of matching incidents, including those beyond the limit' }),
   open: Type.Integer({ description: 'number of open incidents among them' }),
-  unwatched: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
-    description:
-      'kinds that cannot be detected, because no probe for them was attached since the start or this kernel cannot have ' +
-      'them. A missing incident of these kinds means nothing.',
+  not_detected: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
+    description: 'kinds whose probes were never attached: the number of such incidents is unknown',
+  }),
+  not_applicable: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
+    description: 'kinds that this kernel cannot have',
   }),
   blind_to: Type.Array(BlindTo, {
     description:
@@ -76,7 +77,8 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
       return {
         total: matching.length,
         open: matching.filter((incident) => incident.state === 'open').length,
-        unwatched: INCIDENT_KINDS.filter((one) => !model.detectsIncident(one)),
+        not_detected: INCIDENT_KINDS.filter((one) => model.canOccur(one) && !model.detectsIncident(one)),
+        not_applicable: INCIDENT_KINDS.filter((one) => !model.canOccur(one)),
         blind_to: model.blindTo(),
         folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
         incidents: shown,
