@@ -24,8 +24,7 @@ export interface HandoverTiming {
 }
 
 /**
- * Success with `lost`, or the reason why the old program continues. `lost` is an upper bound of the calls that no
- * program counts:
+ * Success, or the reason why the old program continues. `lost` is the number of calls whose count is uncertain:
  * - the calls in flight when the wait for the old program ended;
  * - one, if the `until` command may have arrived after the cut;
  * - one for each processor without a context switch: neither program may count the calls of its task.

@@ -57,7 +57,7 @@ export class LossWatch {
     this.add(stage, 1);
   }
 
-  /** Calls that no program has counted because of a handover. */
+  /** Calls that may be in no counter because of a handover. */
   handoverLost(count: number): void {
     this.add('handover', count);
   }
