@@ -255,7 +255,7 @@ test('record writes a new file for its owner only, keeps one that exists, and re
   assert.match(first, /^\{"type":"header"/);
   const [code, log] = await recordOnce();
   assert.equal(code, 1);
-  assert.match(log, /the file exists, and is kept\n.*recorded\.ndjson\n.*--overwrite/);
+  assert.match(log, /the file exists and is kept\n.*recorded\.ndjson\n.*--overwrite/);
   assert.equal(readFileSync(file, 'utf8'), first);
   assert.equal((await recordOnce('--overwrite'))[0], 0);
   assert.notEqual(readFileSync(file, 'utf8'), first);
@@ -355,7 +355,7 @@ test('variables of a Kubernetes Service get one warning, on standard error', () 
   assert.deepEqual([code, stdout], [0, 'the configuration is correct\n']);
   assert.match(
     stderr,
-    /^vfio-dmabuf-tracer: warning: VFIO_DMABUF_TRACER_METRICS_PORT and 2 more in the environment .*\n$/,
+    /^vfio-dmabuf-tracer: warning: ignored VFIO_DMABUF_TRACER_METRICS_PORT and 2 more in the environment: .*\n$/,
   );
 });
 
