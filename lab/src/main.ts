@@ -266,7 +266,7 @@ const main = async (): Promise<number> => {
     ({ kernel, suite, dialect }) =>
       (kernel === chosen.kernel || (all && values.kernel === undefined)) &&
       (suite === chosen.suite || (all && values.guest === undefined)) &&
-      // Without --dialect a scenario runs on its own dialect only. `legacy` also has the mainline scenarios, so it is left out.
+      // Without --dialect a scenario runs only on its dialect. `legacy` would also run the mainline scenarios, so it needs --dialect.
       (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === chosen.dialect),
   );
   const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells, all);

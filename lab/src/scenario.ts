@@ -114,7 +114,7 @@ export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<n
 };
 
 /**
- * Decides whether skipped probe runs explain the problems. Resolves with 0 if there are no problems. Resolves with the number of
+ * Decides whether skipped probe runs explain the problems. Resolves with 0 if the list is empty. Resolves with the number of
  * skipped runs if the tracer reported skipped runs and no more calls than that are missing: its counts are then the lower bound that
  * it reports. @throws Error with the problems otherwise.
  */
