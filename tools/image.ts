@@ -1,5 +1,6 @@
-// Builds the Dockerfile with buildah on a Debian tree from this machine's mirror, and tests the image. The image must run Node 24, its
-// program must be the one of this repository, and it must replay recordings to the same bytes as on the host.
+// Builds the Dockerfile with buildah on a Debian tree from this machine's mirror, and tests the image. The image must
+// run Node 24, its program must be the one of this repository, and it must replay recordings to the same bytes as on
+// the host.
 import {
   existsSync,
   mkdirSync,
@@ -45,7 +46,9 @@ Suites: trixie trixie-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
 `;
-/** Placeholder for the apt sources of a published base image. The build mounts the sources of this machine over them. */
+/**
+ * Placeholder for the apt sources of a published base image. The build mounts the sources of this machine over them.
+ */
 const BASE_SOURCES = SOURCES('http://mirror.invalid/debian');
 
 const started = Date.now();
@@ -53,7 +56,10 @@ const log = (line: string): void => {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 };
 
-/** Runs buildah with its own storage, separate from other images on this machine. Needs neither a container engine nor overlayfs. */
+/**
+ * Runs buildah with its own storage, separate from other images on this machine. Needs neither a container engine nor
+ * overlayfs.
+ */
 const buildah = (args: readonly string[], onLine?: (line: string) => void): Promise<string> => {
   const store = join(cacheRoot(), 'containers');
   return run(

@@ -14,20 +14,23 @@ const INTRODUCTION = `# Metrics
 
 \`npm run docs\` writes this page from what the program serves; a test checks that it is up to date.
 
-- The program reads the counters and histograms of kernel calls from kernel maps each second. Lost events do not change them. Calls that
-  did not fit into a full map are counted by \`vfio_dmabuf_counts_lost_total{stage="map_full"}\`.
+- The program reads the counters and histograms of kernel calls from kernel maps each second. Lost
+  events do not change them. Calls that did not fit into a full map are counted by
+  \`vfio_dmabuf_counts_lost_total{stage="map_full"}\`.
 - A family is absent while its probe is not attached. A zero would mean that there were no calls.
-- \`device\` is a PCI address. For imports it is the device that exported the buffer. It is \`unknown\` if that device was closed before
-  the call, for example at the detach of a buffer that outlives its device. It is also \`unknown\` if KVM binds a buffer that VFIO did
-  not export.
+- \`device\` is a PCI address. For imports it is the device that exported the buffer. It is \`unknown\`
+  if that device was closed before the call, for example at the detach of a buffer that outlives its
+  device. It is also \`unknown\` if KVM binds a buffer that VFIO did not export.
 - \`privacy\` is that of the buffer.
 - \`importer\` is the driver of the importing device, or the name of the device if it has no driver.
-- \`server/src/stream/codes.ts\` lists the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\`. [reasons.md](reasons.md)
-  explains those of \`reason\`, \`cause\` and \`kind\`.
-- A family has at most \`--metrics.max-series\` series; a histogram has at most a quarter as many label sets. Further label sets are
-  added to a series whose label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
+- \`server/src/stream/codes.ts\` lists the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\`.
+  [reasons.md](reasons.md) explains those of \`reason\`, \`cause\` and \`kind\`.
+- A family has at most \`--metrics.max-series\` series; a histogram has at most a quarter as many
+  label sets. Further label sets are added to a series whose label values are \`other\`, and counted
+  by \`vfio_dmabuf_series_folded_total\`.
 
-The program also serves metrics of its own process (\`process_*\`, \`nodejs_*\`); \`--web.disable-exporter-metrics\` disables them.
+The program also serves metrics of its own process (\`process_*\`, \`nodejs_*\`);
+\`--web.disable-exporter-metrics\` disables them.
 `;
 
 /** Starts the built program, waits until /metrics matches `complete`, and returns the text. */
@@ -64,7 +67,8 @@ export const allFamilies = async (): Promise<ParsedFamily[]> => {
     const program = join(own, 'dist/vfio-dmabuf-tracer.mjs');
     const stream = join(own, 'stream.ndjson');
     writeFileSync(stream, `${PRIVATE_VM.join('\n')}\n`);
-    // Replaying a complete stream serves the families of the kernel. `run` on a host that cannot be traced serves those of the daemon.
+    // Replaying a complete stream serves the families of the kernel. `run` on a host that cannot be traced serves those
+    // of the daemon.
     const replayed = await serve(program, ['replay', stream], /^vfio_dmabuf_policy_violations_total/m);
     const recording = [
       'run',

@@ -11,9 +11,9 @@ interface Picture {
 }
 
 /**
- * Converts a screenshot to a PNG with at most 256 colours, a quarter of the size. A page has few colours on surfaces, and many at the
- * edges of letters and lines. The 256 most common colours are kept, and each other colour is replaced by the nearest of them. Accepts
- * what browsers write: 8 bits per channel, not interlaced.
+ * Converts a screenshot to a PNG with at most 256 colours, a quarter of the size. A page has few colours on surfaces,
+ * and many at the edges of letters and lines. The 256 most common colours are kept, and each other colour is replaced
+ * by the nearest of them. Accepts what browsers write: 8 bits per channel, not interlaced.
  */
 export function withPalette(png: Buffer): Buffer {
   const { width, height, depth, rows } = decode(png);

@@ -8,15 +8,17 @@ const INTRODUCTION = `# Reasons
 
 \`npm run docs\` writes this page from \`server/src/reference/\`; a test checks that it is up to date.
 
-This page explains the \`reason\` of a rejected call, the \`kind\` of a policy violation and the \`cause\` of a revocation. Each entry has
-what happened, the kernel's rules, and the fix. \`vfio-dmabuf-tracer reasons NAME\` prints an entry, and \`/api/v1/reasons/NAME\` serves it.
-Instead of a name, \`reasons\` also accepts a line from a log of user space, a function or a setting, and finds the entries that explain
-it. Alerts link to an entry by its heading: \`docs/reasons.md#NAME\`.
+This page explains the \`reason\` of a rejected call, the \`kind\` of a policy violation and the \`cause\`
+of a revocation. Each entry has what happened, the kernel's rules, and the fix. \`vfio-dmabuf-tracer
+reasons NAME\` prints an entry, and \`/api/v1/reasons/NAME\` serves it. Instead of a name, \`reasons\`
+also accepts a line from a log of user space, a function or a setting, and finds the entries that
+explain it. Alerts link to an entry by its heading: \`docs/reasons.md#NAME\`.
 
-The column "kernels" has the feature that a kernel needs for the rule, such as a function. The mainline versions are only a hint:
-distributions backport the export to older kernels, and some mix the forms. The rules of \`private-v1\` and \`private-v2\` come from
-posted patches that no mainline kernel has, and their files are those of the patches. The errno "-" means any errno, or that the kernel
-does not reject the call.
+The column "kernels" has the feature that a kernel needs for the rule, such as a function. The
+mainline versions are only a hint: distributions backport the export to older kernels, and some mix
+the forms. The rules of \`private-v1\` and \`private-v2\` come from posted patches that no mainline
+kernel has, and their files are those of the patches. The errno "-" means any errno, or that the
+kernel does not reject the call.
 `;
 
 const TITLES: Record<Topic, string> = {

@@ -1,6 +1,7 @@
-// node tools/run-tests.mjs SET|FOLDER|FILE|!FOLDER... [--OPTION=VALUE...]: runs the tests of these sets, folders and files with node's
-// test runner, without those below a !FOLDER. Options go to node; --test-name-pattern=TEXT selects tests by name.
-// On Node 20 `node --test` without files passes without running a test. So this script makes the list, and an empty list fails.
+// node tools/run-tests.mjs SET|FOLDER|FILE|!FOLDER... [--OPTION=VALUE...]: runs the tests of these sets, folders and
+// files with node's test runner, without those below a !FOLDER. Options go to node; --test-name-pattern=TEXT selects
+// tests by name. On Node 20 `node --test` without files passes without running a test. So this script makes the list,
+// and an empty list fails.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +10,10 @@ import { pathToFileURL } from 'node:url';
 import { repository } from './setup.mjs';
 import { allTests, createReach, SETS, setOf, testsBelow } from './test-sets.mjs';
 
-/** Two test processes for each core of a small machine, because many tests wait for timers and for programs that they start. */
+/**
+ * Two test processes for each core of a small machine, because many tests wait for timers and for programs that they
+ * start.
+ */
 const CONCURRENCY = 4;
 /** Processes that run several files. Each loads tsx, the modules and the schemas, which takes seconds of CPU. */
 const SHARED_PROCESSES = 2;
@@ -41,7 +45,10 @@ if (files.length === 0) {
 const reach = createReach();
 const PROGRAM = 'server/test/e2e/program.ts';
 const isBuilt = (file) => reach(file).has(PROGRAM);
-/** Pure files that run in their own process. The first `WAITING` ones mostly wait and start early; the others start many programs. */
+/**
+ * Pure files that run in their own process. The first `WAITING` ones mostly wait and start early; the others start many
+ * programs.
+ */
 const WAITING = 2;
 const ALONE = [
   'server/test/collector/bpftrace/supervisor.test.ts',

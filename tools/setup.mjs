@@ -1,5 +1,5 @@
-// Prepares the repository for its commands: installs the packages of package-lock.json and, on request, builds the program. Needs only
-// Node and npm.
+// Prepares the repository for its commands: installs the packages of package-lock.json and, on request, builds the
+// program. Needs only Node and npm.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -28,7 +28,10 @@ export const ensurePackages = () => {
 /** Builds dist/; takes about a second. */
 export const build = () => must(process.execPath, ['tools/build.mjs']);
 
-/** Runs a TypeScript file of the repository and returns its exit status. Ignores SIGINT, so that the child handles Ctrl-C. */
+/**
+ * Runs a TypeScript file of the repository and returns its exit status. Ignores SIGINT, so that the child handles
+ * Ctrl-C.
+ */
 export const runTypeScript = (file, args) => {
   process.on('SIGINT', () => {});
   const { status } = spawnSync(process.execPath, ['--import', 'tsx', file, ...args], {

@@ -16,12 +16,15 @@ export interface Check {
 const CHECK = /^ *\d+ s {2}(ok {6}|FAILED {2})(.*)$/;
 const TALLY = /^lab: (\d+) passed, (\d+) failed$/m;
 
-/** `CELL: NAME`, without the sentence and the seconds that follow. A repeated run in another guest has the same subject. */
+/**
+ * `CELL: NAME`, without the sentence and the seconds that follow. A repeated run in another guest has the same subject.
+ */
 const subjectOf = (title: string): string => title.split(': ', 2).join(': ');
 
 /**
- * The checks of a step, in the order of their first result. If a check ran again because its guest was lost, its last result counts.
- * The lab also prints how many passed and failed. One more check fails if that differs from this list: then a result was not read.
+ * The checks of a step, in the order of their first result. If a check ran again because its guest was lost, its last
+ * result counts. The lab also prints how many passed and failed. One more check fails if that differs from this list:
+ * then a result was not read.
  */
 export function checksOf({ name, output }: Pick<StepResult, 'name' | 'output'>): Check[] {
   const last = new Map<string, Check>();

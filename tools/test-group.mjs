@@ -1,5 +1,6 @@
-// Runs several test files in one process, so that tsx and shared modules load once. Each file is a suite with its path as name. So its
-// hooks apply only to its tests, node's report names the file, and a file that does not load is a failed suite.
+// Runs several test files in one process, so that tsx and shared modules load once. Each file is a suite with its path
+// as name. So its hooks apply only to its tests, node's report names the file, and a file that does not load is a
+// failed suite.
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe } from 'node:test';
 import { pathToFileURL } from 'node:url';

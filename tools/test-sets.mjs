@@ -6,7 +6,10 @@ import { repository } from './setup.mjs';
 /** Folders with tests. */
 export const TEST_FOLDERS = ['server/test', 'lab/test', 'tools/test', 'dashboards/test'];
 
-/** Folders whose tests need a Debian package (they install it with apt-get as root) or a long time. All other folders are pure. */
+/**
+ * Folders whose tests need a Debian package (they install it with apt-get as root) or a long time. All other folders
+ * are pure.
+ */
 const FOLDERS = {
   'server/test/browser': 'browser',
   'server/test/load': 'load',
@@ -39,8 +42,8 @@ const STRING = /(['"`])((?:\.{0,2}\/|[\w@-]+\/)[^'"`$\n]*)\1/g;
 const MODULE = /\.(ts|tsx|mjs|json|css)$/;
 
 /**
- * The files that a module names in a string, relative to itself or to the repository. The string need not be an import, so this also
- * finds programs that a test starts, such as tools/build.mjs, and the files that these build.
+ * The files that a module names in a string, relative to itself or to the repository. The string need not be an import,
+ * so this also finds programs that a test starts, such as tools/build.mjs, and the files that these build.
  */
 const namedIn = (file) => {
   const found = new Set();
@@ -52,7 +55,10 @@ const namedIn = (file) => {
   return found;
 };
 
-/** Returns a function that lists the files that a file uses, itself included. It caches what it reads: make a new one after a change. */
+/**
+ * Returns a function that lists the files that a file uses, itself included. It caches what it reads: make a new one
+ * after a change.
+ */
 export const createReach = () => {
   const named = new Map();
   return (start) => {

@@ -1,6 +1,6 @@
-// npm test: runs all checks from a fresh clone. Cheap checks come first, and a failure stops the run. The lab and the image follow.
-// The unit tests come last. They include the results of the lab and of the image (tools/steps.report.ts), so that the summary at the
-// end counts everything.
+// npm test: runs all checks from a fresh clone. Cheap checks come first, and a failure stops the run. The lab and the
+// image follow. The unit tests come last. They include the results of the lab and of the image (tools/steps.report.ts),
+// so that the summary at the end counts everything.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,6 @@
-// npm run test:watch: after a file is saved, runs the pure tests that it can affect. For a module these are the test files that use it.
-// For any other file below `FOLDERS` (a probe, a recording, a page of the docs) these are all pure tests, because any may read it.
+// npm run test:watch: after a file is saved, runs the pure tests that it can affect. For a module these are the test
+// files that use it. For any other file below `FOLDERS` (a probe, a recording, a page of the docs) these are all pure
+// tests, because any may read it.
 import { spawn } from 'node:child_process';
 import { watch } from 'node:fs';
 import { join, relative } from 'node:path';

@@ -1,6 +1,6 @@
-# Functions that change a copy of a file of the distribution's kernel source at anchors; to be sourced. An anchor is a complete line
-# of that file. Callers name only anchors, so this repository contains no other kernel text. Each anchor must occur exactly once:
-# so a changed kernel source fails the build and not a scenario.
+# Functions that change a copy of a file of the distribution's kernel source at anchors; to be sourced. An anchor is a
+# complete line of that file. Callers name only anchors, so this repository contains no other kernel text. Each anchor
+# must occur exactly once: so a changed kernel source fails the build and not a scenario.
 # FILE is the file that is changed.
 
 # anchored LINE: exits with an error unless the line occurs exactly once.
@@ -12,7 +12,8 @@ anchored() {
 	exit 1
 }
 
-# change LINE AWK-PROGRAM [TEXT]: runs the program on FILE, with the line in ENVIRON["ANCHOR"] and the text in ENVIRON["TEXT"].
+# change LINE AWK-PROGRAM [TEXT]: runs the program on FILE, with the line in ENVIRON["ANCHOR"] and the text in
+# ENVIRON["TEXT"].
 change() {
 	anchored "$1"
 	ANCHOR=$1 TEXT=${3-} awk "$2" "$FILE" >"$FILE.new"

@@ -44,7 +44,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # build DIR MODULE [MAKE-ARGUMENT...]
-# The headers name the compiler that built the kernel, which this tree may not have. CC= selects the compiler of this tree.
+# The headers name the compiler that built the kernel, which this tree may not have. CC= selects this tree's compiler.
 build() {
 	dir=$1 module=$2
 	shift 2
@@ -54,7 +54,8 @@ build() {
 	}
 }
 
-# deliver FILE DIR FUNCTION...: copies the module to DIR. It must have BTF, and a symbol for each function that the tracer probes.
+# deliver FILE DIR FUNCTION...: copies the module to DIR. It must have BTF, and a symbol for each function that the
+# tracer probes.
 deliver() {
 	file=$1 into=$2
 	shift 2
@@ -109,8 +110,8 @@ kvm_importer() {
 	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/$name" kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind "$@"
 }
 
-# The distribution's iommufd. It needs the span iterator of lib/interval_tree.c, which a vmlinux without iommufd does not contain.
-# So the module includes that part of the file; vmlinux exports the rest.
+# The distribution's iommufd. It needs the span iterator of lib/interval_tree.c, which a vmlinux without iommufd does
+# not contain. So the module includes that part of the file; vmlinux exports the rest.
 # iommufd OUT_DIR [CHANGE]: the script CHANGE changes the copy of pages.c before the build.
 iommufd() {
 	dir=$work/iommu-$(basename "$1")/iommufd

@@ -10,7 +10,9 @@ export interface Accelerator {
   why: string;
 }
 
-/** The initramfs prints one of these (lab/guest/initramfs-init). kvm_amd and the lab's VM marks need SVM in the guest. */
+/**
+ * The initramfs prints one of these (lab/guest/initramfs-init). kvm_amd and the lab's VM marks need SVM in the guest.
+ */
 const WORKS = 'lab: this machine runs the guest';
 const NO_SVM = 'lab: this machine has no nested SVM';
 
@@ -25,8 +27,8 @@ export interface TrialOptions {
 }
 
 /**
- * Chooses KVM if it boots the guest's kernel to its first program and offers nested SVM. Otherwise chooses emulation. An existing
- * /dev/kvm is not enough: some hosts create a VM and then cannot run this kernel.
+ * Chooses KVM if it boots the guest's kernel to its first program and offers nested SVM. Otherwise chooses emulation.
+ * An existing /dev/kvm is not enough: some hosts create a VM and then cannot run this kernel.
  */
 export const chooseAccelerator = async (options: TrialOptions): Promise<Accelerator> => {
   const emulation = { name: 'tcg', cpu: ARCHITECTURES[options.architecture].cpu } as const;

@@ -21,7 +21,10 @@ interface ArchitectureFacts {
   vmPackages: readonly string[];
 }
 
-/** Differences between architectures. Page sizes are in kernels.ts; scenarios that need one architecture are in truth-table.ts. */
+/**
+ * Differences between architectures. Page sizes are in kernels.ts; scenarios that need one architecture are in
+ * truth-table.ts.
+ */
 export const ARCHITECTURES: Readonly<Record<Architecture, ArchitectureFacts>> = {
   amd64: {
     qemu: 'qemu-system-x86_64',
@@ -39,7 +42,8 @@ export const ARCHITECTURES: Readonly<Record<Architecture, ArchitectureFacts>> = 
     qemu: 'qemu-system-aarch64',
     qemuPackage: 'qemu-system-arm',
     machine: 'virt,iommu=smmuv3,gic-version=3,virtualization=on',
-    // The kernel signs its return addresses. QEMU's own algorithm emulates that many times faster than the architecture's.
+    // The kernel signs its return addresses. QEMU's own algorithm emulates that many times faster than the
+    // architecture's.
     cpu: 'max,pauth-impdef=on',
     devices: [],
     // At EL2 (VHE) the kernel would use the hypervisor timer, which QEMU does not save (vmstate_arm_cpu).

@@ -12,7 +12,10 @@ const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --reje
 /** Time limit of the load, in seconds of this machine. */
 const LIMIT_SECONDS = 7200;
 
-/** Shell script that runs the demo's sessions in turn, with a flood after every 100 sessions, for this many guest minutes. */
+/**
+ * Shell script that runs the demo's sessions in turn, with a flood after every 100 sessions, for this many guest
+ * minutes.
+ */
 const load = (minutes: number): string => {
   const sessions = PASS.map(({ steps }, index) => `${index}) ${sessionOf(steps)} ;;`);
   return `now() { cut -d. -f1 /proc/uptime; }
@@ -28,8 +31,8 @@ const load = (minutes: number): string => {
 };
 
 /**
- * Records a busy host for this many minutes of guest time. The tests use the recording to show that an hour of a host replays to
- * the same bytes. Guest time passes faster than time on this machine.
+ * Records a busy host for this many minutes of guest time. The tests use the recording to show that an hour of a host
+ * replays to the same bytes. Guest time passes faster than time on this machine.
  */
 export const busyHour = async (minutes: number, log: (line: string) => void): Promise<number> => {
   if (!Number.isInteger(minutes) || minutes < 1)

@@ -66,8 +66,9 @@ export const removeLeastUsed = (
 };
 
 /**
- * Returns the folder NAME-KEY of the cache. Calls `build` if it does not exist. The build goes into a folder with another name, which
- * is renamed when it is complete, so a folder with the final name is always complete. Keeps some folders with other keys.
+ * Returns the folder NAME-KEY of the cache. Calls `build` if it does not exist. The build goes into a folder with
+ * another name, which is renamed when it is complete, so a folder with the final name is always complete. Keeps some
+ * folders with other keys.
  */
 export const cached = async (
   name: string,

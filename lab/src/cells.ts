@@ -30,8 +30,9 @@ export const CELLS: readonly Cell[] = KERNELS.flatMap((kernel) =>
 export const USUAL_KERNEL: Kernel = '7.3';
 
 /**
- * The cells of `npm run lab -- all`, chosen so that a test run is short. The usual kernel runs with both versions of bpftrace, each
- * other dialect with one of them. A kernel without export runs too. `isEveryday` selects scenarios; the matrix runs all of them.
+ * The cells of `npm run lab -- all`, chosen so that a test run is short. The usual kernel runs with both versions of
+ * bpftrace, each other dialect with one of them. A kernel without export runs too. `isEveryday` selects scenarios; the
+ * matrix runs all of them.
  */
 export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
   ({ kernel, suite, dialect }) =>

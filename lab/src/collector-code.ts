@@ -6,8 +6,8 @@ const HASH = /-[A-Z0-9]{8}(?=\.mjs)/g;
 const STATIC_IMPORT = /(?:\bfrom|\bimport) ?"(\.[^"]+\.mjs)"/g;
 
 /**
- * The code that `vfio-dmabuf-tracer record` loads: the entry, the command, and their static imports. Hashes in the names of chunks
- * are removed, so that a change of the server alone does not change these texts.
+ * The code that `vfio-dmabuf-tracer record` loads: the entry, the command, and their static imports. Hashes in the
+ * names of chunks are removed, so that a change of the server alone does not change these texts.
  */
 export const collectorCode = (program: string): string[] => {
   const entry = join(program, 'vfio-dmabuf-tracer.mjs');

@@ -92,7 +92,10 @@ const keepRecording = async (scenario: Scenario, lines: readonly string[]): Prom
   await keepMetrics(basename(file));
 };
 
-/** Only the usual kernel with the scenario's dialect is compared with the recording. Other cells compare events and metrics. */
+/**
+ * Only the usual kernel with the scenario's dialect is compared with the recording. Other cells compare events and
+ * metrics.
+ */
 const isRecorded = ({ kernel, dialect }: Cell, scenario: Scenario): boolean =>
   kernel === USUAL_KERNEL && dialect === scenario.dialect;
 
@@ -116,7 +119,8 @@ export const runGroup = async (
   let lab: Lab | undefined;
   const title = traces ? 'the daemon is ready and has its first snapshot' : 'the guest boots';
   await attempt(outcome, `${traces ? 'start' : 'boot'} (${of})`, title, log, async () => {
-    // On a loaded machine an emulated guest may run into a timeout of its kernel at boot. The lab retries once and counts it.
+    // On a loaded machine an emulated guest may run into a timeout of its kernel at boot. The lab retries once and
+    // counts it.
     lab = await open().catch((error: unknown) => {
       if (!(error instanceof GuestError)) throw error;
       outcome.crashed.push('boot');

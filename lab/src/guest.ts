@@ -12,8 +12,8 @@ import { machineArguments, PORTS } from './machine.ts';
 import { Qmp } from './qmp.ts';
 
 /**
- * Dialects of the guest's vfio-pci-core. `mainline` is the distribution's module. The others are rebuilt with the lab's lines:
- * `legacy` behaves as 6.19 and 7.0, `private-*` as the posted patches for private exports.
+ * Dialects of the guest's vfio-pci-core. `mainline` is the distribution's module. The others are rebuilt with the lab's
+ * lines: `legacy` behaves as 6.19 and 7.0, `private-*` as the posted patches for private exports.
  */
 export const GUEST_DIALECTS = ['mainline', 'legacy', 'private-v1', 'private-v2', 'private-amd'] as const;
 export type GuestDialect = (typeof GUEST_DIALECTS)[number];
@@ -121,7 +121,10 @@ export class Guest {
     await this.run('true', seconds);
   }
 
-  /** Stops the guest, writes its state to a file, calls `stopped`, and lets the guest continue. Disks are not part of the state. */
+  /**
+   * Stops the guest, writes its state to a file, calls `stopped`, and lets the guest continue. Disks are not part of
+   * the state.
+   */
   async save(file: string, stopped: () => void = () => undefined): Promise<void> {
     const monitor = await this.#monitor();
     await monitor.save(`zstd -1 -T2 -q -f -o '${file}'`);

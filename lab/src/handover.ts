@@ -8,8 +8,9 @@ import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
 /**
- * Shell script that makes about a hundred exports, rejections and imports a second while one bpftrace program takes over from another.
- * It runs until /tmp/enough exists. At other times it pauses, because the emulated CPUs compile the next program.
+ * Shell script that makes about a hundred exports, rejections and imports a second while one bpftrace program takes
+ * over from another. It runs until /tmp/enough exists. At other times it pauses, because the emulated CPUs compile the
+ * next program.
  */
 const LOAD = `next_has_programs() {
   [ $(pgrep -xc bpftrace) -gt 1 ] && ls -l /proc/$(pgrep -xn bpftrace)/fd 2>/dev/null | grep -q bpf-prog
@@ -22,8 +23,8 @@ done`;
 const REJECTED = 20;
 
 /**
- * Makes calls that iommufd itself rejects, so only the probe in iommufd can count them. They are not part of the load, because the
- * module cannot be unloaded while such a call runs.
+ * Makes calls that iommufd itself rejects, so only the probe in iommufd can count them. They are not part of the load,
+ * because the module cannot be unloaded while such a call runs.
  */
 const rejectedByIommufd = async (lab: Lab): Promise<void> => {
   const calls = Array.from({ length: REJECTED }, () => 'iommufd=0,8192');
@@ -44,7 +45,8 @@ export const HANDOVER: Trial = {
   title:
     'a module with probes is unloaded and reloaded under load: new programs take over, and each call is counted once',
   belongs: isUsual,
-  // Compiling four programs in emulation takes minutes. `npm run lab -- handover` runs it with both versions of bpftrace.
+  // Compiling four programs in emulation takes minutes. `npm run lab -- handover` runs it with both versions of
+  // bpftrace.
   everyday: isUsualOnce,
   run: async (lab, log) => {
     await lab.settle();

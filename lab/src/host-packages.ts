@@ -27,8 +27,9 @@ export type HostPackage = keyof typeof PACKAGES;
 const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' : name);
 
 /**
- * Runs under a lock, because tests that run in parallel may need the same packages. Maintainer scripts ask policy-rc.d whether they
- * may start their service, and 101 forbids it. An existing policy-rc.d is left unchanged. The services are also disabled at boot.
+ * Runs under a lock, because tests that run in parallel may need the same packages. Maintainer scripts ask policy-rc.d
+ * whether they may start their service, and 101 forbids it. An existing policy-rc.d is left unchanged. The services are
+ * also disabled at boot.
  */
 const INSTALL = `
 policy=/usr/sbin/policy-rc.d

@@ -48,7 +48,10 @@ interface Builder {
   compilerPrefix: string;
 }
 
-/** Builds the disk that is /lab in the guest: scripts, the lab's modules and workloads. The program has its own disk (stage.ts). */
+/**
+ * Builds the disk that is /lab in the guest: scripts, the lab's modules and workloads. The program has its own disk
+ * (stage.ts).
+ */
 const buildLabDisk = async (file: string, workloads: string, labModules: string | null): Promise<void> => {
   const content = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-disk-'));
   try {
@@ -176,7 +179,10 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
 const marked = (name: string, architecture: Architecture): string =>
   architecture === BUILDER.architecture ? name : `${name}-${architecture}`;
 
-/** The cache key of what is built from other folders of the cache, whose names contain their keys, and from files of the lab. */
+/**
+ * The cache key of what is built from other folders of the cache, whose names contain their keys, and from files of the
+ * lab.
+ */
 const keyOf = (from: readonly string[], ...paths: readonly string[]): string =>
   digest(
     from.map((text) => basename(text)),

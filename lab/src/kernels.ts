@@ -5,7 +5,10 @@ import { BUILDER, inTree, progress } from './tree.ts';
 
 type Log = (line: string) => void;
 
-/** The kernels that a guest can boot, by series and flavour. The archive determines the release when the kernel is fetched. */
+/**
+ * The kernels that a guest can boot, by series and flavour. The archive determines the release when the kernel is
+ * fetched.
+ */
 export const KERNELS = ['6.12', '7.2', '7.3', '7.3-arm64', '7.3-arm64-16k'] as const;
 export type Kernel = (typeof KERNELS)[number];
 
@@ -75,11 +78,11 @@ export const kernelMounts = ({ directory }: KernelFiles): Record<string, string>
 };
 
 /**
- * Fetches a kernel into a folder. `root/` contains its unpacked packages: image, modules, and headers if the lab builds modules for
- * it. `source/` contains the parts of its source that the lab rebuilds, and `release` its release. The archive replaces versions, so
- * package names come from the dependencies of the metapackages: a suite with a newer kernel gives the newer one. The kbuild package
- * is that of the builder's architecture. The index of sid may have expired on a slow mirror, so its date is not checked; its
- * signature is.
+ * Fetches a kernel into a folder. `root/` contains its unpacked packages: image, modules, and headers if the lab builds
+ * modules for it. `source/` contains the parts of its source that the lab rebuilds, and `release` its release. The
+ * archive replaces versions, so package names come from the dependencies of the metapackages: a suite with a newer
+ * kernel gives the newer one. The kbuild package is that of the builder's architecture. The index of sid may have
+ * expired on a slow mirror, so its date is not checked; its signature is.
  */
 export const fetchKernel = async (
   kernel: Kernel,

@@ -44,8 +44,9 @@ export interface Step {
 }
 
 /**
- * Shell script that keeps one VM open for the life of the guest, and fails if it cannot. When the first VM starts or the last one ends,
- * the kernel patches its scheduler code (preempt_notifier_inc). An emulated machine with several CPUs does not always survive that.
+ * Shell script that keeps one VM open for the life of the guest, and fails if it cannot. When the first VM starts or
+ * the last one ends, the kernel patches its scheduler code (preempt_notifier_inc). An emulated machine with several
+ * CPUs does not always survive that.
  */
 const KEEPS_A_VM = `
   /lab/bin/session vm=kept touch=/run/kept-vm sleep=86400 >/run/kept-vm.out 2>&1 </dev/null &
@@ -81,12 +82,14 @@ const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
   return chosen;
 };
 
-/** Upper bound for the duration of one counter read. A read that ends later than this after a call began after the call. */
+/**
+ * Upper bound for the duration of one counter read. A read that ends later than this after a call began after the call.
+ */
 const WALK_US = 300_000;
 
 /**
- * A guest with a collector, and the server for its stream. The server runs on this machine, because the emulated CPU is slow: the
- * guest runs only what must run on the traced kernel.
+ * A guest with a collector, and the server for its stream. The server runs on this machine, because the emulated CPU is
+ * slow: the guest runs only what must run on the traced kernel.
  */
 export class Lab {
   readonly options: LabOptions;
@@ -240,7 +243,10 @@ export class Lab {
     return true;
   }
 
-  /** Resumes a saved guest and resolves with true. If that fails, discards the state, makes a new guest, and resolves with false. */
+  /**
+   * Resumes a saved guest and resolves with true. If that fails, discards the state, makes a new guest, and resolves
+   * with false.
+   */
   async #resume(saved: SavedGuest, directory: string, programDisk: string): Promise<boolean> {
     const { log } = this.options;
     try {

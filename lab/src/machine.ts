@@ -3,8 +3,8 @@ import type { Accelerator } from './accelerator.ts';
 import { ARCHITECTURES, type Architecture } from './architecture.ts';
 
 /**
- * The lab's devices, each in its own IOMMU group. `plain` is on the root bus and cannot be reset. `resettable` is alone behind a root
- * port, so a bus reset affects only it. `capable` also supports a function-level reset and power states.
+ * The lab's devices, each in its own IOMMU group. `plain` is on the root bus and cannot be reset. `resettable` is alone
+ * behind a root port, so a bus reset affects only it. `capable` also supports a function-level reset and power states.
  */
 export const LAB_DEVICES = {
   plain: '0000:00:08.0',
@@ -58,7 +58,10 @@ export interface MachineOptions {
   state?: string;
 }
 
-/** The arguments of QEMU for one machine. A machine can resume from the saved state of another one with the same arguments. */
+/**
+ * The arguments of QEMU for one machine. A machine can resume from the saved state of another one with the same
+ * arguments.
+ */
 export const machineArguments = (options: MachineOptions): string[] => {
   const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
   const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);

@@ -40,7 +40,10 @@ const log = (line: string): void => {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 };
 
-/** Groups the scenarios and trials of all cells by guest. The longest group comes first, so that no long one runs alone at the end. */
+/**
+ * Groups the scenarios and trials of all cells by guest. The longest group comes first, so that no long one runs alone
+ * at the end.
+ */
 const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], everyday = false): Group[] => {
   const groups = cells.flatMap((cell): Group[] => {
     const scenarios = SCENARIOS.flatMap((scenario) =>
@@ -65,8 +68,8 @@ const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], eve
 };
 
 /**
- * Runs a group. If its guest was lost, runs the rest in a second guest, and reports the crash: an emulated machine does not always
- * survive when its kernel patches its code. If the second guest is lost too, the group fails.
+ * Runs a group. If its guest was lost, runs the rest in a second guest, and reports the crash: an emulated machine does
+ * not always survive when its kernel patches its code. If the second guest is lost too, the group fails.
  */
 const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outcome> => {
   const first = await runGroup(group, options);
@@ -94,7 +97,9 @@ const demoTwice = async (options: DemoOptions): Promise<number> => {
   }
 };
 
-/** Guests that run at the same time, for two cores. With three, compiling the probes takes longer than the daemon waits. */
+/**
+ * Guests that run at the same time, for two cores. With three, compiling the probes takes longer than the daemon waits.
+ */
 const GUESTS = 2;
 
 /** Runs groups, `GUESTS` at a time. Calls `done` with each outcome. */
@@ -266,7 +271,8 @@ const main = async (): Promise<number> => {
     ({ kernel, suite, dialect }) =>
       (kernel === chosen.kernel || (all && values.kernel === undefined)) &&
       (suite === chosen.suite || (all && values.guest === undefined)) &&
-      // Without --dialect a scenario runs only on its dialect. `legacy` would also run the mainline scenarios, so it needs --dialect.
+      // Without --dialect a scenario runs only on its dialect. `legacy` would also run the mainline scenarios, so it
+      // needs --dialect.
       (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === chosen.dialect),
   );
   const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells, all);

@@ -63,21 +63,25 @@ export const pageOf = (results: readonly CellResult[]): string => {
 
 const ABOVE = `# Kernels
 
-The lab tries every kernel whose modules Debian provides, with the bpftrace of Debian 13 and with that of sid. A cell of the
-table is one combination of kernel, bpftrace and dialect, and runs in its own guests. The lab runs every scenario
-(\`lab/src/scenarios/\`) that is possible on the cell. It compares each event and metric with what the scenario expects, and the
-metrics with the kernel's own tracing. A cell that is not in the table has not been tried.
+The lab tries every kernel whose modules Debian provides, with the bpftrace of Debian 13 and with
+that of sid. A cell of the table is one combination of kernel, bpftrace and dialect, and runs in its
+own guests. The lab runs every scenario (\`lab/src/scenarios/\`) that is possible on the cell. It
+compares each event and metric with what the scenario expects, and the metrics with the kernel's own
+tracing. A cell that is not in the table has not been tried.
 
-\`npm run lab -- matrix --cell KERNEL/USERSPACE[/DIALECT]\` tries cells, stores the results in \`kernels.json\`, and writes this page.
+\`npm run lab -- matrix --cell KERNEL/USERSPACE[/DIALECT]\` tries cells, stores the results in
+\`kernels.json\`, and writes this page.
 `;
 
-const BELOW = `The arm64 guests run in emulation on QEMU's board \`virt\` with SMMUv3. They have the same scenarios, workloads and modules,
-built with a cross compiler, and the bpftrace of Debian 13. A VM in such a guest owns its device as on x86. Scenarios that mark a VM
-as confidential need kvm_amd, so arm64 does not have them. Sizes in scenarios are multiples of the kernel's page: 16 KiB on
-\`arm64-16k\`. Only \`matrix\` runs these cells.
+const BELOW = `The arm64 guests run in emulation on QEMU's board \`virt\` with SMMUv3. They have the same scenarios,
+workloads and modules, built with a cross compiler, and the bpftrace of Debian 13. A VM in such a
+guest owns its device as on x86. Scenarios that mark a VM as confidential need kvm_amd, so arm64
+does not have them. Sizes in scenarios are multiples of the kernel's page: 16 KiB on \`arm64-16k\`.
+Only \`matrix\` runs these cells.
 
-6.12 is the kernel of Debian 13 and cannot export VFIO memory. Its only check is how the daemon reports that: it is not ready, prints
-the fix, reports the dialect \`core\`, and leaves out the metrics of exports and imports instead of serving zeros.
+6.12 is the kernel of Debian 13 and cannot export VFIO memory. Its only check is how the daemon
+reports that: it is not ready, prints the fix, reports the dialect \`core\`, and leaves out the
+metrics of exports and imports instead of serving zeros.
 
 ## Which parts are real
 `;
@@ -97,8 +101,8 @@ const DIALECTS = [
   ],
 ];
 
-const SWITCHES_ABOVE = `For 6.19 to 7.1 the archive has images without modules, so these kernels cannot boot. The lab builds the exporter of a newer kernel
-with the behaviour of 6.19 and 7.0, and tries it as \`legacy\`:
+const SWITCHES_ABOVE = `For 6.19 to 7.1 the archive has images without modules, so these kernels cannot boot. The lab builds
+the exporter of a newer kernel with the behaviour of 6.19 and 7.0, and tries it as \`legacy\`:
 `;
 
 const SWITCHES = [

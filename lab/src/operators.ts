@@ -23,7 +23,8 @@ scrape_configs:
 `;
 
 /**
- * Runs all queries of dashboards, annotations, rules and alerts, and counts the panel queries that have data for this host.
+ * Runs all queries of dashboards, annotations, rules and alerts, and counts the panel queries that have data for this
+ * host.
  * @throws Error if Prometheus rejects a query.
  */
 const answers = async (

@@ -1,8 +1,8 @@
 import type { Guest, GuestDialect } from './guest.ts';
 
 /**
- * Probes of the independent oracle. They are ftrace probes, not BPF, on the functions that the tracer probes. ftrace counts the calls
- * in histograms by return value, and the lab compares these counts with the metrics.
+ * Probes of the independent oracle. They are ftrace probes, not BPF, on the functions that the tracer probes. ftrace
+ * counts the calls in histograms by return value, and the lab compares these counts with the metrics.
  */
 const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   export: { probe: 'vfio_pci_core_feature_dma_buf%return ret=$retval:s32', key: 'ret' },
@@ -89,8 +89,8 @@ export const oracleSince = (before: OracleCounts, after: OracleCounts): OracleCo
 };
 
 /**
- * Compares the tracer's metrics with the oracle's counts; each difference is one line. If the kernel skipped probe runs and the tracer
- * reported that, each metric may be lower by up to `skipped` calls. It must never be higher.
+ * Compares the tracer's metrics with the oracle's counts; each difference is one line. If the kernel skipped probe runs
+ * and the tracer reported that, each metric may be lower by up to `skipped` calls. It must never be higher.
  */
 export const contradictions = (
   recorded: OracleCounts,

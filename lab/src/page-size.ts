@@ -3,7 +3,10 @@ import { type Kernel, pageSizeOf } from './kernels.ts';
 /** Page size that scenarios and trials are written for, bytes. */
 const WRITTEN = 4096;
 
-/** Converts a size of n 4-KiB pages to n pages of this kernel, bytes. A size that is not a multiple of 4 KiB stays unchanged. */
+/**
+ * Converts a size of n 4-KiB pages to n pages of this kernel, bytes. A size that is not a multiple of 4 KiB stays
+ * unchanged.
+ */
 export const sizeOn = (kernel: Kernel, bytes: number): number =>
   bytes % WRITTEN === 0 ? (bytes / WRITTEN) * pageSizeOf(kernel) : bytes;
 

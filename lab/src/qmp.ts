@@ -22,7 +22,9 @@ export class Qmp {
     return qmp;
   }
 
-  /** Resolves with the return value of the command. Ignores the greeting and events. @throws Error with QEMU's reason. */
+  /**
+   * Resolves with the return value of the command. Ignores the greeting and events. @throws Error with QEMU's reason.
+   */
   async execute(command: string, args: object = {}): Promise<unknown> {
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     for (;;) {

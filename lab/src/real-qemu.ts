@@ -12,8 +12,8 @@ const UUID = '8d6a2f10-3b1e-4c5d-9a77-0e1f2a3b4c5d';
 const MIB = 1024 * 1024;
 
 /**
- * Shell script that starts QEMU from backports in the guest, with a device of the lab, on KVM (on emulated SVM). The VM needs no
- * operating system: SeaBIOS sizes the BARs and turns memory decode on. QEMU's monitor is a pair of pipes.
+ * Shell script that starts QEMU from backports in the guest, with a device of the lab, on KVM (on emulated SVM). The VM
+ * needs no operating system: SeaBIOS sizes the BARs and turns memory decode on. QEMU's monitor is a pair of pipes.
  */
 export const START_QEMU = `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out
   qemu-system-x86_64 -name guest=${NAME},debug-threads=on -uuid ${UUID} -machine q35,accel=kvm -cpu host -m 256M \\
@@ -56,7 +56,8 @@ export const QEMU_VM: Trial = {
     await lab.settle();
     log((await qemuOutput()).trim());
 
-    // QEMU exports each BAR as a whole. The kernel rejects a BAR smaller than a page, and QEMU continues without that export.
+    // QEMU exports each BAR as a whole. The kernel rejects a BAR smaller than a page, and QEMU continues without that
+    // export.
     const exports = (await lab.events(begin)).filter((event) => event.kind === 'export');
     assert.deepEqual(
       exports.map(({ device, region, bytes, errno, reason }) => ({ device, region, bytes, errno, reason })),

@@ -23,7 +23,10 @@ const tagOf = (line: Line | undefined): number | undefined => {
   return tag === undefined ? undefined : Number(tag);
 };
 
-/** A counter line: the map's number and the key as printed, because JSON.parse would round 64-bit numbers, and the value. */
+/**
+ * A counter line: the map's number and the key as printed, because JSON.parse would round 64-bit numbers, and the
+ * value.
+ */
 const COUNTER = new RegExp(`^\\{"type": ?"value", ?"data": ?\\[${TAGS.counter},(.*),(\\d+)\\]\\}$`);
 
 const counterOf = (text: string): { key: string; value: number } | undefined => {
@@ -32,8 +35,8 @@ const counterOf = (text: string): { key: string; value: number } | undefined => 
 };
 
 /**
- * Cuts the lines from `from` on into a stream that can be replayed alone. It begins with the header and the lines of the running child,
- * and its counters start at 0. Counter lines that repeat the previous value are left out.
+ * Cuts the lines from `from` on into a stream that can be replayed alone. It begins with the header and the lines of
+ * the running child, and its counters start at 0. Counter lines that repeat the previous value are left out.
  */
 export const sliceStream = (lines: readonly string[], from: number): string[] => {
   const head = lines.slice(0, from).map((text) => ({ text, line: parse(text) }));
@@ -141,7 +144,9 @@ const comparable = (lines: readonly string[]): { events: string[]; counters: Map
   return { events, counters };
 };
 
-/** Differences between two streams of the same scenario, one line each; empty if their events and counters are the same. */
+/**
+ * Differences between two streams of the same scenario, one line each; empty if their events and counters are the same.
+ */
 export const compareStreams = (recorded: readonly string[], fresh: readonly string[]): string[] => {
   const [a, b] = [comparable(recorded), comparable(fresh)];
   const differences: string[] = [];

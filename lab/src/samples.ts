@@ -1,4 +1,7 @@
-/** Samples of a text exposition: `name{labels}` to value. Names are without the common prefix, labels in alphabetical order. */
+/**
+ * Samples of a text exposition: `name{labels}` to value. Names are without the common prefix, labels in alphabetical
+ * order.
+ */
 export type Samples = ReadonlyMap<string, number>;
 
 const PREFIX = 'vfio_dmabuf_';

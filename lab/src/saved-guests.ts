@@ -9,22 +9,27 @@ type Log = (line: string) => void;
 const KEPT = 2;
 
 /**
- * The saved state of a running guest. The next run resumes it instead of booting and compiling the probes. A state is valid only for
- * the machine, the disks and the programs that made it, so its key contains all of them.
+ * The saved state of a running guest. The next run resumes it instead of booting and compiling the probes. A state is
+ * valid only for the machine, the disks and the programs that made it, so its key contains all of them.
  */
 export class SavedGuest {
   readonly #name: string;
   readonly #directory: string;
   readonly #log: Log;
 
-  /** The key is a digest of the texts in `made`, such as QEMU's version and arguments, and of the contents of `files`. */
+  /**
+   * The key is a digest of the texts in `made`, such as QEMU's version and arguments, and of the contents of `files`.
+   */
   constructor(name: string, made: readonly string[], files: readonly string[], log: Log) {
     this.#name = name;
     this.#log = log;
     this.#directory = join(savedRoot(), `${name}-${digest(made, files)}`);
   }
 
-  /** The folder with the state; undefined if there is none. First waits while another guest of this process makes the state. */
+  /**
+   * The folder with the state; undefined if there is none. First waits while another guest of this process makes the
+   * state.
+   */
   async find(): Promise<string | undefined> {
     while (making.has(this.#directory)) await making.get(this.#directory);
     if (!existsSync(this.#directory)) return undefined;
@@ -46,7 +51,10 @@ export class SavedGuest {
     }
   }
 
-  /** Calls `write` with a new folder, and then makes the folder available to `find`. Logs an error and does not throw it. */
+  /**
+   * Calls `write` with a new folder, and then makes the folder available to `find`. Logs an error and does not throw
+   * it.
+   */
   async keep(write: (directory: string) => Promise<void>): Promise<void> {
     mkdirSync(savedRoot(), { recursive: true });
     // Two guests of this process may save the same state at once.

@@ -22,7 +22,10 @@ export interface Scenario {
   metrics: Readonly<Record<string, number>>;
   /** All events, in order. */
   events: readonly ExpectedEvent[];
-  /** How often the kernel notifies the importers of an unchanged buffer. The oracle counts these calls, the tracer does not. */
+  /**
+   * How often the kernel notifies the importers of an unchanged buffer. The oracle counts these calls, the tracer does
+   * not.
+   */
   repeatedInvalidations?: number;
 }
 
@@ -58,7 +61,9 @@ export interface ScenarioResult {
   after: Baseline;
 }
 
-/** Runs one scenario. @throws Error with all differences from what the scenario expects and from the oracle's counts. */
+/**
+ * Runs one scenario. @throws Error with all differences from what the scenario expects and from the oracle's counts.
+ */
 export const runScenario = async (
   scenario: Scenario,
   lab: Lab,
@@ -106,7 +111,10 @@ export const runScenario = async (
   };
 };
 
-/** Probe runs that the kernel skipped since these losses were reported. Waits 12 s, because the tracer reads them every 10 s. */
+/**
+ * Probe runs that the kernel skipped since these losses were reported. Waits 12 s, because the tracer reads them every
+ * 10 s.
+ */
 export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<number> => {
   await sleep(12_000);
   const { losses: now } = await lab.status();
@@ -114,9 +122,9 @@ export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<n
 };
 
 /**
- * Decides whether skipped probe runs explain the problems. Resolves with 0 if the list is empty. Resolves with the number of
- * skipped runs if the tracer reported skipped runs and no more calls than that are missing: its counts are then the lower bound that
- * it reports. @throws Error with the problems otherwise.
+ * Decides whether skipped probe runs explain the problems. Resolves with 0 if the list is empty. Resolves with the
+ * number of skipped runs if the tracer reported skipped runs and no more calls than that are missing: its counts are
+ * then the lower bound that it reports. @throws Error with the problems otherwise.
  */
 export const acceptSkippedRuns = async (
   lab: Lab,

@@ -52,8 +52,8 @@ export const inTree = (tree: string, script: string, options: InTreeOptions = {}
 const APT = 'apt-get -o Dpkg::Options::=--force-unsafe-io -y -q --no-install-recommends';
 
 /**
- * Installs Debian into a folder. Needs root, because debootstrap creates device nodes and uses chroot. The programs of another
- * architecture run with QEMU's user mode, which must be registered on this machine (host-packages.ts).
+ * Installs Debian into a folder. Needs root, because debootstrap creates device nodes and uses chroot. The programs of
+ * another architecture run with QEMU's user mode, which must be registered on this machine (host-packages.ts).
  */
 export const buildTree = async (
   suite: Suite,
@@ -96,7 +96,10 @@ export const crossRecipe = (architecture: Architecture): string[] => [
   ...ARCHITECTURES[architecture].compilerPackages,
 ];
 
-/** Copies the builder and installs a cross compiler. A copy, so that guests of the builder's architecture need no rebuild. */
+/**
+ * Copies the builder and installs a cross compiler. A copy, so that guests of the builder's architecture need no
+ * rebuild.
+ */
 export const buildCrossTree = async (
   builder: string,
   architecture: Architecture,

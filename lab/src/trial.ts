@@ -1,13 +1,15 @@
 import type { Cell } from './cells.ts';
 import type { Lab } from './lab.ts';
 
-/** A test that is not a scenario of the truth table: load, loss, crashes, real VMMs, and hosts that cannot be traced. */
+/**
+ * A test that is not a scenario of the truth table: load, loss, crashes, real VMMs, and hosts that cannot be traced.
+ */
 export interface Trial {
   name: string;
   title: string;
   /**
-   * Its guest: `own` is a tracing guest for this trial alone, `untraced` a guest without a collector that such trials share. By
-   * default it shares a tracing guest with other trials.
+   * Its guest: `own` is a tracing guest for this trial alone, `untraced` a guest without a collector that such trials
+   * share. By default it shares a tracing guest with other trials.
    */
   guest?: 'own' | 'untraced';
   /** Whether it runs on the cell. */

@@ -65,8 +65,8 @@ export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined
 };
 
 /**
- * One scenario for each probe fragment (probes/NAME.bt). `all` runs only these on a cell that differs from another one only in its
- * bpftrace. Null if no scenario makes the kernel call the function.
+ * One scenario for each probe fragment (probes/NAME.bt). `all` runs only these on a cell that differs from another one
+ * only in its bpftrace. Null if no scenario makes the kernel call the function.
  */
 export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   attach: 'import-vgem',

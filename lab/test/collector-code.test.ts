@@ -8,7 +8,10 @@ import { collectorCode } from '../src/collector-code.ts';
 const folder = mkdtempSync(join(tmpdir(), 'collector-code-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** A built program whose entry loads commands on demand, with these contents of the shared chunk and of the server's chunk. */
+/**
+ * A built program whose entry loads commands on demand, with these contents of the shared chunk and of the server's
+ * chunk.
+ */
 const built = (name: string, shared: string, server: string): string => {
   const program = join(folder, name);
   const hash = (text: string): string => Buffer.from(text.padEnd(8)).toString('hex').toUpperCase().slice(-8);

@@ -25,9 +25,15 @@ const DEV = {
   logLevel: 'silent',
 } as const satisfies BuildOptions;
 
-/** Builds program and page in memory. esbuild caches what did not change, so a rebuild takes a fraction of the first build. */
+/**
+ * Builds program and page in memory. esbuild caches what did not change, so a rebuild takes a fraction of the first
+ * build.
+ */
 export class Builder {
-  /** Not written to. Source maps refer to the sources relative to it, and the program runs from a sibling of this folder. */
+  /**
+   * Not written to. Source maps refer to the sources relative to it, and the program runs from a sibling of this
+   * folder.
+   */
   readonly #outdir: string;
   #program: BuildContext | undefined;
   #page: BuildContext | undefined;
@@ -72,7 +78,10 @@ export class Builder {
   }
 }
 
-/** Writes the program to a folder from which it can be started. Its probes and runbooks are symbolic links to the sources. */
+/**
+ * Writes the program to a folder from which it can be started. Its probes and runbooks are symbolic links to the
+ * sources.
+ */
 export function writeProgram(directory: string, program: BundleFiles, page: BundleFiles): void {
   writeFiles(directory, program);
   for (const [name, source] of Object.entries(copiedFolders)) {

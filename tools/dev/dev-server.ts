@@ -20,7 +20,10 @@ export interface DevServerOptions {
   print: (line: string) => void;
 }
 
-/** Builds at the start and after each change, and passes the result to the front. Until then the last good build is served. */
+/**
+ * Builds at the start and after each change, and passes the result to the front. Until then the last good build is
+ * served.
+ */
 export class DevServer {
   readonly #options: DevServerOptions;
   readonly #builder: Builder;
@@ -153,7 +156,9 @@ export class DevServer {
     front.report(problem.replace('above', 'in the terminal'));
   }
 
-  /** Stops a program and then removes its files. It may load chunks until it ends, so its files must exist until then. */
+  /**
+   * Stops a program and then removes its files. It may load chunks until it ends, so its files must exist until then.
+   */
   #retire(program: Program): void {
     if (this.#current === program) this.#current = undefined;
     if (this.#next === program) this.#next = undefined;

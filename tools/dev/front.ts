@@ -16,8 +16,9 @@ const TYPES: Readonly<Record<string, string>> = {
 const HOP_BY_HOP = ['connection', 'keep-alive', 'transfer-encoding'];
 
 /**
- * HTTP server at the address of `npm run dev`. It forwards requests to the current program, so that a new program replaces the old one
- * without a gap. It serves the files of the page itself, so that a change of the page needs no new program.
+ * HTTP server at the address of `npm run dev`. It forwards requests to the current program, so that a new program
+ * replaces the old one without a gap. It serves the files of the page itself, so that a change of the page needs no new
+ * program.
  */
 export class Front {
   readonly #server = createServer((incoming, response) => this.#answer(incoming, response));

@@ -4,7 +4,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 const PRELOAD = new URL('./with-parent.mjs', import.meta.url).href;
 const READY_POLL_MS = 50;
-/** Longest wait until a listening program has read its recording. After that it is served, and the page follows as it reads on. */
+/**
+ * Longest wait until a listening program has read its recording. After that it is served, and the page follows as it
+ * reads on.
+ */
 const READY_LIMIT_MS = 500;
 /** Longer than the program's own stop deadline of 10 s. */
 const STOP_LIMIT_MS = 12_000;
@@ -65,8 +68,8 @@ export class Program {
   }
 
   /**
-   * Waits until the program listens, and then at most 500 ms until it has read the recording. Resolves with 'whole' if it has read all,
-   * 'reading' if not, and 'ended' if the program has ended.
+   * Waits until the program listens, and then at most 500 ms until it has read the recording. Resolves with 'whole' if
+   * it has read all, 'reading' if not, and 'ended' if the program has ended.
    */
   async ready(): Promise<'whole' | 'reading' | 'ended'> {
     for (let limit = Number.POSITIVE_INFINITY; this.#end === undefined; await wait(READY_POLL_MS)) {

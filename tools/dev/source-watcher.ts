@@ -5,8 +5,8 @@ import { join } from 'node:path';
 const SETTLE_MS = 40;
 
 /**
- * Reports the paths that change below some folders. It watches each folder separately, because `recursive` of Node 20 misses files
- * that an editor replaces by a rename.
+ * Reports the paths that change below some folders. It watches each folder separately, because `recursive` of Node 20
+ * misses files that an editor replaces by a rename.
  */
 export class SourceWatcher {
   readonly #roots: readonly string[];

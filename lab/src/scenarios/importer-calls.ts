@@ -16,12 +16,17 @@ import {
 } from './names.ts';
 
 const OTHER = 'lab_importer';
-/** The importer's name if it attaches with the exporting device itself: that device's driver. Every topology allows this. */
+/**
+ * The importer's name if it attaches with the exporting device itself: that device's driver. Every topology allows
+ * this.
+ */
 const SAME = 'vfio-pci';
 
 const errnos = (steps: readonly Step[]): number[] => steps.map((step) => step.errno);
 
-/** A scenario with one buffer of one page. `steps` are the importers' calls, each with the errno that it must return. */
+/**
+ * A scenario with one buffer of one page. `steps` are the importers' calls, each with the errno that it must return.
+ */
 const withBuffer = (
   name: string,
   title: string,
@@ -272,7 +277,8 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
       assert.equal(await waiting(), undefined, 'the incident closes when the wait ends');
       const events = (await lab.events(before.at(-1)?.seq ?? 0)) as { kind: string; duration_ns?: number }[];
       const call = events.find(({ kind }) => kind === 'revoke_call');
-      // The importer waits in jiffies, which lag and then jump on a loaded machine, so the wait may be shorter than 8 s.
+      // The importer waits in jiffies, which lag and then jump on a loaded machine, so the wait may be shorter than 8
+      // s.
       assert.ok((call?.duration_ns ?? 0) > 4e9, `the revocation took ${call?.duration_ns} ns`);
     },
     metrics: sum(

@@ -70,7 +70,9 @@ const rejectedBind = (
   };
 };
 
-/** A bind of a buffer that VFIO did not export. `stale` is the value of the variable that the posted code leaves unset. */
+/**
+ * A bind of a buffer that VFIO did not export. `stale` is the value of the variable that the posted code leaves unset.
+ */
 const foreign = (name: string, title: string, source: string, stale: number): Scenario => {
   const accepted = stale === 0;
   return {
