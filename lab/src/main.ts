@@ -18,8 +18,8 @@ import { isEveryday, SCENARIOS, scenarioOn } from './truth-table.ts';
 
 const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid] [--dialect DIALECT] [--update] [--keep]
 
-  NAME…         runs these scenarios and trials, on every cell that they are for; --keep then opens a shell in the
-                guest on this terminal, and its daemon keeps serving
+  NAME…         runs these scenarios and trials on one kernel and user space, each with the dialect that it needs;
+                --keep then opens a shell in the guest on this terminal, and its daemon keeps serving
   all           runs every scenario and every trial at least once, on the everyday cells (docs/testing.md)
   list          lists the scenarios and trials
   exec FILE…    copies the files into a guest and runs the first one while the daemon traces; writes its output, the
