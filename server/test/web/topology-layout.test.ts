@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyOf } from '../../src/model/topology.ts';
-import { crossArea, labelArea, layoutTopology, overlap, type Graph } from '../../web/topology-layout.ts';
+import { crossArea, type Graph, labelArea, layoutTopology, overlap } from '../../web/topology-layout.ts';
 import { OTHER_DEVICES } from '../../web/topology-rows.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
