@@ -1,10 +1,10 @@
 import {
+  blindToSentences,
+  closedCriticalSentences,
   count,
-  graveSentences,
   incidentSentences,
   lossSentences,
-  unwatchedSentences,
-} from '../src/shared/words.ts';
+} from '../src/shared/texts.ts';
 import { atLeast } from './format.ts';
 import type { BufferView, Incidents, Status } from './types.ts';
 
@@ -59,8 +59,8 @@ export function headline(
   if (status.not_ready !== null) return of('not-ready', `${capital(status.not_ready)}.`, ...critical);
   if (critical.length > 0) return of('critical', ...critical, ...warnings);
   const past = incidents?.incidents.filter(({ state }) => state === 'closed') ?? [];
-  const grave = graveSentences(past);
-  const doubts = [...unwatchedSentences(incidents?.blind_to ?? []), ...lossSentences(status)];
+  const grave = closedCriticalSentences(past);
+  const doubts = [...blindToSentences(incidents?.blind_to ?? []), ...lossSentences(status)];
   if (doubts.length === 0 && !status.buffer_state_exact && status.source.kind === 'live')
     doubts.push('A snapshot is being taken after a blind time: some buffers may be missing.');
   const attention = [...warnings, ...grave, ...doubts];

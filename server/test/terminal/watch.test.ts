@@ -156,9 +156,13 @@ for (const [args, code, message] of [
     1,
     /no daemon can be reached at http:\/\/127\.0\.0\.1:1: nothing listens there\n.*fix: start it/,
   ],
-  [['127.0.0.1:10043'], 2, /is no URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/],
+  [
+    ['127.0.0.1:10043'],
+    2,
+    /is not the URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/,
+  ],
   [['--state=lve'], 2, /--state cannot be "lve"\n.*\n.*did you mean live\?/],
-  [['--json', '--vm=x'], 2, /--vm does not go with --json/],
+  [['--json', '--vm=x'], 2, /--vm cannot be combined with --json/],
 ] as const) {
   test(`watch ${args.join(' ')} ends with ${code} and says why`, () => {
     const run = program.run(['watch', ...args]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { isRejection } from '../../src/shared/rejection.ts';
-import { lossSentences } from '../../src/shared/words.ts';
+import { lossSentences } from '../../src/shared/texts.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { describe, reasonOf } from '../../web/describe.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
@@ -73,7 +73,7 @@ test('the headline says why, the gravest first, and many incidents by their kind
     /no private exports/,
   );
   assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
-    '3 events or counts were lost (kernel ring 2, map full 1): what is shown may not be all that happened.',
+    '3 events or counts were lost (kernel ring 2, map full 1): some activity may be missing here.',
   ]);
 });
 
@@ -88,7 +88,7 @@ test('nobody is called safe from what is not watched', () => {
   const { level, why } = headline(STATUS, partly, model.buffers());
   assert.equal(level, 'attention');
   assert.deepEqual(why, [
-    'Not watched: foreign vm, private offered. It would not be seen here: bind, private_read, attach are not attached.',
+    'Not traced: foreign vm, private offered. Such incidents would be missed: bind, private_read, attach are not attached.',
   ]);
   const critical = { ...incidents('critical'), blind_to: partly.blind_to };
   assert.equal(headline(STATUS, critical, []).level, 'critical');
@@ -99,14 +99,16 @@ test('incidents that are over are not told as open', () => {
   for (const incident of closed.incidents) incident.state = 'closed';
   const { level, why } = headline(STATUS, closed, []);
   assert.equal(level, 'attention');
-  assert.deepEqual(why, ['5 incidents are over: 5 × orphaned. The newest:', 'critical 0.']);
+  assert.deepEqual(why, ['5 incidents are closed: 5 × orphaned. The newest:', 'critical 0.']);
 });
 
 test('counters that are a lower bound are reported as such', () => {
   assert.match(countersSentence({ counters_exact: true }), /lost events do not change them/);
   assert.match(countersSentence({ counters_exact: false }), /lower bound/);
-  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['1 call was not seen to return.']);
-  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 2 }), ['2 calls were not seen to return.']);
+  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['The return of 1 call was not traced.']);
+  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 2 }), [
+    'The return of 2 calls was not traced.',
+  ]);
   assert.equal(headline({ ...STATUS, missed_returns: 1 }, incidents(), []).level, 'attention');
 });
 

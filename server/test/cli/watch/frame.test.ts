@@ -24,11 +24,11 @@ async function seen(
   await server.start();
   t.after(() => server.stop());
   const client = new DaemonClient(new URL(server.urls[0] ?? ''));
-  const picture = await new Viewer(client, { device: undefined, state: undefined, ...asked }).look(t.signal);
+  const daemon = await new Viewer(client, { device: undefined, state: undefined, ...asked }).read(t.signal);
   const nowMs = Date.parse('2023-11-14T22:14:20Z');
   return {
     url: 'http://h:1',
-    picture,
+    daemon,
     view: FIRST_VIEW,
     vm: undefined,
     nowMs,
@@ -41,7 +41,7 @@ const texts = (input: FrameInput, columns = 120, rows = 40) =>
   drawFrame(input, columns, rows).lines.map(({ text }) => text);
 const told = (input: FrameInput, change: Partial<Status>): FrameInput => ({
   ...input,
-  picture: { ...input.picture, status: { ...input.picture.status, ...change } },
+  daemon: { ...input.daemon, status: { ...input.daemon.status, ...change } },
 });
 
 test('every line is as wide as the screen and there are as many as it has, whatever its size', async (t) => {
@@ -102,8 +102,8 @@ test('a filter is looked for everywhere, and --vm in the VMs', async (t) => {
 });
 
 test('--device and --state are asked of the daemon', async (t) => {
-  assert.equal((await seen(t, { device: '43:00.0' })).picture.total, 8);
-  assert.equal((await seen(t, { state: 'revoked' })).picture.total, 1);
+  assert.equal((await seen(t, { device: '43:00.0' })).daemon.total, 8);
+  assert.equal((await seen(t, { state: 'revoked' })).daemon.total, 1);
 });
 
 test('losses, simulation, blindness, replay and a lost connection are said in words', async (t) => {
@@ -122,8 +122,8 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
   );
   has(told(input, { buffer_state_exact: false }), /^INEXACT: /, 'loud');
   has(told(input, { decode_errors: 2 }), /^LOST: 2 lines of the stream could not be read\./, 'loud');
-  has(told(input, { missed_returns: 2 }), /^LOST: 2 calls were not seen to return\./, 'loud');
-  has(told(input, { blind_seconds: 12 }), /^NOT ATTACHED: Nothing was seen for 12\.0 s in all/, 'loud');
+  has(told(input, { missed_returns: 2 }), /^LOST: The return of 2 calls was not traced\./, 'loud');
+  has(told(input, { blind_seconds: 12 }), /^NOT ATTACHED: Nothing was traced for 12\.0 s in total/, 'loud');
   has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
   has(
     told(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),
@@ -131,12 +131,12 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
     'warning',
   );
   const blind = told(input, { state: 'blind' });
-  blind.picture.readiness = 'not ready: bpftrace does not run: killed';
+  blind.daemon.readiness = 'not ready: bpftrace does not run: killed';
   has(blind, /^BLIND: bpftrace does not run: killed/, 'loud');
   const sinceMs = input.wallMs - 5000;
   has(
     { ...input, lost: { sinceMs, why: 'nothing listens there', againMs: 1500 } },
-    /^CONNECTION LOST at 22:14:15Z, 5 s ago \(again in 2 s\): nothing listens/,
+    /^CONNECTION LOST at 22:14:15Z, 5 s ago \(retry in 2 s\): nothing listens/,
     'loud',
   );
 });
@@ -160,7 +160,7 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
   test(`what a critical incident has let through is told after its end, as the page tells it: ${name}`, async (t) => {
     const file = new URL(`../../../../recordings/${name}.ndjson`, import.meta.url);
     const input = await seen(t, {}, readFileSync(file, 'utf8').trimEnd().split('\n'));
-    const { status, incidents } = input.picture;
+    const { status, incidents } = input.daemon;
     assert.equal(incidents.open, 0);
     const replay = { kind: 'replay', name } as const;
     const page = headline({ ...status, source: replay, not_ready: null }, incidents, []);
@@ -175,10 +175,10 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
 
 test('what is not watched is told, but where nothing is', async (t) => {
   const input = await seen(t);
-  input.picture.incidents.blind_to = [{ kind: 'foreign_vm', probes: ['bind'] }];
-  const loud = () => texts(input).filter((text) => text.startsWith('ATTENTION: Not watched: foreign vm.'));
+  input.daemon.incidents.blind_to = [{ kind: 'foreign_vm', probes: ['bind'] }];
+  const loud = () => texts(input).filter((text) => text.startsWith('ATTENTION: Not traced: foreign vm.'));
   assert.equal(loud().length, 1);
-  input.picture.readiness = 'not ready: bpftrace does not run';
+  input.daemon.readiness = 'not ready: bpftrace does not run';
   assert.equal(loud().length, 0);
 });
 
