@@ -62,7 +62,7 @@ test('it fills a terminal, follows its size, is filtered, and gives it back', as
   assert.ok(wide.some((text) => text.includes(WIDE_NAME)));
   assert.ok(wide.some((text) => text.includes('evil\ufffd]0;owned\ufffd\ufffd[2J\ufffdvm')));
   assert.ok(
-    wide.some((text) => text.includes('no_peer_to_peer: The importer cannot take memory of a device')),
+    wide.some((text) => text.includes('no_peer_to_peer: The importer cannot use memory of a device')),
   );
   assert.match(wide.at(-1) ?? '', /^q quit/);
 

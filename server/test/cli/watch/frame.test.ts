@@ -81,7 +81,7 @@ test('it says how the daemon stands, then incidents, buffers and rejections with
     lines[buffers + 2] ?? '',
     new RegExp(`^0000:41:00\\.0 +2 +8 KiB +shared +revoked +flr +${WIDE_NAME} .* qemu 101 +57 s`),
   );
-  assert.ok(at(/no_peer_to_peer: The importer cannot take memory of a device/) > buffers);
+  assert.ok(at(/no_peer_to_peer: The importer cannot use memory of a device/) > buffers);
 });
 
 test('a narrow screen keeps what matters most', async (t) => {
