@@ -91,11 +91,6 @@ export class DaemonClient {
     throw this.unreadable(path, text.length > SHORT_ANSWER_BYTES ? undefined : schema.Errors(value)[0]);
   }
 
-  /** Gets the text of a short answer with any status. */
-  async text(path: string, signal: AbortSignal): Promise<string> {
-    return (await this.#whole(path, signal, SHORT_ANSWER_BYTES)).text;
-  }
-
   /** Yields the text of the event stream in chunks. The stream has no end, so the caller must limit what it keeps. */
   async *stream(path: string, lastEventId: string | undefined, signal: AbortSignal): AsyncGenerator<string> {
     const deadline = new Deadline(signal, this.#answerMs);

@@ -1,13 +1,8 @@
-import type { BufferView, Incident, Status, VmRef } from '../../model/schema.ts';
-import {
-  blindSentence,
-  blindToSentences,
-  closedCriticalSentences,
-  count,
-  lossSentences,
-} from '../../shared/texts.ts';
+import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
+import { blindSentence, count } from '../../shared/texts.ts';
+import { type Level, REASONS_SHOWN, verdictOf } from '../../shared/verdict.ts';
 import { fit, fold, formatAge } from '../text.ts';
-import type { DaemonState } from './picture.ts';
+import type { DaemonState, Status } from './picture.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';
 import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
@@ -180,15 +175,15 @@ function sectionsOf({
 }
 
 function headline({ url, daemon, lost, wallMs, view }: FrameInput): Line[] {
-  const { status, readiness } = daemon;
+  const { status } = daemon;
   const lines = [
     line(`vfio-dmabuf-tracer ${status.version} at ${url}`, 'bold'),
-    stateOf(status, readiness),
+    sourceOf(status),
+    ...verdictLines(daemon),
     ...(status.simulation === null
       ? []
       : [line(`SIMULATED: ${status.simulation}: not all data here is real`, 'loud')]),
-    ...attentionOf(daemon).map((text) => line(text, 'loud')),
-    ...lossesOf(status).map((text) => line(text, 'loud')),
+    ...gapsOf(status).map((text) => line(text, 'loud')),
   ];
   const { live, revoked } = status.buffers;
   const incidents = daemon.incidents.open;
@@ -205,37 +200,50 @@ function headline({ url, daemon, lost, wallMs, view }: FrameInput): Line[] {
   return lines.map(({ text, style }) => line(cellOf(text), style));
 }
 
-function stateOf(status: Status, readiness: string): Line {
-  const { source, kernel, dialect, state } = status;
+function sourceOf({ source, kernel, dialect, state, not_ready }: Status): Line {
   const where = `kernel ${kernel ?? 'not known yet'}, dialect ${dialect}`;
-  const isReady = readiness === 'ready';
   if (source.kind === 'replay') {
-    const read = isReady ? '' : ', still being read';
-    return line(`REPLAY of ${source.name}: not this host, not now${read}; ${where}`, 'warning');
+    const unfinished = not_ready === null ? '' : ', still being read';
+    return line(`REPLAY of ${source.name}: not this host, not now${unfinished}; ${where}`, 'warning');
   }
-  if (isReady) return line(`TRACING; ${where}`, 'good');
-  return line(
-    `${state === 'tracing' ? 'NOT READY' : 'BLIND'}: ${readiness.replace(/^not ready: /, '')}; ${where}`,
-    'loud',
-  );
+  return state === 'tracing' ? line(`Tracing; ${where}`) : line(`Not tracing; ${where}`, 'loud');
 }
 
-/** The sentences for which the page shows Attention, apart from open incidents. */
-function attentionOf({ incidents, readiness }: DaemonState): string[] {
-  const blindTo = readiness === 'ready' ? blindToSentences(incidents.blind_to) : [];
-  return [...closedCriticalSentences(incidents.incidents), ...blindTo].map(
-    (sentence) => `ATTENTION: ${sentence}`,
-  );
+const LEVEL_STYLES: Readonly<Record<Level, Style>> = {
+  safe: 'good',
+  attention: 'warning',
+  critical: 'loud',
+  blind: 'loud',
+  'not-ready': 'loud',
+};
+
+/** The verdict, the same as on the page. */
+function verdictLines({ status, incidents, buffers, asked }: DaemonState): Line[] {
+  const { device, state } = asked;
+  const isComplete = device === undefined && state === undefined;
+  const { level, word, why } = verdictOf({ status, incidents, buffers: isComplete ? buffers : null });
+  const [first, ...others] = why;
+  const shown = others.slice(0, REASONS_SHOWN - 1);
+  const left = others.length - shown.length;
+  return [
+    line(
+      `${word.toUpperCase()}${device === undefined ? '' : ` (${device} only)`}: ${first}`,
+      LEVEL_STYLES[level],
+    ),
+    ...shown.map((sentence) => line(`  ${sentence}`, LEVEL_STYLES[level])),
+    ...(left === 0 ? [] : [line(`  and ${left} more`, 'dim')]),
+  ];
 }
 
-/** Sentences about lost events, blind time and an inexact state; empty if there are none. */
-function lossesOf(status: Status): string[] {
-  const sentences = lossSentences(status).map((sentence) => `LOST: ${sentence}`);
+/** Sentences about past blind time and unconfirmed buffers of a recording. The verdict has the other gaps. */
+function gapsOf(status: Status): string[] {
   const blind = blindSentence(status);
-  if (blind !== null) sentences.push(`NOT ATTACHED: ${blind}`);
-  if (!status.buffer_state_exact)
-    sentences.push('INEXACT: no snapshot has confirmed the buffers since the last blind time or loss');
-  return sentences;
+  return [
+    ...(blind === null ? [] : [`BLIND BEFORE: ${blind}`]),
+    ...(status.buffer_state_exact || status.source.kind !== 'replay'
+      ? []
+      : ['INEXACT: no snapshot confirmed the buffers since the last blind time or loss']),
+  ];
 }
 
 function footerOf(view: View): string {

@@ -3,17 +3,19 @@ import { Compile } from 'typebox/compile';
 import { BuffersAnswer } from '../../http/routes/buffers.ts';
 import { IncidentsAnswer } from '../../http/routes/incidents.ts';
 import { RejectionsAnswer } from '../../http/routes/rejections.ts';
-import { type BufferView, Status } from '../../model/schema.ts';
+import { StatusAnswer } from '../../http/routes/status.ts';
+import type { BufferView } from '../../model/schema.ts';
 import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 
 export type Incidents = Static<typeof IncidentsAnswer>;
+export type Status = Static<typeof StatusAnswer>;
 export type Rejection = Static<typeof RejectionsAnswer>['rejections'][number];
 /** The fields of each reason that the terminal shows. */
 const Sentences = Type.Object({
   reasons: Type.Array(Type.Object({ name: Type.String(), what: Type.String() })),
 });
 const SENTENCES = Compile(Sentences);
-const STATUS = Compile(Status);
+const STATUS = Compile(StatusAnswer);
 const INCIDENTS = Compile(IncidentsAnswer);
 const REJECTIONS = Compile(RejectionsAnswer);
 const BUFFERS = Compile(BuffersAnswer);
@@ -21,8 +23,8 @@ const BUFFERS = Compile(BuffersAnswer);
 /** State of a daemon, read at about the same time. */
 export interface DaemonState {
   status: Status;
-  /** Text of /-/ready: `ready`, or `not ready: ` and the cause. */
-  readiness: string;
+  /** The filter of the request. It does not apply to `status`. */
+  asked: Asked;
   buffers: BufferView[];
   /** Number of buffers in the daemon, also those above the limit of the request. */
   total: number;
@@ -66,20 +68,17 @@ export class Viewer {
   }
 
   async read(signal: AbortSignal): Promise<DaemonState> {
-    const [status, readiness] = await Promise.all([
-      this.#client.json('/api/v1/status', STATUS, signal, SHORT_ANSWER_BYTES),
-      this.#client.text('/-/ready', signal),
-    ]);
+    const status = await this.#client.json('/api/v1/status', STATUS, signal, SHORT_ANSWER_BYTES);
     const last = this.#last;
     this.#reads += 1;
     const unchanged = last !== undefined && this.#reads % READ_ALL_EVERY !== 0 && same(last.status, status);
     this.#last = unchanged
-      ? { ...last, status, readiness: readiness.trim() }
-      : { status, readiness: readiness.trim(), ...(await this.#readAll(signal)) };
+      ? { ...last, status }
+      : { status, asked: this.#asked, ...(await this.#readAll(signal)) };
     return this.#last;
   }
 
-  async #readAll(signal: AbortSignal): Promise<Omit<DaemonState, 'status' | 'readiness'>> {
+  async #readAll(signal: AbortSignal): Promise<Omit<DaemonState, 'status' | 'asked'>> {
     const device =
       this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
     const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];
