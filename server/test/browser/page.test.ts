@@ -171,7 +171,7 @@ test('a private buffer that nobody watches is not called safe', async (t) => {
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Attention' }).waitFor();
   const told = await page.locator('.headline').innerText();
-  assert.match(told, /Not watched: private offered, foreign vm, accepted not vfio\./);
+  assert.match(told, /Not traced: private offered, foreign vm, accepted not vfio\./);
   assert.doesNotMatch(told, /none was accepted/);
   await facts(page, ['1', '1', '–', '–', '–']);
   await says(page, '#topology', /importers not traced/);

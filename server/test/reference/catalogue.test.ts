@@ -139,7 +139,7 @@ test('a symptom says that no probe counts it', () => {
 test('doing without Data Direct is the remedy of not_revocable, on-demand paging is not', () => {
   const { remedy = '' } = explain('not_revocable') ?? {};
   assert.match(remedy, /NCCL_IB_DATA_DIRECT=0/);
-  assert.match(remedy, /on-demand paging is not the way/);
+  assert.match(remedy, /On-demand paging does not help/);
 });
 
 test('bar_unavailable names both functions that map a BAR', () => {
