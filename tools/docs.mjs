@@ -1,4 +1,4 @@
-// npm run docs: writes docs/metrics.md, docs/reasons.md and docs/incidents.md anew from what the program serves.
+// npm run docs: generates docs/metrics.md, docs/reasons.md, docs/alerts.md, and tables of docs/incidents.md and docs/accounting.md.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();
