@@ -219,10 +219,9 @@ test('promtool accepts the served metrics', async () => {
       input,
       encoding: 'utf8',
     });
-    // The metrics of Node come from the library. In two of our names `counter` is what is measured, not a type.
-    const known =
-      /^(process_|nodejs_|vfio_dmabuf_(map_lines_lost_total|last_map_read_timestamp_seconds) metric name should not include type 'counter')/;
-    assert.equal(status, 3);
+    // The metrics of the process come from a library; promtool exits with 3 if it objects to one of them.
+    const known = /^(process_|nodejs_)/;
+    assert.ok(status === 0 || status === 3, `promtool exited with ${status}: ${stderr}`);
     const lines = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
     assert.deepEqual(
       lines.filter((line) => !known.test(line)),
