@@ -76,6 +76,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         importer_device: data.importer_device,
         importer_interface: context.interfaceOf(data.importer_device),
         by_vm: vmOfTask(processes.at(pid, t)),
+        privacy: context.buffer?.privacy ?? null,
         duration_ns: data.ns,
         errno: data.errno,
         reason: data.reason,

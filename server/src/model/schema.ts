@@ -80,6 +80,9 @@ export const ImportEvent = Type.Object({
   importer_device: Type.String(),
   importer_interface: ImporterInterface,
   by_vm: ByVm,
+  privacy: Nullable(
+    Type.Enum([...PRIVACIES], { description: 'of the buffer; null if the buffer is not known' }),
+  ),
   duration_ns: Type.Integer(),
   errno: Errno,
   reason: Type.Enum([...REASONS]),

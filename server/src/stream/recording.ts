@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
@@ -62,7 +63,31 @@ export class RecordingSource implements LineSource {
     if (!signal.aborted) reading.end();
   }
 
-  /** The bytes of the file; an abort ends them early, what goes wrong is told as the user's error. */
+  /**
+   * Checks that the file exists and may be read, so that the error comes before anything is served. Does not open it: a
+   * named pipe has to be opened once only.
+   *
+   * @throws TracerError `file_unreadable`
+   */
+  async assertReadable(): Promise<void> {
+    if (this.#path === '-') return;
+    try {
+      await access(this.#path, constants.R_OK);
+      if ((await stat(this.#path)).isDirectory()) throw new Error('it is a directory');
+    } catch (cause) {
+      throw this.#unreadable(cause);
+    }
+  }
+
+  #unreadable(cause: unknown): TracerError {
+    return new TracerError('file_unreadable', 'the recording cannot be read', {
+      where: this.#path,
+      remedy: 'give the path of a recording that this user may read, or - for standard input',
+      cause,
+    });
+  }
+
+  /** The bytes of the file. An abort ends them early; a failed read becomes an error for the user. */
   async *#chunks(signal: AbortSignal): AsyncGenerator<Buffer> {
     const input = this.#path === '-' ? this.#stdin : createReadStream(this.#path);
     const stop = () => (input as { destroy?: () => void }).destroy?.();
@@ -74,12 +99,7 @@ export class RecordingSource implements LineSource {
       }
     } catch (cause) {
       if (signal.aborted) return;
-      const remedy = 'give the path of a recording that this user may read, or - for standard input';
-      throw new TracerError('file_unreadable', 'the recording cannot be read', {
-        where: this.#path,
-        remedy,
-        cause,
-      });
+      throw this.#unreadable(cause);
     } finally {
       signal.removeEventListener('abort', stop);
     }

@@ -38,8 +38,12 @@ export function editDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** `did you mean X?` where something near is known, else what is there to choose from. */
-export function didYouMean(word: string, known: readonly string[]): string {
+/** `did you mean X?` if a known word is similar; else `otherwise`, or all known words. */
+export function didYouMean(
+  word: string,
+  known: readonly string[],
+  otherwise = `known: ${known.join(', ')}`,
+): string {
   const guess = nearest(word, known);
-  return guess === undefined ? `known: ${known.join(', ')}` : `did you mean ${guess}?`;
+  return guess === undefined ? otherwise : `did you mean ${guess}?`;
 }

@@ -84,7 +84,7 @@ for (const [recording, level, words] of [
 test('what is listed as rejected is what is counted: a read that failed stands among all events', async (t) => {
   const opened = await open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
   const { page } = opened;
-  await says(page, '#rejections', /0 events here, 0 rejected since the start/);
+  await says(page, '#rejections', /0 events in this page, 0 rejected since the start/);
   assert.doesNotMatch(await page.locator('#rejections').innerText(), /could not read/);
   await page.getByRole('radio', { name: 'all events' }).check();
   await says(page, '#rejections', /could not read what it is/);

@@ -167,6 +167,19 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   assert.match(await stream.text(), /stream of log/);
 });
 
+for (const [command, file] of [
+  ['replay', '/nowhere.gz'],
+  ['serve', '/nowhere.gz'],
+  ['replay', '/tmp'],
+] as const) {
+  test(`${command} ${file} fails before it listens`, () => {
+    const { code, stdout, stderr } = program.run([command, file, '--web.listen-address=127.0.0.1:0']);
+    assert.equal(code, 1);
+    assert.match(stderr, /the recording cannot be read/);
+    assert.doesNotMatch(stdout, /listening/);
+  });
+}
+
 test('a broken recording ends a served replay with 1', () => {
   const file = join(program.folder, 'broken');
   writeFileSync(file, 'hello\n');

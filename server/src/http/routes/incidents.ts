@@ -37,7 +37,12 @@ export const IncidentsAnswer = Type.Object({
   }),
   kinds: Type.Record(
     Type.String(),
-    Type.Object({ opens: Type.String(), closes: Type.String(), remedy: Type.String() }),
+    Type.Object({
+      opens: Type.String(),
+      closes: Type.String(),
+      remedy: Type.String(),
+      runbook: Type.String({ description: 'the page is at /runbooks/NAME' }),
+    }),
     { description: 'what each kind of the incidents in this answer means, and what to do' },
   ),
 });

@@ -96,7 +96,7 @@ function facts(
   const remedy = status.problem?.remedy;
   if (remedy !== null && remedy !== undefined) rows.push(['Fix', remedy]);
   return [
-    `<main class="plain"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
+    `<main class="no-script"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
     '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was rejected, and why.</p><dl>',
     ...rows.map(
       ([name, text]) =>

@@ -35,6 +35,10 @@ export const ReasonView = Type.Object({
     }),
   ),
   remedy: Type.String({ description: 'what to do' }),
+  private_remedy: Type.Union([Type.String(), Type.Null()], {
+    description:
+      'what to do instead if the buffer is private and the importer is not KVM; null if that cannot be',
+  }),
   user_space: Type.Array(Type.String(), {
     description: 'how user space shows it: lines of logs, functions that fail, settings that lead there',
   }),
@@ -54,7 +58,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
     {
       schema: {
         tags: ['reasons'],
-        summary: 'what the reasons, policy violations and causes mean',
+        summary: 'what reasons, policy violations, causes and kinds of incidents mean',
         querystring: NoQuery,
         response: { 200: Type.Object({ reasons: Type.Array(ReasonView) }), ...errorResponses },
       },
@@ -77,7 +81,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
       if (found !== undefined) return viewOf(found);
       throw new TracerError('not_found', `there is no reason ${JSON.stringify(name)}`, {
         where: REASONS_PATH,
-        remedy: didYouMean(name, EXPLAINED_NAMES),
+        remedy: didYouMean(name, EXPLAINED_NAMES, `${REASONS_PATH} lists all names`),
       });
     },
   );
