@@ -1,4 +1,4 @@
-// npm run dashboards: generates dashboards/json from dashboards/src.
+// npm run dashboards: regenerates dashboards/json from dashboards/src.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

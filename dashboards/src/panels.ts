@@ -52,11 +52,11 @@ export interface Query {
   legend?: string;
 }
 
-/** The colour from this value on. No value is grey, never the green of a zero. */
+/** The color from this value on. No value is grey, never the green of a zero. */
 export type Steps = readonly (readonly [from: number, color: string])[];
 const UNKNOWN = '#7d7d7d';
 export const NEUTRAL: Steps = [[0, 'text']];
-/** The fill colour of a stat. */
+/** The fill color of a stat. */
 const INFORMATION: Steps = [[0, 'semi-dark-blue']];
 export const ZERO_IS_GOOD: Steps = [
   [0, 'green'],
@@ -140,7 +140,7 @@ export interface StatSpec extends PanelSpec {
   decimals?: number;
 }
 
-/** Current values in large digits; the colour fills the panel. */
+/** Current values in large digits; the color fills the panel. */
 export function statPanel(spec: StatSpec): AnyPanel {
   const queries = spec.queries.map((query, index) =>
     queryBuilder(query, index, true, PromQueryFormat.TimeSeries),

@@ -79,10 +79,9 @@ export function IncidentsSection({ store }: { store: Store }) {
             `; ${answer.folded} more were not opened, because their kind was at its limit`}
         </p>
       )}
-      {answer.unwatched.length > 0 && (
+      {answer.not_detected.length > 0 && (
         <p class="more">
-          Not detected here: {answer.unwatched.join(', ').replaceAll('_', ' ')}. The kernel cannot have them,
-          or their probes are not attached.
+          Not detected: {answer.not_detected.join(', ').replaceAll('_', ' ')}. Their probes are not attached.
         </p>
       )}
     </Section>

@@ -6,13 +6,13 @@ import { type FamilySpec, sumByLabels } from './family.ts';
 /** One series for each kind whose probes are attached. */
 function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => MetricSample[] {
   return (model) =>
-    INCIDENT_KINDS.filter((kind) => model.watchesIncident(kind)).map((kind) => ({
+    INCIDENT_KINDS.filter((kind) => model.detectsIncident(kind)).map((kind) => ({
       labels: { kind },
       value: model.incidentCounts(kind)[part],
     }));
 }
 
-/** Deduced from events and snapshots: unlike the kernel's counters they can miss something. */
+/** Incidents are deduced from events and snapshots. Unlike counters from kernel maps, they can miss something. */
 export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'incidents',

@@ -87,7 +87,7 @@ test('what is listed as rejected is what is counted: a read that failed stands a
   await says(page, '#rejections', /0 events in this page, 0 rejected since the start/);
   assert.doesNotMatch(await page.locator('#rejections').innerText(), /could not read/);
   await page.getByRole('radio', { name: 'all events' }).check();
-  await says(page, '#rejections', /could not read what it is/);
+  await says(page, '#rejections', /could not read its privacy/);
   assertClean(opened);
 });
 
@@ -171,10 +171,10 @@ test('a private buffer that nobody watches is not called safe', async (t) => {
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Attention' }).waitFor();
   const told = await page.locator('.headline').innerText();
-  assert.match(told, /Not watched: private offered, foreign vm, accepted not vfio\./);
+  assert.match(told, /Not traced: private offered, foreign vm, accepted not vfio\./);
   assert.doesNotMatch(told, /none was accepted/);
   await facts(page, ['1', '1', '–', '–', '–']);
-  await says(page, '#topology', /importers not watched/);
+  await says(page, '#topology', /importers not traced/);
   await shows(page, '.c-importers', ['–']);
   await says(page, '#rejections', /, – rejected since the start/);
   await says(page, '#probes', /function_missing/);

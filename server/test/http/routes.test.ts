@@ -192,7 +192,7 @@ test('without scripts too, what nobody has traced is not told as zero', async (t
   assert.match(await body([...STREAM, unavailable]), /Buffers<\/dt><dd>1 live, 1 revoked</);
   const partly = await body([HEADER, starting(1_000_000, 1, { attached: ['export'] }), ready(2_000_000)]);
   assert.match(partly, /Incidents<\/dt><dd>none open</);
-  assert.match(partly, /Not watched<\/dt><dd>private offered, foreign vm, accepted not vfio</);
+  assert.match(partly, /Blind to<\/dt><dd>private offered, foreign vm, accepted not vfio</);
 });
 
 for (const [url, message, hint] of [

@@ -299,7 +299,7 @@ test('importers that ended long ago make room before a VM does, though nobody to
   const vm = table.at(1, T, 4);
   for (let pid = 2; pid < 10; pid += 1) table.at(pid, T);
   assert.equal(table.at(1, T), vm);
-  assert.equal(table.forgotten, 6);
+  assert.equal(table.evicted, 6);
 });
 
 test('kinds of VM and device addresses', () => {

@@ -76,7 +76,10 @@ export const eventsRoute: AppPlugin = (app, options, done) => {
   done();
 };
 
-/** Such a cursor is of another log, of before a restart: who does not name its log is not given this one in its place. */
+/**
+ * Such a cursor comes from another log, before a restart. Without `log`, a silent reset to the oldest event would hide
+ * that.
+ */
 function beyondTheNewest(after: number, newest: number): TracerError {
   return new TracerError('bad_request', `after cannot be ${after}: the newest event is ${newest}`, {
     where: 'query of /api/v1/events',

@@ -67,7 +67,7 @@ const importerOf = (event: Rejection): string | null => {
   return event.kind === 'bind' ? 'kvm' : null;
 };
 
-/** What was rejected, why and to whom. */
+/** The rejections, with their reason and importer. */
 export const rejectionsRoute: AppPlugin = (app, options, done) => {
   const { model, events } = options;
   app.get(
@@ -111,7 +111,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
   done();
 };
 
-/** The series of a counter with these labels, the largest first. */
+/** The series of a counter that match these labels, the largest first. */
 function counted<T extends { count: number }>(
   model: TracerModel,
   counter: CounterName,
