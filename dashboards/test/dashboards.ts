@@ -26,13 +26,13 @@ export const panelsOf = (dashboard: Dashboard): Panel[] =>
 
 export const targetsOf = (panel: Panel): Target[] => (panel.targets ?? []) as unknown as Target[];
 
-/** A query with every variable at All, as it is read where its values do not matter. */
+/** A query with every variable at All. */
 export const withAll = (expr: string): string =>
   substituted(expr, Object.fromEntries(VARIABLES.map((name) => [name, '.*'])));
 
 const VARIABLES = ['cluster', 'instance', 'device', 'privacy', 'vm', 'importer', 'stage', 'reason'];
 
-/** A query as Grafana would send it: with its variables and its own windows set. */
+/** A query as Grafana would send it: with its variables and windows set. */
 export function substituted(expr: string, values: Readonly<Record<string, string>>): string {
   const builtIn = { __range: '1h', __rate_interval: '1m', __interval: '1m' };
   const all: Record<string, string> = { ...builtIn, ...values };

@@ -23,12 +23,12 @@ import {
 } from '../../server/test/fixtures/stream-lines.ts';
 
 const S = 1_000_000;
-/** Where the stream's clock stands when a host begins: there is an hour of past to tell of. */
+/** The time of the stream when a host starts. The hour before it can have events. */
 const NOW = 3600 * S;
 const TICK_MS = 300;
 const IMPORTERS = ['kvm', 'iommu', 'mlx5_core', 'vgem'] as const;
 
-/** A daemon in this process, served as any other, whose stream the test writes: its counters move. */
+/** A daemon in this process. The test writes its stream, so its counters change. */
 export class LiveHost implements LineSource {
   readonly kind = 'live';
   readonly name = 'bpftrace';
@@ -37,10 +37,10 @@ export class LiveHost implements LineSource {
   readonly #tick: (host: LiveHost, count: number) => readonly string[];
   readonly #simulation: string | undefined;
   readonly #started = Date.now();
-  #say: (line: string) => void = () => {};
-  /** Lines of counter reads so far: each read tells of it. */
+  #write: (line: string) => void = () => {};
+  /** Lines of counter reads so far. Each read ends with this number. */
   read = 0;
-  /** Tells nothing by itself: its child has ended. */
+  /** Writes nothing by itself, as if its child had ended. */
   quiet = false;
 
   constructor({ past, tick, config = {}, simulation }: LiveHostOptions) {
@@ -68,19 +68,19 @@ export class LiveHost implements LineSource {
     return this.daemon.server.urls[0]?.replace('http://', '') ?? '';
   }
 
-  /** A whole read of these maps. */
+  /** A complete read of these maps. */
   counters(maps: Partial<Record<MapName, MapContent>>): string[] {
     const lines = counterRead(this.now, maps, this.read);
     this.read += lines.length - 1;
     return lines;
   }
 
-  say(...lines: readonly string[]): void {
-    for (const line of lines) this.#say(line);
+  write(...lines: readonly string[]): void {
+    for (const line of lines) this.#write(line);
   }
 
   run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    this.#say = onLine;
+    this.#write = onLine;
     const header = {
       format: 1,
       tracer: '0.1.0',
@@ -89,12 +89,12 @@ export class LiveHost implements LineSource {
       t: S,
       ...(this.#simulation === undefined ? {} : { simulation: this.#simulation }),
     } as const;
-    this.say(collectorLine('header', header), ...this.#past(this));
+    this.write(collectorLine('header', header), ...this.#past(this));
     let count = 0;
     const timer = setInterval(() => {
       if (this.quiet) return;
       count += 1;
-      this.say(...this.#tick(this, count));
+      this.write(...this.#tick(this, count));
     }, TICK_MS);
     return new Promise((resolve) =>
       signal.addEventListener('abort', () => {
@@ -106,19 +106,19 @@ export class LiveHost implements LineSource {
 }
 
 export interface LiveHostOptions {
-  /** What is told at once, with times before now. */
+  /** The lines at the start, with times before now. */
   past: (host: LiveHost) => readonly string[];
-  /** What is told at each tick, of which `count` is the number. */
+  /** The lines of a tick; `count` is its number. */
   tick: (host: LiveHost, count: number) => readonly string[];
   config?: Partial<Config>;
-  /** Faults that its collector says that it makes. */
+  /** Faults that its collector reports as simulated. */
   simulation?: string;
 }
 
 /** Every counter of the kernel at `n`. */
 function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
-  const steps = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
-  const mine = steps.map((step) => step.replace(',', `,${DEVICE},2,`));
+  const stages = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
+  const ofDevice = stages.map((stage) => stage.replace(',', `,${DEVICE},2,`));
   const each = (keys: readonly string[], rest = ''): Record<string, number> =>
     Object.fromEntries(keys.map((key) => [`${key}${rest}`, n]));
   const names = IMPORTERS.map(packName);
@@ -132,9 +132,9 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     revocations: { [`${DEVICE},2`]: n },
     restores: { [`${DEVICE},2`]: n },
     revoke_ns: 2e9 * n,
-    // Bucket 11 is that of two seconds.
+    // Bucket 11 has two seconds.
     revoke_bucket: { '4': n, '11': n },
-    imports: each(mine),
+    imports: each(ofDevice),
     import_rejections: {
       ...each(
         names.map((name) => `1,${DEVICE},2,${name}`),
@@ -142,8 +142,8 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
       ),
       [`4,${DEVICE},2,${packName('kvm')},22,4`]: n,
     },
-    import_ns: each(steps),
-    import_bucket: each(steps, ',3'),
+    import_ns: each(stages),
+    import_bucket: each(stages, ',3'),
     detaches: each(names.map((name) => `${DEVICE},2,${name}`)),
     unmaps: each(names.map((name) => `${DEVICE},2,${name}`)),
     private_reads: { '1': n },
@@ -178,7 +178,7 @@ const deviceLine = (t: number) =>
     numa_node: 1,
   });
 
-/** A private kernel on which everything moves and every kind of incident that it knows is open. */
+/** A private kernel on which all counters grow, with an open incident of each of its kinds. */
 export function busyHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const OLD = 600;
@@ -197,14 +197,14 @@ export function busyHost(): LiveHost {
       bind(at(OLD), 77, 2),
       // Offered to a network card.
       attached(at(OLD), 1, 'mlx5_core'),
-      // Of a device without a VM, and never imported.
+      // The device has no VM, and the buffer is never imported.
       exported({ t: at(OLD), inode: 2, privacy: 2, pid: 201 }),
-      // While memory decode was off.
+      // Exported while memory decode was off.
       exported({ t: at(OLD), inode: 3, ...mine, born_revoked: true }),
       // Its exporter ends.
       exported({ t: at(OLD), inode: 4, pid: 202, privacy: 1 }),
       collectorLine('exit', { t: at(OLD - 1), pid: 202 }),
-      // iommufd's mapping dies, and the call that took it waits.
+      // iommufd's mapping is revoked, and the revoking call waits.
       exported({ t: at(OLD), inode: 5, ...mine }),
       attached(at(OLD), 5, 'iommu'),
       attached(at(OLD), 5, 'iommu', 3),
@@ -217,7 +217,7 @@ export function busyHost(): LiveHost {
   });
 }
 
-/** A mainline kernel whose tracer is in trouble: it crashes, a module is loaded again and again, loses, cannot read its counters, and simulates some of it. */
+/** A mainline kernel whose tracer crashes, loses events, cannot read its counters, and simulates a fault. A module is reloaded repeatedly. */
 export function troubledHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const probes = {
@@ -257,8 +257,7 @@ export function troubledHost(): LiveHost {
         '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',
         '{"type": "lost_events", "data": {"events": 3}}',
       ];
-      // A crash at every fourth tick; between them the child is up and has emitted more than has come,
-      // at every heartbeat more.
+      // A crash at every fourth tick. Between them the child is up and has emitted more events than arrived, more at each heartbeat.
       if (count % 4 === 0) {
         const generation = 1 + count / 4;
         const message = {
@@ -266,7 +265,7 @@ export function troubledHost(): LiveHost {
           generation: generation - 1,
           state: 'exited',
           reason: 'crashed',
-          message: 'gone',
+          message: 'ended',
         } as const;
         return [
           ...trouble,
@@ -276,7 +275,7 @@ export function troubledHost(): LiveHost {
           heartbeat(t + 200_000, 1000 * count),
         ];
       }
-      // Then a module is loaded again: its probe is blind up to the crash.
+      // Then a module is reloaded, and its probe is blind until the crash.
       const { data } = JSON.parse(starting(t, 1, probes));
       const again = { t, generation: 1, state: 'changed', probes: data.probes } as const;
       const blind = { blind: ['attach'], blind_since: t - 100_000 };

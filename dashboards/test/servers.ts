@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../lab/src/free-port.ts';
 
-/** A Debian server with a configuration and a folder of its own on a free port of the loopback address. */
+/** A server of Debian with a separate configuration and folder, on a free port of the loopback address. */
 export class OwnServer {
   readonly folder = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-dashboards-'));
   url = '';
@@ -79,10 +79,10 @@ export function startAlertmanager(server: OwnServer, config: string): Promise<vo
   ]);
 }
 
-/** Waits for a condition, patiently: the machines that test this are slow and shared. */
+/** Waits for a condition for up to 90 s, because the test machines are slow and shared. */
 export async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + 90_000; !(await condition()); ) {
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
+    if (Date.now() > end) throw new Error(`timed out waiting for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

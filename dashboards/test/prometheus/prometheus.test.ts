@@ -28,7 +28,7 @@ const troubled = troubledHost();
 const serving: Serving[] = [];
 let untraceable = '';
 
-/** Hosts of two clusters, and some of a Prometheus that adds no such label. */
+/** Hosts of two clusters, and some without the label cluster. */
 before(
   async () => {
     await ensurePackages(['prometheus'], console.log);
@@ -58,7 +58,7 @@ scrape_configs:
     static_configs:
 ${group('north', busy.address, ...replays.slice(0, 2))}${group('south', troubled.address, untraceable, dead)}${group('', ...replays.slice(2))}`,
     );
-    // Until every host was scraped often enough for a rate, and the rules have seen what they stand on.
+    // Until each host was scraped often enough for a rate, and the rules have their input.
     await until('every host to have a history', async () => {
       const [seen] = await prometheus.query(
         'count(count_over_time(vfio_dmabuf_build_info[5m]) > 5) == 7 and count(ALERTS{alertname="VfioDmabufPolicyViolation",alertstate="firing"})',
@@ -80,11 +80,11 @@ after(async () => {
   program.remove();
 });
 
-test('every expression of every panel, annotation, rule and alert is answered, with data where there is any', async () => {
+test('every expression of every panel, annotation, rule and alert is answered, with data unless it is listed as empty', async () => {
   const all = expressions(busy.address);
   assert.ok(all.length > 180);
   let wrong: string[] = [];
-  // On a slow machine some need more history than others.
+  // Some expressions need more history on a slow machine.
   for (const end = Date.now() + 60_000; ; ) {
     wrong = [];
     for (const { where, expr } of all) {
@@ -103,7 +103,7 @@ test('every expression of every panel, annotation, rule and alert is answered, w
   );
 });
 
-test('every expression names only metrics and labels that there are', () => {
+test('every expression names only existing metrics and labels', () => {
   const known = catalogue();
   for (const { where, expr } of expressions(busy.address)) {
     const { selectors, grouped } = readQuery(expr);
@@ -111,7 +111,7 @@ test('every expression names only metrics and labels that there are', () => {
     const labels = new Set<string>();
     for (const { metric, matched } of selectors) {
       const { labels: own } = known.get(metric) ?? {};
-      assert.ok(own !== undefined, `${where}: there is no ${metric}`);
+      assert.ok(own !== undefined, `${where}: unknown metric ${metric}`);
       for (const label of own) labels.add(label);
       for (const label of matched) assert.ok(own.has(label), `${where}: ${metric} has no label ${label}`);
     }
@@ -119,7 +119,7 @@ test('every expression names only metrics and labels that there are', () => {
   }
 });
 
-test('every variable has values, and its query names only metrics and labels that there are', async () => {
+test('every variable has values, and its query names only existing metrics and labels', async () => {
   const known = catalogue();
   let variables = 0;
   for (const [file, dashboard] of readDashboards()) {
@@ -141,7 +141,7 @@ test('every variable has values, and its query names only metrics and labels tha
   assert.ok(variables > 12);
 });
 
-test('the runbooks of a dashboard are those that a host serves', async () => {
+test('a host serves the runbooks of a dashboard', async () => {
   for (const [file, dashboard] of readDashboards()) {
     const { definition = '', regex = '' } =
       (dashboard.templating?.list ?? []).find(({ name }) => name === 'runbooks') ?? assert.fail(file);
@@ -157,11 +157,11 @@ test('the runbooks of a dashboard are those that a host serves', async () => {
   }
 });
 
-test('hosts whose Prometheus adds no label cluster are on the fleet’s table as well', async () => {
+test('hosts without the label cluster are in the table of the fleet', async () => {
   const [, , , , , , hosts] = panelsOf(readDashboards().get('fleet.json') ?? assert.fail());
   assert.equal(hosts?.title, 'Hosts');
   const [state] = targetsOf(hosts);
-  // The one in trouble is blind now and then.
+  // The host in trouble is sometimes blind.
   const expected = { 'north 2': 3, 'none 2': 2, 'south 0': 1, 'south 1': 1, 'south 2': 1 };
   let counted: Record<string, number> = {};
   await until(`states ${JSON.stringify(expected)}`, async () => {
@@ -174,7 +174,7 @@ test('hosts whose Prometheus adds no label cluster are on the fleet’s table as
   });
 });
 
-test('of a host whose counters were never read there is no age', async () => {
+test('a host whose counters were never read has no age', async () => {
   const hosts = panelsOf(readDashboards().get('fleet.json') ?? assert.fail()).find(
     ({ title }) => title === 'Hosts',
   );
@@ -183,7 +183,7 @@ test('of a host whose counters were never read there is no age', async () => {
   assert.ok(!ages.some(({ metric }) => metric.instance === untraceable));
 });
 
-test('a zero is shown only where somebody watches: of a host that cannot be traced there is none', async () => {
+test('a zero is shown only for traced hosts: a host that cannot be traced has no value', async () => {
   const dashboard = readDashboards().get('host.json') ?? assert.fail();
   const panel = panelsOf(dashboard).find(({ title }) => title === 'Rejected import stages') ?? assert.fail();
   const [target] = targetsOf(panel);
@@ -197,7 +197,7 @@ test('a zero is shown only where somebody watches: of a host that cannot be trac
   );
 });
 
-test('the first rejection ever is seen, though its counter begins with it', async () => {
+test('the first rejection is shown, although its counter starts with it', async () => {
   const dashboard = readDashboards().get('rejections.json') ?? assert.fail();
   const panel =
     panelsOf(dashboard).find(({ title }) => title === 'Who was rejected, and why') ?? assert.fail();
@@ -211,7 +211,7 @@ test('the first rejection ever is seen, though its counter begins with it', asyn
   );
 });
 
-test('promtool finds what is served correct', async () => {
+test('promtool accepts the served metrics', async () => {
   for (const url of [`http://${busy.address}`, serving[0]?.url]) {
     const input = await (await fetch(`${url}/metrics`)).text();
     assert.match(input, /^vfio_dmabuf_up 1$/m);
@@ -219,10 +219,9 @@ test('promtool finds what is served correct', async () => {
       input,
       encoding: 'utf8',
     });
-    // Metrics of Node are the library's; `counter` in two names of ours is what they tell of, and no type.
-    const known =
-      /^(process_|nodejs_|vfio_dmabuf_(map_lines_lost_total|last_map_read_timestamp_seconds) metric name should not include type 'counter')/;
-    assert.equal(status, 3);
+    // The metrics of the process come from a library; promtool exits with 3 if it objects to one of them.
+    const known = /^(process_|nodejs_)/;
+    assert.ok(status === 0 || status === 3, `promtool exited with ${status}: ${stderr}`);
     const lines = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
     assert.deepEqual(
       lines.filter((line) => !known.test(line)),
