@@ -176,7 +176,7 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
   });
 }
 
-test('a verdict about one device says so', async (t) => {
+test('a verdict about one device names the device', async (t) => {
   const lines = texts(await seen(t, { device: '43:00.0' }));
   assert.match(lines[2] ?? '', /^[A-Z ]+ \(43:00\.0 only\): /);
 });
