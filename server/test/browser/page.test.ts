@@ -154,7 +154,7 @@ test('what was seen before a host could not be traced any more is told as of bef
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
   await facts(page, ['14', '3', '2', '4', '13']);
   await says(page, '.headline', /are from before tracing ended/);
-  await says(page, '#incidents', /none open when last seen/);
+  await says(page, '#incidents', /none open when tracing ended/);
   assertClean(opened);
 });
 
