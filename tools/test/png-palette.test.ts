@@ -44,7 +44,7 @@ test('every filter of PNG is undone', () => {
   );
 });
 
-test('few colours stay what they are, and more than 256 become like ones', () => {
+test('few colors stay what they are, and more than 256 become like ones', () => {
   const few = withPalette(
     png(2, [
       [0, 1, 2, 3, 200, 100, 50],
@@ -57,7 +57,7 @@ test('few colours stay what they are, and more than 256 become like ones', () =>
   const data = few.indexOf('IDAT');
   const lines = inflateSync(few.subarray(data + 4, data + 4 + few.readUInt32BE(data - 4)));
   assert.deepEqual([...lines], [0, 0, 1, 0, 1, 0]);
-  // 300 colours: the one that is everywhere stays, whatever else there is.
+  // 300 colors: the one that is everywhere stays, whatever else there is.
   const many = Array.from({ length: 30 }, (_, y) => [
     0,
     ...Array.from({ length: 20 }, (_, x) => (x % 2 === 0 ? [9, 9, 9] : [y * 8, x * 12, 128])).flat(),
