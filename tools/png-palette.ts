@@ -49,10 +49,7 @@ export function withPalette(png: Buffer): Buffer {
   return Buffer.concat([
     png.subarray(0, 8),
     chunk('IHDR', head),
-    chunk(
-      'PLTE',
-      Buffer.from(palette.flatMap((color) => [color >> 16, (color >> 8) & 255, color & 255])),
-    ),
+    chunk('PLTE', Buffer.from(palette.flatMap((color) => [color >> 16, (color >> 8) & 255, color & 255]))),
     chunk('IDAT', deflateSync(Buffer.concat(lines), { level: 9, memLevel: 9 })),
     chunk('IEND', Buffer.alloc(0)),
   ]);

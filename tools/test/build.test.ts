@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-const RUNBOOKS = join(import.meta.dirname, '../../docs/runbooks');
+const DOCS = join(import.meta.dirname, '../../docs');
 const BUILD = join(import.meta.dirname, '../build.mjs');
 
 const build = (into: string): Promise<number | null> =>
@@ -24,7 +24,10 @@ test('builds at once into the same folder all succeed and leave one whole build'
   assert.equal(status, 0);
   assert.match(stdout.toString(), /\d/);
   assert.ok(!readdirSync(join(into, 'probes')).includes('gone.bt'), 'what is no longer built is gone');
-  assert.deepEqual(readdirSync(join(into, 'runbooks')), readdirSync(RUNBOOKS));
+  const pages = (folder: string) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
+  assert.deepEqual(pages(join(into, 'docs')).sort(), pages(DOCS).sort());
+  assert.deepEqual(readdirSync(join(into, 'docs/images')), []);
   assert.deepEqual(readdirSync(own), ['dist']);
 });
 

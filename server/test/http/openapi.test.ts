@@ -35,7 +35,7 @@ async function documentOf(app: FastifyInstance): Promise<Document> {
 }
 
 /** What the page needs is no part of the API. */
-const isOfThePage = (url: string) => !/^\/(api|-|metrics|runbooks|openapi\.json)(\/|$)/.test(url);
+const isOfThePage = (url: string) => !/^\/(api|-|metrics|runbooks|docs|openapi\.json)(\/|$)/.test(url);
 
 interface Route {
   method: string;
