@@ -21,10 +21,10 @@ export interface RuleFile {
 export const readRules = (file: string): Rule[] =>
   (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups.flatMap(({ rules }) => rules);
 
-/** What the scrape configuration gives to each series. */
+/** Labels that the scrape configuration adds to each series. */
 const TARGET = ['cluster', 'job', 'instance'];
 
-/** Metrics of Prometheus itself, and those of the process that docs/metrics.md leaves out. */
+/** Metrics of Prometheus itself, and process metrics that are not in docs/metrics.md. */
 const OTHERS: Record<string, string[]> = {
   up: [],
   scrape_duration_seconds: [],
@@ -37,11 +37,11 @@ const OTHERS: Record<string, string[]> = {
 
 export interface Metric {
   labels: ReadonlySet<string>;
-  /** The family of docs/metrics.md that it is of; none for those of Prometheus and of the rules. */
+  /** The family in docs/metrics.md. Metrics of Prometheus and of the recording rules have none. */
   family?: string;
 }
 
-/** The families of docs/metrics.md, which tools/test/docs.test.ts holds against what the program serves. */
+/** The families in docs/metrics.md. tools/test/docs.test.ts checks that the program serves them. */
 export function families(): { name: string; type: string; labels: string[] }[] {
   const page = readFileSync(join(REPOSITORY, 'docs/metrics.md'), 'utf8');
   return [...page.matchAll(/^\| `(vfio_dmabuf_\w+)` \| (\w+) \| ([^|]+) \|/gm)].map(
@@ -53,7 +53,7 @@ export function families(): { name: string; type: string; labels: string[] }[] {
   );
 }
 
-/** Every series that a query may name, with the labels that it has. */
+/** Every series that a query may name, with its labels. */
 export function catalogue(): Map<string, Metric> {
   const known = new Map<string, Metric>();
   for (const [name, labels] of Object.entries(OTHERS))

@@ -24,10 +24,10 @@ const variablesOf = (dashboard: Dashboard): string[] =>
 const all = (value: unknown, pattern: RegExp): string[] =>
   [...JSON.stringify(value).matchAll(pattern)].map(([, found = '']) => found);
 
-/** Families that no panel shows, and why. */
+/** Families that no panel shows, with the reason. */
 const NOT_SHOWN: Record<string, string> = {};
 
-test('the committed dashboards are what the sources give; npm run dashboards writes them', () => {
+test('the committed dashboards match their sources; `npm run dashboards` writes them', () => {
   const files = dashboardFiles();
   assert.deepEqual(readdirSync(join(REPOSITORY, 'dashboards/json')).sort(), [...files.keys()].sort());
   for (const [name, text] of files) {
@@ -35,7 +35,7 @@ test('the committed dashboards are what the sources give; npm run dashboards wri
   }
 });
 
-test('a dashboard imports without edits: a fixed uid, a data source to choose, nothing asked', () => {
+test('a dashboard can be imported without edits: it has a fixed uid and a variable for the data source', () => {
   const uids = new Set<string>();
   each((dashboard, file) => {
     assert.match(dashboard.uid ?? '', /^[a-z-]{8,40}$/, file);
@@ -49,7 +49,7 @@ test('a dashboard imports without edits: a fixed uid, a data source to choose, n
   assert.equal(uids.size, 5);
 });
 
-test('every variable that a query, link or annotation names is there, or is one of Grafana', () => {
+test('every variable that a dashboard uses is defined there or built into Grafana', () => {
   const own =
     /^(__all|__range|__rate_interval|__interval|__url_time_range|__field\.labels\.\w+|__data\.fields\.\w+)$/;
   each((dashboard, file) => {
@@ -60,7 +60,7 @@ test('every variable that a query, link or annotation names is there, or is one 
   });
 });
 
-test('every value variable but the single host fits all series by default, also those without its label', () => {
+test('every query variable except the single host matches all series by default, also without its label', () => {
   each((dashboard, file) => {
     for (const variable of dashboard.templating?.list ?? []) {
       if (variable.type !== 'query') continue;
@@ -71,26 +71,26 @@ test('every value variable but the single host fits all series by default, also 
   });
 });
 
-test('panels have ids of their own, fit the grid and do not overlap', () => {
+test('panels have unique ids, fit the grid and do not overlap', () => {
   each((dashboard, file) => {
     const panels = dashboard.panels ?? [];
     assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length, file);
-    const taken = new Set<string>();
+    const occupied = new Set<string>();
     for (const { title, gridPos } of panels) {
       assert.ok(gridPos !== undefined, `${file}: ${title}`);
       const { x, y, w, h } = gridPos;
       assert.ok(w > 0 && h > 0 && x >= 0 && x + w <= 24, `${file}: ${title}`);
       for (let column = x; column < x + w; column += 1) {
         for (let line = y; line < y + h; line += 1) {
-          assert.ok(!taken.has(`${column},${line}`), `${file}: ${title} lies on another panel`);
-          taken.add(`${column},${line}`);
+          assert.ok(!occupied.has(`${column},${line}`), `${file}: ${title} overlaps another panel`);
+          occupied.add(`${column},${line}`);
         }
       }
     }
   });
 });
 
-test('every panel says what it shows and what it means when there is nothing to show', () => {
+test('every panel has a description and a text for an empty result', () => {
   eachPanel((panel, where) => {
     assert.match(panel.description ?? '', /^\w.{30,}\.$/s, where);
     assert.match(panel.fieldConfig?.defaults?.noValue ?? '', /^[a-zA-Z].{8,}/, where);
@@ -99,7 +99,7 @@ test('every panel says what it shows and what it means when there is nothing to 
   });
 });
 
-test('bars stand for their interval and no longer: they touch and do not overlap', () => {
+test('each bar covers exactly its interval, so that bars do not overlap', () => {
   let bars = 0;
   eachPanel((panel, where) => {
     const { drawStyle } = (panel.fieldConfig?.defaults?.custom ?? {}) as { drawStyle?: string };
@@ -114,7 +114,7 @@ test('bars stand for their interval and no longer: they touch and do not overlap
   assert.ok(bars > 20);
 });
 
-test('every query has an id and asks the data source that was chosen', () => {
+test('every query has a unique id and uses the chosen data source', () => {
   eachPanel((panel, where) => {
     const targets = targetsOf(panel);
     assert.ok(targets.length > 0, where);
@@ -127,7 +127,7 @@ test('every query has an id and asks the data source that was chosen', () => {
   });
 });
 
-test('variables and annotations ask the data source that was chosen', () => {
+test('variables and annotations use the chosen data source', () => {
   each((dashboard, file) => {
     const variables = (dashboard.templating?.list ?? []).filter(({ type }) => type === 'query');
     for (const { name, datasource } of [...variables, ...(dashboard.annotations?.list ?? [])])
@@ -135,7 +135,7 @@ test('variables and annotations ask the data source that was chosen', () => {
   });
 });
 
-test('columns of tables have the names by which links ask for them, and come from labels or queries that are there', () => {
+test('table columns have the names that links use, and come from existing labels or queries', () => {
   let tables = 0;
   eachPanel((panel, where) => {
     if (panel.type !== 'table') return;
@@ -152,7 +152,7 @@ test('columns of tables have the names by which links ask for them, and come fro
       assert.ok(titles.includes(matcher.options as string), `${where}: ${matcher.options}`);
       return [matcher.options, properties.find(({ id }) => id === 'noValue')?.value];
     });
-    // Else Grafana puts the words for the empty table into each empty cell; and a link takes what the cell shows.
+    // Without noValue Grafana shows the text for an empty table in each empty cell. A link contains the text of its cell.
     assert.deepEqual(
       inCells.sort(),
       titles.map((title) => [title, linked.includes(title) ? '' : '–']).sort(),
@@ -168,7 +168,7 @@ test('columns of tables have the names by which links ask for them, and come fro
   assert.ok(tables > 8);
 });
 
-test('dashboards lead to each other, to the host’s own page and to runbooks that exist', () => {
+test('dashboards link to each other, to the live page of the host and to existing runbooks', () => {
   const uids = entries.map(([, { uid }]) => uid);
   each((dashboard, file) => {
     const links = dashboard.links ?? [];
@@ -193,7 +193,7 @@ test('dashboards lead to each other, to the host’s own page and to runbooks th
     const carried = all(dashboard.panels, /"(\/d\/[^"]+)"/g);
     assert.ok(carried.length > 0, file);
     for (const url of carried) {
-      // Two clusters may have the same address: a row or series that names its host names its cluster too.
+      // Two clusters may have the same address, so a link to a host also has its cluster.
       const host = /&var-instance=\$\{__(data\.fields\.Host|field\.labels\.instance)\}/.exec(url)?.[1];
       const own = host?.startsWith('data') ? '__data.fields.Cluster' : '__field.labels.cluster';
       const cluster = host === undefined ? '${cluster:queryparam}' : `var-cluster=\${${own}}`;
@@ -202,11 +202,11 @@ test('dashboards lead to each other, to the host’s own page and to runbooks th
         `${file}: ${url}`,
       );
     }
-    assert.ok(all(dashboard, /"(http:\/\/\$\{[^"]+)"/g).length > 0, `${file} leads to no live page`);
+    assert.ok(all(dashboard, /"(http:\/\/\$\{[^"]+)"/g).length > 0, `${file} has no link to a live page`);
   });
 });
 
-test('links to the host’s own API name routes and queries that the program has', async (t) => {
+test('links to the API of a host have routes and queries that the program accepts', async (t) => {
   const busy = busyHost();
   await busy.daemon.start();
   t.after(() => busy.daemon.stop());
@@ -235,27 +235,27 @@ test('links to the host’s own API name routes and queries that the program has
   }
 });
 
-test('panels of imports follow the device of the buffer, where the dashboard lets one choose it', () => {
-  /** Durations have no device, so a share of all calls has none either. The state of the host is of all its devices. */
-  const OF_ALL = ['rejections.json: Share of rejected stages', 'host.json: Rejected import stages'];
-  const followed: string[] = [];
+test('panels of imports are filtered by the device of the buffer if the dashboard has a device variable', () => {
+  /** Durations have no label device, so neither has a share of all calls. The state of a host covers all its devices. */
+  const WITHOUT_DEVICE = ['rejections.json: Share of rejected stages', 'host.json: Rejected import stages'];
+  const filtered: string[] = [];
   eachPanel((panel, where, dashboard) => {
-    if (!variablesOf(dashboard).includes('device') || OF_ALL.includes(where)) return;
+    if (!variablesOf(dashboard).includes('device') || WITHOUT_DEVICE.includes(where)) return;
     for (const { expr } of targetsOf(panel)) {
       if (!/vfio_dmabuf_(imports|import_rejections|detaches|unmaps)_total|vfio_dmabuf_attachments/.test(expr))
         continue;
       assert.match(expr, /device=~"\$device"/, `${where}: ${expr}`);
-      followed.push(where);
+      filtered.push(where);
     }
   });
   for (const title of [
     'rejections.json: Rejected, by device',
     'privacy.json: Private exports that were rejected',
   ])
-    assert.ok(followed.includes(title), title);
+    assert.ok(filtered.includes(title), title);
 });
 
-test('the private exports that were rejected are shown by device, importer, stage and reason', () => {
+test('rejected imports of private exports are shown by device, importer, stage and reason', () => {
   const [panel] = panelsOf(dashboards.get('privacy.json') as Dashboard).filter(
     ({ title }) => title === 'Private exports that were rejected',
   );
@@ -264,7 +264,7 @@ test('the private exports that were rejected are shown by device, importer, stag
   assert.match(expr, /vfio_dmabuf_import_rejections_total\{[^}]*privacy="private"/);
 });
 
-test('every dashboard says at once when hosts are not traced, and marks revokes and blind times', () => {
+test('the first row of every dashboard shows hosts that are not traced, and annotations mark revokes and blind times', () => {
   each((dashboard, file) => {
     const first = panelsOf(dashboard).filter(({ gridPos }) => gridPos?.y === 0);
     assert.ok(
@@ -276,13 +276,16 @@ test('every dashboard says at once when hosts are not traced, and marks revokes 
   });
 });
 
-test('every metric of the catalogue is on a panel, or it is said why not', () => {
+test('every metric of the catalogue is on a panel or in NOT_SHOWN', () => {
   const known = catalogue();
   const shown = new Set<string>();
   eachPanel((panel) => {
     for (const { expr } of targetsOf(panel)) {
       for (const { metric } of readQuery(withAll(expr)).selectors) {
-        assert.ok(!metric.includes(':'), `${metric} is recorded: dashboards have to work without the rules`);
+        assert.ok(
+          !metric.includes(':'),
+          `${metric} is a recorded series, but dashboards must work without the rules`,
+        );
         const family = known.get(metric)?.family;
         if (family !== undefined) shown.add(family);
       }

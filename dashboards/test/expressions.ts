@@ -7,7 +7,7 @@ export interface Expression {
   expr: string;
 }
 
-/** Every expression of every panel and annotation as Grafana would send it, and every rule's; _Host_ shows this instance. */
+/** The expressions of all panels, annotations and rules, as Grafana sends them. The dashboard _Host_ shows this instance. */
 export function expressions(instance: string): Expression[] {
   const found: Expression[] = [];
   for (const [file, dashboard] of readDashboards()) {

@@ -23,12 +23,12 @@ import {
 } from '../../server/test/fixtures/stream-lines.ts';
 
 const S = 1_000_000;
-/** Where the stream's clock stands when a host begins: there is an hour of past to tell of. */
+/** The stream time at which a host starts. Lines of its past have times in the hour before. */
 const NOW = 3600 * S;
 const TICK_MS = 300;
 const IMPORTERS = ['kvm', 'iommu', 'mlx5_core', 'vgem'] as const;
 
-/** A daemon in this process, served as any other, whose stream the test writes: its counters move. */
+/** A daemon in this process whose stream is written by the test, so that its counters change. */
 export class LiveHost implements LineSource {
   readonly kind = 'live';
   readonly name = 'bpftrace';
@@ -38,9 +38,9 @@ export class LiveHost implements LineSource {
   readonly #simulation: string | undefined;
   readonly #started = Date.now();
   #say: (line: string) => void = () => {};
-  /** Lines of counter reads so far: each read tells of it. */
+  /** The number of lines of all counter reads so far. Each read end has it. */
   read = 0;
-  /** Tells nothing by itself: its child has ended. */
+  /** No ticks are emitted, as after the exit of the child. */
   quiet = false;
 
   constructor({ past, tick, config = {}, simulation }: LiveHostOptions) {
@@ -68,7 +68,7 @@ export class LiveHost implements LineSource {
     return this.daemon.server.urls[0]?.replace('http://', '') ?? '';
   }
 
-  /** A whole read of these maps. */
+  /** The lines of a complete read of these maps. */
   counters(maps: Partial<Record<MapName, MapContent>>): string[] {
     const lines = counterRead(this.now, maps, this.read);
     this.read += lines.length - 1;
@@ -106,19 +106,19 @@ export class LiveHost implements LineSource {
 }
 
 export interface LiveHostOptions {
-  /** What is told at once, with times before now. */
+  /** Lines that are emitted at the start, with times before now. */
   past: (host: LiveHost) => readonly string[];
-  /** What is told at each tick, of which `count` is the number. */
+  /** Lines that are emitted at each tick. `count` is the number of the tick. */
   tick: (host: LiveHost, count: number) => readonly string[];
   config?: Partial<Config>;
-  /** Faults that its collector says that it makes. */
+  /** The simulated faults that the header reports. */
   simulation?: string;
 }
 
-/** Every counter of the kernel at `n`. */
+/** The kernel maps with the value `n` in every counter. */
 function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
-  const steps = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
-  const mine = steps.map((step) => step.replace(',', `,${DEVICE},2,`));
+  const stages = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
+  const withDevice = stages.map((stage) => stage.replace(',', `,${DEVICE},2,`));
   const each = (keys: readonly string[], rest = ''): Record<string, number> =>
     Object.fromEntries(keys.map((key) => [`${key}${rest}`, n]));
   const names = IMPORTERS.map(packName);
@@ -132,9 +132,9 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     revocations: { [`${DEVICE},2`]: n },
     restores: { [`${DEVICE},2`]: n },
     revoke_ns: 2e9 * n,
-    // Bucket 11 is that of two seconds.
+    // Bucket 11 contains two seconds.
     revoke_bucket: { '4': n, '11': n },
-    imports: each(mine),
+    imports: each(withDevice),
     import_rejections: {
       ...each(
         names.map((name) => `1,${DEVICE},2,${name}`),
@@ -142,8 +142,8 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
       ),
       [`4,${DEVICE},2,${packName('kvm')},22,4`]: n,
     },
-    import_ns: each(steps),
-    import_bucket: each(steps, ',3'),
+    import_ns: each(stages),
+    import_bucket: each(stages, ',3'),
     detaches: each(names.map((name) => `${DEVICE},2,${name}`)),
     unmaps: each(names.map((name) => `${DEVICE},2,${name}`)),
     private_reads: { '1': n },
@@ -178,11 +178,11 @@ const deviceLine = (t: number) =>
     numa_node: 1,
   });
 
-/** A private kernel on which everything moves and every kind of incident that it knows is open. */
+/** A kernel with private exports on which all counters grow and every possible kind of incident is open. */
 export function busyHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const OLD = 600;
-  const mine = { pid: 200, kvm_pid: 200, vm_type: 4, privacy: 2 };
+  const ofVm = { pid: 200, kvm_pid: 200, vm_type: 4, privacy: 2 };
   return new LiveHost({
     past: () => [
       starting(at(OLD + 2), 1),
@@ -190,22 +190,22 @@ export function busyHost(): LiveHost {
       deviceLine(at(OLD)),
       vmProcess(at(OLD)),
       snapshot(at(OLD), []),
-      exported({ t: at(OLD), inode: 1, ...mine }),
+      exported({ t: at(OLD), inode: 1, ...ofVm }),
       // Bound by another VM, and accepted after a failed lookup.
       attached(at(OLD), 1, 'kvm'),
       bind(at(OLD), 1, 1),
       bind(at(OLD), 77, 2),
       // Offered to a network card.
       attached(at(OLD), 1, 'mlx5_core'),
-      // Of a device without a VM, and never imported.
+      // Private export of a device without a VM, and never imported.
       exported({ t: at(OLD), inode: 2, privacy: 2, pid: 201 }),
-      // While memory decode was off.
-      exported({ t: at(OLD), inode: 3, ...mine, born_revoked: true }),
-      // Its exporter ends.
+      // Exported while memory decode was off.
+      exported({ t: at(OLD), inode: 3, ...ofVm, born_revoked: true }),
+      // Its owner exits.
       exported({ t: at(OLD), inode: 4, pid: 202, privacy: 1 }),
       collectorLine('exit', { t: at(OLD - 1), pid: 202 }),
-      // iommufd's mapping dies, and the call that took it waits.
-      exported({ t: at(OLD), inode: 5, ...mine }),
+      // A revocation removes the mapping of iommufd, and the call has not ended.
+      exported({ t: at(OLD), inode: 5, ...ofVm }),
       attached(at(OLD), 5, 'iommu'),
       attached(at(OLD), 5, 'iommu', 3),
       bufferState(at(30), 5, true),
@@ -217,7 +217,10 @@ export function busyHost(): LiveHost {
   });
 }
 
-/** A mainline kernel whose tracer is in trouble: it crashes, a module is loaded again and again, loses, cannot read its counters, and simulates some of it. */
+/**
+ * A mainline kernel whose tracer has every kind of trouble: its child crashes, a module is reloaded, events and counts are
+ * lost, and counters are not read. It also reports simulated faults.
+ */
 export function troubledHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const probes = {
@@ -257,8 +260,7 @@ export function troubledHost(): LiveHost {
         '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',
         '{"type": "lost_events", "data": {"events": 3}}',
       ];
-      // A crash at every fourth tick; between them the child is up and has emitted more than has come,
-      // at every heartbeat more.
+      // The child crashes at every fourth tick. Between the crashes each heartbeat reports more missing events.
       if (count % 4 === 0) {
         const generation = 1 + count / 4;
         const message = {
@@ -276,13 +278,13 @@ export function troubledHost(): LiveHost {
           heartbeat(t + 200_000, 1000 * count),
         ];
       }
-      // Then a module is loaded again: its probe is blind up to the crash.
+      // After a crash a module is reloaded, and its probe is blind until the next crash.
       const { data } = JSON.parse(starting(t, 1, probes));
-      const again = { t, generation: 1, state: 'changed', probes: data.probes } as const;
+      const changed = { t, generation: 1, state: 'changed', probes: data.probes } as const;
       const blind = { blind: ['attach'], blind_since: t - 100_000 };
       return [
         ...trouble,
-        ...(count % 4 === 1 ? [collectorLine('child', { ...again, ...blind })] : []),
+        ...(count % 4 === 1 ? [collectorLine('child', { ...changed, ...blind })] : []),
         heartbeat(t, 1000 * count),
       ];
     },

@@ -10,7 +10,10 @@ export interface Query {
   grouped: string[];
 }
 
-/** Reads a query; throws where Prometheus' own grammar finds an error. */
+/**
+ * Reads a query.
+ * @throws if the grammar of Prometheus finds an error.
+ */
 export function readQuery(expr: string): Query {
   const query: Query = { selectors: [], grouped: [] };
   let inGrouping = -1;

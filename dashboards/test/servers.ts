@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../lab/src/free-port.ts';
 
-/** A Debian server with a configuration and a folder of its own on a free port of the loopback address. */
+/** A server program of Debian with its own configuration, folder and free loopback port. */
 export class OwnServer {
   readonly folder = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-dashboards-'));
   url = '';
@@ -52,7 +52,7 @@ export class OwnServer {
     return answer.data;
   }
 
-  /** The series of an instant query, now. */
+  /** The series of an instant query at the current time. */
   async query(query: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
     type Answer = {
       resultType: string;
@@ -79,10 +79,10 @@ export function startAlertmanager(server: OwnServer, config: string): Promise<vo
   ]);
 }
 
-/** Waits for a condition, patiently: the machines that test this are slow and shared. */
+/** Waits up to 90 s for a condition, because test machines can be slow and shared. */
 export async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + 90_000; !(await condition()); ) {
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
+    if (Date.now() > end) throw new Error(`timed out waiting for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

@@ -23,7 +23,7 @@ before(async () => {
   families = await allFamilies();
 });
 
-/** Labels by the name of each series that can be asked for, those of histograms too. */
+/** The labels of each series that a query can name, including the series of histograms. */
 const series = (): Map<string, Set<string>> => {
   const known = new Map<string, Set<string>>();
   for (const { name, type, samples } of families) {
@@ -35,16 +35,16 @@ const series = (): Map<string, Set<string>> => {
   return known;
 };
 
-test('docs/metrics.md is what the program serves', () => {
-  assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'write it anew with `npm run docs`');
+test('docs/metrics.md matches the served metrics', () => {
+  assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'run `npm run docs` to write it again');
 });
 
-test('docs/reasons.md is what the catalogue says', () => {
-  assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'write it anew with `npm run docs`');
+test('docs/reasons.md matches the catalogue', () => {
+  assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'run `npm run docs` to write it again');
 });
 
-test('the table of docs/incidents.md is what the catalogue says', () => {
-  assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'write it anew with `npm run docs`');
+test('the table of docs/incidents.md matches the catalogue', () => {
+  assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'run `npm run docs` to write it again');
 });
 
 test('every metric that a page names is served', () => {
@@ -55,7 +55,7 @@ test('every metric that a page names is served', () => {
   }
 });
 
-test('every label that a query asks for is one of its metric', () => {
+test('every label in a query of dashboards/README.md is a label of its metric', () => {
   const known = series();
   let queries = 0;
   for (const [, block = ''] of read('dashboards/README.md').matchAll(/```promql\n(.*?)```/gs)) {
@@ -64,13 +64,13 @@ test('every label that a query asks for is one of its metric', () => {
       const names = query.match(/vfio_dmabuf_[a-z_]+/g) ?? [];
       assert.notEqual(names.length, 0, query);
       const labels = new Set(names.flatMap((name) => [...(known.get(name) ?? [])]));
-      const asked = [
+      const named = [
         ...[...query.matchAll(/\b(?:by|on) \(([a-z_, ]+)\)/g)].flatMap(([, list = '']) => list.split(', ')),
         ...[...query.matchAll(/([a-z_]+)="/g)].map(([, label = '']) => label),
       ];
-      // One family has no series in any stream of the tests, so its labels are not known here.
+      // A family without series in all streams of the tests has no known labels.
       if (names.every((name) => known.get(name)?.size === 0)) continue;
-      for (const label of asked) assert.ok(labels.has(label), `${label} in ${query}`);
+      for (const label of named) assert.ok(labels.has(label), `${label} in ${query}`);
     }
   }
   assert.ok(queries > 20);
@@ -92,7 +92,7 @@ test('every setting, environment variable and npm script that a page names exist
   }
 });
 
-test('every file that a page links to is there', () => {
+test('every file that a page links to exists', () => {
   for (const page of PAGES) {
     for (const [, target = ''] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       const path = join(REPOSITORY, dirname(page), target);
@@ -101,7 +101,7 @@ test('every file that a page links to is there', () => {
   }
 });
 
-test('the image says the version of the package', () => {
+test('the image has the version of the package', () => {
   const { version } = JSON.parse(read('package.json')) as { version: string };
   assert.equal(/^ARG VERSION=(.*)$/m.exec(read('Dockerfile'))?.[1], version);
 });

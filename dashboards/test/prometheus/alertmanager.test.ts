@@ -16,18 +16,18 @@ interface Alert {
   annotations: Record<string, string>;
 }
 
-test('a blind tracer reaches whoever Alertmanager tells, and so does its end', {
+test('Alertmanager notifies its receiver of a blind tracer and of the end of that alert', {
   timeout: 300_000,
 }, async (t) => {
   await ensurePackages(['prometheus', 'prometheus-alertmanager'], console.log);
-  const told: Alert[] = [];
+  const notified: Alert[] = [];
   const receiver = createServer((request, response) => {
     let body = '';
     request.on('data', (chunk) => {
       body += chunk;
     });
     request.on('end', () => {
-      told.push(...(JSON.parse(body) as { alerts: Alert[] }).alerts);
+      notified.push(...(JSON.parse(body) as { alerts: Alert[] }).alerts);
       response.end();
     });
   });
@@ -56,7 +56,7 @@ receivers:
       - { url: 'http://127.0.0.1:${(receiver.address() as AddressInfo).port}/', send_resolved: true }
 `,
   );
-  // The rules as they are, but for the time that an alert has to last.
+  // The committed rules, except that every `for` is 1 s.
   const rules = RULE_FILES.map((file) => {
     const path = join(prometheus.folder, file);
     writeFileSync(path, readFileSync(join(RULES, file), 'utf8').replaceAll(/^( +for:) .*$/gm, '$1 1s'));
@@ -75,7 +75,7 @@ scrape_configs:
 `,
   );
   const blind = (status: string) =>
-    told.find((alert) => alert.labels.alertname === 'VfioDmabufTracerBlind' && alert.status === status);
+    notified.find((alert) => alert.labels.alertname === 'VfioDmabufTracerBlind' && alert.status === status);
   const inAlertmanager = async (): Promise<boolean> => {
     const filter = new URLSearchParams({ filter: 'alertname="VfioDmabufTracerBlind"', active: 'true' });
     const answer = await fetch(`${alertmanager.url}/api/v2/alerts?${filter}`);
@@ -88,9 +88,12 @@ scrape_configs:
   );
   assert.equal(blind('firing'), undefined);
   host.quiet = true;
-  const gone = { generation: 1, state: 'exited', reason: 'crashed', message: 'gone' } as const;
-  host.say(collectorLine('child', { t: host.now, ...gone }));
-  await until('the alert to be told', async () => blind('firing') !== undefined && (await inAlertmanager()));
+  const exit = { generation: 1, state: 'exited', reason: 'crashed', message: 'gone' } as const;
+  host.say(collectorLine('child', { t: host.now, ...exit }));
+  await until(
+    'the notification of the alert',
+    async () => blind('firing') !== undefined && (await inAlertmanager()),
+  );
   const { labels, annotations } = blind('firing') ?? assert.fail();
   assert.deepEqual(labels, {
     alertname: 'VfioDmabufTracerBlind',
@@ -105,5 +108,8 @@ scrape_configs:
   assert.equal(blind('resolved'), undefined);
 
   host.say(starting(host.now, 2), ready(host.now + 1));
-  await until('its end to be told', async () => blind('resolved') !== undefined && !(await inAlertmanager()));
+  await until(
+    'the notification of its end',
+    async () => blind('resolved') !== undefined && !(await inAlertmanager()),
+  );
 });

@@ -28,7 +28,7 @@ const troubled = troubledHost();
 const serving: Serving[] = [];
 let untraceable = '';
 
-/** Hosts of two clusters, and some of a Prometheus that adds no such label. */
+/** Starts hosts of two clusters, and some hosts without the label cluster. */
 before(
   async () => {
     await ensurePackages(['prometheus'], console.log);
@@ -58,8 +58,8 @@ scrape_configs:
     static_configs:
 ${group('north', busy.address, ...replays.slice(0, 2))}${group('south', troubled.address, untraceable, dead)}${group('', ...replays.slice(2))}`,
     );
-    // Until every host was scraped often enough for a rate, and the rules have seen what they stand on.
-    await until('every host to have a history', async () => {
+    // Waits until every host was scraped often enough for a rate and the rules have been evaluated.
+    await until('enough scrapes of every host', async () => {
       const [seen] = await prometheus.query(
         'count(count_over_time(vfio_dmabuf_build_info[5m]) > 5) == 7 and count(ALERTS{alertname="VfioDmabufPolicyViolation",alertstate="firing"})',
       );
@@ -80,11 +80,11 @@ after(async () => {
   program.remove();
 });
 
-test('every expression of every panel, annotation, rule and alert is answered, with data where there is any', async () => {
+test('Prometheus answers every expression of panels, annotations and rules, and only the expected ones are empty', async () => {
   const all = expressions(busy.address);
   assert.ok(all.length > 180);
   let wrong: string[] = [];
-  // On a slow machine some need more history than others.
+  // On a slow machine some expressions need more scrapes.
   for (const end = Date.now() + 60_000; ; ) {
     wrong = [];
     for (const { where, expr } of all) {
@@ -103,7 +103,7 @@ test('every expression of every panel, annotation, rule and alert is answered, w
   );
 });
 
-test('every expression names only metrics and labels that there are', () => {
+test('every expression names only existing metrics and labels', () => {
   const known = catalogue();
   for (const { where, expr } of expressions(busy.address)) {
     const { selectors, grouped } = readQuery(expr);
@@ -111,7 +111,7 @@ test('every expression names only metrics and labels that there are', () => {
     const labels = new Set<string>();
     for (const { metric, matched } of selectors) {
       const { labels: own } = known.get(metric) ?? {};
-      assert.ok(own !== undefined, `${where}: there is no ${metric}`);
+      assert.ok(own !== undefined, `${where}: the metric ${metric} does not exist`);
       for (const label of own) labels.add(label);
       for (const label of matched) assert.ok(own.has(label), `${where}: ${metric} has no label ${label}`);
     }
@@ -119,7 +119,7 @@ test('every expression names only metrics and labels that there are', () => {
   }
 });
 
-test('every variable has values, and its query names only metrics and labels that there are', async () => {
+test('every variable has values, and its query names only existing metrics and labels', async () => {
   const known = catalogue();
   let variables = 0;
   for (const [file, dashboard] of readDashboards()) {
@@ -141,7 +141,7 @@ test('every variable has values, and its query names only metrics and labels tha
   assert.ok(variables > 12);
 });
 
-test('the runbooks of a dashboard are those that a host serves', async () => {
+test('the runbook links of a dashboard lead to runbooks that a host serves', async () => {
   for (const [file, dashboard] of readDashboards()) {
     const { definition = '', regex = '' } =
       (dashboard.templating?.list ?? []).find(({ name }) => name === 'runbooks') ?? assert.fail(file);
@@ -157,11 +157,11 @@ test('the runbooks of a dashboard are those that a host serves', async () => {
   }
 });
 
-test('hosts whose Prometheus adds no label cluster are on the fleet’s table as well', async () => {
+test('hosts without the label cluster are also in the table of the fleet dashboard', async () => {
   const [, , , , , , hosts] = panelsOf(readDashboards().get('fleet.json') ?? assert.fail());
   assert.equal(hosts?.title, 'Hosts');
   const [state] = targetsOf(hosts);
-  // The one in trouble is blind now and then.
+  // The troubled host is blind at times.
   const expected = { 'north 2': 3, 'none 2': 2, 'south 0': 1, 'south 1': 1, 'south 2': 1 };
   let counted: Record<string, number> = {};
   await until(`states ${JSON.stringify(expected)}`, async () => {
@@ -174,7 +174,7 @@ test('hosts whose Prometheus adds no label cluster are on the fleet’s table as
   });
 });
 
-test('of a host whose counters were never read there is no age', async () => {
+test('the table of hosts has no age for a host whose counters were never read', async () => {
   const hosts = panelsOf(readDashboards().get('fleet.json') ?? assert.fail()).find(
     ({ title }) => title === 'Hosts',
   );
@@ -183,7 +183,7 @@ test('of a host whose counters were never read there is no age', async () => {
   assert.ok(!ages.some(({ metric }) => metric.instance === untraceable));
 });
 
-test('a zero is shown only where somebody watches: of a host that cannot be traced there is none', async () => {
+test('a traced host without rejections shows 0, and a host that cannot be traced shows nothing', async () => {
   const dashboard = readDashboards().get('host.json') ?? assert.fail();
   const panel = panelsOf(dashboard).find(({ title }) => title === 'Rejected import stages') ?? assert.fail();
   const [target] = targetsOf(panel);
@@ -197,7 +197,7 @@ test('a zero is shown only where somebody watches: of a host that cannot be trac
   );
 });
 
-test('the first rejection ever is seen, though its counter begins with it', async () => {
+test('the first rejection is shown, although it also creates its series', async () => {
   const dashboard = readDashboards().get('rejections.json') ?? assert.fail();
   const panel =
     panelsOf(dashboard).find(({ title }) => title === 'Who was rejected, and why') ?? assert.fail();
@@ -211,7 +211,7 @@ test('the first rejection ever is seen, though its counter begins with it', asyn
   );
 });
 
-test('promtool finds what is served correct', async () => {
+test('promtool accepts the served metrics, except for known names', async () => {
   for (const url of [`http://${busy.address}`, serving[0]?.url]) {
     const input = await (await fetch(`${url}/metrics`)).text();
     assert.match(input, /^vfio_dmabuf_up 1$/m);
@@ -219,7 +219,7 @@ test('promtool finds what is served correct', async () => {
       input,
       encoding: 'utf8',
     });
-    // Metrics of Node are the library's; `counter` in two names of ours is what they tell of, and no type.
+    // prom-client names the metrics of Node. promtool also complains that two metrics about counters name a type.
     const known =
       /^(process_|nodejs_|vfio_dmabuf_(map_lines_lost_total|last_map_read_timestamp_seconds) metric name should not include type 'counter')/;
     assert.equal(status, 3);

@@ -13,14 +13,14 @@ before(() => ensurePackages(['prometheus'], console.log));
 after(() => rmSync(folder, { recursive: true }));
 
 interface Case {
-  /** Samples every 15 s from 0 on, in promtool's notation. */
+  /** Samples every 15 s from time 0 on, in the notation of promtool. */
   series: Record<string, string>;
   expr: string;
   at: string;
   expected: Record<string, number>;
 }
 
-/** Lets promtool answer a query from written samples; a series of the answer is named by its labels. */
+/** Evaluates a query with promtool on the given samples. The keys of `expected` are the labels of the series. */
 function assertAnswer({ series, expr, at, expected }: Case): void {
   const unit = {
     tests: [
@@ -43,15 +43,15 @@ function assertAnswer({ series, expr, at, expected }: Case): void {
   assert.equal(run.status, 0, `${run.error?.message ?? ''}${run.stdout}${run.stderr}`);
 }
 
-test('bars add up to what happened: where scrapes fail or are rare, where a counter begins, and where it begins anew', () => {
+test('the sum of all bars is the growth, also with failed or rare scrapes, new counters and restarts', () => {
   assertAnswer({
     series: {
       'x_total{host="steady"}': '5+0x21 6+0x7 7+0x60',
       'x_total{host="scrapes fail"}': '5+0x21 6+0x4 stale _x5 7+0x60',
       'x_total{host="a scrape a minute"}': `5 _x3 ${'5 _x3 '.repeat(5)}6 _x3 ${'7 _x3 '.repeat(12)}`,
-      'x_total{host="begins"}': '_x26 1+0x60',
-      'x_total{host="begins anew"}': '100+0x30 3+0x60',
-      'x_total{host="rests"}': '5+0x90',
+      'x_total{host="starts"}': '_x26 1+0x60',
+      'x_total{host="restarts"}': '100+0x30 3+0x60',
+      'x_total{host="idle"}': '5+0x90',
     },
     expr: `sum_over_time((sum by (host) (${grownEach('x_total', '')}))[10m:1m])`,
     at: '15m',
@@ -59,22 +59,22 @@ test('bars add up to what happened: where scrapes fail or are rare, where a coun
       '{host="steady"}': 2,
       '{host="scrapes fail"}': 2,
       '{host="a scrape a minute"}': 2,
-      '{host="begins"}': 1,
-      '{host="begins anew"}': 3,
-      '{host="rests"}': 0,
+      '{host="starts"}': 1,
+      '{host="restarts"}': 3,
+      '{host="idle"}': 0,
     },
   });
 });
 
-test('what grew is counted whole where a counter begins, also after a restart, and not again where scrapes failed', () => {
-  // Scrapes every 15 s: of the window's ten minutes the begin is at sample 20, and the end at sample 60.
+test('growth includes the first value of a counter, also after a restart, and failed scrapes add nothing', () => {
+  // One scrape each 15 s: the window of ten minutes begins at sample 20 and ends at sample 60.
   const answers = { always: '1x60', gap: '1x9 stale _x19 1x30' };
   const hosts: Record<string, [keyof typeof answers, string]> = {
-    begins: ['always', '_x40 3x20'],
-    'begins anew': ['always', '5x9 stale _x29 5x20'],
+    starts: ['always', '_x40 3x20'],
+    restarts: ['always', '5x9 stale _x29 5x20'],
     'scrapes fail': ['gap', '5x9 stale _x19 5x30'],
-    'away, begins anew': ['gap', '5x9 stale _x19 2x30'],
-    rests: ['always', '5x60'],
+    'away, restarts': ['gap', '5x9 stale _x19 2x30'],
+    idle: ['always', '5x60'],
   };
   const series = Object.entries(hosts).flatMap(([instance, [answered, values]]) => [
     [`vfio_dmabuf_build_info{instance="${instance}"}`, answers[answered]],
@@ -85,22 +85,22 @@ test('what grew is counted whole where a counter begins, also after a restart, a
     expr: grownBy('instance', 'x_total', '', '10m'),
     at: '15m',
     expected: {
-      '{instance="begins"}': 3,
-      '{instance="begins anew"}': 5,
+      '{instance="starts"}': 3,
+      '{instance="restarts"}': 5,
       '{instance="scrapes fail"}': 0,
-      '{instance="away, begins anew"}': 2,
-      '{instance="rests"}': 0,
+      '{instance="away, restarts"}': 2,
+      '{instance="idle"}': 0,
     },
   });
 });
 
 const HOSTS = {
-  // A job of its own, in which one host never came up.
+  // A separate job, in which one host never came up.
   'up{cluster="north",job="tracer",instance="a"}': '1x40',
   'vfio_dmabuf_build_info{cluster="north",job="tracer",instance="a"}': '1x40',
   'vfio_dmabuf_up{cluster="north",job="tracer",instance="a"}': '1x40',
   'up{cluster="north",job="tracer",instance="never"}': '0x40',
-  // A job that others share: one host that is gone, another exporter, and one of which nobody knows what it would be.
+  // A shared job: a host that has disappeared, another exporter, and a target that was never up and can be anything.
   'up{job="pods",instance="b"}': '1x40',
   'vfio_dmabuf_build_info{job="pods",instance="b"}': '1x40',
   'vfio_dmabuf_up{job="pods",instance="b"}': '1x40',
@@ -113,7 +113,7 @@ const HOSTS = {
   'up{cluster="south",job="pods",instance="b"}': '1x40',
 };
 
-test('a host is known that serves the tracer or did, and one that never came up where no other exporter is in its job', () => {
+test('targets are the hosts that served the tracer, and hosts that never came up in a job without other exporters', () => {
   assertAnswer({
     series: HOSTS,
     expr: `sum by (job, instance) (${targets('')})`,
@@ -127,6 +127,6 @@ test('a host is known that serves the tracer or did, and one that never came up 
   });
 });
 
-test('hosts that are gone or never came are not traced', () => {
+test('notTraced counts hosts that have disappeared or never came up', () => {
   assertAnswer({ series: HOSTS, expr: notTraced(''), at: '10m', expected: { '{}': 2 } });
 });

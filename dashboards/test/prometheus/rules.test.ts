@@ -15,8 +15,8 @@ const RUNBOOKS = join(REPOSITORY, 'docs/runbooks');
 const MIXIN = join(REPOSITORY, 'dashboards/mixin/mixin.libsonnet');
 const rules = RULE_FILES.flatMap(readRules);
 const alerts = rules.filter(({ alert }) => alert !== undefined);
-/** Alerts that name no host, or one that does not answer. */
-const OF_NO_HOST = [
+/** Alerts without a host, or for a host that does not answer. */
+const WITHOUT_HOST = [
   'VfioDmabufTracerDown',
   'VfioDmabufTracerAbsent',
   'VfioDmabufFleetBlind',
@@ -39,18 +39,18 @@ const unitTests = testFiles.flatMap(
   (file) => (parse(readFileSync(file, 'utf8')) as { tests: AlertTest[] }).tests,
 );
 
-test('promtool finds the rules correct', () => {
+test('promtool accepts the rules', () => {
   tool('promtool', ['check', 'rules', ...RULE_FILES.map((file) => join(RULES, file))]);
 });
 
-test('promtool runs their unit tests', () => {
+test('the unit tests of the rules pass in promtool', () => {
   tool('promtool', ['test', 'rules', ...testFiles]);
 });
 
-test('every alert is tested as not firing, firing and resolved, in this order', () => {
+test('every alert has unit tests for not firing, firing and resolved, in this order', () => {
   for (const { alert = '' } of alerts) {
     const cases = unitTests.filter(({ name }) => name === alert);
-    assert.ok(cases.length > 0, `${alert} has no test of its name`);
+    assert.ok(cases.length > 0, `${alert} has no test with its name`);
     for (const { alert_rule_test: times = [] } of cases) {
       assert.ok(
         times.every(({ alertname }) => alertname === alert),
@@ -65,7 +65,7 @@ test('every alert is tested as not firing, firing and resolved, in this order', 
   }
 });
 
-test('every recorded series is tested by itself, or a rule that is tested stands on it', () => {
+test('every recorded series has a unit test or is used by another rule', () => {
   const tested = unitTests.flatMap(({ promql_expr_test: queries = [] }) => queries.map(({ expr }) => expr));
   const used = rules.flatMap(({ expr }) => readQuery(expr).selectors.map(({ metric }) => metric));
   for (const { record } of rules) {
@@ -75,17 +75,17 @@ test('every recorded series is tested by itself, or a rule that is tested stands
   }
 });
 
-test('every alert has a severity, a summary, a description that says what to do, and a runbook of four parts', () => {
+test('every alert has a severity, a summary, a description and a runbook of four parts', () => {
   assert.ok(alerts.length >= 30);
   for (const { alert = '', labels, annotations = {} } of alerts) {
     assert.match(alert, /^VfioDmabuf[A-Z]\w+$/);
     assert.match(labels?.severity ?? '', /^(critical|warning|info)$/, alert);
     assert.match(annotations.summary ?? '', /^.{20,}\.$/, alert);
     assert.match(annotations.description ?? '', /^.{60,}\.$/, alert);
-    // Of the host itself, where there is one that answers.
+    // The runbook is served by the host of the alert, or by any host if that one does not answer.
     const any =
       '{{ with query "vfio_dmabuf_build_info" }}http://{{ . | first | label "instance" }}/runbooks/{{ else }}docs/runbooks/{{ end }}';
-    const base = OF_NO_HOST.includes(alert) ? any : 'http://{{ $labels.instance }}/runbooks/';
+    const base = WITHOUT_HOST.includes(alert) ? any : 'http://{{ $labels.instance }}/runbooks/';
     assert.equal(annotations.runbook_url, `${base}${alert}.md`, alert);
     const page = readFileSync(join(RUNBOOKS, `${alert}.md`), 'utf8');
     const headings = [...page.matchAll(/^(#+ .*)$/gm)]
@@ -101,7 +101,7 @@ test('every alert has a severity, a summary, a description that says what to do,
   assert.deepEqual(readdirSync(RUNBOOKS).sort(), alerts.map(({ alert }) => `${alert}.md`).sort());
 });
 
-test('queries of runbooks parse and name metrics and labels that exist', () => {
+test('queries of runbooks parse and name only existing metrics and labels', () => {
   const known = catalogue();
   let queries = 0;
   for (const page of readdirSync(RUNBOOKS)) {
@@ -134,7 +134,7 @@ const committed = (...files: readonly string[]): RuleFile => ({
   groups: files.flatMap((file) => (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups),
 });
 
-test('the mixin gives the committed dashboards, rules and alerts', () => {
+test('the mixin evaluates to the committed dashboards, rules and alerts', () => {
   const { dashboards, alerts, rules } = evaluate('{}');
   assert.deepEqual(rules, committed('recording.yaml'));
   assert.deepEqual(alerts, committed('alerts-tracer.yaml', 'alerts-sharing.yaml'));
@@ -144,7 +144,7 @@ test('the mixin gives the committed dashboards, rules and alerts', () => {
   assert.deepEqual(dashboards, Object.fromEntries(expected));
 });
 
-test('the mixin’s selector, runbooks and tags reach every place that has them', () => {
+test('the settings of the mixin for selector, runbooks and tags apply everywhere', () => {
   const config = {
     selector: 'job="dmabuf"',
     runbookBase: 'https://runbooks.example/',
