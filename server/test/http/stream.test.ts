@@ -225,10 +225,10 @@ test('a client that disconnects frees its place', async (t) => {
   assert.equal(hub.clients, 1);
   const second = await open();
   assert.equal(second.response.statusCode, 503);
-  await until(() => second.closed || second.text.includes('}'), 'the error message');
+  await until(() => second.closed || second.text.includes('}'), 'the rejection');
   assert.match(second.text, /no room for more/);
   first.response.destroy();
-  await until(() => hub.clients === 0, 'the disconnect');
+  await until(() => hub.clients === 0, 'the place');
   assert.equal((await open()).response.statusCode, 200);
 });
 

@@ -108,7 +108,7 @@ test('a damaged gzip recording has another error than a truncated one', async (t
 
 const rejected: [string, string, RegExp][] = [
   ['an empty file', '', /no header line/],
-  ['a plain text', 'hello\nworld\n', /first line is no header/],
+  ['a text', 'hello\nworld\n', /first line is no header/],
   ['a stream without its header', `${heartbeat(1, 2)}\n`, /first line is no header/],
   ['another format', '{"type":"header","data":{"format":7}}\n', /format is 7/],
 ];

@@ -32,7 +32,7 @@ const IOMMUFD = 3;
 const NO_PEER_TO_PEER = 7;
 
 const begin = (options: StartingOptions = {}) => [HEADER, starting(S, 1, options), ready(2 * S)];
-const trace = (lines: readonly string[], options: StartingOptions = {}) => {
+const watch = (lines: readonly string[], options: StartingOptions = {}) => {
   const fed = feed([...begin(options), ...lines]);
   const validIncidents = () => {
     const incidents = fed.model.incidents();
@@ -97,7 +97,7 @@ const HELD_BY_IOMMUFD = [
 ];
 
 test('a revocation that waits for a second opens an incident with the importers that it waits for', () => {
-  const { first, more, model } = trace([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(4.9 * S, 4)]);
+  const { first, more, model } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(4.9 * S, 4)]);
   assert.equal(first(), undefined);
   more(heartbeat(5.1 * S, 4));
   const open = first();
@@ -128,13 +128,13 @@ test('a fast revocation opens no incident, in any order of its two events', () =
     [bufferState(4 * S, 9, true), revokeCall(4 * S + 50, 60_000)],
     [revokeCall(4 * S + 50, 60_000), bufferState(4 * S, 9, true)],
   ]) {
-    const { incidents } = trace([...HELD_BY_MLX5, ...lines, heartbeat(9 * S, 5)]);
+    const { incidents } = watch([...HELD_BY_MLX5, ...lines, heartbeat(9 * S, 5)]);
     assert.deepEqual(incidents(), []);
   }
 });
 
 test('a revocation that waited between two heartbeats is reported once, at its end', () => {
-  const { incidents } = trace([
+  const { incidents } = watch([
     ...HELD_BY_MLX5,
     bufferState(4 * S, 9, true),
     revokeCall(5.5 * S, 1_500_000_000),
@@ -146,7 +146,7 @@ test('a revocation that waited between two heartbeats is reported once, at its e
 });
 
 test('the buffers of one revocation call share one incident', () => {
-  const { incidents, more } = trace([
+  const { incidents, more } = watch([
     ...HELD_BY_MLX5,
     exported({ t: T, inode: 10, privacy: 0 }),
     imported({ t: T + 1, inode: 10, stage: ATTACH, importer: 'irdma' }),
@@ -168,7 +168,7 @@ test('the buffers of one revocation call share one incident', () => {
 });
 
 test('a waiting revocation whose end was lost closes inexactly with the next call of the device', () => {
-  const { first, more } = trace([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
+  const { first, more } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
   more(bufferState(7 * S, 9, false));
   assert.equal(first()?.closed_by, 'next_call');
   assert.equal(first()?.exact, false);
@@ -180,7 +180,7 @@ test('a waiting revocation whose end was lost closes inexactly with the next cal
 
 test('a snapshot closes a waiting revocation if the buffer has no attachment, and only then', () => {
   const waiting = [...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)];
-  const { first, more } = trace(waiting);
+  const { first, more } = watch(waiting);
   more(snapshot(6 * S, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]));
   assert.equal(first()?.state, 'open');
   more(snapshot(7 * S, [snapshotBuffer({ inode: 9, revoked: true, attachments: 0 })]));
@@ -189,7 +189,7 @@ test('a snapshot closes a waiting revocation if the buffer has no attachment, an
 });
 
 test('after a loss a waiting revocation is inexact, and a snapshot closes it if no importer is known', () => {
-  const { first, more } = trace([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
+  const { first, more } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
   assert.equal(first()?.exact, true);
   more(collectorLine('loss', { t: 6.5 * S, stage: 'queue', count: 2 }));
   assert.equal(first()?.exact, false);
@@ -202,13 +202,13 @@ test('after a loss a waiting revocation is inexact, and a snapshot closes it if 
 
 test('a waiting revocation names no importer if the unmap probe is not attached, and its sentence has the reason', () => {
   const attached = ALL_PROBES.filter((probe) => probe !== 'unmap');
-  const { first } = trace([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)], { attached });
+  const { first } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)], { attached });
   assert.deepEqual(first()?.importers, []);
   assert.match(first()?.sentence ?? '', /unmaps are not watched here/);
 });
 
 test('a map that iommufd rejects after it got the memory does not remap it, so the mapping stays lost', () => {
-  const { model, incidents, more } = trace([
+  const { model, incidents, more } = watch([
     ...HELD_BY_IOMMUFD,
     bufferState(4 * S, 9, true),
     bufferState(5 * S, 9, false),
@@ -239,7 +239,7 @@ for (const dialect of ['mainline', 'private-v1'] as const)
   test(`an attach before the snapshot that shows the VM of the buffer opens the incident (${dialect})`, () => {
     const secret = dialect === 'mainline' ? { vm_type: 4, privacy: 0 } : { privacy: 2 };
     const options = dialect === 'mainline' ? mainline : {};
-    const { first } = trace(
+    const { first } = watch(
       [
         imported({ t: 2.5 * S, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
         snapshot(2.9 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, attachments: 1, ...secret })]),
@@ -251,25 +251,25 @@ for (const dialect of ['mainline', 'private-v1'] as const)
   });
 
 test('a snapshot that finds memory of a confidential VM attached opens an incident with an unknown importer', () => {
-  const inSnapshot = (more: object) =>
-    trace([snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, vm_type: 4, ...more })])], mainline);
-  const { first } = inSnapshot({ attachments: 2 });
+  const found = (more: object) =>
+    watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, vm_type: 4, ...more })])], mainline);
+  const { first } = found({ attachments: 2 });
   assert.equal(first()?.kind, 'confidential_shared');
   assert.match(first()?.sentence ?? '', /^An importer that was not seen has attached buffer 9 /);
-  assert.deepEqual(inSnapshot({ attachments: 0 }).incidents(), []);
-  assert.deepEqual(inSnapshot({ attachments: 2, vm_type: 0 }).incidents(), []);
+  assert.deepEqual(found({ attachments: 0 }).incidents(), []);
+  assert.deepEqual(found({ attachments: 2, vm_type: 0 }).incidents(), []);
 });
 
 test('a snapshot with a private buffer of a device without a VM opens an incident', () => {
-  const inSnapshot = (more: object) =>
-    trace([snapshot(3 * S, [snapshotBuffer({ inode: 9, privacy: 2, ...more })])]).incidents();
-  assert.equal(inSnapshot({ kvm: false })[0]?.kind, 'private_without_vm');
-  assert.deepEqual(inSnapshot({ kvm: true }), []);
-  assert.deepEqual(inSnapshot({}), [], 'an older recording does not have this field');
+  const found = (more: object) =>
+    watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, privacy: 2, ...more })])]).incidents();
+  assert.equal(found({ kvm: false })[0]?.kind, 'private_without_vm');
+  assert.deepEqual(found({ kvm: true }), []);
+  assert.deepEqual(found({}), [], 'an older recording does not have this field');
 });
 
 test('a preexisting buffer is orphaned after its VM has ended', () => {
-  const { first } = trace([
+  const { first } = watch([
     snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, attachments: 1 })]),
     exit(4 * S, 100),
     heartbeat(20 * S, 0),
@@ -278,7 +278,7 @@ test('a preexisting buffer is orphaned after its VM has ended', () => {
 });
 
 test('lost mappings are an incident until they are remapped', () => {
-  const { first, more } = trace([
+  const { first, more } = watch([
     ...HELD_BY_IOMMUFD,
     bufferState(4 * S, 9, true),
     revokeCall(4 * S + 9, 9000),
@@ -296,12 +296,12 @@ test('lost mappings are an incident until they are remapped', () => {
 });
 
 test('the release of the buffer closes the incident of its lost mappings', () => {
-  const { first } = trace([...HELD_BY_IOMMUFD, bufferState(4 * S, 9, true), released(5 * S, 9)]);
+  const { first } = watch([...HELD_BY_IOMMUFD, bufferState(4 * S, 9, true), released(5 * S, 9)]);
   assert.equal(first()?.closed_by, 'released');
 });
 
 test('a detach by iommufd, and a revocation of an unmapped buffer, lose no mapping', () => {
-  const { incidents } = trace([
+  const { incidents } = watch([
     ...HELD_BY_IOMMUFD,
     detached(T + 3, 9, 'iommu'),
     bufferState(4 * S, 9, true),
@@ -313,7 +313,7 @@ test('a detach by iommufd, and a revocation of an unmapped buffer, lose no mappi
 
 test('a buffer is orphaned 10 s after the exit of its owner, and the incident names its holders', () => {
   const holders = [{ pid: 5, comm: 'holder', fds: 2 }];
-  const { first, more } = trace([...HELD_BY_MLX5, exit(4 * S, 100), heartbeat(13.9 * S, 3)]);
+  const { first, more } = watch([...HELD_BY_MLX5, exit(4 * S, 100), heartbeat(13.9 * S, 3)]);
   assert.equal(first(), undefined);
   more(heartbeat(14.1 * S, 3));
   assert.equal(first()?.kind, 'orphaned');
@@ -330,7 +330,7 @@ test('a buffer is orphaned 10 s after the exit of its owner, and the incident na
 });
 
 test('a buffer that is released when its owner exits is not orphaned, also if the exit arrives first', () => {
-  const { incidents } = trace([
+  const { incidents } = watch([
     exit(4 * S, 100),
     exported({ t: T, inode: 9, privacy: 0 }),
     released(4 * S - 1, 9),
@@ -341,17 +341,17 @@ test('a buffer that is released when its owner exits is not orphaned, also if th
 
 test('an export while memory decode is off is an incident until the buffer is restored or released', () => {
   const born = exported({ t: T, inode: 9, privacy: 0, born_revoked: true });
-  const { first, more } = trace([born]);
+  const { first, more } = watch([born]);
   assert.equal(first()?.kind, 'born_revoked');
   assert.equal(first()?.state, 'open');
   more(bufferState(4 * S, 9, false));
   assert.equal(first()?.closed_by, 'restored');
-  assert.equal(trace([born, released(4 * S, 9)]).first()?.closed_by, 'released');
-  assert.equal(trace([bufferState(4 * S, 9, false), born]).first()?.state, 'closed');
+  assert.equal(watch([born, released(4 * S, 9)]).first()?.closed_by, 'released');
+  assert.equal(watch([bufferState(4 * S, 9, false), born]).first()?.state, 'closed');
 });
 
 test('a snapshot that shows a born revoked buffer as live closes the incident, which is then inexact', () => {
-  const { first } = trace([
+  const { first } = watch([
     exported({ t: T, inode: 9, privacy: 0, born_revoked: true }),
     snapshot(4 * S, [snapshotBuffer({ inode: 9, privacy: 0 })]),
   ]);
@@ -368,7 +368,7 @@ test('an export that is neither attached nor released for five minutes opens an 
     released(T + 9, 8),
     heartbeat(303.1 * S, 7),
   ];
-  const { incidents, first, more } = trace(lines);
+  const { incidents, first, more } = watch(lines);
   assert.deepEqual(
     incidents().map(({ kind, inode }) => [kind, inode]),
     [['never_imported', 7]],
@@ -390,16 +390,16 @@ test('the never_imported threshold can be set, and the incident needs the attach
 });
 
 test('a private export of a device without a VM is an incident until the release', () => {
-  const { first, more } = trace([exported({ t: T, inode: 9, privacy: 2 })]);
+  const { first, more } = watch([exported({ t: T, inode: 9, privacy: 2 })]);
   assert.equal(first()?.kind, 'private_without_vm');
   more(released(4 * S, 9));
   assert.equal(first()?.closed_by, 'released');
-  assert.deepEqual(trace([exported({ t: T, inode: 9, privacy: 2, kvm_pid: 200 })]).incidents(), []);
-  assert.deepEqual(trace([exported({ t: T, inode: 9, privacy: 1 })]).incidents(), []);
+  assert.deepEqual(watch([exported({ t: T, inode: 9, privacy: 2, kvm_pid: 200 })]).incidents(), []);
+  assert.deepEqual(watch([exported({ t: T, inode: 9, privacy: 1 })]).incidents(), []);
 });
 
 test('a release that arrives before its export leaves no incident open', () => {
-  const { incidents, model } = trace([
+  const { incidents, model } = watch([
     released(T + 9, 9),
     exported({ t: T, inode: 9, privacy: 2, born_revoked: true }),
   ]);
@@ -427,7 +427,7 @@ const offer = (t: number, errno = 0) =>
   });
 
 test('accepted and rejected offers of a private buffer to another importer than KVM are one incident', () => {
-  const { incidents, first, more } = trace([PRIVATE, offer(T + 1, 95)]);
+  const { incidents, first, more } = watch([PRIVATE, offer(T + 1, 95)]);
   assert.equal(first()?.kind, 'private_offered');
   assert.equal(first()?.severity, 'warning');
   assert.match(first()?.sentence ?? '', /which is private: rejected once \(no_peer_to_peer\)\./);
@@ -441,7 +441,7 @@ test('accepted and rejected offers of a private buffer to another importer than 
 });
 
 test('KVM can attach and bind a private buffer of its own VM without an incident', () => {
-  const { incidents } = trace([
+  const { incidents } = watch([
     PRIVATE,
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'kvm' }),
     bind(T + 2, { vm: 200 }),
@@ -453,23 +453,23 @@ test('KVM can attach and bind a private buffer of its own VM without an incident
 });
 
 test('an offer that arrives before the export opens an incident', () => {
-  assert.equal(trace([offer(T + 1, 95), PRIVATE]).first()?.kind, 'private_offered');
+  assert.equal(watch([offer(T + 1, 95), PRIVATE]).first()?.kind, 'private_offered');
 });
 
 test('a buffer with undeclared privacy counts as private after KVM has bound it', () => {
   const undeclared = exported({ t: T, inode: 9, privacy: 0, kvm_pid: 200 });
   const bound = bind(T + 5, { vm: 200, privacy: 0 });
   const v2 = { dialect: 'private-v2' } as const;
-  assert.deepEqual(trace([undeclared, offer(T + 1), bound], v2).incidents(), []);
+  assert.deepEqual(watch([undeclared, offer(T + 1), bound], v2).incidents(), []);
   assert.match(
-    trace([undeclared, bound, offer(T + 6)], v2).first()?.sentence ?? '',
+    watch([undeclared, bound, offer(T + 6)], v2).first()?.sentence ?? '',
     /which is bound by KVM \(this kernel does not say whether it is private\): accepted once/,
   );
-  assert.equal(trace([undeclared, offer(T + 6), bound], v2).first()?.kind, 'private_offered');
+  assert.equal(watch([undeclared, offer(T + 6), bound], v2).first()?.kind, 'private_offered');
 });
 
 test('a bind to another VM is an incident until KVM unbinds the buffer there', () => {
-  const { first, more, incidents } = trace([
+  const { first, more, incidents } = watch([
     PRIVATE,
     bind(T + 1, { violation: 1 }),
     bind(T + 2, { violation: 1 }),
@@ -487,7 +487,7 @@ test('a bind to another VM is an incident until KVM unbinds the buffer there', (
 });
 
 test('the incident of a bind names the process of the VM, and closes when it ends', () => {
-  const { first, more } = trace([PRIVATE, bind(T + 1, { violation: 1, maker: 301 }), unbind(T + 2, 301)]);
+  const { first, more } = watch([PRIVATE, bind(T + 1, { violation: 1, maker: 301 }), unbind(T + 2, 301)]);
   assert.equal(first()?.vm?.pid, 300);
   assert.equal(first()?.state, 'open');
   more(unbind(T + 4, 300));
@@ -498,40 +498,40 @@ test('the incident of a bind names the process of the VM, and closes when it end
 
 test('an unbind that arrives before its bind closes the incident, and a rejected bind opens none', () => {
   assert.equal(
-    trace([PRIVATE, unbind(T + 9, 300), bind(T + 1, { violation: 1 })]).first()?.closed_by,
+    watch([PRIVATE, unbind(T + 9, 300), bind(T + 1, { violation: 1 })]).first()?.closed_by,
     'unbound',
   );
-  assert.deepEqual(trace([PRIVATE, bind(T + 1, { errno: 22 })]).incidents(), []);
+  assert.deepEqual(watch([PRIVATE, bind(T + 1, { errno: 22 })]).incidents(), []);
 });
 
 test('a bind that was accepted after a failed lookup is an incident until its VM ends', () => {
-  const { first, more } = trace([bind(T, { inode: 77, violation: 2, owner: 0, privacy: 0 })]);
+  const { first, more } = watch([bind(T, { inode: 77, violation: 2, owner: 0, privacy: 0 })]);
   assert.equal(first()?.kind, 'accepted_not_vfio');
   assert.equal(first()?.inode, 77);
   more(exit(5 * S, 300));
   assert.equal(first()?.closed_by, 'vm_gone');
-  assert.equal(trace([exit(5 * S, 300), bind(T, { violation: 2 })]).first()?.closed_by, 'vm_gone');
+  assert.equal(watch([exit(5 * S, 300), bind(T, { violation: 2 })]).first()?.closed_by, 'vm_gone');
 });
 
 test('on mainline an importer other than KVM that attaches memory of a confidential VM opens an incident', () => {
   const export_ = (vm_type: number) => exported({ t: T, inode: 9, privacy: 0, kvm_pid: 200, vm_type });
   const attach = (importer: string, errno = 0) =>
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer, errno });
-  const { first } = trace([export_(5), attach('mlx5_core')], mainline);
+  const { first } = watch([export_(5), attach('mlx5_core')], mainline);
   assert.equal(first()?.kind, 'confidential_shared');
   assert.match(
     first()?.sentence ?? '',
     /^Importer mlx5_core has attached buffer 9 .*of a confidential VM \(tdx\)/,
   );
-  assert.equal(trace([attach('mlx5_core'), export_(5)], mainline).first()?.kind, 'confidential_shared');
-  assert.deepEqual(trace([export_(5), attach('kvm')], mainline).incidents(), []);
-  assert.deepEqual(trace([export_(5), attach('mlx5_core', 95)], mainline).incidents(), []);
-  assert.deepEqual(trace([export_(0), attach('mlx5_core')], mainline).incidents(), []);
-  assert.deepEqual(trace([export_(5), attach('mlx5_core')]).incidents(), []);
+  assert.equal(watch([attach('mlx5_core'), export_(5)], mainline).first()?.kind, 'confidential_shared');
+  assert.deepEqual(watch([export_(5), attach('kvm')], mainline).incidents(), []);
+  assert.deepEqual(watch([export_(5), attach('mlx5_core', 95)], mainline).incidents(), []);
+  assert.deepEqual(watch([export_(0), attach('mlx5_core')], mainline).incidents(), []);
+  assert.deepEqual(watch([export_(5), attach('mlx5_core')]).incidents(), []);
 });
 
 test('after a gap an incident is exact again if a snapshot can confirm it, and only then', () => {
-  const { incidents, more } = trace([
+  const { incidents, more } = watch([
     exported({ t: T, inode: 9, privacy: 2 }),
     exported({ t: T, inode: 10, privacy: 0 }),
     imported({ t: T + 1, inode: 10, stage: ATTACH, importer: 'iommu' }),
@@ -575,7 +575,7 @@ test('open incidents are limited for each kind, folded ones are counted once, an
 });
 
 test('blindTo lists the serious kinds that this kernel can have but that no attached probe detects', () => {
-  const kinds = (options: StartingOptions) => trace([], options).model.blindTo();
+  const kinds = (options: StartingOptions) => watch([], options).model.blindTo();
   const blind = (kind: string, ...probes: string[]) => ({ kind, probes });
   assert.deepEqual(kinds({}), []);
   assert.deepEqual(kinds(mainline), [], 'a kernel without private exports has no binds');
@@ -588,7 +588,7 @@ test('blindTo lists the serious kinds that this kernel can have but that no atta
   assert.deepEqual(kinds({ dialect: 'mainline', attached: ['attach'] }), [
     blind('confidential_shared', 'export'),
   ]);
-  const { model } = trace([starting(T, 2, { attached: ALL_PROBES.filter((probe) => probe !== 'attach') })]);
+  const { model } = watch([starting(T, 2, { attached: ALL_PROBES.filter((probe) => probe !== 'attach') })]);
   assert.deepEqual(
     model.blindTo(),
     [blind('private_offered', 'attach')],
@@ -597,7 +597,7 @@ test('blindTo lists the serious kinds that this kernel can have but that no atta
 });
 
 test('incidents are sorted by state, severity and age: open, critical and newest first', () => {
-  const { incidents } = trace([
+  const { incidents } = watch([
     PRIVATE,
     offer(T + 1),
     exported({ t: T + 2, inode: 10, born_revoked: true }),
@@ -617,7 +617,7 @@ test('incidents are sorted by state, severity and age: open, critical and newest
 });
 
 test('opening and closing an incident are events with a sequence number', () => {
-  const { events } = trace([exported({ t: T, inode: 9, privacy: 2 }), released(4 * S, 9)]);
+  const { events } = watch([exported({ t: T, inode: 9, privacy: 2 }), released(4 * S, 9)]);
   assert.deepEqual(
     events.map((event) => [event.seq, event.kind === 'incident' ? event.change : event.kind, event.time]),
     [
