@@ -152,7 +152,8 @@ test('table columns have the names that links use, and come from existing labels
       assert.ok(titles.includes(matcher.options as string), `${where}: ${matcher.options}`);
       return [matcher.options, properties.find(({ id }) => id === 'noValue')?.value];
     });
-    // Without noValue Grafana shows the text for an empty table in each empty cell. A link contains the text of its cell.
+    // Without noValue Grafana shows the text for an empty table in each empty cell.
+    // A link contains the text of its cell, so linked columns use an empty text.
     assert.deepEqual(
       inCells.sort(),
       titles.map((title) => [title, linked.includes(title) ? '' : '–']).sort(),

@@ -7,7 +7,7 @@ export interface Expression {
   expr: string;
 }
 
-/** The expressions of all panels, annotations and rules, as Grafana sends them. The dashboard _Host_ shows this instance. */
+/** All expressions of panels, annotations and rules, as Grafana sends them. The dashboard _Host_ shows `instance`. */
 export function expressions(instance: string): Expression[] {
   const found: Expression[] = [];
   for (const [file, dashboard] of readDashboards()) {

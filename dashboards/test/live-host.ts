@@ -38,9 +38,9 @@ export class LiveHost implements LineSource {
   readonly #simulation: string | undefined;
   readonly #started = Date.now();
   #say: (line: string) => void = () => {};
-  /** The number of lines of all counter reads so far. Each read end has it. */
+  /** The number of lines of all counter reads so far. Each read end contains it. */
   read = 0;
-  /** No ticks are emitted, as after the exit of the child. */
+  /** If true, no tick is emitted, as after the exit of the child. */
   quiet = false;
 
   constructor({ past, tick, config = {}, simulation }: LiveHostOptions) {
@@ -218,8 +218,8 @@ export function busyHost(): LiveHost {
 }
 
 /**
- * A mainline kernel whose tracer has every kind of trouble: its child crashes, a module is reloaded, events and counts are
- * lost, and counters are not read. It also reports simulated faults.
+ * A mainline kernel whose tracer has every kind of trouble: its child crashes, a module is reloaded, events and counts
+ * are lost, and counters are not read. It also reports simulated faults.
  */
 export function troubledHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;

@@ -58,7 +58,7 @@ function sampleOf(text: string, series: string): number | undefined {
 const lost = (stage: string): string =>
   `${isCountLoss(stage) ? 'counts' : 'events'}_lost_total{stage="${stage}"}`;
 
-/** Runs a live collector whose fake bpftrace behaves as `mode` says until `done` is true, and returns its model. */
+/** Runs a live collector with a fake bpftrace in this mode until `done` is true, and returns its model. */
 async function collected(
   t: TestContext,
   mode: string,

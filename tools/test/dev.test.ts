@@ -117,7 +117,7 @@ class Dev {
     return { status: answer.status, text: await answer.text() };
   }
 
-  /** Waits for the end of the recording, because a new program is served before it has read all of it. */
+  /** Waits until the rejection in the recording is served. A new program is served before it has read all lines. */
   async servesRecording(): Promise<void> {
     await eventually(async () =>
       assert.match((await this.get('/api/v1/rejections')).text, /no_peer_to_peer/),

@@ -62,7 +62,7 @@ export interface BuildOptions extends Partial<AppOptions> {
 
 type Serializer = (data: unknown) => string;
 const serializers = new WeakMap<object, Serializer>();
-/** Fastify's serializer compiler. Compiling all routes takes 0.3 s of CPU time, so all apps of a process share the result. */
+/** Fastify's compiler. It needs 0.3 s of CPU time for all routes, so all apps of a process share the serializers. */
 const compile = SerializerSelector()({}, {}) as (route: { schema: object }) => Serializer;
 const compileOnce = (route: { schema: unknown }): Serializer => {
   const schema = route.schema as object;

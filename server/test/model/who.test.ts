@@ -56,7 +56,7 @@ async function metric(model: TracerModel, name: string): Promise<string[]> {
   return text.split('\n').filter((line) => line.startsWith(`vfio_dmabuf_${name}{`));
 }
 
-test('the VM of a buffer is the process that created the KVM VM, else the owner, else the holder of the device', () => {
+test('the VM of a buffer is the creator of its KVM VM, else its owner, else the holder of the device', () => {
   const { model, more } = feed([
     ...BEGIN,
     process(100, 'kvm'),

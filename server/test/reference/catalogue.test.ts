@@ -10,7 +10,7 @@ import { type ProbeReason, reasonsOfProbes } from './told.ts';
 const FRAGMENTS = await loadFragments(probesDirectory());
 const PROBE_REASONS = reasonsOfProbes(FRAGMENTS);
 
-/** For example `attach EOPNOTSUPP not_revocable`. `any` means that the probe does not test the errno, or that there is none. */
+/** For example `attach EOPNOTSUPP not_revocable`. `any` means that no condition of the probe tests the errno. */
 const kindsOf = ({ stage, name, errnos }: ProbeReason): string[] =>
   errnos.length === 0
     ? [`${stage} any ${name}`]
