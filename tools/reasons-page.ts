@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
+import { PRIVATE_BUFFER_REMEDY } from '../server/src/reference/entry.ts';
 import { kernelsInWords } from '../server/src/reference/words.ts';
 
 export const REASONS_PAGE = join(import.meta.dirname, '../docs/reasons.md');
@@ -15,13 +16,16 @@ explains it. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for th
 
 "Kernels" says what a kernel has to have for the rule, such as a function. The versions of mainline are a hint only: distributions carry the
 export on older kernels, and some mix the forms. The rules of \`private-v1\` and \`private-v2\` are those of posted patches that no mainline
-kernel has; their files are the patches'. An errno of "-" is any, or that the call is no rejection.
+kernel has; their files are the patches'. An errno of "-" is any, or that the call is not a rejection.
+
+**A private buffer has one fix for all of them**, if an importer other than KVM was rejected. ${PRIVATE_BUFFER_REMEDY}
 `;
 
 const TITLES: Record<Topic, string> = {
   reason: 'Why the kernel rejected',
   violation: 'Policy violations',
-  cause: 'Why memory was revoked or given back',
+  cause: 'Why memory was revoked or restored',
+  incident: 'Incidents',
   symptom: 'What user space shows and the tracer does not count',
 };
 
@@ -43,7 +47,7 @@ const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanati
       '| --- | --- | --- | --- | --- |',
       ...rows.map((row) => `| ${row} |`),
     ].join('\n'),
-    `To do: ${remedy}`,
+    `Fix: ${remedy}`,
     ...(user_space.length === 0
       ? []
       : [`User space shows: ${user_space.map((text) => `\`${text}\``).join(', ')}`]),
@@ -52,7 +56,8 @@ const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanati
 
 /** docs/reasons.md as it has to be. */
 export const reasonsPage = (): string => {
-  const parts = TOPICS.flatMap((topic) => [
+  // docs/incidents.md has the incidents.
+  const parts = TOPICS.filter((topic) => topic !== 'incident').flatMap((topic) => [
     `## ${TITLES[topic]}`,
     ...EXPLANATIONS.filter((entry) => entry.topic === topic).map(paragraph),
   ]);

@@ -123,7 +123,7 @@ test('probe runs that the kernel skipped are counted as lost', async () => {
   const lines: CollectorLine[] = [];
   const watch = new LossWatch({ emit: (line) => lines.push(line), onEventsLost: () => {} });
   watch.probesMissed(3);
-  watch.tell(2_000_000);
+  watch.report(2_000_000);
   const { model } = feed([...TRACING, ...lines.map((line) => JSON.stringify(line))]);
   assert.equal(await sample(model, lost('probe_missed')), 3);
 });

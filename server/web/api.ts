@@ -1,6 +1,6 @@
 import type { Buffers, Events, History, Incidents, Reason, Rejections, Status, Topology } from './types.ts';
 
-/** The answers of the API. Addresses are relative: the page may be served below a path. */
+/** The answers of the API. URLs are relative, because the page may be served below a path. */
 interface Answers {
   status: Status;
   buffers: Buffers;
@@ -18,8 +18,8 @@ export async function ask<K extends keyof Answers>(
   query: Query = {},
   signal?: AbortSignal,
 ): Promise<Answers[K]> {
-  const words = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
-  const answer = await fetch(`api/v1/${what}${words.size === 0 ? '' : `?${words}`}`, {
+  const parameters = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+  const answer = await fetch(`api/v1/${what}${parameters.size === 0 ? '' : `?${parameters}`}`, {
     ...(signal === undefined ? {} : { signal }),
   });
   if (!answer.ok) throw new Error(`${what}: ${answer.status}`);

@@ -38,7 +38,7 @@ export function App({ store, metrics }: { store: Store; metrics: string }) {
       <main id="main" tabIndex={-1}>
         <Banners store={store} />
         <HeadlineSection store={store} />
-        <PictureAndIncidents store={store} />
+        <TopologyAndIncidents store={store} />
         <Buffers store={store} />
         <Feed store={store} />
         <Plots store={store} />
@@ -50,8 +50,8 @@ export function App({ store, metrics }: { store: Store; metrics: string }) {
   );
 }
 
-/** Beside each other where there is something in both. */
-function PictureAndIncidents({ store }: { store: Store }) {
+/** In two columns if both have content. */
+function TopologyAndIncidents({ store }: { store: Store }) {
   const both = store.incidents.value?.incidents.length !== 0 && store.topology.value.nodes.length > 0;
   return (
     <div class={both ? 'columns' : 'columns single'}>
@@ -61,7 +61,7 @@ function PictureAndIncidents({ store }: { store: Store }) {
   );
 }
 
-/** Goes there without a change of the address, which says what is shown. */
+/** Scrolls without changing the address, which contains the view. */
 function jump(event: Event, id: string): void {
   event.preventDefault();
   const target = document.getElementById(id);

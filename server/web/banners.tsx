@@ -4,7 +4,7 @@ import { clock } from './format.ts';
 import { countersSentence } from './headline.ts';
 import type { Store } from './store.ts';
 
-/** What has to be known before anything else here is believed. */
+/** Facts that limit how far everything below can be trusted. */
 export function Banners({ store }: { store: Store }) {
   const status = store.status.value;
   const link = store.link.value;
@@ -17,11 +17,11 @@ export function Banners({ store }: { store: Store }) {
     <div class="banners">
       {status.source.kind === 'replay' && (
         <Banner tone="replay" title={`Replay of ${status.source.name}: not this host, not now`}>
-          Times are told from the recording’s end.
+          Times are relative to the end of the recording.
         </Banner>
       )}
       {status.simulation !== null && (
-        <Banner tone="bad" title="Simulated faults: not all here is real">
+        <Banner tone="bad" title="Simulated faults: some values are not real">
           This tracer was started with <code>--simulate={status.simulation}</code>.
         </Banner>
       )}
@@ -31,26 +31,26 @@ export function Banners({ store }: { store: Store }) {
         </Banner>
       )}
       {blind !== null && (
-        <Banner tone="warn" title="Not all the time was watched">
+        <Banner tone="warn" title="Not all of the time was traced">
           {blind}
         </Banner>
       )}
       <div role="status" aria-live="polite" class="link-state">
         {link.state === 'lost' && (
           <Banner tone="bad" title={`Connection lost since ${clock(link.since, now)}`}>
-            What is shown is of before that. Trying again.
+            The values are from before that. Retrying.
           </Banner>
         )}
         {link.state === 'live' && link.back !== null && (
           <Banner tone="ok" title="Connected again">
-            It was lost from {clock(link.back.from, now)} to {clock(link.back.to, now)}. What happened
-            meanwhile is here
-            {dropped > 0 ? ', but for what had left the server’s log' : ''}.
+            The connection was lost from {clock(link.back.from, now)} to {clock(link.back.to, now)}. The
+            events since then are shown
+            {dropped > 0 ? ', except those that had left the server’s log' : ''}.
           </Banner>
         )}
         {dropped > 0 && (
           <Banner tone="warn" title={`${count(dropped, 'event')} are missing in this page`}>
-            They had left the log of the server before this page could read them.
+            They left the server’s log before this page could read them.
           </Banner>
         )}
       </div>

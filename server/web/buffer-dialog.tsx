@@ -9,30 +9,30 @@ import type { Store } from './store.ts';
 import type { BufferView, TracerEvent } from './types.ts';
 import { When } from './when.tsx';
 
-interface Life {
+interface History {
   inode: number;
   events: readonly TracerEvent[];
   buffer: BufferView | null;
-  /** More than one answer holds. */
+  /** The buffer has more events than one answer contains. */
   cut: boolean;
 }
 
-/** The life of one buffer: what it is, and each thing that happened to it. */
+/** The history of one buffer: its facts and its events. */
 export function BufferDialog({ store }: { store: Store }) {
   const element = useRef<HTMLDialogElement>(null);
-  const life = useSignal<Life | null>(null);
+  const history = useSignal<History | null>(null);
   const inode = useComputed(() => store.view.value.buffer);
   const wanted = inode.value;
 
   useSignalEffect(() => {
     const { value } = inode;
-    life.value = null;
+    history.value = null;
     if (value !== null) {
       load(store, value).then(
         (loaded) => {
-          if (inode.peek() === value) life.value = loaded;
+          if (inode.peek() === value) history.value = loaded;
         },
-        // The banner tells that the connection is lost; opened again it is read again.
+        // A banner shows the lost connection. Opening the dialog again retries.
         () => {},
       );
     }
@@ -44,7 +44,7 @@ export function BufferDialog({ store }: { store: Store }) {
   }, [wanted]);
 
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside it closes it, and Escape does by itself
+    // biome-ignore lint/a11y/useKeyWithClickEvents: a click outside closes it, and the browser handles Escape
     <dialog
       ref={element}
       aria-labelledby="life-title"
@@ -59,10 +59,10 @@ export function BufferDialog({ store }: { store: Store }) {
               ✕
             </button>
           </div>
-          {life.value === null ? (
-            <p class="empty">Reading its events…</p>
+          {history.value === null ? (
+            <p class="empty">Loading its events…</p>
           ) : (
-            <LifeOf store={store} life={life.value} />
+            <HistoryOf store={store} history={history.value} />
           )}
         </div>
       )}
@@ -70,7 +70,7 @@ export function BufferDialog({ store }: { store: Store }) {
   );
 }
 
-async function load(store: Store, inode: number): Promise<Life> {
+async function load(store: Store, inode: number): Promise<History> {
   const [answer, released] = await Promise.all([
     ask('events', { inode, limit: 1000 }),
     store.buffers.peek().buffers.some((buffer) => buffer.inode === inode)
@@ -86,26 +86,28 @@ function inodeOf(event: TracerEvent): number | null {
   return 'inode' in event ? event.inode : null;
 }
 
-function LifeOf({ store, life }: { store: Store; life: Life }) {
-  const last = life.events.at(-1)?.seq ?? 0;
+function HistoryOf({ store, history }: { store: Store; history: History }) {
+  const last = history.events.at(-1)?.seq ?? 0;
   const events = [
-    ...life.events,
-    ...store.events.value.filter((event) => event.seq > last && inodeOf(event) === life.inode),
+    ...history.events,
+    ...store.events.value.filter((event) => event.seq > last && inodeOf(event) === history.inode),
   ];
-  const buffer = store.buffers.value.buffers.find((one) => one.inode === life.inode) ?? life.buffer;
+  const buffer = store.buffers.value.buffers.find((one) => one.inode === history.inode) ?? history.buffer;
   const begin = events[0] === undefined ? 0 : events[0].boot_us;
   return (
     <>
       {buffer === null ? (
-        <p class="more">It is no longer known what it was.</p>
+        <p class="more">The facts of this buffer were evicted.</p>
       ) : (
         <Facts store={store} buffer={buffer} />
       )}
-      <h3>Its life</h3>
+      <h3>History</h3>
       {events.length === 0 && (
-        <p class="empty">No event of it is in the log: it is older than the log, or was never seen.</p>
+        <p class="empty">
+          The log has no event of this buffer: they were evicted, lost, or happened before tracing started.
+        </p>
       )}
-      {life.cut && <p class="more">Its first {life.events.length} events; it has more.</p>}
+      {history.cut && <p class="more">The first {history.events.length} events. There are more.</p>}
       <ol class="timeline">
         {events.map((event) => (
           <Moment key={event.seq} store={store} event={event} after={(event.boot_us - begin) / 1e6} />
@@ -159,14 +161,14 @@ function Facts({ store, buffer }: { store: Store; buffer: BufferView }) {
     ['Privacy', buffer.privacy],
     ['Device', `${buffer.device}${buffer.region === null ? '' : `, BAR ${buffer.region}`}`],
     ['Size', `${bytes(buffer.bytes)} in ${buffer.ranges} range${buffer.ranges === 1 ? '' : 's'}`],
-    ['Owner', `${ownerName(buffer) || 'not known'}${buffer.owner?.gone === true ? ', has ended' : ''}`],
+    ['Owner', `${ownerName(buffer) || 'not known'}${buffer.owner?.gone === true ? ', ended' : ''}`],
     ['VM', vm === null ? 'none known' : `${vmName(vm)} (${vm.vmm ?? vm.kind}, pid ${vm.pid})`],
-    ['Importers', importers.join('; ') || 'nobody'],
+    ['Importers', importers.join('; ') || 'none'],
     [
       'Holders',
       buffer.holders_at === null
-        ? 'not asked yet'
-        : holders.map(({ comm, pid, fds }) => `${comm} (${pid}), ${fds} fd`).join('; ') || 'nobody',
+        ? 'not read yet'
+        : holders.map(({ comm, pid, fds }) => `${comm} (${pid}), ${fds} fd`).join('; ') || 'none',
     ],
   ];
   return (
@@ -179,7 +181,7 @@ function Facts({ store, buffer }: { store: Store; buffer: BufferView }) {
       ))}
       {buffer.holders_at !== null && (
         <div>
-          <dt>Holders asked</dt>
+          <dt>Holders read at</dt>
           <dd>
             <When store={store} iso={buffer.holders_at} />
           </dd>

@@ -14,7 +14,7 @@ export function importerNames(buffer: BufferView): string[] {
   return [...new Set(buffer.attachments.map(({ importer }) => importer))];
 }
 
-/** Since when it is known: its export, or what was first seen of it. */
+/** The time of its export, or of the oldest fact known about it. */
 export function since(buffer: BufferView): string {
   return buffer.exported_at ?? buffer.changed_at;
 }
@@ -30,8 +30,8 @@ const KEYS: Readonly<Record<Sort, (buffer: BufferView) => string | number>> = {
   state: (buffer) => buffer.state,
 };
 
-/** Every word of the text has to be somewhere in what the row shows. */
-function has(buffer: BufferView, words: readonly string[]): boolean {
+/** True if the row contains each term. */
+function matches(buffer: BufferView, terms: readonly string[]): boolean {
   const { inode, device, vm, attachments, holders, state, privacy } = buffer;
   const parts = [
     `#${inode}`,
@@ -45,10 +45,10 @@ function has(buffer: BufferView, words: readonly string[]): boolean {
     ...holders.map(({ comm, pid }) => `${comm} (${pid})`),
   ];
   const text = parts.join('\n').toLowerCase();
-  return words.every((word) => text.includes(word));
+  return terms.every((term) => text.includes(term));
 }
 
-/** The rows that are asked for, in the order that is asked for. */
+/** Filters and sorts the buffers. */
 export function bufferRows(
   buffers: readonly BufferView[],
   {
@@ -59,17 +59,17 @@ export function bufferRows(
     descending,
   }: Pick<View, 'text' | 'state' | 'privacy' | 'sort' | 'descending'>,
 ): BufferView[] {
-  const words = text
+  const terms = text
     .toLowerCase()
     .split(/\s+/)
-    .filter((word) => word !== '');
+    .filter((term) => term !== '');
   const key = KEYS[sort];
   const rows = buffers
     .filter(
       (buffer) =>
         (state === 'existing' ? buffer.state !== 'released' : buffer.state === state) &&
         (privacy === 'any' || buffer.privacy === privacy) &&
-        (words.length === 0 || has(buffer, words)),
+        (terms.length === 0 || matches(buffer, terms)),
     )
     .map((buffer) => ({ buffer, key: key(buffer) }));
   const sign = descending ? -1 : 1;

@@ -1,7 +1,7 @@
 import { useComputed } from '@preact/signals';
 import { bufferRows, importerNames, ownerName, since, vmName } from './buffer-rows.ts';
 import { bytes, count } from './format.ts';
-import { knowledgeOf, NO_EXPORT, watches } from './headline.ts';
+import { covers, knowledgeOf, NO_EXPORT } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { BufferView } from './types.ts';
@@ -21,19 +21,19 @@ const COLUMNS: readonly (readonly [string, Sort | null])[] = [
   ['Importers', 'importers'],
 ];
 
-const STATE_WORDS: Readonly<Record<string, string>> = { existing: 'live and revoked' };
+const STATE_LABELS: Readonly<Record<string, string>> = { existing: 'live and revoked' };
 
 export function Buffers({ store }: { store: Store }) {
   const rows = useComputed(() => bufferRows(store.buffers.value.buffers, store.view.value));
   const { total, buffers } = store.buffers.value;
   const known = useComputed(() => knowledgeOf(store.status.value)).value;
-  const watched = useComputed(() => watches(store.status.value, 'importers')).value;
+  const complete = useComputed(() => covers(store.status.value, 'importers')).value;
   const view = store.view.value;
   const narrow = store.narrow.value;
   const { value: shown } = rows;
   const filtered = view.text !== '' || view.state !== 'existing' || view.privacy !== 'any';
   return (
-    <Section id="buffers" title="Buffers" note="click one for its life">
+    <Section id="buffers" title="Buffers" note="select one for its history">
       <div class="filters">
         <label class="wide">
           <span>Filter</span>
@@ -50,7 +50,7 @@ export function Buffers({ store }: { store: Store }) {
         <Select
           label="State"
           options={STATE_FILTERS}
-          words={STATE_WORDS}
+          labels={STATE_LABELS}
           value={view.state}
           onChange={(state) => store.show({ state })}
         />
@@ -97,7 +97,7 @@ export function Buffers({ store }: { store: Store }) {
           <div role="rowgroup">
             <div role="row" class="empty">
               <span role="cell">
-                {filtered && known !== 'never' ? 'No buffer is like that.' : NO_EXPORT[known]}
+                {filtered && known !== 'never' ? 'No buffer matches the filter.' : NO_EXPORT[known]}
               </span>
             </div>
           </div>
@@ -111,7 +111,7 @@ export function Buffers({ store }: { store: Store }) {
             roles={{ rows: 'rowgroup', row: 'row' }}
             firstPosition={2}
             rowClass={(buffer) => `row ${buffer.state}`}
-            render={(buffer) => <Row store={store} buffer={buffer} watched={watched} />}
+            render={(buffer) => <Row store={store} buffer={buffer} complete={complete} />}
           />
         )}
       </div>
@@ -140,8 +140,8 @@ function Head({ store, name, sort }: { store: Store; name: string; sort: Sort | 
   );
 }
 
-function Row(props: { store: Store; buffer: BufferView; watched: boolean }) {
-  const { store, buffer, watched } = props;
+function Row(props: { store: Store; buffer: BufferView; complete: boolean }) {
+  const { store, buffer, complete } = props;
   const { inode, state, privacy, device, vm, owner, holders, attachments } = buffer;
   const importers = importerNames(buffer);
   const rejected = attachments.length > 0 && attachments.every(({ mapped }) => !mapped);
@@ -158,7 +158,7 @@ function Row(props: { store: Store; buffer: BufferView; watched: boolean }) {
         {buffer.lost_mappings > 0 && ', mappings lost'}
       </span>
       <span role="cell" class="c-age">
-        {buffer.preexisting && <span title="its export was not seen">≥ </span>}
+        {buffer.preexisting && <span title="exported before tracing started">≥ </span>}
         <Age store={store} iso={since(buffer)} />
       </span>
       <span role="cell" class="c-size">
@@ -182,11 +182,7 @@ function Row(props: { store: Store; buffer: BufferView; watched: boolean }) {
         {buffer.holders_at === null ? '–' : holders.length}
       </span>
       <span role="cell" class="c-importers">
-        {importers.length === 0 ? (
-          <span class="muted">{watched ? 'nobody' : '–'}</span>
-        ) : (
-          importers.join(', ')
-        )}
+        {importers.length === 0 ? <span class="muted">{complete ? 'none' : '–'}</span> : importers.join(', ')}
         {rejected && <span class="muted"> (not mapped)</span>}
       </span>
     </>
@@ -197,7 +193,7 @@ function Select<T extends string>(props: {
   className?: string;
   label: string;
   options: readonly T[];
-  words?: Readonly<Record<string, string>>;
+  labels?: Readonly<Record<string, string>>;
   value: T;
   onChange: (value: T) => void;
 }) {
@@ -207,7 +203,7 @@ function Select<T extends string>(props: {
       <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value as T)}>
         {props.options.map((option) => (
           <option key={option} value={option}>
-            {props.words?.[option] ?? option}
+            {props.labels?.[option] ?? option}
           </option>
         ))}
       </select>

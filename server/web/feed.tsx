@@ -1,9 +1,11 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import { errnoName } from '../src/model/errno.ts';
 import { isRejection } from '../src/shared/rejection.ts';
+import { REASONS } from '../src/stream/codes.ts';
 import { describe, reasonOf } from './describe.ts';
 import { count } from './format.ts';
-import { figure, knowledgeOf, NOT_KNOWN, watches } from './headline.ts';
+import { figure, knowledgeOf, NOT_KNOWN } from './headline.ts';
 import { ReasonView } from './reason-view.tsx';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
@@ -14,29 +16,30 @@ import { When } from './when.tsx';
 export function Feed({ store }: { store: Store }) {
   const open = useSignal<number | null>(null);
   const rows = useComputed(() => {
-    const { feed, reason } = store.view.value;
+    const { feed, reason, device } = store.view.value;
     const wanted = store.events.value.filter(
       (event) =>
         (feed === 'all' || isRejection(event)) &&
+        (device === null || event.device === device) &&
         (reason === null || ('reason' in event && event.reason === reason)),
     );
     return wanted.reverse();
   });
-  const { reason, feed } = store.view.value;
+  const { reason, feed, device } = store.view.value;
   const status = store.status.value;
   const known = knowledgeOf(status);
-  const watched = watches(status, 'rejections');
   const narrow = store.narrow.value;
   const counts = store.rejections.value?.counts;
   const counted = [...(counts?.imports ?? []), ...(counts?.exports ?? [])]
-    .filter((one) => reason === null || one.reason === reason)
+    .filter((one) => (reason === null || one.reason === reason) && (device === null || one.device === device))
     .reduce((sum, one) => sum + one.count, 0);
+  const isCounted = reason === null || (REASONS as readonly string[]).includes(reason);
   useEffect(() => {
     if (reason !== null) document.getElementById('rejections')?.scrollIntoView();
   }, [reason]);
   const { value: shown } = rows;
   return (
-    <Section id="rejections" title="Rejections" note="click one for why, and what to do">
+    <Section id="rejections" title="Rejections" note="select one for its reason and the fix">
       <div class="filters">
         <fieldset>
           <legend>Show</legend>
@@ -52,10 +55,14 @@ export function Feed({ store }: { store: Store }) {
             </label>
           ))}
         </fieldset>
+        <DeviceFilter store={store} />
         <p class="count" role="status" aria-live="polite">
           {known === 'never'
             ? 'not known'
-            : `${count(shown.length, 'event')} here, ${figure(counted, status, 'rejections')} rejected since the start as the kernel counts`}
+            : [
+                `${count(shown.length, 'event')} in this page`,
+                ...(isCounted ? [`${figure(counted, status, 'rejections')} rejected since the start`] : []),
+              ].join(', ')}
         </p>
       </div>
       {reason !== null && (
@@ -68,23 +75,17 @@ export function Feed({ store }: { store: Store }) {
               Show all reasons
             </button>
           </div>
-          <ReasonView store={store} name={reason} stage={null} />
+          <ReasonView store={store} name={reason} stage={null} privateBuffer={null} />
         </div>
       )}
       {shown.length === 0 ? (
-        <p class="empty">
-          {known === 'never'
-            ? NOT_KNOWN
-            : feed === 'all'
-              ? 'Nothing has happened yet.'
-              : `Nothing was rejected that is ${watched ? '' : 'watched and '}still in the log.`}
-        </p>
+        <p class="empty">{known === 'never' ? NOT_KNOWN : emptyText(feed, isCounted && counted > 0)}</p>
       ) : (
         <VirtualList
           rows={shown}
           keyOf={(event) => event.seq}
-          rowHeight={narrow ? 62 : 38}
-          seen={narrow ? 7 : 10}
+          rowHeight={narrow ? 84 : 38}
+          seen={narrow ? 6 : 10}
           label={feed === 'all' ? 'Events, the newest first' : 'Rejections, the newest first'}
           roles={{ rows: 'list', row: 'listitem' }}
           {...(open.value === null
@@ -112,6 +113,44 @@ export function Feed({ store }: { store: Store }) {
       )}
     </Section>
   );
+}
+
+/** Rejections that the kernel counted may not be in the list: the log has a limit, and events can be lost. */
+function emptyText(feed: 'rejected' | 'all', counted: boolean): string {
+  if (feed === 'all') return 'No event is in the log.';
+  return counted ? 'These rejections are not in the log any more.' : 'No rejection is in the log.';
+}
+
+/** The devices that exported or were rejected, as a choice. */
+function DeviceFilter({ store }: { store: Store }) {
+  const { device } = store.view.value;
+  const counts = store.rejections.value?.counts;
+  const devices = new Set([
+    ...(device === null ? [] : [device]),
+    ...store.buffers.value.buffers.map((one) => one.device),
+    ...[...(counts?.imports ?? []), ...(counts?.exports ?? [])].map((one) => one.device),
+  ]);
+  return (
+    <label>
+      <span>Device</span>
+      <select
+        value={device ?? ''}
+        onChange={({ currentTarget: { value } }) => store.show({ device: value === '' ? null : value })}
+      >
+        <option value="">all</option>
+        {[...devices].sort().map((one) => (
+          <option key={one} value={one}>
+            {one}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** Null if the event is not an import by an importer other than KVM, or the privacy of its buffer is not known. */
+function isPrivateImport(event: TracerEvent): boolean | null {
+  return event.kind === 'import' && event.privacy !== null ? event.privacy === 'private' : null;
 }
 
 function EventRow(props: { store: Store; event: TracerEvent; isOpen: boolean; toggle: () => void }) {
@@ -148,7 +187,7 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
   const named = event.kind === 'buffer_state' || event.kind === 'revoke_call' ? event.cause : null;
   const name = reasonOf(event) ?? named;
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: Escape closes what has the focus in it
+    // biome-ignore lint/a11y/noStaticElementInteractions: Escape closes the panel that contains the focus
     <div
       class="opened"
       onKeyDown={(key) => {
@@ -156,17 +195,17 @@ function Opened({ store, event, close }: { store: Store; event: TracerEvent; clo
       }}
     >
       {name !== null && name !== 'unknown' && name !== 'none' && (
-        <ReasonView store={store} name={name} stage={stage} />
+        <ReasonView store={store} name={name} stage={stage} privateBuffer={isPrivateImport(event)} />
       )}
       {event.kind === 'incident' && <p>{event.incident.sentence}</p>}
       <p class="note">
         Event {event.seq} of device {event.device}, <time dateTime={event.time}>{event.time}</time>
-        {'errno' in event && event.errno !== 0 && `, errno ${event.errno}`}
+        {'errno' in event && event.errno !== 0 && `, ${errnoName(event.errno)} (errno ${event.errno})`}
       </p>
       <p class="actions">
         {inode !== null && inode !== 0 && (
           <button type="button" onClick={() => store.show({ buffer: inode })}>
-            Life of buffer {inode}
+            History of buffer {inode}
           </button>
         )}
         {name !== null && isRejection(event) && (

@@ -12,7 +12,7 @@ export function bytes(count: number): string {
   return `${value >= 100 || Number.isInteger(value) ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** A span in the one or two units that matter. */
+/** A span in its one or two largest units. */
 export function span(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -24,14 +24,14 @@ export function span(ms: number): string {
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
-/** A number of what is not all watched; none of that is no zero. */
+/** A number as text. If not everything was traced it is a lower bound, and a zero is unknown. */
 export function atLeast(number: number, whole: boolean): string {
   const text = number.toLocaleString('en');
   if (whole) return text;
   return number === 0 ? '–' : `≥ ${text}`;
 }
 
-/** In the zone of the browser; with the day where it is not that of `now`. */
+/** A time in the zone of the browser, with the day if it is not the day of `now`. */
 export function clock(iso: string | number, now: number): string {
   const date = new Date(iso);
   const time = date.toLocaleTimeString('en-GB');
@@ -39,7 +39,7 @@ export function clock(iso: string | number, now: number): string {
   return `${date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })} ${time}`;
 }
 
-/** Cut in the middle of nothing: the end is replaced. */
+/** Replaces the end of a text that is too long by an ellipsis. */
 export function shorten(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, Math.max(1, length - 1))}…`;
 }

@@ -1,10 +1,11 @@
-import { bytes, count } from './format.ts';
-import { figure, headline, knowledgeOf, type Level, type Watched, watches } from './headline.ts';
+import { type Level, REASONS_SHOWN, verdictOf } from '../src/shared/verdict.ts';
+import { bytes } from './format.ts';
+import { type Coverage, covers, figure, knowledgeOf } from './headline.ts';
 import type { Store } from './store.ts';
 import type { Status } from './types.ts';
 import { When } from './when.tsx';
 
-/** A shape for each level, for the colour alone does not tell everybody. */
+/** A shape for each level, because not everybody can distinguish the colors. */
 const SHAPES: Readonly<Record<Level, string>> = {
   safe: 'M12 2 21 6v6c0 5-3.6 8.6-9 10-5.4-1.4-9-5-9-10V6zM8 12l3 3 5.5-6',
   attention: 'M12 3 22 20.5H2zM12 9.5v5m0 2.6v.3',
@@ -18,8 +19,9 @@ export function HeadlineSection({ store }: { store: Store }) {
   if (status === null) return null;
   const { buffers } = store.buffers.value;
   const incidents = store.incidents.value;
-  const { level, word, why } = headline(status, incidents, buffers);
+  const { level, word, why } = verdictOf({ status, incidents, buffers });
   const [first, ...others] = why;
+  const shown = others.slice(0, REASONS_SHOWN - 1);
   const remedy = status.problem?.remedy ?? null;
   return (
     <section class={`headline ${level}`} aria-labelledby="state">
@@ -33,15 +35,17 @@ export function HeadlineSection({ store }: { store: Store }) {
         <p>{first}</p>
         {others.length > 0 && (
           <ul>
-            {others.slice(0, 3).map((sentence) => (
+            {shown.map((sentence) => (
               <li key={sentence}>{sentence}</li>
             ))}
-            {others.length > 3 && <li>and {count(others.length - 3, 'more', 'more')}: see the incidents</li>}
+            {others.length > shown.length && (
+              <li>and {others.length - shown.length} more: see the incidents</li>
+            )}
           </ul>
         )}
         {remedy !== null && (
           <p class="remedy">
-            <b>To mend it:</b> {remedy}
+            <b>Fix:</b> {remedy}
           </p>
         )}
       </div>
@@ -67,9 +71,8 @@ function Facts({ store }: { store: Store }) {
   const size = alive.reduce((sum, one) => sum + one.bytes, 0);
   const status = store.status.value;
   const known = knowledgeOf(status);
-  const then = (note: string): string => (known === 'before' ? 'when last seen' : note);
-  const note = (what: Watched, words: string): string =>
-    then(watches(status, what) ? words : 'not all watched');
+  const then = (note: string): string => (known === 'before' ? 'when tracing ended' : note);
+  const note = (what: Coverage, text: string): string => then(covers(status, what) ? text : 'not all traced');
   const facts: [string, string, string][] = [
     [
       'Buffers',
@@ -78,7 +81,7 @@ function Facts({ store }: { store: Store }) {
     ],
     ['Private', secret.toLocaleString('en'), then(privacyNote(status))],
     ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],
-    ['Importers', figure(importers, status, 'importers'), note('importers', 'holding one')],
+    ['Importers', figure(importers, status, 'importers'), note('importers', 'attached to one')],
     status?.last_counter_read === null
       ? ['Rejected', '–', 'not read yet']
       : ['Rejected', figure(rejected, status, 'rejections'), note('rejections', 'since the start')],
@@ -99,7 +102,7 @@ function Facts({ store }: { store: Store }) {
 }
 
 function privacyNote(status: Status | null): string {
-  return status?.dialect === 'private-v1' ? 'declared so' : 'not declared here';
+  return status?.dialect === 'private-v1' ? 'by their export' : 'not declared by this kernel';
 }
 
 function Source({ store, status }: { store: Store; status: Status }) {
@@ -114,7 +117,7 @@ function Source({ store, status }: { store: Store; status: Status }) {
           Counters read at <When store={store} iso={status.last_counter_read} />.
         </>
       )}
-      {known === 'before' && ' What is shown below is of before tracing ended.'}
+      {known === 'before' && ' The values below are from before tracing ended.'}
     </p>
   );
 }

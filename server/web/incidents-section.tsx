@@ -7,7 +7,7 @@ import type { Store } from './store.ts';
 import type { Incident, Incidents } from './types.ts';
 import { Age, When } from './when.tsx';
 
-/** More of the closed ones are in the API. */
+/** Closed incidents that are shown, besides critical ones. The API has all. */
 const CLOSED_SHOWN = 5;
 const FEW = 6;
 const MANY = 200;
@@ -15,12 +15,12 @@ const MANY = 200;
 const openOnes = (open: number): string => (open === 0 ? 'none open' : `${open} open`);
 const NOTES: Readonly<Record<Knowledge, (open: number) => string>> = {
   now: openOnes,
-  before: (open) => `${openOnes(open)} when last seen`,
+  before: (open) => `${openOnes(open)} when tracing ended`,
   never: () => 'not known',
 };
 const EMPTY: Readonly<Record<Knowledge, string>> = {
-  now: 'There was no incident since the start.',
-  before: 'There was no incident while this host was traced.',
+  now: 'No incident since the start.',
+  before: 'No incident while this host was traced.',
   never: NOT_KNOWN,
 };
 
@@ -33,9 +33,13 @@ export function IncidentsSection({ store }: { store: Store }) {
   const limit = all.value ? MANY : FEW;
   const open = answer.incidents.filter(({ state }) => state === 'open');
   const closed = answer.incidents.filter(({ state }) => state === 'closed');
+  // The end of a critical incident does not undo what it exposed, so it stays at the top.
+  const critical = closed.filter(({ severity }) => severity === 'critical');
+  const others = closed.filter(({ severity }) => severity !== 'critical');
   const shown = [
+    ...critical.filter(({ id }, index) => index < limit || id === wanted),
     ...open.filter(({ id }, index) => index < limit || id === wanted),
-    ...closed.filter(({ id }, index) => index < CLOSED_SHOWN || id === wanted),
+    ...others.filter(({ id }, index) => index < CLOSED_SHOWN || id === wanted),
   ];
   const left = open.length + closed.length - shown.length;
   return (
@@ -53,7 +57,7 @@ export function IncidentsSection({ store }: { store: Store }) {
         ))}
       </ul>
       {wanted !== null && !answer.incidents.some(({ id }) => id === wanted) && (
-        <p class="empty">Incident {wanted} is not known here: it was forgotten, or is of another start.</p>
+        <p class="empty">Incident {wanted} is not known: it was evicted, or belongs to an earlier start.</p>
       )}
       {(left > 0 || answer.folded > 0) && (
         <p class="more">
@@ -63,7 +67,7 @@ export function IncidentsSection({ store }: { store: Store }) {
               {!all.value && open.length > FEW && (
                 <>
                   <button type="button" class="link" onClick={() => (all.value = true)}>
-                    show the open ones
+                    show {Math.min(MANY, open.length)}
                   </button>{' '}
                   or{' '}
                 </>
@@ -71,17 +75,23 @@ export function IncidentsSection({ store }: { store: Store }) {
               <a href="api/v1/incidents">all from the API</a>
             </>
           )}
-          {answer.folded > 0 && `; ${answer.folded} more were not opened, for their kind had too many`}
+          {answer.folded > 0 &&
+            `; ${answer.folded} more were not opened, because their kind was at its limit`}
         </p>
       )}
-      {answer.unwatched.length > 0 && (
+      {answer.not_detected.length > 0 && (
         <p class="more">
-          Not watched for here: {answer.unwatched.join(', ').replaceAll('_', ' ')}. The probes or the kernel
-          cannot tell.
+          Not detected: {answer.not_detected.join(', ').replaceAll('_', ' ')}. Their probes are not attached.
         </p>
       )}
     </Section>
   );
+}
+
+/** Text of the catalogue as a sentence without Markdown. */
+function sentenceOf(text: string): string {
+  const plain = text.replaceAll('`', '');
+  return `${plain.charAt(0).toUpperCase()}${plain.slice(1)}${plain.endsWith('.') ? '' : '.'}`;
 }
 
 function Item(props: { store: Store; incident: Incident; answer: Incidents; wanted: boolean }) {
@@ -94,9 +104,8 @@ function Item(props: { store: Store; incident: Incident; answer: Incidents; want
   return (
     <li ref={element} class={`incident ${state} ${severity}${wanted ? ' wanted' : ''}`}>
       <p class="incident-head">
-        <span class={`badge ${state === 'open' ? severity : 'over'}`}>
-          {state === 'open' ? severity : 'over'}
-        </span>
+        <span class={`badge ${severity}`}>{severity}</span>
+        {state === 'closed' && <span class="badge over">ended</span>}
         <b>{kind.replaceAll('_', ' ')}</b>
         <span class="note">
           {state === 'open' ? 'for ' : ''}
@@ -109,17 +118,20 @@ function Item(props: { store: Store; incident: Incident; answer: Incidents; want
         </span>
       </p>
       <p>{incident.sentence}</p>
-      {state === 'open' && (
-        <p class="remedy">
-          <b>What to do:</b> {answer.kinds[kind]?.remedy.replaceAll('`', '')}.
-        </p>
-      )}
+      <p class="remedy">
+        <b>Fix:</b> {sentenceOf(answer.kinds[kind]?.remedy ?? '')}
+      </p>
       {!incident.exact && (
-        <p class="more">Events were lost meanwhile: it may be over, or be off in its times.</p>
+        <p class="more">Events were lost meanwhile: it may have ended, and its times may be wrong.</p>
+      )}
+      {answer.kinds[kind] !== undefined && (
+        <>
+          <a href={`runbooks/${answer.kinds[kind].runbook}`}>Runbook</a>{' '}
+        </>
       )}
       {inode !== null && (
         <button type="button" class="link" onClick={() => store.show({ buffer: inode })}>
-          Life of buffer {inode}
+          History of buffer {inode}
         </button>
       )}
     </li>

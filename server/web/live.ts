@@ -4,23 +4,23 @@ import { EVENTS_KEPT, type Store } from './store.ts';
 import type { Status, TracerEvent } from './types.ts';
 
 const PAGE = 1000;
-/** The server says something each 15 s: a connection that is silent for so long is dead. */
+/** The server sends at least a comment every 15 s, so a connection that is silent for this long is broken. */
 const SILENCE_MS = 45_000;
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000, 15_000] as const;
-/** How long the page says that the connection is back. */
+/** How long the page shows that the connection is back. */
 const BACK_MS = 20_000;
 const STATE_MS = 1000;
 const FLUSH_MS = 200;
 const POLL_MS = 5000;
 const HISTORY_MS = 10_000;
 
-/** The server has been started anew: what was read of the old one means nothing any more. */
+/** The server was restarted: seqs and inodes from before do not belong to this log. */
 class OtherLog extends Error {}
 
 /**
- * Keeps the store at what the server knows: first a picture, then each event as it comes, and with the events, once a
- * second at most and only while somebody looks, the state anew. No event is shown twice or missed: the stream goes on
- * behind the last one that was read.
+ * Keeps the store up to date. It loads the state once, and then follows the event stream. After events it reloads the
+ * state, at most once a second and only while the page is visible. No event is shown twice or skipped: the stream resumes
+ * after the last event that was read.
  */
 export class Live {
   readonly #store: Store;
@@ -60,12 +60,12 @@ export class Live {
       }
       if (link.peek().state !== 'lost') link.value = { state: 'lost', since: Date.now() };
       const pause = BACKOFF_MS[Math.min(failures, BACKOFF_MS.length - 1)] ?? 0;
-      // Many pages of one server shall not come back at the same moment.
+      // Many pages of one server must not reconnect at the same moment.
       await new Promise((resolve) => setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
     }
   }
 
-  /** The newest events and the state; older events follow, one page after the other. */
+  /** Loads the newest events and the state, and then older events page by page. */
   async #begin(): Promise<void> {
     const store = this.#store;
     const { log, newest, oldest } = await ask('events', { limit: 1 });
@@ -150,7 +150,7 @@ export class Live {
     }, FLUSH_MS);
   }
 
-  /** Asks for the state, at once or when the time since the last answer has come. */
+  /** Reloads the state, at once or when the minimum interval since the last answer has passed. */
   #refreshSoon(): void {
     this.#stale = true;
     if (document.hidden || this.#refreshing) return;
@@ -170,17 +170,17 @@ export class Live {
     this.#stale = false;
     const store = this.#store;
     const began = Date.now();
-    const released = store.view.peek().state === 'released';
-    const [status, live, revoked, gone, topology, incidents, rejections] = await Promise.all([
+    const showsReleased = store.view.peek().state === 'released';
+    const [status, live, revoked, released, topology, incidents, rejections] = await Promise.all([
       ask('status'),
       ask('buffers', { state: 'live', limit: 10_000 }),
       ask('buffers', { state: 'revoked', limit: 10_000 }),
-      released ? ask('buffers', { state: 'released', limit: 10_000 }) : undefined,
+      showsReleased ? ask('buffers', { state: 'released', limit: 10_000 }) : undefined,
       ask('topology', { limit: 10_000 }),
       ask('incidents', { limit: 10_000 }),
       ask('rejections', { limit: 1 }),
     ]);
-    const all = [live, revoked, ...(gone === undefined ? [] : [gone])];
+    const all = [live, revoked, ...(released === undefined ? [] : [released])];
     this.#takeStatus(status);
     const history = this.#refreshHistory();
     store.buffers.value = {
@@ -192,7 +192,7 @@ export class Live {
     store.rejections.value = rejections;
     await history;
     this.#refreshedAt = Date.now();
-    // A host of thousands of buffers is not asked more often than a fifth of the time can bear.
+    // Limits the load of a host with thousands of buffers: requests take a fifth of the time at most.
     this.#nextRefreshMs = Math.max(STATE_MS, 4 * (this.#refreshedAt - began));
   }
 
@@ -204,13 +204,13 @@ export class Live {
 
   #takeStatus(status: Status): void {
     const before = this.#store.status.peek();
-    // What was asked for before is of less than has been seen now: a recording may have been read to its end.
+    // The history may be outdated, for example because a recording was read to its end meanwhile.
     if (before?.state !== status.state || before.not_ready !== status.not_ready) this.#historyAt = 0;
     this.#store.status.value = status;
     this.#store.now.value = Date.parse(status.now);
   }
 
-  /** What no event tells of: that the counters are read, that a child has ended, that the time goes on. */
+  /** Polls what no event reports: counter reads, the end of a child, and the time. */
   #poll(): void {
     const before = this.#store.status.peek();
     if (document.hidden || before === null || this.#store.link.peek().state !== 'live') return;
@@ -225,7 +225,7 @@ export class Live {
       .catch(() => {});
   }
 
-  /** The filter has changed to what was not asked for before. */
+  /** The new filter needs data that was not loaded. */
   viewChanged(): void {
     this.#refreshSoon();
   }

@@ -10,7 +10,7 @@ if (root !== null) {
   store.start();
   live.start();
   let drawn = false;
-  // What the server has drawn stays until there is something better.
+  // The page that the server rendered stays until the first status arrives.
   store.status.subscribe((status) => {
     if (status === null || drawn) return;
     drawn = true;

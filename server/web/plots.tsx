@@ -9,17 +9,17 @@ import type { HistorySample } from './types.ts';
 
 interface Curve {
   name: string;
-  colour: string;
+  color: string;
   dashed: boolean;
   value: (sample: HistorySample) => number | null;
 }
 
-/** Longer than that between two reads is a gap: nobody knows what was meanwhile. */
+/** Two counter reads that are further apart have a gap between them: the rates in it are unknown. */
 const GAP_SECONDS = 30;
 
-const curve = (name: string, colour: string, value: Curve['value'], dashed = false): Curve => ({
+const curve = (name: string, color: string, value: Curve['value'], dashed = false): Curve => ({
   name,
-  colour,
+  color,
   dashed,
   value,
 });
@@ -27,8 +27,8 @@ const curve = (name: string, colour: string, value: Curve['value'], dashed = fal
 const RATES: readonly Curve[] = [
   curve('exports', '--plot-1', ({ rates }) => rates.exports),
   curve('rejected exports', '--plot-2', ({ rates }) => rates.export_rejections, true),
-  curve('import steps', '--plot-3', ({ rates }) => rates.imports),
-  curve('rejected import steps', '--plot-4', ({ rates }) => rates.import_rejections, true),
+  curve('import stages', '--plot-3', ({ rates }) => rates.imports),
+  curve('rejected import stages', '--plot-4', ({ rates }) => rates.import_rejections, true),
   curve('revocations', '--plot-5', ({ rates }) => rates.revocations),
 ];
 
@@ -38,9 +38,9 @@ const TIMES: readonly Curve[] = (
     ['import', 'import_duration', '--plot-3'],
     ['revocation', 'revocation_duration', '--plot-5'],
   ] as const
-).flatMap(([name, key, colour]) => [
-  curve(`${name} p50`, colour, ({ durations }) => durations[key]?.p50 ?? null),
-  curve(`${name} p99`, colour, ({ durations }) => durations[key]?.p99 ?? null, true),
+).flatMap(([name, key, color]) => [
+  curve(`${name} p50`, color, ({ durations }) => durations[key]?.p50 ?? null),
+  curve(`${name} p99`, color, ({ durations }) => durations[key]?.p99 ?? null, true),
 ]);
 
 const rate = (value: number): string =>
@@ -48,14 +48,12 @@ const rate = (value: number): string =>
 
 export function Plots({ store }: { store: Store }) {
   const samples = store.history.value;
-  const note = 'of the last half hour, as the kernel counts';
+  const note = 'the last half hour, from the counters in the kernel';
   if (samples.length < 2) {
     return (
       <Section id="rates" title="Rates and durations" note={note}>
         <p class="empty">
-          {knowledgeOf(store.status.value) === 'never'
-            ? NOT_KNOWN
-            : 'The counters have not been read often enough yet for a plot.'}
+          {knowledgeOf(store.status.value) === 'never' ? NOT_KNOWN : 'A plot needs two counter reads.'}
         </p>
       </Section>
     );
@@ -63,12 +61,12 @@ export function Plots({ store }: { store: Store }) {
   return (
     <Section id="rates" title="Rates and durations" note={note}>
       <div class="plots">
-        <Plot title="Calls a second" samples={samples} curves={RATES} words={rate} logarithmic={false} />
+        <Plot title="Calls a second" samples={samples} curves={RATES} text={rate} logarithmic={false} />
         <Plot
           title="Duration of a call"
           samples={samples}
           curves={TIMES}
-          words={duration}
+          text={duration}
           logarithmic={true}
         />
       </div>
@@ -80,23 +78,23 @@ interface PlotProps {
   title: string;
   samples: readonly HistorySample[];
   curves: readonly Curve[];
-  words: (value: number) => string;
+  text: (value: number) => string;
   logarithmic: boolean;
 }
 
-function Plot({ title, samples, curves, words, logarithmic }: PlotProps) {
+function Plot({ title, samples, curves, text, logarithmic }: PlotProps) {
   const frame = useRef<HTMLDivElement>(null);
   const plot = useRef<UPlot | null>(null);
   const pointed = useSignal<number | null>(null);
 
-  // Drawn anew where the colours change; the data alone is set below.
+  // Redraws when the color scheme changes. New data only needs the effect below.
   useLayoutEffect(() => {
     const { current } = frame;
     if (current === null) return;
     const draw = (): void => {
       plot.current?.destroy();
       plot.current = new UPlot(
-        options(current, curves, words, logarithmic, (index) => {
+        options(current, curves, text, logarithmic, (index) => {
           pointed.value = index;
         }),
         dataOf([], curves),
@@ -122,7 +120,7 @@ function Plot({ title, samples, curves, words, logarithmic }: PlotProps) {
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [curves, words, logarithmic, pointed]);
+  }, [curves, text, logarithmic, pointed]);
   useLayoutEffect(() => {
     plot.current?.setData(dataOf(samples, curves));
   }, [samples, curves]);
@@ -149,7 +147,7 @@ function Plot({ title, samples, curves, words, logarithmic }: PlotProps) {
           </tr>
         </thead>
         <tbody>
-          {curves.map(({ name, colour, dashed }, index) => {
+          {curves.map(({ name, color, dashed }, index) => {
             const value = last(index);
             const values = Array.from(data[index + 1] ?? []).filter((one) => one != null);
             const most = values.length === 0 ? null : Math.max(...values);
@@ -159,15 +157,15 @@ function Plot({ title, samples, curves, words, logarithmic }: PlotProps) {
                   <svg width="18" height="8" aria-hidden="true">
                     <path
                       d="M0 4H18"
-                      style={{ stroke: `var(${colour})` }}
+                      style={{ stroke: `var(${color})` }}
                       stroke-width="2.5"
                       stroke-dasharray={dashed ? '4 3' : undefined}
                     />
                   </svg>
                   {name}
                 </th>
-                <td>{value === null ? '–' : words(value)}</td>
-                <td>{most === null ? '–' : words(most)}</td>
+                <td>{value === null ? '–' : text(value)}</td>
+                <td>{most === null ? '–' : text(most)}</td>
               </tr>
             );
           })}
@@ -200,18 +198,18 @@ function dataOf(samples: readonly HistorySample[], curves: readonly Curve[]): UP
 function options(
   frame: HTMLElement,
   curves: readonly Curve[],
-  words: (value: number) => string,
+  text: (value: number) => string,
   logarithmic: boolean,
   onPoint: (index: number | null) => void,
 ): UPlot.Options {
   const style = getComputedStyle(frame);
-  const colour = (name: string): string => style.getPropertyValue(name).trim();
+  const color = (name: string): string => style.getPropertyValue(name).trim();
   const font = `12px ${style.fontFamily}`;
   const axis = {
-    stroke: colour('--muted'),
+    stroke: color('--muted'),
     font,
-    grid: { stroke: colour('--line'), width: 1 },
-    ticks: { stroke: colour('--line'), width: 1 },
+    grid: { stroke: color('--line'), width: 1 },
+    ticks: { stroke: color('--line'), width: 1 },
   };
   return {
     width: Math.max(200, frame.clientWidth),
@@ -227,17 +225,17 @@ function options(
       {
         ...axis,
         size: 64,
-        values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : words(tick))),
+        values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : text(tick))),
       },
     ],
     series: [
       {},
-      ...curves.map(({ colour: name, dashed }) => ({
-        stroke: colour(name),
+      ...curves.map(({ color: name, dashed }) => ({
+        stroke: color(name),
         width: 1.8,
         ...(dashed ? { dash: [5, 4] } : {}),
         spanGaps: logarithmic,
-        // A lone call makes no line.
+        // A single call makes no line.
         points: { show: (self: UPlot, index: number) => known(self.data[index]) < 60, size: 5 },
       })),
     ],
@@ -250,7 +248,7 @@ function options(
   };
 }
 
-/** Of 24 hours, in the zone of the browser. */
+/** A 24-hour clock in the time zone of the browser. */
 const CLOCK_AXIS = (_: UPlot, ticks: number[]): string[] => {
   const whole = ticks.every((tick) => tick % 60 === 0);
   return ticks.map((tick) =>

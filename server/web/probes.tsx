@@ -5,7 +5,7 @@ import type { Status } from './types.ts';
 
 type Probe = Status['probes'][number];
 
-/** What is not attached, and why: of that nothing is known, which is not the same as nothing. */
+/** Functions that are not attached, and why. */
 export function Probes({ store }: { store: Store }) {
   const status = store.status.value;
   if (status === null) return null;
@@ -17,10 +17,10 @@ export function Probes({ store }: { store: Store }) {
       title="Probes"
       note={`${attached.length} of ${count(status.probes.length, 'function')} attached`}
     >
-      {status.probes.length === 0 && <p class="empty">No program has been composed yet.</p>}
+      {status.probes.length === 0 && <p class="empty">No bpftrace program has been generated yet.</p>}
       {missing.length > 0 && (
         <>
-          <p>What these would tell is not known here, which is not the same as nothing.</p>
+          <p>Values that need these functions are unknown, not zero.</p>
           <ul class="probes missing">
             {missing.map((probe) => (
               <li key={`${probe.probe} ${probe.function}`}>

@@ -1,9 +1,19 @@
 import { useEffect } from 'preact/hooks';
 import { askReason } from './api.ts';
 import type { Store } from './store.ts';
+import type { Reason } from './types.ts';
 
-/** What a reason means and what to do, from the catalogue of the server; asked for once. */
-export function ReasonView({ store, name, stage }: { store: Store; name: string; stage: string | null }) {
+export interface ReasonViewProps {
+  store: Store;
+  name: string;
+  /** Only the rules of this stage; null for all. */
+  stage: string | null;
+  /** Whether the call was an attempt to import a private buffer; null if the text is not about one call. */
+  privateBuffer: boolean | null;
+}
+
+/** What a reason means and what to do, from the catalogue of the server. */
+export function ReasonView({ store, name, stage, privateBuffer }: ReasonViewProps) {
   useEffect(() => {
     if (store.reasons.peek().has(name)) return;
     askReason(name)
@@ -13,37 +23,51 @@ export function ReasonView({ store, name, stage }: { store: Store; name: string;
       .catch(() => {});
   }, [store, name]);
   const reason = store.reasons.value.get(name);
-  if (reason === undefined) return <p class="muted">Reading what it means…</p>;
-  if (reason === 'unknown') return <p>The server knows no reason of this name.</p>;
+  if (reason === undefined) return <p class="muted">Loading the explanation…</p>;
+  if (reason === 'unknown') return <p>The server does not know a reason of this name.</p>;
   const rules = reason.rules.filter((rule) => stage === null || rule.stage === stage);
   return (
     <div class="reason">
       <p>{reason.what}</p>
-      <p class="remedy">
-        <b>What to do:</b> {reason.remedy}
-      </p>
-      <details>
-        <summary>The rule of the kernel</summary>
-        <ul>
-          {(rules.length > 0 ? rules : reason.rules).map((rule) => (
-            <li key={`${rule.stage} ${rule.function} ${rule.check}`}>
-              <code>{rule.function}</code> at {rule.stage}
-              {rule.errno !== null && (
-                <>
-                  {' '}
-                  (<code>{rule.errno}</code>)
-                </>
-              )}
-              : {rule.check}
-              <span class="muted">
-                {' '}
-                {rule.file}, kernels: {rule.kernels}
-                {rule.mainline !== null && ` (mainline ${rule.mainline})`}
-              </span>
-            </li>
-          ))}
-        </ul>
-      </details>
+      {(privateBuffer !== true || reason.private_remedy === null) && (
+        <p class="remedy">
+          <b>Fix:</b> {reason.remedy}
+        </p>
+      )}
+      {privateBuffer !== false && reason.private_remedy !== null && (
+        <p class="remedy">
+          <b>{privateBuffer === null ? 'Fix if the buffer is private:' : 'Fix:'}</b>{' '}
+          {reason.private_remedy.replaceAll('`', '')}
+        </p>
+      )}
+      {reason.rules.length > 0 && <Rules rules={rules.length > 0 ? rules : reason.rules} />}
     </div>
+  );
+}
+
+function Rules({ rules }: { rules: Reason['rules'] }) {
+  return (
+    <details>
+      <summary>The kernel's rule</summary>
+      <ul>
+        {rules.map((rule) => (
+          <li key={`${rule.stage} ${rule.function} ${rule.check}`}>
+            <code>{rule.function}</code> at {rule.stage}
+            {rule.errno !== null && (
+              <>
+                {' '}
+                (<code>{rule.errno}</code>)
+              </>
+            )}
+            : {rule.check}
+            <span class="muted">
+              {' '}
+              {rule.file}, kernels: {rule.kernels}
+              {rule.mainline !== null && ` (mainline ${rule.mainline})`}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 
-/** A part of the page: the heading names it, and it can be jumped to. */
+/** A section of the page. Its heading labels it, and the navigation links to it. */
 export function Section(props: {
   id: string;
   title: string;

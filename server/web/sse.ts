@@ -5,7 +5,7 @@ export interface Message {
   data: string;
 }
 
-/** Splits the text of a stream, as it comes in pieces, into messages. The server writes one line of data each; comments are left out. */
+/** Splits the chunks of a stream into messages. The server writes one data line for each message. Comments are skipped. */
 export class MessageSplitter {
   #rest = '';
 

@@ -11,16 +11,16 @@ import type {
 } from './types.ts';
 import { parseView, type View, viewHash } from './view.ts';
 
-/** Events that the page keeps, as many as the server does unless it is told otherwise. */
+/** Events that the page keeps: the default of the server's `events.keep`. */
 export const EVENTS_KEPT = 10_000;
 
-/** How the page stands with the server. */
+/** The state of the connection to the server. */
 export type Link =
   | { state: 'connecting' }
   | { state: 'live'; back: { from: number; to: number } | null }
   | { state: 'lost'; since: number };
 
-/** All that the page shows. Whoever reads a signal in its rendering is drawn anew when that changes, and nobody else. */
+/** All state that the page shows. A component is rendered again only when a signal that it reads changes. */
 export class Store {
   readonly link: Signal<Link> = signal({ state: 'connecting' });
   readonly status: Signal<Status | null> = signal(null);
@@ -32,9 +32,9 @@ export class Store {
   readonly reasons: Signal<ReadonlyMap<string, Reason | 'unknown'>> = signal(new Map());
   /** The newest last. */
   readonly events: Signal<readonly TracerEvent[]> = signal([]);
-  /** Events that had left the server's log before they came here. */
+  /** Events that the server evicted from its log before this page read them. */
   readonly dropped: Signal<number> = signal(0);
-  /** The time of the stream, moved on each few seconds where it is live. */
+  /** The time of the stream. A live stream advances it every few seconds. */
   readonly now: Signal<number> = signal(0);
   readonly narrow: Signal<boolean> = signal(false);
   readonly #view: Signal<View>;
@@ -62,7 +62,7 @@ export class Store {
     follow();
   }
 
-  /** Changes what is shown. What is opened can be left with the browser's Back; a filter is no place to go back to. */
+  /** Changes the view. Opening something adds an entry to the browser's history; a filter does not. */
   show(change: Partial<View>): void {
     const view = { ...this.#view.peek(), ...change };
     const hash = viewHash(view);
@@ -77,7 +77,7 @@ export class Store {
     if (events.length > 0) this.events.value = [...this.events.peek(), ...events].slice(-EVENTS_KEPT);
   }
 
-  /** Older ones, which come later than the newest. */
+  /** Adds older events, which arrive after the newest ones. */
   prepend(events: readonly TracerEvent[]): void {
     if (events.length > 0) this.events.value = [...events, ...this.events.peek()].slice(-EVENTS_KEPT);
   }

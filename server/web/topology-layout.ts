@@ -18,23 +18,23 @@ export interface Box {
   height: number;
   title: string;
   detail: string;
-  /** What stands in the title's tooltip. */
+  /** Text of the tooltip. */
   full: string;
   private: boolean;
   revoked: boolean;
   bad: boolean;
-  /** The one buffer that it is; null where it is more, or none. */
+  /** The buffer of this box; null if the box stands for several, or for none. */
   inode: number | null;
 }
 export interface Line {
   from: string;
   to: string;
   path: string;
-  /** Where it is broken, of a rejected one. */
+  /** Where the line of a rejected import is broken; null for others. */
   broken: { x: number; y: number } | null;
   state: 'export' | 'mapped' | 'attached' | 'revoked' | 'rejected';
   private: boolean;
-  /** Why it was rejected, as much of it as there is room for. */
+  /** The reason of the rejection, shortened to the space that is available. */
   label: string;
   full: string;
 }
@@ -46,13 +46,13 @@ export interface Group {
   width: number;
   height: number;
 }
-export interface Picture {
+export interface Graph {
   width: number;
   height: number;
   boxes: Box[];
   lines: Line[];
   groups: Group[];
-  /** What is not drawn as it is, in words; empty where all is. */
+  /** Sentences about what is drawn as one; empty if nothing is folded. */
   folded: string[];
 }
 
@@ -60,7 +60,7 @@ export function vmTitle(vm: VmRef): string {
   return `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
 }
 
-/** Where the layers stand, and how much text a box of them holds. */
+/** The position of each layer, and how much text fits in its boxes. */
 interface Columns {
   narrow: boolean;
   pad: number;
@@ -73,7 +73,7 @@ interface Column {
   width: number;
 }
 
-/** Where there is little room a device stands above its buffers, so that the lines to the importers keep theirs. */
+/** On narrow screens a device is above its buffers, which leaves more width for the lines to the importers. */
 function columnsOf(width: number): Columns {
   if (width < 560) {
     const pad = 5;
@@ -96,12 +96,12 @@ function columnsOf(width: number): Columns {
   };
 }
 
-/** Three layers, device, buffer and importer, with the VMs as frames around the first two. */
+/** Three layers (devices, buffers, importers), with VMs as frames around the first two. */
 export function layoutTopology(
   topology: Topology,
   rejectedExports: ReadonlyMap<string, number>,
   width: number,
-): Picture {
+): Graph {
   return new Layout(topology, width).draw(rejectedExports);
 }
 
@@ -111,8 +111,8 @@ class Layout {
   readonly #rows: readonly Row[];
   readonly #columns: Columns;
   readonly #boxes = new Map<string, Box>();
-  readonly #picture: Picture;
-  /** Where crosses and reasons are. */
+  readonly #graph: Graph;
+  /** Areas that crosses and reasons occupy. */
   readonly #taken: Area[] = [];
 
   constructor(topology: Topology, width: number) {
@@ -124,12 +124,12 @@ class Layout {
     const folded: string[] = [];
     this.#rows = topologyRows(topology, folded);
     this.#columns = columnsOf(width);
-    this.#picture = { width, height: 0, boxes: [], lines: [], groups: [], folded };
+    this.#graph = { width, height: 0, boxes: [], lines: [], groups: [], folded };
   }
 
-  draw(rejectedExports: ReadonlyMap<string, number>): Picture {
+  draw(rejectedExports: ReadonlyMap<string, number>): Graph {
     const drawn = new Set(this.#rows.map(({ device }) => device));
-    // A device of which nothing is left but that it was rejected.
+    // A device without buffers whose exports were rejected.
     const bare = drawn.has(OTHER_DEVICES)
       ? []
       : [...rejectedExports.keys()].map((device) => `device:${device}`);
@@ -139,15 +139,15 @@ class Layout {
       groups.set(pid, [...(groups.get(pid) ?? []), device]);
     }
     let y = 0;
-    // VMs first, then what belongs to none that is known.
+    // VMs first, then devices without a known VM.
     for (const [, devices] of [...groups].sort(([a], [b]) => Number(a === 0) - Number(b === 0)))
       y = this.#group(devices, rejectedExports, y === 0 ? 0 : y + GROUP_GAP);
-    this.#picture.height = Math.ceil(this.#importers(y)) + 1;
+    this.#graph.height = Math.ceil(this.#importers(y)) + 1;
     this.#lines();
-    return this.#picture;
+    return this.#graph;
   }
 
-  /** The devices of one VM, or of none, from this height on; gives where they end. */
+  /** Places the devices of one VM, or of none, from this height on. Returns where they end. */
   #group(devices: readonly string[], rejectedExports: ReadonlyMap<string, number>, top: number): number {
     const { buffer, pad } = this.#columns;
     const vm = this.#vms.get(devices[0] ?? '');
@@ -158,7 +158,7 @@ class Layout {
     y += PAD;
     const width = buffer.x + buffer.width + pad - 1;
     const title = shorten(vmTitle(vm), this.#letters(width).title);
-    this.#picture.groups.push({ title, full: vmTitle(vm), x: 0.5, y: top + 0.5, width, height: y - top - 1 });
+    this.#graph.groups.push({ title, full: vmTitle(vm), x: 0.5, y: top + 0.5, width, height: y - top - 1 });
     return y;
   }
 
@@ -191,7 +191,7 @@ class Layout {
     return rows.length === 0 ? y + NODE : y - GAP;
   }
 
-  /** The importers in the order of their buffers, evenly over the height; gives where the picture ends. */
+  /** Spreads the importers over the height in the order of their buffers. Returns where the graph ends. */
   #importers(height: number): number {
     const ys = new Map<string, number[]>();
     for (const row of this.#rows) {
@@ -257,9 +257,9 @@ class Layout {
       const gap = Math.min(0.1, BREAK_WIDTH / 2 / pace);
       path = part(curve, 0, at - gap) + part(curve, at + gap, 1);
     }
-    // From a device that stands above, down along its left side.
+    // From a device above its buffers, down along its left side.
     if (this.#columns.narrow && state === 'export') path = `M${a.x + 8} ${a.y + NODE}V${curve[3]}H${b.x - 1}`;
-    this.#picture.lines.push({
+    this.#graph.lines.push({
       from,
       to,
       path,
@@ -271,14 +271,14 @@ class Layout {
     });
   }
 
-  /** Where a rejected line is broken, and what is written there; without any room the cross alone stands there, and the title says why. */
+  /** Where a rejected line is broken, and its label. Without space there is only the cross, and the tooltip has the reason. */
   #break(curve: Curve, reason: string): { at: number; text: string } {
     const end = curve[2];
     const places = BREAKS.map((at) => {
       const point = pointAt(curve, at);
       const letters = Math.floor((end - point.x - LABEL_X - 4) / LETTER);
       const text = shorten(reason, letters);
-      const written = this.#picture.width > LABELLED && letters >= Math.min(LEAST_LETTERS, reason.length);
+      const written = this.#graph.width > LABELLED && letters >= Math.min(LEAST_LETTERS, reason.length);
       return { at, text, areas: [crossArea(point)], label: written ? [labelArea(point, text)] : [] };
     });
     const free = (areas: readonly Area[]): boolean =>
@@ -298,14 +298,14 @@ class Layout {
   #add(box: Box): void {
     const { title, detail } = this.#letters(box.width);
     this.#boxes.set(box.id, box);
-    this.#picture.boxes.push({
+    this.#graph.boxes.push({
       ...box,
       title: shorten(box.title, title),
       detail: shorten(box.detail, detail),
     });
   }
 
-  /** Letters that a box of this width has room for. */
+  /** Characters that fit in a box of this width. */
   #letters(width: number): { title: number; detail: number } {
     const { narrow } = this.#columns;
     const fit = (size: number): number => Math.floor((width - (narrow ? 12 : 22)) / size);
@@ -316,13 +316,13 @@ class Layout {
 const PLAIN = { height: NODE, private: false, revoked: false, bad: false, inode: null } as const;
 
 /**
- * At one of these shares of its way a rejected line is broken, the first at which its cross and its reason lie on no other: nearest to
- * the buffer, where lines do not cross yet.
+ * Positions along a rejected line where it may be broken, as shares of its length. The first one is used at which its
+ * cross and its reason overlap with no other. Lines do not cross near the buffer, so the search begins there.
  */
 const BREAKS = [0.28, 0.4, 0.52, 0.64, 0.76] as const;
-/** In a narrower picture no reason is written at its line. */
+/** Below this width no line has a label. */
 const LABELLED = 700;
-/** Of a reason of which fewer letters would be left, none are. */
+/** A label that would be shorter than this is left out. */
 const LEAST_LETTERS = 10;
 const LETTER = 6.6;
 const BREAK_WIDTH = 20;
@@ -334,7 +334,7 @@ interface Area {
   bottom: number;
 }
 
-/** Where the reason begins, from the middle of its cross. */
+/** Offset of a label from the center of its cross. */
 export const LABEL_X = 10;
 export const LABEL_Y = -6;
 

@@ -1,8 +1,8 @@
 import type { Topology, TopologyEdge, TopologyNode } from './types.ts';
 
-/** Buffers that are drawn one by one; beyond, alike ones of a device are one. */
+/** Up to this many buffers are drawn one by one; beyond it, similar ones of a device are folded. */
 const SINGLY = 16;
-/** Rows that are drawn so; beyond, those of a device that have the same state and privacy are one, and most devices too. */
+/** Most rows after that folding; beyond it, rows of a device with the same state and privacy are folded, and most devices too. */
 const ROWS = 28;
 const DEVICES = 6;
 const IMPORTERS = 16;
@@ -10,7 +10,7 @@ const IMPORTERS = 16;
 export type BufferNode = Extract<TopologyNode, { type: 'buffer' }>;
 export type ImportEdge = Extract<TopologyEdge, { type: 'import' }>;
 
-/** Buffers of one device that are drawn as one, and their importers. */
+/** Buffers of one device that are drawn as one box, and their importers. */
 export interface Row {
   device: string;
   buffers: BufferNode[];
@@ -20,7 +20,7 @@ export interface Row {
 export const OTHERS = 'importer:others';
 export const OTHER_DEVICES = 'device:others';
 
-/** The importers that are drawn as themselves; the others are one. */
+/** Most importers that are drawn; the others are folded into one. */
 function importantImporters(topology: Topology, folded: string[]): ReadonlySet<string> | null {
   const weight = new Map<string, number>();
   for (const edge of topology.edges) {
@@ -34,7 +34,7 @@ function importantImporters(topology: Topology, folded: string[]): ReadonlySet<s
   return new Set(shown.map(([id]) => id));
 }
 
-/** What is drawn as one row; what is folded for that is told in words. */
+/** The rows of the graph, and sentences about what was folded. */
 export function topologyRows(topology: Topology, folded: string[]): Row[] {
   const deviceOf = new Map<string, string>();
   const importsOf = new Map<string, ImportEdge[]>();
@@ -84,7 +84,7 @@ export function topologyRows(topology: Topology, folded: string[]): Row[] {
   return coarse;
 }
 
-/** Makes one of the rows of a device that are of one state and privacy, and alike in what the key says. */
+/** Folds the rows of a device that have the same state, privacy and key. */
 function merge(rows: readonly Row[], key: (row: Row) => readonly string[]): Row[] {
   const merged = new Map<string, Row>();
   for (const row of rows) {
@@ -102,7 +102,7 @@ function merge(rows: readonly Row[], key: (row: Row) => readonly string[]): Row[
 
 const RANK = { rejected: 0, live: 1, revoked: 2 } as const;
 
-/** One edge for each importer. */
+/** Merges edges: one for each importer. */
 function worstOf(edges: readonly ImportEdge[]): ImportEdge[] {
   const worst = new Map<string, ImportEdge>();
   for (const edge of edges) {

@@ -1,21 +1,21 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count } from './format.ts';
-import { knowledgeOf, NO_EXPORT, watches } from './headline.ts';
+import { covers, knowledgeOf, NO_EXPORT } from './headline.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import {
   type Box,
+  type Graph,
   LABEL_X,
   LABEL_Y,
   type Line,
   layoutTopology,
-  type Picture,
   vmTitle,
 } from './topology-layout.ts';
 import type { Topology } from './types.ts';
 
-/** Rows of the text; the table of buffers has them all. */
+/** Rows of the table; the table of buffers has all buffers. */
 const TEXT_ROWS = 200;
 
 export function TopologySection({ store }: { store: Store }) {
@@ -37,22 +37,22 @@ export function TopologySection({ store }: { store: Store }) {
       counts.set(device, (counts.get(device) ?? 0) + number);
     return counts;
   });
-  const picture = useComputed(() =>
+  const layout = useComputed(() =>
     width.value === 0 ? null : layoutTopology(store.topology.value, rejected.value, width.value),
   );
   const known = useComputed(() => knowledgeOf(store.status.value)).value;
-  const watched = useComputed(() => watches(store.status.value, 'importers')).value;
-  const drawn = picture.value;
+  const complete = useComputed(() => covers(store.status.value, 'importers')).value;
+  const drawn = layout.value;
   const empty = drawn !== null && drawn.boxes.length === 0;
   return (
     <Section
       id="topology"
       title="Who shares with whom"
-      note={known === 'never' ? 'not known' : headOf(store.topology.value, watched)}
+      note={known === 'never' ? 'not known' : headOf(store.topology.value, complete)}
     >
-      <div ref={frame} class="picture">
+      <div ref={frame} class="graph">
         {empty && <p class="empty">{NO_EXPORT[known]}</p>}
-        {drawn !== null && !empty && <Drawing picture={drawn} store={store} />}
+        {drawn !== null && !empty && <Drawing layout={drawn} store={store} />}
       </div>
       {drawn !== null && !empty && (
         <>
@@ -65,26 +65,26 @@ export function TopologySection({ store }: { store: Store }) {
   );
 }
 
-function headOf(topology: Topology, watched: boolean): string {
+function headOf(topology: Topology, complete: boolean): string {
   const number = (type: string): number => topology.nodes.filter((node) => node.type === type).length;
   const importers = number('importer');
   return [
     count(number('device'), 'device'),
     count(number('buffer'), 'buffer'),
-    importers === 0 && !watched ? 'importers not watched' : count(importers, 'importer'),
+    importers === 0 && !complete ? 'importers not traced' : count(importers, 'importer'),
   ].join(' → ');
 }
 
-/** The picture is for the eye: who does not see it has the text below. */
-function Drawing({ picture, store }: { picture: Picture; store: Store }) {
+/** Hidden from screen readers, which get the table below it. */
+function Drawing({ layout, store }: { layout: Graph; store: Store }) {
   return (
     <svg
-      width={picture.width}
-      height={picture.height}
-      viewBox={`0 0 ${picture.width} ${picture.height}`}
+      width={layout.width}
+      height={layout.height}
+      viewBox={`0 0 ${layout.width} ${layout.height}`}
       aria-hidden="true"
     >
-      {picture.groups.map((group) => (
+      {layout.groups.map((group) => (
         <g key={group.full} class="group">
           <title>{group.full}</title>
           <rect x={group.x} y={group.y} width={group.width} height={group.height} rx="8" />
@@ -93,13 +93,13 @@ function Drawing({ picture, store }: { picture: Picture; store: Store }) {
           </text>
         </g>
       ))}
-      {picture.lines.map((line) => (
+      {layout.lines.map((line) => (
         <Edge key={`${line.from} ${line.to}`} line={line} />
       ))}
-      {picture.lines.map((line) => (
+      {layout.lines.map((line) => (
         <Reason key={`${line.from} ${line.to}`} line={line} />
       ))}
-      {picture.boxes.map((box) => (
+      {layout.boxes.map((box) => (
         <Node key={box.id} box={box} store={store} />
       ))}
     </svg>
@@ -117,7 +117,7 @@ function Edge({ line }: { line: Line }) {
   );
 }
 
-/** Above all lines, so that none strikes it out. */
+/** Drawn after all lines, so that no line crosses the text. */
 function Reason({ line: { broken, label, full } }: { line: Line }) {
   if (broken === null || label === '') return null;
   return (
@@ -133,7 +133,7 @@ function Node({ box, store }: { box: Box; store: Store }) {
   const two = box.detail !== '';
   const marks = `${box.private ? ' private' : ''}${box.revoked ? ' revoked' : ''}${box.bad ? ' bad' : ''}`;
   return (
-    // The text below the picture and the table of buffers do the same with the keyboard.
+    // The table below the graph and the table of buffers offer the same to the keyboard.
     // biome-ignore lint/a11y/noStaticElementInteractions: see above
     <g
       class={`node ${box.kind}${marks}${inode === null ? '' : ' opens'}`}
@@ -165,14 +165,14 @@ const LEGEND = [
 
 function Legend() {
   return (
-    <ul class="legend" aria-label="Lines of the picture">
-      {LEGEND.map(([state, words]) => (
+    <ul class="legend" aria-label="Lines of the graph">
+      {LEGEND.map(([state, label]) => (
         <li key={state}>
           <svg width="36" height="12" aria-hidden="true" class={`edge ${state}`}>
             <path d={state === 'rejected' ? 'M1 6H13M23 6H35' : 'M1 6H35'} />
             {state === 'rejected' && <path class="cross" d="M14 2l8 8m0-8l-8 8" />}
           </svg>
-          {words}
+          {label}
         </li>
       ))}
       <li>
@@ -189,7 +189,7 @@ function AsText({ topology, store }: { topology: Topology; store: Store }) {
   const open = useSignal(false);
   return (
     <details class="as-text" onToggle={(event) => (open.value = event.currentTarget.open)}>
-      <summary>The picture as text</summary>
+      <summary>The graph as a table</summary>
       {open.value && <TextTable topology={topology} store={store} />}
     </details>
   );
@@ -266,18 +266,18 @@ function textRows({ nodes, edges }: Topology): TextRow[] {
       buffer: `${node.inode}, ${bytes(node.bytes)}, ${node.privacy}`,
     };
     const own = imports.get(node.id) ?? [];
-    if (own.length === 0) return [{ ...common, key: node.id, importer: 'nobody', state: node.state }];
+    if (own.length === 0) return [{ ...common, key: node.id, importer: 'none', state: node.state }];
     return own.flatMap((edge) => {
       if (edge.type !== 'import') return [];
       const { state, mapped, reason } = edge;
-      const words =
+      const label =
         state === 'rejected' ? `rejected: ${reason}` : state === 'live' && mapped ? 'mapped' : state;
       return [
         {
           ...common,
           key: `${node.id} ${edge.to}`,
           importer: edge.to.replace('importer:', '').replace('/', ', '),
-          state: words === 'live' ? 'attached' : words,
+          state: label === 'live' ? 'attached' : label,
         },
       ];
     });

@@ -7,7 +7,7 @@ import type { ReasonView } from '../src/http/routes/reasons.ts';
 import type { RejectionsAnswer } from '../src/http/routes/rejections.ts';
 import type { StatusAnswer } from '../src/http/routes/status.ts';
 
-/** What the API answers, by the schemas that it is checked with. */
+/** The answers of the API, from the schemas that the routes use. */
 export type { HistorySample } from '../src/model/history.ts';
 export type { BufferView, Incident, TracerEvent, VmRef } from '../src/model/schema.ts';
 export type { Topology, TopologyEdge, TopologyNode } from '../src/model/topology.ts';

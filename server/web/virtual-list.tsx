@@ -2,28 +2,28 @@ import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
-/** Rows drawn above and below what is seen, so that a quick scroll and the Tab key find something. */
+/** Rows rendered above and below the visible ones, for quick scrolling and the Tab key. */
 const MARGIN = 6;
 
 export interface VirtualListProps<T> {
   rows: readonly T[];
   keyOf: (row: T) => number;
   rowHeight: number;
-  /** Rows seen at once, at most. */
+  /** Most rows that are visible at once. */
   seen: number;
-  /** Of a list; a group of rows has the name of its table. */
+  /** Label of a list; a row group has the label of its table. */
   label: string;
-  /** Of each row and of what holds them. */
+  /** ARIA roles of the container and of each row. */
   roles: { rows: 'rowgroup' | 'list'; row: 'row' | 'listitem' };
-  /** The row that is open, and what is below it. */
+  /** The open row, and the panel below it. */
   open?: { key: number; render: (row: T) => ComponentChildren };
-  /** Position of the first row for a screen reader: 2 where a head counts as one. */
+  /** Position of the first row for screen readers: 2 if a header row is counted. */
   firstPosition?: number;
   rowClass?: (row: T) => string;
   render: (row: T) => ComponentChildren;
 }
 
-/** Thousands of rows of one height of which only those are drawn that are seen, and the one that has the focus. */
+/** A list of thousands of rows of the same height. Renders only the visible rows and the row with the focus. */
 export function VirtualList<T>(props: VirtualListProps<T>) {
   const { rows, keyOf, rowHeight, seen, roles, open } = props;
   const box = useRef<HTMLDivElement>(null);
@@ -52,7 +52,7 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
     return () => observer.disconnect();
   }, [open?.key, openIndex, panelHeight]);
 
-  // New rows above shall not move what is being read.
+  // New rows above must not move the rows that are visible.
   useLayoutEffect(() => {
     const { current } = box;
     const before = first.current;
@@ -100,7 +100,7 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
     go(next);
   };
 
-  // What is past the open row stands lower by its panel: so much more is drawn there.
+  // Rows after the open one are lower by the height of its panel, so more rows are rendered.
   const from = Math.max(0, Math.floor((top.value - extra) / rowHeight) - MARGIN);
   const until = Math.min(rows.length, Math.ceil((top.value + height) / rowHeight) + MARGIN);
   const indexes = Array.from({ length: Math.max(0, until - from) }, (_, index) => from + index);
@@ -108,7 +108,7 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
   if (kept !== null && kept < rows.length && (kept < from || kept >= until)) indexes.push(kept);
   const position = props.firstPosition ?? 1;
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: the keys are those of its rows' buttons
+    // biome-ignore lint/a11y/noStaticElementInteractions: the keys move between the buttons of its rows
     <div
       ref={box}
       class="virtual"

@@ -1,10 +1,10 @@
 import { clock, span } from './format.ts';
 import type { Store } from './store.ts';
 
-/** A time of day in the browser's zone, the whole of it in UTC on hover. */
+/** A time of day in the browser's zone, with the full UTC time as its tooltip. */
 export function When({ store, iso }: { store: Store; iso: string }) {
   const status = store.status.value;
-  // Relative to the stream: a replay is of another day.
+  // The time of the stream: a replay was recorded on another day.
   const now = status === null ? 0 : Date.parse(status.now);
   return (
     <time dateTime={iso} title={iso}>
@@ -13,7 +13,7 @@ export function When({ store, iso }: { store: Store; iso: string }) {
   );
 }
 
-/** How long ago it was, in the time of the stream: of a replay, from its end. */
+/** The time since then by the clock of the stream. In a replay that ends with the recording. */
 export function Age({ store, iso }: { store: Store; iso: string }) {
   return (
     <time dateTime={iso} title={iso}>

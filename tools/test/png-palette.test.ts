@@ -44,20 +44,20 @@ test('decode reverses every filter of PNG', () => {
   );
 });
 
-test('up to 256 colours stay exact, and more are replaced by similar ones', () => {
+test('up to 256 colors stay exact, and more are replaced by similar ones', () => {
   const few = withPalette(
     png(2, [
       [0, 1, 2, 3, 200, 100, 50],
       [0, 200, 100, 50, 1, 2, 3],
     ]),
   );
-  assert.equal(few[25], 3, 'the colour type is indexed');
+  assert.equal(few[25], 3, 'the color type is indexed');
   const at = few.indexOf('PLTE');
   assert.deepEqual([...few.subarray(at + 4, at + 10)], [1, 2, 3, 200, 100, 50]);
   const data = few.indexOf('IDAT');
   const lines = inflateSync(few.subarray(data + 4, data + 4 + few.readUInt32BE(data - 4)));
   assert.deepEqual([...lines], [0, 0, 1, 0, 1, 0]);
-  // With 300 colours, the most frequent one stays exact.
+  // With 300 colors, the most frequent one stays exact.
   const many = Array.from({ length: 30 }, (_, y) => [
     0,
     ...Array.from({ length: 20 }, (_, x) => (x % 2 === 0 ? [9, 9, 9] : [y * 8, x * 12, 128])).flat(),

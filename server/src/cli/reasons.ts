@@ -42,7 +42,7 @@ function found(names: readonly string[]): readonly Explanation[] {
     const problems = unknown.map(({ name }) => ({
       what: `there is no reason ${JSON.stringify(name)}, and no text of one contains it`,
       where: 'command line',
-      remedy: didYouMean(name, EXPLAINED_NAMES),
+      remedy: didYouMean(name, EXPLAINED_NAMES, '`vfio-dmabuf-tracer reasons` lists all names'),
     }));
     throw problemsError('bad_usage', 'names are unknown', problems);
   }
@@ -57,7 +57,7 @@ function list(asked: readonly Explanation[]): string {
 }
 
 function whole(asked: readonly Explanation[]): string {
-  const blocks = asked.map(({ name, topic, what, rules, remedy, printed, user_space }) =>
+  const blocks = asked.map(({ name, topic, what, rules, remedy, private_remedy, printed, user_space }) =>
     [
       `${name} (${topic})`,
       `  ${what}`,
@@ -66,7 +66,8 @@ function whole(asked: readonly Explanation[]): string {
         const errno = rule.errno === null ? '' : ` ${rule.errno}`;
         return `  at ${rule.stage}:${errno} ${rule.function} (${rule.file}, ${kernelsInWords(rule)}): ${rule.check}`;
       }),
-      `  to do: ${remedy}`,
+      `  fix: ${remedy}`,
+      ...(private_remedy === null ? [] : [`  fix if the buffer is private: ${private_remedy}`]),
       ...user_space.map((text) => `  user space shows: ${text}`),
       '',
     ].join('\n'),

@@ -12,6 +12,7 @@ import { note, printData, printJson } from './output.ts';
 export async function replay(context: CommandContext): Promise<ExitCode> {
   const source = new RecordingSource({ path: context.operand ?? '-', stdin: context.stdin });
   if (context.print !== undefined) return await print(context, source, context.print);
+  await source.assertReadable();
   const { serve } = await import('./serve.ts');
   const logger = await createLogger({
     level: context.config['log.level'],

@@ -7,11 +7,13 @@ import { serve } from './serve.ts';
 /** Serves a stream that a collector writes elsewhere at this moment. */
 export async function serveStream(context: CommandContext): Promise<ExitCode> {
   const { config, operand = '-', stdin, stdout } = context;
+  const source = new RecordingSource({ path: operand, stdin, kind: 'live' });
+  await source.assertReadable();
   const logger = await createLogger({
     level: config['log.level'],
     format: config['log.format'],
     fd: 1,
     terminal: stdout.isTTY === true,
   });
-  return await serve(context, new RecordingSource({ path: operand, stdin, kind: 'live' }), logger);
+  return await serve(context, source, logger);
 }

@@ -18,24 +18,24 @@ export interface LiveSourceOptions {
   fragments: FragmentSet;
   /** bpftrace: a path, or a name to look for in PATH. */
   bpftrace: string;
-  /** Keys that each kernel map can hold. */
+  /** Maximum number of keys in each kernel map. */
   mapKeys: number;
   /** Version of this program. */
   tracer: string;
   logger: Pick<Logger, 'info' | 'warn'>;
   env?: NodeJS.ProcessEnv;
-  /** Default: the system's, with a boot time as fine as bpftrace's. */
+  /** Default: the system clock, with a boot time in microseconds that is comparable to bpftrace's nsecs. */
   clock?: Clock;
   procRoot?: string;
   sysRoot?: string;
   etcRoot?: string;
   uid?: number;
   timing?: Partial<SupervisorTiming>;
-  /** Faults to make, as `--simulate` has them; empty for none. */
+  /** Faults to inject, in the syntax of `--simulate`; empty for none. */
   simulate?: string;
 }
 
-/** The source for `run` and `record`: bpftrace on this host, kept running. Starts nothing before run(). */
+/** The source for `run` and `record`: keeps bpftrace running on this host. Starts nothing before run(). */
 export function createLiveSource(options: LiveSourceOptions): LineSource {
   const { fragments, bpftrace, mapKeys, tracer, logger } = options;
   const { env = process.env, procRoot = '/proc', sysRoot = '/sys' } = options;

@@ -19,14 +19,14 @@ export function readConfigFile(path: string): FileSettings {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
     throw new TracerError('file_unreadable', `the config file cannot be read (${code})`, {
       where: path,
-      remedy: 'name a file that exists and that this user may read with --config.file',
+      remedy: 'set --config.file to an existing file that this user may read',
       cause: error,
     });
   }
   return parseConfig(text, path);
 }
 
-/** Settings of a YAML text, each with its line and column; nested maps and dotted keys mean the same. */
+/** Parses YAML into settings, each with its line and column. Nested maps and dotted keys are equivalent. */
 export function parseConfig(text: string, path: string): FileSettings {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
@@ -36,9 +36,9 @@ export function parseConfig(text: string, path: string): FileSettings {
   };
   if (document.errors.length > 0) {
     const problems = document.errors.map((error) => ({
-      what: `this is not YAML: ${error.message.split(' at line ')[0]?.trim()}`,
+      what: `this is not valid YAML: ${error.message.split(' at line ')[0]?.trim()}`,
       where: at(error.pos[0]),
-      remedy: 'correct the syntax; the keys are those of --help, e.g. `web: {telemetry-path: /metrics}`',
+      remedy: 'correct the syntax, e.g. `web: {telemetry-path: /metrics}`; --help lists the keys',
     }));
     return { settings: [], problems };
   }
@@ -49,7 +49,7 @@ export function parseConfig(text: string, path: string): FileSettings {
     found.problems.push({
       what: 'the config file is not a map of keys and values',
       where: at(root.range[0]),
-      remedy: 'write `key: value` lines; see --help for the keys',
+      remedy: 'write `key: value` lines; --help lists the keys',
     });
     return found;
   }
@@ -78,12 +78,12 @@ function walk(
       }
       found.settings.push({ key, raw, where: written === null ? where : at(written.range[0]) });
     } else if (isSection(key)) {
-      // A section whose keys are all commented out says nothing.
+      // A section whose keys are all commented out has the value null, which is valid.
       if (isMap(value)) walk(value as ParsedNode, `${key}.`, found, at, document);
       else if (value !== null && !(isScalar(value) && value.value === null)) {
         const [example = ''] = CONFIG_KEYS.filter((known) => known.startsWith(`${key}.`));
         found.problems.push({
-          what: `${key} is a section: its value has to be a map of keys`,
+          what: `${key} is a section: its value must be a map of keys`,
           where,
           remedy: `write its keys below it, e.g. \`${key}: {${example.slice(key.length + 1)}: …}\`, or leave it out`,
         });
@@ -98,7 +98,7 @@ function walk(
   }
 }
 
-/** `web` of `web.listen-address`. */
+/** Whether the key is the first part of a setting, such as `web` of `web.listen-address`. */
 function isSection(key: string): boolean {
   return CONFIG_KEYS.some((known) => known.startsWith(`${key}.`));
 }

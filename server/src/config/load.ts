@@ -10,9 +10,9 @@ const PREFIX = 'VFIO_DMABUF_TRACER_';
 const NUMBER = /^\d{1,5}$/;
 const URL_OF_PORT = /^(?:tcp|udp|sctp):\/\/(?:\[[0-9a-f:.]+\]|[\d.]+):\d{1,5}$/i;
 /**
- * Kubernetes describes each Service of a namespace by seven or more variables in every container, also one whose name begins as ours
- * does (envvars.FromServices of the kubelet; Docker's links are the same). Both name and value have their shape, so that a
- * misspelt setting such as `…_WEB_PORT=9100` is not taken for one.
+ * For each Service of a namespace, Kubernetes sets at least seven variables in each container (envvars.FromServices of
+ * the kubelet; Docker's links are the same). If the name of a Service starts with `vfio-dmabuf-tracer`, they have our
+ * prefix. Name and value must both match, so that a misspelt setting such as `…_WEB_PORT=9100` is still an error.
  */
 const SERVICE_LINKS: readonly (readonly [name: RegExp, isValue: (value: string) => boolean])[] = [
   [/_SERVICE_HOST$/, (value) => isIP(value) !== 0],
@@ -25,16 +25,20 @@ const SERVICE_LINKS: readonly (readonly [name: RegExp, isValue: (value: string) 
 
 export interface ConfigSources {
   environment: NodeJS.ProcessEnv;
-  /** Settings of the command line, and what was wrong on it; both are reported together with the rest. */
+  /** Settings of the command line. */
   flags: readonly Setting[];
+  /** Problems of the command line; they are reported together with all others. */
   problems?: readonly Problem[];
-  /** Path given as --config.file; the environment's is the fallback. */
+  /** Value of --config.file; without it, the environment variable is used. */
   file: string | undefined;
-  /** Gets, at most once, a sentence about variables of the environment that are not settings and were not meant as one. */
+  /** Called at most once, with a message about environment variables of Kubernetes Services, which are ignored. */
   onWarning?: (text: string) => void;
 }
 
-/** File, then environment, then flags: the later wins. Everything that is wrong is said in one error. */
+/**
+ * Loads the settings: flags override the environment, which overrides the file.
+ * @throws TracerError with all problems at once
+ */
 export function loadConfig(sources: ConfigSources): Config {
   const problems: Problem[] = [...(sources.problems ?? [])];
   const path = sources.file ?? sources.environment[environmentName('config.file')];
@@ -44,7 +48,7 @@ export function loadConfig(sources: ConfigSources): Config {
     problems.push({
       what: 'the path of the config file is empty',
       where,
-      remedy: 'give a path, or unset it',
+      remedy: 'set it to a path, or unset it',
     });
   } else if (path !== undefined) {
     const file = readConfigFile(path);
@@ -58,8 +62,8 @@ export function loadConfig(sources: ConfigSources): Config {
     const [first = ''] = environment.links;
     const more = environment.links.length === 1 ? '' : ` and ${environment.links.length - 1} more`;
     sources.onWarning?.(
-      `${first}${more} in the environment are of a Kubernetes Service and were ignored; \`enableServiceLinks: false\` in the ` +
-        'spec of the pod keeps them out',
+      `ignored ${first}${more} in the environment: Kubernetes sets them for a Service; to avoid this, set ` +
+        '`enableServiceLinks: false` in the spec of the pod',
     );
   }
 
@@ -72,7 +76,7 @@ export function loadConfig(sources: ConfigSources): Config {
   }
   if (problems.length > 0) {
     const usage = (sources.problems?.length ?? 0) > 0;
-    throw problemsError(usage ? 'bad_usage' : 'bad_config', 'things are wrong', problems);
+    throw problemsError(usage ? 'bad_usage' : 'bad_config', 'problems in the settings', problems);
   }
   return values as Config;
 }
@@ -80,7 +84,7 @@ export function loadConfig(sources: ConfigSources): Config {
 interface EnvironmentSettings {
   settings: Setting[];
   problems: Problem[];
-  /** Names of variables that describe a Service. */
+  /** Names of variables that describe a Kubernetes Service. */
   links: string[];
 }
 
@@ -100,7 +104,7 @@ function readEnvironment(environment: NodeJS.ProcessEnv): EnvironmentSettings {
       links.push(name);
     } else {
       problems.push({
-        what: `${name} sets nothing`,
+        what: `${name} is not a setting`,
         where: 'environment',
         remedy: didYouMean(name, [...known.keys()]),
       });

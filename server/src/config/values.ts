@@ -3,39 +3,39 @@ import { FAULTS_HELP, readFaults } from '../support/faults.ts';
 import type { Problem } from '../support/problems.ts';
 import { Config, type ConfigKey, type KeySchema, keySchema } from './schema.ts';
 
-/** A value as it was given, and where: `config.yaml:3:9`, `VFIO_DMABUF_TRACER_STRICT`, `--strict`. */
+/** A value as given by the user, and its source: `config.yaml:3:9`, `VFIO_DMABUF_TRACER_STRICT`, `--strict`. */
 export interface Setting {
   key: ConfigKey;
-  /** Texts for flags and environment; whatever YAML made of it for the file. */
+  /** A string from a flag or the environment (a list for list settings); any value of YAML from the file. */
   raw: unknown;
   where: string;
 }
 
-/** Turns one setting into its typed value, or says what is wrong with it. */
+/** Converts one setting to its typed value, or returns the problem with it. */
 export function readSetting(setting: Setting): { value: unknown } | { problem: Problem } {
   const schema = keySchema(setting.key);
-  // Most often a shell variable that is not set: what was asked for would silently not be done.
+  // Mostly the result of an unset shell variable. To ignore it would silently drop what the user wanted.
   if (typeof setting.raw === 'string' && setting.raw.trim() === '') {
     const what = `${setting.key} cannot be empty`;
     return { problem: { what, where: setting.where, remedy: `give ${expected(schema)}, or leave it out` } };
   }
   const value = convert(setting.raw, schema);
   if (Value.Check(Config.properties[setting.key], value)) {
-    const reason = objection(setting.key, value);
+    const reason = explainInvalid(setting.key, value);
     if (reason === undefined) return { value };
     const remedy = setting.key === 'simulate' ? `give ${FAULTS_HELP}` : expected(schema);
     return { problem: { what: `${setting.key}: ${reason}`, where: setting.where, remedy } };
   }
   return {
     problem: {
-      what: `${setting.key} cannot be ${shown(setting.raw)}`,
+      what: `${setting.key} cannot be ${formatRaw(setting.raw)}`,
       where: setting.where,
       remedy: `give ${expected(schema)}`,
     },
   };
 }
 
-/** What the schema accepts, in words. */
+/** The values that the schema accepts, as a phrase for people. */
 export function expected(schema: KeySchema): string {
   if (schema.enum !== undefined) return `one of ${schema.enum.join(', ')}`;
   switch (schema.type) {
@@ -68,8 +68,8 @@ function convert(raw: unknown, schema: KeySchema): unknown {
   return text;
 }
 
-/** What a pattern cannot say. */
-function objection(key: ConfigKey, value: unknown): string | undefined {
+/** Checks that a schema cannot express: returns why the value is not valid. */
+function explainInvalid(key: ConfigKey, value: unknown): string | undefined {
   if (key === 'web.listen-address') {
     const list = value as string[];
     const high = list.find((address) => Number(address.slice(address.lastIndexOf(':') + 1)) > 65_535);
@@ -87,7 +87,7 @@ function objection(key: ConfigKey, value: unknown): string | undefined {
   return undefined;
 }
 
-function shown(raw: unknown): string {
+function formatRaw(raw: unknown): string {
   if (raw === null || raw === undefined) return 'left without a value';
   return JSON.stringify(raw);
 }

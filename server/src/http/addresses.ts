@@ -4,23 +4,23 @@ import { TracerError } from '../support/errors.ts';
 
 /** One socket to open. */
 export interface ListenAddress {
-  /** As it was given, for messages. */
+  /** The address as configured, for messages. */
   text: string;
-  /** An IP address; empty is every interface. */
+  /** An IP address; empty means every interface. */
   host: string;
   port: number;
-  /** One of several addresses of a host name: the others serve where this host does not have it. */
+  /** One of several addresses of a host name. If this host does not have it, the server listens on the others. */
   optional: boolean;
 }
 
-/** The addresses of a host name; an IP address is its own. */
+/** Resolves a host name to its addresses, and an IP address to itself. */
 export type Lookup = (host: string, options: { all: true }) => Promise<{ address: string }[]>;
 
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
 
-/** Whether an IP address is of this host alone, also one that is written as `::ffff:127.0.0.1`. */
+/** Whether an IP address is a loopback address. `::ffff:127.0.0.1` counts as one. */
 export function isLoopback(address: string): boolean {
   const version = isIP(address);
   return version !== 0 && LOOPBACK.check(address, version === 4 ? 'ipv4' : 'ipv6');
@@ -33,10 +33,10 @@ export function splitAddress(text: string): { host: string; port: number } {
 }
 
 /**
- * Every address to listen on; of a host name all that it has, and each address and port once.
+ * Resolves the listen addresses. A host name yields all its addresses. Each pair of address and port occurs once.
  *
  * @param texts HOST:PORT each
- * @throws TracerError where a name has no address
+ * @throws TracerError if a name has no address
  */
 export async function resolveAddresses(
   texts: readonly string[],
@@ -64,15 +64,21 @@ async function addressesOf(host: string, text: string, lookup: Lookup): Promise<
   }
 }
 
-/** Says why an address cannot be listened on, and what to do. */
+/** The error for an address that cannot be bound, with its cause and fix. */
 export function listenError(error: NodeJS.ErrnoException, text: string): TracerError {
   const known: Record<string, readonly [string, string]> = {
-    EADDRINUSE: ['another program listens there', 'stop it, or choose another --web.listen-address'],
-    EACCES: ['this user may not listen there', 'choose a port above 1023 with --web.listen-address'],
-    EADDRNOTAVAIL: ['this host has no such address', 'choose an address of this host, see `ip address`'],
+    EADDRINUSE: [
+      'another program already listens on it',
+      'stop that program, or choose another --web.listen-address',
+    ],
+    EACCES: ['this user may not listen on it', 'choose a port above 1023 with --web.listen-address'],
+    EADDRNOTAVAIL: [
+      'this host has no such address',
+      'choose an address of this host; `ip address` lists them',
+    ],
     EAFNOSUPPORT: ['this host has no IPv6', 'choose an IPv4 address, or enable IPv6'],
     ENOTFOUND: ['this name has no address', 'give --web.listen-address a numeric address'],
-    EAI_AGAIN: ['the name service does not answer', 'give --web.listen-address a numeric address'],
+    EAI_AGAIN: ['the name service does not respond', 'give --web.listen-address a numeric address'],
   };
   const [why, remedy] = known[error.code ?? ''] ?? [error.message, 'choose another --web.listen-address'];
   return new TracerError('address_unavailable', `cannot listen on ${text}: ${why}`, {

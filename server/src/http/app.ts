@@ -33,7 +33,7 @@ import { topologyRoute } from './routes/topology.ts';
 import type { StreamHub } from './sse/hub.ts';
 import type { WebFiles } from './web-files.ts';
 
-/** What the routes read. Nothing of it is owned here. */
+/** What the routes read. The caller owns all of it. */
 export interface AppOptions {
   model: TracerModel;
   metrics: FamilySource;
@@ -41,13 +41,13 @@ export interface AppOptions {
   hub: StreamHub;
   readiness: () => Readiness;
   telemetryPath: string;
-  /** Scrapes answered at the same time, 0 for no limit. */
+  /** Scrapes answered at the same time; 0 means no limit. */
   maxRequests: number;
   scrapes: ScrapeCounters;
-  /** Names that a request may ask this server by. */
+  /** Names that the Host header of a request may contain. */
   hosts: HostNames;
   logger: FastifyBaseLogger;
-  /** The built page; without it `/` has the facts and the links alone. */
+  /** The built page. Without it `/` contains only the facts and the links. */
   web?: WebFiles;
 }
 
@@ -67,28 +67,28 @@ export type AppPlugin = FastifyPluginCallback<
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Paths that answer GET, for hints and the page. */
+    /** Paths that answer GET. Hints and the page list them. */
     paths: string[];
   }
 }
 
-/** The routes and nothing of the process: it can be asked with `inject()` and served by any node:http server. */
+/** Creates the routes without sockets. Tests call it with `inject()`, and any node:http server can serve it. */
 export function createApp(options: AppOptions): App {
   const app = fastify({
     loggerInstance: options.logger,
-    // One line for each answer, at debug, is written below in place of Fastify's two at info.
+    // Fastify logs two lines per request at info. The onResponse hook below logs one line at debug instead.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
-    // Fastify's own answer while the app closes is not an error of the documented form, and the answer itself is as quick.
+    // Fastify's 503 while the app closes does not have the documented error format. The real answer is as fast.
     return503OnClosing: false,
     frameworkErrors: answerFrameworkError,
-    // An unknown key in a query is a mistake to be told of, not to be taken away in silence.
+    // Reject an unknown query parameter. Ajv must not remove it silently.
     ajv: { customOptions: { removeAdditional: false, allErrors: false } },
   }).withTypeProvider<TypeBoxTypeProvider>() as App;
 
   app.decorate('paths', [] as string[]);
   app.addHook('onRoute', (route) => {
-    // One with a parameter is no link.
+    // A path with a parameter or wildcard cannot be a link.
     if (route.method === 'GET' && !/[:*]/.test(route.url)) app.paths.push(route.url);
   });
   app.addHook('onRequest', (request, reply, done) => {

@@ -2,20 +2,23 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** Why the server closed a connection that its client wanted to keep. */
+/** Why the server dropped a connection that its client had not closed. */
 export const DROP_REASONS = ['limit', 'slow', 'memory', 'pipelining'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
 export interface ConnectionLimits {
-  /** Open connections, of all listen addresses together. */
+  /** Open connections, over all listen addresses. */
   connections: number;
-  /** Requests of one connection that may wait behind the one being answered. */
+  /** Pipelined requests of one connection that may wait behind its active request. */
   waiting: number;
-  /** Bytes of answers that no client has taken yet, and of requests that wait, of all connections together. */
+  /** Bytes of unsent answers and of waiting requests, over all connections. */
   pendingBytes: number;
-  /** Sweeps in which an answer must be made and taken. Sweeps are counted and not seconds: a daemon that was busy blames no client. */
+  /**
+   * Sweeps within which an answer must be produced and sent to the client. The unit is sweeps, not seconds: while the
+   * daemon is too busy to sweep, no client is dropped for it.
+   */
   answerSweeps: number;
-  /** Milliseconds from one sweep to the next. */
+  /** Milliseconds between sweeps. */
   sweepMs: number;
 }
 
@@ -27,25 +30,28 @@ export const DEFAULT_LIMITS: ConnectionLimits = {
   sweepMs: 500,
 };
 
-/** Descriptors that connections leave to the rest of the daemon: bpftrace's pipes, /proc, /sys, recordings, listening sockets. */
+/** Descriptors reserved for the rest of the daemon: bpftrace's pipes, /proc, /sys, recordings, listening sockets. */
 const RESERVED_DESCRIPTORS = 128;
 const MIN_CONNECTIONS = 16;
 
-/** How many connections a process with this limit of descriptors (RLIMIT_NOFILE) may accept. */
+/** The connection limit of a process with this descriptor limit (RLIMIT_NOFILE). */
 export function connectionLimit(descriptors: number): number {
   return Math.max(MIN_CONNECTIONS, Math.min(DEFAULT_LIMITS.connections, descriptors - RESERVED_DESCRIPTORS));
 }
 
-/** Memory that a waiting request takes at most: Node reads no longer header than that. */
+/** The most memory that a waiting request uses, in bytes: Node's limit for the request header. */
 const REQUEST_BYTES = 16 << 10;
-/** Turns of the event loop for new connections before the next answer: libuv accepts one connection in each turn. */
+/** The most event loop turns in a row that only accept connections. libuv accepts one connection per turn. */
 const MAX_ACCEPT_TURNS = 64;
-/** How long a client that got a final error may go on sending. */
+/** Milliseconds for which the server still reads from a client that got a final error. */
 const LINGER_MS = 5_000;
 
 const arrivals = new WeakMap<IncomingMessage, number>();
 
-/** When a request was received, in milliseconds of `performance.now()`; it may have waited since. Undefined for an injected one. */
+/**
+ * When a request was received, in milliseconds of `performance.now()`. Its answer may have started later. Undefined for
+ * an injected request.
+ */
 export function arrivalOf(request: IncomingMessage): number | undefined {
   return arrivals.get(request);
 }
@@ -57,14 +63,14 @@ interface Exchange {
 
 interface Connection {
   readonly socket: Socket;
-  /** The request that is being answered or that is in the queue for it. */
+  /** The request that is being answered or is queued for an answer. */
   active: Exchange | undefined;
   started: boolean;
-  /** Sweeps since it became idle, got a request, or was started to be answered. */
+  /** Sweeps since the connection became idle, got a request, or since its answer was started. */
   age: number;
-  /** Requests that were sent without waiting for the answer of the active one (pipelining). */
+  /** Requests that the client sent before it got the answer to the active one (pipelining). */
   readonly waiting: Exchange[];
-  /** An error that ends the connection, to send after the answers that are under way. */
+  /** An error that ends the connection. It is sent after the pending answers. */
   finalError: string | undefined;
 }
 
@@ -72,26 +78,26 @@ export interface ConnectionsOptions {
   limits: ConnectionLimits;
   /** Answers one request. */
   handle: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Requests that get every second turn, such as scrapes: a queue of others delays them by one request at most. */
+  /** Requests that get every second turn, such as scrapes. Other requests delay them by at most one request. */
   isUrgent: (request: IncomingMessage) => boolean;
   onDropped: (reason: DropReason, socket: Socket) => void;
 }
 
 /**
- * All connections of the server, and the order in which their requests are answered. Of each connection one request is answered at
- * a time, and of all connections one request in each turn of the event loop. So a connection cannot hold more than one answer in
- * memory, and no client can block the event loop with many requests.
+ * All connections of the server. Decides the order in which requests are answered: one request at a time per
+ * connection, and one request per event loop turn over all connections. So a connection has at most one answer in
+ * memory, and a client that sends many requests cannot block the event loop.
  */
 export class Connections {
   readonly dropped: Record<DropReason, number> = { limit: 0, slow: 0, memory: 0, pipelining: 0 };
   readonly #options: ConnectionsOptions;
-  /** In the order of their last change from idle to busy or back: the first idle one is idle for the longest time. */
+  /** Ordered by the last change between idle and busy. The first idle connection has been idle longest. */
   readonly #connections = new Map<Duplex, Connection>();
   readonly #urgent: Connection[] = [];
   readonly #queue: Connection[] = [];
   #scheduled = false;
   #urgentFirst = false;
-  /** A connection was accepted in this turn, so that more of them may wait for that. */
+  /** A connection was accepted in this turn: more may be waiting for accept(). */
   #accepted = false;
   #acceptTurns = 0;
   #closing = false;
@@ -110,7 +116,7 @@ export class Connections {
     this.#sweeper = setInterval(() => this.#sweep(), this.#options.limits.sweepMs).unref();
   }
 
-  /** Closes the idle connections now and each other one after its last answer. */
+  /** Closes idle connections now, and each other connection after its last answer. */
   close(): void {
     this.#closing = true;
     for (const { active, socket } of this.#connections.values()) {
@@ -122,7 +128,7 @@ export class Connections {
     clearInterval(this.#sweeper);
   }
 
-  /** For the event `connection`. At the limit it closes another connection: one that is idle or blocks the others. */
+  /** Handles the event `connection`. At the limit it drops another connection, see #victim. */
   accept(socket: Socket): void {
     this.#accepted = true;
     while (this.#connections.size >= this.#options.limits.connections) {
@@ -145,10 +151,10 @@ export class Connections {
     socket.once('close', () => this.#connections.delete(socket));
   }
 
-  /** For the event `request`. */
+  /** Handles the event `request`. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     const connection = this.#connections.get(request.socket);
-    // Node emits the other requests of the bytes that it has read also after the connection was dropped.
+    // After a drop, Node still emits the other requests that it parsed from the same bytes.
     if (connection === undefined || connection.socket.destroyed) return;
     arrivals.set(request, performance.now());
     if (connection.active === undefined) this.#activate(connection, { request, response });
@@ -157,12 +163,12 @@ export class Connections {
     } else this.#drop(connection, 'pipelining');
   }
 
-  /** For input that is not a request: sends this answer behind those that are under way, and closes. */
+  /** For input that is not a request: sends this answer after the pending ones, then closes the connection. */
   finish(socket: Duplex, answer: string): void {
     const connection = this.#connections.get(socket);
     if (connection === undefined || !socket.writable || connection.finalError !== undefined) return;
     if (connection.socket.bytesRead === 0) {
-      // It has asked for nothing.
+      // The client sent nothing, so it expects no answer.
       socket.destroy();
       return;
     }
@@ -232,7 +238,7 @@ export class Connections {
       }
     }
     if (pending <= pendingBytes) return;
-    // The oldest first, the newest never, however large it is. One started after the last sweep has not had the time to be taken.
+    // Drop the oldest first, and never the newest. An answer that started after the last sweep had no time to be sent.
     const answering = [...this.#connections.values()].filter(isAnswering);
     for (const connection of answering.slice(0, -1)) {
       if (pending <= pendingBytes || !isOld(connection)) return;
@@ -242,8 +248,9 @@ export class Connections {
   }
 
   /**
-   * The connection that is missed least: one that is idle, does not take its answer, or waits for its turn, the oldest of each. One
-   * that is new is idle too until its request is read, so it is the last choice.
+   * Chooses the connection to drop at the limit. The candidates, in this order: idle for a sweep or more, answer not read
+   * by the client, waiting for an answer. Within each group it is the oldest. A new connection is the last choice,
+   * because it is idle until its request is read.
    */
   #victim(): Connection | undefined {
     const all = [...this.#connections.values()];
@@ -263,7 +270,7 @@ export class Connections {
     connection.waiting.length = 0;
     this.#connections.delete(socket);
     this.#count(reason, socket);
-    // A reset also discards what the kernel still holds for a client that does not read.
+    // A reset also discards the kernel's send buffer for a client that does not read.
     if (active === undefined) socket.destroy();
     else socket.resetAndDestroy();
   }
@@ -280,12 +287,15 @@ export class Connections {
   }
 }
 
-/** Whether its answer has to end in time. One with headers and without an end is an event stream, which the hub watches. */
+/**
+ * Whether the time limit for answers applies. It does not apply to an event stream (headers sent, not ended): the hub
+ * checks that.
+ */
 function isAnswering({ active, started }: Connection): boolean {
   return active !== undefined && started && (!active.response.headersSent || active.response.writableEnded);
 }
 
-/** Whether at least one whole sweep has passed since its last change. */
+/** Whether at least one whole sweep interval has passed since its last change. */
 function isOld({ age }: Connection): boolean {
   return age > 1;
 }
@@ -295,8 +305,8 @@ function pendingOf({ socket, waiting }: Connection): number {
 }
 
 /**
- * Sends a final error. What is still coming is read and discarded for a moment: closing at once would reset the connection, and the
- * client would never see the answer.
+ * Sends a final error, and reads and discards further input for LINGER_MS. Closing with unread input would reset the
+ * connection, and the client would lose the answer.
  */
 function endWith(socket: Socket, answer: string): void {
   socket.end(answer);

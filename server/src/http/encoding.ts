@@ -1,4 +1,4 @@
-/** Only where the client names the coding and does not forbid it with q=0. */
+/** Whether an Accept-Encoding header names this coding without q=0. */
 export function asksFor(wanted: 'gzip' | 'br', header: string | string[] | undefined): boolean {
   return String(header ?? '')
     .split(',')

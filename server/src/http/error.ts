@@ -7,22 +7,23 @@ const error = Type.Object({
   code: Type.String({ description: 'bad_request, not_found, too_many_clients or invariant_broken' }),
   message: Type.String({ description: 'what is wrong' }),
   where: Type.Union([Type.String(), Type.Null()]),
-  hint: Type.Union([Type.String(), Type.Null()], { description: 'how to ask instead' }),
+  hint: Type.Union([Type.String(), Type.Null()], { description: 'how to correct the request' }),
 });
 
 /** Body of every answer that is not a success. */
-export const ApiError = Type.Object({ error }, { description: 'what was asked is wrong' });
+export const ApiError = Type.Object({ error }, { description: 'the request is wrong' });
 export type ApiError = Static<typeof ApiError>;
 
-/** Given to each route of the API, so that 4xx and 5xx have a schema as well. */
+/** For each route of the API, so that 4xx and 5xx answers have a schema too. */
 export const errorResponses = {
   '4xx': ApiError,
   '5xx': Type.Object({ error }, { description: 'the daemon cannot answer now, or has a defect' }),
 } as const;
 
+/** Characters of a request that an error message repeats. */
 const QUOTED = 100;
 
-/** Of every answer: no other type than the one given, no page of another origin, no cache. */
+/** Headers of every answer: no content sniffing, no use by pages of other origins, no caching. */
 export const SAFE_HEADERS = {
   'x-content-type-options': 'nosniff',
   'cross-origin-resource-policy': 'same-origin',
@@ -41,7 +42,7 @@ export function installErrors(app: FastifyInstance): void {
     request.log.error({ err: error, path: pathOf(request) }, 'a request failed');
     const body = bodyOf(
       new TracerError('invariant_broken', 'the daemon failed to answer', {
-        remedy: 'this is a defect; its log has the details',
+        remedy: 'this is a bug; the log of the daemon has the details',
       }),
     );
     return send(reply, 500, body);
@@ -57,7 +58,7 @@ export function installErrors(app: FastifyInstance): void {
     const path = pathOf(request);
     const route = gets.find((url) => url === path) ?? gets.find((url) => matches(url, path));
     const methods = route === undefined ? [] : heads.has(route) ? ['GET', 'HEAD'] : ['GET'];
-    // A route for all paths below may answer GET, and have nothing at this one.
+    // A wildcard route answers GET, but may have nothing at this path: that is a 404.
     if (methods.length > 0 && !methods.includes(request.method)) {
       reply.header('allow', methods.join(', '));
       const error = new TracerError('bad_request', `${quoted(path)} does not answer ${request.method}`, {
@@ -70,7 +71,7 @@ export function installErrors(app: FastifyInstance): void {
     });
     return send(reply, 404, bodyOf(error));
   };
-  // Before a body is read: what it is does not matter where nothing takes one.
+  // Checked before the body is read: no route accepts one.
   app.addHook('onRequest', (request, reply, next) => {
     if (request.is404) answerNotFound(request, reply);
     else if (hasBody(request)) next(bodyError(request));
@@ -79,7 +80,7 @@ export function installErrors(app: FastifyInstance): void {
   app.setNotFoundHandler(answerNotFound);
 }
 
-/** For what Fastify rejects by itself, some of it before it knows a route: a URL that cannot be decoded. */
+/** The answer to a request that Fastify itself rejects, for example because its URL cannot be decoded. */
 export function answerFrameworkError(
   error: FastifyError,
   _request: FastifyRequest,
@@ -87,7 +88,7 @@ export function answerFrameworkError(
 ): FastifyReply {
   const remedy =
     error.code === 'FST_ERR_BAD_URL'
-      ? 'write each byte that is not plain as % and two hexadecimal digits, and % itself as %25'
+      ? 'percent-encode special bytes: % and two hexadecimal digits, %25 for % itself'
       : '/openapi.json lists all routes and parameters';
   return send(
     reply,
@@ -104,24 +105,24 @@ const UNREADABLE: Record<string, readonly [status: string, message: string, reme
   ],
   ERR_HTTP_REQUEST_TIMEOUT: [
     '408 Request Timeout',
-    'the request did not come to its end in time',
-    'send it whole',
+    'the request was not complete in time',
+    'send the complete request at once',
   ],
 };
 
-/** The answer to what is no request that Node can read, as bytes for the socket: no route, and no Fastify, sees it. */
+/** The raw answer to input that Node cannot parse as a request. It bypasses Fastify. */
 export function answerUnreadable(error: NodeJS.ErrnoException): string {
   const [status, message, remedy] = UNREADABLE[error.code ?? ''] ?? [
     '400 Bad Request',
-    'this is not a request of HTTP/1.1',
-    'speak HTTP, without TLS, to this port',
+    'this is not an HTTP/1.1 request',
+    'use plain HTTP on this port, without TLS',
   ];
   return rawAnswer(status, new TracerError('bad_request', message, { remedy }));
 }
 
-/** The answer to a method that Node hands to no route, as bytes for the socket. */
+/** The raw answer to a method that Node does not pass to routes, such as CONNECT. */
 export function answerWithoutRoute(method: string): string {
-  const error = new TracerError('bad_request', `nothing here answers ${method}`, { remedy: 'use GET' });
+  const error = new TracerError('bad_request', `no route answers ${method}`, { remedy: 'use GET' });
   return rawAnswer('405 Method Not Allowed', error, ['allow: GET, HEAD']);
 }
 
@@ -145,11 +146,11 @@ function hasBody({ headers }: FastifyRequest): boolean {
 
 function bodyError(request: FastifyRequest): TracerError {
   return new TracerError('bad_request', `${pathOf(request)} takes no body`, {
-    remedy: 'leave the body out, and put parameters into the query',
+    remedy: 'send no body; parameters go into the query',
   });
 }
 
-/** Whether a path is one of a route with parameters (`/a/:name`) or of all below (`/a/*`). */
+/** Whether a path matches a route with parameters (`/a/:name`) or a wildcard (`/a/*`). */
 function matches(url: string, path: string): boolean {
   const parts = path.split('/');
   const wanted = url.split('/');
@@ -160,12 +161,12 @@ function matches(url: string, path: string): boolean {
   );
 }
 
-/** What was sent, cut down: an answer does not send kilobytes back. */
+/** A part of the request, shortened so that an answer does not repeat kilobytes. */
 export function quoted(text: string): string {
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}...` : text;
 }
 
-/** Answers with an error of the documented form. */
+/** Answers with an error in the documented format (ApiError). */
 export function sendError(reply: FastifyReply, status: number, error: TracerError): FastifyReply {
   return send(reply, status, bodyOf(error));
 }
@@ -176,7 +177,7 @@ function bodyOf(error: TracerError): ApiError {
 }
 
 function send(reply: FastifyReply, status: number, body: ApiError): FastifyReply {
-  // Of what Fastify rejects by itself no hook has seen the request.
+  // Requests that Fastify itself rejects skip the onRequest hook, so the headers are set here too.
   return reply
     .code(status)
     .headers(SAFE_HEADERS)
@@ -200,7 +201,7 @@ interface QuerySchema {
   properties?: Record<string, { description?: string; pattern?: string }>;
 }
 
-/** Says a failed validation of a query in words, with what would be right. */
+/** The error for a query that failed validation, with what is allowed. */
 function describeValidation(error: FastifyError, request: FastifyRequest): TracerError {
   const [first] = error.validation ?? [];
   const properties = (request.routeOptions.schema?.querystring as QuerySchema | undefined)?.properties ?? {};
@@ -211,7 +212,7 @@ function describeValidation(error: FastifyError, request: FastifyRequest): Trace
     const known = Object.keys(properties);
     return new TracerError('bad_request', `${quoted(key)} is not a parameter here`, {
       where,
-      remedy: known.length === 0 ? 'it takes none: leave out what follows the ?' : didYouMean(key, known),
+      remedy: known.length === 0 ? 'this path takes no parameters: remove the query' : didYouMean(key, known),
     });
   }
   const key = first?.instancePath.slice(1) ?? '';

@@ -6,21 +6,21 @@ import { TracerError } from '../support/errors.ts';
 import { splitAddress } from './addresses.ts';
 
 export interface HostNamesOptions {
-  /** HOST:PORT each that the server listens on: their names are allowed. */
+  /** The listen addresses, HOST:PORT each. Their host names are allowed. */
   addresses: readonly string[];
-  /** `web.allowed-hosts`: a name, `*.DOMAIN` for all names below a domain, or `*` for any name. */
+  /** `web.allowed-hosts`: names, `*.DOMAIN` for all names below a domain, `*` for any name. */
   allowed: readonly string[];
-  /** A request was rejected because of this name. */
+  /** Called when a request is rejected because of this name. */
   onUnknown?: (name: string) => void;
 }
 
-/** A rejection and its HTTP status. */
+/** Why a request is rejected, and the HTTP status. */
 export interface HostRejection {
   status: 400 | 421;
   error: TracerError;
 }
 
-/** What knows the names of this host. */
+/** Looks up the names of this host. */
 export interface NameService {
   own: string;
   lookup: (name: string, options: { all: true }) => Promise<{ address: string }[]>;
@@ -32,9 +32,10 @@ const SYSTEM: NameService = { own: hostname(), lookup, lookupService };
 const WHERE = 'header Host';
 
 /**
- * The names that a request may have in its Host header. A page of another site can make a browser connect here by pointing its own
- * name at an address of this host (DNS rebinding). Its requests have that name, and so they are found. An IP address or a name below
- * `localhost` is always allowed: no one else can point those anywhere.
+ * The names that the Host header of a request may contain. This prevents DNS rebinding: another site resolves its name
+ * to an address of this host, and a browser then sends that site's scripts' requests here. Such requests have the
+ * site's name in their Host header. An IP address or a name below `localhost` is always allowed: an attacker cannot
+ * redirect those.
  */
 export class HostNames {
   readonly #names = new Set(['localhost']);
@@ -52,7 +53,9 @@ export class HostNames {
     }
   }
 
-  /** Allows this host's own names, the short one and those that `hostname --fqdn` would find. Never throws. */
+  /**
+   * Allows this host's names: the short name, and those that reverse lookup finds (as `hostname --fqdn`). Never throws.
+   */
   async addOwnNames({ own, lookup, lookupService }: NameService = SYSTEM): Promise<void> {
     this.#add(own);
     this.#add(own.split('.')[0] ?? own);
@@ -63,7 +66,7 @@ export class HostNames {
     }
   }
 
-  /** Why a request is rejected, or undefined where its Host header is as it must be. */
+  /** Why a request is rejected; undefined if its Host header is allowed. */
   check(request: IncomingMessage): HostRejection | undefined {
     const given = request.rawHeaders.filter((_, index, all) => index % 2 === 1 && isHost(all[index - 1]));
     const [header = ''] = given;
@@ -71,11 +74,11 @@ export class HostNames {
       return badRequest('the request has more than one Host header', 'send one Host header');
     }
     if (header === '') {
-      // A browser always sends one, and HTTP/1.0 does not need one.
+      // HTTP/1.0 does not require the header. Browsers always send it, so there is no DNS rebinding without it.
       if (request.httpVersion === '1.0') return undefined;
       return badRequest(
         'the request has no Host header',
-        'send one, with the name or address of this server',
+        'send a Host header with the name or address of this server',
       );
     }
     const name = hostnameOf(header);
@@ -89,11 +92,11 @@ export class HostNames {
     this.#onUnknown(shortened(name));
     const error = new TracerError(
       'bad_request',
-      `this server does not answer for the host ${shortened(name)}`,
+      `this server does not accept the host name ${shortened(name)}`,
       {
         where: WHERE,
         remedy:
-          'use an IP address of this server or localhost, or start it with this name in --web.allowed-hosts (a list, `*` for any name)',
+          'use an IP address of this server or localhost, or add this name to --web.allowed-hosts (a list; `*` allows any name)',
       },
     );
     return { status: 421, error };
@@ -118,7 +121,10 @@ function badRequest(message: string, remedy: string): HostRejection {
   return { status: 400, error: new TracerError('bad_request', message, { where: WHERE, remedy }) };
 }
 
-/** The name or address in a Host header as browsers write it: lower case, `127.1` as 127.0.0.1; undefined where there is none. */
+/**
+ * The name or address in a Host header, normalized like a URL: lower case, `127.1` as 127.0.0.1. Undefined if it is
+ * malformed.
+ */
 function hostnameOf(header: string): string | undefined {
   const url = `http://${header}`;
   if (/[\s/?#@\\]/.test(header) || !URL.canParse(url)) return undefined;

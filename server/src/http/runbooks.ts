@@ -2,10 +2,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** By name, without the `.md` of its file. */
+/** Markdown by name: the name is that of the file without `.md`. */
 export type Runbooks = ReadonlyMap<string, string>;
 
-/** Reads the pages that alerts lead to: beside the chunks of the built program, or in the docs of the source tree. */
+/** Reads the pages that alerts link to, from the built program's directory or from docs/ of the source tree. */
 export function loadRunbooks(moduleUrl: string = import.meta.url): Runbooks {
   for (const relative of ['../runbooks', '../../../docs/runbooks']) {
     const directory = fileURLToPath(new URL(relative, moduleUrl));

@@ -23,32 +23,32 @@ import { answerUnreadable, answerWithoutRoute } from './error.ts';
 
 export interface HttpServerOptions {
   app: App;
-  /** HOST:PORT each; an empty host is every interface, port 0 any free one, a name all its addresses. */
+  /** HOST:PORT each. An empty host means every interface, port 0 any free port, a name all its addresses. */
   addresses: readonly string[];
   logger: Logger;
-  /** The path of the metrics, whose requests wait for at most one other. */
+  /** The path of the metrics. A request for it waits for at most one other request. */
   telemetryPath?: string;
   limits?: Partial<ConnectionLimits>;
   clock?: Clock;
   lookup?: Lookup;
 }
 
-/** Milliseconds for the head of a request, and for all of it. A client sends it at once. */
+/** Milliseconds within which the header of a request must arrive, and the whole request. */
 const HEADERS_MS = 10_000;
 const REQUEST_MS = 20_000;
 const CHECK_MS = 2_000;
-/** Longer than the usual pause between two scrapes. */
+/** Milliseconds; longer than a usual scrape interval. */
 const KEEP_ALIVE_MS = 75_000;
 const LOG_MS = 60_000;
 
 const DROPPED: Readonly<Record<DropReason, string>> = {
-  limit: 'closed a connection to stay below the limit of connections',
-  slow: 'closed a connection: its client did not take an answer in time',
-  memory: 'closed a connection: the answers that clients do not take fill the memory for them',
+  limit: 'closed a connection: the connection limit is reached',
+  slow: 'closed a connection: its client did not read an answer in time',
+  memory: 'closed a connection: answers that clients have not read exceed the memory limit',
   pipelining: 'closed a connection: its client sent too many requests without waiting for answers',
 };
 
-/** The process part of HTTP: sockets that hand their requests to the app. */
+/** The sockets. They pass their requests to the app. */
 export class HttpServer {
   readonly connections: Connections;
   readonly #options: HttpServerOptions;
@@ -73,14 +73,14 @@ export class HttpServer {
     });
   }
 
-  /** Where it really listens now, as base URLs. */
+  /** The base URLs of the sockets that listen now. */
   get urls(): string[] {
     return this.#bound().map(({ address, port, family }) => {
       return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     });
   }
 
-  /** Whether only this host can connect. */
+  /** Whether only programs on this host can connect. */
   get loopbackOnly(): boolean {
     return this.#bound().every(({ address }) => isLoopback(address));
   }
@@ -88,7 +88,7 @@ export class HttpServer {
   /**
    * Listens on all addresses or on none.
    *
-   * @throws TracerError where it cannot
+   * @throws TracerError if an address cannot be bound
    */
   async start(): Promise<void> {
     const { app, addresses, logger, lookup } = this.#options;
@@ -103,13 +103,13 @@ export class HttpServer {
     for (const url of this.urls) logger.info({ url }, 'listening');
   }
 
-  /** Accepts no more connections, ends the streams, waits for the answers under way. May be called twice. */
+  /** Stops accepting connections, ends the streams, and waits for pending answers. May be called twice. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
 
-  /** Cuts what `stop` still waits for. */
+  /** Closes the connections that `stop` still waits for. */
   abandon(): void {
     for (const server of this.#servers) server.closeAllConnections();
   }
@@ -133,7 +133,10 @@ export class HttpServer {
     this.connections.stop();
   }
 
-  /** Opens all sockets. Of a name with several addresses those that this host does not have are left out, but one has to be there. */
+  /**
+   * Opens all sockets. For a name with several addresses, it skips those that this host does not have, but at least one
+   * must work.
+   */
   async #listenOn(addresses: readonly ListenAddress[]): Promise<void> {
     const served = new Set<string>();
     const missing = new Map<string, NodeJS.ErrnoException>();
@@ -150,12 +153,12 @@ export class HttpServer {
     }
     for (const [text, error] of missing) {
       if (!served.has(text)) throw listenError(error, text);
-      this.#options.logger.warn({ address: text }, 'this host does not have all addresses of that name');
+      this.#options.logger.warn({ address: text }, 'this host does not have all addresses of this name');
     }
     for (const { address } of this.#bound().filter(({ address }) => !isLoopback(address))) {
       this.#options.logger.warn(
         { address },
-        'listening on a non-loopback address without authentication: everyone who can connect can read everything',
+        'listening on a non-loopback address without authentication: every client that can connect can read everything',
       );
     }
   }
@@ -168,7 +171,7 @@ export class HttpServer {
         headersTimeout: HEADERS_MS,
         requestTimeout: REQUEST_MS,
         connectionsCheckingInterval: CHECK_MS,
-        // The app answers a missing one, with an error of the documented form.
+        // The app checks the Host header, and answers with the documented error format.
         requireHostHeader: false,
       },
       (request, response) => connections.receive(request, response),
@@ -177,7 +180,7 @@ export class HttpServer {
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       if (error.code !== 'ECONNRESET') connections.finish(socket, answerUnreadable(error));
     });
-    // Without these listeners Node answers by itself, without a body, or not at all.
+    // Without these listeners Node answers itself without a body, or does not answer.
     server.on('checkExpectation', (request, response) => connections.receive(request, response));
     server.on('connect', (_request, socket) => connections.finish(socket, answerWithoutRoute('CONNECT')));
     await new Promise<void>((resolve, reject) => {
@@ -188,11 +191,16 @@ export class HttpServer {
   }
 
   #logDropped(reason: DropReason, socket: Socket): void {
-    const held = this.#throttles[reason].pass();
-    if (held === undefined) return;
+    const suppressed = this.#throttles[reason].pass();
+    if (suppressed === undefined) return;
     const { connections: limit } = this.#limits;
     this.#options.logger.warn(
-      { reason, from: socket.remoteAddress, not_logged: held, ...(reason === 'limit' ? { limit } : {}) },
+      {
+        reason,
+        from: socket.remoteAddress,
+        not_logged: suppressed,
+        ...(reason === 'limit' ? { limit } : {}),
+      },
       DROPPED[reason],
     );
   }

@@ -16,12 +16,14 @@ export interface WebFile {
   br: Buffer;
 }
 
-/** The files of the built page, by name; a name has a hash of its content, so it never means anything else. */
+/**
+ * The files of the built page, by name. A name contains a hash of the content, so clients can cache the file forever.
+ */
 export type WebFiles = ReadonlyMap<string, WebFile>;
 
 /**
- * Reads what tools/build.mjs has put beside the chunks of the program, packed already: three files of some 100 KB together.
- * Undefined where the program runs from its sources.
+ * Reads the files that tools/build.mjs wrote next to the program, already compressed: three files of about 100 KB in
+ * total. Undefined if the program runs from its sources.
  */
 export function loadWebFiles(
   directory: string = fileURLToPath(new URL('../web', import.meta.url)),

@@ -6,7 +6,7 @@ import { type FamilySpec, sumByLabels } from './family.ts';
 /** One series for each kind whose probes are attached. */
 function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => MetricSample[] {
   return (model) =>
-    INCIDENT_KINDS.filter((kind) => model.watchesIncident(kind)).map((kind) => ({
+    INCIDENT_KINDS.filter((kind) => model.detectsIncident(kind)).map((kind) => ({
       labels: { kind },
       value: model.incidentCounts(kind)[part],
     }));

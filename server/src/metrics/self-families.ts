@@ -84,7 +84,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'facts_evicted_total',
     help: 'Facts of devices, processes and VMs that were evicted while they were in use.',
     type: 'counter',
-    samples: (model) => byKey('kind', model.forgotten),
+    samples: (model) => byKey('kind', model.evicted),
   },
   {
     name: 'decode_errors_total',

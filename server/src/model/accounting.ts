@@ -6,32 +6,32 @@ import { CHILD_REASONS, type ChildReason, HOST_SOURCES, type HostError, type Los
 import { BlindTime } from './blind-time.ts';
 import { EVENT_KINDS, type EventKind } from './schema.ts';
 
-/** Where events or counts can be lost: on the kernel's ring, or at a stage that the collector reports. */
+/** Where events or counts can be lost: in the kernel's ring, or at a stage that the collector reports. */
 export const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
 export type LossStage = (typeof ALL_LOSS_STAGES)[number];
 
 export type State = 'waiting' | 'starting' | 'tracing' | 'blind' | 'unavailable';
 
-/** Names of probes that are remembered; a program has some dozens. */
+/** The most probe names that are kept. A program has a few dozen. */
 export const PROBES_LIMIT = 1024;
 
-/** One bpftrace child, as far as its events are accounted for. */
+/** Event accounting of one bpftrace child. */
 interface ChildAccount {
   startedAt: number;
   lastBeatAt: number | null;
-  /** True once its `ready` was seen: then `emitted` counts from zero with us. */
+  /** True once `emitted` and `arrived` count from the same point: after `ready`, or after the first heartbeat. */
   whole: boolean;
-  /** What it had emitted before we listened. */
+  /** Events that it had emitted before the first one was received. */
   emittedBefore: number;
   emitted: number;
   arrived: number;
-  /** Missing at the last heartbeat and not told as lost. */
+  /** Events missing at the last heartbeat and not counted as lost. */
   unaccounted: number;
   ring: RingLoss;
   collectorDropsBefore: number;
-  /** Counter lines that came, and at the last end of a read: how many had come, and how many it said were printed. */
+  /** Counter lines received; `lastRead`: lines received and lines printed at the last `read_end`. */
   counterLines: number;
-  lastRead: { came: number; printed: number };
+  lastRead: { received: number; printed: number };
   counterLoss: RingLoss;
 }
 
@@ -39,7 +39,10 @@ function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
   return Object.fromEntries(keys.map((key) => [key, 0])) as Record<K, number>;
 }
 
-/** What was emitted, received, lost and not seen, over all children. No clock: time is what the lines say. */
+/**
+ * Counts events emitted, received and lost, and blind time, over all children. It reads no clock: all times come from
+ * the stream.
+ */
 export class Accounting {
   state: State = 'waiting';
   generation = 0;
@@ -47,7 +50,7 @@ export class Accounting {
   now = 0;
   /** When the counters were last read; null before the first read. */
   lastReadAt: number | null = null;
-  /** When something was last lost or not seen: what was learnt before is not the whole picture. */
+  /** Time of the last loss or blind moment. State that is not confirmed after it is inexact. */
   lastLossAt = 0;
   helperErrors = 0;
   lossReports = 0;
@@ -62,11 +65,11 @@ export class Accounting {
   #everReady = false;
   #endedBy: ChildReason | null = null;
   #blind = new BlindTime();
-  /** When the tracing began that goes on, over all who have taken over. */
+  /** Start of the current uninterrupted tracing, across handovers. */
   #tracingSince = 0;
-  #probesBlind = new Map<string, BlindTime>();
-  /** Probes of the running child that are dead or not there yet, and since when. */
-  #unseen = new Map<string, number>();
+  #probeBlindTimes = new Map<string, BlindTime>();
+  /** Probes of the running child that are not attached, and since when. */
+  #blindProbes = new Map<string, number>();
   #past = { emitted: 0, ringLost: 0, counterLines: 0 };
   #lossLines = zeros(LOSS_STAGES);
   #lossLast = zeros(LOSS_STAGES);
@@ -77,9 +80,9 @@ export class Accounting {
     return this.#blind.micros / 1e6;
   }
 
-  /** Time in which this probe alone did not watch what it is for; not that in which none did. */
+  /** Seconds in which this probe was not attached. The time in which nothing was traced is not included. */
   probeBlindSeconds(probe: string): number {
-    return (this.#probesBlind.get(probe)?.micros ?? 0) / 1e6;
+    return (this.#probeBlindTimes.get(probe)?.micros ?? 0) / 1e6;
   }
 
   get eventsReceived(): number {
@@ -90,12 +93,14 @@ export class Accounting {
     return this.#past.emitted + (this.#child === null ? 0 : this.#child.emitted - this.#child.emittedBefore);
   }
 
-  /** Emitted at the last heartbeat, and neither arrived by then nor told as lost. A child that has ended leaves none. */
+  /**
+   * Events emitted up to the last heartbeat that were neither received nor counted as lost; 0 once the child has ended.
+   */
   get eventsUnaccounted(): number {
     return this.#child?.unaccounted ?? 0;
   }
 
-  /** Counter lines that a child printed and that were missing at two reads in a row. */
+  /** Counter lines that were printed, but were missing at two reads in a row. */
   get counterLinesLost(): number {
     return this.#past.counterLines + (this.#child?.counterLoss.lost ?? 0);
   }
@@ -104,17 +109,17 @@ export class Accounting {
     return {
       kernel_ring: this.#past.ringLost + (this.#child?.ring.lost ?? 0),
       ...this.#lossLines,
-      // The collector may report these too, and may also pass the messages on: they are the same ones.
+      // The collector may report these losses and also pass on bpftrace's messages about them: do not add them up.
       map_full: Math.max(this.#lossLines.map_full, this.#fullMapErrors),
     };
   }
 
-  /** Moves the stream's time on. */
+  /** Advances the time of the stream. */
   seen(t: number): void {
     if (t > this.now) this.now = t;
   }
 
-  /** Another collector, or another connection to it: what came between is unknown. */
+  /** The stream comes from another collector or connection: anything before may have been lost. */
   header(t: number): void {
     this.seen(t);
     this.#lossLast = zeros(LOSS_STAGES);
@@ -129,26 +134,26 @@ export class Accounting {
     this.#endedBy = null;
     this.generation += 1;
     this.#child = this.#newChild(t);
-    // One that takes over has been attached all along.
+    // After a handover the new child has been attached since before the old one ended.
     if (this.state === 'tracing') {
-      this.#probesSeenAgain(t);
+      this.#closeBlindProbes(t);
       return;
     }
     this.#blind.advance(t);
     this.state = this.#everReady ? 'blind' : 'starting';
   }
 
-  /** `blindSince`: where its probes were dead before it ended, when they may have died. */
+  /** @param blindSince the earliest time at which its probes were detached, if that happened before it ended */
   childExited(t: number, reason: ChildReason, blindSince?: number): void {
     this.seen(t);
     this.#endedBy = reason;
     if (reason !== 'handed_over') {
-      if (this.#child !== null) this.#nothingSeen(this.#child, blindSince);
+      if (this.#child !== null) this.#openBlind(this.#child, blindSince);
       this.state = 'blind';
       this.#lost(t);
     }
     if (this.#child === null) return;
-    // What is missing now will not come any more.
+    // Events that are missing now can no longer arrive.
     if (this.#child.ring.heartbeat(this.#missing(this.#child))) this.#lost(t);
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
     this.#past.ringLost += this.#child.ring.lost;
@@ -180,7 +185,7 @@ export class Accounting {
 
   heartbeat(t: number, emitted: number): void {
     this.seen(t);
-    const child = this.#listening(t);
+    const child = this.#runningChild(t);
     if (child === null) return;
     if (this.state !== 'tracing') this.#tracing(t);
     if (!child.whole) {
@@ -188,7 +193,7 @@ export class Accounting {
       child.emittedBefore = Math.max(0, emitted - child.arrived);
     }
     child.lastBeatAt = t;
-    this.#advanceUnseen(t);
+    this.#advanceBlindProbes(t);
     child.emitted = Math.max(child.emitted, emitted);
     const missing = this.#missing(child);
     if (child.ring.heartbeat(missing)) this.#lost(t);
@@ -198,7 +203,7 @@ export class Accounting {
   event(kind: EventKind, t: number): void {
     this.seen(t);
     this.eventsByKind[kind] += 1;
-    const child = this.#listening(t);
+    const child = this.#runningChild(t);
     if (child !== null) child.arrived += 1;
   }
 
@@ -206,36 +211,39 @@ export class Accounting {
     if (this.#child !== null) this.#child.counterLines += 1;
   }
 
-  /** The end of one read of all counters: it counts as one, and gives true, only if none of its lines was lost. */
+  /**
+   * The end of one read of all counters. Returns true, and updates `lastReadAt`, only if none of its lines was lost.
+   */
   readEnd(t: number, printed: number): boolean {
     this.seen(t);
     if (this.#child === null) return false;
-    const { counterLines: came, lastRead } = this.#child;
-    const whole = came - lastRead.came >= printed - lastRead.printed;
+    const { counterLines: received, lastRead } = this.#child;
+    const whole = received - lastRead.received >= printed - lastRead.printed;
     if (whole) this.lastReadAt = Math.max(this.lastReadAt ?? 0, t);
-    this.#child.lastRead = { came, printed };
-    // What was printed before we listened did not get lost.
-    if (this.#child.whole) this.#child.counterLoss.heartbeat(Math.max(0, printed - came));
+    this.#child.lastRead = { received, printed };
+    // Lines that were printed before the first one was received are not lost.
+    if (this.#child.whole) this.#child.counterLoss.heartbeat(Math.max(0, printed - received));
     return whole;
   }
 
-  /** Probes of the running child have died, or are not there yet: what they would have told is missing, if there was any. */
+  /** Probes of the running child were detached or are not attached yet: their events may be missing. */
   probesChanged(t: number, blind: readonly string[] = [], since = t): void {
     this.seen(t);
     this.#lost(t);
     for (const probe of blind) {
-      if (this.#unseen.size < PROBES_LIMIT && !this.#unseen.has(probe)) this.#unseen.set(probe, since);
+      if (this.#blindProbes.size < PROBES_LIMIT && !this.#blindProbes.has(probe))
+        this.#blindProbes.set(probe, since);
     }
   }
 
-  /** Calls were not seen to return: the events of these were never printed, whatever else came. */
+  /** The return of calls was missed, so their events were never printed. */
   returnsMissed(): void {
     this.#lost(this.now);
   }
 
   decodeFailure(reason: DecodeReason): void {
     this.decodeErrors[reason] += 1;
-    // It came, so the ring did not lose it.
+    // The event arrived, so the ring did not lose it.
     if ((reason === 'bad_fields' || reason === 'unknown_tag') && this.#child !== null)
       this.#child.arrived += 1;
     this.#lost(this.now);
@@ -283,33 +291,36 @@ export class Accounting {
     this.#lost(t);
   }
 
-  #nothingSeen({ lastBeatAt, startedAt }: ChildAccount, since = Number.POSITIVE_INFINITY): void {
+  #openBlind({ lastBeatAt, startedAt }: ChildAccount, since = Number.POSITIVE_INFINITY): void {
     const from = lastBeatAt === null ? startedAt : Math.min(lastBeatAt, Math.max(since, this.#tracingSince));
-    if (this.state === 'tracing') this.#probesSeenAgain(from);
-    this.#unseen.clear();
+    if (this.state === 'tracing') this.#closeBlindProbes(from);
+    this.#blindProbes.clear();
     this.#blind.open(from);
   }
 
-  /** Up to `t` these probes alone were not there; before the tracing began, none was. */
-  #advanceUnseen(t: number): void {
-    for (const [probe, since] of this.#unseen) {
-      const known = this.#probesBlind.get(probe);
-      if (known === undefined && this.#probesBlind.size >= PROBES_LIMIT) continue;
+  /**
+   * Extends the blind time of these probes to `t`. It begins with the tracing at the earliest: before that, nothing was
+   * traced.
+   */
+  #advanceBlindProbes(t: number): void {
+    for (const [probe, since] of this.#blindProbes) {
+      const known = this.#probeBlindTimes.get(probe);
+      if (known === undefined && this.#probeBlindTimes.size >= PROBES_LIMIT) continue;
       const time = known ?? new BlindTime();
-      this.#probesBlind.set(probe, time);
+      this.#probeBlindTimes.set(probe, time);
       time.open(Math.max(since, this.#tracingSince));
       time.advance(t);
     }
   }
 
-  /** From `t` on they are there like the others, or the others are not there either. */
-  #probesSeenAgain(t: number): void {
-    this.#advanceUnseen(t);
-    for (const probe of this.#unseen.keys()) this.#probesBlind.get(probe)?.close(t);
-    this.#unseen.clear();
+  /** Ends the blind time of these probes at `t`: from then on all probes are attached, or none is. */
+  #closeBlindProbes(t: number): void {
+    this.#advanceBlindProbes(t);
+    for (const probe of this.#blindProbes.keys()) this.#probeBlindTimes.get(probe)?.close(t);
+    this.#blindProbes.clear();
   }
 
-  /** What the collector dropped did come off the ring, so it is not the ring's loss. */
+  /** Events missing from the ring. Events that the collector dropped had left the ring, so they are not included. */
   #missing(child: ChildAccount): number {
     const drops = this.#collectorDrops() - child.collectorDropsBefore;
     return Math.max(0, child.emitted - child.emittedBefore - child.arrived - drops);
@@ -331,13 +342,13 @@ export class Accounting {
       ring: new RingLoss(),
       collectorDropsBefore: this.#collectorDrops(),
       counterLines: 0,
-      lastRead: { came: 0, printed: 0 },
+      lastRead: { received: 0, printed: 0 },
       counterLoss: new RingLoss(),
     };
   }
 
-  /** The running child, also where the line of its start was missed; null for what comes late from one that has ended. */
-  #listening(t: number): ChildAccount | null {
+  /** The running child, also if the line of its start was missed. Null for a late line of a child that has ended. */
+  #runningChild(t: number): ChildAccount | null {
     if (this.#child === null && this.#endedBy === null) this.#child = this.#newChild(t);
     return this.#child;
   }

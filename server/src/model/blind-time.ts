@@ -1,4 +1,4 @@
-/** The time in which nothing was watched, as far as the stream has told. Never shrinks, and counts no moment twice. */
+/** Blind time as reported by the stream, in microseconds. It never decreases and counts no moment twice. */
 export class BlindTime {
   #closed = 0;
   #from: number | null = null;
@@ -8,19 +8,19 @@ export class BlindTime {
     return this.#closed + (this.#from === null ? 0 : this.#until - this.#from);
   }
 
-  /** Nothing is watched since `from`; does nothing where that is known already. */
+  /** Blind since `from`. Does nothing if a blind period is already open. */
   open(from: number): void {
     if (this.#from !== null) return;
     this.#from = Math.max(from, this.#until);
     this.#until = this.#from;
   }
 
-  /** It is still so at `t`. */
+  /** Still blind at `t`. */
   advance(t: number): void {
     if (this.#from !== null) this.#until = Math.max(this.#until, t);
   }
 
-  /** Watched again from `t` on. */
+  /** No longer blind from `t` on. */
   close(t: number): void {
     this.advance(t);
     this.#closed = this.micros;

@@ -8,11 +8,11 @@ import { type ProcessRecord, vmOfTask } from './processes.ts';
 import type { BufferView } from './schema.ts';
 import { vmOf } from './vms.ts';
 
-/** A task as an event named it, and the process that it was of. */
+/** A task as named by an event, and its process. */
 export interface Task {
   readonly pid: number;
   readonly comm: string;
-  /** When; microseconds since boot. */
+  /** Time of the event; microseconds since boot. */
   readonly t: number;
   process: ProcessRecord | null;
 }
@@ -28,7 +28,7 @@ export interface Rejection {
   at: number;
 }
 
-/** All that is known of one buffer; times are microseconds since boot. */
+/** The state of one buffer. Times are microseconds since boot. */
 export interface BufferState {
   inode: number;
   device: number;
@@ -39,34 +39,34 @@ export interface BufferState {
   bornRevoked: boolean;
   preexisting: boolean;
   owner: Task | null;
-  /** When its owner has ended; null while it has not. */
+  /** When its owner ended; null while the owner runs. */
   ownerGoneAt: number | null;
   vm: ProcessRecord | null;
-  /** Kind of that VM: of VM_KINDS. */
+  /** Kind of that VM: an index of VM_KINDS. */
   vmType: number | null;
-  /** Who had the VFIO device open at the last snapshot. */
+  /** Processes that had the VFIO device open at the last snapshot. */
   deviceHolders: readonly ProcessRecord[];
   exportedAt: number | null;
   firstSeenAt: number;
   changedAt: number;
   revoked: boolean;
-  /** How old the knowledge of `revoked` is. */
+  /** The time that `revoked` is known for. */
   stateAt: number;
-  /** When the memory was last taken away: mappings made before are gone. */
+  /** When the memory was last revoked. Mappings made before were removed. */
   revokedAt: number | null;
   revokeCause: Cause | null;
   released: boolean;
   lostMappings: number;
-  /** Somebody has attached it once. */
+  /** An importer has attached it at least once. */
   imported: boolean;
-  /** When KVM first bound it; null where that was not seen. */
+  /** When KVM first bound it; null if no bind was traced. */
   boundAt: number | null;
   importers: Importers;
   rejections: Map<string, Rejection>;
   attachments: IntervalSet;
   holders: Holder[];
   holdersAt: number | null;
-  /** What the totals have of it; null where it is not in them. */
+  /** What it contributes to the totals; null if it is not in them. */
   counted: Counted | null;
 }
 
@@ -105,14 +105,14 @@ export function newBuffer(inode: number, t: number, totals: BufferTotals): Buffe
   };
 }
 
-/** Importers whose last rejection is remembered for one buffer. */
-const MEMORY_LIMIT = 16;
+/** The most importers of one buffer whose last rejection is kept. */
+const REJECTIONS_LIMIT = 16;
 
-export function noteRejection(buffer: BufferState, rejection: Omit<Rejection, 'count'>): void {
+export function recordRejection(buffer: BufferState, rejection: Omit<Rejection, 'count'>): void {
   const key = `${rejection.importer}\n${rejection.importerDevice}`;
   const count = (buffer.rejections.get(key)?.count ?? 0) + 1;
   buffer.rejections.delete(key);
-  if (buffer.rejections.size >= MEMORY_LIMIT) {
+  if (buffer.rejections.size >= REJECTIONS_LIMIT) {
     const oldest = buffer.rejections.keys().next();
     if (!oldest.done) buffer.rejections.delete(oldest.value);
   }
@@ -120,11 +120,11 @@ export function noteRejection(buffer: BufferState, rejection: Omit<Rejection, 'c
 }
 
 /**
- * Revokes the memory from all importers. iommufd never maps again by itself, so its mappings are lost; KVM's slot stays
- * bound. The others are asked to unmap: where unmaps are watched their events say when they have, else it counts as
- * done. Returns the number of mappings lost.
+ * Revokes the memory from all importers. iommufd never remaps by itself, so its mappings are lost. KVM's slot stays
+ * bound. The other importers are asked to unmap: if unmaps are traced, their events end the mappings. Otherwise the
+ * mappings end now. Returns the number of lost mappings.
  */
-export function revoke(buffer: BufferState, t: number, watchesUnmaps: boolean): number {
+export function revoke(buffer: BufferState, t: number, tracesUnmaps: boolean): number {
   buffer.revokedAt = Math.max(buffer.revokedAt ?? t, t);
   const { importers } = buffer;
   let lost = 0;
@@ -132,7 +132,7 @@ export function revoke(buffer: BufferState, t: number, watchesUnmaps: boolean): 
     lost += state.mapped.endAll(t);
     importers.update(state);
   }
-  if (!watchesUnmaps) {
+  if (!tracesUnmaps) {
     for (const state of importers.mappedByOthers()) {
       state.mapped.endAll(t);
       importers.update(state);
@@ -142,8 +142,8 @@ export function revoke(buffer: BufferState, t: number, watchesUnmaps: boolean): 
   return lost;
 }
 
-/** Notes whether the memory may be mapped, unless something newer is known. */
-export function noteState(buffer: BufferState, t: number, revoked: boolean, cause: Cause | null): void {
+/** Sets whether the memory is revoked, unless a newer state is known. */
+export function setRevoked(buffer: BufferState, t: number, revoked: boolean, cause: Cause | null): void {
   if (t < buffer.stateAt) return;
   buffer.stateAt = t;
   buffer.revoked = revoked;
@@ -151,9 +151,9 @@ export function noteState(buffer: BufferState, t: number, revoked: boolean, caus
 }
 
 export interface ViewContext {
-  /** Turns microseconds since boot into ISO 8601. */
+  /** Converts microseconds since boot to ISO 8601. */
   time: (micros: number) => string;
-  /** What people call the PCI device of this name. */
+  /** The interface name of the PCI device at this address, such as mlx5_0. */
   interfaceOf: (device: string) => string | null;
 }
 

@@ -1,7 +1,7 @@
 import type { Privacy } from '../stream/codes.ts';
 import type { BufferState } from './buffer-state.ts';
 
-/** What the totals of a buffer are labelled with; the device is packed. */
+/** The labels of a buffer's totals. The device is a packed PCI address. */
 export interface LabelsOfBuffer {
   readonly device: number;
   readonly privacy: Privacy;
@@ -17,7 +17,7 @@ export interface AttachmentGroup extends LabelsOfBuffer {
 export interface BufferGroup extends LabelsOfBuffer {
   readonly revoked: boolean;
   buffers: number;
-  /** Exact, whatever was added and removed meanwhile. */
+  /** A bigint, so that sums stay exact after any number of changes. */
   bytes: bigint;
 }
 
@@ -26,24 +26,24 @@ interface DeviceTotals {
   lostMappings: number;
 }
 
-/** What a buffer has added to the totals. */
+/** What a buffer contributes to the totals. */
 export interface Counted {
   group: BufferGroup;
   bytes: number;
   lostMappings: number;
-  /** Attachments that no importer is known for. */
+  /** Attachments whose importer is unknown. */
   unnamed: number;
 }
 
-/** Importer of attachments that only a snapshot has counted. */
+/** The importer name of attachments that only a snapshot has counted. */
 const UNKNOWN_IMPORTER = 'unknown';
 
 /**
- * Totals over the live and revoked buffers. Each change of a buffer updates them, so that neither a scrape nor an event has to
- * walk over the buffers.
+ * Totals over the live and revoked buffers. Each change of a buffer updates them, so that neither scrapes nor events
+ * iterate over all buffers.
  */
 export class BufferTotals {
-  /** Buffers that may be mapped, and buffers that may not. */
+  /** Number of live buffers, and of revoked buffers. */
   live = 0;
   revoked = 0;
   readonly #groups = new Map<string, BufferGroup>();
@@ -55,22 +55,22 @@ export class BufferTotals {
     return this.#groups.values();
   }
 
-  /** Mappings that iommufd has lost, by packed device: 0 where it has lost none. */
+  /** Lost mappings of iommufd by packed device; 0 for a device without lost mappings. */
   *lostMappings(): Generator<[device: number, count: number]> {
     for (const [device, { lostMappings }] of this.#devices) yield [device, lostMappings];
   }
 
-  /** Attachments by device, privacy and importer; those that only a snapshot has counted are of `unknown`. */
+  /** Attachments by device, privacy and importer. The importer is `unknown` if only a snapshot has counted them. */
   attachments(): IterableIterator<Readonly<AttachmentGroup>> {
     return this.#attachments.values();
   }
 
-  /** True where the device (packed address) has a live or revoked buffer. */
+  /** Whether the device (packed address) has a live or revoked buffer. */
   hasBuffers(device: number): boolean {
     return this.#devices.has(device);
   }
 
-  /** Takes in what has changed of a live or revoked buffer, or that it is new. */
+  /** Updates the totals after a change of a live or revoked buffer, or adds a new buffer. */
   update(buffer: BufferState): void {
     const counted = buffer.counted ?? this.#add(buffer);
     let { group } = counted;
@@ -98,7 +98,7 @@ export class BufferTotals {
     }
   }
 
-  /** Removes a buffer that was released. */
+  /** Removes a released buffer. */
   remove(buffer: BufferState): void {
     const { counted } = buffer;
     if (counted === null) return;

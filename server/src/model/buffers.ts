@@ -2,7 +2,14 @@ import { PRIVACIES, WALKED_ATTACHMENTS } from '../stream/codes.ts';
 import type { TupleKind, TupleOf } from '../stream/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
 import { FifoMap } from '../support/fifo-map.ts';
-import { type BufferState, newBuffer, noteRejection, noteState, revoke, type Task } from './buffer-state.ts';
+import {
+  type BufferState,
+  newBuffer,
+  recordRejection,
+  revoke,
+  setRevoked,
+  type Task,
+} from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
 import type { ImporterState } from './importers.ts';
 import { importerName } from './naming.ts';
@@ -11,24 +18,24 @@ import type { VmTable } from './vms.ts';
 
 type Data<K extends TupleKind> = TupleOf<K>['data'];
 
-/** Unseen attachments of one importer that are remembered, to know their own events when they come. */
+/** The most implied attachments of one importer that are kept, to match their late attach events. */
 const IMPLIED_LIMIT = 16;
 
-/** Processes that have one device open, as far as they are kept. A device has one VM, and that has few processes. */
+/** The most processes with one device open that are kept. A device has one VM, and a VM has few processes. */
 const DEVICE_HOLDERS_LIMIT = 16;
 
-/** All buffers by inode, which the kernel gives out once a boot. Released ones stay for a while. */
+/** All buffers by inode, which the kernel never reuses within a boot. The last released buffers are kept. */
 export class BufferTable {
   readonly totals = new BufferTotals();
   readonly #processes: ProcessTable;
   readonly #vms: VmTable;
   readonly #historyLimit: number;
   readonly #alive = new Map<number, BufferState>();
-  /** Also the tombstones: a snapshot taken before the release must not bring a buffer back. */
+  /** Also tombstones: a snapshot that began before the release must not insert the buffer again. */
   readonly #released = new FifoMap<number, BufferState>();
-  /** Whether an event reports the end of a mapping; else a revocation stands for it. */
-  watchesUnmaps = false;
-  /** Called before a released buffer loses what is known of its importers and holders. */
+  /** Whether unmap events are traced. Otherwise a revocation ends all mappings. */
+  tracesUnmaps = false;
+  /** Called before the importers and holders of a released buffer are discarded. */
   beforeRelease: (buffer: BufferState) => void = () => {};
 
   constructor(processes: ProcessTable, vms: VmTable, historyLimit: number) {
@@ -51,7 +58,7 @@ export class BufferTable {
 
   exported(data: Data<'export'>): void {
     if (data.errno !== 0 || data.inode === 0) return;
-    // Two processors may hand over the release first; then only the history learns what it was.
+    // The release may arrive first, from another processor. Then the export only completes the released buffer.
     const known = this.get(data.inode);
     const buffer = known ?? newBuffer(data.inode, data.t, this.totals);
     if (data.device !== 0) buffer.device = data.device;
@@ -70,21 +77,21 @@ export class BufferTable {
     buffer.exportedAt = t;
     this.#vms.note(buffer);
     if (buffer.released) return;
-    noteState(buffer, data.t, data.born_revoked, null);
+    setRevoked(buffer, data.t, data.born_revoked, null);
     this.#alive.set(data.inode, buffer);
     this.totals.update(buffer);
   }
 
   release(data: Data<'release'>): BufferState {
     const buffer = this.get(data.inode) ?? newBuffer(data.inode, data.t, this.totals);
-    if (!buffer.released) this.#bury(buffer, data.t);
+    if (!buffer.released) this.#markReleased(buffer, data.t);
     return buffer;
   }
 
   imported(data: Data<'import'>): void {
     if (data.errno !== 0) {
       this.#rejected(data, data.stage, data.importer, data.importer_device);
-      if (data.stage === 'iommufd') this.#takeBack(data);
+      if (data.stage === 'iommufd') this.#undoMapping(data);
       return;
     }
     const buffer = this.#touched(data.inode, data.device, data.t);
@@ -118,7 +125,7 @@ export class BufferTable {
       case 'prime':
       case 'videobuf2':
       case 'devmem':
-        // The importer's own call, or a stage that maps nothing: the events of attach and map show its attachments and mappings.
+        // These stages neither attach nor map: the stages attach and map have their own events.
         break;
       default:
         data.stage satisfies never;
@@ -127,10 +134,10 @@ export class BufferTable {
   }
 
   /**
-   * iommufd was given the memory, and has rejected the call after that (its IOVA is taken, say): nothing was mapped. It detaches
-   * within that call, which distinguishes it from a later one that is rejected at once.
+   * Undoes a mapping of iommufd whose call failed after the mapping event, for example because the IOVA is in use.
+   * iommufd detaches within the failed call. This distinguishes it from a later call that fails at once.
    */
-  #takeBack({ inode, importer, importer_device, pid, t, ns }: Data<'import'>): void {
+  #undoMapping({ inode, importer, importer_device, pid, t, ns }: Data<'import'>): void {
     const buffer = this.#alive.get(inode);
     const state = buffer?.importers.get(importerName(importer), importer_device, t);
     const mapping = state?.mapping;
@@ -152,7 +159,7 @@ export class BufferTable {
     if (mapping !== null && data.t >= mapping.t) mapping.detachedAt = data.t;
     attached.end(data.t);
     if (!attached.hasSince(data.t)) mapped.endAll(data.t);
-    if (!this.#unmapsAreSeen(state)) mapped.limit(attached.count);
+    if (!this.#tracesUnmapsOf(state)) mapped.limit(attached.count);
     this.#changed(buffer, state);
   }
 
@@ -164,12 +171,12 @@ export class BufferTable {
     this.#changed(buffer, state);
   }
 
-  /** Returns the number of mappings that were lost. */
+  /** Returns the number of lost mappings. */
   stateChanged(data: Data<'buffer_state'>): number {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return 0;
-    noteState(buffer, data.t, data.revoked, data.cause);
-    const lost = data.revoked ? revoke(buffer, data.t, this.watchesUnmaps) : 0;
+    setRevoked(buffer, data.t, data.revoked, data.cause);
+    const lost = data.revoked ? revoke(buffer, data.t, this.tracesUnmaps) : 0;
     this.totals.update(buffer);
     return lost;
   }
@@ -208,7 +215,7 @@ export class BufferTable {
     for (const buffer of this.ownedBy(process)) buffer.ownerGoneAt ??= process.goneAt;
   }
 
-  /** Gives what was named by a number after it had passed to another process to that process; the first one has ended. */
+  /** A pid was reused: assigns what was recorded after that to the new process. The old process has ended. */
   takenOver({ from, to, since }: Takeover): void {
     for (const buffer of [...(from.buffers ?? [])]) {
       if (buffer.vm === from && (buffer.exportedAt ?? buffer.firstSeenAt) >= since) this.#setVm(buffer, to);
@@ -227,7 +234,9 @@ export class BufferTable {
     this.processExited(from);
   }
 
-  /** Makes the table agree with what the kernel held between `t_begin` and `t_end`; returns the buffers that it no longer holds. */
+  /**
+   * Updates the table from a snapshot, taken between `t_begin` and `t_end`. Returns the buffers that no longer exist.
+   */
   reconcile(snapshot: Snapshot): BufferState[] {
     const present = new Set<number>();
     const holders = this.#deviceHolders(snapshot);
@@ -236,7 +245,7 @@ export class BufferTable {
       this.#reconcileOne(seen, snapshot);
       const buffer = this.#alive.get(seen.inode);
       if (buffer === undefined) continue;
-      // Whoever has the device open once it was closed here is another.
+      // For a buffer of a closed device (0), a process that opened the device later is not a holder.
       if (seen.device !== 0) buffer.deviceHolders = holders.get(seen.device) ?? [];
       this.#vms.note(buffer);
     }
@@ -245,7 +254,7 @@ export class BufferTable {
     for (const buffer of this.#alive.values()) {
       if (!present.has(buffer.inode) && buffer.firstSeenAt < snapshot.t_begin) gone.push(buffer);
     }
-    for (const buffer of gone) this.#bury(buffer, snapshot.t_end);
+    for (const buffer of gone) this.#markReleased(buffer, snapshot.t_end);
     return gone;
   }
 
@@ -273,7 +282,7 @@ export class BufferTable {
     if (seen.bytes !== 0) buffer.bytes = seen.bytes;
     if (seen.ranges !== 0) buffer.ranges = seen.ranges;
     buffer.privacy = PRIVACIES[seen.privacy] ?? buffer.privacy;
-    // A device keeps its VM as long as it is open, and its buffers lose it with that: who has the number now may be another.
+    // A device keeps its VM while it is open. So an unchanged pid is the known VM, even if the pid was reused since.
     if (seen.kvm_pid !== 0 && buffer.vm?.pid !== seen.kvm_pid) {
       this.#setVm(buffer, this.#processes.at(seen.kvm_pid, t_begin, seen.vm_type));
     }
@@ -281,12 +290,12 @@ export class BufferTable {
     if (seen.kvm_pid !== 0 && buffer.vm !== null) leaderOf(buffer.vm).vmType = seen.vm_type;
     buffer.holders = seen.holders;
     buffer.holdersAt = t_end;
-    // An event that is newer than the snapshot's beginning knows better.
+    // An event that is newer than the start of the snapshot takes precedence.
     const isTouched = !isNew && buffer.changedAt >= t_begin;
     if (seen.revoked !== buffer.revoked && buffer.stateAt < t_begin) {
       buffer.changedAt = Math.max(buffer.changedAt, t_begin);
-      noteState(buffer, t_begin, seen.revoked, isNew ? null : 'unknown');
-      if (seen.revoked) revoke(buffer, t_begin, this.watchesUnmaps);
+      setRevoked(buffer, t_begin, seen.revoked, isNew ? null : 'unknown');
+      if (seen.revoked) revoke(buffer, t_begin, this.tracesUnmaps);
     }
     if (!isTouched) reconcileAttachments(buffer, seen.attachments, t_begin);
     this.totals.update(buffer);
@@ -295,27 +304,30 @@ export class BufferTable {
   #map(buffer: BufferState, state: ImporterState, t: number): void {
     const { attached, mapped } = state;
     buffer.imported = true;
-    // The detach came first.
+    // The detach event arrived first.
     if (t <= attached.endedAt && !attached.hasSince(t)) return;
     if (attached.count === 0) {
-      // An attachment that was not seen (a gap, or older than we are) shows by its mapping.
+      // The mapping implies an attachment that was not traced: it is older than the tracer, or was made in a gap.
       attached.begin(t);
       state.implied = [...state.implied.slice(1 - IMPLIED_LIMIT), t];
       state.since = t;
     }
     const iommufd = state.importer === 'iommufd';
-    if (!this.#unmapsAreSeen(state) && t < (buffer.revokedAt ?? 0)) {
-      // The revocation came first.
+    if (!this.#tracesUnmapsOf(state) && t < (buffer.revokedAt ?? 0)) {
+      // The event of the revocation arrived first.
       if (iommufd) buffer.lostMappings += 1;
       return;
     }
     mapped.begin(t);
-    if (!iommufd && !this.#unmapsAreSeen(state)) mapped.limit(attached.count);
+    if (!iommufd && !this.#tracesUnmapsOf(state)) mapped.limit(attached.count);
   }
 
-  /** iommufd takes the physical range: it never unmaps with the exporter. KVM's unbind shows the end of its mapping. */
-  #unmapsAreSeen({ importer }: ImporterState): boolean {
-    return importer === 'kvm' || (this.watchesUnmaps && importer !== 'iommufd');
+  /**
+   * Whether an event reports the end of this importer's mappings. KVM unbinds. iommufd maps the physical range itself
+   * and never unmaps.
+   */
+  #tracesUnmapsOf({ importer }: ImporterState): boolean {
+    return importer === 'kvm' || (this.tracesUnmaps && importer !== 'iommufd');
   }
 
   #rejected(
@@ -327,15 +339,25 @@ export class BufferTable {
     const buffer = this.#alive.get(data.inode);
     if (buffer === undefined) return;
     const { reason, errno, t } = data;
-    noteRejection(buffer, { importer: importerName(importer), importerDevice, stage, reason, errno, at: t });
+    recordRejection(buffer, {
+      importer: importerName(importer),
+      importerDevice,
+      stage,
+      reason,
+      errno,
+      at: t,
+    });
   }
 
-  /** The buffer that an event changes now; one that is not known yet is older than we are. */
+  /**
+   * The live buffer that an event changes; inserted if it is not known yet. Null if it was released or cannot be a VFIO
+   * buffer.
+   */
   #touched(inode: number, device: number, t: number): BufferState | null {
     if (inode === 0 || this.#released.has(inode)) return null;
     let buffer = this.#alive.get(inode);
     if (buffer === undefined) {
-      // Without a device nothing says that it is a VFIO buffer at all.
+      // Without a device, it may not be a VFIO buffer.
       if (device === 0) return null;
       buffer = newBuffer(inode, t, this.totals);
       this.#alive.set(inode, buffer);
@@ -345,7 +367,7 @@ export class BufferTable {
     return buffer;
   }
 
-  /** To be called after each change of an importer of a live or revoked buffer. */
+  /** Call this after each change of an importer of a live or revoked buffer. */
   #changed(buffer: BufferState, state: ImporterState): void {
     buffer.importers.update(state);
     this.totals.update(buffer);
@@ -363,7 +385,7 @@ export class BufferTable {
     relink(buffer, before, vm);
   }
 
-  #bury(buffer: BufferState, t: number): void {
+  #markReleased(buffer: BufferState, t: number): void {
     this.beforeRelease(buffer);
     buffer.released = true;
     buffer.revokeCause = null;
@@ -386,7 +408,7 @@ export class BufferTable {
   }
 }
 
-/** Keeps the buffers that name a process as their owner or VM with that process. */
+/** Updates the sets of buffers that name a process as their owner or VM. */
 function relink(buffer: BufferState, before: ProcessRecord | null, after: ProcessRecord | null): void {
   if (before !== null && before !== buffer.owner?.process && before !== buffer.vm)
     before.buffers?.delete(buffer);
@@ -395,18 +417,19 @@ function relink(buffer: BufferState, before: ProcessRecord | null, after: Proces
   after.buffers.add(buffer);
 }
 
-/** Whose end makes a buffer an orphan: the task that exported it, or its VM where that was not seen. */
+/** The process whose end makes the buffer an orphan: the exporting task, or its VM if the export was not traced. */
 export function ownerOf({ owner, vm }: BufferState): ProcessRecord | null {
   if (owner !== null) return owner.process;
   return vm === null ? null : leaderOf(vm);
 }
 
 function reconcileAttachments(buffer: BufferState, seen: number, t: number): void {
-  // The kernel's list is walked so far: what is known to be more stands.
+  // The snapshot stops counting at this number. Keep the known count if it is larger.
   const count = seen < WALKED_ATTACHMENTS ? seen : Math.max(seen, buffer.attachments.count);
   buffer.attachments.set(count, t);
   if (count > 0) buffer.imported = true;
-  // KVM may hold it by its slot alone. Of the others one has detached unseen, and nothing says which: none is named on a guess.
+  // KVM can hold the buffer by its slot, without an attachment. Another importer has detached without an event, and it
+  // is unknown which one. So all other importers are removed.
   const { importers } = buffer;
   if (count === 0) importers.clear();
   else if (importers.named - importers.namedOfKvm > count) {
@@ -418,7 +441,7 @@ function attach(buffer: BufferState, state: ImporterState, t: number): void {
   buffer.imported = true;
   buffer.attachments.begin(t);
   const { attached, implied } = state;
-  if (attached.meets(t)) return;
+  if (attached.takeEarlyEnd(t)) return;
   const index = implied.findIndex((mapping) => mapping >= t);
   if (index === -1) attached.begin(t);
   else for (const mapping of implied.splice(index, 1)) attached.move(mapping, t);

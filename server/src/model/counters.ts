@@ -12,20 +12,20 @@ import { errnoName } from './errno.ts';
 import { codeName, deviceAddress, importerName } from './naming.ts';
 import { type Labels, SeriesSet } from './series-set.ts';
 
-/** One series of a counter: cumulative over all bpftrace children, never going back. */
+/** One series of a counter. It is cumulative over all bpftrace children and never decreases. */
 export interface CounterSeries {
   readonly labels: Labels;
   value: number;
 }
 
-/** One series of a histogram; `buckets[b]` counts the durations of bucket b alone (not cumulative). */
+/** One series of a histogram. `buckets[b]` counts the durations in bucket b only (not cumulative). */
 export interface HistogramSeries {
   readonly labels: Labels;
   readonly buckets: number[];
   sumNs: number;
 }
 
-/** The families that the kernel's maps feed, and the labels that remain of each map's key. */
+/** The counter families that come from the kernel's maps, and their labels. */
 export const COUNTERS = {
   exports: ['device', 'privacy'],
   exported_bytes: ['device', 'privacy'],
@@ -51,10 +51,12 @@ export const HISTOGRAMS = {
 } as const satisfies Record<string, readonly string[]>;
 export type HistogramName = keyof typeof HISTOGRAMS;
 
-/** A label set of a histogram has a series for each bucket, so a histogram has fewer label sets than a counter may have. */
+/**
+ * A label set of a histogram has a series per bucket, so its limit of label sets is this fraction of a counter's limit.
+ */
 const HISTOGRAM_SHARE = 1 / 4;
 
-/** All series of each family together, whatever became of the series: folded ones and those of departed devices too. */
+/** The sum over all series of each family, including folded series and series of departed devices. */
 export interface Totals {
   readonly counters: Readonly<Record<CounterName, number>>;
   readonly buckets: Readonly<Record<HistogramName, readonly number[]>>;
@@ -62,7 +64,7 @@ export interface Totals {
 
 type Route = { counter: CounterName } | { histogram: HistogramName; part: 'sum' | 'bucket' } | null;
 
-/** Where each map goes; `emitted` is told by the heartbeat too, in order with the events. */
+/** The family that each map feeds. `emitted` feeds none: the heartbeat has it too, in order with the events. */
 const ROUTES: Record<MapName, Route> = {
   exports: { counter: 'exports' },
   export_bytes: { counter: 'exported_bytes' },
@@ -87,17 +89,20 @@ const ROUTES: Record<MapName, Route> = {
   emitted: null,
 };
 
-/** One key of one map of the running child: how far it was read, and the series that it feeds. */
+/** One key of one map of the running child: its last value, and the series that it feeds. */
 interface Cell {
   last: number;
-  /** Null where the series is out of sight, because its device has left: growth brings it back. */
+  /** Null if the series is parked because its device has left. Growth brings it back. */
   add: ((growth: number) => void) | null;
 }
 
-/** Keys of all maps of one child that are remembered: as many as one map may be given (bpftrace.map-keys). */
+/** The most keys kept over all maps of one child. It equals the largest allowed size of one map (bpftrace.map-keys). */
 export const CELLS_LIMIT = 1_048_576;
 
-/** All counters and histograms. Each read adds what has grown since the last one, so a child that begins at zero adds. */
+/**
+ * All counters and histograms. Each read adds the growth since the last one, so a new child that starts at zero adds to
+ * them.
+ */
 export class CounterStore {
   readonly #totals = {
     counters: mapValues(COUNTERS, () => 0),
@@ -108,7 +113,7 @@ export class CounterStore {
   readonly #cells = new Map<MapName, Map<string, Cell>>();
   #cellCount = 0;
   readonly #cellsLimit: number;
-  /** The cells and the series of each device, so that one that leaves does not make all of them be looked at. */
+  /** Cells and series by device, so that parking a device does not iterate over all of them. */
   readonly #cellsOf = new Map<string, Cell[]>();
   readonly #seriesOf = new Map<string, Map<CounterSeries, CounterName>>();
 
@@ -129,16 +134,16 @@ export class CounterStore {
     return this.#totals;
   }
 
-  /** A new child has been started: its maps are empty. */
+  /** A new child was started. Its maps are empty. */
   newChild(): void {
     this.#cells.clear();
     this.#cellsOf.clear();
     this.#cellCount = 0;
     for (const set of [...Object.values(this.#counters), ...Object.values(this.#histograms)])
-      set.forgetFolded();
+      set.clearFolded();
   }
 
-  /** Returns by how much the counter has grown since it was last read; null where there are more keys than any kernel map has. */
+  /** Returns the growth of the counter since its last read; null if there are more keys than the limit. */
   read({ name, key, value }: CounterRead): number | null {
     const route = ROUTES[name];
     if (route === null) return 0;
@@ -155,7 +160,7 @@ export class CounterStore {
       cells.set(key, cell);
       this.#noteDevice(name, key, cell);
     }
-    // A map of the kernel never shrinks: a smaller value is a child whose start was missed.
+    // A kernel counter never decreases: a smaller value comes from a new child whose start was missed.
     const growth = value >= cell.last ? value - cell.last : value;
     if (growth > 0) {
       cell.add ??= this.#feed(route, name, key);
@@ -166,8 +171,8 @@ export class CounterStore {
   }
 
   /**
-   * Takes the series of devices that have left out of sight. The kernel's counters go on, and so does a series that comes
-   * back: from where it stood.
+   * Hides the series of devices that have left. The kernel keeps counting, so a series that comes back continues from
+   * its last value.
    */
   park(devices: ReadonlySet<string>): void {
     for (const device of devices) {
@@ -194,7 +199,7 @@ export class CounterStore {
     return this.#histograms[name].all();
   }
 
-  /** How many label sets each family has folded into `other`. */
+  /** Number of label sets that each family has folded into `other`. */
   folded(): Record<CounterName | HistogramName, number> {
     const count = (set: { folded: number }) => set.folded;
     return {
@@ -203,13 +208,13 @@ export class CounterStore {
     };
   }
 
-  /** What adds the growth of a key to its series. */
+  /** Returns the function that adds the growth of a key to its series. */
   #feed(route: NonNullable<Route>, name: MapName, key: string): (growth: number) => void {
     const parts = readKey(name, key);
     if ('counter' in route) {
       const series = this.#counters[route.counter].admit(pick(COUNTERS[route.counter], parts));
       const { device } = series.labels;
-      // One that was folded has no device of its own.
+      // A folded series does not belong to a device.
       if (device !== undefined && device === parts.device) {
         const known = this.#seriesOf.get(device);
         if (known === undefined) this.#seriesOf.set(device, new Map([[series, route.counter]]));
@@ -248,42 +253,42 @@ function pick(names: readonly string[], parts: Labels): Labels {
   return Object.fromEntries(names.map((name) => [name, parts[name] ?? '']));
 }
 
-/** The parts of a key by their label names; the importer's name is put together again. */
+/** The parts of a key by label name. The importer's name is joined from its two parts. */
 function readKey(map: MapName, key: string): Labels {
   const parts: Record<string, string> = {};
-  const words = splitKey(key);
+  const texts = splitKey(key);
   MAPS[map].forEach((part, index) => {
-    const word = words[index] ?? '0';
+    const text = texts[index] ?? '0';
     switch (part) {
       case 'device':
-        parts.device = deviceAddress(Number(word));
+        parts.device = deviceAddress(Number(text));
         break;
       case 'privacy':
-        parts.privacy = codeName(PRIVACIES, Number(word));
+        parts.privacy = codeName(PRIVACIES, Number(text));
         break;
       case 'reason':
-        parts.reason = codeName(REASONS, Number(word));
+        parts.reason = codeName(REASONS, Number(text));
         break;
       case 'cause':
-        parts.cause = codeName(CAUSES, Number(word));
+        parts.cause = codeName(CAUSES, Number(text));
         break;
       case 'stage':
-        parts.stage = codeName(STAGES, Number(word));
+        parts.stage = codeName(STAGES, Number(text));
         break;
       case 'reader':
-        parts.importer = codeName(READERS, Number(word));
+        parts.importer = codeName(READERS, Number(text));
         break;
       case 'violation':
-        parts.kind = codeName(VIOLATIONS, Number(word));
+        parts.kind = codeName(VIOLATIONS, Number(text));
         break;
       case 'errno':
-        parts.errno = errnoName(Number(word));
+        parts.errno = errnoName(Number(text));
         break;
       case 'bucket':
-        parts.bucket = word;
+        parts.bucket = text;
         break;
       case 'name0':
-        parts.importer = importerName(unpackName(word, words[index + 1] ?? '0'));
+        parts.importer = importerName(unpackName(text, texts[index + 1] ?? '0'));
         break;
       case 'name1':
         break;

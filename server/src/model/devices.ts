@@ -1,21 +1,21 @@
 import type { Device, DeviceGone } from '../stream/wire.ts';
 import { FifoMap } from '../support/fifo-map.ts';
 
-/** A host has fewer; the one whose facts are the oldest is evicted first. */
+/** More than a host has. The device with the oldest facts is evicted first. */
 const LIMIT = 8192;
 
-/** Facts that the collector has reported of PCI devices, and which devices have left. */
+/** Facts about PCI devices that the collector reported, and the devices that have left. */
 export class DeviceTable {
   readonly #facts = new FifoMap<string, Device>();
-  /** When each left, in the order in which that was reported. */
+  /** When each device left, in the order of the reports. */
   readonly #goneAt = new FifoMap<string, number>();
-  /** Devices whose facts were evicted. */
-  forgotten = 0;
+  /** Number of devices whose facts were evicted. */
+  evicted = 0;
 
   upsert(device: Device): void {
     this.#goneAt.delete(device.device);
     this.#facts.set(device.device, device);
-    this.forgotten += this.#facts.limit(LIMIT);
+    this.evicted += this.#facts.limit(LIMIT);
   }
 
   gone({ device, t }: DeviceGone): void {
@@ -24,7 +24,7 @@ export class DeviceTable {
     this.#goneAt.limit(LIMIT);
   }
 
-  /** An event named it: it is there, whatever was reported before. */
+  /** An event named the device, so it exists, even if it was reported as gone. */
   seen(device: string): void {
     this.#goneAt.delete(device);
   }
@@ -41,7 +41,7 @@ export class DeviceTable {
     return [...this.#facts.values()];
   }
 
-  /** Removes the devices that left `graceUs` before `now` or earlier, and returns their addresses. */
+  /** Removes the devices that left at least `graceUs` before `now`. Returns their addresses. */
   sweep(now: number, graceUs: number): Set<string> {
     const departed = new Set<string>();
     for (let device = this.#goneAt.oldest(); device !== undefined; device = this.#goneAt.oldest()) {

@@ -1,4 +1,4 @@
-/** Linux's errno names (asm-generic), by number: a recording gives the same labels on whatever system it is replayed. */
+/** Linux's errno names (asm-generic) by number. A fixed table: a replay has the same labels on every system. */
 const NAMES =
   '- EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST ' +
   'EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE ' +
@@ -13,7 +13,7 @@ const NAMES =
 
 const BY_NUMBER: readonly string[] = NAMES.split(' ');
 
-/** `EINVAL` for 22; the number itself where Linux's user space has no name for it. */
+/** `EINVAL` for 22; the number itself if Linux has no user space name for it. */
 export function errnoName(errno: number): string {
   const name = BY_NUMBER[errno];
   return name === undefined || name === '-' ? String(errno) : name;

@@ -5,24 +5,27 @@ import { type ProcessTable, vmOfTask, vmRef } from './processes.ts';
 import type { EventKind, KernelEvent, VmRef } from './schema.ts';
 import { vmOf } from './vms.ts';
 
-/** A tuple that is an event of the kernel, not of the protocol. */
+/** A tuple that is a kernel event, not a protocol record. */
 export type EventRecord = TupleOf<EventKind>;
 
 export interface EventContext {
   seq: number;
   time: string;
   processes: ProcessTable;
-  /** What people call the PCI device of this name. */
+  /** The interface name of the PCI device at this address, such as mlx5_0. */
   interfaceOf: (device: string) => string | null;
-  /** Device of a buffer that the event itself does not name, packed. */
+  /** Packed PCI address of the buffer's device, for events that do not contain it. */
   device: number;
-  /** The buffer, where it is known. */
+  /** The buffer, if it is known. */
   buffer: BufferState | undefined;
-  /** Mappings that this event made dead. */
+  /** Number of mappings that were lost by this event. */
   lostMappings: number;
 }
 
-/** What the world is told of an event. The common fields are written out: spreading them cost more than decoding the line. */
+/**
+ * The event as the API shows it. The common fields are repeated in each case, because spreading them costs more than
+ * decoding the line.
+ */
 export function toTracerEvent(record: EventRecord, context: EventContext): KernelEvent {
   const { seq, time, processes } = context;
   const { t, pid, comm } = record.data;
@@ -76,6 +79,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         importer_device: data.importer_device,
         importer_interface: context.interfaceOf(data.importer_device),
         by_vm: vmOfTask(processes.at(pid, t)),
+        privacy: context.buffer?.privacy ?? null,
         duration_ns: data.ns,
         errno: data.errno,
         reason: data.reason,
@@ -161,7 +165,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         errno: data.errno,
         reason: data.reason,
         violation: data.violation,
-        // KVM takes a bind of the VM's own process only.
+        // KVM accepts a bind only from the process of the VM (kvm->mm).
         vm: vmRef(processes.at(pid, t)),
         owner_vm: vmOfDevice(context, data.owner_vm_pid, t),
         slot_bytes: data.slot_bytes,
@@ -189,7 +193,9 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
   }
 }
 
-/** The VM that a buffer's device is linked to: the buffer knows more than the number of the thread that made it. */
+/**
+ * The VM of a buffer's device. The buffer is preferred: it knows more than the pid of the thread that created the VM.
+ */
 function vmOfDevice({ buffer, processes }: EventContext, kvmPid: number, t: number): VmRef | null {
   return buffer?.vm?.pid === kvmPid ? vmOf(buffer) : vmRef(processes.at(kvmPid, t));
 }

@@ -2,13 +2,13 @@ import { type Static, Type } from 'typebox';
 import { DURATION_BOUNDS, DURATION_BUCKETS } from '../stream/codes.ts';
 import { type CounterName, HISTOGRAMS, type HistogramName, type Totals } from './counters.ts';
 
-/** Samples that are kept; at the coarsest step they are the last half hour and a little more. */
+/** The most samples kept. At the coarsest step they cover a little more than half an hour. */
 const LIMIT = 240;
-/** Seconds between samples: as fine as the reads at first, coarser as the room fills. */
+/** Seconds between samples: at first the interval of counter reads, then longer each time the limit is reached. */
 const FINEST_STEP = 1;
 const COARSEST_STEP = 8;
 
-/** The counters whose rates are told, by the names that they have there. */
+/** The counters whose rates are shown, by their names in HistorySample. */
 const RATES = {
   exports: 'exports',
   export_rejections: 'export_rejections',
@@ -19,15 +19,15 @@ const RATES = {
 
 const Quantiles = Type.Object({
   p50: Type.Number(),
-  p99: Type.Number({ description: 'seconds, as the p50; of the last bucket, its lower bound' }),
+  p99: Type.Number({ description: 'in seconds, like p50; for the last bucket, its lower bound' }),
 });
 const QuantilesOrNull = Type.Union([Quantiles, Type.Null()], {
-  description: 'null where there was no call between the two reads',
+  description: 'null if there was no call between the two reads',
 });
 
 export const HistorySample = Type.Object({
-  time: Type.String({ description: 'of the read of the counters' }),
-  seconds: Type.Number({ description: 'since the read that it is compared with' }),
+  time: Type.String({ description: 'time of the counter read' }),
+  seconds: Type.Number({ description: 'seconds since the previous sample' }),
   rates: Type.Object(
     {
       exports: Type.Number(),
@@ -36,7 +36,7 @@ export const HistorySample = Type.Object({
       import_rejections: Type.Number(),
       revocations: Type.Number(),
     },
-    { description: 'a second, over these seconds; imports and rejections are steps of imports' },
+    { description: 'calls per second over this time; each stage of an import counts as one' },
   ),
   durations: Type.Object({
     export_duration: QuantilesOrNull,
@@ -55,15 +55,15 @@ interface Sample {
 const RATE_NAMES = Object.keys(RATES) as (keyof typeof RATES)[];
 const HISTOGRAM_NAMES = Object.keys(HISTOGRAMS) as HistogramName[];
 
-/** The counters of the last half hour, as they were read. Samples are cumulative, so leaving some out falsifies no rate. */
+/** The counters of the last half hour. Samples are cumulative, so dropping some does not falsify a rate. */
 export class History {
   #samples: Sample[] = [];
   #step = FINEST_STEP;
 
-  /** A whole read of the counters has ended at `t`, microseconds since boot. */
+  /** Call this at the end of each complete counter read; `t` is microseconds since boot. */
   read(t: number, totals: Totals): void {
     const last = this.#samples.at(-1);
-    // A read is never exactly a second after the one before.
+    // Half a second of tolerance: reads are not exactly one second apart.
     if (last !== undefined && t - last.t < (this.#step - 0.5) * 1e6) return;
     this.#samples.push({
       t,
@@ -77,7 +77,7 @@ export class History {
     } else this.#samples.shift();
   }
 
-  /** What changed from each sample to the next, the oldest first. */
+  /** The change from each sample to the next, oldest first. */
   samples(time: (micros: number) => string): HistorySample[] {
     return this.#samples.slice(1).map((sample, index) => {
       const before = this.#samples[index] as Sample;
@@ -95,7 +95,7 @@ export class History {
   }
 }
 
-/** Where these shares of the calls end, as Prometheus reckons it: evenly spread within a bucket. */
+/** Quantiles, computed like histogram_quantile of Prometheus: durations are evenly spread within a bucket. */
 function quantilesOf(buckets: readonly number[]): Static<typeof Quantiles> | null {
   const all = buckets.reduce((sum, count) => sum + count, 0);
   if (all === 0) return null;

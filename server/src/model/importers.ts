@@ -3,25 +3,25 @@ import type { Task } from './buffer-state.ts';
 import type { BufferTotals, LabelsOfBuffer } from './buffer-totals.ts';
 import { IntervalSet } from './interval-set.ts';
 
-/** One importer of one buffer; without an attachment it is only remembered, for events that come late. */
+/** One importer of one buffer. Without an attachment it is kept only to match late events. */
 export interface ImporterState {
   readonly importer: string;
   readonly importerDevice: string;
   readonly attached: IntervalSet;
-  /** Mappings that the importer has now. */
+  /** Current mappings. */
   readonly mapped: IntervalSet;
-  /** When mappings showed attachments that were not seen; their own events may be on their way. */
+  /** Times of mappings that implied an attachment that was not traced. Its attach event may still arrive. */
   implied: number[];
   since: number;
-  /** Whose import was the last. */
+  /** The task of the last import. */
   task: Task | null;
-  /** The last mapping of iommufd, and what was mapped and lost before: its call may still fail. */
+  /** The last mapping of iommufd, and the numbers of mappings and lost mappings before it: its call may still fail. */
   mapping: { pid: number; t: number; detachedAt: number | null; before: number; lost: number } | null;
-  /** Attachments that the totals have of it. */
+  /** Number of its attachments in the totals. */
   counted: number;
 }
 
-/** Importers of one buffer that are remembered without an attachment, beyond those that have one. */
+/** At this number of importers of one buffer, a new one evicts the oldest one without an attachment. */
 const MEMORY_LIMIT = 16;
 
 const KVM = 'kvm';
@@ -31,20 +31,20 @@ const keyOf = ({ importer, importerDevice }: Pick<ImporterState, 'importer' | 'i
   `${importer}\n${importerDevice}`;
 
 /**
- * The importers of one buffer. They may be many, so each question has an index. Whoever changes the attachments or mappings of
- * one calls `update` after that.
+ * The importers of one buffer. There may be many, so each query has an index. Call `update` after each change of the
+ * attachments or mappings of an importer.
  */
 export class Importers {
   readonly #totals: BufferTotals;
-  /** The device and the privacy that the totals have the attachments under. */
+  /** The device and privacy under which the totals count the attachments. */
   #labels: LabelsOfBuffer = { device: 0, privacy: 'undeclared' };
   readonly #byKey = new Map<string, ImporterState>();
-  /** Those without an attachment, in the order in which they lost it. Each is made when it is needed. */
+  /** Importers without an attachment, in the order in which they lost it. All indexes are created when needed. */
   #idle: FifoMap<ImporterState, true> | null = null;
   #kvm: Set<ImporterState> | null = null;
   #mappedByIommufd: Set<ImporterState> | null = null;
   #mappedByOthers: Set<ImporterState> | null = null;
-  /** Attachments of all, and of KVM. */
+  /** Number of attachments of all importers, and of KVM. */
   named = 0;
   namedOfKvm = 0;
 
@@ -52,7 +52,7 @@ export class Importers {
     this.#totals = totals;
   }
 
-  /** The importer of this name, inserted where it is new; `t` is microseconds since boot. */
+  /** The importer of this name, inserted if it is new. `t` is microseconds since boot. */
   get(importer: string, importerDevice: string, t: number): ImporterState {
     const key = keyOf({ importer, importerDevice });
     const known = this.#byKey.get(key);
@@ -82,28 +82,31 @@ export class Importers {
     return state;
   }
 
-  /** KVM's own, the one that came first. */
+  /** The first importer entry of KVM. */
   get kvm(): ImporterState | undefined {
     const [first] = this.#kvm ?? [];
     return first;
   }
 
-  /** Those with an attachment. */
+  /** Importers with an attachment. */
   *attached(): Generator<ImporterState> {
     for (const state of this.#byKey.values()) if (state.attached.count > 0) yield state;
   }
 
-  /** Those that a revocation waits for where they are mapped: neither KVM, whose slot stays, nor iommufd, which never unmaps. */
+  /**
+   * Importers with mappings that a revocation waits for: not KVM, whose slot stays bound, and not iommufd, which never
+   * unmaps.
+   */
   *waitedFor(): Generator<ImporterState> {
     for (const state of this.#mappedByOthers ?? []) if (state.attached.count > 0) yield state;
   }
 
-  /** How many have an attachment. */
+  /** Number of importers with an attachment. */
   get attachedCount(): number {
     return this.#byKey.size - (this.#idle?.size ?? 0);
   }
 
-  /** How many a revocation may wait for. */
+  /** Number of importers that a revocation may wait for. */
   get waiters(): number {
     return this.#mappedByOthers?.size ?? 0;
   }
@@ -116,7 +119,7 @@ export class Importers {
     return this.#mappedByOthers === null ? [] : [...this.#mappedByOthers];
   }
 
-  /** Brings indexes and totals up to what the importer is now. */
+  /** Updates indexes and totals after a change of an importer. */
   update(state: ImporterState): void {
     const { importer, attached, mapped, counted } = state;
     const growth = attached.count - counted;
@@ -135,7 +138,7 @@ export class Importers {
     else this.#mappedByOthers = indexed(this.#mappedByOthers, state, mapped.count > 0);
   }
 
-  /** Sets whose import was the last. */
+  /** Sets the task of the last import. */
   setTask(state: ImporterState, task: Task): void {
     unlink(state.task);
     state.task = task;
@@ -157,7 +160,7 @@ export class Importers {
     state.counted = 0;
   }
 
-  /** Moves the attachments in the totals: the device or the privacy of the buffer is another than was known. */
+  /** Moves the attachments in the totals, after the known device or privacy of the buffer has changed. */
   relabel(labels: LabelsOfBuffer): void {
     for (const { importer, counted } of this.attached()) {
       this.#totals.addAttachments(this.#labels, importer, -counted);

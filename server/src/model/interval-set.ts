@@ -1,22 +1,22 @@
 import { MinHeap } from './min-heap.ts';
 
-/** Endings without a beginning that are remembered; a burst has fewer. */
+/** The most ends without a beginning that are kept. A burst of reordered events has fewer. */
 const EARLY_LIMIT = 16;
 
 const isEarlier = (one: number, other: number): boolean => one < other;
 
 /**
- * What has begun and not ended, by the times of the events. Two processors may report an end before its beginning: it
- * is kept, and meets the beginning when that comes. So the count is the same in either order, and never negative.
- * However many there are, an operation takes logarithmic time for each interval that it begins or ends.
+ * Counts intervals that have begun and not ended, by event time. Events of two processors may arrive out of order: an
+ * end that arrives before its beginning is kept until the beginning arrives. So the count does not depend on the order,
+ * and is never negative. An operation takes logarithmic time for each interval that it begins or ends.
  */
 export class IntervalSet {
-  /** When the newest ending was, microseconds since boot. */
+  /** Time of the newest end, microseconds since boot. */
   endedAt = Number.NEGATIVE_INFINITY;
-  /** As many as another source has counted, which knew of all up to `#countedAt`. */
+  /** Number of intervals that another source counted. It includes all that began up to `#countedAt`. */
   #counted = 0;
   #countedAt = 0;
-  /** When each of the others began. Made when it is needed: most buffers have no importer. */
+  /** Start times of the other intervals. Created when needed: most buffers have no importer. */
   #open: MinHeap<number> | null = null;
   #early: number[] | null = null;
 
@@ -24,15 +24,15 @@ export class IntervalSet {
     return this.#counted + (this.#open?.size ?? 0);
   }
 
-  /** False where its end is known already. */
+  /** Returns false if its end has already arrived. */
   begin(t: number): boolean {
-    if (this.meets(t)) return false;
+    if (this.takeEarlyEnd(t)) return false;
     this.#push(t);
     return true;
   }
 
-  /** Removes an ending that came before its beginning at `t`; false where there is none. */
-  meets(t: number): boolean {
+  /** Removes an end that arrived before its beginning at `t`. Returns false if there is none. */
+  takeEarlyEnd(t: number): boolean {
     if (this.#early === null) return false;
     const index = this.#early.findIndex((end) => end >= t);
     if (index === -1) return false;
@@ -51,12 +51,12 @@ export class IntervalSet {
     if (this.#early.length > EARLY_LIMIT) this.#early.shift();
   }
 
-  /** True where something that began at `t` or before lasts. */
+  /** Whether an interval that began at `t` or before is open. */
   hasSince(t: number): boolean {
     return this.#first() <= t;
   }
 
-  /** Ends all that began at `t` or before; returns how many. */
+  /** Ends all intervals that began at `t` or before. Returns their number. */
   endAll(t: number): number {
     const before = this.count;
     if (this.#countedAt <= t) this.#counted = 0;
@@ -64,7 +64,7 @@ export class IntervalSet {
     return before - this.count;
   }
 
-  /** What was thought to have begun at `from` began at `to`. */
+  /** Corrects the start time of an interval. */
   move(from: number, to: number): void {
     if (this.#open?.remove(from)) this.#push(to);
     else if (this.#counted > 0 && this.#countedAt === from) {
@@ -73,7 +73,7 @@ export class IntervalSet {
     }
   }
 
-  /** Leaves at most `count`, the newest. */
+  /** Removes the oldest intervals until at most `count` are left. */
   limit(count: number): void {
     while (this.count > count) {
       if (this.#counted > 0 && this.#countedAt <= (this.#open?.first ?? Number.POSITIVE_INFINITY))
@@ -82,7 +82,7 @@ export class IntervalSet {
     }
   }
 
-  /** Replaces all by `count` that another source has counted at `t`. */
+  /** Replaces all intervals by the number that another source counted at `t`. */
   set(count: number, t: number): void {
     this.#early = null;
     this.#open = null;
@@ -90,7 +90,7 @@ export class IntervalSet {
     this.#countedAt = t;
   }
 
-  /** When the oldest one began; infinity where there is none. */
+  /** Start time of the oldest open interval; infinity if there is none. */
   #first(): number {
     const open = this.#open?.first ?? Number.POSITIVE_INFINITY;
     return this.#counted > 0 ? Math.min(this.#countedAt, open) : open;

@@ -11,7 +11,7 @@ export class MinHeap<T> {
     return this.#items.length;
   }
 
-  /** The smallest item; undefined where there is none. */
+  /** The smallest item; undefined if the heap is empty. */
   get first(): T | undefined {
     return this.#items[0];
   }
@@ -28,7 +28,7 @@ export class MinHeap<T> {
     return first;
   }
 
-  /** Removes one item that equals this one, which takes linear time; false where there is none. */
+  /** Removes one item that equals this one, in linear time. Returns false if there is none. */
   remove(item: T): boolean {
     const index = this.#items.indexOf(item);
     if (index === -1) return false;
@@ -40,7 +40,7 @@ export class MinHeap<T> {
     this.#items = [];
   }
 
-  /** Removes the items that `isWanted` denies, in linear time. */
+  /** Keeps only the items for which `isWanted` returns true, in linear time. */
   keep(isWanted: (item: T) => boolean): void {
     this.#items = this.#items.filter(isWanted);
     for (let index = (this.#items.length >> 1) - 1; index >= 0; index -= 1) this.#down(index);

@@ -11,7 +11,7 @@ import { DeviceTable } from './devices.ts';
 import { type EventRecord, toTracerEvent } from './events.ts';
 import { History, type HistorySample } from './history.ts';
 import type { IncidentState } from './incidents/book.ts';
-import { blindTo, byGravity, KINDS } from './incidents/kinds.ts';
+import { blindTo, bySeverity, KINDS } from './incidents/kinds.ts';
 import { incidentLabels, incidentView } from './incidents/view.ts';
 import { INCIDENT_LIMITS, type IncidentLimits, IncidentWatch } from './incidents/watch.ts';
 import { deviceAddress, packedDevice } from './naming.ts';
@@ -31,22 +31,22 @@ export interface ModelOptions {
   /** Version of this program, for the status and build_info. */
   version: string;
   source: { kind: 'live' | 'replay'; name: string };
-  /** Released buffers that are remembered; default 1000. */
+  /** The most released buffers that are kept; default 1000. */
   historyLimit?: number;
-  /** Label sets a metric family may have before new ones are folded into `other`; default 500. */
+  /** The most label sets of a metric family. Further ones are folded into `other`; default 2000. */
   seriesLimit?: number;
-  /** Seconds of the stream that a device or a VM stays in the metrics after it has gone; default 900. */
+  /** Seconds, in stream time, for which a device or VM stays in the metrics after it has left; default 900. */
   keepDeparted?: number;
-  /** When something becomes an incident, and how many are kept. */
+  /** When a condition becomes an incident, and how many incidents are kept. */
   incidents?: Partial<IncidentLimits>;
 }
 
-/** All that the server knows, as a pure function of the lines so far: no clock, no I/O. */
+/** The state of the server. It is a pure function of the lines so far: no clock, no I/O. */
 export class TracerModel {
   readonly options: Readonly<Required<ModelOptions>>;
   readonly accounting = new Accounting();
   readonly counters: CounterStore;
-  /** Grows with each record: equal revisions mean equal answers. */
+  /** Increases with each record. Equal revisions mean equal state. */
   revision = 0;
 
   readonly #processes = new ProcessTable();
@@ -87,14 +87,14 @@ export class TracerModel {
       processes: this.#processes,
       accounting: this.accounting,
       limits: incidents,
-      watches: (incident) => this.watchesIncident(incident),
+      detects: (incident) => this.detectsIncident(incident),
     });
   }
 
-  /** Takes one record in and gives the events it tells of: none or one of the kernel, then incidents. */
+  /** Applies one record. Returns its events: at most one kernel event, then incident events. */
   apply(record: StreamRecord | DecodeFailure): TracerEvent[] {
     this.revision += 1;
-    const events = this.#take(record);
+    const events = this.#applyRecord(record);
     for (const { change, incident } of this.#incidents.book.takeChanges()) {
       const at = change === 'opened' ? incident.openedAt : (incident.closedAt ?? 0);
       const view = this.#incidentView(incident);
@@ -112,7 +112,7 @@ export class TracerModel {
     return events;
   }
 
-  #take(record: StreamRecord | DecodeFailure): TracerEvent[] {
+  #applyRecord(record: StreamRecord | DecodeFailure): TracerEvent[] {
     const { accounting } = this;
     switch (record.type) {
       case 'header':
@@ -207,7 +207,7 @@ export class TracerModel {
     }
   }
 
-  /** How the collection stands: the part of the status that is asked for with each line. */
+  /** State of the collection: the part of the status that is read for each line. */
   get collection(): Pick<Status, 'state' | 'problem' | 'dialect' | 'generation'> {
     const { state, generation } = this.accounting;
     return { state, problem: this.#problem, dialect: this.#dialect, generation };
@@ -243,7 +243,7 @@ export class TracerModel {
       buffer_state_exact: this.bufferStateExact,
       buffers: { live, revoked },
       open_incidents: Object.fromEntries(
-        INCIDENT_KINDS.filter((kind) => this.watchesIncident(kind)).map((kind) => [
+        INCIDENT_KINDS.filter((kind) => this.detectsIncident(kind)).map((kind) => [
           kind,
           this.incidentCounts(kind).open,
         ]),
@@ -251,16 +251,16 @@ export class TracerModel {
     };
   }
 
-  /** Facts that made room for newer ones while they were of use. */
-  get forgotten(): Record<'device' | 'process' | 'vm', number> {
+  /** Number of facts that were evicted while they were in use. */
+  get evicted(): Record<'device' | 'process' | 'vm', number> {
     return {
-      device: this.#devices.forgotten,
-      process: this.#processes.forgotten,
-      vm: this.#vms.forgotten,
+      device: this.#devices.evicted,
+      process: this.#processes.evicted,
+      vm: this.#vms.evicted,
     };
   }
 
-  /** False where calls were not counted, so that each counter is a lower bound. */
+  /** False if calls were not counted, so that each counter is a lower bound. */
   get countersExact(): boolean {
     const lost = Object.entries(this.accounting.losses).some(
       ([stage, calls]) => calls > 0 && isCountLoss(stage),
@@ -268,7 +268,7 @@ export class TracerModel {
     return !lost && this.counters.totals.counters.missed_returns === 0;
   }
 
-  /** True where a whole snapshot was taken after the last loss or gap, and all has been watched since. */
+  /** True if tracing is active and a complete snapshot began after the last loss or gap. */
   get bufferStateExact(): boolean {
     const begin = this.#incidents.snapshotAt;
     return this.accounting.state === 'tracing' && begin !== null && begin >= this.accounting.lastLossAt;
@@ -280,22 +280,22 @@ export class TracerModel {
     return lastReadAt === null ? 0 : (this.#bootEpochUs + lastReadAt) / 1e6;
   }
 
-  /** The wall clock at t = 0 as the header had it, in microseconds since 1970: a later step of the clock does not change it. */
+  /** The wall clock at t = 0 from the header, in microseconds since 1970. Later steps of the clock do not change it. */
   get headerEpochUs(): number {
     return this.#headerEpochUs;
   }
 
-  /** True where this probe was attached in any program of this stream: only then does a zero of its counters mean zero. */
+  /** Whether this probe was attached in any program of this stream. Only then is a zero in its counters a real zero. */
   wasAttached(probe: string): boolean {
     return this.#probesEverAttached.has(probe);
   }
 
-  /** Live and revoked buffers first, then the remembered released ones, newest last. */
+  /** Live and revoked buffers first, then the released ones that are kept, newest last. */
   buffers(): BufferView[] {
     return this.findBuffers({}, Number.POSITIVE_INFINITY).buffers;
   }
 
-  /** How many buffers match, and the first `limit` of them. */
+  /** The number of matching buffers, and the first `limit` of them. */
   findBuffers(filter: BufferFilter, limit: number): { total: number; buffers: BufferView[] } {
     const buffers: BufferView[] = [];
     let total = 0;
@@ -314,65 +314,72 @@ export class TracerModel {
     return buffer === undefined ? undefined : this.#view(buffer);
   }
 
-  /** Totals over the live and revoked buffers; what they take does not depend on how many there are. */
+  /** Totals over the live and revoked buffers. Reading them does not depend on the number of buffers. */
   get bufferTotals(): Pick<BufferTotals, 'groups' | 'lostMappings' | 'attachments'> {
     return this.#buffers.totals;
   }
 
-  /** Live and revoked buffers as they are kept; not to be changed. */
+  /** The internal states of live and revoked buffers. Do not change them. */
   aliveStates(): IterableIterator<Readonly<BufferState>> {
     return this.#buffers.alive();
   }
 
-  /** True where the probes of this stream can tell of incidents of this kind. */
-  watchesIncident(kind: IncidentKind): boolean {
-    const { probes, dialects } = KINDS[kind];
-    const spoken = dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
-    return spoken && probes.every((probe) => this.wasAttached(probe));
+  /** Whether a kernel traced since the start can have incidents of this kind. */
+  canOccur(kind: IncidentKind): boolean {
+    const { dialects } = KINDS[kind];
+    return dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
   }
 
-  /** What is grave, may happen on this kernel, and would not be seen now. */
+  /** Whether incidents of this kind can occur, and all probes that detect them were attached since the start. */
+  detectsIncident(kind: IncidentKind): boolean {
+    return this.canOccur(kind) && KINDS[kind].probes.every((probe) => this.wasAttached(probe));
+  }
+
+  /** Security-relevant incident kinds that this kernel can have and that cannot be detected now. */
   blindTo(): BlindTo[] {
     const attached = this.#probes.filter((probe) => probe.attached);
     return blindTo(this.#dialect, new Set(attached.map(({ probe }) => probe)));
   }
 
-  /** True where the probes of this stream count breaches of this kind; offers only where an export says that it is private. */
+  /**
+   * Whether this policy violation is counted. Offers are counted only in a dialect in which an export declares its
+   * privacy.
+   */
   countsViolation(kind: Violation): boolean {
     if (kind === 'none' || (kind === 'private_offered' && !this.#dialectsEver.has('private-v1')))
       return false;
-    return this.watchesIncident(kind);
+    return this.detectsIncident(kind);
   }
 
-  /** How many are open, were ever opened, and were not, for want of room. */
+  /** Numbers of incidents: open now, ever opened, and not opened because of the limit. */
   incidentCounts(kind: IncidentKind): { open: number; opened: number; folded: number } {
     const { book } = this.#incidents;
     return { open: book.count(kind), opened: book.opened[kind], folded: book.folded[kind] };
   }
 
-  /** Those that are open now, without their story. */
+  /** The labels of the open incidents. */
   openIncidents(): Pick<Incident, 'device' | 'kind' | 'severity'>[] {
     return this.#incidents.book.open().map(incidentLabels);
   }
 
-  /** Open incidents first, the gravest and of these the newest first; then the remembered closed ones, the newest first. */
+  /** Open incidents first, by severity and then newest first; then the closed ones that are kept, newest first. */
   incidents(): Incident[] {
     const { book } = this.#incidents;
-    const open = book.open().reverse().sort(byGravity);
+    const open = book.open().reverse().sort(bySeverity);
     return [...open, ...book.past().toReversed()].map((one) => this.#incidentView(one));
   }
 
-  /** Rates and durations of the last half hour, the oldest first. */
+  /** Rates and durations of the last half hour, oldest first. */
   history(): HistorySample[] {
     return this.#history.samples((micros) => this.#time(micros));
   }
 
-  /** What the collector told of the devices, one for each PCI address. */
+  /** The facts that the collector reported about devices, one entry per PCI address. */
   devices(): Device[] {
     return this.#devices.all();
   }
 
-  /** The VM that each device belongs to; none for a device without. */
+  /** The VM of each device. Devices without a VM are left out. */
   vms(): Iterable<DeviceVm> {
     return this.#vms.all();
   }
@@ -399,7 +406,7 @@ export class TracerModel {
     });
   }
 
-  /** What an event changes in the picture of the buffers; gives the mappings it made dead. */
+  /** Applies an event to the buffers. Returns the number of mappings that were lost. */
   #change(record: EventRecord): number {
     switch (record.type) {
       case 'export':
@@ -440,7 +447,7 @@ export class TracerModel {
         this.#program(child.dialect, child.probes);
         this.#bpftrace = child.bpftrace;
         const { generation, t } = child;
-        // A collector tells a new listener again of the child that runs.
+        // A collector reports the running child again to a new listener.
         if (this.#started?.generation === generation && this.#started.t === t) return;
         this.#started = { generation, t };
         this.counters.newChild();
@@ -476,7 +483,7 @@ export class TracerModel {
     for (const { probe, attached } of probes) {
       if (attached && this.#probesEverAttached.size < PROBES_LIMIT) this.#probesEverAttached.add(probe);
     }
-    this.#buffers.watchesUnmaps = this.wasAttached('unmap');
+    this.#buffers.tracesUnmaps = this.wasAttached('unmap');
   }
 
   #process(process: Process): void {
@@ -495,7 +502,7 @@ export class TracerModel {
     this.#incidents.processExited(process);
   }
 
-  /** Lets go of devices and VMs that have been gone for long enough, in the stream's time. */
+  /** Removes devices and VMs that left more than `keepDeparted` ago, in stream time. */
   #sweep(): void {
     const graceUs = this.options.keepDeparted * 1e6;
     const { now } = this.accounting;
@@ -519,7 +526,7 @@ export class TracerModel {
       time: (micros) => this.#time(micros),
       isExact: (one) => this.#incidents.isExact(one),
       waitedFor: (device) => this.#incidents.waitedFor(device),
-      watchesUnmaps: this.wasAttached('unmap'),
+      tracesUnmaps: this.wasAttached('unmap'),
     });
   }
 

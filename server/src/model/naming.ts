@@ -1,10 +1,13 @@
-/** Names that the world sees for what the wire packs into numbers. */
+/** Names, as shown in API and metrics, for numbers on the wire. */
 
 import { VM_KINDS } from '../stream/codes.ts';
 
 export const UNKNOWN_DEVICE = 'unknown';
 
-/** `0000:41:00.0` for `domain << 16 | bus << 8 | devfn`. A shift would cut domains above 0x7fff, so it divides. */
+/**
+ * `0000:41:00.0` for `domain << 16 | bus << 8 | devfn`. It divides, because a shift would truncate domains above
+ * 0x7fff.
+ */
 export function deviceAddress(packed: number): string {
   if (packed === 0) return UNKNOWN_DEVICE;
   const domain = Math.floor(packed / 0x10000);
@@ -14,20 +17,20 @@ export function deviceAddress(packed: number): string {
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(slot, 2)}.${packed % 8}`;
 }
 
-/** The number of an address that deviceAddress() wrote; 0 where it is none. */
+/** The packed number of an address that deviceAddress() returned; 0 for other text. */
 export function packedDevice(address: string): number {
   const [domain, bus, slot, fn] = address.split(/[:.]/).map((text) => Number.parseInt(text, 16));
   if (domain === undefined || bus === undefined || slot === undefined || fn === undefined) return 0;
   return domain * 0x10000 + bus * 0x100 + slot * 8 + fn;
 }
 
-/** iommufd attaches with its misc device, which is called `iommu`. */
+/** The name of an importer. iommufd attaches with its misc device, whose name is `iommu`. */
 export function importerName(wire: string): string {
   if (wire === 'iommu') return 'iommufd';
   return wire === '' ? 'unknown' : wire;
 }
 
-/** What the probes print where the kernel keeps no kind (probes/snippets/vm.bt). */
+/** What the probes print if the kernel does not keep the kind (probes/snippets/vm.bt). */
 const NO_KIND = 255;
 
 export function vmKind(type: number | null): string {
@@ -35,7 +38,7 @@ export function vmKind(type: number | null): string {
   return VM_KINDS[type] ?? `type_${type}`;
 }
 
-/** A name of a closed list; a number beyond it (a newer probe) stays visible instead of being lost. */
+/** A name from a closed list. A number beyond the list, from a newer probe, is shown as `code_N`. */
 export function codeName(names: readonly string[], index: number): string {
   return names[index] ?? `code_${index}`;
 }

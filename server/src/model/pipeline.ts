@@ -6,17 +6,17 @@ import type { TracerEvent } from './schema.ts';
 export interface PipelineOptions {
   source: LineSource;
   model: TracerModel;
-  /** Gets every line before it is decoded: a Recorder, or nothing. */
+  /** Receives every line before it is decoded, such as a Recorder. */
   tee?: { write(line: string): void };
-  /** Called with each line that is bad; the model has counted it already. `error` is what the model threw, where it was a defect of ours. */
+  /** Called for each bad line, after the model has counted it. `error` is set if the model threw, which is a bug. */
   onFailure?: (failure: DecodeFailure, error?: unknown) => void;
-  /** Called with what a subscriber threw; the others still get the event. */
+  /** Called with what a subscriber threw. The other subscribers still get the event. */
   onSubscriberError?: (error: unknown) => void;
 }
 
 export type EventListener = (event: TracerEvent) => void;
 
-/** Lines in, events out: source -> decode -> model -> subscribers. */
+/** Turns lines into events: source -> decode -> model -> subscribers. */
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #listeners = new Set<EventListener>();
@@ -25,9 +25,9 @@ export class Pipeline {
     this.#options = options;
   }
 
-  /** Calls `listener` with each new event, after the model has taken it in. Returns the way to unsubscribe. */
+  /** Calls `listener` with each new event, after the model has applied it. Returns a function that unsubscribes. */
   subscribe(listener: EventListener): () => void {
-    // Its own function, so that one listener subscribed twice is two subscriptions.
+    // A wrapper per subscription: the Set would merge two subscriptions of the same function.
     const own: EventListener = (event) => listener(event);
     this.#listeners.add(own);
     return () => {
@@ -41,15 +41,15 @@ export class Pipeline {
     await source.run(
       (line) => {
         tee?.write(line);
-        this.#take(decodeLine(line), line);
+        this.#apply(decodeLine(line), line);
       },
       signal,
-      (why) => this.#take(droppedLine(why)),
+      (why) => this.#apply(droppedLine(why)),
     );
   }
 
-  /** The worst that a line can do is to be counted as bad. */
-  #take(record: StreamRecord | DecodeFailure, line = ''): void {
+  /** Applies one record. If the model throws, the line is counted as bad, and processing continues. */
+  #apply(record: StreamRecord | DecodeFailure, line = ''): void {
     const { model, onFailure, onSubscriberError } = this.#options;
     let events: TracerEvent[];
     try {

@@ -4,27 +4,30 @@ import type { BufferState, Task } from './buffer-state.ts';
 import { vmKind } from './naming.ts';
 import type { VmBy, VmRef } from './schema.ts';
 
-/** One process that events name. Buffers keep theirs, so that a pid that is used again does not rename the past. */
+/** One process that events name. Buffers refer to the record, so a reused pid does not change past owners. */
 export interface ProcessRecord {
   readonly pid: number;
   identity: Process | null;
-  /** The process, where the number is another of its threads. */
+  /** The process, if this pid is another of its threads. */
   leader: ProcessRecord | null;
-  /** Its kind, of VM_KINDS, where an event has told it. */
+  /** Kind of its VM, an index of VM_KINDS; null if no event reported it. */
   vmType: number | null;
-  /** When it was first named, and when it was known to have ended; microseconds since boot. */
+  /** When it was first named, and when it ended; microseconds since boot. */
   readonly since: number;
   goneAt: number | null;
-  /** Who had the number before: events may come after the line that reports the next one. */
+  /** The previous process with this pid. Its events may arrive after the line that reports the next one. */
   previous: ProcessRecord | null;
-  /** What names this record, kept by `BufferTable`: buffers as their owner or VM, tasks of importers. Null where nothing does. */
+  /**
+   * Buffers whose owner or VM it is, and importer tasks of it; kept up to date by `BufferTable`. Null if there are
+   * none.
+   */
   buffers: Set<BufferState> | null;
   tasks: Set<Task> | null;
-  /** Records of its other threads, as far as they are known. */
+  /** Records of its other threads, if known. */
   threads: Set<ProcessRecord> | null;
 }
 
-/** A number has passed to another process: what was named by it at `since` or later is the second one's. */
+/** A pid was reused: what it names at `since` or later belongs to `to`. */
 export interface Takeover {
   from: ProcessRecord;
   to: ProcessRecord;
@@ -33,7 +36,7 @@ export interface Takeover {
 
 export const PROCESS_LIMIT = 8192;
 
-/** The process that a number stands for: a VM is named by the thread that made it. */
+/** The process of a record, which may be a thread: KVM names a VM by the thread that created it. */
 export function leaderOf(record: ProcessRecord): ProcessRecord {
   return record.leader ?? record;
 }
@@ -56,18 +59,18 @@ function newRecord(
 }
 
 /**
- * pid -> who it is. Bounded: the ones that have ended are evicted first, then the oldest that is not a VM, then the oldest.
- * Each record of the table is in one of three queues, so that an eviction does not search.
+ * Processes by pid, up to a limit. It evicts processes that have ended first, then the oldest that does not run a VM,
+ * then the oldest. Each record is in one of three queues, so that an eviction does not search.
  */
 export class ProcessTable {
   readonly #records = new Map<number, ProcessRecord>();
   readonly #ended = new FifoMap<ProcessRecord, true>();
-  /** Whether a record runs a VM may become known later: then it moves from `#others` to `#vms` once it is the oldest. */
+  /** Records not known to run a VM. That may change: such a record moves to `#vms` when it becomes the oldest. */
   readonly #others = new FifoMap<ProcessRecord, true>();
   readonly #vms = new FifoMap<ProcessRecord, true>();
   readonly #limit: number;
-  /** Processes that had not ended and made room for others. */
-  forgotten = 0;
+  /** Number of processes that were evicted before they were known to have ended. */
+  evicted = 0;
 
   constructor(limit: number = PROCESS_LIMIT) {
     this.#limit = limit;
@@ -77,9 +80,11 @@ export class ProcessTable {
     return this.#records.size;
   }
 
-  /** Inserts or updates who a process is; returns the takeover where the number was another's before. */
+  /**
+   * Inserts or updates the identity of a process. Returns the takeover if the pid belonged to another process before.
+   */
   identify(process: Process): Takeover | null {
-    const takeover = this.#take(process);
+    const takeover = this.#upsert(process);
     const { pid, t, tgid } = process;
     const record = this.#records.get(pid);
     const leader = tgid === undefined ? null : this.at(tgid, t);
@@ -92,7 +97,7 @@ export class ProcessTable {
     return takeover;
   }
 
-  #take(process: Process): Takeover | null {
+  #upsert(process: Process): Takeover | null {
     const { pid, t } = process;
     const start = startMicros(process.start_ticks);
     const known = this.#records.get(pid);
@@ -113,9 +118,9 @@ export class ProcessTable {
     return { from: known, to, since: start };
   }
 
-  /** The process that has ended; null where it is too long ago to be known, or where its end is known already. */
+  /** Marks a process as ended and returns it. Null if it is not known any more, or its end is already known. */
   exit({ pid, t, start_ticks }: Exit): ProcessRecord | null {
-    // Its line may come before the events of what it did.
+    // The line may arrive before the events of the process.
     let record: ProcessRecord | null = this.#records.get(pid) ?? this.#add(newRecord({ pid, since: t }));
     const isAnother = ({ identity }: ProcessRecord): boolean =>
       identity !== null && start_ticks !== undefined && identity.start_ticks !== start_ticks;
@@ -127,8 +132,8 @@ export class ProcessTable {
   }
 
   /**
-   * Who had the number at the time t: not one that started later, nor one that had ended before. Null for pid 0, which is
-   * no process.
+   * The process that had this pid at the time t: one that started at t or before, and had not ended before t. Null for
+   * pid 0, which is not a process.
    */
   at(pid: number, t: number, vmType: number | null = null): ProcessRecord | null {
     if (pid === 0) return null;
@@ -148,7 +153,7 @@ export class ProcessTable {
   #add(record: ProcessRecord): ProcessRecord {
     const { previous } = record;
     if (previous !== null) {
-      // One that came before is enough: no event is that late.
+      // Keep only one previous process: no event is later than that.
       previous.previous = null;
       this.#drop(previous);
     }
@@ -158,14 +163,14 @@ export class ProcessTable {
     return record;
   }
 
-  /** Only the end of those that own something is reported, so what imported once and ended long ago looks alive. */
+  /** The collector reports the end of owners only. So an importer that ended long ago still appears to be running. */
   #evict(): void {
     const ended = this.#ended.oldest();
     if (ended !== undefined) {
       this.#drop(ended);
       return;
     }
-    this.forgotten += 1;
+    this.evicted += 1;
     for (let record = this.#others.oldest(); record !== undefined; record = this.#others.oldest()) {
       if (!runsVm(leaderOf(record))) {
         this.#drop(record);
@@ -178,7 +183,7 @@ export class ProcessTable {
     if (vm !== undefined) this.#drop(vm);
   }
 
-  /** Removes a record from the table; buffers may still name it. */
+  /** Removes a record from the table. Buffers may still refer to it. */
   #drop(record: ProcessRecord): void {
     this.#records.delete(record.pid);
     this.#ended.delete(record);
@@ -188,7 +193,7 @@ export class ProcessTable {
   }
 }
 
-/** The VM as the API shows it; `by` says what the process is to it, `vmType` what the kernel says of this very VM. */
+/** The VM as the API shows it. `by`: how the process was found. `vmType`: the kernel's kind of this VM, if known. */
 export function vmRef(
   named: ProcessRecord | null,
   by: VmBy = 'kvm',
@@ -209,7 +214,7 @@ export function vmRef(
   };
 }
 
-/** True where the process is known to run a VM: by its command, or because KVM says that it made one. */
+/** Whether the process is known to run a VM: by its command line, or because KVM reported it as a VM's creator. */
 export function runsVm(record: ProcessRecord | null | undefined): record is ProcessRecord {
   return record != null && (record.vmType !== null || (record.identity?.vmm ?? null) !== null);
 }

@@ -2,12 +2,12 @@ import { type Static, Type } from 'typebox';
 import { CAUSES, PRIVACIES, READERS, REASONS, STAGES, VIOLATIONS } from '../stream/codes.ts';
 import { ChildReason, Dialect, Holder, ProbeState } from '../stream/wire.ts';
 
-/** What the model knows and the API shows. Times are ISO 8601 in UTC; `boot_us` is microseconds since boot. */
+/** Schemas of the data that the API shows. Times are ISO 8601 in UTC; `boot_us` is microseconds since boot. */
 
 const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
 const DeviceAddress = Type.String({
-  description: 'PCI address, e.g. 0000:41:00.0; unknown where the kernel no longer knows',
+  description: 'PCI address, e.g. 0000:41:00.0; unknown if the kernel no longer has it',
 });
 const Errno = Type.Integer({ minimum: 0, description: 'positive errno, 0 is success' });
 
@@ -19,29 +19,30 @@ const common = {
   comm: Type.String({ description: 'name of the task' }),
 };
 
-/** How a process was found to be the VM's. */
+/** How the process of a VM was found. */
 export const VM_BY = ['kvm', 'owner', 'holder', 'task'] as const;
 export type VmBy = (typeof VM_BY)[number];
 
-/** The VM that a device or a call belongs to; null in a field is unknown. docs/identity.md says what gives what. */
+/** The VM of a device or a call; null in a field means unknown. docs/identity.md describes the source of each field. */
 export const VmRef = Type.Object({
   pid: Type.Integer(),
   by: Type.Enum([...VM_BY], {
     description:
-      'kvm: it made the VM (kvm->userspace_pid); where the kernel links none, or one whose number is not its own, a known VMM ' +
-      'that owner: exported, holder: has the VFIO device open; task: it made the call',
+      'how the process was found. kvm: it created the VM (kvm->userspace_pid). owner: a known VMM that exported the ' +
+      'buffer. holder: a known VMM that has the VFIO device open. Those two apply if the kernel links no VM, or if its ' +
+      'pid belongs to another process. task: it made the call.',
   }),
   kind: Type.String({ description: 'default, sw_protected, sev, sev_es, snp, tdx, type_N, or unknown' }),
-  vmm: Nullable(Type.String({ description: 'qemu, ...: docs/identity.md lists them' })),
+  vmm: Nullable(Type.String({ description: 'the VMM, such as qemu: docs/identity.md lists them' })),
   name: Nullable(Type.String()),
   uuid: Nullable(Type.String()),
-  pod_uid: Nullable(Type.String({ description: 'UID of the Kubernetes pod that it runs in' })),
+  pod_uid: Nullable(Type.String({ description: 'UID of the Kubernetes pod of the VM' })),
   container_id: Nullable(Type.String()),
 });
 export type VmRef = Static<typeof VmRef>;
 
 const ImporterInterface = Nullable(
-  Type.String({ description: 'what people call a PCI device that imports: mlx5_0, card1, eth0' }),
+  Type.String({ description: 'interface name of the importing PCI device, such as mlx5_0, card1, eth0' }),
 );
 const ByVm = Nullable(VmRef);
 
@@ -52,7 +53,7 @@ export const ExportEvent = Type.Object({
   region: Type.Integer({ description: 'VFIO region index: the BAR number' }),
   ranges: Type.Integer(),
   bytes: Type.Integer(),
-  inode: Type.Integer({ description: 'inode of the dma-buf, 0 where the export failed' }),
+  inode: Type.Integer({ description: 'inode of the dma-buf; 0 if the export was rejected' }),
   privacy: Type.Enum([...PRIVACIES]),
   born_revoked: Type.Boolean({
     description: 'exported while memory decode was off: every import is rejected',
@@ -80,6 +81,9 @@ export const ImportEvent = Type.Object({
   importer_device: Type.String(),
   importer_interface: ImporterInterface,
   by_vm: ByVm,
+  privacy: Nullable(
+    Type.Enum([...PRIVACIES], { description: 'of the buffer; null if the buffer is not known' }),
+  ),
   duration_ns: Type.Integer(),
   errno: Errno,
   reason: Type.Enum([...REASONS]),
@@ -111,7 +115,7 @@ export const BufferStateEvent = Type.Object({
   revoked: Type.Boolean(),
   cause: Type.Enum([...CAUSES]),
   lost_mappings: Type.Integer({
-    description: 'iommufd mappings of this buffer that this revocation made dead',
+    description: 'iommufd mappings of this buffer that were lost by this revocation',
   }),
 });
 
@@ -161,7 +165,7 @@ export const UnbindEvent = Type.Object({
   vm: Nullable(VmRef),
 });
 
-/** What can be wrong; each is described in docs/incidents.md. */
+/** Kinds of incidents. docs/incidents.md describes each. */
 export const INCIDENT_KINDS = [
   'revoke_waiting',
   'mappings_lost',
@@ -176,7 +180,7 @@ export const INCIDENT_KINDS = [
 ] as const;
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 
-/** What ended an incident: an event, or what shows that its event was not seen (next_call, snapshot). */
+/** What closed an incident: an event, or evidence that this event was missed (next_call, snapshot). */
 export const CLOSINGS = [
   'revoke_ended',
   'mapped_again',
@@ -190,52 +194,57 @@ export const CLOSINGS = [
 ] as const;
 export type Closing = (typeof CLOSINGS)[number];
 
-/** Something that is wrong for as long as it is open. */
+/** A problem that lasts while the incident is open. */
 export const Incident = Type.Object({
-  id: Type.Integer({ minimum: 1, description: 'in the order of opening since this server began' }),
+  id: Type.Integer({
+    minimum: 1,
+    description: 'increases in the order of opening; starts at 1 with the server',
+  }),
   kind: Type.Enum([...INCIDENT_KINDS]),
   severity: Type.Enum(['info', 'warning', 'critical']),
   state: Type.Enum(['open', 'closed']),
-  sentence: Type.String({ description: 'what is wrong, with whom' }),
+  sentence: Type.String({ description: 'what is wrong, with the names involved' }),
   device: DeviceAddress,
-  inode: Nullable(Type.Integer({ description: 'the dma-buf; null where it is the device as a whole' })),
+  inode: Nullable(
+    Type.Integer({ description: 'the dma-buf; null if the incident is about the whole device' }),
+  ),
   vm: Nullable(VmRef),
   importers: Type.Array(
     Type.Object({ importer: Type.String(), importer_device: Type.String(), inode: Type.Integer() }),
     {
       description:
-        'who attached; of revoke_waiting, who still has mappings, and once closed, who had; the first 64, the sentence says ' +
-        'how many more there are',
+        'importers that attached. For revoke_waiting: importers that still have mappings, or had them until it closed. ' +
+        'Only the first 64; the sentence has the number of further ones.',
     },
   ),
   holders: Type.Array(Holder, {
-    description: 'of orphaned: processes with a descriptor, at the last snapshot; the first 64',
+    description: 'for orphaned: processes that had a descriptor at the last snapshot; only the first 64',
   }),
   count: Type.Integer({
     minimum: 1,
-    description: 'how often it was seen; of mappings_lost, how many are lost',
+    description: 'number of occurrences; for mappings_lost, number of lost mappings',
   }),
   since: Type.String({ description: 'when it began' }),
   opened_at: Type.String({ description: 'when it had lasted long enough to be reported' }),
   closed_at: Nullable(Type.String()),
   closed_by: Nullable(Type.Enum([...CLOSINGS])),
   waited_seconds: Nullable(
-    Type.Number({ description: 'of revoke_waiting: what the call took, where its end was seen' }),
+    Type.Number({ description: 'for revoke_waiting: duration of the call, if its end was traced' }),
   ),
   exact: Type.Boolean({
-    description: 'false: events were lost since it began, so it may be over, or be off in its times',
+    description: 'false: events were lost since it began, so it may be over, or its times may be wrong',
   }),
 });
 export type Incident = Static<typeof Incident>;
 
-/** A kind of which the probes that are attached now cannot tell. */
+/** A kind that cannot be detected, because not all of its probes are attached now. */
 export const BlindTo = Type.Object({
   kind: Type.Enum([...INCIDENT_KINDS]),
-  probes: Type.Array(Type.String(), { description: 'what is not attached' }),
+  probes: Type.Array(Type.String(), { description: 'the probes that are not attached' }),
 });
 export type BlindTo = Static<typeof BlindTo>;
 
-/** An incident has opened or closed. Its time is that of the incident, not of the line that told. */
+/** An incident has opened or closed. The time is that of the change, not of the line that revealed it. */
 export const IncidentEvent = Type.Object({
   seq: common.seq,
   time: common.time,
@@ -260,7 +269,7 @@ export const TracerEvent = Type.Union([
   IncidentEvent,
 ]);
 export type TracerEvent = Static<typeof TracerEvent>;
-/** What the kernel has told of; an incident is what the model makes of it. */
+/** An event that a probe reported. Incident events come from the model instead. */
 export type KernelEvent = Exclude<TracerEvent, { kind: 'incident' }>;
 export type EventKind = KernelEvent['kind'];
 export const EVENT_KINDS = [
@@ -276,26 +285,29 @@ export const EVENT_KINDS = [
   'unbind',
 ] as const satisfies readonly EventKind[];
 
-/** One importer's hold on one buffer. */
+/** The attachments of one importer to one buffer. */
 export const Attachment = Type.Object({
   importer: Type.String(),
   importer_device: Type.String(),
   count: Type.Integer({ minimum: 1 }),
   mapped: Type.Boolean({
-    description: 'a map or iommufd map of this importer succeeded and was not lost since',
+    description: 'whether this importer has a mapping that was not lost',
   }),
   since: Type.String(),
   importer_interface: ImporterInterface,
   task: Nullable(
     Type.Object(
       { pid: Type.Integer(), comm: Type.String() },
-      { description: 'whose call it was, the last one; null where it was not seen' },
+      { description: 'the task of the last import call; null if no call was traced' },
     ),
   ),
   by_vm: ByVm,
 });
 
-/** A VFIO dma-buf. `live` may be mapped, `revoked` may not be mapped now, `released` is gone (kept for a while). */
+/**
+ * A VFIO dma-buf. `live`: may be mapped. `revoked`: may not be mapped now. `released`: no longer exists; the last ones
+ * are kept.
+ */
 export const BufferView = Type.Object({
   inode: Type.Integer(),
   state: Type.Enum(['live', 'revoked', 'released']),
@@ -305,7 +317,9 @@ export const BufferView = Type.Object({
   bytes: Type.Integer(),
   privacy: Type.Enum([...PRIVACIES]),
   born_revoked: Type.Boolean(),
-  preexisting: Type.Boolean({ description: 'found by a snapshot, its export was not seen' }),
+  preexisting: Type.Boolean({
+    description: 'its export was not traced, for example because a snapshot found it',
+  }),
   owner: Nullable(
     Type.Object({
       pid: Type.Integer(),
@@ -319,27 +333,31 @@ export const BufferView = Type.Object({
   revoke_cause: Nullable(Type.Enum([...CAUSES])),
   lost_mappings: Type.Integer({
     description:
-      'iommufd mappings dead since a revocation: each new iommufd map of the buffer closes one, its release all, a detach none',
+      'iommufd mappings that were removed by a revocation and not remapped. Each new iommufd map of the buffer reduces the ' +
+      'number by one, its release sets it to 0, a detach does not change it.',
   }),
   attachments: Type.Array(Attachment),
   attachment_count: Type.Integer({
-    description: 'attachments the kernel counted at the last snapshot, plus events since',
+    description: 'attachments that the kernel counted at the last snapshot, updated by later events',
   }),
   holders: Type.Array(Holder),
-  holders_at: Nullable(Type.String({ description: 'when /proc was last asked who holds it' })),
+  holders_at: Nullable(Type.String({ description: 'when the holders were last read from /proc' })),
 });
 export type BufferView = Static<typeof BufferView>;
 
-/** State of the collection. tracing: counters are read; blind: a child ended or is starting; unavailable: none can run. */
+/**
+ * State of the collection. tracing: counters are read. blind: the child ended or is restarting. unavailable: no child
+ * can run.
+ */
 export const CollectionState = Type.Enum(['waiting', 'starting', 'tracing', 'blind', 'unavailable']);
 
 export const Status = Type.Object({
   version: Type.String(),
   source: Type.Object({ kind: Type.Enum(['live', 'replay']), name: Type.String() }),
   simulation: Nullable(
-    Type.String({ description: 'faults that the collector makes itself (--simulate): not all here is real' }),
+    Type.String({ description: 'faults that the collector simulates (--simulate): some data is simulated' }),
   ),
-  now: Type.String({ description: 'the time of the last line of the stream' }),
+  now: Type.String({ description: 'time of the last line of the stream' }),
   kernel: Nullable(Type.String()),
   bpftrace: Nullable(Type.String()),
   dialect: Dialect,
@@ -347,25 +365,28 @@ export const Status = Type.Object({
   problem: Nullable(
     Type.Object({ reason: ChildReason, message: Type.String(), remedy: Nullable(Type.String()) }),
   ),
-  generation: Type.Integer({ description: 'how many bpftrace children have been started' }),
+  generation: Type.Integer({ description: 'number of bpftrace children started' }),
   restarts: Type.Integer(),
   probes: Type.Array(ProbeState),
   last_counter_read: Nullable(Type.String()),
   blind_seconds: Type.Number(),
   events_received: Type.Integer(),
   events_emitted: Type.Integer({
-    description: 'events the probes printed, over all children, as of the last heartbeat',
+    description: 'events that the probes printed up to the last heartbeat, over all children',
   }),
   events_unaccounted: Type.Integer({
-    description: 'emitted before the last heartbeat, and neither received nor counted as lost in `losses`',
+    description:
+      'events emitted up to the last heartbeat that were neither received nor counted as lost in `losses`',
   }),
   decode_errors: Type.Integer(),
-  losses: Type.Record(Type.String(), Type.Integer(), { description: 'by stage: docs/accounting.md' }),
+  losses: Type.Record(Type.String(), Type.Integer(), {
+    description: 'by stage; docs/accounting.md describes the stages',
+  }),
   counters_exact: Type.Boolean({
-    description: 'false: calls were not counted, and each counter is a lower bound',
+    description: 'false: some calls were not counted, so each counter is a lower bound',
   }),
   missed_returns: Type.Integer({
-    description: 'calls whose return was not seen: they are in no other counter and gave no event',
+    description: 'calls whose return was missed: they are in no other counter and have no event',
   }),
   buffer_state_exact: Type.Boolean({
     description: 'false after a loss or gap until a snapshot has reconciled the buffers',

@@ -6,25 +6,25 @@ export function labelKey(labels: Labels): string {
   return JSON.stringify(Object.values(labels));
 }
 
-/** The label set that stands for all that a full family has no room for. */
+/** The label set of the series into which a full family folds new label sets. */
 export function otherLabels(labels: Labels): Labels {
   return Object.fromEntries(Object.keys(labels).map((name) => [name, 'other']));
 }
 
-/** Label sets that are remembered as folded; after that the same one may count again. */
+/** The most folded label sets that are kept. Beyond that, a label set may count as folded again. */
 const FOLDED_LIMIT = 100_000;
 
 /**
- * The series of one family, at most `limit` label sets: later ones share one `other` series. Who comes first stays, in
- * the order of the stream, so that no series ever moves and no counter goes back.
+ * The series of one family, at most `limit` label sets. Later label sets share one `other` series. The first label sets
+ * of the stream keep their series, so a series never moves and a counter never decreases.
  */
 export class SeriesSet<S> {
   readonly #limit: number;
   readonly #create: (labels: Labels) => S;
   readonly #series = new Map<string, S>();
-  /** Series that are not shown now, by what they were: one that comes back goes on from there. */
+  /** Hidden series by their labels. A series that comes back continues from its last value. */
   readonly #parked = new FifoMap<string, S>();
-  /** Label sets that were folded, each once until `forgetFolded`. */
+  /** Label sets that were folded, each once until `clearFolded`. */
   readonly #folded = new Set<string>();
   #foldedBefore = 0;
 
@@ -33,13 +33,13 @@ export class SeriesSet<S> {
     this.#create = create;
   }
 
-  /** How many label sets were folded; one that is folded again under a new child counts again. */
+  /** Number of folded label sets. A label set that is folded again under a new child counts again. */
   get folded(): number {
     return this.#foldedBefore + this.#folded.size;
   }
 
-  /** The keys of a child that has ended are of no more use, and shall not fill the memory. */
-  forgetFolded(): void {
+  /** Frees the keys of a child that has ended, and keeps their count. */
+  clearFolded(): void {
     this.#foldedBefore += this.#folded.size;
     this.#folded.clear();
   }
@@ -51,13 +51,13 @@ export class SeriesSet<S> {
     if (this.#series.size < this.#limit || Object.keys(labels).length === 0) {
       return this.#add(key, this.#parked.get(key) ?? this.#create(labels));
     }
-    if (this.#folded.size >= FOLDED_LIMIT) this.forgetFolded();
+    if (this.#folded.size >= FOLDED_LIMIT) this.clearFolded();
     this.#folded.add(key);
     const rest = otherLabels(labels);
     return this.#series.get(labelKey(rest)) ?? this.#add(labelKey(rest), this.#create(rest));
   }
 
-  /** Takes a series out until it is admitted again; as many as may be shown are remembered. */
+  /** Hides a series until it is admitted again. At most `limit` hidden series are kept. */
   park(labels: Labels): void {
     const key = labelKey(labels);
     const series = this.#series.get(key);

@@ -45,21 +45,23 @@ export const TopologyEdge = Type.Union([
       state: Type.Enum(['live', 'revoked', 'rejected']),
       private: Type.Boolean(),
       mapped: Type.Boolean(),
-      reason: Type.Enum([...REASONS], { description: 'of a rejected one, the last; none otherwise' }),
+      reason: Type.Enum([...REASONS], {
+        description: 'reason of the last rejection if state is rejected, else none',
+      }),
     },
-    { description: 'from a buffer to an importer: one that holds it, or whose last try was rejected' },
+    { description: 'from a buffer to an importer that has attached it, or whose last attempt was rejected' },
   ),
 ]);
 export type TopologyEdge = Static<typeof TopologyEdge>;
 
 export const Topology = Type.Object({
-  total: Type.Integer({ description: 'buffers that match, also those beyond the limit' }),
+  total: Type.Integer({ description: 'number of matching buffers, including those beyond the limit' }),
   nodes: Type.Array(TopologyNode),
   edges: Type.Array(TopologyEdge),
 });
 export type Topology = Static<typeof Topology>;
 
-/** The graph of what exists now: VMs, their devices, the buffers of these and who imports them. */
+/** The current graph: VMs, their devices, the buffers of these devices, and their importers. */
 export function topologyOf(
   buffers: Iterable<Readonly<BufferState>>,
   limit: number,
@@ -108,7 +110,7 @@ export function topologyOf(
         reason,
       });
     }
-    // Who has attached it was not rejected for good.
+    // Added last: an existing attachment replaces the edge of an earlier rejection.
     for (const attached of buffer.importers.attached()) {
       const state = buffer.revoked ? 'revoked' : 'live';
       const mapped = attached.mapped.count > 0;

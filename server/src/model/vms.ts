@@ -10,23 +10,25 @@ export interface DeviceVm {
 }
 
 const LIMIT = 8192;
-/** Devices that one sweep looks at. */
+/** The most devices that one sweep checks. */
 const SWEEP_LIMIT = 256;
 
 type Named = Pick<BufferState, 'vm' | 'deviceHolders'> & { owner: { process: ProcessRecord | null } | null };
 
 /**
- * Whose VM a buffer is: that of the device's `struct kvm`; else the exporting task, or who has the VFIO device open,
- * where that is a known VMM. The struct kvm keeps the number of a thread that may have ended, and another VM may have the
- * number by now: against a VMM that exported the buffer or has its device open, the number alone proves nothing.
+ * The VM of a buffer: that of the device's `struct kvm`. Otherwise the exporting task or a process that has the VFIO
+ * device open, if that is a known VMM. The struct kvm keeps the pid of a thread that may have ended, and the pid may
+ * have been reused by another VM. So a VMM that exported the buffer or has its device open takes precedence over a
+ * different pid.
  */
 function vmProcess({ vm, owner, deviceHolders }: Named): { record: ProcessRecord; by: VmBy } | null {
-  const maker = vm === null ? null : { record: leaderOf(vm), by: 'kvm' as const };
+  const creator = vm === null ? null : { record: leaderOf(vm), by: 'kvm' as const };
   const exporter = owner?.process;
-  if (maker !== null && (maker.record === exporter || deviceHolders.includes(maker.record))) return maker;
+  if (creator !== null && (creator.record === exporter || deviceHolders.includes(creator.record)))
+    return creator;
   if (runsVm(exporter)) return { record: exporter, by: 'owner' };
   const holder = deviceHolders.find(runsVm);
-  return holder === undefined ? maker : { record: holder, by: 'holder' };
+  return holder === undefined ? creator : { record: holder, by: 'holder' };
 }
 
 export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null {
@@ -35,27 +37,27 @@ export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null 
 }
 
 interface Entry {
-  /** The newest buffer of the device that was seen. */
+  /** The newest known buffer of the device. */
   readonly buffer: BufferState;
-  /** Since when its VM has ended and no buffer of the device is left; null where that is not so. */
+  /** Since when its VM has ended and the device has no buffers; null if that is not the case. */
   endedAt: number | null;
 }
 
-/** The VM that each device belongs to, or belonged to until recently: one for each, so that metrics can be joined by it. */
+/** The current or recent VM of each device. At most one per device, so that metrics can be joined on the device. */
 export class VmTable {
   readonly #byDevice = new FifoMap<number, Entry>();
-  /** The device that the next sweep begins with; undefined for the oldest. */
+  /** The device at which the next sweep starts; undefined means the oldest. */
   #next: number | undefined;
-  /** VMs that were evicted. */
-  forgotten = 0;
+  /** Number of evicted VMs. */
+  evicted = 0;
 
-  /** Inodes of dma-bufs only grow: the newest buffer says whose the device is now. */
+  /** Keeps the newest buffer of each device, which has the current VM. dma-buf inodes only increase. */
   note(buffer: BufferState): void {
     const { device, inode } = buffer;
     const known = this.#byDevice.get(device);
     if (device === 0 || (known !== undefined && known.buffer.inode > inode)) return;
     this.#byDevice.set(device, { buffer, endedAt: null });
-    this.forgotten += this.#byDevice.limit(LIMIT);
+    this.evicted += this.#byDevice.limit(LIMIT);
   }
 
   drop(device: number): void {
@@ -63,26 +65,26 @@ export class VmTable {
   }
 
   /**
-   * Removes VMs that ended `graceUs` before `now` or earlier and have no buffer left. A sweep looks at a part of the
-   * devices where there are many, and the next one goes on from there.
+   * Removes VMs that ended at least `graceUs` before `now` and have no buffers left. A sweep checks at most SWEEP_LIMIT
+   * devices, and the next sweep continues from there.
    */
   sweep(now: number, graceUs: number, hasBuffers: (device: number) => boolean): void {
     let device = this.#next;
     if (device === undefined || !this.#byDevice.has(device)) device = this.#byDevice.oldest();
-    for (let looked = 0; device !== undefined && looked < SWEEP_LIMIT; looked += 1) {
+    for (let checked = 0; device !== undefined && checked < SWEEP_LIMIT; checked += 1) {
       const next = this.#byDevice.next(device);
-      this.#look(device, now, graceUs, hasBuffers(device));
+      this.#check(device, now, graceUs, hasBuffers(device));
       device = next;
     }
     this.#next = device;
   }
 
-  #look(device: number, now: number, graceUs: number, hasBuffers: boolean): void {
+  #check(device: number, now: number, graceUs: number, hasBuffers: boolean): void {
     const entry = this.#byDevice.get(device);
     if (entry === undefined) return;
     const process = vmProcess(entry.buffer)?.record;
-    const lasts = process !== undefined && process.goneAt === null;
-    if (lasts || hasBuffers) entry.endedAt = null;
+    const isRunning = process !== undefined && process.goneAt === null;
+    if (isRunning || hasBuffers) entry.endedAt = null;
     else entry.endedAt ??= now;
     if (entry.endedAt !== null && now - entry.endedAt >= graceUs) this.#byDevice.delete(device);
   }

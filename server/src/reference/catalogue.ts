@@ -1,9 +1,11 @@
+import type { IncidentKind } from '../model/schema.ts';
 import type { Reason } from '../stream/codes.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
 import { COMMON_REASONS } from './common-reasons.ts';
-import type { CallStage, Entry } from './entry.ts';
+import { type CallStage, type Entry, PRIVATE_BUFFER_REMEDY, STAGES_OF_OTHER_IMPORTERS } from './entry.ts';
 import { EXPORT_REASONS } from './export-reasons.ts';
 import { IMPORT_REASONS } from './import-reasons.ts';
+import { INCIDENT_ENTRIES } from './incidents.ts';
 import { PRIVATE_REASONS } from './private-reasons.ts';
 import { SYMPTOM_ENTRIES } from './symptoms.ts';
 import { VIOLATION_ENTRIES } from './violations.ts';
@@ -20,7 +22,7 @@ export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
 export const UNPRINTED: readonly Reason[] = [];
 
 /** What a name is one of; also the label under which metrics have it. A symptom is in no metric: no probe sees it. */
-export const TOPICS = ['reason', 'violation', 'cause', 'symptom'] as const;
+export const TOPICS = ['reason', 'violation', 'cause', 'incident', 'symptom'] as const;
 export type Topic = (typeof TOPICS)[number];
 
 /** One entry as the CLI, the API and the docs tell it. */
@@ -30,6 +32,8 @@ export interface Explanation extends Entry {
   topic: Topic;
   /** Where it can occur, each once. */
   stages: CallStage[];
+  /** The remedy if the buffer is private and the importer is not KVM; null if that cannot be. */
+  private_remedy: string | null;
   /** False where no probe of this version prints it. */
   printed: boolean;
   /** Its paragraph in the docs, for the annotation of an alert. */
@@ -38,10 +42,31 @@ export interface Explanation extends Entry {
 
 const PAGE = 'docs/reasons.md';
 
+/** The kinds of incidents that no violation of the same name explains. */
+function incidentEntries(): Record<string, Entry> {
+  return Object.fromEntries(
+    Object.entries(INCIDENT_ENTRIES)
+      .filter(([kind]) => !(kind in VIOLATION_ENTRIES))
+      .map(([kind, { opens, closes, remedy }]) => [
+        kind,
+        {
+          what: `An incident. It opens: ${opens}. It closes: ${closes}.`,
+          rules: [],
+          remedy: `${capital(remedy)}.`,
+        },
+      ]),
+  );
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 const BY_TOPIC: Record<Topic, Readonly<Record<string, Entry>>> = {
   reason: REASON_ENTRIES,
   violation: VIOLATION_ENTRIES,
   cause: CAUSE_ENTRIES,
+  incident: incidentEntries(),
   symptom: SYMPTOM_ENTRIES,
 };
 
@@ -53,8 +78,15 @@ export const EXPLANATIONS: readonly Explanation[] = TOPICS.flatMap((topic) =>
     ...entry,
     user_space: entry.user_space ?? [],
     stages: [...new Set(entry.rules.map(({ stage }) => stage))],
+    private_remedy:
+      topic === 'reason' && entry.rules.some(({ stage }) => STAGES_OF_OTHER_IMPORTERS.has(stage))
+        ? PRIVATE_BUFFER_REMEDY
+        : null,
     printed: topic !== 'symptom' && !(UNPRINTED as readonly string[]).includes(name),
-    docs: `${PAGE}#${name}`,
+    docs:
+      topic === 'incident'
+        ? `docs/runbooks/${INCIDENT_ENTRIES[name as IncidentKind].runbook}.md`
+        : `${PAGE}#${name}`,
   })),
 );
 

@@ -30,6 +30,25 @@ export interface Entry {
   remedy: string;
 }
 
+/** For a private buffer that somebody offered to an importer other than KVM. No other importer is ever a remedy. */
+export const PRIVATE_BUFFER_REMEDY =
+  'Do not look for another importer: only KVM may import this buffer, and only for the VM that owns the device. Find ' +
+  'the process that passed the descriptor on (`comm` and `pid` of the event) and stop that. An importer that was ' +
+  'accepted can read and write the memory of the VM’s device.';
+
+/** Stages at which an importer other than KVM can be rejected. */
+export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<CallStage> = new Set<CallStage>([
+  'attach',
+  'pin',
+  'map',
+  'vmap',
+  'iommufd',
+  'rdma',
+  'prime',
+  'videobuf2',
+  'devmem',
+]);
+
 export const EXPORTER = 'drivers/vfio/pci/vfio_pci_dmabuf.c';
 export const EXPORTER_V1 = 'drivers/vfio/pci/dma_buf.c';
 export const CORE = 'drivers/dma-buf/dma-buf.c';

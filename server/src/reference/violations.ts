@@ -1,5 +1,14 @@
 import type { Violation } from '../stream/codes.ts';
-import { CORE, type Entry, EXPORTER_V1, KVM, PRIVATE, PRIVATE_V1, rule } from './entry.ts';
+import {
+  CORE,
+  type Entry,
+  EXPORTER_V1,
+  KVM,
+  PRIVATE,
+  PRIVATE_BUFFER_REMEDY,
+  PRIVATE_V1,
+  rule,
+} from './entry.ts';
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
 
@@ -61,8 +70,6 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         PRIVATE_V1,
       ),
     ],
-    remedy:
-      'Find out why the process named by the event passed a private descriptor to that importer: only KVM of the same VM ' +
-      'may have it.',
+    remedy: PRIVATE_BUFFER_REMEDY,
   },
 };

@@ -1,23 +1,23 @@
 import type { TracerEvent } from '../model/schema.ts';
 
 export interface EventLogOptions {
-  /** Events kept; the oldest make room. */
+  /** Most events kept; beyond it the oldest are evicted. */
   keep: number;
-  /** Name of this log: a cursor of another one (another run of the daemon) means nothing here. */
+  /** Name of this log. Another run of the daemon has another one, and cursors are valid in one log only. */
   id: string;
 }
 
 export interface EventPage {
   events: TracerEvent[];
-  /** Cursor for the next read: everything up to it has been looked at. */
+  /** Cursor for the next read: everything up to it has been read. */
   next: number;
-  /** True where more than `next` is already there. */
+  /** True if the log has events after `next`. */
   more: boolean;
-  /** Events behind the cursor that had left the log before they could be read. */
+  /** Events after the cursor that were evicted before they were read. */
   dropped: number;
 }
 
-/** The last events, by their seq, which begins at 1 and grows by one. Bounded; counts what it let go. */
+/** The newest events, by their seq, which begins at 1 and grows by one. Bounded; counts what it evicts. */
 export class EventLog {
   readonly id: string;
   readonly #keep: number;
@@ -41,7 +41,12 @@ export class EventLog {
     return this.#newest - this.#ring.length + 1;
   }
 
-  /** Events that made room for others since the start. */
+  /** The oldest event kept. */
+  get first(): TracerEvent | undefined {
+    return this.#ring.length === 0 ? undefined : this.#ring[this.#slot(this.oldest)];
+  }
+
+  /** Events evicted since the start. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -62,7 +67,7 @@ export class EventLog {
     return () => this.#listeners.delete(listener);
   }
 
-  /** At most `limit` matching events behind the cursor, oldest first. */
+  /** At most `limit` matching events after the cursor, oldest first. */
   read(after: number, limit: number, matches: (event: TracerEvent) => boolean = () => true): EventPage {
     const start = Math.max(after + 1, this.oldest);
     const events: TracerEvent[] = [];
@@ -84,7 +89,7 @@ export class EventLog {
     return events;
   }
 
-  /** Seqs begin at 1, so that the ring is filled from its first slot on and its length is what it holds. */
+  /** Seqs begin at 1, so the ring fills from its first slot and its length is the number of events in it. */
   #slot(seq: number): number {
     return (seq - 1) % this.#keep;
   }

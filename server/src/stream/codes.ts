@@ -1,9 +1,9 @@
 /**
- * The numbers that the probes print and the names that the world sees. The composer writes the numbers into
- * the program, the decoder turns them back: both read this one file, so they cannot disagree.
+ * The numbers that the probes print, and their names in the API and the metrics. The composer writes the numbers into
+ * the program, and the decoder maps them back to names. Both use this file, so they cannot disagree.
  */
 
-/** First element of every tuple that a probe prints: what kind of record it is. */
+/** First element of every tuple that a probe prints: the kind of record. */
 export const TAGS = {
   ready: 0,
   heartbeat: 1,
@@ -25,7 +25,7 @@ export const TAGS = {
   in_flight: 17,
 } as const;
 
-/** Tags of the protocol between probes and collector; each other one is an event, and counted in `@emitted`. */
+/** Tags of the protocol between probes and collector. Every other tag is an event, which the map `@emitted` counts. */
 const PROTOCOL: readonly (keyof typeof TAGS)[] = [
   'ready',
   'heartbeat',
@@ -43,13 +43,13 @@ export const EVENT_TAGS: ReadonlySet<number> = new Set(
     .map((name) => TAGS[name]),
 );
 
-/** What an export says of the privacy of its memory; `undeclared` where the kernel's dialect has no such word. */
+/** The privacy that an export declares; `undeclared` if exports have no privacy in the kernel's dialect. */
 export const PRIVACIES = ['undeclared', 'shared', 'private'] as const;
 export type Privacy = (typeof PRIVACIES)[number];
 
 /**
- * The step of an import that succeeded or was rejected; index = number on the wire, 0 is never sent. attach, pin, map and
- * vmap are the dma-buf core's, asked of the exporter; the others are the importer's own call around them.
+ * The stage of an import that succeeded or was rejected; index = number on the wire, 0 is never sent. attach, pin, map
+ * and vmap are calls of the dma-buf core into the exporter. The other stages are calls of the importer around them.
  */
 export const STAGES = [
   'unknown',
@@ -66,7 +66,7 @@ export const STAGES = [
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** Why the memory of a device was taken from, or given back to, its importers: the caller of the kernel's revoke. */
+/** Why the memory of a device was revoked or restored: the caller of the kernel's revoke. */
 export const CAUSES = [
   'unknown',
   'memory_enable',
@@ -79,11 +79,11 @@ export const CAUSES = [
 ] as const;
 export type Cause = (typeof CAUSES)[number];
 
-/** The kernel code that asked for the private data of a buffer. */
+/** The kernel code that read the private data of a buffer. */
 export const READERS = ['other', 'kvm'] as const;
 export type Reader = (typeof READERS)[number];
 
-/** What the rules of private exports forbid: accepted by KVM all the same, or asked for. */
+/** Policy violations: what the rules for private exports forbid, but KVM accepted or an importer tried. */
 export const VIOLATIONS = [
   'none',
   'foreign_vm',
@@ -93,7 +93,7 @@ export const VIOLATIONS = [
 ] as const;
 export type Violation = (typeof VIOLATIONS)[number];
 
-/** Why the kernel rejected, decided in the kernel from the call's arguments; index = number on the wire. */
+/** Why the kernel rejected a call, as the probe deduces it from the call's arguments; index = number on the wire. */
 export const REASONS = [
   'none',
   'other',
@@ -134,22 +134,22 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
-/** Kinds of VMs: x86's KVM_X86_*_VM; other architectures number their own, which stay numbers. */
+/** Kinds of VMs by number: KVM_X86_*_VM of x86. Kinds of other architectures stay numbers. */
 export const VM_KINDS = ['default', 'sw_protected', 'sev', 'sev_es', 'snp', 'tdx'] as const;
 
-/** So many attachments of a buffer are counted by the snapshot program; where it says so many there may be more. */
+/** The most attachments of a buffer that the snapshot program counts. At this count there may be more. */
 export const WALKED_ATTACHMENTS = 1024;
 
-/** Histogram buckets of the kernel maps: bucket b counts durations below 1024 * 4^b ns; the last one has no bound. */
+/** Histogram buckets of the kernel maps. Bucket b counts durations below 1024 * 4^b ns; the last one has no bound. */
 export const DURATION_BUCKETS = 15;
 
-/** Upper bounds in seconds of all buckets but the last (which is +Inf). */
+/** Upper bounds in seconds of all buckets except the last, which is +Inf. */
 export const DURATION_BOUNDS: readonly number[] = Array.from(
   { length: DURATION_BUCKETS - 1 },
   (_, bucket) => (1024 * 4 ** bucket) / 1e9,
 );
 
-/** Stages that lose counts: the counters are too low then. The other stages lose events, and the counters stay right. */
+/** Stages that lose counts, which makes counters too low. The other stages lose events, and the counters stay right. */
 export const COUNT_LOSS_STAGES = ['probe_missed', 'map_full', 'handover'] as const;
 export const LOSS_STAGES = ['splitter', 'queue', ...COUNT_LOSS_STAGES] as const;
 

@@ -22,21 +22,23 @@ import {
   WallClock,
 } from './wire.ts';
 
-/** What a line says: of the collector, of a probe, a counter read, or a message of bpftrace itself. */
+/** A decoded line: from the collector, from a probe, a counter read, or a message of bpftrace itself. */
 export type StreamRecord =
   | CollectorLine
   | TupleRecord
-  /** One key of a map, read in the kernel; `read_end` says whether all of them came. */
+  /** One key of a map, read in the kernel. `read_end` has the number of keys that were printed. */
   | { type: 'counter'; data: CounterRead }
-  /** A helper failed in a probe; `map_full`: a count was lost because its map has no room. */
+  /** A helper failed in a probe. `map_full`: a count was lost because its map is full. */
   | { type: 'helper_error'; data: { helper: string; retcode: number; map_full: boolean } }
   | { type: 'runtime_error'; data: { message: string } }
-  /** bpftrace says that its ring lost something; how much is not to be trusted, `emitted` tells. */
+  /**
+   * bpftrace reports that its ring lost events. Its number is not reliable: compare `emitted` with the events received.
+   */
   | { type: 'lost_events' }
-  /** A line that means nothing to us: other types of bpftrace, its plain text. */
+  /** A line that is not used: other record types of bpftrace, and its plain text. */
   | { type: 'unknown'; data: { what: string } };
 
-/** Why a line could not be decoded; a closed set, also the label of decode_errors_total. */
+/** Why a line could not be decoded. A closed set: it is also the label `reason` of decode_errors_total. */
 export const DECODE_REASONS = [
   'not_json',
   'not_a_record',
@@ -57,7 +59,7 @@ export interface DecodeFailure {
 }
 
 const SAMPLE_LENGTH = 200;
-/** An address that begins in the sample ends within so many characters after it. */
+/** An address that begins inside the sample ends within this many characters after it. */
 const ADDRESS_LENGTH = 32;
 const OPEN_BRACE = 0x7b;
 const E2BIG = 7;
@@ -77,13 +79,13 @@ const COLLECTOR_LINES = {
   snapshot: Compile(Snapshot),
 };
 
-/** Fields that are kept of the lines that are kept whole; a newer collector may have written others. */
+/** Known fields of the lines that the model stores. Other fields, of a newer collector, are removed. */
 const KEPT_FIELDS = {
   device: Object.keys(Device.properties),
   process: Object.keys(Process.properties),
 } as const;
 
-/** What is used of bpftrace's own messages; 0.27 reports a key that is not in its map with retcode 0. */
+/** The used fields of bpftrace's messages. Version 0.27 reports a key that is not in its map with retcode 0. */
 const HelperError = Compile(
   Type.Object({
     helper: Type.Optional(Type.String()),
@@ -92,40 +94,40 @@ const HelperError = Compile(
 );
 const RuntimeError = Compile(Type.Object({ msg: Type.Optional(Type.String()) }));
 
-/** Numbers as JSON may write them and bpftrace does not: with a fraction or an exponent. */
+/** Numbers that are valid JSON, but that bpftrace never prints: with a fraction or an exponent. */
 const OTHER_NUMBER = /[[,] ?-?\d+[.eE]/;
 const STRINGS = /"(?:[^"\\]|\\.)*"/g;
 
-/** bpftrace 0.24+ prints these numbers in hex, which is no JSON, once it has printed a control character. */
+/** After a control character, bpftrace 0.24+ prints the numbers of these records in hex, which is not JSON. */
 const HEX_POISONED = /^\{"type": ?"(lost_events|attached_probes|hist|lhist|tseries)"/;
 
-/** The failure that a line counts as. Its sample is the beginning of the line, without kernel addresses. */
+/** The failure for a line that cannot be decoded. Its sample is the beginning of the line, without kernel addresses. */
 export function failure(reason: DecodeReason, line = ''): DecodeFailure {
   const sample = maskAddresses(line.slice(0, SAMPLE_LENGTH + ADDRESS_LENGTH)).slice(0, SAMPLE_LENGTH);
   return { type: 'failure', reason, sample: wellFormed(sample) };
 }
 
-/** What the probes print, with `value`. */
+/** The record types that probes print, in lines of type `value`. */
 const VALUES: ReadonlySet<string> = new Set(Object.keys(TAGS));
 
-/** A line that its source dropped, as the failure it counts for. */
+/** The failure for a line that its source dropped. */
 export function droppedLine(why: DroppedLine): DecodeFailure {
   return failure(why);
 }
 
-/** Decodes one line. Never throws: what is wrong with a line is in the answer. */
+/** Decodes one line. Never throws: a bad line returns a DecodeFailure. */
 export function decodeLine(line: string): StreamRecord | DecodeFailure {
   try {
     return decode(line);
   } catch {
-    // A defect of ours, which must not cost more than the line.
+    // This is a bug in the decoder. It must not cost more than this line.
     return failure('not_a_record', line);
   }
 }
 
 /**
- * The line as it may be logged and recorded: kernel addresses are masked wherever bpftrace wrote text of its own. What a probe
- * printed stays as it is, for its numbers may look like addresses.
+ * The line for logs and recordings: kernel addresses are masked in messages of bpftrace. Lines of probes stay
+ * unchanged, because their numbers may look like addresses.
  */
 export function maskLine(line: string): string {
   const masked = maskAddresses(line);
@@ -133,7 +135,8 @@ export function maskLine(line: string): string {
 }
 
 function decode(line: string): StreamRecord | DecodeFailure {
-  // Compile-time warnings of bpftrace 0.24.0 to 0.27.0 come as plain text on the same stream; no record of ours does.
+  // Compile-time warnings of bpftrace 0.24.0 to 0.27.0 are plain text on the same stream. Every record starts with a
+  // brace.
   if (line.charCodeAt(0) !== OPEN_BRACE) return unknown('text');
   const counter = decodeCounter(line);
   if (counter === 'bad_map') return failure('bad_map', line);
@@ -200,12 +203,12 @@ function keepOnly(data: object, names: readonly string[]): void {
   }
 }
 
-/** A name, which may become a label. */
+/** Cleans a name, which may become a label. */
 function cleanName(text: string): string {
   return boundText(wellFormed(text), TEXT_LIMIT);
 }
 
-/** A message that was made of what bpftrace has written. */
+/** Cleans a message that may contain output of bpftrace. */
 function cleanMessage(text: string): string {
   return boundText(wellFormed(maskAddresses(text)), MESSAGE_LIMIT);
 }

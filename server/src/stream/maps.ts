@@ -1,7 +1,7 @@
 import { TAGS } from './codes.ts';
 import { LARGEST_DEVICE, readInteger, readUnsigned } from './tuples.ts';
 
-/** The parts of each map's key, in the order of the wire (docs/stream.md); an empty list is a map without a key. */
+/** The parts of each map's key, in the order on the wire (docs/stream.md). An empty list means a map without a key. */
 export const MAPS = {
   exports: ['device', 'privacy'],
   export_bytes: ['device', 'privacy'],
@@ -27,10 +27,13 @@ export const MAPS = {
 } as const satisfies Record<string, readonly string[]>;
 export type MapName = keyof typeof MAPS;
 
-/** The number of each map on the wire is its position here. */
+/** Map names. The index of a name is its number on the wire. */
 export const MAP_NAMES = Object.keys(MAPS) as readonly MapName[];
 
-/** One key of one map, as it was read. The key stays as printed (checked numbers, joined by commas): its meaning is needed once only. */
+/**
+ * One key of one map with its value. The key stays text (validated numbers, joined by commas): it is parsed only when
+ * it is new.
+ */
 export interface CounterRead {
   name: MapName;
   /** Empty for a map without a key. */
@@ -38,10 +41,10 @@ export interface CounterRead {
   value: number;
 }
 
-/** Maps that add up bytes or nanoseconds; the others count, and no count is beyond 2^53. */
+/** Maps whose values are sums of bytes or nanoseconds. The values of other maps are counts, which stay below 2^53. */
 const SUMS: ReadonlySet<MapName> = new Set(['export_bytes', 'export_ns', 'revoke_ns', 'import_ns']);
 
-/** The most that each part of a key can be, as a number of our probes; null for 64 bits of a name, signed or not. */
+/** The largest value of each part of a key that a probe can print; null for 64 bits of a name, signed or unsigned. */
 const LARGEST_PART = {
   device: LARGEST_DEVICE,
   privacy: 0xffff,
@@ -56,7 +59,7 @@ const LARGEST_PART = {
   name1: null,
 } as const satisfies Record<(typeof MAPS)[MapName][number], number | null>;
 
-/** A 64-bit number as bpftrace prints it, in quotes where it thinks that JSON cannot hold it. */
+/** A 64-bit number as bpftrace prints it: in quotes if JSON cannot represent it exactly. */
 const DIGITS = '(?:0|-?[1-9]\\d{0,19})';
 const NUMBER = `(?:${DIGITS}|"${DIGITS}")`;
 const COUNTER = new RegExp(
@@ -68,8 +71,9 @@ const INT64_MIN = -(2n ** 63n);
 const UINT64_MAX = 2n ** 64n - 1n;
 
 /**
- * Decodes `[TAG, map, key, value]` from the line's own text: a key is up to seven 64-bit numbers (`[1, 2]`, or bare where it is
- * one), which a JSON parser would round. Null for a line that has not this shape, `bad_map` for numbers that no probe prints.
+ * Decodes `[TAG, map, key, value]` from the text of the line, because a JSON parser would round 64-bit numbers. A key
+ * is up to seven 64-bit numbers: `[1, 2]`, or `1` for a single one. Returns null for a line of another shape, `bad_map`
+ * for numbers that no probe prints.
  */
 export function decodeCounter(line: string): CounterRead | 'bad_map' | null {
   const match = COUNTER.exec(line);
@@ -82,26 +86,26 @@ export function decodeCounter(line: string): CounterRead | 'bad_map' | null {
   const key = printedKey.replaceAll(/["[\] ]/g, '');
   const parts: readonly (keyof typeof LARGEST_PART)[] = MAPS[name];
   if (parts.length === 0) return key === '0' ? { name, key: '', value } : 'bad_map';
-  const words = splitKey(key);
-  if (words.length !== parts.length) return 'bad_map';
-  const isKey = parts.every((part, index) => isPart(words[index] ?? '', LARGEST_PART[part]));
+  const texts = splitKey(key);
+  if (texts.length !== parts.length) return 'bad_map';
+  const isKey = parts.every((part, index) => isPart(texts[index] ?? '', LARGEST_PART[part]));
   return isKey ? { name, key, value } : 'bad_map';
 }
 
-function isPart(word: string, largest: number | null): boolean {
-  if (largest !== null) return Number(word) >= 0 && Number(word) <= largest;
-  // Below 19 digits every number has 64 bits or fewer.
-  if (word.length < 19) return true;
-  const number = BigInt(word);
+function isPart(text: string, largest: number | null): boolean {
+  if (largest !== null) return Number(text) >= 0 && Number(text) <= largest;
+  // A number with fewer than 19 digits always fits into 64 bits.
+  if (text.length < 19) return true;
+  const number = BigInt(text);
   return number >= INT64_MIN && number <= UINT64_MAX;
 }
 
-/** Splits a checked key into its parts; a part is exact up to 64 bits, so it stays text until its meaning is known. */
+/** Splits a validated key into its parts. They stay text, because a part may have 64 bits. */
 export function splitKey(key: string): string[] {
   return key === '' ? [] : key.split(',');
 }
 
-/** The text of two little-endian 64-bit words, up to the first NUL; bytes that are no UTF-8 become U+FFFD. */
+/** The text in two little-endian 64-bit texts, up to the first NUL. Bytes that are not UTF-8 become U+FFFD. */
 export function unpackName(word0: string, word1: string): string {
   const bytes = Buffer.alloc(16);
   bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(word0)), 0);

@@ -1,13 +1,16 @@
-/** A run of hexadecimal digits that is long enough for a 64-bit address, with its prefix. Longer runs are hashes and ids. */
+/**
+ * A run of 16 to 20 hexadecimal digits, with an optional `0x`: it may contain a 64-bit address. Longer runs are hashes
+ * and ids.
+ */
 const HEX_RUN = /(?:0x)?(?<![0-9a-f])[0-9a-f]{16,20}(?![0-9a-f])/gi;
 const ADDRESS_DIGITS = 16;
 
-/** What stands for a kernel address in text that is logged, recorded or served. */
+/** Replaces a kernel address in text that is logged, recorded or served. */
 export const MASKED_ADDRESS = '[address]';
 
 /**
- * Masks kernel addresses in text of bpftrace, with `0x`, bare, or glued to a word as in `kfunc_ffffffff81234567`. They are in the
- * upper half of 64 bits, where all of them begin with `ff`; with `0x` each number of that half is masked.
+ * Masks kernel addresses in text of bpftrace: with `0x`, without it, or after a word as in `kfunc_ffffffff81234567`.
+ * Kernel addresses begin with `ff`. A number with `0x` is masked if it is in the upper half of the 64-bit range.
  */
 export function maskAddresses(text: string): string {
   return text.replace(HEX_RUN, (run) => {

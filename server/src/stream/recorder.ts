@@ -5,43 +5,50 @@ import { withinDeadline } from '../support/deadline.ts';
 import { type Existing, openTarget, type WriteTarget } from '../support/write-target.ts';
 
 export interface RecorderOptions {
-  /** File, pipe or character device to write to, gzip when it ends in `.gz`. */
+  /** File, pipe or character device to write to; compressed with gzip if the path ends in `.gz`. */
   path: string;
-  /** What happens where a file of that name exists; default `fail`. */
+  /** What to do if the file exists; default `fail`. */
   existing?: Existing;
-  /** Bytes that may wait for the disk before lines are dropped; default 8 MiB. */
+  /** Most bytes that wait for the disk; beyond that lines are dropped. Default 8 MiB. */
   maxPendingBytes?: number;
-  /** Milliseconds that a line may wait before it is written; default 1000, and 50 where a reader waits (a pipe or a port). */
+  /**
+   * Milliseconds that a line may wait before it is written; default 1000 for a file, 50 for a pipe or character device.
+   */
   flushMs?: number;
-  /** Milliseconds that the file has at the end to take what waits; default 3000. */
+  /** Milliseconds that stop() waits for pending lines to be written; default 3000. */
   stopMs?: number;
-  /** Of a named pipe without a reader, start() does not wait for one: lines are kept until it comes, as long as there is room. */
+  /**
+   * For a named pipe: start() does not wait for a reader. Lines are buffered until one opens the pipe, up to
+   * maxPendingBytes.
+   */
   queue?: boolean;
-  /** Called where a named pipe has no reader yet. */
+  /** Called if a named pipe has no reader yet. */
   onWait?: (path: string) => void;
-  /** Called once, when the file is open, with its path: it has a number where `existing` is `number`. */
+  /**
+   * Called once, when the file is open, with its path. If `existing` is `number`, the path may have a number appended.
+   */
   onOpen?: (path: string) => void;
-  /** Called once, at the first error of the file: nothing is written after it. */
+  /** Called once, at the first error of the file. Nothing is written after it. */
   onFailure?: (error: Error) => void;
-  /** Called for each line that is dropped while the file has not failed. */
+  /** Called for each line that `write` drops, but not after an error of the file. */
   onDropped?: () => void;
 }
 
 const BATCH_BYTES = 64 * 1024;
 
 /**
- * Writes stream lines behind the pipeline's back: `write` never blocks and never throws. Lines go to the file in whole
- * batches, and gzip is flushed after each, so that what was written can be read after a crash.
+ * Writes stream lines in the background: `write` never blocks and never throws. Lines are written in whole batches, and
+ * gzip is flushed after each batch, so that written lines can be read after a crash.
  */
 export class Recorder {
-  /** Lines handed to the file. */
+  /** Lines written to the file. */
   written = 0;
-  /** Lines dropped because the disk was slow or has failed. */
+  /** Lines dropped because the disk was too slow or a write failed. */
   dropped = 0;
-  /** The first error of the file, if any; later lines are dropped. */
+  /** The first error of the file, if any. Later lines are dropped. */
   error: Error | null = null;
 
-  /** Where it writes: the path that was given, after the start the one that was opened. */
+  /** The configured path; after the file is open, the path that was opened. */
   path: string;
   readonly #options: RecorderOptions;
   readonly #maxPendingBytes: number;
@@ -49,7 +56,7 @@ export class Recorder {
   readonly #onDropped: () => void;
   #flushMs: number | undefined;
   #sink: Writable | null = null;
-  /** What the gzip stream writes to, or the sink itself. */
+  /** The file: the destination of the gzip stream, or the sink itself. */
   #file: Writable | null = null;
   #opening: Promise<void> | null = null;
   readonly #stopped = new AbortController();
@@ -69,9 +76,9 @@ export class Recorder {
   }
 
   /**
-   * Opens the file. Of a named pipe it waits for a reader, with `queue` in the background.
+   * Opens the file. For a named pipe it waits for a reader; with `queue` it does so in the background.
    *
-   * @param signal ends that wait; the recorder then takes nothing
+   * @param signal ends that wait; the recorder then drops all lines
    * @throws TracerError `file_unwritable`
    */
   async start(signal: AbortSignal = new AbortController().signal): Promise<void> {
@@ -126,11 +133,11 @@ export class Recorder {
     this.#flush();
   }
 
-  /** Takes one line without its line feed. */
+  /** Queues one line, given without its line feed. */
   write(line: string): void {
     const bytes = Buffer.byteLength(line) + 1;
-    const takes = this.#sink !== null || this.#opening !== null;
-    if (!takes || this.error !== null || this.#pendingBytes + bytes > this.#maxPendingBytes) {
+    const accepts = this.#sink !== null || this.#opening !== null;
+    if (!accepts || this.error !== null || this.#pendingBytes + bytes > this.#maxPendingBytes) {
       this.dropped += 1;
       if (this.error === null) this.#onDropped();
       return;
@@ -143,7 +150,10 @@ export class Recorder {
     else this.#timer ??= setTimeout(() => this.#flush(), this.#flushMs).unref();
   }
 
-  /** Writes what waits and closes the file; drops what it does not take in time. May be called twice, never rejects. */
+  /**
+   * Writes the pending lines and closes the file. Drops lines that are not written in time. May be called twice, never
+   * rejects.
+   */
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#opening?.catch(() => {});
@@ -152,10 +162,10 @@ export class Recorder {
     this.#sink = null;
     if (sink !== null && !sink.destroyed) sink.end();
     if (await withinDeadline(this.#closed, this.#options.stopMs ?? 3000)) return;
-    // Somebody at the other end reads no more. What is on its way to the kernel comes back by itself.
+    // The reader at the other end no longer reads. A write that is in progress ends by itself.
     sink?.destroy();
     this.#file?.destroy();
-    // Each batch that was not written is counted now.
+    // Let the write callbacks run: they count the batches that were not written.
     await new Promise(setImmediate);
   }
 

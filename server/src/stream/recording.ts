@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
@@ -9,30 +10,30 @@ import type { DroppedLine, LineSource } from './source.ts';
 import { LineSplitter } from './splitter.ts';
 import { FORMAT_VERSION } from './wire.ts';
 
-// Reading and writing a recording are found in one place.
+// So that this module exports both reading and writing of recordings.
 export { Recorder, type RecorderOptions } from './recorder.ts';
 
 export interface RecordingOptions {
   /** File to read; `-` is standard input. */
   path: string;
-  /** Where `-` reads from; default process.stdin. */
+  /** The stream that `-` reads; default process.stdin. */
   stdin?: NodeJS.ReadableStream;
-  /** `live` where a collector is writing the stream at this moment; default `replay`. */
+  /** `live` if a collector is writing the stream now; default `replay`. */
   kind?: LineSource['kind'];
 }
 
-/** Longest time for which lines are handed on before timers, signals and clients get their turn, in milliseconds. */
+/** Milliseconds of reading after which the source yields to timers, signals and clients. */
 const SLICE_MS = 20;
 
 const GZIP_MAGIC = [0x1f, 0x8b] as const;
 
-/** Reads a recording, plain or gzip (told by its magic bytes). */
+/** Reads a recording, plain or gzip. The magic bytes of the file decide. */
 export class RecordingSource implements LineSource {
   readonly kind: LineSource['kind'];
-  /** The file's own name: where it lies shall not change a byte of what is told of it. */
+  /** The file name without its directory, so that the output of a replay does not depend on the directory. */
   readonly name: string;
   readonly #path: string;
-  /** Lines handed on so far: what was read is worth telling also where the rest cannot be. */
+  /** Lines passed to onLine so far. If the rest cannot be read, the result of these lines is still reported. */
   lines = 0;
   readonly #stdin: NodeJS.ReadableStream;
 
@@ -62,7 +63,31 @@ export class RecordingSource implements LineSource {
     if (!signal.aborted) reading.end();
   }
 
-  /** The bytes of the file; an abort ends them early, what goes wrong is told as the user's error. */
+  /**
+   * Checks that the file exists and may be read, so that the error comes before anything is served. Does not open it: a
+   * named pipe has to be opened once only.
+   *
+   * @throws TracerError `file_unreadable`
+   */
+  async assertReadable(): Promise<void> {
+    if (this.#path === '-') return;
+    try {
+      await access(this.#path, constants.R_OK);
+      if ((await stat(this.#path)).isDirectory()) throw new Error('it is a directory');
+    } catch (cause) {
+      throw this.#unreadable(cause);
+    }
+  }
+
+  #unreadable(cause: unknown): TracerError {
+    return new TracerError('file_unreadable', 'the recording cannot be read', {
+      where: this.#path,
+      remedy: 'give the path of a recording that this user may read, or - for standard input',
+      cause,
+    });
+  }
+
+  /** The bytes of the file. An abort ends them early; a failed read becomes an error for the user. */
   async *#chunks(signal: AbortSignal): AsyncGenerator<Buffer> {
     const input = this.#path === '-' ? this.#stdin : createReadStream(this.#path);
     const stop = () => (input as { destroy?: () => void }).destroy?.();
@@ -74,22 +99,17 @@ export class RecordingSource implements LineSource {
       }
     } catch (cause) {
       if (signal.aborted) return;
-      const remedy = 'give the path of a recording that this user may read, or - for standard input';
-      throw new TracerError('file_unreadable', 'the recording cannot be read', {
-        where: this.#path,
-        remedy,
-        cause,
-      });
+      throw this.#unreadable(cause);
     } finally {
       signal.removeEventListener('abort', stop);
     }
   }
 }
 
-/** Bytes of a chunk that are pushed before the time is looked at. */
+/** Bytes of a chunk that are pushed between checks of the clock. */
 const SLICE_BYTES = 4096;
 
-/** Pushes a chunk of the file, and yields to the event loop in between where its lines take long. Ends early on an abort. */
+/** Pushes a chunk of the file, and yields to the event loop every SLICE_MS. Ends early on an abort. */
 async function pushInSlices(reading: Reading, chunk: Buffer, signal: AbortSignal): Promise<void> {
   let begin = performance.now();
   for (let at = 0; at < chunk.length && !signal.aborted; at += SLICE_BYTES) {
@@ -100,12 +120,12 @@ async function pushInSlices(reading: Reading, chunk: Buffer, signal: AbortSignal
   }
 }
 
-/** Lines of a recording on their way; rejects a stream that does not begin with a header. */
+/** Splits a recording into lines; rejects a stream that does not begin with a header. */
 class Reading {
   readonly #name: string;
   readonly #onLine: (line: string) => void;
   readonly #splitter: LineSplitter;
-  #begun = false;
+  #started = false;
   #rejected: TracerError | null = null;
 
   constructor(name: string, onLine: (line: string) => void, onDropped?: (why: DroppedLine) => void) {
@@ -114,7 +134,7 @@ class Reading {
     this.#splitter = new LineSplitter({
       onLine: (line) => this.#line(line),
       onDropped: (why) => {
-        if (this.#begun) onDropped?.(why);
+        if (this.#started) onDropped?.(why);
       },
     });
   }
@@ -124,45 +144,45 @@ class Reading {
     if (this.#rejected !== null) throw this.#rejected;
   }
 
-  /** No more bytes can be had: a line that is not whole is counted. */
+  /** Ends the input early: an incomplete last line is reported as dropped. */
   cut(): void {
     this.#splitter.end();
   }
 
   end(): void {
     this.cut();
-    if (!this.#begun) throw this.#reject('it has no header line');
+    if (!this.#started) throw this.#reject('it has no header line');
   }
 
   #line(line: string): void {
     if (this.#rejected !== null) return;
-    if (!this.#begun) {
+    if (!this.#started) {
       if (decodeLine(line).type !== 'header') {
-        this.#rejected = this.#reject(whyNoHeader(line));
+        this.#rejected = this.#reject(explainNoHeader(line));
         return;
       }
-      this.#begun = true;
+      this.#started = true;
     }
     this.#onLine(line);
   }
 
   #reject(why: string): TracerError {
-    return new TracerError('bad_recording', `this is no recording: ${why}`, {
+    return new TracerError('bad_recording', `this is not a recording: ${why}`, {
       where: `${this.#name}:1`,
       remedy: 'make one with `vfio-dmabuf-tracer record FILE`',
     });
   }
 }
 
-function whyNoHeader(line: string): string {
+function explainNoHeader(line: string): string {
   const format = /^\{"type": ?"header".*"format": ?(\d+)/.exec(line)?.[1];
   if (format !== undefined && Number(format) !== FORMAT_VERSION) {
     return `its format is ${format}, this program reads format ${FORMAT_VERSION}`;
   }
-  return 'its first line is no header';
+  return 'its first line is not a header';
 }
 
-/** The first bytes, at least two unless there are no more: enough to know a gzip file. */
+/** The first bytes, at least two if the file has them: enough to recognize gzip. */
 async function readHead(chunks: AsyncGenerator<Buffer>): Promise<Buffer> {
   let head: Buffer = Buffer.alloc(0);
   while (head.length < GZIP_MAGIC.length) {
@@ -178,7 +198,7 @@ async function* withHead(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGener
   yield* rest;
 }
 
-/** Hands on all that could be unpacked, and only then tells that the file ends too early or is damaged. */
+/** Pushes all bytes that can be unpacked; only then throws if the file is truncated or damaged. */
 async function gunzip(
   packed: AsyncGenerator<Buffer>,
   reading: Reading,
@@ -217,8 +237,12 @@ async function gunzip(
   throw new TracerError(
     'bad_recording',
     truncated
-      ? 'the recording ends too early (its gzip stream is cut off); what it had was read'
-      : 'the recording is damaged (its gzip stream cannot be unpacked); what came before was read',
-    { where: name, remedy: 'a recording that was cut off by a crash may be used as it is', cause: damage },
+      ? 'the recording is truncated (its gzip stream ends too early); the lines before the end were read'
+      : 'the recording is damaged (its gzip stream cannot be unpacked); the lines before the damage were read',
+    {
+      where: name,
+      remedy: 'after a crash this is expected, and the recording can still be used',
+      cause: damage,
+    },
   );
 }

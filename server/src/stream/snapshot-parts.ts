@@ -1,12 +1,12 @@
 import type { CollectorLine, Snapshot, SnapshotPart } from './wire.ts';
 
-/** Bytes of JSON that one line of a snapshot holds at most, well below the longest line that a reader takes. */
+/** The most bytes of JSON in one line of a snapshot, well below the longest line that a reader accepts. */
 const PART_BYTES = 256 * 1024;
 
-/** Parts that a reader holds at most until their snapshot is whole: 16 MiB, about 128,000 buffers. */
+/** The most parts that a reader keeps until their snapshot is complete: 16 MiB, about 128,000 buffers. */
 export const PARTS_LIMIT = 64;
 
-/** The lines that carry a snapshot: parts with what does not fit into one line, and the snapshot itself with the rest. */
+/** Splits a snapshot into lines: parts for what does not fit into one line, then the snapshot with the rest. */
 export function snapshotLines(snapshot: Snapshot): CollectorLine[] {
   const { t_begin, buffers, device_holders = [] } = snapshot;
   const parts: SnapshotPart[] = [];
@@ -37,7 +37,7 @@ export function snapshotLines(snapshot: Snapshot): CollectorLine[] {
   ];
 }
 
-/** Joins the lines of a snapshot. A part that did not arrive leaves the snapshot incomplete. */
+/** Joins the lines of a snapshot. If a part is missing, the snapshot is marked incomplete. */
 export class SnapshotParts {
   #parts: SnapshotPart[] = [];
 
@@ -46,7 +46,7 @@ export class SnapshotParts {
     if (this.#parts.length < PARTS_LIMIT) this.#parts.push(part);
   }
 
-  /** The whole snapshot, from its last line. */
+  /** Returns the joined snapshot, given its last line. */
   join(last: Snapshot): Snapshot {
     const { parts: expected = 0, ...snapshot } = last;
     const parts = this.#parts.filter(({ t_begin }) => t_begin === last.t_begin);

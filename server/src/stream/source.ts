@@ -1,17 +1,18 @@
-/** Why a source could not hand on a line that it saw. */
+/** Why a source dropped a line. */
 export type DroppedLine = 'oversized_line' | 'truncated_line';
 
 /**
- * A source of stream lines: live collector, recording file or standard input. All three are the same to what follows.
+ * A source of stream lines: live collector, recording file or standard input. Its readers do not depend on which one it
+ * is.
  */
 export interface LineSource {
   readonly kind: 'live' | 'replay';
-  /** What to call it in the status: `bpftrace`, a file name, `-`. */
+  /** Name of the source in the status: `bpftrace`, a file name, or `-`. */
   readonly name: string;
   /**
-   * Hands every line, without its line feed, to `onLine`, in order. Resolves when the source has ended (a replay at its
-   * end, a live source after stop), rejects with a TracerError when it cannot go on. A source that splits lines itself
-   * tells `onDropped` of each line it could not hand on; one that does not may leave the parameter out.
+   * Calls `onLine` with every line in order, without its line feed. Resolves when the source has ended: a replay at the
+   * end of its file, a live source after the abort. Rejects with a TracerError if the source fails. A source that
+   * splits bytes into lines calls `onDropped` for each line that it drops; other sources may ignore that parameter.
    */
   run(
     onLine: (line: string) => void,

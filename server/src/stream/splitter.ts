@@ -3,7 +3,7 @@ import type { DroppedLine } from './source.ts';
 export interface SplitterOptions {
   onLine: (line: string) => void;
   onDropped?: (why: DroppedLine) => void;
-  /** Longest line in bytes, without its line feed; a read of a map with thousands of keys takes several 100 KB. */
+  /** Longest line in bytes, without its line feed. A read of a map with thousands of keys has several 100 KB. */
   limit?: number;
 }
 
@@ -12,15 +12,15 @@ const CARRIAGE_RETURN = 0x0d;
 export const DEFAULT_LINE_LIMIT = 1024 * 1024;
 
 /**
- * Cuts chunks of bytes into lines, the same lines however the bytes are chunked. Never holds more than `limit` bytes:
- * a longer line is dropped whole. A carriage return before the line feed is cut off, blank lines are skipped, bytes that
- * are no UTF-8 become U+FFFD.
+ * Splits chunks of bytes into lines. The lines do not depend on the chunk boundaries. Never buffers more than `limit`
+ * bytes: a longer line is dropped whole. A carriage return before the line feed is removed, blank lines are skipped,
+ * and bytes that are not UTF-8 become U+FFFD.
  */
 export class LineSplitter {
   readonly #onLine: (line: string) => void;
   readonly #onDropped: (why: DroppedLine) => void;
   readonly #limit: number;
-  /** The beginning of a line whose end has not come: the first `#held` bytes. */
+  /** The beginning of an incomplete line: the first `#held` bytes are used. */
   #pending = Buffer.alloc(0);
   #held = 0;
   #skipping = false;
@@ -31,7 +31,7 @@ export class LineSplitter {
     this.#limit = options.limit ?? DEFAULT_LINE_LIMIT;
   }
 
-  /** Bytes held back until their line is whole; never more than the limit. */
+  /** Bytes buffered for an incomplete line; never more than the limit. */
   get heldBytes(): number {
     return this.#held;
   }
@@ -45,7 +45,10 @@ export class LineSplitter {
     if (start < chunk.length) this.#hold(chunk, start, chunk.length);
   }
 
-  /** The bytes have ended: what is left is a line cut short, as a crash of the writer leaves it. */
+  /**
+   * Call this at the end of the input. A rest without line feed is a truncated line, such as after a crash of the
+   * writer.
+   */
   end(): void {
     if (this.#skipping) this.#onDropped('oversized_line');
     else if (this.#held > 0) this.#onDropped('truncated_line');

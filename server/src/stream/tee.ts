@@ -1,7 +1,10 @@
 import type { Recorder } from './recorder.ts';
 import type { LineSource } from './source.ts';
 
-/** The source with every line also written to the recorder, which is started before the first and stopped after the last. */
+/**
+ * Wraps a source so that every line is also written to the recorder. Starts the recorder before the first line and
+ * stops it after the last.
+ */
 export const tee = (source: LineSource, recorder: Recorder): LineSource => ({
   kind: source.kind,
   name: source.name,

@@ -1,17 +1,17 @@
 import { CAUSES, PRIVACIES, READERS, REASONS, STAGES, TAGS, VIOLATIONS } from './codes.ts';
 import { repairText, TEXT_LIMIT, wellFormed } from './text.ts';
 
-/** Reads one element of a tuple; undefined where it is not what the field promises. */
+/** Reads one element of a tuple; undefined if the value is not valid for the field. */
 type Reader<T> = (value: unknown) => T | undefined;
 
 const DECIMAL = /^(?:0|[1-9]\d{0,19})$/;
 const LARGEST = 2n ** 64n - 1n;
-/** The first double beyond 64 bits: what is below it came from a number that they can hold, or from one that rounds up to it. */
+/** 2^64, to which a double rounds the largest 64-bit numbers. A larger double never comes from a 64-bit number. */
 const TOO_LARGE = 2 ** 64;
 
 /**
- * A number of 64 bits that is not negative; bpftrace 0.24+ prints what no double holds exactly as a string. Above 2^53 it is
- * rounded. Undefined for what bpftrace does not print: leading zeros, a sign, more than 64 bits.
+ * Reads an unsigned 64-bit number, rounded above 2^53. bpftrace 0.24+ prints a number as a string if a double cannot
+ * represent it exactly. Undefined for what bpftrace never prints: leading zeros, a sign, more than 64 bits.
  */
 export function readUnsigned(value: unknown): number | undefined {
   if (typeof value === 'number') {
@@ -22,13 +22,13 @@ export function readUnsigned(value: unknown): number | undefined {
   return value.length < 20 || BigInt(value) <= LARGEST ? Number(value) : undefined;
 }
 
-/** A count, a time or an identifier: exact, so at most 2^53 - 1. */
+/** Reads a count, a time or an identifier. It must be exact, so it is at most 2^53 - 1. */
 export function readInteger(value: unknown): number | undefined {
   const number = readUnsigned(value);
   return number === undefined || number > Number.MAX_SAFE_INTEGER ? undefined : number;
 }
 
-/** bpftrace up to 0.23 prints booleans as 0 and 1, later ones as false and true. */
+/** bpftrace up to 0.23 prints booleans as 0 and 1, later versions as false and true. */
 const flag: Reader<boolean> = (value) => {
   if (value === 1 || value === true) return true;
   if (value === 0 || value === false) return false;
@@ -49,9 +49,9 @@ function code<const Names extends readonly string[]>(names: Names): Reader<Names
 }
 
 const int: Reader<number> = readInteger;
-/** Bytes as user space has asked for them. */
+/** Bytes as user space requested them, so any 64-bit number. */
 const bytes: Reader<number> = readUnsigned;
-/** Nanoseconds of the scheduler clock: beyond 2^53 after 104 days, and far beyond where a gate has no limit. */
+/** Nanoseconds of the scheduler clock. They exceed 2^53 after 104 days, and by far if a gate has no limit. */
 const clock: Reader<number> = readUnsigned;
 /** A domain has 32 bits. */
 export const LARGEST_DEVICE = 2 ** 48 - 1;
@@ -67,10 +67,11 @@ const stage = code(STAGES);
 const violation = code(VIOLATIONS);
 
 /**
- * The fields of each tuple after its tag, in the order of the wire (docs/stream.md). `t` is microseconds since boot,
- * `ns` the duration of the kernel's call in nanoseconds, `device` the packed PCI address (0: unknown), `errno` positive,
- * `pid` a thread group id in the initial pid namespace (0: none). That of a VM (`kvm_pid`, `vm_pid`, `owner_vm_pid`) is
- * kvm->userspace_pid, which is the thread that made it: task_pid_nr(current) in kvm_uevent_notify_change().
+ * The fields of each tuple after its tag, in the order on the wire (docs/stream.md). `t` is in microseconds since boot.
+ * `ns` is the duration of the kernel's call in nanoseconds. `device` is the packed PCI address (0: unknown). `errno` is
+ * positive. `pid` is a thread group id in the initial pid namespace (0: none). The pid of a VM (`kvm_pid`, `vm_pid`,
+ * `owner_vm_pid`) is kvm->userspace_pid, the thread that created the VM: task_pid_nr(current) in
+ * kvm_uevent_notify_change().
  */
 export const TUPLES = {
   ready: { t: int },
@@ -173,14 +174,14 @@ interface Shape {
   readers: readonly Reader<unknown>[];
 }
 
-/** By tag; a counter has none, its key is read from the line's text (maps.ts). */
+/** Shapes by tag. A counter has none: maps.ts decodes it from the text of the line. */
 const SHAPES: readonly (Shape | undefined)[] = Object.keys(TAGS).map((name) => {
   if (name === 'counter') return undefined;
   const type = name as TupleKind;
   return { type, names: Object.keys(TUPLES[type]), readers: Object.values(TUPLES[type]) };
 });
 
-/** Decodes `[TAG, ...]`; the failure says whether the tag or a field is at fault. */
+/** Decodes `[TAG, ...]`. The failure names what is invalid: the tag, or a field. */
 export function decodeTuple(tuple: readonly unknown[]): TupleRecord | 'unknown_tag' | 'bad_fields' {
   const tag = readInteger(tuple[0]);
   const shape = tag === undefined ? undefined : SHAPES[tag];

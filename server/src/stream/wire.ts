@@ -1,16 +1,16 @@
 import { type Static, Type } from 'typebox';
 import { LOSS_STAGES } from './codes.ts';
 
-/** /proc counts hundredths of a second (USER_HZ). */
+/** Start times in /proc are in hundredths of a second (USER_HZ). */
 const MICROS_PER_TICK = 10_000;
 
 /**
  * Lines that the collector itself writes between the lines of bpftrace, as `{"type": T, "data": D}`.
- * Every `t` is in microseconds since boot (CLOCK_BOOTTIME), the clock of bpftrace's nsecs. The whole format is
- * described in docs/stream.md.
+ * Every `t` is in microseconds since boot (CLOCK_BOOTTIME), the clock of bpftrace's nsecs. docs/stream.md
+ * describes the whole format.
  */
 
-/** JSON numbers are exact up to here. */
+/** JSON numbers are exact up to this value. */
 const LARGEST = Number.MAX_SAFE_INTEGER;
 const Micros = Type.Integer({ minimum: 0, maximum: LARGEST, description: 'microseconds since boot' });
 const Count = (description?: string) =>
@@ -23,11 +23,11 @@ const StartTicks = (description?: string) =>
     ...(description === undefined ? {} : { description }),
   });
 const Generation = Type.Integer({ minimum: 1, maximum: LARGEST });
-/** `pciAddress` writes it: a domain has 32 bits, and four digits where they are enough. */
+/** The format of `pciAddress`: a domain has 32 bits, and at least four digits. */
 const DeviceAddress = (description: string) =>
   Type.String({ pattern: '^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$', description });
 const PackedDevice = (description: string) => Type.Integer({ minimum: 0, maximum: 2 ** 48 - 1, description });
-/** A program has some dozens of probes. */
+/** A limit against bad input; a program has a few dozen probes. */
 const MOST_PROBES = 1024;
 
 export const FORMAT_VERSION = 1;
@@ -43,12 +43,12 @@ export const Header = Type.Object({
   }),
   t: Micros,
   simulation: Type.Optional(
-    Type.String({ description: 'faults that the collector makes itself; absent where all is real' }),
+    Type.String({ description: 'faults that the collector simulates; absent if nothing is simulated' }),
   ),
 });
 export type Header = Static<typeof Header>;
 
-/** One probe of the composed program: attached, or why it is not. */
+/** One probe of the composed program: attached, or the reason why not. */
 export const ProbeState = Type.Object({
   probe: Type.String({ description: 'name of the fragment, e.g. export' }),
   function: Type.String(),
@@ -62,7 +62,7 @@ export const DIALECTS = ['private-v1', 'private-v2', 'mainline', 'core', 'none']
 export const Dialect = Type.Enum([...DIALECTS]);
 export type Dialect = (typeof DIALECTS)[number];
 
-/** Why a child ended or could not start; a closed set, also the label of collector_restarts_total. */
+/** Why a child ended or could not start. A closed set: it is also the label `reason` of collector_restarts_total. */
 export const CHILD_REASONS = [
   'stopped',
   'handed_over',
@@ -104,12 +104,12 @@ export const Child = Type.Union([
         Type.Array(Type.String(), {
           maxItems: MOST_PROBES,
           description:
-            'probes whose module is there, loaded or loaded again: their functions may be called unseen',
+            'probes whose module was loaded or reloaded: they are not attached, so calls of their functions may be missed',
         }),
       ),
-      blind_since: Type.Optional(Count('the last look that found the modules as before')),
+      blind_since: Type.Optional(Count('time of the last check that found the modules unchanged')),
     },
-    { description: 'a module with probes was unloaded, loaded, or loaded again under the running child' },
+    { description: 'a module with probes was unloaded, loaded, or reloaded while the child runs' },
   ),
   Type.Object({
     t: Micros,
@@ -117,9 +117,11 @@ export const Child = Type.Union([
     state: Type.Literal('exited'),
     reason: ChildReason,
     message: Type.String(),
-    remedy: Type.Optional(Type.String({ description: 'what to do, where it did not start' })),
+    remedy: Type.Optional(Type.String({ description: 'the fix, if the child did not start' })),
     blind_since: Type.Optional(
-      Count('the last look that found vfio_pci_core as before, where all probes died with it'),
+      Count(
+        'if all probes were detached with vfio_pci_core: time of the last check that found the module unchanged',
+      ),
     ),
   }),
   Type.Object({
@@ -135,11 +137,11 @@ export const Child = Type.Union([
 ]);
 export type Child = Static<typeof Child>;
 
-/** Sent each second while no child runs, so that blind time grows. */
+/** Written each second while no child runs, so that blind time grows. */
 export const Tick = Type.Object({ t: Micros });
 export type Tick = Static<typeof Tick>;
 
-/** Cumulative count of lines that the collector dropped at one stage since it started. */
+/** Cumulative count of losses at one stage since the collector started. */
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),
@@ -147,7 +149,10 @@ export const Loss = Type.Object({
 });
 export type Loss = Static<typeof Loss>;
 
-/** What of the host the collector reads again and again; a closed set, also the label of host_read_errors_total. */
+/**
+ * What the collector reads periodically on the host. A closed set: it is also the label `source` of
+ * host_read_errors_total.
+ */
 export const HOST_SOURCES = [
   'clock',
   'device',
@@ -160,16 +165,21 @@ export const HOST_SOURCES = [
 ] as const;
 export type HostSource = (typeof HOST_SOURCES)[number];
 
-/** Reads of the host that failed, cumulative since the collector started. What was to be read may exist: nothing follows from it. */
+/**
+ * Failed reads of the host, cumulative since the collector started. A failed read does not mean that its object is
+ * missing.
+ */
 export const HostError = Type.Object({
   t: Micros,
   source: Type.Enum([...HOST_SOURCES]),
   count: Type.Integer({ minimum: 0 }),
-  message: Type.String({ description: 'the last one, e.g. EMFILE: /proc/1/stat' }),
+  message: Type.String({ description: 'the last error, e.g. EMFILE: /proc/1/stat' }),
 });
 export type HostError = Static<typeof HostError>;
 
-/** The wall clock was stepped: from now on every `t` of the stream is `boot_epoch_us` later than 1970. */
+/**
+ * The wall clock was stepped. From now on, add `boot_epoch_us` to a `t` of the stream to get microseconds since 1970.
+ */
 export const WallClock = Type.Object({
   t: Micros,
   boot_epoch_us: Type.Integer({ description: 'wall clock at t = 0, microseconds since 1970' }),
@@ -184,33 +194,33 @@ export const Device = Type.Object({
   driver: Type.String(),
   iommu_group: Type.String(),
   numa_node: Type.Integer({ minimum: -1, maximum: LARGEST }),
-  class: Type.Optional(Type.String({ description: 'PCI class code as sysfs has it, e.g. 030200' })),
-  vendor_name: Type.Optional(Type.String({ description: 'of pci.ids, as the two that follow' })),
+  class: Type.Optional(Type.String({ description: 'PCI class code as in sysfs, e.g. 030200' })),
+  vendor_name: Type.Optional(Type.String({ description: 'from pci.ids, as device_name and class_name' })),
   device_name: Type.Optional(Type.String()),
   class_name: Type.Optional(Type.String()),
   interfaces: Type.Optional(
     Type.Array(Type.String(), {
       maxItems: 64,
-      description: 'what people call it: RDMA devices, DRM cards, network interfaces',
+      description: 'names of its interfaces: RDMA devices, DRM cards, network interfaces',
     }),
   ),
 });
 export type Device = Static<typeof Device>;
 
-/** A device that was told of has left: its sysfs entry is gone, or no VFIO driver holds it any more. */
+/** A reported device has left: its sysfs entry was removed, or it is no longer bound to a VFIO driver. */
 export const DeviceGone = Type.Object({ t: Micros, device: DeviceAddress('PCI address') });
 export type DeviceGone = Static<typeof DeviceGone>;
 
 export const NAME_SOURCES = ['command_line', 'cgroup'] as const;
 
-/** Who a process is, told once when it is first seen. name and uuid are of the VM that it runs. */
+/** The identity of a process, written once when it is first seen. name and uuid are those of the VM that it runs. */
 export const Process = Type.Object({
   t: Micros,
   pid: Pid,
-  start_ticks: StartTicks('field 22 of /proc/PID/stat; with the pid it is unique'),
+  start_ticks: StartTicks('field 22 of /proc/PID/stat; unique together with the pid'),
   comm: Type.String(),
   vmm: Type.Union([Type.String(), Type.Null()], {
-    description: 'qemu, ... or null where it is no known VMM',
+    description: 'qemu, ... or null if it is not a known VMM',
   }),
   name: Type.Union([Type.String(), Type.Null()]),
   uuid: Type.Union([Type.String(), Type.Null()]),
@@ -218,7 +228,8 @@ export const Process = Type.Object({
     Type.Integer({
       minimum: 1,
       maximum: LARGEST,
-      description: 'the process, where pid is another of its threads: KVM names a VM by the one that made it',
+      description:
+        'the process, if pid is one of its other threads: KVM names a VM by the thread that created it',
     }),
   ),
   name_source: Type.Optional(Type.Enum([...NAME_SOURCES])),
@@ -230,12 +241,14 @@ export const Process = Type.Object({
 });
 export type Process = Static<typeof Process>;
 
-/** Microseconds since boot before which the process did not exist: /proc counts hundredths (USER_HZ), rounded down. */
+/**
+ * The earliest start of the process in microseconds since boot: /proc rounds down to hundredths of a second (USER_HZ).
+ */
 export function startMicros(startTicks: number): number {
   return startTicks * MICROS_PER_TICK;
 }
 
-/** A process that was seen before has ended; without start_ticks it had ended before its start could be read. */
+/** A process that was reported before has ended. start_ticks is absent if it ended before its start could be read. */
 export const Exit = Type.Object({
   t: Micros,
   pid: Pid,
@@ -255,23 +268,23 @@ export type DeviceHolder = Static<typeof DeviceHolder>;
 
 export const SnapshotBuffer = Type.Object({
   inode: Count(),
-  // What the kernel says of its size: the one-shot program and fdinfo print 64 bits.
+  // The kernel's size: the one-shot program and fdinfo print 64 bits.
   bytes: Type.Integer({ minimum: 0, maximum: 2 ** 64 }),
-  device: PackedDevice('domain << 16 | bus << 8 | devfn; 0 where the device is closed'),
+  device: PackedDevice('domain << 16 | bus << 8 | devfn; 0 if the device is closed'),
   ranges: Count(),
   revoked: Type.Boolean(),
   privacy: Type.Integer({ minimum: 0, maximum: 2 }),
   kvm: Type.Optional(
-    Type.Boolean({ description: 'whether the device belongs to a VM; absent where it is closed' }),
+    Type.Boolean({ description: 'whether the device belongs to a VM; absent if it is closed' }),
   ),
   kvm_pid: Pid,
   vm_type: Count(),
-  attachments: Count('1024: that many or more'),
+  attachments: Count('1024 means 1024 or more'),
   holders: Type.Array(Holder),
 });
 export type SnapshotBuffer = Static<typeof SnapshotBuffer>;
 
-/** Buffers and holders that come before the line of their snapshot, which would be too long with them. */
+/** Buffers and holders of a snapshot that do not fit into its line. Parts are written before that line. */
 export const SnapshotPart = Type.Object({
   t_begin: Micros,
   buffers: Type.Array(SnapshotBuffer),
@@ -279,16 +292,16 @@ export const SnapshotPart = Type.Object({
 });
 export type SnapshotPart = Static<typeof SnapshotPart>;
 
-/** All VFIO dma-bufs that live, from a one-shot iter:dmabuf program and from fdinfo. */
+/** All live VFIO dma-bufs, from a one-shot iter:dmabuf program and from fdinfo. */
 export const Snapshot = Type.Object({
   t_begin: Micros,
   t_end: Micros,
   cause: Type.Enum(['start', 'gap', 'loss', 'owner_exit']),
   complete: Type.Boolean({
-    description: 'false: an error left part of it out; nothing may be concluded from absence',
+    description: 'false: an error left part of it out, so a missing buffer may still exist',
   }),
   errors: Type.Array(Type.String()),
-  parts: Type.Optional(Count('lines of type snapshot_part before this one, with the same t_begin')),
+  parts: Type.Optional(Count('number of snapshot_part lines before this one, with the same t_begin')),
   buffers: Type.Array(SnapshotBuffer),
   device_holders: Type.Optional(Type.Array(DeviceHolder)),
 });

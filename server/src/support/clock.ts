@@ -1,13 +1,13 @@
 import { uptime } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Time as the program sees it; tests hand in a fake one. */
+/** The clocks of the program. Tests pass in a fake one. */
 export interface Clock {
   /** Wall clock, milliseconds since 1970. */
   wallMs(): number;
-  /** CLOCK_BOOTTIME in microseconds: the clock of every `t` in the stream, untouched by steps of the wall clock. */
+  /** CLOCK_BOOTTIME in microseconds: the clock of each `t` in the stream. Steps of the wall clock do not affect it. */
   bootUs(): number;
-  /** Resolves after `ms`, or at once and without an error when the signal is aborted. */
+  /** Resolves after `ms`, or when the signal is aborted. Does not reject then. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

@@ -1,4 +1,7 @@
-/** Waits for `work` at most `ms`; resolves with whether it ended in time. The work goes on, and its failure is the caller's. */
+/**
+ * Waits at most `ms` milliseconds for `work`. Resolves with whether it ended in time; the work is not cancelled.
+ * @throws the error of `work`, if it fails in time; a later error is ignored
+ */
 export async function withinDeadline(work: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<false>((resolve) => {

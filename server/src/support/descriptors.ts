@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * How many file descriptors this process may have open: the soft limit of RLIMIT_NOFILE, which Node raises to the hard one at its
- * start. Infinity where there is none, or where it cannot be read.
+ * Maximum number of open file descriptors of this process: the soft limit of RLIMIT_NOFILE, which Node raises to the
+ * hard limit when it starts. Infinity if there is no limit, or if it cannot be read.
  */
 export function descriptorLimit(procRoot = '/proc'): number {
   let text: string;

@@ -1,16 +1,19 @@
-/** The code of a system error, such as `EMFILE`; `unknown` where it has none. */
+/** The code of a system error, such as `EMFILE`; `unknown` if it has none. */
 export function errnoOf(error: unknown): string {
   const code = (error as NodeJS.ErrnoException | null)?.code;
   return typeof code === 'string' ? code : 'unknown';
 }
 
-/** Whether the file or the process does not exist. No other error says that: a table of open files that is full is not an absence. */
+/**
+ * Whether the error shows that the file or process does not exist. Other errors do not: EMFILE, for example, is not an
+ * absence.
+ */
 export function isAbsent(error: unknown): boolean {
   const code = errnoOf(error);
   return code === 'ENOENT' || code === 'ESRCH';
 }
 
-/** Whether the kernel denied the access. It will deny it again until somebody changes the privileges. */
+/** Whether the kernel denied the access. A retry fails too, until the privileges change. */
 export function isDenied(error: unknown): boolean {
   const code = errnoOf(error);
   return code === 'EACCES' || code === 'EPERM';
@@ -27,15 +30,15 @@ const OUT_OF_RESOURCES: ReadonlySet<string> = new Set([
   'EUSERS',
 ]);
 
-/** Whether something was used up or taken: descriptors, processes, memory, space. A later try may succeed. */
+/** Whether a resource is exhausted or busy, such as descriptors, processes, memory or space. A retry may succeed. */
 export function isOutOfResources(code: string): boolean {
   return OUT_OF_RESOURCES.has(code);
 }
 
 /**
  * Waits for a read of the host.
- * @returns its result, or `absent` where the file or process does not exist.
- * @throws every other error: it says nothing about what exists.
+ * @returns its result, or `absent` if the file or process does not exist
+ * @throws all other errors: the file or process may exist
  */
 export async function orAbsent<T, A>(read: Promise<T>, absent: A): Promise<T | A> {
   try {

@@ -1,6 +1,6 @@
 import { neutral } from './neutral.ts';
 
-/** What can be wrong with what the user gave or with the host: each prints without a stack. */
+/** Errors that the user or the host causes. They are printed without a stack. */
 export const USER_CODES = [
   'bad_usage',
   'bad_config',
@@ -13,21 +13,21 @@ export const USER_CODES = [
   'host_untraceable',
 ] as const;
 
-/** What can go wrong inside: each is a defect or a broken child, and keeps its cause. */
+/** Internal errors: a defect of this program, or a failed child process. */
 export const INTERNAL_CODES = ['child_failed', 'invariant_broken'] as const;
 
 export type UserCode = (typeof USER_CODES)[number];
 export type ErrorCode = UserCode | (typeof INTERNAL_CODES)[number];
 
 export interface TracerErrorDetail {
-  /** Where it was found: a file with its line, a flag, a path of the config. */
+  /** Place of the error: a file and line, a flag, a key of the config. */
   where?: string;
-  /** How fix, as a sentence or a command. */
+  /** How to fix it: a sentence or a command. */
   remedy?: string;
   cause?: unknown;
 }
 
-/** The one error class of the program. `message` is the cause, `where` the place, `remedy` the fix. */
+/** The error class of the program. `message` is the cause, `where` the place, `remedy` the fix. */
 export class TracerError extends Error {
   readonly code: ErrorCode;
   readonly where: string | undefined;
@@ -41,12 +41,12 @@ export class TracerError extends Error {
     this.remedy = detail.remedy;
   }
 
-  /** True where the user or the host, not this program, has to change something. */
+  /** True if the user must change something: an input, or the host. */
   get isUserError(): boolean {
     return (USER_CODES as readonly string[]).includes(this.code);
   }
 
-  /** One block for a terminal: what, where, how fix. */
+  /** The error as lines for a terminal: message, `where:` and `fix:`. */
   describe(): string {
     const lines = [this.message];
     if (this.where !== undefined) lines.push(`  where: ${neutral(this.where)}`);

@@ -1,39 +1,42 @@
 import { didYouMean } from './suggest.ts';
 
-/** Faults that `--simulate` makes, so that an operator can see alerts fire; null is one that is not wanted. */
+/** Faults that `--simulate` injects, so that an operator can test alerts. Null: the fault is not injected. */
 export interface Faults {
-  /** Part of the events that is dropped, above 0 and up to 1. */
+  /** Fraction of the events to drop, above 0 and up to 1. */
   loss: number | null;
-  /** So many malformed lines in each period. */
+  /** Number of malformed lines to insert in each period. */
   malformed: { count: number; periodUs: number } | null;
-  /** Age at which each bpftrace child is killed. */
+  /** Age at which each bpftrace child is killed, in microseconds. */
   crashUs: number | null;
 }
 
 export const NO_FAULTS: Faults = { loss: null, malformed: null, crashUs: null };
 export const FAULTS_HELP =
-  'loss=PERCENT%, malformed=COUNT/TIME and crash=TIME, as many as wanted with commas between, TIME with ms, s, m or h, ' +
+  'one or more of loss=PERCENT%, malformed=COUNT/TIME and crash=TIME, separated by commas, with TIME in ms, s, m or h, ' +
   'e.g. loss=10%,malformed=1/60s,crash=5m';
 
 const UNIT_US: Readonly<Record<string, number>> = { ms: 1e3, s: 1e6, m: 60e6, h: 3600e6 };
 const NAMES = ['loss', 'malformed', 'crash'] as const;
 
-/** Reads `loss=10%,malformed=1/60s,crash=5m`; a text is what is wrong with it. An empty text wants none. */
+/**
+ * Parses `loss=10%,malformed=1/60s,crash=5m`. Returns a message if the text is not valid. An empty text means no
+ * faults.
+ */
 export function readFaults(text: string): Faults | string {
   const faults: Faults = { ...NO_FAULTS };
   if (text.trim() === '') return faults;
-  const seen = new Set<string>();
+  const given = new Set<string>();
   for (const part of text.split(',')) {
     const [, name = '', value = ''] = /^\s*([^=]*?)\s*=\s*(.*?)\s*$/.exec(part) ?? [];
     const fault = NAMES.find((known) => known === name);
     if (fault === undefined) {
-      const word = name || part.trim();
-      return `there is no fault ${JSON.stringify(word)}; ${didYouMean(word, NAMES)}`;
+      const unknown = name || part.trim();
+      return `there is no fault ${JSON.stringify(unknown)}; ${didYouMean(unknown, NAMES)}`;
     }
-    if (seen.has(fault)) return `${fault} is given twice`;
-    seen.add(fault);
-    const why = readFault(fault, value, faults);
-    if (why !== null) return `${fault} cannot be ${JSON.stringify(value)}: ${why}`;
+    if (given.has(fault)) return `${fault} is given twice`;
+    given.add(fault);
+    const expected = readFault(fault, value, faults);
+    if (expected !== null) return `${fault} cannot be ${JSON.stringify(value)}: ${expected}`;
   }
   return faults;
 }
@@ -42,21 +45,20 @@ function readFault(fault: (typeof NAMES)[number], value: string, faults: Faults)
   switch (fault) {
     case 'loss': {
       const percent = Number(/^(\d+(?:\.\d+)?)%$/.exec(value)?.[1]);
-      if (!(percent > 0 && percent <= 100)) return 'it is a percentage above 0% and up to 100%';
+      if (!(percent > 0 && percent <= 100)) return 'give a percentage above 0% and up to 100%';
       faults.loss = percent / 100;
       return null;
     }
     case 'malformed': {
       const [, count, time = ''] = /^(\d{1,4})\/(.+)$/.exec(value) ?? [];
       const periodUs = readTime(time);
-      if (!(Number(count) > 0) || periodUs === null)
-        return 'it is a number of lines in a time, such as 1/60s';
+      if (!(Number(count) > 0) || periodUs === null) return 'give a number of lines per time, such as 1/60s';
       faults.malformed = { count: Number(count), periodUs };
       return null;
     }
     case 'crash': {
       faults.crashUs = readTime(value);
-      return faults.crashUs === null ? 'it is a time above 0, such as 5m' : null;
+      return faults.crashUs === null ? 'give a time above 0, such as 5m' : null;
     }
     default:
       return fault satisfies never;

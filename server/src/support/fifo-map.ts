@@ -6,8 +6,9 @@ interface Node<K, V> {
 }
 
 /**
- * A map in the order of insertion that finds its oldest key in constant time. In a plain Map, `keys().next()` walks over the
- * places of all keys that were deleted since the engine last rebuilt its table; an iterator that is kept keeps each such table.
+ * A map in insertion order that finds its oldest key in constant time. In a plain Map, `keys().next()` skips the slots
+ * of all keys that were deleted since V8 last rebuilt its table. A stored iterator would keep these old tables in
+ * memory.
  */
 export class FifoMap<K, V> {
   readonly #nodes = new Map<K, Node<K, V>>();
@@ -26,7 +27,7 @@ export class FifoMap<K, V> {
     return this.#nodes.get(key)?.value;
   }
 
-  /** Inserts as the newest; a key that is there already becomes the newest. */
+  /** Inserts the key as the newest one. An existing key becomes the newest too. */
   set(key: K, value: V): void {
     this.delete(key);
     const node: Node<K, V> = { key, value, older: this.#newest, newer: null };
@@ -46,12 +47,12 @@ export class FifoMap<K, V> {
     return this.#nodes.delete(key);
   }
 
-  /** The key that was inserted first; undefined where there is none. */
+  /** The key that was inserted first; undefined if the map is empty. */
   oldest(): K | undefined {
     return this.#oldest?.key;
   }
 
-  /** The key that was inserted after this one; undefined where there is none, or no such key. */
+  /** The key that was inserted after this one; undefined if there is none, or if this key is not in the map. */
   next(key: K): K | undefined {
     return this.#nodes.get(key)?.newer?.key;
   }

@@ -1,4 +1,4 @@
-/** Kept apart from the logger so that a help page does not load it. */
+/** Separate from logger.ts, so that --help does not load pino. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export const LOG_FORMATS = ['auto', 'json', 'pretty'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

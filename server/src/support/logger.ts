@@ -9,14 +9,14 @@ export interface LoggerOptions {
   format: LogFormat;
   /** 1 for the daemon; 2 for the commands whose standard output is data. */
   fd: 1 | 2;
-  /** Whether that descriptor is a terminal: `auto` is pretty only there. */
+  /** Whether `fd` is a terminal. `auto` is pretty only on a terminal. */
   terminal: boolean;
 }
 
-/** What a credential may be called in a logged object, at the top and one level down. */
+/** Keys whose values are redacted in logged objects, at the top level and one level below. */
 const SECRET_KEYS = ['password', 'token', 'secret', 'authorization', 'cookie'];
 
-/** JSON lines; pretty only on a terminal, or when asked, and only where pino-pretty is installed. */
+/** Creates a logger of JSON lines. Pretty output is for a terminal or on request, and needs pino-pretty. */
 export async function createLogger(options: LoggerOptions): Promise<Logger> {
   const wantsPretty = options.format === 'pretty' || (options.format === 'auto' && options.terminal);
   const pretty = wantsPretty ? await prettyStream(options) : undefined;
@@ -41,12 +41,12 @@ export async function createLogger(options: LoggerOptions): Promise<Logger> {
 
 async function prettyStream(options: LoggerOptions): Promise<NodeJS.WritableStream | undefined> {
   try {
-    // A variable keeps bundlers from resolving a package that is only there in development.
+    // A variable, so that bundlers do not resolve the package: it is installed only for development.
     const name = 'pino-pretty';
     const { default: pretty } = (await import(name)) as {
       default: (options: object) => NodeJS.WritableStream;
     };
-    // It decodes what JSON escapes, and adds colours of its own: so its input is made neutral.
+    // Its input is neutralized, because it decodes the escapes of JSON. Its output contains escape codes for colours.
     const stream = pretty({ destination: options.fd, sync: true, colorize: options.terminal });
     return neutralStream(stream, neutralValues);
   } catch {
@@ -54,7 +54,7 @@ async function prettyStream(options: LoggerOptions): Promise<NodeJS.WritableStre
   }
 }
 
-/** Logs quote what other programs and servers say: no line of them has what a terminal obeys. */
+/** Neutralizes each line: logs quote text of other programs, which may contain control characters for a terminal. */
 function neutralStream<T extends { write(text: string): unknown }>(
   stream: T,
   change: (line: string) => string,

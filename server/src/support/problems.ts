@@ -1,13 +1,13 @@
 import { TracerError, type UserCode } from './errors.ts';
 
-/** One thing the user has to change: what is wrong, where it stands, how fix. */
+/** One problem that the user must fix: what is wrong, where, and how to fix it. */
 export interface Problem {
   what: string;
   where: string;
   remedy: string;
 }
 
-/** One error that says all of them, so that nobody mends a config one run at a time. */
+/** Combines all problems into one error, so that a user can fix them all after one run. */
 export function problemsError(code: UserCode, heading: string, problems: readonly Problem[]): TracerError {
   const [first] = problems;
   if (first !== undefined && problems.length === 1) {

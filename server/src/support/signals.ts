@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 type StopSignal = (typeof STOP_SIGNALS)[number];
 
-/** The part of `process` that is needed, so that a test can stand in for it. */
+/** The used part of `process`, so that a test can replace it. */
 export interface SignalHost {
   on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
   off(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
@@ -16,7 +16,7 @@ export interface StopRequest {
   dispose(): void;
 }
 
-/** The first signal asks for a graceful stop, the second ends the process at once with 128 + its number. */
+/** The first signal requests a graceful stop. The second exits at once with 128 + the number of the signal. */
 export function stopOnSignals(host: SignalHost): StopRequest {
   const controller = new AbortController();
   const onSignal = (name: StopSignal): void => {

@@ -1,20 +1,21 @@
 import { Worker } from 'node:worker_threads';
 
 /**
- * Kills this process in `ms` milliseconds, also while its event loop is busy: a timer of the loop would wait for it. Returns
- * the way to call it off. The kernel then kills the children that were started with a parent death signal (launch.ts).
+ * Kills this process after `ms` milliseconds, also if its event loop is blocked, when a timer would not fire. The
+ * kernel then kills the children that have a parent death signal (launch.ts).
+ * @returns a function that cancels it
  */
 export function killAfter(ms: number): () => void {
   const worker = new Worker(KILL, { eval: true, execArgv: [], workerData: ms });
   worker.unref();
-  // Without a thread the deadline of the event loop is all that there is.
+  // If the thread cannot start, only the caller's timer in the event loop limits the stop.
   worker.on('error', () => {});
   return () => {
     void worker.terminate();
   };
 }
 
-/** A thread has an event loop of its own, which nothing holds up. */
+/** Runs in a thread, because it has a separate event loop, which the main thread cannot block. */
 const KILL = `
   const { workerData } = require('node:worker_threads');
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), workerData);

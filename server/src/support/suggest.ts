@@ -1,9 +1,9 @@
-/** The known word that was most likely meant, or undefined where none is near enough to be worth naming. */
+/** The known word that was most likely meant; undefined if none is similar enough. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
-    // No distance is smaller than the difference in length, and a word of kilobytes is dear to compare.
+    // The distance is at least the difference in length. Skips the expensive comparison of a very long word.
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance && distance < candidate.length) {
@@ -14,7 +14,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   return best;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
+/** Minimum number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
 export function editDistance(a: string, b: string): number {
   const width = b.length + 1;
   const cell = new Array<number>((a.length + 1) * width).fill(0);
@@ -38,8 +38,12 @@ export function editDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** `did you mean X?` where something near is known, else what is there to choose from. */
-export function didYouMean(word: string, known: readonly string[]): string {
+/** `did you mean X?` if a known word is similar; else `otherwise`, or all known words. */
+export function didYouMean(
+  word: string,
+  known: readonly string[],
+  otherwise = `known: ${known.join(', ')}`,
+): string {
   const guess = nearest(word, known);
-  return guess === undefined ? `known: ${known.join(', ')}` : `did you mean ${guess}?`;
+  return guess === undefined ? otherwise : `did you mean ${guess}?`;
 }

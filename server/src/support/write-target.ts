@@ -6,36 +6,41 @@ import { promisify } from 'node:util';
 import { systemClock } from './clock.ts';
 import { TracerError } from './errors.ts';
 
-/** What happens where a regular file of that name exists. */
+/** What to do if a regular file of that name exists. */
 export type Existing = 'fail' | 'replace' | 'number';
 
 export interface WriteTarget {
-  /** What is written to: the path given, or the one with a number. */
+  /** The path that is written: the given one, or a numbered one. */
   path: string;
-  /** A regular file: what is written stays. Else somebody reads at the other end. */
+  /** True for a regular file, false for a pipe or a character device. */
   isFile: boolean;
   sink: Writable;
 }
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Only its owner: a stream names processes, VMs and devices. */
+/** Readable for the owner only: a stream names processes, VMs and devices. */
 const MODE = 0o600;
-const MOST_NUMBERS = 10_000;
-const READER_MS = 100;
-const FULL_MS = { first: 1, most: 20 };
+const MAX_NUMBERS = 10_000;
+/** Interval between checks whether a named pipe has a reader. */
+const READER_POLL_MS = 100;
+/** Delay before a write is retried after EAGAIN; it doubles up to `max`. */
+const EAGAIN_RETRY_MS = { initial: 1, max: 20 };
 const OWN_DESCRIPTOR = /^(?:\/dev\/(?:fd\/(\d+)|(stdin|stdout|stderr))|\/proc\/self\/fd\/(\d+))$/;
 const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 const NUMBERS: Readonly<Record<string, number>> = { stdin: 0, stdout: 1, stderr: 2 };
 
 /**
- * Opens what a user named as the place to write to, so that nothing else is harmed: a new file is created, readable for its owner only;
- * an existing one is kept unless `existing` is `replace`; a symbolic link to a file is not followed, for in a folder of others it may
- * lead anywhere. Pipes, character devices and the program's own descriptors are written to as they are. No write and no wait for a
- * reader blocks a thread, so the program can always end.
+ * Opens the path that a user gave for a recording, without damage to other files:
+ * - A new file is readable for its owner only.
+ * - An existing file is kept, unless `existing` is `replace`.
+ * - A symbolic link to a file is not followed: in a folder of another user it may point anywhere.
+ * - Pipes, character devices and the program's own descriptors are opened for writing.
+ *
+ * No write and no wait for a reader blocks a thread, so the program can always exit.
  *
  * @param signal ends the wait for a reader of a named pipe
- * @param onWait called once where that wait begins
- * @returns null where the signal has ended that wait
+ * @param onWait called once when that wait starts
+ * @returns null if the signal ended that wait
  * @throws TracerError `file_unwritable`
  */
 export async function openTarget(
@@ -49,7 +54,7 @@ export async function openTarget(
     if (own !== null) return await ownDescriptor(path, Number(own[1] ?? own[3] ?? NUMBERS[own[2] ?? '']));
     const found = await lstat(path).catch(ifMissing);
     if (found === null) return created(path, await create(path));
-    if (found.isFile()) return await besideFile(path, existing);
+    if (found.isFile()) return await openExisting(path, existing);
     if (found.isSymbolicLink()) return await throughLink(path, signal, onWait);
     if (found.isFIFO() || found.isCharacterDevice()) return await openStream(path, path, signal, onWait);
     throw unwritable(path, `it is ${found.isDirectory() ? 'a folder' : 'neither a file nor a pipe'}`);
@@ -61,7 +66,7 @@ export async function openTarget(
 }
 
 function create(path: string): Promise<FileHandle> {
-  // O_EXCL follows no link either, also one that leads nowhere.
+  // O_EXCL does not follow a symbolic link either, not even a dangling one.
   return open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, MODE);
 }
 
@@ -69,19 +74,19 @@ function created(path: string, handle: FileHandle): WriteTarget {
   return { path, isFile: true, sink: new DescriptorSink(handle.fd, handle) };
 }
 
-async function besideFile(path: string, existing: Existing): Promise<WriteTarget> {
+async function openExisting(path: string, existing: Existing): Promise<WriteTarget> {
   switch (existing) {
     case 'fail':
-      throw new TracerError('file_unwritable', 'the file exists, and is kept', {
+      throw new TracerError('file_unwritable', 'the file exists and is kept', {
         where: path,
         remedy: 'name another file, or replace it with --overwrite',
       });
     case 'replace':
-      // A new file and not the old one emptied: that may have readers, another owner and other names.
+      // Creates a new file. The old one is not truncated: it may have readers, another owner and other hard links.
       await unlink(path);
       return created(path, await create(path));
     case 'number':
-      for (let number = 2; number <= MOST_NUMBERS; number++) {
+      for (let number = 2; number <= MAX_NUMBERS; number++) {
         const other = numbered(path, number);
         const handle = await create(other).catch((error: NodeJS.ErrnoException) => {
           if (error.code === 'EEXIST') return null;
@@ -89,13 +94,13 @@ async function besideFile(path: string, existing: Existing): Promise<WriteTarget
         });
         if (handle !== null) return created(other, handle);
       }
-      throw unwritable(path, `${MOST_NUMBERS} files of this name exist`);
+      throw unwritable(path, `${MAX_NUMBERS} numbered files of this name exist`);
     default:
       return existing satisfies never;
   }
 }
 
-/** `stream.2.ndjson.gz` of `stream.ndjson.gz`: the ending says what is in it. */
+/** `stream.ndjson.gz` -> `stream.2.ndjson.gz`: keeps the extension, which names the format. */
 function numbered(path: string, number: number): string {
   const name = basename(path);
   const dot = name.indexOf('.', 1);
@@ -103,7 +108,10 @@ function numbered(path: string, number: number): string {
   return join(dirname(path), `${stem}.${number}${ending}`);
 }
 
-/** /dev/virtio-ports/NAME is a link to a device; it is followed where only root or this user can have made it. */
+/**
+ * Follows a link to a pipe or device, such as /dev/virtio-ports/NAME, if only root or this user can have created the
+ * link.
+ */
 async function throughLink(
   path: string,
   signal: AbortSignal,
@@ -121,7 +129,7 @@ async function throughLink(
   });
 }
 
-/** A named pipe or a character device. The first has to have a reader (ENXIO), which is waited for. */
+/** Opens a named pipe or a character device. Waits for a reader of the pipe: without one, open(2) fails with ENXIO. */
 async function openStream(
   path: string,
   real: string,
@@ -139,7 +147,7 @@ async function openStream(
     if (handle === null) {
       if (!(await lstat(real)).isFIFO()) throw unwritable(path, 'ENXIO');
       if (tries === 0) onWait();
-      await systemClock.sleep(READER_MS, signal);
+      await systemClock.sleep(READER_POLL_MS, signal);
       continue;
     }
     const found = await handle.stat();
@@ -147,31 +155,34 @@ async function openStream(
       return { path, isFile: false, sink: new DescriptorSink(handle.fd, handle) };
     }
     await handle.close();
-    throw unwritable(path, 'it has just become something else');
+    throw unwritable(path, 'it was replaced while it was opened');
   }
 }
 
-/** A descriptor that whoever started the program has opened: a file goes on where it stands, and is not emptied. */
+/**
+ * A descriptor that the parent process has opened. A file is written from its current position and is not truncated.
+ */
 async function ownDescriptor(path: string, fd: number): Promise<WriteTarget> {
   const found = await statOf(fd);
   if (found.isFIFO() || found.isCharacterDevice()) {
-    // Opened again for O_NONBLOCK, which would be shared with others. Another user's pipe cannot be, and is written to as it is.
+    // Reopened for O_NONBLOCK: set on the inherited descriptor, it would affect other processes. If that fails (the
+    // pipe of another user), the inherited descriptor is used.
     const handle = await open(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK).catch(() => null);
     if (handle !== null) return { path, isFile: false, sink: new DescriptorSink(handle.fd, handle) };
   }
   return { path, isFile: found.isFile(), sink: new DescriptorSink(fd, null) };
 }
 
-/** Writes to a descriptor, at its place. One that cannot take more (EAGAIN) is asked again until it can, or until the sink is destroyed. */
+/** Writes to a descriptor at its current position. Retries after EAGAIN, until the sink is destroyed. */
 class DescriptorSink extends Writable {
   readonly #fd: number;
-  /** Closed at the end; null where the descriptor is not ours to close. */
+  /** Closed at the end; null for an inherited descriptor, which stays open. */
   readonly #handle: FileHandle | null;
   #retry: NodeJS.Timeout | undefined;
   #done: ((error: Error) => void) | undefined;
-  /** A write is on its way to the kernel: the descriptor stays open until it is back. */
+  /** A write is pending: the descriptor is closed after its callback. */
   #writing = false;
-  #closeWhenBack: (() => void) | undefined;
+  #closeAfterWrite: (() => void) | undefined;
 
   constructor(fd: number, handle: FileHandle | null) {
     super({ decodeStrings: true });
@@ -181,7 +192,7 @@ class DescriptorSink extends Writable {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#done = done;
-    this.#writeRest(chunk, FULL_MS.first, (error) => {
+    this.#writeRest(chunk, EAGAIN_RETRY_MS.initial, (error) => {
       this.#done = undefined;
       done(error);
     });
@@ -189,13 +200,13 @@ class DescriptorSink extends Writable {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     clearTimeout(this.#retry);
-    this.#done?.(error ?? new Error('closed before it was written'));
+    this.#done?.(error ?? new Error('closed before the write completed'));
     this.#done = undefined;
     const close = (): void => {
       if (this.#handle === null) done(error);
       else this.#handle.close().then(() => done(error), done);
     };
-    if (this.#writing) this.#closeWhenBack = close;
+    if (this.#writing) this.#closeAfterWrite = close;
     else close();
   }
 
@@ -204,15 +215,15 @@ class DescriptorSink extends Writable {
     write(this.#fd, rest, 0, rest.length, null, (error, bytes) => {
       this.#writing = false;
       if (this.destroyed) {
-        this.#closeWhenBack?.();
+        this.#closeAfterWrite?.();
         return;
       }
       if (error !== null && error.code !== 'EAGAIN') return done(error);
       const left = error === null ? rest.subarray(bytes) : rest;
       if (left.length === 0) return done();
-      if (error === null) return this.#writeRest(left, FULL_MS.first, done);
+      if (error === null) return this.#writeRest(left, EAGAIN_RETRY_MS.initial, done);
       this.#retry = setTimeout(() => {
-        this.#writeRest(left, Math.min(FULL_MS.most, retryMs * 2), done);
+        this.#writeRest(left, Math.min(EAGAIN_RETRY_MS.max, retryMs * 2), done);
       }, retryMs);
     });
   }
@@ -226,8 +237,7 @@ function ifMissing(error: NodeJS.ErrnoException): null {
 function unwritable(path: string, why: string, cause?: unknown): TracerError {
   return new TracerError('file_unwritable', `the recording cannot be written: ${why}`, {
     where: path,
-    remedy:
-      'give a path in a folder that exists and that this user may write to, a pipe or a character device',
+    remedy: 'give a pipe, a character device, or a path in an existing folder that this user may write to',
     cause,
   });
 }

@@ -53,7 +53,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
         button.removeAttribute('aria-label');
         button.textContent = '';
       });
-      // This grey has too little contrast in both colour schemes.
+      // This grey has too little contrast in both color schemes.
       await page.locator('#life-title').evaluate((title) => {
         title.style.color = '#808080';
       });

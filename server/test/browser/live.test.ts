@@ -192,5 +192,5 @@ test('the page shows Blind after the child exits, and leaves that state when the
   source.say(ready(now()));
   beat();
   await page.getByRole('heading', { level: 1, name: /Safe|Attention/ }).waitFor({ timeout: 20_000 });
-  await page.getByText('Not all the time was watched').waitFor();
+  await page.getByText('Not all of the time was traced').waitFor();
 });

@@ -84,10 +84,10 @@ for (const [recording, level, text] of [
 test('a failed private read is listed among all events, but not as a rejection', async (t) => {
   const opened = await open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
   const { page } = opened;
-  await says(page, '#rejections', /0 events here, 0 rejected since the start/);
+  await says(page, '#rejections', /0 events in this page, 0 rejected since the start/);
   assert.doesNotMatch(await page.locator('#rejections').innerText(), /could not read/);
   await page.getByRole('radio', { name: 'all events' }).check();
-  await says(page, '#rejections', /could not read what it is/);
+  await says(page, '#rejections', /could not read its privacy/);
   assertClean(opened);
 });
 
@@ -174,7 +174,7 @@ test('the page does not report a private buffer as safe if the probes for violat
   assert.match(text, /Not watched: private offered, foreign vm, accepted not vfio\./);
   assert.doesNotMatch(text, /none was accepted/);
   await facts(page, ['1', '1', '–', '–', '–']);
-  await says(page, '#topology', /importers not watched/);
+  await says(page, '#topology', /importers not traced/);
   await shows(page, '.c-importers', ['–']);
   await says(page, '#rejections', /, – rejected since the start/);
   await says(page, '#probes', /function_missing/);

@@ -77,7 +77,7 @@ test('a simulated loss is in the losses of the ring, and the picture is exact ag
   const status = JSON.parse(await ask('/api/v1/status'));
   assert.equal(status.simulation, 'loss=10%');
   assert.match(await ask('/metrics'), /^vfio_dmabuf_simulation_info\{faults="loss=10%"\} 1$/m);
-  assert.match(await ask('/'), /Simulated.*loss=10%: not all here is real/s);
+  assert.match(await ask('/'), /Simulated.*loss=10%: some data here is simulated/s);
 });
 
 test('a simulated malformed line is a decode error, and a snapshot makes the picture exact again', async (t) => {

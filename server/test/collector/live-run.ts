@@ -16,7 +16,7 @@ export const TIMING: SupervisorTiming = {
   stopMs: 500,
   // As in operation: a fake that reads its orders too late on a loaded machine hands nothing over.
   cutAheadMs: 6000,
-  ordersMs: 1000,
+  commandPollMs: 1000,
   drainMs: 3000,
   restartMs: 10,
   restartMaxMs: 40,

@@ -97,7 +97,7 @@ test('everything that is wrong is said at once, with its place and its remedy', 
   ]) {
     assert.ok(error.message.includes(part), `${part} is missing in\n${error.message}`);
   }
-  assert.match(error.message, /^6 things are wrong/);
+  assert.match(error.message, /^6 problems in the settings:/);
 });
 
 test('one wrong thing alone keeps its parts apart', () => {
@@ -169,7 +169,7 @@ for (const [name, environment] of Object.entries({
     assert.equal(warnings.length, 1);
     assert.match(
       warnings[0] ?? '',
-      new RegExp(`and ${Object.keys(environment).length - 1} more in the environment .*enableServiceLinks`),
+      new RegExp(`and ${Object.keys(environment).length - 1} more in the environment: .*enableServiceLinks`),
     );
   });
 }
@@ -190,7 +190,7 @@ test('a variable that looks like one of a Service but has another value is a mis
     const error = failure(() =>
       loadConfig({ ...empty, environment, onWarning: (text) => warnings.push(text) }),
     );
-    assert.match(error.message, /sets nothing/, name);
+    assert.match(error.message, /is not a setting/, name);
     assert.deepEqual(warnings, []);
   }
 });
@@ -237,7 +237,7 @@ for (const section of [
     for (const value of ['5', '[a]', '"a text"', '""', 'true']) {
       const { problems } = parseConfig(`strict: true\n${section}: ${value}\n`, 'c.yaml');
       assert.equal(problems.length, 1, value);
-      assert.equal(problems[0]?.what, `${section} is a section: its value has to be a map of keys`);
+      assert.equal(problems[0]?.what, `${section} is a section: its value must be a map of keys`);
       assert.equal(problems[0]?.where, 'c.yaml:2:1');
       assert.match(problems[0]?.remedy ?? '', new RegExp(`\\b${section}: \\{`));
     }

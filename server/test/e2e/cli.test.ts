@@ -121,7 +121,7 @@ for (const [how, content, lines] of [
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /^vfio-dmabuf-tracer: the recording ends too early \(.*cut off\); what it had was read\n/,
+      /^vfio-dmabuf-tracer: the recording is truncated \(.*too early\); the lines before the end were read\n/,
     );
     assert.ok(stderr.includes(file), stderr);
     const cut = 13 - lines;
@@ -167,6 +167,19 @@ test('a served replay is ready when it is read, says what it is, and stops with 
   assert.match(await stream.text(), /stream of log/);
 });
 
+for (const [command, file] of [
+  ['replay', '/nowhere.gz'],
+  ['serve', '/nowhere.gz'],
+  ['replay', '/tmp'],
+] as const) {
+  test(`${command} ${file} fails before it listens`, () => {
+    const { code, stdout, stderr } = program.run([command, file, '--web.listen-address=127.0.0.1:0']);
+    assert.equal(code, 1);
+    assert.match(stderr, /the recording cannot be read/);
+    assert.doesNotMatch(stdout, /listening/);
+  });
+}
+
 test('a broken recording ends a served replay with 1', () => {
   const file = join(program.folder, 'broken');
   writeFileSync(file, 'hello\n');
@@ -178,7 +191,7 @@ test('an address in use is told with its remedy and ends with 1', async (t) => {
   const address = serving.url.slice('http://'.length);
   const { code, stderr } = program.run(['replay', plain, `--web.listen-address=${address}`]);
   assert.equal(code, 1);
-  assert.match(stderr, /another program listens there/);
+  assert.match(stderr, /another program already listens on it/);
   assert.match(stderr, /fix: .*--web\.listen-address/);
 });
 
@@ -242,7 +255,7 @@ test('record writes a new file for its owner only, keeps one that exists, and re
   assert.match(first, /^\{"type":"header"/);
   const [code, log] = await recordOnce();
   assert.equal(code, 1);
-  assert.match(log, /the file exists, and is kept\n.*recorded\.ndjson\n.*--overwrite/);
+  assert.match(log, /the file exists and is kept\n.*recorded\.ndjson\n.*--overwrite/);
   assert.equal(readFileSync(file, 'utf8'), first);
   assert.equal((await recordOnce('--overwrite'))[0], 0);
   assert.notEqual(readFileSync(file, 'utf8'), first);
@@ -342,7 +355,7 @@ test('variables of a Kubernetes Service get one warning, on standard error', () 
   assert.deepEqual([code, stdout], [0, 'the configuration is correct\n']);
   assert.match(
     stderr,
-    /^vfio-dmabuf-tracer: warning: VFIO_DMABUF_TRACER_METRICS_PORT and 2 more in the environment .*\n$/,
+    /^vfio-dmabuf-tracer: warning: ignored VFIO_DMABUF_TRACER_METRICS_PORT and 2 more in the environment: .*\n$/,
   );
 });
 

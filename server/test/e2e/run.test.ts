@@ -110,7 +110,7 @@ test('a fault that cannot be simulated is told with what could be, from a flag o
   assert.equal(flag.code, 2);
   assert.match(
     flag.stderr,
-    /simulate: loss cannot be "200%": it is a percentage.*\n.*flag --simulate\n.*crash=5m/,
+    /simulate: loss cannot be "200%": give a percentage.*\n.*flag --simulate\n.*crash=5m/,
   );
   const env = { VFIO_DMABUF_TRACER_SIMULATE: 'crsh=5m' };
   assert.match(program.run(['run', nowhere], { env }).stderr, /no fault "crsh"; did you mean crash\?/);

@@ -47,7 +47,8 @@ test('incidents are filtered by kind, state and device', async (t) => {
       ['private_without_vm', 7],
     ],
   );
-  assert.deepEqual([all.total, all.open, all.folded, all.unwatched], [2, 2, 0, ['confidential_shared']]);
+  assert.deepEqual([all.total, all.open, all.folded, all.not_detected], [2, 2, 0, []]);
+  assert.deepEqual(all.not_applicable, ['confidential_shared']);
   assert.deepEqual(all.blind_to, []);
   assert.equal((await ask('?kind=private_offered')).total, 1);
   assert.equal((await ask('?state=closed')).total, 0);

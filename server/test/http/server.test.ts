@@ -38,7 +38,7 @@ test('an address in use is an error with a remedy, and the server closes the oth
   await assert.rejects(second.start(), (error) => {
     assert.ok(error instanceof TracerError);
     assert.equal(error.code, 'address_unavailable');
-    assert.match(error.message, /another program listens there/);
+    assert.match(error.message, /another program already listens on it/);
     assert.match(error.remedy ?? '', /--web\.listen-address/);
     return true;
   });

@@ -226,7 +226,7 @@ test('a client that disconnects frees its place', async (t) => {
   const second = await open();
   assert.equal(second.response.statusCode, 503);
   await until(() => second.closed || second.text.includes('}'), 'the rejection');
-  assert.match(second.text, /no room for more/);
+  assert.match(second.text, /the limit is reached/);
   first.response.destroy();
   await until(() => hub.clients === 0, 'the place');
   assert.equal((await open()).response.statusCode, 200);

@@ -21,7 +21,7 @@ interface RequestOptions {
   body?: string;
 }
 
-/** A server on a real port. `ask` sends a request without normalising its path, `raw` sends plain bytes. */
+/** A server on a real port. `ask` sends a request without normalizing its path, `raw` sends plain bytes. */
 async function listening(t: TestContext) {
   const { app } = await build(t);
   const server = new HttpServer({ app, addresses: ['127.0.0.1:0'], logger: pino({ level: 'silent' }) });
@@ -101,9 +101,9 @@ for (const [path, status, message, hint] of [
     /give the `log`/,
   ],
   ['/api/v1/events?log=../x', 400, /log cannot be/, /of the previous answer/],
-  ['/api/v1/status?pretty', 400, /pretty is not a parameter/, /takes none/],
-  ['/-/healthy?x=1', 400, /x is not a parameter/, /takes none/],
-  ['/openapi.json?x=1', 400, /x is not a parameter/, /takes none/],
+  ['/api/v1/status?pretty', 400, /pretty is not a parameter/, /takes no parameters/],
+  ['/-/healthy?x=1', 400, /x is not a parameter/, /takes no parameters/],
+  ['/openapi.json?x=1', 400, /x is not a parameter/, /takes no parameters/],
   ['/%zz', 400, /not a valid url/, /%25/],
   ['/api/v1/bufers', 404, /nothing at \/api\/v1\/bufers/, /did you mean \/api\/v1\/buffers\?/],
   ['/api/v1/buffers/', 404, /nothing at/, /did you mean \/api\/v1\/buffers\?/],

@@ -299,7 +299,7 @@ test('the process table evicts importers before a VM, also if their exit was not
   const vm = table.at(1, T, 4);
   for (let pid = 2; pid < 10; pid += 1) table.at(pid, T);
   assert.equal(table.at(1, T), vm);
-  assert.equal(table.forgotten, 6);
+  assert.equal(table.evicted, 6);
 });
 
 test('VM kinds and device addresses have their names', () => {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
 import { errnoName } from '../../src/model/errno.ts';
+import { INCIDENT_KINDS } from '../../src/model/schema.ts';
 import { EXPLANATIONS, explain, findExplanations, UNPRINTED } from '../../src/reference/catalogue.ts';
+import { INCIDENT_ENTRIES } from '../../src/reference/incidents.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/stream/codes.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
 import { type ProbeReason, reasonsOfProbes } from './told.ts';
@@ -31,7 +34,9 @@ const RULES = [
 
 test('each reason, violation and cause of the stream has one entry with a unique name', () => {
   const expected = [...REASONS, ...VIOLATIONS, ...CAUSES].filter((name) => name !== 'none');
-  const inStream = EXPLANATIONS.filter(({ topic }) => topic !== 'symptom').map(({ name }) => name);
+  const inStream = EXPLANATIONS.filter(({ topic }) => topic !== 'symptom' && topic !== 'incident').map(
+    ({ name }) => name,
+  );
   assert.deepEqual(inStream.sort(), expected.sort());
   assert.equal(new Set(EXPLANATIONS.map(({ name }) => name)).size, EXPLANATIONS.length);
   assert.equal(new Set(expected).size, expected.length);
@@ -41,7 +46,7 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
   test(`the entry of the ${topic} ${name} is complete`, () => {
     assert.match(what, /^([A-Z]|iommufd).{20,}\.$/);
     assert.match(remedy, /^[A-Z].{20,}\.$/s);
-    assert.notEqual(rules.length, 0);
+    assert.equal(rules.length === 0, topic === 'incident');
     for (const rule of rules) {
       assert.match(rule.file, /^(drivers|virt|net|include)\/[a-z0-9_/-]+\.[ch]$/);
       assert.match(rule.function, /^[a-z_0-9]+$/);
@@ -59,9 +64,26 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
         findExplanations(text).some((entry) => entry.name === name),
         text,
       );
-    assert.equal(docs, `docs/reasons.md#${name}`);
+    if (topic === 'incident') assert.ok(existsSync(new URL(`../../../${docs}`, import.meta.url)), docs);
+    else assert.equal(docs, `docs/reasons.md#${name}`);
   });
 }
+
+test('every kind of incident is explained, and its runbook exists', () => {
+  for (const kind of INCIDENT_KINDS) {
+    assert.notEqual(explain(kind), undefined, kind);
+    const page = `../../../docs/runbooks/${INCIDENT_ENTRIES[kind].runbook}.md`;
+    assert.ok(existsSync(new URL(page, import.meta.url)), page);
+  }
+});
+
+test('a reason for which an importer other than KVM can be rejected has a remedy for a private buffer', () => {
+  for (const { name, private_remedy: remedy } of EXPLANATIONS) {
+    if (['no_peer_to_peer', 'not_revocable', 'topology', 'revoked'].includes(name))
+      assert.match(remedy ?? '', /^Do not look for another importer: only KVM/, name);
+    if (['vm_mismatch', 'foreign_vm', 'flr', 'not_a_dmabuf'].includes(name)) assert.equal(remedy, null, name);
+  }
+});
 
 test('the sources of the probes set a reason at each stage of the stream', () => {
   const stages = [...new Set(PROBE_REASONS.map(({ stage }) => stage))].sort();

@@ -94,7 +94,7 @@ test('an existing file is kept, with another name of it and its mode, unless it 
   linkSync(path, other);
   await assert.rejects(
     openTarget(path, 'fail', never),
-    isUnwritable(/the file exists, and is kept\n.*\n.*--overwrite/),
+    isUnwritable(/the file exists and is kept\n.*\n.*--overwrite/),
   );
   const second = await opened(path, 'number');
   assert.equal(second.path, join(folder, 'stream.2.ndjson.gz'));

@@ -158,7 +158,7 @@ for (const [args, code, message] of [
   ],
   [['127.0.0.1:10043'], 2, /is no URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/],
   [['--state=lve'], 2, /--state cannot be "lve"\n.*\n.*did you mean live\?/],
-  [['--json', '--vm=x'], 2, /--vm does not go with --json/],
+  [['--json', '--vm=x'], 2, /--vm cannot be combined with --json/],
 ] as const) {
   test(`watch ${args.join(' ')} ends with ${code} and says why`, () => {
     const run = program.run(['watch', ...args]);

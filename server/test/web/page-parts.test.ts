@@ -6,108 +6,20 @@ import { lossSentences } from '../../src/shared/words.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { describe, reasonOf } from '../../web/describe.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
-import { countersSentence, figure, headline, knowledgeOf, watches } from '../../web/headline.ts';
+import { countersSentence, covers, figure, knowledgeOf } from '../../web/headline.ts';
 import { MessageSplitter } from '../../web/sse.ts';
-import type { BufferView, Incidents, Status } from '../../web/types.ts';
+import type { BufferView, Status } from '../../web/types.ts';
 import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 
 const { model } = feed([...busyHost()]);
 const STATUS: Status = { ...model.status(), not_ready: null };
-const incidents = (...severities: ('info' | 'warning' | 'critical')[]): Incidents => ({
-  total: severities.length,
-  open: severities.length,
-  unwatched: [],
-  blind_to: [],
-  folded: 0,
-  kinds: {},
-  incidents: severities.map((severity, index) => ({
-    id: index + 1,
-    kind: 'orphaned',
-    severity,
-    state: 'open',
-    sentence: `${severity} ${index}.`,
-    device: '0000:41:00.0',
-    inode: null,
-    vm: null,
-    importers: [],
-    holders: [],
-    count: 1,
-    since: STATUS.now,
-    opened_at: STATUS.now,
-    closed_at: null,
-    closed_by: null,
-    waited_seconds: null,
-    exact: true,
-  })),
-});
-
-test('the headline has the level of the most serious state, and a loss is never safe', () => {
-  const level = (change: Partial<Status>, open: Incidents = incidents()) =>
-    headline({ ...STATUS, ...change }, open, model.buffers()).level;
-  assert.equal(level({}), 'safe');
-  assert.equal(level({}, incidents('info')), 'safe');
-  assert.equal(level({}, incidents('info', 'warning')), 'attention');
-  assert.equal(level({}, incidents('warning', 'critical')), 'critical');
-  assert.equal(level({ losses: { kernel_ring: 1 } }), 'attention');
-  assert.equal(level({ decode_errors: 1 }), 'attention');
-  const closed = incidents('critical');
-  for (const incident of closed.incidents) incident.state = 'closed';
-  assert.equal(level({}, closed), 'attention', 'a closed critical incident still needs attention');
-  const live = { kind: 'live', name: 'bpftrace' } as const;
-  assert.equal(level({ buffer_state_exact: false, source: live }), 'attention');
-  assert.equal(level({ not_ready: 'bpftrace is starting', state: 'starting' }), 'not-ready');
-  assert.equal(level({ not_ready: 'bpftrace does not run', state: 'blind' }, incidents('critical')), 'blind');
-  assert.equal(level({ state: 'unavailable', not_ready: 'this host cannot be traced' }), 'blind');
-});
-
-test('the headline lists its reasons, the most serious first, and summarizes many incidents by kind', () => {
-  const { why } = headline(STATUS, incidents('warning', 'critical'), []);
-  assert.deepEqual(why, ['critical 1.', 'warning 0.']);
-  const many = headline(STATUS, incidents('warning', 'warning', 'warning', 'warning'), []);
-  assert.deepEqual(many.why, ['4 incidents are open: 4 × orphaned. The newest:', 'warning 0.']);
-  assert.match(headline(STATUS, incidents(), model.buffers()).why[0] ?? '', /^3 private exports: none/);
-  assert.match(
-    headline({ ...STATUS, dialect: 'mainline' }, incidents(), []).why[0] ?? '',
-    /no private exports/,
-  );
-  assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
-    '3 events or counts were lost (kernel ring 2, map full 1): what is shown may not be all that happened.',
-  ]);
-});
-
-test('the headline is not safe if probes for violations are not attached', () => {
-  const partly: Incidents = {
-    ...incidents(),
-    blind_to: [
-      { kind: 'foreign_vm', probes: ['bind', 'private_read'] },
-      { kind: 'private_offered', probes: ['attach'] },
-    ],
-  };
-  const { level, why } = headline(STATUS, partly, model.buffers());
-  assert.equal(level, 'attention');
-  assert.deepEqual(why, [
-    'Not watched: foreign vm, private offered. It would not be seen here: bind, private_read, attach are not attached.',
-  ]);
-  const critical = { ...incidents('critical'), blind_to: partly.blind_to };
-  assert.equal(headline(STATUS, critical, []).level, 'critical');
-});
-
-test('the headline does not report closed incidents as open', () => {
-  const closed = incidents('critical', 'critical', 'critical', 'critical', 'critical');
-  for (const incident of closed.incidents) incident.state = 'closed';
-  const { level, why } = headline(STATUS, closed, []);
-  assert.equal(level, 'attention');
-  assert.deepEqual(why, ['5 incidents are over: 5 × orphaned. The newest:', 'critical 0.']);
-});
-
 test('counters that are a lower bound are reported as such', () => {
   assert.match(countersSentence({ counters_exact: true }), /lost events do not change them/);
   assert.match(countersSentence({ counters_exact: false }), /lower bound/);
   assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['1 call was not seen to return.']);
   assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 2 }), ['2 calls were not seen to return.']);
-  assert.equal(headline({ ...STATUS, missed_returns: 1 }, incidents(), []).level, 'attention');
 });
 
 test('the page state is current, from before tracing ended, or unknown', () => {
@@ -132,7 +44,7 @@ test('a number from incomplete probes is shown as a lower bound, and 0 as a dash
   const completeness = (dialect: Status['dialect'], ...attached: string[]) => {
     const probes = STATUS.probes.map((one) => ({ ...one, attached: attached.includes(one.probe) }));
     const status = { ...STATUS, dialect, probes };
-    const complete = [watches(status, 'rejections'), watches(status, 'importers')];
+    const complete = [covers(status, 'rejections'), covers(status, 'importers')];
     assert.equal(figure(0, status, 'importers'), complete[1] === true ? '0' : '–');
     assert.equal(figure(2, status, 'importers'), complete[1] === true ? '2' : '≥ 2');
     assert.equal(figure(0, { ...status, state: 'blind' }, 'importers'), complete[1] === true ? '0' : '–');
@@ -145,9 +57,9 @@ test('a number from incomplete probes is shown as a lower bound, and 0 as a dash
   assert.deepEqual(completeness('mainline', 'export', 'attach'), [true, false]);
   assert.deepEqual(completeness('mainline', 'attach', 'detach'), [false, true]);
   assert.deepEqual(completeness('mainline', 'export', 'detach'), [false, false]);
-  assert.equal(watches(STATUS, 'revocations'), true);
-  assert.equal(watches({ ...STATUS, probes: [] }, 'revocations'), false);
-  assert.deepEqual([watches(null, 'rejections'), watches(null, 'importers')], [false, false]);
+  assert.equal(covers(STATUS, 'revocations'), true);
+  assert.equal(covers({ ...STATUS, probes: [] }, 'revocations'), false);
+  assert.deepEqual([covers(null, 'rejections'), covers(null, 'importers')], [false, false]);
 });
 
 test('a view survives its URL hash, and invalid values in a hash are ignored', () => {

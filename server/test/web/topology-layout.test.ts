@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyOf } from '../../src/model/topology.ts';
-import { crossArea, labelArea, layoutTopology, overlap, type Picture } from '../../web/topology-layout.ts';
+import { crossArea, type Graph, labelArea, layoutTopology, overlap } from '../../web/topology-layout.ts';
 import { OTHER_DEVICES } from '../../web/topology-rows.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
 
-const layoutOf = (lines: Iterable<string>, width: number): Picture =>
+const layoutOf = (lines: Iterable<string>, width: number): Graph =>
   layoutTopology(
     topologyOf(feed([...lines]).model.aliveStates(), 10_000),
     new Map([['0000:41:00.0', 2]]),
     width,
   );
 
-function assertTidy(layout: Picture): void {
+function assertTidy(layout: Graph): void {
   const { boxes, width, height } = layout;
   for (const box of boxes) {
     assert.ok(box.x >= 0 && box.x + box.width <= width, `${box.id} is beyond the left or right edge`);

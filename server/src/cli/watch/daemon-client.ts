@@ -87,11 +87,6 @@ export class DaemonClient {
     throw this.unreadable(path, text.length > SHORT_ANSWER_BYTES ? undefined : schema.Errors(value)[0]);
   }
 
-  /** The text of a short answer, whatever its status is. */
-  async text(path: string, signal: AbortSignal): Promise<string> {
-    return (await this.#whole(path, signal, SHORT_ANSWER_BYTES)).text;
-  }
-
   /** Text of the event stream, as it comes; it has no end, so whoever reads it bounds what is kept of it. */
   async *stream(path: string, lastEventId: string | undefined, signal: AbortSignal): AsyncGenerator<string> {
     const deadline = new Deadline(signal, this.#answerMs);

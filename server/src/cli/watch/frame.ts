@@ -1,13 +1,8 @@
-import type { BufferView, Incident, Status, VmRef } from '../../model/schema.ts';
-import {
-  blindSentence,
-  count,
-  graveSentences,
-  lossSentences,
-  unwatchedSentences,
-} from '../../shared/words.ts';
+import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
+import { type Level, REASONS_SHOWN, verdictOf } from '../../shared/verdict.ts';
+import { blindSentence, count } from '../../shared/words.ts';
 import { ageInWords, fit, fold } from '../text.ts';
-import type { Picture } from './picture.ts';
+import type { Picture, Status } from './picture.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';
 import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
@@ -177,15 +172,15 @@ function sectionsOf({
 }
 
 function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
-  const { status, readiness } = picture;
+  const { status } = picture;
   const lines = [
     line(`vfio-dmabuf-tracer ${status.version} at ${url}`, 'bold'),
-    stateOf(status, readiness),
+    sourceOf(status),
+    ...verdictLines(picture),
     ...(status.simulation === null
       ? []
       : [line(`SIMULATED: ${status.simulation}: not everything here is real`, 'loud')]),
-    ...attentionOf(picture).map((text) => line(text, 'loud')),
-    ...lossesOf(status).map((text) => line(text, 'loud')),
+    ...gapsOf(status).map((text) => line(text, 'loud')),
   ];
   const { live, revoked } = status.buffers;
   const incidents = picture.incidents.open;
@@ -200,35 +195,50 @@ function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
   return lines.map(({ text, style }) => line(cellOf(text), style));
 }
 
-function stateOf(status: Status, readiness: string): Line {
-  const { source, kernel, dialect, state } = status;
+function sourceOf({ source, kernel, dialect, state, not_ready }: Status): Line {
   const where = `kernel ${kernel ?? 'not known yet'}, dialect ${dialect}`;
-  const isReady = readiness === 'ready';
   if (source.kind === 'replay') {
-    const read = isReady ? '' : ', still being read';
-    return line(`REPLAY of ${source.name}: not this host, not now${read}; ${where}`, 'warning');
+    const unfinished = not_ready === null ? '' : ', still being read';
+    return line(`REPLAY of ${source.name}: not this host, not now${unfinished}; ${where}`, 'warning');
   }
-  if (isReady) return line(`TRACING; ${where}`, 'good');
-  return line(
-    `${state === 'tracing' ? 'NOT READY' : 'BLIND'}: ${readiness.replace(/^not ready: /, '')}; ${where}`,
-    'loud',
-  );
+  return state === 'tracing' ? line(`Tracing; ${where}`) : line(`Not tracing; ${where}`, 'loud');
 }
 
-/** For what the page says Attention, whatever is open now. */
-function attentionOf({ incidents, readiness }: Picture): string[] {
-  const unwatched = readiness === 'ready' ? unwatchedSentences(incidents.blind_to) : [];
-  return [...graveSentences(incidents.incidents), ...unwatched].map((sentence) => `ATTENTION: ${sentence}`);
+const LEVEL_STYLES: Readonly<Record<Level, Style>> = {
+  safe: 'good',
+  attention: 'warning',
+  critical: 'loud',
+  blind: 'loud',
+  'not-ready': 'loud',
+};
+
+/** The same verdict as the page shows. */
+function verdictLines({ status, incidents, buffers, asked }: Picture): Line[] {
+  const { device, state } = asked;
+  const isWhole = device === undefined && state === undefined;
+  const { level, word, why } = verdictOf({ status, incidents, buffers: isWhole ? buffers : null });
+  const [first, ...others] = why;
+  const shown = others.slice(0, REASONS_SHOWN - 1);
+  const left = others.length - shown.length;
+  return [
+    line(
+      `${word.toUpperCase()}${device === undefined ? '' : ` (${device} only)`}: ${first}`,
+      LEVEL_STYLES[level],
+    ),
+    ...shown.map((sentence) => line(`  ${sentence}`, LEVEL_STYLES[level])),
+    ...(left === 0 ? [] : [line(`  and ${left} more`, 'dim')]),
+  ];
 }
 
-/** What was not seen, as sentences; nothing where all was. */
-function lossesOf(status: Status): string[] {
-  const told = lossSentences(status).map((sentence) => `LOST: ${sentence}`);
+/** Past blind time, and what a recording did not confirm. The verdict has all else that is missing. */
+function gapsOf(status: Status): string[] {
   const blind = blindSentence(status);
-  if (blind !== null) told.push(`NOT ATTACHED: ${blind}`);
-  if (!status.buffer_state_exact)
-    told.push('INEXACT: no snapshot has confirmed the buffers since the last blind time or loss');
-  return told;
+  return [
+    ...(blind === null ? [] : [`BLIND BEFORE: ${blind}`]),
+    ...(status.buffer_state_exact || status.source.kind !== 'replay'
+      ? []
+      : ['INEXACT: no snapshot confirmed the buffers since the last blind time or loss']),
+  ];
 }
 
 function footerOf(view: View): string {

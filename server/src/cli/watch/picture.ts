@@ -3,17 +3,19 @@ import { Compile } from 'typebox/compile';
 import { BuffersAnswer } from '../../http/routes/buffers.ts';
 import { IncidentsAnswer } from '../../http/routes/incidents.ts';
 import { RejectionsAnswer } from '../../http/routes/rejections.ts';
-import { type BufferView, Status } from '../../model/schema.ts';
+import { StatusAnswer } from '../../http/routes/status.ts';
+import type { BufferView } from '../../model/schema.ts';
 import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 
 export type Incidents = Static<typeof IncidentsAnswer>;
+export type Status = Static<typeof StatusAnswer>;
 export type Rejection = Static<typeof RejectionsAnswer>['rejections'][number];
 /** Of each reason, what is shown here. */
 const Sentences = Type.Object({
   reasons: Type.Array(Type.Object({ name: Type.String(), what: Type.String() })),
 });
 const SENTENCES = Compile(Sentences);
-const STATUS = Compile(Status);
+const STATUS = Compile(StatusAnswer);
 const INCIDENTS = Compile(IncidentsAnswer);
 const REJECTIONS = Compile(RejectionsAnswer);
 const BUFFERS = Compile(BuffersAnswer);
@@ -21,8 +23,8 @@ const BUFFERS = Compile(BuffersAnswer);
 /** What a daemon said, all of about the same moment. */
 export interface Picture {
   status: Status;
-  /** What /-/ready says: `ready`, or `not ready: ` and why. */
-  readiness: string;
+  /** What was asked for: the rest is about that only, and `status` about the whole host. */
+  asked: Asked;
   buffers: BufferView[];
   /** Buffers that there are, also those beyond what is asked for. */
   total: number;
@@ -65,20 +67,17 @@ export class Viewer {
   }
 
   async look(signal: AbortSignal): Promise<Picture> {
-    const [status, readiness] = await Promise.all([
-      this.#client.json('/api/v1/status', STATUS, signal, SHORT_ANSWER_BYTES),
-      this.#client.text('/-/ready', signal),
-    ]);
+    const status = await this.#client.json('/api/v1/status', STATUS, signal, SHORT_ANSWER_BYTES);
     const last = this.#last;
     this.#looks += 1;
     const unchanged = last !== undefined && this.#looks % WHOLE_EVERY !== 0 && same(last.status, status);
     this.#last = unchanged
-      ? { ...last, status, readiness: readiness.trim() }
-      : { status, readiness: readiness.trim(), ...(await this.#whole(signal)) };
+      ? { ...last, status }
+      : { status, asked: this.#asked, ...(await this.#whole(signal)) };
     return this.#last;
   }
 
-  async #whole(signal: AbortSignal): Promise<Omit<Picture, 'status' | 'readiness'>> {
+  async #whole(signal: AbortSignal): Promise<Omit<Picture, 'status' | 'asked'>> {
     const device =
       this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
     const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];

@@ -10,9 +10,9 @@ import type { ChildFaults } from './simulation.ts';
 import { StderrTail } from './stderr-tail.ts';
 
 export interface ChildTiming {
-  /** Longest time to the ready record. */
+  /** Longest time from the start to the ready record. */
   readyMs: number;
-  /** Longest time without a line after it; the heartbeat comes each second. */
+  /** Longest time without a line after that; a heartbeat is printed each second. */
   silenceMs: number;
   /** How long a child may take to end after SIGINT before it is killed. */
   stopMs: number;
@@ -23,11 +23,11 @@ export interface ChildOptions {
   program: string;
   timing: ChildTiming;
   onLine: (line: string) => void;
-  /** The ready record has come: everything is attached. */
+  /** Called for the ready record: all probes are attached. */
   onReady?: () => void;
-  /** Faults to make between the child and `onLine`. */
+  /** Faults to inject between the child and `onLine`. */
   faults?: ChildFaults | undefined;
-  /** A line was too long or cut short. */
+  /** Called when a line was dropped: it was too long or incomplete. */
   onDropped?: () => void;
 }
 
@@ -35,16 +35,16 @@ export interface ChildEnd {
   reason: ChildReason;
   message: string;
   ready: boolean;
-  /** What it wrote to stderr, bounded. */
+  /** Its stderr, bounded. */
   stderr: string;
-  /** 0 where it ended well by itself. */
+  /** Exit code; null if a signal ended it or it did not start. */
   code: number | null;
 }
 
 const READY = /^\{"type": ?"value", ?"data": ?\[0,/;
 const CHECKS_PER_LIMIT = 10;
 
-/** The life of one bpftrace: spawned, ready, watched for silence, stopped. Its output is read whatever happens. */
+/** One bpftrace process: starts it, detects ready and silence, stops it. Its output is always read to the end. */
 export class BpftraceChild {
   private readonly options: ChildOptions;
   private readonly stderr = new StderrTail();
@@ -62,7 +62,7 @@ export class BpftraceChild {
     return this.process?.pid;
   }
 
-  /** Starts it and resolves when it has ended and all its output was read. Never rejects. To be called once. */
+  /** Starts the process. Resolves when it has ended and all its output was read. Never rejects. To be called once. */
   async run(): Promise<ChildEnd> {
     const splitter = new LineSplitter({
       onLine: (line) => this.takeLine(line),
@@ -71,7 +71,7 @@ export class BpftraceChild {
     const end = await this.runOnce(['-f', 'json', '-B', 'line', '-'], (chunk) => splitter.push(chunk));
     splitter.end();
     if (this.stopping === null && !this.ready && end.code !== 0 && lacksCause(this.stderr.text())) {
-      await this.askLibbpf();
+      await this.collectLibbpfWarnings();
     }
     clearTimeout(this.killTimer);
     return { ...this.judge(end), ready: this.ready, stderr: this.stderr.text(), code: end.code };
@@ -82,16 +82,17 @@ export class BpftraceChild {
     const [command = '', ...rest] = [...launch.guard, launch.path, ...args];
     let watch: NodeJS.Timeout | undefined;
     try {
-      // A session and a process group of its own: a Ctrl-C at our terminal is for us, and we stop the child with what it has forked.
+      // In a separate session and process group: Ctrl-C signals only this process, which then stops the child and its
+      // descendants.
       const child = spawn(command, rest, { env: launch.env, detached: true, stdio: 'pipe' });
       const ended = endOf(child);
       this.process = child;
       if (this.stopping !== null) this.interrupt();
       watch = this.watch();
-      // Where there are no descriptors for its pipes, there are no streams either.
+      // Without free descriptors for the pipes, the child has no streams.
       child.stdout?.on('data', onOutput);
       child.stderr?.on('data', (chunk: Buffer) => this.stderr.push(chunk));
-      child.stdin?.on('error', () => {}); // It ended before it had read its program: its exit says why.
+      child.stdin?.on('error', () => {}); // EPIPE: it ended before it read its program. Its exit gives the cause.
       child.stdin?.end(program);
       return await ended;
     } catch (error) {
@@ -102,10 +103,10 @@ export class BpftraceChild {
   }
 
   /**
-   * bpftrace 0.24 and later do not say why a kprobe cannot be attached, and no version says why an object cannot be loaded. The same
-   * program is tried again without tracing, with what libbpf says; its warnings join stderr.
+   * bpftrace 0.24 and later do not print why a kprobe cannot be attached. No version prints why an object cannot be
+   * loaded. So this runs the same program again as a dry run with libbpf's log, and adds the warnings to stderr.
    */
-  private async askLibbpf(): Promise<void> {
+  private async collectLibbpfWarnings(): Promise<void> {
     const output = new StderrTail();
     await this.runOnce(['-d', 'libbpf', '--dry-run', '-'], (chunk) => output.push(chunk));
     const warnings = output
@@ -115,7 +116,7 @@ export class BpftraceChild {
     if (warnings.length > 0) this.stderr.push(Buffer.from(`\n${warnings.join('\n')}\n`));
   }
 
-  /** Asks it to end, and kills it if it does not; run() tells when it has. May be called again. */
+  /** Sends SIGINT, and SIGKILL after `stopMs`. run() resolves when the process has ended. Later calls do nothing. */
   stop(reason: ChildReason = 'stopped', message = 'stopped by the tracer'): void {
     if (this.stopping !== null) return;
     this.stopping = { reason, message };
@@ -123,7 +124,10 @@ export class BpftraceChild {
     this.killTimer = setTimeout(() => this.kill(), this.options.timing.stopMs);
   }
 
-  /** To bpftrace alone: it detaches its probes, prints what is left and ends. What it has forked is killed when it has ended. */
+  /**
+   * Signals bpftrace alone: it detaches its probes, prints the remaining output and ends. endOf() then kills its
+   * descendants.
+   */
   private interrupt(): void {
     if (this.isRunning()) this.process?.kill('SIGINT');
   }
@@ -146,7 +150,7 @@ export class BpftraceChild {
     this.options.onReady?.();
   }
 
-  /** Counts checks without a line rather than time, so that neither a suspend nor a busy loop of ours looks like silence. */
+  /** Counts checks without a line instead of time, so that a suspend or a busy event loop does not count as silence. */
   private watch(): NodeJS.Timeout {
     const { readyMs, silenceMs } = this.options.timing;
     const step = Math.min(readyMs, silenceMs) / CHECKS_PER_LIMIT;
@@ -167,9 +171,9 @@ export class BpftraceChild {
   private judge(end: ProcessEnd): { reason: ChildReason; message: string } {
     if (this.stopping !== null) return this.stopping;
     if (end.error !== null) return notStarted(end.error);
-    const said = shortMessage(this.stderr.text());
+    const cause = shortMessage(this.stderr.text());
     const how = end.signal !== null ? `ended by ${end.signal}` : `exited with ${end.code}`;
-    const message = said === '' ? how : `${how}: ${said}`;
+    const message = cause === '' ? how : `${how}: ${cause}`;
     if (end.signal !== null) return { reason: 'killed', message };
     return { reason: this.ready ? 'crashed' : classifyStart(this.stderr.text()), message };
   }

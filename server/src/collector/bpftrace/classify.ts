@@ -3,7 +3,7 @@ import { isOutOfResources } from '../../support/errno.ts';
 
 const MESSAGE_LENGTH = 1000;
 
-/** What bpftrace 0.23 to 0.27 write when they cannot start; the first that fits counts. */
+/** Errors of bpftrace 0.23 to 0.27 when it cannot start; the first match is used. */
 const PATTERNS: readonly (readonly [RegExp, ChildReason])[] = [
   [
     /only supports running as the root user|Missing CAP_\w+ capability|query process capabilities/,
@@ -25,20 +25,23 @@ const PATTERNS: readonly (readonly [RegExp, ChildReason])[] = [
   [/stdin:\d+(?:[:-]\d+)*: ERROR|syntax error/, 'compile_error'],
 ];
 
-/** The verifier had something to say of this program (BpfBytecode::load_progs logs it then only), so the program is at fault. */
+/** bpftrace prints this only with a log of the verifier (BpfBytecode::load_progs), so this program is at fault. */
 const REJECTED_PROGRAM = /Error loading (?:BPF )?program|BEGIN PROG LOAD LOG/;
-/** 0.23 says `Error attaching probe`, 0.24 and later `Unable to attach probe`; libbpf `failed to create kprobe` or `failed to attach`. */
+/**
+ * 0.23 says `Error attaching probe`, 0.24 and later `Unable to attach probe`; libbpf `failed to create kprobe` or
+ * `failed to attach`.
+ */
 const ATTACH = /Error attaching probe|Unable to attach probe|cannot attach |failed to (?:create|attach)\b/;
-/** Where the verifier has said nothing, bpftrace knows no cause. */
+/** Printed if there is no log of the verifier: bpftrace does not know the cause. */
 const LOAD =
   /Unknown BPF object load failure|Loading BPF object\(s\) failed|BPF program load failed|failed to load object/;
 
-/** Lines that may name the errno: of bcc, of libbpf and of bpftrace itself, not the warnings of setrlimit. */
+/** Lines of bcc, libbpf and bpftrace that may name the errno; not the warnings of setrlimit. */
 const CAUSE =
   /ERROR|libbpf:|cannot attach |create_probe_event|bpf_attach|perf_event_open|ioctl\(PERF_EVENT|\bopen\(\/|failed to (?:create|attach|load|execute)/;
 const NO_CAUSE = /couldn't set RLIMIT|^WARNING: /;
 
-/** The texts of strerror(3), of glibc and of musl. */
+/** Texts of strerror(3), in glibc and musl. */
 const TEXTS: readonly (readonly [RegExp, string])[] = [
   [/Permission denied/, 'EACCES'],
   [/Operation not permitted/, 'EPERM'],
@@ -74,8 +77,8 @@ const SYMBOL = /-(E[A-Z]{3,})\b/;
 const NUMBER = /(?:Error code:|err(?:or)?[ =:]+|errno[ =:]+)\s*-?(\d+)\b|: -(\d+)$/;
 
 /**
- * Names why a child that never got ready has ended, from what it wrote to stderr (see StderrTail). `function_missing` and
- * `compile_error` are defects of one fragment; the other reasons are the host's.
+ * Deduces from its stderr (see StderrTail) why a child ended before it was ready. `function_missing` and
+ * `compile_error` are defects of one fragment; the host causes the other reasons.
  */
 export function classifyStart(stderr: string): ChildReason {
   const errors = stderr.split('\n').filter((line) => /ERROR|libbpf:/.test(line));
@@ -85,7 +88,7 @@ export function classifyStart(stderr: string): ChildReason {
   const errno = startErrno(stderr);
   const byErrno = errno === null ? null : reasonOfErrno(errno);
   if (REJECTED_PROGRAM.test(text)) {
-    // The verifier itself answers EACCES to a read that it does not allow.
+    // The verifier also returns EACCES for a read that it does not allow, so EACCES does not show a lack of privilege.
     return byErrno !== null && errno !== 'EACCES' ? byErrno : 'compile_error';
   }
   if (known !== undefined) return known;
@@ -96,7 +99,7 @@ export function classifyStart(stderr: string): ChildReason {
   return errno === null ? 'attach_failed' : 'function_missing';
 }
 
-/** The errno that bpftrace, bcc or libbpf gives as the cause; null where none does. */
+/** The errno that bpftrace, bcc or libbpf prints as the cause; null if none does. */
 export function startErrno(stderr: string): string | null {
   for (const line of stderr.split('\n')) {
     if (!CAUSE.test(line) || NO_CAUSE.test(line)) continue;
@@ -111,37 +114,42 @@ export function startErrno(stderr: string): string | null {
   return null;
 }
 
-/** Whether bpftrace says that it could not load or attach, and not why: bpftrace 0.24 and later keep the errno of kprobes to themselves. */
+/**
+ * Whether bpftrace reports a failed load or attach without the cause: 0.24 and later do not print the errno of kprobes.
+ */
 export function lacksCause(stderr: string): boolean {
   return startErrno(stderr) === null && (ATTACH.test(stderr) || LOAD.test(stderr));
 }
 
-/** The errnos that say something of the host, not of the function or the program. */
+/** The reason for an errno that the host causes; null if the function or the program may be the cause. */
 function reasonOfErrno(errno: string): ChildReason | null {
   if (errno === 'EACCES' || errno === 'EPERM') return 'permission';
   return isOutOfResources(errno) ? 'resources' : null;
 }
 
-/** Which line of the program bpftrace complains of first; null where it names none. */
+/** The line of the program that the first error of bpftrace names; null if none is named. */
 export function failedLine(stderr: string): number | null {
-  // `stdin:9:1-30`, or `stdin:6-9`: lines 6 to 9, of which the last has the probe.
+  // `stdin:9:1-30`, or `stdin:6-9`: lines 6 to 9, of which the last contains the probe.
   const [, first, last] = /stdin:(\d+)(?:-(\d+))?(?::\d+(?:-\d+)?)?: ERROR/.exec(stderr) ?? [];
   const line = last ?? first;
   return line === undefined ? null : Number(line);
 }
 
-/** Which of these functions bpftrace names where it says what it could not load or attach; null where none. */
+/** Which of these functions the errors of bpftrace or libbpf name; null if none. */
 export function failedFunction(stderr: string, functions: readonly string[]): string | null {
   const text = stderr
     .split('\n')
     .filter((line) => /ERROR|libbpf:/.test(line))
     .join('\n');
   const named = functions.filter((name) => text.includes(name));
-  // A name may hold another one: the longest is meant.
+  // A name may contain another one: the longest is meant.
   return named.sort((a, b) => b.length - a.length)[0] ?? null;
 }
 
-/** A bounded message for people: the errno where one is known, then the lines from the first cause or error on, or all of it. */
+/**
+ * A bounded message for people: the errno if it is known, then stderr from the first line that may name a cause, else
+ * all.
+ */
 export function shortMessage(stderr: string): string {
   const lines = stderr.split('\n');
   const first = lines.findIndex((line) => CAUSE.test(line) && !NO_CAUSE.test(line));

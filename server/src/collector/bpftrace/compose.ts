@@ -6,19 +6,19 @@ import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
 import { type Rendered, render, scan } from './render.ts';
 
-/** What the host said of the functions and members that the fragments ask for. */
+/** Facts of the host about the functions and members that the fragments name. */
 export interface ProbeFacts {
   /** Module of each wanted function that can be traced, `vmlinux` for the kernel itself. */
   functions: Readonly<Record<string, string>>;
-  /** Wanted functions that exist but that the kernel does not list as traceable. */
+  /** Wanted functions that exist, but that the kernel does not list as traceable. */
   untraceable: readonly string[];
   /** Offset in bits of each wanted `struct.member` that exists. */
   members: Readonly<Record<string, number>>;
-  /** Bytes of a page of this host's memory. */
+  /** Page size of this host, in bytes. */
   pageBytes: number;
-  /** Loaded modules with type information. */
+  /** Loaded modules with BTF. */
   modules: readonly string[];
-  /** Parts of the version, e.g. `[0, 23, 2]`; null where no bpftrace was found. */
+  /** Parts of the version, e.g. `[0, 23, 2]`; null if no bpftrace was found. */
   bpftraceVersion: readonly number[] | null;
 }
 
@@ -29,35 +29,38 @@ export interface Wanted {
 
 export interface Composed {
   program: string;
-  /** Whether it can hand over to another program, or take over from one. */
+  /** Whether the program can hand over to another one, or take over from one. */
   gated: boolean;
   probes: ProbeState[];
   dialect: Dialect;
   parts: Part[];
 }
 
-/** A fragment in the program: to find whose fault it is where bpftrace rejects the whole. */
+/** Where a fragment is in the program: maps an error of bpftrace to the fragment that causes it. */
 export interface Part {
   probe: string;
-  /** Lines of the program, from 1, both included. */
+  /** Lines of the program, from 1, both inclusive. */
   firstLine: number;
   lastLine: number;
   functions: string[];
 }
 
-/** What distinguishes the dialects, in addition to what the fragments themselves name. */
+/** Functions and members that distinguish the dialects, in addition to those that the fragments name. */
 const BIND = 'kvm_vfio_dmabuf_bind';
 const EXPORT = 'vfio_pci_core_feature_dma_buf';
 const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];
 const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
 const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
-/** What two programs need to hand over: when a task came onto its processor, and a number that the collector can set. */
+/**
+ * Members that a handover needs: the time when a task was last scheduled onto a CPU, and a number that the collector
+ * can set.
+ */
 const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
-/** No time of any clock is as late. */
+/** Later than any time of any clock. */
 const NEVER = '0x7fffffffffffffff';
 const OPEN_GATE = '@gate_from = (uint64)0;';
 
-/** The functions and members that the host has to be asked about, scanned from the fragments. */
+/** The functions and members that the fragments name: inspectHost() looks them up on the host. */
 export function wantedBy(set: FragmentSet): Wanted {
   const functions = new Set(DIALECT_FUNCTIONS);
   const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER, ...GATE_MEMBERS]);
@@ -79,9 +82,14 @@ export function wantedBy(set: FragmentSet): Wanted {
 }
 
 /**
- * Which of the kinds of kernel this is, by what the kernel does: a buffer that keeps its privacy (`private-v1`), a buffer that keeps its VM
- * or a KVM that binds buffers (`private-v2`), exports (`mainline`), dma-bufs without VFIO (`core`); `none` where not even the dma-buf core can be
- * traced. Whether KVM looks a buffer up before it accepts it makes no dialect: the probes judge by the buffer.
+ * The dialect of the kernel, deduced from its functions and members and not from its version:
+ * - `private-v1`: a buffer has a member for its privacy;
+ * - `private-v2`: a buffer has a member for its VM, or KVM binds buffers;
+ * - `mainline`: VFIO exports buffers;
+ * - `core`: dma-bufs without VFIO;
+ * - `none`: not even the dma-buf core can be traced.
+ *
+ * KVM's lookup of a buffer does not matter for the dialect: the probes read the privacy from the buffer.
  */
 export function dialectOf(facts: ProbeFacts): Dialect {
   const has = (name: string): boolean => Object.hasOwn(facts.functions, name);
@@ -93,8 +101,10 @@ export function dialectOf(facts: ProbeFacts): Dialect {
 }
 
 /**
- * The long-running program: ready print, kept fragments in order, heartbeat with the counters. `excluded` are fragments
- * that this host has rejected, with the reason.
+ * Composes the long-running program: a block that prints `ready`, the fragments that fit this host, the heartbeat with
+ * the counters.
+ *
+ * @param excluded fragments that bpftrace has rejected on this host, with the reason
  */
 export function compose(
   facts: ProbeFacts,
@@ -112,7 +122,7 @@ export function compose(
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
     if (reason !== null) continue;
-    const text = withKeyFirst(rendered.text, fragment.maps);
+    const text = createKeysFirst(rendered.text, fragment.maps);
     kept.push({ fragment, text });
     const firstLine = program.split('\n').length;
     program += `// ${fragment.file}\n${text.trim()}\n\n`;
@@ -127,7 +137,7 @@ export function compose(
   return { program, gated, probes, dialect: conditions.dialect, parts };
 }
 
-/** A program of its own, e.g. `snapshot`; the reason where this host cannot run it. */
+/** Composes a separate program, e.g. `snapshot`; returns the reason if this host cannot run it. */
 export function composeOneshot(
   name: string,
   facts: ProbeFacts,
@@ -135,7 +145,7 @@ export function composeOneshot(
 ): { program: string } | { reason: string } {
   const fragment = set.oneshots.get(name);
   if (fragment === undefined) {
-    throw new TracerError('invariant_broken', `there is no program called "${name}"`, {
+    throw new TracerError('invariant_broken', `there is no one-shot program "${name}"`, {
       where: 'probes/oneshot',
     });
   }
@@ -146,11 +156,11 @@ export function composeOneshot(
 }
 
 /**
- * Makes the key of a counter before it counts. bpftrace adds a key that it did not find only if it is still not there: of two
- * processors that meet a new key at once, one fails with EEXIST and its count is lost. Adding zero first, it is zero that
- * is lost.
+ * Creates the key of a counter, with the value zero, before the program counts. If two processors create the same key
+ * at once, one of them fails with EEXIST and loses its value. With this extra statement, the lost value is always the
+ * zero.
  */
-function withKeyFirst(text: string, maps: readonly string[]): string {
+function createKeysFirst(text: string, maps: readonly string[]): string {
   return text.replace(COUNTED, (statement, target: string, map: string, added: string | undefined) =>
     maps.includes(map) ? `${target} = sum((uint64)0); ${target} = sum(${added ?? '(uint64)1'});` : statement,
   );
@@ -184,7 +194,10 @@ function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFact
   return explainUnmet(terms, facts);
 }
 
-/** One state for each function on a kept line; a fragment without any is reported by what its header calls hooks. */
+/**
+ * One state for each function on a kept line. A fragment without functions has one state, named by `hooks` of its
+ * header.
+ */
 function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null): ProbeState[] {
   const state = { probe: fragment.name, attached: reason === null, reason };
   const states = [
@@ -194,10 +207,16 @@ function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null)
   return states.length > 0 ? states : [{ ...state, function: fragment.hooks, module: null }];
 }
 
-/** bpftrace up to 0.23 does not read these from the environment. A probe that cannot be attached must not pass for one that is. */
+/**
+ * bpftrace up to 0.23 does not read these settings from the environment. With `missing_probes = "error"`, bpftrace does
+ * not start if it cannot attach a probe, so a probe that is reported as attached is attached.
+ */
 const CONFIG = 'config = { missing_probes = "error"; print_maps_on_exit = 0 }\n';
 
-/** Counts itself, so that `@emitted` exists where no fragment has written it yet: 0.27 complains each second otherwise. */
+/**
+ * Counts once itself, so that `@emitted` and `@lines` exist before the first event: otherwise bpftrace 0.27 prints a
+ * message each second. The heartbeat subtracts this one.
+ */
 function readyBlock(gated: boolean): string {
   const gate = [
     '  @self = (uint64)curtask;',
@@ -220,9 +239,10 @@ function readyBlock(gated: boolean): string {
 }
 
 /**
- * The heartbeat, every counter, and the end of the read. The counters are read here, in the kernel, and not by bpftrace's
- * print(@map): its lookups switch the probes of the CPU off while they run, and a call in that time would be missed. A map
- * whose every write was dropped by a condition is left out: bpftrace rejects a map that it never saw.
+ * Prints the heartbeat, all counters, and the end of the read, each second. The program reads the counters in the
+ * kernel and not with bpftrace's print(@map): its map lookups disable the probes of their CPU, so calls in that time
+ * would not be counted. A map without a write (a condition has removed all of them) is left out: bpftrace rejects a map
+ * that is never written.
  */
 function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
   const text = kept.map((part) => part.text).join('\n');
@@ -243,9 +263,11 @@ function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], g
 }
 
 /**
- * The collector sets the timer slack of the bpftrace process (/proc/PID/timerslack_ns) to say from when, or until when, this
- * program counts: bits 20 and up are 1 for `from`, 2 for `until`, 3 for `from the beginning`; the bits below are the
- * second, of the clock of last_arrival, that is nearest to now. What is still in flight when its time is over is told.
+ * Reads the gate command, which sets from when or until when this program counts. The collector writes it to the timer
+ * slack of the bpftrace process (/proc/PID/timerslack_ns). Bits 20 and up are the command: 1 is `from`, 2 `until`, 3
+ * `from_the_beginning`. Bits 0 to 19 are the low bits of a second of the clock of last_arrival; of all seconds with
+ * these bits, the nearest to now is meant. While the gate limits the program, it prints one `in_flight` record for each
+ * call in flight.
  */
 function gateLines(text: string): string[] {
   const starts = [...new Set(text.match(/@\w+_start\b/g))].sort();
@@ -271,7 +293,7 @@ function gateLines(text: string): string[] {
   ];
 }
 
-/** The same program, but it counts nothing until it is told from when on. */
+/** The same program as a standby: it counts nothing until it gets the command `from`. */
 export function standby(program: string): string {
   return program.replace(OPEN_GATE, `@gate_from = (uint64)${NEVER};`);
 }
@@ -279,9 +301,13 @@ export function standby(program: string): string {
 function mapNumber(map: string): number {
   const number = MAP_NAMES.findIndex((name) => `@${name}` === map);
   if (number < 0) {
-    throw new TracerError('invariant_broken', `nobody reads the map ${map}`, {
-      remedy: 'add it to MAPS in server/src/stream/maps.ts',
-    });
+    throw new TracerError(
+      'invariant_broken',
+      `the map ${map} is not in MAPS, so the collector cannot read it`,
+      {
+        remedy: 'add it to MAPS in server/src/stream/maps.ts',
+      },
+    );
   }
   return number;
 }

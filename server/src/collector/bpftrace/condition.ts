@@ -2,19 +2,19 @@ import type { Dialect } from '../../stream/wire.ts';
 import { DIALECTS } from '../../stream/wire.ts';
 import { TracerError } from '../../support/errors.ts';
 
-/** What a condition is asked about: the part of the host's facts that a probe may depend on. */
+/** The facts of the host that a condition can test. */
 export interface ConditionFacts {
-  /** Module of a traceable function (`vmlinux` for the kernel itself), undefined where no loaded module has it. */
+  /** Module of a traceable function (`vmlinux` for the kernel itself); undefined if no loaded module has it. */
   moduleOf(name: string): string | undefined;
-  /** Whether a function exists that the kernel does not let anybody trace. */
+  /** Whether the function exists but the kernel does not allow tracing it. */
   isUntraceable(name: string): boolean;
-  /** Whether a module is loaded; what is built into the kernel is none. */
+  /** Whether the module is loaded; false for code that is built into the kernel. */
   hasModule(name: string): boolean;
-  /** Offset of `struct.member` in bits, undefined where neither the kernel nor a loaded module has it. */
+  /** Offset of `struct.member` in bits; undefined if neither the kernel nor a loaded module has it. */
   bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
   readonly pageBytes: number;
-  /** `[0, 23, 2]`, or null where no bpftrace was found. */
+  /** `[0, 23, 2]`, or null if no bpftrace was found. */
   readonly bpftrace: readonly number[] | null;
 }
 
@@ -25,7 +25,7 @@ export type Atom =
   | { kind: 'dialect'; name: string }
   | { kind: 'bpftrace'; name: string; version: number[] };
 
-/** Holds where any of its atoms does, or, negated, where none does. */
+/** True if at least one of its atoms is true; negated: if none is. */
 export interface Term {
   negated: boolean;
   atoms: Atom[];
@@ -35,17 +35,22 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
 const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
 
-/** Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24`: all terms must hold. Throws with `where`. */
+/**
+ * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24`. The condition is met if all terms are true.
+ *
+ * @param where place of the text, for the error: `probes/attach.bt:3`
+ * @throws TracerError `invariant_broken`
+ */
 export function parseCondition(text: string, where: string): Term[] {
   return text.split(',').map((part) => {
     const source = part.trim();
     const negated = source.startsWith('!');
-    const words = (negated ? source.slice(1) : source).split('|').map((word) => word.trim());
+    const alternatives = (negated ? source.slice(1) : source).split('|').map((text) => text.trim());
     const atoms: Atom[] = [];
-    for (const word of words) {
-      const atom = parseAtom(word, atoms.at(-1)?.kind === 'dialect');
+    for (const alternative of alternatives) {
+      const atom = parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
       if (atom === null) {
-        throw new TracerError('invariant_broken', `the condition "${source}" cannot be understood`, {
+        throw new TracerError('invariant_broken', `the condition "${source}" is not valid`, {
           where,
           remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME or bpftrace>=0.24',
         });
@@ -56,12 +61,12 @@ export function parseCondition(text: string, where: string): Term[] {
   });
 }
 
-/** `afterDialect`: a bare word among the alternatives of a dialect is a dialect too. */
-function parseAtom(word: string, afterDialect: boolean): Atom | null {
-  const version = VERSION.exec(word)?.[1];
+/** `afterDialect`: the previous alternative was a dialect, so a name without prefix is a dialect too. */
+function parseAtom(text: string, afterDialect: boolean): Atom | null {
+  const version = VERSION.exec(text)?.[1];
   if (version !== undefined)
     return { kind: 'bpftrace', name: version, version: version.split('.').map(Number) };
-  const [, prefix, name = ''] = /^(?:(fn|module|dialect):)?(.*)$/.exec(word) ?? [];
+  const [, prefix, name = ''] = /^(?:(fn|module|dialect):)?(.*)$/.exec(text) ?? [];
   if (prefix === 'dialect' || (prefix === undefined && afterDialect)) {
     return (DIALECTS as readonly string[]).includes(name) ? { kind: 'dialect', name } : null;
   }
@@ -69,15 +74,15 @@ function parseAtom(word: string, afterDialect: boolean): Atom | null {
   return prefix === undefined && MEMBER.test(name) ? { kind: 'member', name } : null;
 }
 
-/** Why the condition does not hold on this host, as a phrase for people; null where it holds. */
+/** Why this host does not meet the condition, as a phrase for people; null if it does. */
 export function explainUnmet(terms: readonly Term[], facts: ConditionFacts): string | null {
   for (const term of terms) {
-    if (term.atoms.some((atom) => holds(atom, facts)) === term.negated) return describe(term, facts);
+    if (term.atoms.some((atom) => isTrue(atom, facts)) === term.negated) return describe(term, facts);
   }
   return null;
 }
 
-function holds(atom: Atom, facts: ConditionFacts): boolean {
+function isTrue(atom: Atom, facts: ConditionFacts): boolean {
   switch (atom.kind) {
     case 'function':
       return facts.moduleOf(atom.name) !== undefined;
@@ -108,13 +113,13 @@ function describe(term: Term, facts: ConditionFacts): string {
   if (kinds.has('member')) return `neither the kernel nor a loaded module has ${names.join(' or ')}`;
   const untraceable = names.find((name) => facts.isUntraceable(name));
   if (untraceable !== undefined)
-    return `function ${untraceable} exists, but the kernel does not let it be traced`;
+    return `function ${untraceable} exists, but the kernel does not allow tracing it`;
   return names.length === 1
     ? `function ${names[0]} is in no loaded module`
     : `none of the functions ${names.join(', ')} is in a loaded module`;
 }
 
-/** Negative, zero or positive as `a` is older, equal or newer; a missing part counts as 0. */
+/** Negative if `a` is older than `b`, zero if equal, positive if newer. A missing part counts as 0. */
 export function compareVersions(a: readonly number[], b: readonly number[]): number {
   for (let index = 0; index < Math.max(a.length, b.length); index++) {
     const difference = (a[index] ?? 0) - (b[index] ?? 0);

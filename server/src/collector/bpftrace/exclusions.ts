@@ -3,7 +3,10 @@ import { failedFunction, failedLine } from './classify.ts';
 import type { RunnablePlan } from './plan.ts';
 
 export interface ExclusionTiming {
-  /** How long a fragment is left out before it is tried again, in milliseconds; the time doubles with each failure. */
+  /**
+   * How long a fragment is excluded before a retry, in milliseconds. The time doubles with each failure, up to the
+   * maximum.
+   */
   exclusionMs: number;
   exclusionMaxMs: number;
 }
@@ -16,7 +19,7 @@ interface Exclusion {
   active: boolean;
 }
 
-/** Fragments that bpftrace has rejected on this host: each is left out for a while, then tried again. */
+/** Fragments that bpftrace has rejected on this host: each is excluded for some time, then retried. */
 export class Exclusions {
   private readonly timing: ExclusionTiming;
   private readonly now: () => number;
@@ -28,18 +31,18 @@ export class Exclusions {
     this.now = now;
   }
 
-  /** The fragments that are left out now, each with the reason. */
+  /** The fragments that are excluded now, each with the reason. */
   get reasons(): ReadonlyMap<string, string> {
     const active = [...this.fragments].filter(([, { active }]) => active);
     return new Map(active.map(([name, { reason }]) => [name, reason]));
   }
 
   /**
-   * Excludes the fragment that bpftrace names as the reason why it did not start. False where the failure is not one of a
-   * fragment, or where it names none that was in the program.
+   * Excludes the fragment that bpftrace names as the cause of a failed start. Returns false if no fragment caused the
+   * failure, or if the named one is not in the program or is already excluded.
    */
   note(plan: RunnablePlan, end: ChildEnd): boolean {
-    if (end.ready || !IS_OF_A_FRAGMENT.has(end.reason)) return false;
+    if (end.ready || !FRAGMENT_FAILURES.has(end.reason)) return false;
     const { parts } = plan.composed;
     const line = failedLine(end.stderr);
     const functions = parts.flatMap((candidate) => candidate.functions);
@@ -52,27 +55,31 @@ export class Exclusions {
     const failures = (known?.failures ?? 0) + 1;
     const { exclusionMs, exclusionMaxMs } = this.timing;
     const wait = Math.min(exclusionMaxMs, exclusionMs * 2 ** (failures - 1));
-    const reason = `bpftrace rejected it, and it is tried again within ${Math.ceil(wait / 60_000)} min: ${end.message}`;
+    const reason = `bpftrace rejected this probe, retry within ${Math.ceil(wait / 60_000)} min: ${end.message}`;
     this.fragments.set(part.probe, { reason, until: this.now() + wait, failures, active: true });
     return true;
   }
 
-  /** Whether an exclusion has expired, so that a program with the fragment has to be tried. */
+  /** Whether an exclusion has expired, so that a program with its fragment must be tried. */
   get expired(): boolean {
     return [...this.fragments.values()].some(({ active, until }) => active && until <= this.now());
   }
 
-  /** Takes expired exclusions back; a fragment that fails again is left out for longer. */
+  /** Ends expired exclusions. A fragment that fails again is excluded for longer. */
   expire(): void {
     for (const exclusion of this.fragments.values())
       if (exclusion.until <= this.now()) exclusion.active = false;
   }
 
-  /** Something has changed, such as the loaded modules: every fragment is as good as new. */
+  /** Drops all exclusions and failure counts, for example after the loaded modules have changed. */
   clear(): void {
     this.fragments.clear();
   }
 }
 
-/** `attach_failed` may be the host's fault: then the other fragments fail too, and all of them are tried again. */
-const IS_OF_A_FRAGMENT: ReadonlySet<string> = new Set(['compile_error', 'function_missing', 'attach_failed']);
+/** The host may cause `attach_failed`. Then the other fragments fail too, and the supervisor retries all of them. */
+const FRAGMENT_FAILURES: ReadonlySet<string> = new Set([
+  'compile_error',
+  'function_missing',
+  'attach_failed',
+]);

@@ -4,7 +4,7 @@ import { TAGS } from '../../stream/codes.ts';
 import { TracerError } from '../../support/errors.ts';
 import { parseCondition, type Term } from './condition.ts';
 
-/** One file of probes/: its header, read, and the bpftrace text below it with the number of its first line. */
+/** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */
 export interface Fragment {
   name: string;
   file: string;
@@ -16,18 +16,18 @@ export interface Fragment {
   firstLine: number;
 }
 
-/** Text to be put in for `{{use:NAME}}`. */
+/** Text that replaces `{{use:NAME}}`. */
 export interface Snippet {
   file: string;
   text: string;
   firstLine: number;
 }
 
-/** Everything below probes/. */
+/** All files below probes/. */
 export interface FragmentSet {
   /** Composed into the long-running program, in alphabetical order of their files. */
   probes: Fragment[];
-  /** Programs of their own, by name. */
+  /** Separate programs, by name. */
   oneshots: ReadonlyMap<string, Fragment>;
   snippets: ReadonlyMap<string, Snippet>;
 }
@@ -35,7 +35,10 @@ export interface FragmentSet {
 const FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
 type Field = (typeof FIELDS)[number];
 
-/** Reads the folder `probes/`. Throws a TracerError that names file and line where a header is wrong. */
+/**
+ * Reads the folder `probes/`.
+ * @throws TracerError with file and line if a header is wrong, or if the folder cannot be read
+ */
 export async function loadFragments(folder: string): Promise<FragmentSet> {
   const probes = await readFolder(folder);
   const oneshots = await readFolder(join(folder, 'oneshot'));
@@ -80,10 +83,10 @@ export function parseFragment(file: string, source: string): Fragment {
   const maps = field('maps');
   const emitted = list(emits.value);
   const unknown = emitted.find((name) => !Object.hasOwn(TAGS, name));
-  if (unknown !== undefined) throw headerError(`no record is called "${unknown}"`, emits.where);
+  if (unknown !== undefined) throw headerError(`there is no record "${unknown}"`, emits.where);
   const named = list(maps.value);
-  const strange = named.find((name) => !/^@[A-Za-z_]\w*$/.test(name));
-  if (strange !== undefined) throw headerError(`"${strange}" is no name of a map`, maps.where);
+  const invalid = named.find((name) => !/^@[A-Za-z_]\w*$/.test(name));
+  if (invalid !== undefined) throw headerError(`"${invalid}" is not a valid name of a map`, maps.where);
   return {
     name: field('name').value,
     file,

@@ -4,45 +4,53 @@ import { TAGS } from '../../stream/codes.ts';
 import { decodeLine } from '../../stream/decode.ts';
 import { tagOf } from './line-reader.ts';
 
-/** What a program can be told of the calls that are its to count, as compose.ts reads it from the timer slack. */
-export type GateOrder = 'from' | 'until' | 'from_the_beginning';
-const ORDERS: Readonly<Record<GateOrder, number>> = { from: 1, until: 2, from_the_beginning: 3 };
-const ORDER_BITS = 20;
+/**
+ * Sets which calls a program counts. Its bpftrace code reads the command from the timer slack (gateLines() in
+ * compose.ts).
+ */
+export type GateCommand = 'from' | 'until' | 'from_the_beginning';
+const COMMANDS: Readonly<Record<GateCommand, number>> = { from: 1, until: 2, from_the_beginning: 3 };
+const COMMAND_SHIFT = 20;
 const NS = 1e9;
 
 /**
- * Tells a child, through the timer slack of its process, from or until which second of the kernel's scheduler clock it counts.
- * A slack of 1 to 4 ms is all that bpftrace itself feels of it. Rejects where the kernel does not allow it
- * (CAP_SYS_NICE) or the process is gone.
+ * Sends a command to a child through the timer slack of its process. The only side effect on bpftrace is a slack of 1
+ * to 4 ms.
+ *
+ * @param second of the kernel's scheduler clock, from or until which the program counts
+ * @throws if the kernel does not allow the write (CAP_SYS_NICE), or the process has ended
  */
 export async function writeGateCommand(
   procRoot: string,
   pid: number,
-  order: GateOrder,
+  command: GateCommand,
   second = 0,
 ): Promise<void> {
-  const slack = ORDERS[order] * 2 ** ORDER_BITS + (second % 2 ** ORDER_BITS);
+  const slack = COMMANDS[command] * 2 ** COMMAND_SHIFT + (second % 2 ** COMMAND_SHIFT);
   await writeFile(join(procRoot, String(pid), 'timerslack_ns'), String(slack), { flag: 'r+' });
 }
 
-/** Listens to what a program prints of its gate: lines between two programs, which nobody else is told. */
+/** Tracks the gate of one program from the gate records that it prints. Only the handover needs these records. */
 export class GateWatch {
-  /** The two clocks as the program began, in microseconds since boot and in nanoseconds of the scheduler clock. */
+  /**
+   * Both clocks at the start of the program: `t` in microseconds since boot, `clock` in nanoseconds of the scheduler
+   * clock.
+   */
   began: { t: number; clock: number } | null = null;
   /** Seconds of the scheduler clock. */
   from = 0;
   until = Number.POSITIVE_INFINITY;
-  /** Calls of this program that had not returned at its last whole read. */
+  /** Calls of this program that had not returned at its last complete read. */
   inFlight = 0;
-  /** Whole reads in a row, all begun after `until`, at which nothing was in flight. */
+  /** Consecutive complete reads, all started after `until`, that found no call in flight. */
   quietReads = 0;
 
   private reading: { t: number; inFlight: number; counters: number } | null = null;
   private printed = 0;
   private offsetNs = 0;
 
-  /** True where the line was for us alone. */
-  take(line: string): boolean {
+  /** Returns true for a gate record, which must not be passed on. */
+  receive(line: string): boolean {
     const tag = tagOf(line);
     if (tag === TAGS.counter && this.reading !== null) this.reading.counters++;
     if (tag === TAGS.read_end) this.readEnded(line);
@@ -62,7 +70,7 @@ export class GateWatch {
     return true;
   }
 
-  /** The second of the scheduler clock at a time in microseconds since boot. */
+  /** Converts microseconds since boot to seconds of the scheduler clock. */
   secondAt(bootUs: number): number {
     return (bootUs * 1000 + this.offsetNs) / NS;
   }
@@ -72,9 +80,9 @@ export class GateWatch {
     const { reading } = this;
     this.reading = null;
     if (record.type !== 'read_end') return;
-    const whole = reading !== null && reading.counters === record.data.lines - this.printed;
+    const complete = reading !== null && reading.counters === record.data.lines - this.printed;
     this.printed = record.data.lines;
-    if (!whole || this.secondAt(reading.t) <= this.until) {
+    if (!complete || this.secondAt(reading.t) <= this.until) {
       this.quietReads = 0;
       return;
     }

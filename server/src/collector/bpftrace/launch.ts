@@ -1,19 +1,22 @@
 import { failureOf, mayRunLater, runCommand } from '../host/command.ts';
 import { findExecutable } from './version.ts';
 
-/** How bpftrace is started, whatever its program: everything that is the same for all children. */
+/** How bpftrace is started: the part that is the same for all children. */
 export interface Launch {
   /** Path of bpftrace. */
   path: string;
-  /** Command that bpftrace is started through, so that it dies with this process; may be empty. */
+  /** Command that starts bpftrace, so that the kernel kills bpftrace when this process dies; may be empty. */
   guard: readonly string[];
   env: NodeJS.ProcessEnv;
 }
 
-/** Variables of ours that bpftrace may see; the rest may hold what is not its business. */
+/** Environment variables that bpftrace gets. Others may contain secrets. */
 const PASSED_ON = /^(?:PATH|HOME|TMPDIR|BPFTRACE_\w+)$/;
 
-/** Settings of bpftrace by the one way that all versions read; the ring of 16 MiB is the default of later versions. */
+/**
+ * Settings in the environment, which all versions of bpftrace read. The ring buffer of 16 MiB is the default of later
+ * versions.
+ */
 export function childEnvironment(env: NodeJS.ProcessEnv, mapKeys: number): NodeJS.ProcessEnv {
   const passed = Object.entries(env).filter(([name]) => PASSED_ON.test(name));
   return {
@@ -28,21 +31,26 @@ export function childEnvironment(env: NodeJS.ProcessEnv, mapKeys: number): NodeJ
 
 const GUARD_TIMEOUT_MS = 10_000;
 
-/** A command to start a child through, and why there is none. */
+/** A command that starts a child, or the reason why there is none. */
 export interface Guard {
-  /** Empty where there is none: a child then ends at its next print, within a second, by SIGPIPE. */
+  /**
+   * Empty if there is none. After this process dies, a child then ends by SIGPIPE at its next print, within a second.
+   */
   command: readonly string[];
-  /** Why it cannot be used; null where it can. */
+  /** Why it cannot be used; null if it can. */
   problem: string | null;
-  /** False where it could not be tried now, and a later try may succeed. */
+  /** False if it could not be tried now; a retry may succeed. */
   final: boolean;
 }
 
-/** Finds a command that has a child killed when this process dies, however it dies (busybox's setpriv cannot). */
+/**
+ * Finds a command that makes the kernel kill a child when this process dies, even by SIGKILL (busybox's setpriv
+ * cannot).
+ */
 export async function findGuard(searchPath: string): Promise<Guard> {
   const none = (problem: string, final = true): Guard => ({ command: [], problem, final });
   const setpriv = await findExecutable('setpriv', searchPath);
-  if (setpriv === null) return none('there is no setpriv');
+  if (setpriv === null) return none('setpriv is not installed');
   const command = [setpriv, '--pdeathsig', 'KILL', '--'];
   const args = [...command.slice(1), setpriv, '--version'];
   const result = await runCommand(setpriv, args, { searchPath, timeoutMs: GUARD_TIMEOUT_MS });

@@ -5,15 +5,15 @@ import type { LiveBuffers } from './live-buffers.ts';
 import type { LossWatch } from './loss-watch.ts';
 
 const VALUE = /^\{"type": ?"value", ?"data": ?\[(\d+)/;
-/** Fields that name a process; those of a VM name one that owns something. */
+/** Fields with the pid of a VM's process, which owns the VM. */
 const VM_FIELDS = ['kvm_pid', 'vm_pid', 'owner_vm_pid'] as const;
-/** The tag of a line that a program printed; null where it is none. */
+/** The tag of a record that a program printed; null if the line is not a record. */
 export function tagOf(line: string): number | null {
   const tag = VALUE.exec(line)?.[1];
   return tag === undefined ? null : Number(tag);
 }
 
-/** Whether a line is an event of the kernel, which was counted as emitted. */
+/** Whether the line is an event. The program counts each event in `@emitted`. */
 export function isEvent(line: string): boolean {
   const tag = tagOf(line);
   return tag !== null && EVENT_TAGS.has(tag);
@@ -23,7 +23,10 @@ type Identities = Pick<IdentityWatch, 'seeDevice' | 'seeImporter' | 'seeProcess'
 type Buffers = Pick<LiveBuffers, 'event'>;
 type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossReported'>;
 
-/** Reads from the lines of a child the little that the collector itself has to know: who is named, and how many came. */
+/**
+ * Extracts from the lines of a child what the collector itself needs: the processes and devices that they name, and
+ * losses.
+ */
 export class LineReader {
   private readonly identities: Identities;
   private readonly losses: Losses;
@@ -35,7 +38,7 @@ export class LineReader {
     this.buffers = options.buffers;
   }
 
-  /** Asks who the processes and devices are that an event names: as soon as it comes, for they may soon be gone. */
+  /** Looks up the processes and devices that an event names. At arrival, because they may end or be removed soon. */
   identify(line: string): void {
     if (!isEvent(line)) return;
     const record = decodeLine(line);
@@ -50,17 +53,17 @@ export class LineReader {
       if (typeof pid === 'number') this.identities.seeProcess(pid, true, t);
     }
     if (typeof fields.pid === 'number') {
-      // KVM takes binds of the VM's own process only.
+      // KVM accepts a bind only from the process of the VM.
       const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
       this.identities.seeProcess(fields.pid, owner, t);
     }
   }
 
-  /** Keeps the accounts of the child whose turn it is. */
+  /** Updates the loss counts of the running child. */
   account(line: string): void {
     if (isEvent(line)) this.losses.eventReceived();
     const tag = tagOf(line);
-    // What is no record of a probe is a message of bpftrace's own, some of which say that something is missing.
+    // A line without a tag is a message of bpftrace itself, which may report a loss.
     if (tag !== null && tag !== TAGS.heartbeat && tag !== TAGS.counter && !EVENT_TAGS.has(tag)) return;
     const record = decodeLine(line);
     if (record.type === 'heartbeat') this.losses.heartbeat(record.data.emitted);

@@ -2,14 +2,15 @@ import type { StreamRecord } from '../../stream/decode.ts';
 import type { Snapshot } from '../../stream/wire.ts';
 
 /**
- * The buffers that may be alive, by inode. It errs on the side of too many: a buffer whose release event was lost stays until a
- * complete snapshot no longer lists it, and a lost export event is followed by a snapshot of its own.
+ * The buffers that may be alive, by inode. It may contain too many, never too few for long: a buffer whose release
+ * event was lost stays until a complete snapshot does not list it. A lost export event causes a snapshot, which adds
+ * the buffer.
  */
 export class LiveBuffers {
-  /** Inode to the time at which it became known, microseconds since boot. */
+  /** Inode -> time at which the buffer became known, in microseconds since boot. */
   readonly #since = new Map<number, number>();
 
-  /** True while some buffer may be alive, so that the end of a process can leave one behind. */
+  /** True while at least one buffer may be alive. */
   get any(): boolean {
     return this.#since.size > 0;
   }

@@ -2,14 +2,14 @@ import { RingLoss } from '../../stream/ring-loss.ts';
 import type { CollectorLine, Loss } from '../../stream/wire.ts';
 
 /**
- * Keeps the collector's own counts of what was lost, as cumulative `loss` lines, and tells when the events of a child
- * are fewer than it emitted.
+ * Counts losses of the collector itself and emits them as cumulative `loss` lines. Calls `onEventsLost` if fewer events
+ * of a child arrive than it emitted.
  */
 export class LossWatch {
   private readonly emit: (line: CollectorLine) => void;
   private readonly onEventsLost: () => void;
   private readonly counts = new Map<Loss['stage'], number>();
-  private readonly written = new Map<Loss['stage'], number>();
+  private readonly reported = new Map<Loss['stage'], number>();
   private received = 0;
   private ring = new RingLoss();
   private missedOfChild = 0;
@@ -20,7 +20,7 @@ export class LossWatch {
     this.onEventsLost = options.onEventsLost;
   }
 
-  /** A new child counts from zero. */
+  /** The counts of a new child start at zero. */
   childStarted(): void {
     this.received = 0;
     this.ring = new RingLoss();
@@ -32,18 +32,23 @@ export class LossWatch {
     this.received++;
   }
 
-  /** Whatever an event was lost to, its buffer is not as it was told: a line that we dropped counts as missing too. */
+  /**
+   * `emitted`: events that the child has emitted so far. A line that the collector dropped is missing too: the buffer
+   * is inexact.
+   */
   heartbeat(emitted: number): void {
     if (this.ring.heartbeat(Math.max(0, emitted - this.received))) this.onEventsLost();
   }
 
-  /** Calls so far that were not seen to return: no event told of what they did to their buffers. */
+  /**
+   * `total`: calls of this child so far whose return was not traced. No event reports what they did to their buffers.
+   */
   returnsMissed(total: number): void {
     if (total > this.returnsMissedOfChild) this.onEventsLost();
     this.returnsMissedOfChild = total;
   }
 
-  /** A line says that something is missing, or is itself unreadable: the buffers may not be as they were told. */
+  /** A line reports a loss, or cannot be decoded: the buffers may be inexact. */
   lossReported(): void {
     this.onEventsLost();
   }
@@ -52,27 +57,27 @@ export class LossWatch {
     this.add(stage, 1);
   }
 
-  /** Calls that a program had not seen return when another took over: they are in no counter. */
-  callsLeft(count: number): void {
+  /** Calls that may be in no counter because of a handover. */
+  handoverLost(count: number): void {
     this.add('handover', count);
   }
 
-  /** Probe runs that were skipped so far, as the kernel counts them for the running child. */
+  /** `total`: probe runs of this child that the kernel has skipped so far. */
   probesMissed(total: number): void {
     this.add('probe_missed', Math.max(0, total - this.missedOfChild));
     this.missedOfChild = Math.max(total, this.missedOfChild);
   }
 
-  /** Writes a line for each count that has grown since it was last told. */
-  tell(t: number): void {
+  /** Emits a line for each count that has grown since the last report. `t` is in microseconds since boot. */
+  report(t: number): void {
     let grown = false;
     for (const [stage, count] of this.counts) {
-      if (this.written.get(stage) === count) continue;
-      this.written.set(stage, count);
+      if (this.reported.get(stage) === count) continue;
+      this.reported.set(stage, count);
       this.emit({ type: 'loss', data: { t, stage, count } });
       grown = true;
     }
-    // Asked for after the line, so that the snapshot is newer than the loss.
+    // After the line, so that the snapshot is newer than the loss.
     if (grown) this.onEventsLost();
   }
 

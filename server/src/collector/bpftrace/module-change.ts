@@ -1,13 +1,19 @@
 import type { ProbeState } from '../../stream/wire.ts';
 
-/** What a change of the loaded modules has done to the probes of the program that runs. */
+/** How a change of the loaded modules affects the probes of the running program. */
 export interface ModuleChange {
   probes: ProbeState[];
-  /** Those whose functions may be called unseen until another program takes over: of a module that is away none can be. */
+  /**
+   * Probes that are blind until a new program takes over. A probe in an unloaded module is not: its functions cannot be
+   * called.
+   */
   blind: string[];
 }
 
-/** `next` are the probes of the program for the host as it is now; null where the running one has lost and lacks nothing. */
+/**
+ * @param next probes of the program that fits the host after the change
+ * @returns null if the change affects no probe of the running program
+ */
 export function moduleChange(
   running: readonly ProbeState[],
   next: readonly ProbeState[],

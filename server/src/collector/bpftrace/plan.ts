@@ -10,7 +10,7 @@ import type { Bpftrace } from './version.ts';
 /** The module that exports the buffers. */
 export const VFIO_MODULE = 'vfio_pci_core';
 
-/** What to run on this host, or why nothing can be. */
+/** What to run on this host, or why nothing can run. */
 export type Plan =
   | {
       runnable: true;
@@ -20,10 +20,13 @@ export type Plan =
     }
   | { runnable: false; failure: StartFailure; dialect: Dialect; probes: ProbeState[] };
 
-/** A plan that can be run. */
 export type RunnablePlan = Extract<Plan, { runnable: true }>;
 
-/** Decides from the host's facts. Pure. `excluded`: fragments that bpftrace has rejected here, with the reason. */
+/**
+ * Makes the plan from the facts of the host. Pure.
+ *
+ * @param excluded fragments that bpftrace has rejected on this host, with the reason
+ */
 export function composeForHost(
   facts: HostFacts,
   set: FragmentSet,
@@ -42,7 +45,7 @@ export function composeForHost(
   if (!('path' in facts.bpftrace)) return blocked(facts.bpftrace);
   if (parts.length === 0) {
     const first = probes.find((probe) => probe.reason !== null)?.reason;
-    const message = `no probe fits this kernel: ${first ?? 'there are no probes'}`;
+    const message = `no probe can be attached on this kernel: ${first ?? 'there are no probes'}`;
     return blocked({ reason: 'function_missing', message, remedy: FIXES.function_missing });
   }
   return {
@@ -53,15 +56,20 @@ export function composeForHost(
   };
 }
 
-/** What a snapshot cannot be made without is mostly the module itself, and then there is nothing to be seen. */
+/**
+ * The usual reason for no snapshot is that vfio_pci_core is not loaded. The message then adds that no VFIO buffer can
+ * exist.
+ */
 function snapshotFor(facts: HostFacts, set: FragmentSet): { program: string } | { reason: string } {
   const oneshot = composeOneshot('snapshot', facts, set);
   if ('program' in oneshot || facts.modules.includes(VFIO_MODULE)) return oneshot;
-  const why = `no type information of ${VFIO_MODULE}; where that is not loaded, there can be no VFIO buffer`;
+  const why = `${VFIO_MODULE} has no BTF; if it is not loaded, no VFIO buffer can exist`;
   return { reason: `${oneshot.reason}: ${why}` };
 }
 
-/** What can stand in the way of any tracing, the most fundamental first; each is null where it does not. */
+/**
+ * Obstacles that prevent all tracing, the most fundamental first. Each function returns null if its obstacle is absent.
+ */
 export const OBSTACLES = {
   readable({ errors }) {
     const first = errors?.[0];
@@ -69,7 +77,7 @@ export const OBSTACLES = {
     const more = errors.length > 1 ? ` and ${errors.length - 1} more` : '';
     return {
       reason: 'resources',
-      message: `the host could not be asked: ${first}${more}`,
+      message: `the host could not be inspected: ${first}${more}`,
       remedy: FIXES.resources,
     };
   },
@@ -79,9 +87,9 @@ export const OBSTACLES = {
       return {
         reason: 'no_btf',
         message:
-          '/sys/kernel/btf/vmlinux cannot be read: its format is newer than this program, or it is broken',
+          '/sys/kernel/btf/vmlinux cannot be parsed: its format is newer than this program supports, or the file is damaged',
         remedy:
-          'update vfio-dmabuf-tracer; `bpftool btf dump file /sys/kernel/btf/vmlinux` shows whether the file is whole',
+          'update vfio-dmabuf-tracer; `bpftool btf dump file /sys/kernel/btf/vmlinux` shows whether the file is intact',
       };
     }
     return {
@@ -104,7 +112,7 @@ export const OBSTACLES = {
     if (uid !== 0 && compareVersions(bpftraceVersion ?? [0], FIRST_WITH_CAPABILITIES) < 0) {
       return {
         reason: 'not_root',
-        message: `${bpftrace} needs root, this process runs as user ${uid}`,
+        message: `${bpftrace} needs root, but this process runs as user ${uid}`,
         remedy: `${FIXES.not_root}; bpftrace 0.25 or newer needs only capabilities`,
       };
     }
@@ -112,23 +120,23 @@ export const OBSTACLES = {
     if (uid !== 0 && lacking.length > 0) {
       return {
         reason: 'not_root',
-        message: `${bpftrace} needs root, or ${lacking.join(', ')} as well, which user ${uid} does not hand on to it`,
-        remedy: `add ${lacking.join(' ')} to AmbientCapabilities= of the unit, or run it as root`,
+        message: `${bpftrace} needs root, or ${lacking.join(', ')}, which user ${uid} does not pass on to it`,
+        remedy: `add ${lacking.join(' ')} to AmbientCapabilities= of the unit, or run the tracer as root`,
       };
     }
     if (tracefs) return null;
     if (uid === 0) {
       return {
         reason: 'permission',
-        message: `tracefs may not be read: ${tracefsDenied}, though this process runs as root`,
+        message: `access to tracefs is denied (${tracefsDenied}), although this process runs as root`,
         remedy: FIXES.permission,
       };
     }
     const errno = tracefsDenied === undefined ? '' : ` (${tracefsDenied})`;
     return {
       reason: 'not_root',
-      message: `reading tracefs needs root or CAP_DAC_READ_SEARCH${errno}, this process runs as user ${uid}`,
-      remedy: 'run it with sudo, or as root; or add CAP_DAC_READ_SEARCH to AmbientCapabilities= of the unit',
+      message: `reading tracefs needs root or CAP_DAC_READ_SEARCH${errno}, but this process runs as user ${uid}`,
+      remedy: 'run the tracer as root, or add CAP_DAC_READ_SEARCH to AmbientCapabilities= of the unit',
     };
   },
   tracefs({ tracefs }) {
@@ -144,7 +152,7 @@ export const OBSTACLES = {
   },
   export(facts) {
     const dialect = dialectOf(facts);
-    // The probes on the dma-buf core alone would see nothing of VFIO: a zero that looks like peace.
+    // Probes on the dma-buf core alone cannot trace VFIO: their zeros would be misleading.
     if (dialect !== 'core' && dialect !== 'none') return null;
     return {
       reason: 'no_symbols',

@@ -21,11 +21,11 @@ export interface RenderedFunction {
 
 export interface Rendered {
   text: string;
-  /** Functions of the `{{fn:...}}` on kept lines that the host has. */
+  /** Functions in `{{fn:...}}` placeholders of kept lines that the host has. */
   functions: RenderedFunction[];
-  /** The `{{fn:...}}` on kept lines that the host does not have. */
+  /** Alternatives (`a|b`) of each `{{fn:...}}` of kept lines of which the host has none. */
   missing: string[];
-  /** The members of the `{{offset:...}}` and `{{bit:...}}` on kept lines that the host does not have. */
+  /** Members in `{{offset:...}}` and `{{bit:...}}` of kept lines that the host does not have. */
   missingMembers: string[];
 }
 
@@ -49,7 +49,10 @@ const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;
 const PLACEHOLDER = /\{\{([^{}]*)\}\}/g;
 const MEMBER_PLACE = /^(offset|bit):(.*)$/;
 
-/** Resolves the conditional lines and the placeholders of one fragment. Pure; throws on what it does not know. */
+/**
+ * Resolves the conditional lines and the placeholders of one fragment. Pure.
+ * @throws TracerError for an unknown placeholder, snippet or condition
+ */
 export function render(
   source: Source,
   snippets: ReadonlyMap<string, Snippet>,
@@ -71,7 +74,7 @@ export function render(
     if (inner.startsWith('use:')) {
       const name = inner.slice('use:'.length);
       const snippet = snippets.get(name);
-      if (snippet === undefined) throw sourceError(`no snippet is called "${name}"`, where);
+      if (snippet === undefined) throw sourceError(`there is no snippet "${name}"`, where);
       if (within.includes(name)) throw sourceError(`the snippet "${name}" uses itself`, where);
       return expand(snippet, [...within, name]).trimEnd();
     }
@@ -106,7 +109,7 @@ export function render(
   };
 }
 
-/** All conditions, functions and members that a text names, wherever they stand: what the host has to be asked about. */
+/** All conditions, functions and members that a text names, on any line: the facts that inspectHost() must look up. */
 export function scan(source: Source): { terms: Term[]; functions: string[]; members: string[] } {
   const terms: Term[] = [];
   const functions: string[] = [];
@@ -134,7 +137,7 @@ function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: st
     }
     const [, text = '', condition = ''] = match;
     if (text.trim() === '' && condition === '}') {
-      if (blocks.pop() === undefined) throw sourceError('"//? }" closes nothing', where);
+      if (blocks.pop() === undefined) throw sourceError('"//? }" closes a block that was not opened', where);
     } else if (text.trim() === '' && condition.endsWith('{')) {
       const kept = explainUnmet(parseCondition(condition.slice(0, -1).trim(), where), facts) === null;
       blocks.push({ kept, where });
@@ -152,7 +155,7 @@ function functionNames(inner: string, where: string): string[] {
     .split('|')
     .map((name) => name.trim());
   if (!names.every((name) => /^[A-Za-z_]\w*$/.test(name))) {
-    throw sourceError(`"{{${inner}}}" names no function`, where);
+    throw sourceError(`"{{${inner}}}" does not name a function`, where);
   }
   return names;
 }
@@ -160,7 +163,7 @@ function functionNames(inner: string, where: string): string[] {
 function memberPath(inner: string, where: string): string {
   const path = inner.slice(inner.indexOf(':') + 1).trim();
   if (!/^[A-Za-z_]\w*\.[A-Za-z_]\w*$/.test(path)) {
-    throw sourceError(`"{{${inner}}}" names no struct.member`, where);
+    throw sourceError(`"{{${inner}}}" does not name a struct.member`, where);
   }
   return path;
 }
@@ -174,7 +177,7 @@ function codeNumber(inner: string, where: string): number {
   if (list === 'tag' && Object.hasOwn(TAGS, name)) return TAGS[name as keyof typeof TAGS];
   const codes = Object.hasOwn(CODES, list) ? CODES[list] : undefined;
   const number = codes?.indexOf(name) ?? -1;
-  if (number < 0) throw sourceError(`"{{${inner}}}" has no value`, where);
+  if (number < 0) throw sourceError(`"{{${inner}}}" is not a known placeholder`, where);
   return number;
 }
 

@@ -5,7 +5,7 @@ import type { Launch } from './launch.ts';
 import { isEvent } from './line-reader.ts';
 import type { RunnablePlan } from './plan.ts';
 
-/** Lines of a program that waits for its turn; a second has some dozens, and it waits for some seconds. */
+/** Limit of the buffered lines of a standby. It prints some dozens of lines per second and waits for some seconds. */
 const HELD_LINES = 200_000;
 
 export interface RunningChildOptions {
@@ -15,29 +15,29 @@ export interface RunningChildOptions {
   launch: Launch;
   timing: ChildTiming;
   faults: ChildOptions['faults'];
-  /** Each line as it comes, also while it is held. */
+  /** Called for each line when it arrives, also while lines are buffered. */
   onArrival: (line: string) => void;
-  /** Each line in its turn. */
+  /** Called for each line in order; after release() for the buffered ones. */
   onLine: (line: string) => void;
   onReady: () => void;
   onDropped: () => void;
-  /** A held event had to be given up. */
+  /** Called when an event was dropped because the buffer is full. */
   onHeldDropped: () => void;
 }
 
-/** One child with what it runs and what it says of its gate. Its lines can be held back until its turn comes. */
+/** One bpftrace child with its plan and the state of its gate. A standby's lines are buffered until it takes over. */
 export class RunningChild {
   readonly plan: RunnablePlan;
   readonly generation: number;
   readonly gate = new GateWatch();
-  /** When it had started and was ready (true), or had ended before (false). */
+  /** Resolves with true when the child is ready, with false if it ends before that. */
   readonly ready: Promise<boolean>;
   readonly ended: Promise<ChildEnd>;
   isReady = false;
   /** The child that took over from this one. */
   successor: RunningChild | null = null;
-  /** Microseconds since boot: all its probes may have died then, before it was told to end. */
-  deadSince: number | null = null;
+  /** Microseconds since boot: from here on its probes may be detached, although it was stopped later. */
+  blindSince: number | null = null;
 
   private readonly options: RunningChildOptions;
   private readonly child: BpftraceChild;
@@ -57,7 +57,7 @@ export class RunningChild {
       program: options.program,
       timing: options.timing,
       faults: options.faults,
-      onLine: (line) => this.take(line),
+      onLine: (line) => this.receive(line),
       onReady: () => {
         this.isReady = true;
         becomeReady(true);
@@ -80,15 +80,15 @@ export class RunningChild {
     this.child.stop(reason, message);
   }
 
-  /** Its turn has come: what was held back is handed on, and from now on each line as it comes. */
+  /** The child takes over: passes on the buffered lines, and from now on each line when it arrives. */
   release(): void {
     const lines = this.held ?? [];
     this.held = null;
     for (const line of lines) this.options.onLine(line);
   }
 
-  private take(line: string): void {
-    if (this.gate.take(line)) return;
+  private receive(line: string): void {
+    if (this.gate.receive(line)) return;
     this.options.onArrival(line);
     if (this.held === null) this.options.onLine(line);
     else if (this.held.length < HELD_LINES) this.held.push(line);

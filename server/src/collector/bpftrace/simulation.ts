@@ -1,7 +1,7 @@
 import type { Faults } from '../../support/faults.ts';
 import { isEvent } from './line-reader.ts';
 
-/** What no version of bpftrace prints, and what no decoder takes. */
+/** No version of bpftrace prints this line, and the decoder rejects it. */
 const MALFORMED = '{"type": "value", "data": [simulated';
 
 export interface SimulationOptions {
@@ -9,7 +9,9 @@ export interface SimulationOptions {
   bootUs: () => number;
 }
 
-/** Faults between a child and its reader. It has no chance in it: the same lines at the same times lose the same. */
+/**
+ * Injects faults between a child and its reader. Deterministic: the same lines at the same times give the same faults.
+ */
 export class Simulation {
   readonly #options: SimulationOptions;
   #since: number | null = null;
@@ -19,19 +21,19 @@ export class Simulation {
     this.#options = options;
   }
 
-  /** The faults of one child, from its start. */
+  /** The faults of one child. To be called when the child starts. */
   child(): ChildFaults {
     const { faults, bootUs } = this.#options;
     const startedAt = bootUs();
-    let owed = 0;
+    let lossDue = 0;
     return {
       pass: (line) => {
         const malformed = new Array<string>(this.#malformedDue()).fill(MALFORMED);
         if (faults.loss === null || !isEvent(line)) return [line, ...malformed];
-        owed += faults.loss;
-        // Ten times a tenth is a little less than one.
-        if (owed < 1 - 1e-9) return [line, ...malformed];
-        owed -= 1;
+        lossDue += faults.loss;
+        // In floating point, ten times 0.1 is a little less than 1.
+        if (lossDue < 1 - 1e-9) return [line, ...malformed];
+        lossDue -= 1;
         return malformed;
       },
       crashes: () => faults.crashUs !== null && bootUs() - startedAt >= faults.crashUs,
@@ -51,8 +53,8 @@ export class Simulation {
 }
 
 export interface ChildFaults {
-  /** What the reader gets in place of this line. */
+  /** The lines that the reader gets instead of this line. */
   pass(line: string): string[];
-  /** Whether the child is to be killed by now. */
+  /** Whether the child must be killed now. */
   crashes(): boolean;
 }

@@ -5,18 +5,18 @@ export type SnapshotCause = Snapshot['cause'];
 
 export interface SchedulerOptions {
   clock: Clock;
-  /** Least time between two snapshots for this cause. */
+  /** Minimum time between two snapshots for the same cause. */
   spacingMs: Readonly<Record<SnapshotCause, number>>;
   take: (cause: SnapshotCause, signal: AbortSignal) => Promise<void>;
 }
 
-/** The more a cause calls into question, the earlier it stands. */
+/** Highest priority first: the cause that makes the most state inexact. */
 const ORDER: readonly SnapshotCause[] = ['start', 'gap', 'loss', 'owner_exit'];
 
-/** Takes snapshots one after the other; requests that wait for the same one become one. */
+/** Takes one snapshot at a time. Requests that arrive before the next one starts share it. */
 export class SnapshotScheduler {
   private readonly options: SchedulerOptions;
-  private readonly wanted = new Set<SnapshotCause>();
+  private readonly requested = new Set<SnapshotCause>();
   private readonly lastAt = new Map<SnapshotCause, number>();
   private wake: () => void = () => {};
 
@@ -25,7 +25,7 @@ export class SnapshotScheduler {
   }
 
   request(cause: SnapshotCause): void {
-    this.wanted.add(cause);
+    this.requested.add(cause);
     this.wake();
   }
 
@@ -33,13 +33,13 @@ export class SnapshotScheduler {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, take } = this.options;
     while (!signal.aborted) {
-      const cause = ORDER.find((candidate) => this.wanted.has(candidate) && this.dueIn(candidate) <= 0);
+      const cause = ORDER.find((candidate) => this.requested.has(candidate) && this.dueIn(candidate) <= 0);
       if (cause === undefined) {
-        await this.rest(signal);
+        await this.waitForRequest(signal);
         continue;
       }
-      // One snapshot answers everything that was asked before it began.
-      this.wanted.clear();
+      // One snapshot satisfies all requests from before its start.
+      this.requested.clear();
       await take(cause, signal);
       this.lastAt.set(cause, clock.bootUs());
     }
@@ -51,12 +51,12 @@ export class SnapshotScheduler {
     return this.options.spacingMs[cause] - (this.options.clock.bootUs() - last) / 1000;
   }
 
-  private async rest(signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    this.wake = () => woken.abort();
-    const waits = [...this.wanted].map((cause) => this.dueIn(cause));
-    const either = AbortSignal.any([signal, woken.signal]);
-    await this.options.clock.sleep(Math.max(1, Math.min(60_000, ...waits)), either);
+  private async waitForRequest(signal: AbortSignal): Promise<void> {
+    const wakeUp = new AbortController();
+    this.wake = () => wakeUp.abort();
+    const waits = [...this.requested].map((cause) => this.dueIn(cause));
+    const stopOrWakeUp = AbortSignal.any([signal, wakeUp.signal]);
+    await this.options.clock.sleep(Math.max(1, Math.min(60_000, ...waits)), stopOrWakeUp);
     this.wake = () => {};
   }
 }

@@ -6,7 +6,7 @@ import { findHolders } from '../host/proc.ts';
 import { BpftraceChild, type ChildTiming } from './child.ts';
 import type { Launch } from './launch.ts';
 
-/** The exp_name of the dma-bufs that are ours. */
+/** The exp_name of VFIO's dma-bufs. */
 export const EXPORTER = 'vfio_pci_core';
 
 export interface SnapshotOptions {
@@ -20,7 +20,7 @@ export interface SnapshotOptions {
   onError?: OnHostError;
 }
 
-interface KernelView {
+interface KernelList {
   buffers: Map<number, SnapshotBuffer>;
   begin: number | null;
   end: number | null;
@@ -28,13 +28,15 @@ interface KernelView {
 }
 
 /**
- * Every VFIO dma-buf that lives, from the kernel's list, and who holds it, from /proc. `t_begin` is before the walk of the
- * kernel's list and `t_end` after it, so that what was made in between is not taken for gone. Where the kernel has none to give, only buffers that some process holds are known.
+ * All live VFIO dma-bufs from the kernel's list, with their holders from /proc. `t_begin` is before the walk of the
+ * kernel's list and `t_end` after it, so that a buffer that is exported in between is not taken for released. If the
+ * kernel's list is not available, only buffers with a holder are known.
  */
 export async function takeSnapshot(options: SnapshotOptions): Promise<Omit<Snapshot, 'cause'>> {
   const { oneshot, bootUs, procRoot, signal, onError } = options;
   const before = bootUs();
-  const kernel = 'program' in oneshot ? await askKernel(options, oneshot.program) : noView(oneshot.reason);
+  const kernel =
+    'program' in oneshot ? await listKernelBuffers(options, oneshot.program) : noList(oneshot.reason);
   const held = await findHolders({
     procRoot,
     exporter: EXPORTER,
@@ -44,7 +46,7 @@ export async function takeSnapshot(options: SnapshotOptions): Promise<Omit<Snaps
   for (const { inode, bytes, holders } of held.buffers.values()) {
     const buffer = kernel.buffers.get(inode);
     if (buffer !== undefined) buffer.holders = holders;
-    // With a whole list from the kernel, a buffer that is only in /proc was made since.
+    // If the kernel's list is complete, a buffer that is only in /proc was exported after it.
     else if (kernel.end === null) kernel.buffers.set(inode, { ...emptyBuffer(inode), bytes, holders });
   }
   const errors = [...kernel.errors, ...held.errors];
@@ -58,30 +60,30 @@ export async function takeSnapshot(options: SnapshotOptions): Promise<Omit<Snaps
   };
 }
 
-async function askKernel(options: SnapshotOptions, program: string): Promise<KernelView> {
-  const view: KernelView = { buffers: new Map(), begin: null, end: null, errors: [] };
+async function listKernelBuffers(options: SnapshotOptions, program: string): Promise<KernelList> {
+  const list: KernelList = { buffers: new Map(), begin: null, end: null, errors: [] };
   let expected = -1;
   const child = new BpftraceChild({
     launch: options.launch,
     program,
     timing: options.timing,
-    onDropped: () => view.errors.push('a line of the snapshot program was dropped'),
+    onDropped: () => list.errors.push('a line of the snapshot program was dropped'),
     onLine: (line) => {
       const record = decodeLine(line);
       if (record.type === 'ready') {
-        view.begin = record.data.t;
+        list.begin = record.data.t;
       } else if (record.type === 'snapshot_end') {
-        view.end = record.data.t;
+        list.end = record.data.t;
         expected = record.data.buffers;
       } else if (record.type === 'snapshot_buffer') {
         const { t: _, kvm, privacy, ...known } = record.data;
         const vm = known.device === 0 ? {} : { kvm };
-        view.buffers.set(known.inode, { ...known, ...vm, privacy: PRIVACIES.indexOf(privacy), holders: [] });
+        list.buffers.set(known.inode, { ...known, ...vm, privacy: PRIVACIES.indexOf(privacy), holders: [] });
       } else if (record.type === 'failure') {
-        view.errors.push('the snapshot program printed a line that cannot be read');
+        list.errors.push('the snapshot program printed a line that cannot be decoded');
       } else if (record.type === 'helper_error' && record.data.retcode !== 0) {
-        // 0 is no error: bpftrace 0.27 says it where a map has no such key.
-        view.errors.push(`a read of the snapshot program failed: ${record.data.helper}`);
+        // bpftrace 0.27 also reports a lookup of a missing key, with the return code 0: that is not an error.
+        list.errors.push(`a read of the snapshot program failed: ${record.data.helper}`);
       }
     },
   });
@@ -89,19 +91,19 @@ async function askKernel(options: SnapshotOptions, program: string): Promise<Ker
   options.signal.addEventListener('abort', stop, { once: true });
   const end = await child.run();
   options.signal.removeEventListener('abort', stop);
-  if (expected < 0) view.errors.push(`the snapshot program did not reach its end: ${end.message}`);
-  else if (expected !== view.buffers.size) {
-    view.errors.push(`the snapshot program saw ${expected} buffers and ${view.buffers.size} came through`);
+  if (expected < 0) list.errors.push(`the snapshot program did not complete: ${end.message}`);
+  else if (expected !== list.buffers.size) {
+    list.errors.push(`the snapshot program listed ${expected} buffers, but ${list.buffers.size} arrived`);
   }
-  return view;
+  return list;
 }
 
-function noView(reason: string): KernelView {
+function noList(reason: string): KernelList {
   return {
     buffers: new Map(),
     begin: null,
     end: null,
-    errors: [`only what processes hold is known: ${reason}`],
+    errors: [`only buffers that a process holds are known: ${reason}`],
   };
 }
 

@@ -2,14 +2,14 @@ import { maskAddresses } from '../../stream/mask.ts';
 
 const LIMIT = 4096;
 
-/** Warnings of bpftrace that say nothing of what went wrong. */
+/** bpftrace prints these warnings also when it works. */
 const NOISE = [/couldn't set RLIMIT_MEMLOCK/, /does not support loading an iterator program against it/];
 
-/** What is left of an address that the limit has cut. */
+/** Match the rest of a kernel address that the limit has cut. */
 const CUT_AT_END = /(?:0x)?[0-9a-f]{4,}$/i;
 const CUT_AT_START = /^(?:0x)?[0-9a-f]{4,}/i;
 
-/** Keeps the beginning and the end of what a child wrote to stderr: the first error, and the last words. */
+/** Keeps the beginning and the end of a child's stderr, up to 4096 bytes each: the first and the last errors. */
 export class StderrTail {
   private head = '';
   private tail = '';
@@ -26,7 +26,7 @@ export class StderrTail {
     this.tail = tail.slice(-LIMIT);
   }
 
-  /** What was kept, without noise and with kernel addresses masked. */
+  /** The kept text, without noise and with kernel addresses masked. */
   text(): string {
     const kept = this.cut
       ? `${this.head.replace(CUT_AT_END, '')}\n[...]\n${this.tail.replace(CUT_AT_START, '')}`

@@ -6,7 +6,7 @@ import type { Logger } from '../../support/logger.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { HostErrors } from '../host/host-errors.ts';
 import { IdentityWatch } from '../host/identity-watch.ts';
-import { type ModuleLook, ModuleWatch } from '../host/module-watch.ts';
+import { type ModuleDiff, ModuleWatch } from '../host/module-watch.ts';
 import { countRecursionMisses } from '../host/proc.ts';
 import { quiesceCpus } from '../host/processors.ts';
 import type { ChildEnd } from './child.ts';
@@ -37,17 +37,17 @@ export interface SupervisorOptions {
   /** PATH for helper commands. */
   searchPath: string;
   clock: Clock;
-  /** Failed reads of the host; the clock and the readers that are handed in may count there too. */
+  /** Counts failed reads of the host; shared with the clock and other readers of the caller. */
   errors?: HostErrors;
   procRoot: string;
   sysRoot: string;
   timing: SupervisorTiming;
-  /** Faults to make, and the text that asked for them. */
+  /** Faults to inject, and the text of `--simulate` for the header. */
   simulation?: { text: string; faults: Simulation } | undefined;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
 
-/** The live source: keeps one bpftrace running and writes the collector's own lines between its lines. */
+/** The live source: keeps one bpftrace running, and adds the collector's lines to its output. */
 export class Supervisor implements LineSource {
   readonly kind = 'live';
   readonly name = 'bpftrace';
@@ -60,25 +60,26 @@ export class Supervisor implements LineSource {
   private readonly exclusions: Exclusions;
   private readonly errors: HostErrors;
   private readonly modules: ModuleWatch;
-  /** Modules whose change is not dealt with yet, and the last look that found them as before, in microseconds since boot. */
+  /** Changes of the loaded modules that the running program does not follow yet. */
   private readonly pending = {
     changed: new Set<string>(),
+    /** The last check before the change, in microseconds since boot. */
     since: 0,
     failures: 0,
     /** Microseconds since boot. */
     retryAt: 0,
     reported: false,
-    /** The host could not be asked after a look, so what the running program lacks is not known. */
-    unasked: false,
+    /** The host could not be inspected, so it is not known which probes the running program lacks. */
+    uninspected: false,
   };
-  /** The last facts that were read whole. */
+  /** The last facts that were read without an error. */
   private facts: HostFacts | null = null;
-  /** Wall clock at t = 0 as it was last reported, in microseconds since 1970. */
+  /** Wall clock at t = 0, as last reported, in microseconds since 1970. */
   private bootEpochUs = 0;
   private onLine: (line: string) => void = () => {};
   private generation = 0;
   private running: RunningChild | null = null;
-  /** A child that is to take over from the running one. */
+  /** The standby, which is to take over from the running child. */
   private next: RunningChild | null = null;
   private wasReady = false;
   private plan: RunnablePlan | null = null;
@@ -96,7 +97,7 @@ export class Supervisor implements LineSource {
       bootUs: () => clock.bootUs(),
       emit,
       onError: errors.note,
-      // A snapshot is a bpftrace of its own: it is taken only where the process may have left a buffer behind.
+      // A snapshot starts another bpftrace, so it is taken only if the process may have left a live buffer.
       onOwnerExit: () => this.buffers.any && this.snapshots.request('owner_exit'),
     });
     this.modules = new ModuleWatch(sysRoot, { bootUs: () => clock.bootUs(), onError: errors.note });
@@ -113,12 +114,12 @@ export class Supervisor implements LineSource {
     });
   }
 
-  /** Runs until the signal is aborted; then the child is stopped first. To be called once. */
+  /** Runs until the signal is aborted, then stops the child and resolves. To be called once. */
   async run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
     const { clock, tracer, timing, simulation } = this.options;
     this.onLine = onLine;
-    // Before the host is asked: what changes meanwhile is seen at the next look.
-    await this.modules.look();
+    // Before the inspection, so that the next check reports modules that change during it.
+    await this.modules.check();
     const facts = await this.inspect();
     const { t, boot_epoch_us } = epochOf(clock);
     this.bootEpochUs = boot_epoch_us;
@@ -148,7 +149,7 @@ export class Supervisor implements LineSource {
     ];
     try {
       await this.keepRunning(facts, signal);
-      this.losses.tell(clock.bootUs());
+      this.losses.report(clock.bootUs());
       this.errors.report(clock.bootUs(), (line) => this.emit(line));
     } finally {
       signal.removeEventListener('abort', stopChild);
@@ -161,33 +162,33 @@ export class Supervisor implements LineSource {
   private async keepRunning(first: HostFacts, signal: AbortSignal): Promise<void> {
     const { timing, clock } = this.options;
     let failures = 0;
-    let said = '';
+    let reported = '';
     let known: HostFacts | null = first;
     let lastEnd: ChildEnd | null = null;
     const backOff = (): Promise<void> =>
       this.pause(Math.min(timing.restartMaxMs, timing.restartMs * 2 ** failures++), signal);
     while (!signal.aborted) {
-      if (known === null) this.noteChange(await this.modules.look());
+      if (known === null) this.noteChange(await this.modules.check());
       const facts: HostFacts = known ?? (await this.inspect());
       known = null;
       this.exclusions.expire();
       const plan = this.compose(facts);
       if (!plan.runnable) {
         if (lastEnd?.reason === 'attach_failed' && this.exclusions.reasons.size > 0) {
-          // Not one function could be attached, so no fragment is at fault.
+          // No function at all could be attached, so no fragment is at fault.
           this.exclusions.clear();
           await backOff();
           continue;
         }
         this.plan = null;
-        if (plan.failure.message !== said) this.sayUnavailable(plan);
-        said = plan.failure.message;
+        if (plan.failure.message !== reported) this.reportUnavailable(plan);
+        reported = plan.failure.message;
         await this.pause(timing.unavailableMs, signal);
         continue;
       }
-      said = '';
+      reported = '';
       this.plan = plan;
-      if (!this.pending.unasked) this.forgetChanges();
+      if (!this.pending.uninspected) this.clearPending();
       const startedAt = clock.bootUs();
       const end = await this.runChild(plan, signal);
       lastEnd = end;
@@ -205,18 +206,18 @@ export class Supervisor implements LineSource {
   }
 
   /**
-   * Asks the host. Where it could not be read now, because descriptors or memory are used up, the last facts stand in: they say more
-   * than a list in which everything is missing.
+   * Inspects the host. If a read fails, for example for lack of descriptors or memory, the last complete facts are
+   * used: facts with missing functions would remove probes from the program.
    */
   private async inspect(): Promise<HostFacts> {
     const facts = await this.options.inspect();
     for (const message of facts.errors ?? []) this.errors.note('facts', new Error(message));
-    this.pending.unasked = facts.errors !== undefined;
+    this.pending.uninspected = facts.errors !== undefined;
     if (facts.errors === undefined) this.facts = facts;
     return this.facts ?? facts;
   }
 
-  /** Runs a child and those that take over from it, until one ends that nobody follows. */
+  /** Runs a child and its successors, until one ends without a successor. */
   private async runChild(plan: RunnablePlan, signal: AbortSignal): Promise<ChildEnd> {
     let running = this.launch(plan, false);
     this.activate(running);
@@ -224,7 +225,7 @@ export class Supervisor implements LineSource {
       if (signal.aborted) running.stop();
       const end = await running.ended;
       const { successor } = running;
-      this.sayEnded(running, end);
+      this.reportEnd(running, end);
       if (successor === null) {
         this.running = null;
         return end;
@@ -268,7 +269,7 @@ export class Supervisor implements LineSource {
     this.running = child;
     this.plan = plan;
     this.losses.childStarted();
-    this.identities.forgetDevices();
+    this.identities.invalidateDevices();
     this.emit({
       type: 'child',
       data: {
@@ -283,12 +284,12 @@ export class Supervisor implements LineSource {
     child.release();
   }
 
-  private sayEnded({ generation, deadSince }: RunningChild, end: ChildEnd): void {
+  private reportEnd({ generation, blindSince }: RunningChild, end: ChildEnd): void {
     const { reason, message } = end;
     const fix = end.ready ? null : fixFor(reason);
     const t = this.options.clock.bootUs();
-    this.losses.tell(t);
-    const blind = deadSince === null ? {} : { blind_since: deadSince };
+    this.losses.report(t);
+    const blind = blindSince === null ? {} : { blind_since: blindSince };
     const remedy = fix === null ? {} : { remedy: fix };
     this.emit({
       type: 'child',
@@ -303,7 +304,7 @@ export class Supervisor implements LineSource {
     this.wasReady = true;
   }
 
-  private sayUnavailable(plan: Extract<Plan, { runnable: false }>): void {
+  private reportUnavailable(plan: Extract<Plan, { runnable: false }>): void {
     const { failure, dialect, probes } = plan;
     this.emit({
       type: 'child',
@@ -349,12 +350,15 @@ export class Supervisor implements LineSource {
   private tick(): void {
     const t = this.options.clock.bootUs();
     if (this.running?.isReady !== true) this.emit({ type: 'tick', data: { t } });
-    this.losses.tell(t);
+    this.losses.report(t);
     this.errors.report(t, (line) => this.emit(line));
     this.checkWallClock();
   }
 
-  /** Somebody has set the wall clock, or NTP has stepped it: times of the stream mean other moments from now on. */
+  /**
+   * Reports a step of the wall clock (set by hand, or by NTP): the stream's times convert to other wall times from now
+   * on.
+   */
   private checkWallClock(): void {
     const { t, boot_epoch_us, exact } = epochOf(this.options.clock);
     if (!exact || Math.abs(boot_epoch_us - this.bootEpochUs) < CLOCK_STEP_US) return;
@@ -370,24 +374,27 @@ export class Supervisor implements LineSource {
     if (misses !== null && this.running === running) this.losses.probesMissed(misses);
   }
 
-  /** A module that comes or goes changes what can be probed: the program is made again, and takes over if it is another one. */
+  /**
+   * A module that was loaded or unloaded changes which probes can be attached. If the new program differs, it takes
+   * over.
+   */
   private async checkModules(signal: AbortSignal): Promise<void> {
     const { clock, timing } = this.options;
     const { pending, running } = this;
-    // A list that cannot be read is not a change: the next read that succeeds shows what has changed since.
-    const isFresh = this.noteChange(await this.modules.look());
-    if (isFresh) {
+    // A list that cannot be read is not a change: the next successful read reports all changes since the last one.
+    const hasChanged = this.noteChange(await this.modules.check());
+    if (hasChanged) {
       pending.retryAt = 0;
       this.exclusions.clear();
     }
     if (running === null) {
-      if (isFresh) this.wake();
+      if (hasChanged) this.wake();
       return;
     }
-    if (pending.changed.size > 0 || pending.unasked) {
+    if (pending.changed.size > 0 || pending.uninspected) {
       if (clock.bootUs() < pending.retryAt) return;
       if (await this.followChange(running, signal)) {
-        this.forgetChanges();
+        this.clearPending();
       } else {
         const wait = Math.min(timing.restartMaxMs, timing.restartMs * 2 ** pending.failures++);
         pending.retryAt = clock.bootUs() + wait * 1000;
@@ -397,8 +404,8 @@ export class Supervisor implements LineSource {
     }
   }
 
-  /** True where modules have changed since the look before. */
-  private noteChange({ changed, since }: ModuleLook): boolean {
+  /** Returns true if modules have changed since the previous check. */
+  private noteChange({ changed, since }: ModuleDiff): boolean {
     const { pending } = this;
     if (changed.size === 0) return false;
     if (pending.changed.size === 0) pending.since = since;
@@ -407,14 +414,14 @@ export class Supervisor implements LineSource {
     return true;
   }
 
-  private forgetChanges(): void {
+  private clearPending(): void {
     this.pending.changed.clear();
     this.pending.failures = 0;
     this.pending.retryAt = 0;
-    this.pending.unasked = false;
+    this.pending.uninspected = false;
   }
 
-  /** False where the host lacks something now, and the running program goes on until a later try. */
+  /** Returns false if the host prevents the change now: the running program continues, and a retry follows. */
   private async followChange(running: RunningChild, signal: AbortSignal): Promise<boolean> {
     const { clock } = this.options;
     const changed: ReadonlySet<string> = new Set(this.pending.changed);
@@ -432,34 +439,36 @@ export class Supervisor implements LineSource {
     const touched = moduleChange(composed.probes, next?.probes ?? [], changed);
     if (touched === null && next?.program === composed.program) return true;
     const change = 'the loaded modules have changed';
-    // Without its module there are no buffers, and the probes on it are dead.
+    // Without vfio_pci_core there are no buffers. After a reload, the probes on it are detached.
     if (!plan.runnable || changed.has(VFIO_MODULE)) {
-      if (changed.has(VFIO_MODULE)) running.deadSince = since;
+      if (changed.has(VFIO_MODULE)) running.blindSince = since;
       running.stop('stopped', change);
       return true;
     }
     if (touched !== null && !this.pending.reported) {
       this.pending.reported = true;
       const { probes, blind } = touched;
-      const unseen = blind.length === 0 ? {} : { blind, blind_since: since };
+      const blindTime = blind.length === 0 ? {} : { blind, blind_since: since };
       const t = clock.bootUs();
-      this.emit({ type: 'child', data: { t, generation, state: 'changed', probes, ...unseen } });
+      this.emit({ type: 'child', data: { t, generation, state: 'changed', probes, ...blindTime } });
     }
     const end = await this.replace(running, plan, signal);
     if (end === 'done' || signal.aborted) return true;
-    if (end.isOfHost) {
+    if (end.isHostFailure) {
       this.options.logger.warn(
         { why: end.why },
-        'the next program cannot start now; the running one goes on',
+        'the new bpftrace program cannot start now; the running one continues, and a retry follows',
       );
       return false;
     }
-    this.options.logger.warn({ why: end.why }, 'bpftrace is stopped and started: it could not hand over');
+    this.options.logger.warn({ why: end.why }, 'bpftrace is restarted, because it could not hand over');
     running.stop('stopped', `${change}; no handover: ${end.why}`);
     return true;
   }
 
-  /** Tries a program with the fragments whose exclusion has expired next to the running one, which is stopped only if that can start. */
+  /**
+   * Tries a program with the fragments whose exclusion has expired. It replaces the running program only if it starts.
+   */
   private async retryExcluded(running: RunningChild, signal: AbortSignal): Promise<void> {
     if (this.facts === null) return;
     this.exclusions.expire();
@@ -468,7 +477,7 @@ export class Supervisor implements LineSource {
     if (running.plan.composed.gated && plan.composed.gated) {
       const end = await this.replace(running, plan, signal);
       if (end !== 'done')
-        this.options.logger.warn({ why: end.why }, 'excluded probes could not be tried again');
+        this.options.logger.warn({ why: end.why }, 'the retry of excluded probes has failed');
       return;
     }
     const trial = this.launch(plan, true);
@@ -478,18 +487,18 @@ export class Supervisor implements LineSource {
     const end = await trial.ended;
     this.next = null;
     if (signal.aborted) return;
-    if (started) running.stop('stopped', 'probes that were excluded can be attached now');
+    if (started) running.stop('stopped', 'excluded probes can be attached now');
     else this.exclusions.note(plan, end);
   }
 
-  /** Starts a program next to the running one and lets it take over. */
+  /** Starts a standby next to the running program and hands over to it. */
   private async replace(
     running: RunningChild,
     plan: RunnablePlan,
     signal: AbortSignal,
-  ): Promise<'done' | { why: string; isOfHost: boolean }> {
+  ): Promise<'done' | { why: string; isHostFailure: boolean }> {
     if (!running.plan.composed.gated || !plan.composed.gated) {
-      return { why: 'the kernel lacks what it needs', isOfHost: false };
+      return { why: 'the kernel lacks a member that a handover needs', isHostFailure: false };
     }
     const { clock, procRoot, sysRoot, timing, logger } = this.options;
     const next = this.launch(plan, true);
@@ -508,15 +517,15 @@ export class Supervisor implements LineSource {
     if (!end.done) {
       next.stop();
       const failed = await next.ended;
-      const isOfHost = running.isReady && IS_OF_HOST.has(failed.reason);
-      if (!running.isReady || !this.exclusions.note(plan, failed)) return { why: end.why, isOfHost };
+      const isHostFailure = running.isReady && HOST_FAILURES.has(failed.reason);
+      if (!running.isReady || !this.exclusions.note(plan, failed)) return { why: end.why, isHostFailure };
       const without = this.compose(this.facts ?? (await this.inspect()));
-      if (!without.runnable) return { why: end.why, isOfHost };
+      if (!without.runnable) return { why: end.why, isHostFailure };
       if (without.composed.program === running.plan.composed.program) return 'done';
       return this.replace(running, without, signal);
     }
     await this.readMisses();
-    this.losses.callsLeft(end.lost);
+    this.losses.handoverLost(end.lost);
     running.successor = next;
     running.stop('handed_over', `generation ${next.generation} has taken over`);
     logger.info({ generation: next.generation, lost: end.lost }, 'bpftrace has handed over');
@@ -538,9 +547,9 @@ export class Supervisor implements LineSource {
   }
 
   private async pause(ms: number, signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    this.wake = () => woken.abort();
-    await this.options.clock.sleep(ms, AbortSignal.any([signal, woken.signal]));
+    const wakeUp = new AbortController();
+    this.wake = () => wakeUp.abort();
+    await this.options.clock.sleep(ms, AbortSignal.any([signal, wakeUp.signal]));
     this.wake = () => {};
   }
 
@@ -549,13 +558,16 @@ export class Supervisor implements LineSource {
   }
 }
 
-/** Failures to start that say nothing of the program. */
-const IS_OF_HOST: ReadonlySet<string> = new Set(['permission', 'resources']);
-/** Clocks are read to the millisecond or so; a leap second is a step. */
+/** Reasons of a failed start that the host causes, not the program. */
+const HOST_FAILURES: ReadonlySet<string> = new Set(['permission', 'resources']);
+/** Smaller differences are not a step: the clocks are read with an error of about 1 ms. A leap second is a step. */
 const CLOCK_STEP_US = 500_000;
 const CLOCK_READ_US = 50_000;
 
-/** The wall clock at t = 0, in microseconds since 1970; not exact where this process was held up between the two clocks. */
+/**
+ * The wall clock at t = 0, in microseconds since 1970; not `exact` if this process was delayed between the reads of the
+ * clocks.
+ */
 function epochOf(clock: Clock): { t: number; boot_epoch_us: number; exact: boolean } {
   const before = clock.bootUs();
   const wall = Math.round(clock.wallMs() * 1000);

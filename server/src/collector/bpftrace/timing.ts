@@ -4,15 +4,15 @@ import type { HandoverTiming } from './handover.ts';
 import type { SnapshotCause } from './snapshot-scheduler.ts';
 
 export interface SupervisorTiming extends ChildTiming, HandoverTiming, ExclusionTiming {
-  /** First and longest pause before a new child; it doubles with each failure. */
+  /** Initial and longest pause before a new child, in milliseconds. The pause doubles with each failure. */
   restartMs: number;
   restartMaxMs: number;
-  /** A child that was ready for this long has mended whatever was wrong. */
+  /** A child that was ready for this long resets the pause to its initial value. */
   stableMs: number;
-  /** How often a host that cannot be traced is asked again. */
+  /** Interval between inspections of a host that cannot be traced. */
   unavailableMs: number;
   tickMs: number;
-  /** How often processes, skipped probe runs and the list of modules are looked at. */
+  /** Intervals between reads of the processes, the skipped probe runs and the list of modules. */
   processesMs: number;
   missesMs: number;
   modulesMs: number;
@@ -24,7 +24,7 @@ export const DEFAULT_TIMING: SupervisorTiming = {
   silenceMs: 15_000,
   stopMs: 5000,
   cutAheadMs: 6000,
-  ordersMs: 1000,
+  commandPollMs: 1000,
   drainMs: 15_000,
   restartMs: 1000,
   restartMaxMs: 60_000,

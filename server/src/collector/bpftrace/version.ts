@@ -24,21 +24,21 @@ export interface FindBpftraceOptions {
   command: string;
   /** The PATH to look in. */
   searchPath: string;
-  /** Decides what is proposed where there is no bpftrace that is supported. */
+  /** Selects the remedy if there is no supported bpftrace. */
   distribution?: Distribution | null;
   /** Longest time for `--version`, in milliseconds; default 60,000. */
   timeoutMs?: number;
 }
 
 /**
- * Finds bpftrace and asks it for its version. The reason `resources` says that nothing is known, because it could not be asked
- * now; a later try may succeed.
+ * Finds bpftrace and runs `bpftrace --version`. The reason `resources` means that the command could not be run now, so
+ * nothing is known; a retry may succeed.
  */
 export async function findBpftrace(options: FindBpftraceOptions): Promise<Bpftrace | StartFailure> {
   const { command, searchPath, distribution = null, timeoutMs = 60_000 } = options;
   const path = await findExecutable(command, searchPath);
   if (path === null) {
-    const remedy = `${bpftraceFix(distribution)}; or name another one with --bpftrace.path`;
+    const remedy = `${bpftraceFix(distribution)}; or set --bpftrace.path to another bpftrace`;
     return { reason: 'no_bpftrace', message: `there is no executable ${command}`, remedy };
   }
   const result = await runCommand(path, ['--version'], { searchPath, timeoutMs });
@@ -52,7 +52,7 @@ export async function findBpftrace(options: FindBpftraceOptions): Promise<Bpftra
   if (parts === null) {
     const text = (result.stdout.trim() || result.stderr.trim()).slice(0, 80);
     const message = `${path} --version exited with 0 and printed ${JSON.stringify(text)}, which is not a version of bpftrace`;
-    const remedy = `name a bpftrace with --bpftrace.path; ${bpftraceFix(distribution)}`;
+    const remedy = `set --bpftrace.path to a bpftrace; ${bpftraceFix(distribution)}`;
     return { reason: 'unsupported_bpftrace', message, remedy };
   }
   const version = parts.join('.');
@@ -63,7 +63,7 @@ export async function findBpftrace(options: FindBpftraceOptions): Promise<Bpftra
   return { path, version, parts };
 }
 
-/** The dynamic loaders of glibc and musl, where a library or a symbol of one is missing. */
+/** Errors of the dynamic loaders of glibc and musl: a library, or a symbol in one, is missing. */
 const LOADER =
   /error while loading shared libraries|Error loading shared library|Error relocating|symbol lookup error|version `[^']+' not found/;
 
@@ -75,29 +75,29 @@ function fixForFailure(
   const reinstall = `install bpftrace again from one source: ${bpftraceFix(distribution)}`;
   if (LOADER.test(stderr)) {
     const missing = /lib[\w.+-]+\.so[\w.]*/.exec(stderr)?.[0];
-    const which = missing === undefined ? '' : `, such as the one that has ${missing}`;
-    return `\`ldd ${path}\` lists the libraries that are missing: install their packages${which}, or ${reinstall}`;
+    const which = missing === undefined ? '' : `, such as the one that contains ${missing}`;
+    return `\`ldd ${path}\` lists the missing libraries: install their packages${which}, or ${reinstall}`;
   }
   if (error?.code === 'EACCES') {
-    return `allow this user to execute it: \`chmod a+x ${path}\`; see whether its file system is mounted with noexec`;
+    return `allow this user to execute it: \`chmod a+x ${path}\`; check whether its file system is mounted with noexec`;
   }
-  if (error?.code === 'ENOENT') return `the program that interprets ${path} does not exist: ${reinstall}`;
+  if (error?.code === 'ENOENT') return `the interpreter of ${path} does not exist: ${reinstall}`;
   if (error?.code === 'ENOEXEC') return `${path} is built for another architecture: ${reinstall}`;
-  if (timedOut) return `see what it waits for: \`${path} --version\` on a terminal`;
+  if (timedOut) return `run \`${path} --version\` on a terminal, and find out what it waits for`;
   if (signal === 'SIGKILL')
-    return 'see whether the kernel killed it for want of memory: `dmesg | grep -i oom`';
+    return 'check whether the OOM killer of the kernel ended it: `dmesg | grep -i oom`';
   if (signal === 'SIGSYS') return 'a seccomp filter killed it: allow the system calls that bpftrace needs';
-  if (code === 126) return `allow this user to execute what ${path} starts`;
+  if (code === 126) return `allow this user to execute the programs that ${path} starts`;
   return `run \`${path} --version\` by hand; ${reinstall}`;
 }
 
-/** How to install what a helper command is in. */
+/** How to install the package of the helper commands setpriv and taskset. */
 export function helperFix(distribution: Distribution | null): string {
   const command = installCommand(distribution, 'util-linux');
   return command === null ? 'install setpriv and taskset of util-linux' : `\`${command}\``;
 }
 
-/** `bpftrace v0.23.2`, `bpftrace v0.24.1-5-gdeadbeef`, `bpftrace 0.27.1` -> parts; null where there is none. */
+/** `bpftrace v0.23.2`, `bpftrace v0.24.1-5-gdeadbeef`, `bpftrace 0.27.1` -> parts; null if the output has none. */
 export function parseVersion(output: string): number[] | null {
   const match = /^bpftrace v?(\d+)\.(\d+)(?:\.(\d+))?/m.exec(output);
   return match === null ? null : match.slice(1).map((part) => Number(part ?? 0));
@@ -106,8 +106,8 @@ export function parseVersion(output: string): number[] | null {
 const ANY_MAY_EXECUTE = 0o111;
 
 /**
- * The path of a command as the shell would find it; null where there is none. Asks for the mode and not with access(2), which
- * ignores ambient capabilities: whether this process may execute the file is known when it is executed.
+ * The path of a command, found as a shell finds it; null if there is none. Checks the mode bits and not access(2),
+ * which ignores ambient capabilities. Whether this process may execute the file shows when it is executed.
  */
 export async function findExecutable(command: string, searchPath: string): Promise<string | null> {
   const candidates = command.includes('/')
@@ -122,7 +122,7 @@ export async function findExecutable(command: string, searchPath: string): Promi
       const found = await stat(candidate);
       if (found.isFile() && (found.mode & ANY_MAY_EXECUTE) !== 0) return candidate;
     } catch (error) {
-      // It may exist: executing it says what is wrong.
+      // It may exist: executing it gives the error.
       if (!isAbsent(error) && (error as NodeJS.ErrnoException).code !== 'ENOTDIR') unknown ??= candidate;
     }
   }

@@ -14,29 +14,30 @@ const CALIBRATION_US = 25_000;
 const RECHECK_US = 1_000_000;
 
 /**
- * Microseconds since boot, comparable to bpftrace's nsecs. /proc/uptime is that clock cut down to 10 ms, so its distance
- * to the monotonic clock is the largest that was ever seen; suspends only let it grow, and the time never goes back. Where the
- * file cannot be read, the last distance is kept; at the start the system call behind os.uptime() gives it to the second.
+ * Creates a clock of microseconds since boot, comparable to bpftrace's nsecs. /proc/uptime is the same clock, truncated
+ * to 10 ms. The offset to the monotonic clock is therefore the largest difference that was measured. Suspends can only
+ * increase it, so the time never goes backwards. If the file cannot be read, the last offset is kept. At the start,
+ * os.uptime() then gives the offset, with a resolution of one second.
  */
 export function createBootClock(options: BootClockOptions = {}): () => number {
   const { procRoot = '/proc', monotonicUs = () => Number(process.hrtime.bigint() / 1000n) } = options;
   const { onError = () => {} } = options;
   const path = join(procRoot, 'uptime');
-  let distance = Number.NEGATIVE_INFINITY;
+  let offset = Number.NEGATIVE_INFINITY;
   const sample = (): number => {
     const seconds = readSeconds(path, onError);
     const now = monotonicUs();
-    if (Number.isFinite(seconds)) distance = Math.max(distance, Math.round(seconds * 1e6) - now);
+    if (Number.isFinite(seconds)) offset = Math.max(offset, Math.round(seconds * 1e6) - now);
     return now;
   };
   const begin = sample();
   let checked = begin;
-  while (Number.isFinite(distance) && checked - begin < CALIBRATION_US) checked = sample();
-  if (!Number.isFinite(distance)) distance = Math.round(uptime() * 1e6) - begin;
+  while (Number.isFinite(offset) && checked - begin < CALIBRATION_US) checked = sample();
+  if (!Number.isFinite(offset)) offset = Math.round(uptime() * 1e6) - begin;
   return () => {
     const now = monotonicUs();
     if (now - checked > RECHECK_US) checked = sample();
-    return Math.max(0, now + distance);
+    return Math.max(0, now + offset);
   };
 }
 

@@ -1,14 +1,14 @@
 import { TracerError } from '../../support/errors.ts';
 
 /**
- * A small reader of BTF, the kernel's type information (Documentation/bpf/btf.rst). A kernel has some 150,000 types
- * and 2 MB of names, so nothing is built from them: one pass over the strings finds where the wanted names stand, one
- * over the types compares those offsets.
+ * A small reader of BTF, the kernel's type information (Documentation/bpf/btf.rst). A kernel has about 150,000 types
+ * and 2 MB of names, so the reader builds no table of them. One pass over the strings finds the offsets of the wanted
+ * names, one pass over the types compares these offsets.
  */
 interface Btf {
   words: Uint32Array;
   strings: Buffer;
-  /** The kernel's own BTF, where this one is a module's, which continues its type ids and string offsets. */
+  /** For a module: the BTF of the kernel, whose type ids and string offsets it continues. Null for the kernel. */
   base: Btf | null;
   firstTypeId: number;
   firstString: number;
@@ -23,7 +23,7 @@ export interface BtfNames {
 
 export interface BtfFound {
   functions: readonly string[];
-  /** `struct.member` -> bits from the beginning of the struct. */
+  /** `struct.member` -> offset in the struct, in bits. */
   members: ReadonlyMap<string, number>;
 }
 
@@ -38,10 +38,16 @@ const LAST_KIND = 19;
 const HASH_START = 0x811c9dc5 | 0;
 const HASH_FACTOR = 0x01000193;
 const NONE: readonly string[] = [];
-/** Kinds that stand for the type they point to: typedef, volatile, const, restrict, type_tag. */
+/** Kinds that refer to another type: typedef, volatile, const, restrict, type_tag. */
 const KINDS_THROUGH = new Set([8, 9, 10, 11, 18]);
 
-/** Reads the header. `bytes` is /sys/kernel/btf/NAME; `base` is the kernel's own for a module's. */
+/**
+ * Reads the header and counts the types.
+ *
+ * @param bytes content of /sys/kernel/btf/NAME
+ * @param base for a module: the BTF of the kernel
+ * @throws TracerError if the format is not known
+ */
 function openBtf(bytes: Buffer, base: Btf | null = null): Btf {
   if (
     bytes.length < 24 ||
@@ -49,7 +55,7 @@ function openBtf(bytes: Buffer, base: Btf | null = null): Btf {
   ) {
     throw unreadable();
   }
-  // A copy starts on a word's boundary whatever the buffer's offset is, and is read in the machine's byte order.
+  // A copy is aligned to words, whatever the offset of the buffer is. Words are in the byte order of this machine.
   const aligned = new Uint8Array(bytes).buffer;
   const header = new Uint32Array(aligned, 0, 6);
   const [, headerLength = 0, typeOffset = 0, typeLength = 0, stringOffset = 0, stringLength = 0] = header;
@@ -66,7 +72,7 @@ function openBtf(bytes: Buffer, base: Btf | null = null): Btf {
   return btf;
 }
 
-/** Looks for one set of names in the kernel's BTF and then in that of each module. */
+/** Searches for one set of names in the BTF of the kernel, then in that of each module. */
 export class BtfSearch {
   private readonly wanted: BtfNames;
   private readonly names: ReadonlyMap<number, string[]>;
@@ -82,14 +88,14 @@ export class BtfSearch {
     this.names = names;
   }
 
-  /** What the kernel itself defines of the wanted names; has to come first. */
+  /** The wanted names that the kernel itself defines. To be called first. */
   searchKernel(bytes: Buffer): BtfFound {
     this.base = openBtf(bytes);
     this.baseOffsets = locate(this.base, this.names);
     return this.search(this.base, [this.baseOffsets]);
   }
 
-  /** What a module defines; its names may stand in the strings of the kernel. */
+  /** The wanted names that a module defines. Their strings may be in the BTF of the kernel. */
   searchModule(bytes: Buffer): BtfFound {
     const btf = openBtf(bytes, this.base);
     return this.search(btf, [this.baseOffsets, locate(btf, this.names)]);
@@ -125,7 +131,10 @@ export class BtfSearch {
   }
 }
 
-/** Offset in bits of a member of one of these names in the struct or union at word `at`, or in an anonymous one inside it. */
+/**
+ * Offset in bits of a member with one of these names, in the struct or union at word `at` or in an anonymous one inside
+ * it.
+ */
 function findMember(btf: Btf, at: number, names: ReadonlySet<number>): number | null {
   const { words } = btf;
   const info = words[at + 1] as number;
@@ -144,7 +153,7 @@ function findMember(btf: Btf, at: number, names: ReadonlySet<number>): number | 
   return null;
 }
 
-/** Walks to the struct or union of a type id, through typedefs and qualifiers. */
+/** Finds the struct or union of a type id, through typedefs and qualifiers. */
 function findStruct(btf: Btf, id: number): { btf: Btf; at: number } | null {
   if (id < btf.firstTypeId) return btf.base === null ? null : findStruct(btf.base, id);
   const { words } = btf;
@@ -160,7 +169,7 @@ function kindOf(words: Uint32Array, at: number): number {
   return ((words[at + 1] as number) >>> 24) & 0x1f;
 }
 
-/** Index of the type after the one at `at`: three words, then what its kind adds. */
+/** Index of the type after the one at `at`: three words, then a part that depends on the kind. */
 function nextType(words: Uint32Array, at: number): number {
   const info = words[at + 1] as number;
   const count = info & 0xffff;
@@ -180,19 +189,19 @@ function nextType(words: Uint32Array, at: number): number {
     case 13: // func_proto
       return at + 3 + count * 2;
     default:
-      // The size of a kind that is newer than this reader is not known, so what follows it cannot be read.
+      // The size of a newer kind is not known, so the types after it cannot be read.
       if (((info >>> 24) & 0x1f) > LAST_KIND) throw unreadable();
       return at + 3;
   }
 }
 
 function unreadable(): TracerError {
-  return new TracerError('host_untraceable', 'the type information of the kernel (BTF) cannot be read', {
+  return new TracerError('host_untraceable', 'the type information of the kernel (BTF) cannot be parsed', {
     where: '/sys/kernel/btf',
   });
 }
 
-/** Offsets, as the types use them, of the wanted names in the strings of one BTF: one pass over its bytes. */
+/** Offsets of the wanted names in the strings of one BTF, as the types use them. One pass over the bytes. */
 function locate(btf: Btf, wanted: ReadonlyMap<number, string[]>): Offsets {
   const found = new Map<string, number[]>();
   const { strings } = btf;

@@ -13,17 +13,17 @@ export const CAPABILITIES = {
 } as const;
 export type Capability = keyof typeof CAPABILITIES;
 
-/** Sets of capabilities, a bit each. */
+/** Sets of capabilities, one bit each. */
 export interface Capabilities {
   /** Of this process. */
   effective: bigint;
-  /** What a program keeps that this process starts as a user other than root; null where /proc does not give it. */
+  /** Capabilities that a child process keeps if the user is not root; null if /proc does not list them. */
   ambient: bigint | null;
 }
 
 /**
- * Reads /proc/self/status. Null where it has no capabilities.
- * @throws where it cannot be read for another reason than its absence.
+ * Reads /proc/self/status. Null if the file does not exist or has no capabilities.
+ * @throws if it exists and cannot be read
  */
 export async function readCapabilities(procRoot: string): Promise<Capabilities | null> {
   const status = await orAbsent(readFile(join(procRoot, 'self/status'), 'utf8'), '');
@@ -39,12 +39,14 @@ export function hasCapability(set: bigint, name: Capability): boolean {
   return (set & (1n << CAPABILITIES[name])) !== 0n;
 }
 
-/** First version of bpftrace that asks for capabilities and not for user 0 (check_privileges in its run_bpftrace.cpp). */
+/**
+ * First version of bpftrace that checks for capabilities instead of user 0 (check_privileges in its run_bpftrace.cpp).
+ */
 export const FIRST_WITH_CAPABILITIES = [0, 25] as const;
 
 /**
- * Which capabilities bpftrace 0.25 or newer would miss when this process starts it; empty where it has all, or where that is not known.
- * A user other than root hands on only ambient capabilities.
+ * The capabilities that bpftrace 0.25 or newer lacks if this process starts it; empty if it has all, or if they are not
+ * known. A process of a user other than root passes on only ambient capabilities.
  */
 export function missingForBpftrace(capabilities: Capabilities | undefined, uid: number): Capability[] {
   if (capabilities === undefined) return [];

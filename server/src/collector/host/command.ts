@@ -3,14 +3,14 @@ import { errnoOf, isOutOfResources } from '../../support/errno.ts';
 import { endOf, killGroup, type ProcessEnd } from './process-group.ts';
 
 export interface CommandOptions {
-  /** PATH of the command; the rest of this process's environment is not passed on. */
+  /** PATH of the command. No other variable of this process is passed on. */
   searchPath: string;
-  /** Longest time that it may run, in milliseconds; then it is killed with its process group. */
+  /** Longest run time, in milliseconds. After that the process group is killed. */
   timeoutMs: number;
 }
 
 export interface CommandResult extends ProcessEnd {
-  /** The beginning of its output, at most OUTPUT_CHARS characters each. */
+  /** The first OUTPUT_CHARS characters of each stream. */
   stdout: string;
   stderr: string;
   timedOut: boolean;
@@ -18,7 +18,10 @@ export interface CommandResult extends ProcessEnd {
 
 const OUTPUT_CHARS = 4096;
 
-/** Runs a helper command with a clean environment, no input, a time limit and a process group of its own. Never rejects. */
+/**
+ * Runs a helper command in a separate process group, with a clean environment, without input, with a time limit. Never
+ * rejects.
+ */
 export async function runCommand(
   command: string,
   args: readonly string[],
@@ -52,18 +55,20 @@ export async function runCommand(
   return { ...output, ...end, timedOut };
 }
 
-/** Why a command did not do its work, in words with its exit code or signal and what it wrote; null where it exited with 0. */
+/**
+ * Why a command failed, for people: exit code or signal, and the first lines of its output. Null if it exited with 0.
+ */
 export function failureOf(result: CommandResult, timeoutMs: number): string | null {
   const { error, timedOut, signal, code, stderr, stdout } = result;
   if (error !== null) return `it could not be started: ${error.message}`;
-  if (timedOut) return `it did not answer within ${timeoutMs / 1000} s`;
+  if (timedOut) return `it did not end within ${timeoutMs / 1000} s`;
   if (signal === null && code === 0) return null;
   const text = (stderr.trim() || stdout.trim()).split('\n').slice(0, 3).join(' ').slice(0, 400);
   const how = signal !== null ? `it was killed by ${signal}` : `it exited with ${code}`;
   return text === '' ? how : `${how}: ${text}`;
 }
 
-/** Whether a later try may succeed, because only descriptors, processes or memory were used up. */
+/** Whether a retry may succeed, because the host ran out of descriptors, processes or memory. */
 export function mayRunLater({ error }: CommandResult): boolean {
   return error !== null && isOutOfResources(errnoOf(error));
 }

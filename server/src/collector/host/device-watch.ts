@@ -12,71 +12,84 @@ export interface DeviceWatchOptions {
   emit: (line: CollectorLine) => void;
   pciIds: PciIds;
   onError: OnHostError;
-  /** Most devices that are remembered. */
+  /** Maximum number of devices that are tracked. */
   limit: number;
   limitReads: LimitFunction;
 }
 
 interface Known {
-  /** It has exported: it is gone where no VFIO driver holds it. One that only imports is gone with its sysfs entry. */
+  /**
+   * It has exported, so it has departed if no VFIO driver is bound to it. A device that only imports departs with its
+   * sysfs entry.
+   */
   exporter: boolean;
-  /** False where the next event shall tell its facts anew. */
-  told: boolean;
-  /** Null where it is gone. */
+  /** False if the next event that names it must report its facts again. */
+  reported: boolean;
+  /** Null if there is no such device. */
   driver: string | null;
-  gone: boolean;
+  departed: boolean;
   reading: boolean;
-  /** It could not be read: the next poll tries again, whatever its driver is. */
+  /** It could not be read: the next poll retries, also if the driver is the same. */
   unread: boolean;
 }
 
-/** Tells what a PCI device is, when it has left, and what it is when it has come back. */
+/** Reports the facts of PCI devices, at first sight and after each change of the driver, and when a device departs. */
 export class DeviceWatch {
   private readonly options: DeviceWatchOptions;
   private readonly devices = new FifoMap<number, Known>();
-  /** Devices that have left. */
-  private readonly left = new FifoMap<number, true>();
+  /** Devices that have departed, the longest ago first. */
+  private readonly departed = new FifoMap<number, true>();
 
   constructor(options: DeviceWatchOptions) {
     this.options = options;
   }
 
-  /** An event named this device (`domain << 16 | bus << 8 | devfn`); resolves when it has been told, undefined where it was. */
+  /**
+   * An event named this device (`domain << 16 | bus << 8 | devfn`).
+   * @returns a promise that resolves when the device was reported; undefined if it was reported before
+   */
   see(packed: number, exporter: boolean): Promise<void> | undefined {
     const known = this.devices.get(packed);
     if (known === undefined) {
-      this.makeRoom();
-      const entry: Known = { exporter, told: true, driver: null, gone: false, reading: false, unread: false };
+      this.evictAtLimit();
+      const entry: Known = {
+        exporter,
+        reported: true,
+        driver: null,
+        departed: false,
+        reading: false,
+        unread: false,
+      };
       this.devices.set(packed, entry);
-      return this.tell(packed, entry);
+      return this.report(packed, entry);
     }
     known.exporter ||= exporter;
-    if (known.told) return undefined;
-    known.told = true;
-    return this.tell(packed, known);
+    if (known.reported) return undefined;
+    known.reported = true;
+    return this.report(packed, known);
   }
 
-  /** Facts may have changed while nothing was watched. */
-  forget(): void {
-    for (const known of this.devices.values()) known.told = false;
+  /** Facts may have changed while nothing was traced: the next event that names a device reports it again. */
+  invalidate(): void {
+    for (const known of this.devices.values()) known.reported = false;
   }
 
-  /** Looks which devices have left, come back, or have another driver. */
+  /** Reports devices that departed, returned, or have another driver. */
   async poll(): Promise<void> {
-    let looked = 0;
+    let checked = 0;
     for (const [packed, known] of [...this.devices.entries()]) {
-      if (++looked % 128 === 0) await yieldToEventLoop();
+      if (++checked % 128 === 0) await yieldToEventLoop();
       if (known.reading) continue;
       try {
         const driver = await readDriver(this.options.sysRoot, pciAddress(packed));
-        if (driver !== known.driver || known.unread) await this.tell(packed, known);
+        if (driver !== known.driver || known.unread) await this.report(packed, known);
       } catch (error) {
         this.options.onError('device', error);
       }
     }
   }
 
-  private async tell(packed: number, known: Known): Promise<void> {
+  private async report(packed: number, known: Known): Promise<void> {
     known.reading = true;
     try {
       await this.options.limitReads(() => this.read(packed, known));
@@ -92,28 +105,29 @@ export class DeviceWatch {
     const { sysRoot, pciIds, emit, bootUs } = this.options;
     const device = pciAddress(packed);
     const facts = await readPci(sysRoot, device, pciIds);
-    const there = facts !== null && (!known.exporter || (await isVfioDevice(sysRoot, device, facts.driver)));
+    const present =
+      facts !== null && (!known.exporter || (await isVfioDevice(sysRoot, device, facts.driver)));
     known.driver = facts?.driver ?? null;
     if (facts !== null) {
-      // One that has left is told of again when it is back, not at each driver that it gets meanwhile.
-      if (there || !known.gone) emit({ type: 'device', data: { t: bootUs(), ...facts } });
-      if (there) {
-        known.gone = false;
-        this.left.delete(packed);
+      // A departed device is reported again when it returns, not for each other driver that it gets until then.
+      if (present || !known.departed) emit({ type: 'device', data: { t: bootUs(), ...facts } });
+      if (present) {
+        known.departed = false;
+        this.departed.delete(packed);
         return;
       }
     }
-    if (!known.gone) emit({ type: 'device_gone', data: { t: bootUs(), device } });
-    known.gone = true;
-    if (this.devices.get(packed) === known && !this.left.has(packed)) this.left.set(packed, true);
+    if (!known.departed) emit({ type: 'device_gone', data: { t: bootUs(), device } });
+    known.departed = true;
+    if (this.devices.get(packed) === known && !this.departed.has(packed)) this.departed.set(packed, true);
   }
 
-  /** Evicts the one that left first, or else the one that was first seen. */
-  private makeRoom(): void {
+  /** At the limit, evicts the device that departed first; if none has departed, the one that was inserted first. */
+  private evictAtLimit(): void {
     if (this.devices.size < this.options.limit) return;
-    const oldest = this.left.oldest() ?? this.devices.oldest();
+    const oldest = this.departed.oldest() ?? this.devices.oldest();
     if (oldest === undefined) return;
     this.devices.delete(oldest);
-    this.left.delete(oldest);
+    this.departed.delete(oldest);
   }
 }

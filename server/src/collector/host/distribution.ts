@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { orAbsent } from '../../support/errno.ts';
 import { compareVersions } from '../bpftrace/condition.ts';
 
-/** What /etc/os-release says of the distribution. */
+/** The distribution, from /etc/os-release. */
 export interface Distribution {
-  /** `debian`, `ubuntu`, `fedora`; empty where it is not known. */
+  /** `debian`, `ubuntu`, `fedora`; empty if it is not known. */
   id: string;
-  /** The ids that it says it is like. */
+  /** Ids of the distributions that it derives from (ID_LIKE). */
   like: readonly string[];
   /** `24.04`; empty for a rolling distribution. */
   version: string;
@@ -15,28 +15,28 @@ export interface Distribution {
   name: string;
 }
 
-/** What this program asks users to install, by its name in Debian. */
+/** Packages that this program asks users to install, by their names in Debian. */
 export type Package = 'bpftrace' | 'nodejs' | 'util-linux' | 'driverctl' | 'systemd-timesyncd';
 
-/** The oldest bpftrace that is supported, and the first that is not known. */
+/** The oldest supported bpftrace, and the first version that is not supported yet. */
 export const OLDEST_BPFTRACE = [0, 23, 0] as const;
 export const FIRST_UNKNOWN_BPFTRACE = [1, 0, 0] as const;
 
 interface Family {
   /** `[update,] install` */
   install: string;
-  /** First version of the distribution whose own bpftrace is 0.23 or newer; `rolling`; null where none is known. */
+  /** First version of the distribution whose own bpftrace is 0.23 or newer; `rolling`; null if none is known. */
   bpftraceSince: string | null;
-  /** What older versions of the distribution have. */
+  /** Version of the distribution -> its bpftrace, for versions whose bpftrace is too old. */
   bpftraceHas?: Readonly<Record<string, string>>;
-  /** Packages whose names differ; null where the distribution has none. */
+  /** Packages with other names than in Debian; null if the distribution does not have the package. */
   names?: Partial<Readonly<Record<Package, string | null>>>;
 }
 
 const RELEASES =
-  'take the static binary of https://github.com/bpftrace/bpftrace/releases (0.23 or newer) and name it with --bpftrace.path';
+  'download the static binary from https://github.com/bpftrace/bpftrace/releases (0.23 or newer) and set --bpftrace.path to it';
 
-/** The one place that knows what distributions package. bpftrace versions: their package pages, in 2026. */
+/** Packages of the distributions. Source of the bpftrace versions: the package pages of the distributions, in 2026. */
 const FAMILIES: Readonly<Record<string, Family>> = {
   debian: {
     install: 'apt-get update && apt-get install',
@@ -82,7 +82,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   },
 };
 
-/** Reads ETC/os-release, or its copy in ETC/../usr/lib. Null where there is none or it cannot be read. */
+/** Reads ETC/os-release, or else ETC/../usr/lib/os-release. Null if there is none or it cannot be read. */
 export async function readDistribution(etcRoot = '/etc'): Promise<Distribution | null> {
   for (const path of [join(etcRoot, 'os-release'), join(etcRoot, '../usr/lib/os-release')]) {
     const text = await orAbsent(readFile(path, 'utf8'), null).catch(() => null);
@@ -91,7 +91,7 @@ export async function readDistribution(etcRoot = '/etc'): Promise<Distribution |
   return null;
 }
 
-/** Shell assignments, as os-release(5) has them. */
+/** Parses the shell assignments of os-release(5). */
 export function parseOsRelease(text: string): Distribution {
   const fields = new Map<string, string>();
   for (const line of text.split('\n')) {
@@ -110,7 +110,7 @@ export function parseOsRelease(text: string): Distribution {
   return { id, like, version, name };
 }
 
-/** How to install a package here; null where this distribution has none, or is not known. */
+/** The command that installs a package; null if the distribution does not have it, or is not known. */
 export function installCommand(distribution: Distribution | null, name: Package): string | null {
   const family = familyOf(distribution)?.family;
   const here = family?.names?.[name];
@@ -118,17 +118,18 @@ export function installCommand(distribution: Distribution | null, name: Package)
   return `${family.install} ${here ?? name}`;
 }
 
-/** What to do where a package is needed: the command, or that the distribution's own means are to be used. */
+/** The remedy for a missing package: the install command, or advice for an unknown distribution. */
 export function installFix(distribution: Distribution | null, name: Package): string {
   const command = installCommand(distribution, name);
   if (command !== null) return `\`${command}\``;
   const where = distribution === null ? 'this distribution' : distribution.name;
-  return `install ${name} with the package manager of ${where}, if it has it`;
+  return `install ${name} with the package manager of ${where}, if it is packaged there`;
 }
 
 /**
- * How to get a bpftrace that is supported. `rejected` is the version that was found and is not; where none was found it is null.
- * The version that was rejected is never proposed.
+ * The remedy: how to get a supported bpftrace. It never proposes the rejected version.
+ *
+ * @param rejected the version that was found and is not supported; null if none was found
  */
 export function bpftraceFix(
   distribution: Distribution | null,
@@ -140,25 +141,28 @@ export function bpftraceFix(
   const found = familyOf(distribution);
   if (distribution === null || found === null) {
     const whose = distribution === null ? '' : ` of ${distribution.name}`;
-    return `install bpftrace 0.23 or newer with the package manager${whose}; where it has none, ${RELEASES}`;
+    return `install bpftrace 0.23 or newer with the package manager${whose}; if it has none, ${RELEASES}`;
   }
   const { family, exact } = found;
   const { bpftraceSince: since, bpftraceHas, install } = family;
   if (since === 'rolling' || (since !== null && exact && isSince(distribution.version, since))) {
     const what =
-      rejected === null
-        ? ''
-        : `; the bpftrace that was found is not the one of ${distribution.name}, or is out of date`;
+      rejected === null ? '' : `; the installed bpftrace is not from ${distribution.name}, or is out of date`;
     return `\`${install} bpftrace\`${what}`;
   }
   const has = exact ? bpftraceHas?.[distribution.version] : undefined;
   const older =
-    has === undefined ? 'is not known to package 0.23 or newer' : `packages ${has}, which is too old`;
-  const newer = since === null || !exact ? '' : `, or a version of the distribution from ${since} on`;
+    has === undefined
+      ? 'is not known to package bpftrace 0.23 or newer'
+      : `packages bpftrace ${has}, which is too old`;
+  const newer = since === null || !exact ? '' : `, or upgrade the distribution to ${since} or newer`;
   return `${distribution.name} ${older}: ${RELEASES}${newer}`;
 }
 
-/** The entry of a distribution, or of one that it is like; `exact` where its own version numbers are meant. */
+/**
+ * The entry of a distribution, or of one that it derives from. `exact`: the versions in the entry are those of this
+ * distribution.
+ */
 function familyOf(distribution: Distribution | null): { family: Family; exact: boolean } | null {
   if (distribution === null) return null;
   for (const id of [distribution.id, ...distribution.like]) {
@@ -168,7 +172,7 @@ function familyOf(distribution: Distribution | null): { family: Family; exact: b
   return null;
 }
 
-/** A rolling testing release, such as Debian's, has no number. */
+/** An empty version counts as newest: a rolling release, such as Debian testing, has no number. */
 function isSince(version: string, since: string): boolean {
   const parts = (text: string) => text.split('.').map((part) => Number.parseInt(part, 10));
   return version === '' || compareVersions(parts(version), parts(since)) >= 0;

@@ -11,52 +11,55 @@ import { readDistribution } from './distribution.ts';
 import { describeError } from './host-errors.ts';
 import { pageBytes } from './page-size.ts';
 
-/** What of this host decides whether and what can be traced. */
+/** Facts of this host that decide whether and what can be traced. */
 export interface HostFacts extends ProbeFacts {
   /** Release of the running kernel. */
   kernel: string;
   /** Effective user id of this process. */
   uid: number;
-  /** Whether the kernel tells its types (/sys/kernel/btf/vmlinux). */
+  /** Whether the kernel has BTF (/sys/kernel/btf/vmlinux). */
   btf: boolean;
-  /** It would, in a form that cannot be read. */
+  /** The BTF exists but cannot be parsed. */
   btfUnreadable?: boolean;
-  /** `none`, `integrity` or `confidentiality`; null where the kernel has no lockdown. */
+  /** `none`, `integrity` or `confidentiality`; null if the kernel has no lockdown. */
   lockdown: string | null;
-  /** Whether the list of traceable functions is there and this process may read it. */
+  /** Whether the list of traceable functions exists and this process may read it. */
   tracefs: boolean;
-  /** It is there and may not be read: the errno. */
+  /** The errno, if the list exists but access is denied. */
   tracefsDenied?: string;
-  /** Capabilities of this process; absent where /proc does not give them. */
+  /** Capabilities of this process; absent if /proc does not list them. */
   capabilities?: Capabilities;
-  /** Reads that failed although what was to be read may exist, in words: the other facts are not to be believed then. */
+  /** Failed reads, for people, of things that may exist. If there is one, the other facts may be wrong. */
   errors?: readonly string[];
   bpftrace: Bpftrace | StartFailure;
 }
 
 export interface InspectOptions {
-  /** Functions and members that the fragments ask for: see wantedBy(). */
+  /** Functions and members that the fragments name: see wantedBy(). */
   wanted: Wanted;
   /** bpftrace: a path, or a name to look for in PATH. */
   bpftrace: string;
   searchPath?: string;
   procRoot?: string;
   sysRoot?: string;
-  /** Where os-release is; default /etc. */
+  /** The folder of os-release; default /etc. */
   etcRoot?: string;
   uid?: number;
 }
 
-/** Asks the host. Reads only. Never rejects: what could not be read for another reason than its absence is in `errors`. */
+/**
+ * Inspects the host, read-only. Never rejects: reads that failed are in `errors`, except absent files and denied
+ * access.
+ */
 export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
   const { wanted, procRoot = '/proc', sysRoot = '/sys' } = options;
   const errors: string[] = [];
-  const noted = async <T>(read: Promise<T>, otherwise: T): Promise<T> => {
+  const readOr = async <T>(read: Promise<T>, fallback: T): Promise<T> => {
     try {
       return await read;
     } catch (error) {
       if (!isDenied(error)) errors.push(describeError(error));
-      return otherwise;
+      return fallback;
     }
   };
   const bpftrace = await findBpftrace({
@@ -65,13 +68,13 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
     distribution: await readDistribution(options.etcRoot),
   });
   if ('reason' in bpftrace && bpftrace.reason === 'resources') errors.push(bpftrace.message);
-  const tracing = await noted(findTracefs(sysRoot), { path: null });
+  const tracing = await readOr(findTracefs(sysRoot), { path: null });
   const traceable =
-    tracing.path === null ? null : await noted(readTraceable(tracing.path, new Set(wanted.functions)), null);
+    tracing.path === null ? null : await readOr(readTraceable(tracing.path, new Set(wanted.functions)), null);
   const none: Types = { present: false, functions: new Map(), members: {}, modules: [] };
-  const types = await noted(readTypes(join(sysRoot, 'kernel/btf'), wanted), none);
-  const text = (path: string) => noted(orAbsent(readFile(path, 'utf8'), null), null);
-  const capabilities = await noted(readCapabilities(procRoot), null);
+  const types = await readOr(readTypes(join(sysRoot, 'kernel/btf'), wanted), none);
+  const text = (path: string) => readOr(orAbsent(readFile(path, 'utf8'), null), null);
+  const capabilities = await readOr(readCapabilities(procRoot), null);
   const functions: Record<string, string> = {};
   const untraceable: string[] = [];
   for (const [name, modules] of types.functions) {
@@ -105,17 +108,17 @@ export function parseLockdown(text: string | null): string | null {
 }
 
 /**
- * Names of the loaded modules (and `vmlinux`) that have type information, sorted.
- * @throws where the list cannot be read.
+ * Sorted names of the loaded modules that have BTF, and `vmlinux`.
+ * @throws if the list exists and cannot be read
  */
 async function listBtfModules(folder: string): Promise<string[]> {
   return (await orAbsent(readdir(folder), [])).sort();
 }
 
 /**
- * The loaded modules by name, each with the inode of its type information: another number is a module that was unloaded and
- * loaded again, and the probes that it had are dead.
- * @throws where the list, or one of its files, cannot be read for another reason than that it does not exist.
+ * The loaded modules by name, each with the inode of its BTF file. A different inode means that the module was
+ * reloaded, which detached its probes.
+ * @throws if the list, or one of its files, exists and cannot be read
  */
 export async function loadedModules(sysRoot = '/sys'): Promise<Map<string, number>> {
   const folder = join(sysRoot, 'kernel/btf');
@@ -153,18 +156,21 @@ async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
   }
   const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
   for (const module of modules) {
-    // Null where it went while we read.
+    // Null if the module was unloaded since the list was read.
     const bytes = await orAbsent(readWhole(join(folder, module)), null);
     try {
       if (bytes !== null) note(module, search.searchModule(bytes));
     } catch {
-      // Its type information is broken: none of its functions can be traced.
+      // Its BTF is damaged: none of its functions can be traced.
     }
   }
   return { present: true, functions, members, modules };
 }
 
-/** sysfs hands a file out a page at a time, and readFile takes a short first read for the end of the file. */
+/**
+ * Reads a file of sysfs. Its reads return at most one page, and fs.readFile treats a short first read as the end of the
+ * file.
+ */
 async function readWhole(path: string): Promise<Buffer> {
   const file = await open(path);
   try {
@@ -181,9 +187,9 @@ async function readWhole(path: string): Promise<Buffer> {
 }
 
 /**
- * Where the list of traceable functions is: found by opening it, because access(2) ignores ambient capabilities. `denied` is the errno
- * where it is there and may not be read.
- * @throws where it cannot be opened now.
+ * Finds the list of traceable functions. Opens it, because access(2) ignores ambient capabilities. `denied` is the
+ * errno if the list exists but access is denied.
+ * @throws if it exists and cannot be opened for another reason
  */
 async function findTracefs(sysRoot: string): Promise<{ path: string | null; denied?: string }> {
   let denied: string | undefined;
@@ -200,11 +206,11 @@ async function findTracefs(sysRoot: string): Promise<{ path: string | null; deni
   return { path: null, ...(denied !== undefined && { denied }) };
 }
 
-/** `NAME MODULE` of the wanted functions that the kernel lists as traceable; null where the list is empty or has no lines. */
+/** `NAME MODULE` of each wanted function that the kernel lists as traceable; null if the list names none of them. */
 async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise<Set<string> | null> {
   const found = new Set<string>();
   let rest = '';
-  const take = (line: string): void => {
+  const parseLine = (line: string): void => {
     const space = line.search(/[\s]/);
     const name = space < 0 ? line : line.slice(0, space);
     if (wanted.has(name)) found.add(`${name} ${/\[(.+)\]/.exec(line)?.[1] ?? 'vmlinux'}`);
@@ -213,12 +219,12 @@ async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise
     for await (const chunk of createReadStream(path, { encoding: 'latin1', highWaterMark: 1 << 18 })) {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) take(line);
+      for (const line of lines) parseLine(line);
     }
   } catch (error) {
     if (isAbsent(error) || errnoOf(error) === 'EISDIR') return null;
     throw error;
   }
-  take(rest);
+  parseLine(rest);
   return found.size === 0 ? null : found;
 }

@@ -3,10 +3,10 @@ import { errnoOf } from '../../support/errno.ts';
 
 const MESSAGE_LENGTH = 200;
 
-/** Receives each read of the host that failed although what was read may exist. */
+/** Called for each failed read of the host, except if the file or process does not exist. */
 export type OnHostError = (source: HostSource, error: unknown) => void;
 
-/** Counts failed reads of the host, cumulative for each source, and reports the counts that have grown. */
+/** Counts failed reads of the host, cumulative for each source, and reports counts that have grown. */
 export class HostErrors {
   private readonly counts = new Map<HostSource, { count: number; reported: number; message: string }>();
 

@@ -14,46 +14,48 @@ export interface IdentityWatchOptions {
   sysRoot: string;
   bootUs: () => number;
   emit: (line: CollectorLine) => void;
-  /** A process that owned buffers or a VM has ended. */
+  /** Called when a process that owned buffers or a VM has ended. */
   onOwnerExit: () => void;
-  /** A process or a device could not be read now, though it may exist. */
+  /** Called when a process or device may exist but could not be read. */
   onError?: OnHostError;
-  /** Where names of devices come from; default: the host's list. */
+  /** Source of the names of devices; default: the list of this host. */
   pciIds?: PciIds;
-  /** Most processes and most devices that are remembered; default 8192. */
+  /** Maximum number of processes, and of devices, that are tracked; default 8192 each. */
   limit?: number;
 }
 
-const GONE = -1;
-/** It could not be read: the next poll tries again. */
+const ENDED = -1;
+/** It could not be read: the next poll retries. */
 const UNREAD = -2;
-/** An owner that is named is looked at again after this time: no number comes round sooner. */
-const LOOK_US = 100_000;
-/** Processes and devices that are read at the same time: each has files open meanwhile. */
+/** An owner that an event names is checked at most this often: a pid cannot be reused within this time. */
+const RECHECK_US = 100_000;
+/** Maximum number of concurrent reads of processes and devices: each one opens files. */
 const READS_LIMIT = 16;
 
 interface Known {
-  /** Null while it is being read, GONE where it has ended, UNREAD where it could not be read. */
+  /** Null while it is read, ENDED if it has ended, UNREAD if it could not be read. */
   startTicks: number | null;
   owner: boolean;
-  /** It is a thread, whose end is not that of its process. */
+  /** It is a thread: its end is not the end of its process. */
   thread: boolean;
-  /** Its end was reported: that is done once. */
-  ended: boolean;
-  /** An event has named the pid since it was last looked at: that may have been a process that took it over. */
+  /** Its end was reported; it is reported once. */
+  endReported: boolean;
+  /**
+   * An event has named the pid since the last check. The event may have meant another process that got the same pid.
+   */
   named: boolean;
-  /** Time of the event that had it looked at last, microseconds since boot. */
-  lookedAt: number;
-  /** Time of the latest event that named it, microseconds since boot. */
+  /** Time of the event that caused the last check, in microseconds since boot. */
+  checkedAt: number;
+  /** Time of the latest event that named it, in microseconds since boot. */
   namedAt: number;
 }
 
-/** Tells once who a process and what a device is, and when a process that owned something or a device has gone. */
+/** Reports the identity of each process and device once, and when an owner process ends or a device departs. */
 export class IdentityWatch {
   private readonly options: IdentityWatchOptions;
   private readonly limit: number;
   private readonly processes = new FifoMap<number, Known>();
-  /** Those that have ended or own nothing: they are evicted first. */
+  /** Processes that have ended or own nothing: they are evicted first. */
   private readonly idle = new FifoMap<number, true>();
   private readonly devices: DeviceWatch;
   private readonly reads = new Set<Promise<void>>();
@@ -77,8 +79,10 @@ export class IdentityWatch {
   }
 
   /**
-   * Something named this process at the time t (microseconds since boot); `owner` where it owns buffers or a VM, so that
-   * its end matters.
+   * An event or a snapshot named this process.
+   *
+   * @param owner whether it owns buffers or a VM, so that its end is reported
+   * @param t time of the event, in microseconds since boot
    */
   seeProcess(pid: number, owner: boolean, t: number): void {
     if (pid <= 0) return;
@@ -87,62 +91,64 @@ export class IdentityWatch {
       known.owner ||= owner;
       known.named = true;
       known.namedAt = Math.max(known.namedAt, t);
-      this.index(pid, known);
-      // The number may be another's by now.
-      if (known.startTicks === GONE) {
-        this.track(this.introduce(pid, known, t));
-      } else if (owner && t - known.lookedAt > LOOK_US) {
-        known.lookedAt = t;
-        this.track(this.look(pid, known));
+      this.updateIdle(pid, known);
+      // Another process may have the pid now.
+      if (known.startTicks === ENDED) {
+        this.track(this.identify(pid, known, t));
+      } else if (owner && t - known.checkedAt > RECHECK_US) {
+        known.checkedAt = t;
+        this.track(this.check(pid, known));
       }
       return;
     }
-    this.makeRoom();
+    this.evictAtLimit();
     const entry: Known = {
       startTicks: null,
       owner,
       thread: false,
-      ended: false,
+      endReported: false,
       named: false,
-      lookedAt: t,
+      checkedAt: t,
       namedAt: t,
     };
     this.processes.set(pid, entry);
-    this.index(pid, entry);
-    this.track(this.introduce(pid, entry, t));
+    this.updateIdle(pid, entry);
+    this.track(this.identify(pid, entry, t));
   }
 
-  /** An event named this device (`domain << 16 | bus << 8 | devfn`) as the one whose memory it is. */
+  /** An event named this device (`domain << 16 | bus << 8 | devfn`) as the exporter of its memory. */
   seeDevice(packed: number): void {
     if (packed > 0) this.track(this.devices.see(packed, true));
   }
 
-  /** An event named this device as the one that imports; only a PCI device has an address for its name. */
+  /** An event named this device as importer. Only the name of a PCI device is an address; others are ignored. */
   seeImporter(name: string): void {
     const packed = packPciAddress(name);
     if (packed !== null) this.track(this.devices.see(packed, false));
   }
 
-  /** Facts of devices may have changed while nothing was watched: the next event tells them again. */
-  forgetDevices(): void {
-    this.devices.forget();
+  /**
+   * Facts of devices may have changed while nothing was traced: the next event that names a device reports it again.
+   */
+  invalidateDevices(): void {
+    this.devices.invalidate();
   }
 
-  /** Looks whether processes and devices are still the ones they were. */
+  /** Checks whether processes have ended, and whether devices have departed or changed. */
   async poll(): Promise<void> {
-    let looked = 0;
+    let checked = 0;
     for (const [pid, entry] of [...this.processes.entries()]) {
-      if (++looked % 128 === 0) await yieldToEventLoop();
-      await this.look(pid, entry);
+      if (++checked % 128 === 0) await yieldToEventLoop();
+      await this.check(pid, entry);
     }
     await this.devices.poll();
   }
 
-  private async look(pid: number, entry: Known): Promise<void> {
+  private async check(pid: number, entry: Known): Promise<void> {
     const { named, startTicks } = entry;
-    if (startTicks === null || startTicks === GONE) return;
+    if (startTicks === null || startTicks === ENDED) return;
     if (startTicks === UNREAD) {
-      await this.introduce(pid, entry, entry.lookedAt);
+      await this.identify(pid, entry, entry.checkedAt);
       return;
     }
     entry.named = false;
@@ -150,29 +156,29 @@ export class IdentityWatch {
     try {
       stat = await this.limitReads(() => readStat(this.options.procRoot, pid));
     } catch (error) {
-      // It is taken for what it was until it can be read again.
+      // It counts as unchanged until it can be read again.
       entry.named ||= named;
       this.onError('process', error);
       return;
     }
-    // Another look may have been faster.
-    if (entry.startTicks !== startTicks || (stat?.startTicks ?? GONE) === startTicks) return;
-    if (entry.owner) this.ownerEnded(pid, entry, stat === null);
-    entry.startTicks = GONE;
-    this.index(pid, entry);
+    // A concurrent check may have updated the entry first.
+    if (entry.startTicks !== startTicks || (stat?.startTicks ?? ENDED) === startTicks) return;
+    if (entry.owner) this.reportEnd(pid, entry, stat === null);
+    entry.startTicks = ENDED;
+    this.updateIdle(pid, entry);
     if (stat === null) return;
     this.processes.delete(pid);
     this.idle.delete(pid);
-    // A process that took over the number is told when an event names it, or now where one may have done so already.
+    // The process that got the pid is reported when an event names it; now, if an event may have named it already.
     if (named) this.seeProcess(pid, entry.owner, this.options.bootUs());
   }
 
-  /** Resolves when everything that was seen so far has been read. */
+  /** Resolves when no read is pending. */
   async settled(): Promise<void> {
     while (this.reads.size > 0) await Promise.all(this.reads);
   }
 
-  private async introduce(pid: number, entry: Known, t: number): Promise<void> {
+  private async identify(pid: number, entry: Known, t: number): Promise<void> {
     entry.startTicks = null;
     let facts: ProcessFacts | null;
     try {
@@ -183,36 +189,37 @@ export class IdentityWatch {
       return;
     }
     if (facts === null) {
-      entry.startTicks = GONE;
-      this.index(pid, entry);
-      if (entry.owner) this.ownerEnded(pid, entry, true);
+      entry.startTicks = ENDED;
+      this.updateIdle(pid, entry);
+      if (entry.owner) this.reportEnd(pid, entry, true);
       return;
     }
-    // Who was named has ended, and another process has its number: that one is told, and cannot be taken for the first.
-    if (entry.owner && startMicros(facts.start_ticks) > t) this.ownerEnded(pid, entry, false);
+    // It started after the event: the named process has ended, and another one has the pid. The end is reported before
+    // the new one.
+    if (entry.owner && startMicros(facts.start_ticks) > t) this.reportEnd(pid, entry, false);
     entry.startTicks = facts.start_ticks;
-    this.index(pid, entry);
+    this.updateIdle(pid, entry);
     entry.thread = facts.tgid !== undefined;
-    entry.ended = false;
+    entry.endReported = false;
     const now = this.options.bootUs();
     this.options.emit({ type: 'process', data: { t: now, ...facts } });
     if (facts.tgid !== undefined) this.seeProcess(facts.tgid, entry.owner, now);
   }
 
-  /** `free`: no other process has the number now, so every event that named it was of the one that has ended. */
-  private ownerEnded(pid: number, entry: Known, free: boolean): void {
-    const { startTicks, namedAt, ended, thread } = entry;
-    if (ended || thread) return;
-    entry.ended = true;
-    // This clock may be some milliseconds behind the kernel's: an end before the event would be that of another process.
+  /** `free`: no other process has the pid now, so all events that named it meant the process that has ended. */
+  private reportEnd(pid: number, entry: Known, free: boolean): void {
+    const { startTicks, namedAt, endReported, thread } = entry;
+    if (endReported || thread) return;
+    entry.endReported = true;
+    // This clock may be some milliseconds behind the kernel's. An end before the event would belong to another process.
     const t = free ? Math.max(this.options.bootUs(), namedAt) : this.options.bootUs();
     const start = startTicks === null || startTicks < 0 ? {} : { start_ticks: startTicks };
     this.options.emit({ type: 'exit', data: { t, pid, ...start } });
     this.options.onOwnerExit();
   }
 
-  /** Evicts the oldest process, one that has ended or owns nothing if there is such. */
-  private makeRoom(): void {
+  /** At the limit, evicts the oldest process that has ended or owns nothing; if there is none, the oldest process. */
+  private evictAtLimit(): void {
     if (this.processes.size < this.limit) return;
     const oldest = this.idle.oldest() ?? this.processes.oldest();
     if (oldest === undefined) return;
@@ -220,11 +227,11 @@ export class IdentityWatch {
     this.idle.delete(oldest);
   }
 
-  /** To be called after each change of what decides who is evicted first. */
-  private index(pid: number, entry: Known): void {
-    // A read that has ended late may be of an entry that was evicted.
+  /** Updates `idle` after a change of `owner` or `startTicks`. */
+  private updateIdle(pid: number, entry: Known): void {
+    // The entry may have been evicted while it was read.
     if (this.processes.get(pid) !== entry) return;
-    if (entry.owner && entry.startTicks !== GONE) this.idle.delete(pid);
+    if (entry.owner && entry.startTicks !== ENDED) this.idle.delete(pid);
     else if (!this.idle.has(pid)) this.idle.set(pid, true);
   }
 

@@ -9,10 +9,11 @@ import { identifyVm } from './vmm.ts';
 export type ProcessFacts = Omit<Process, 't'>;
 
 /**
- * Who a process is; null where it is gone. The number may be that of one of its threads, which /proc opens as well. Of its
- * command line only name and UUID of the VM are handed on, of its control group only what names a VM or a pod. What may not be
- * read of a process is left out.
- * @throws where it cannot be read now: it may be alive.
+ * Reads the identity of a process; null if it has ended. Of the command line, only name and UUID of the VM are passed
+ * on; of the control group, only names and ids of VM, pod and container. Files without read permission are left out.
+ *
+ * @param pid of the process, or of one of its threads: /proc opens both
+ * @throws if it cannot be read now: it may be alive
  */
 export async function readProcess(procRoot: string, pid: number): Promise<ProcessFacts | null> {
   const before = await readStat(procRoot, pid);
@@ -29,7 +30,7 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
   const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'), executable);
   const { machine, ...group } = identifyCgroup(await text('cgroup'));
   const after = await readStat(procRoot, pid);
-  // The pid has passed to another process between the two reads.
+  // Another process got the pid between the two reads.
   if (after !== null && after.startTicks !== before.startTicks) return null;
   const facts: ProcessFacts = {
     pid,

@@ -1,10 +1,10 @@
 import { loadedModules } from './facts.ts';
 import type { OnHostError } from './host-errors.ts';
 
-export interface ModuleLook {
-  /** Modules that came, went, or were loaded again since the look before. */
+export interface ModuleDiff {
+  /** Modules that were loaded, unloaded or reloaded since the previous check. */
   changed: ReadonlySet<string>;
-  /** When the look before was, in microseconds since boot; 0 where this is the first. */
+  /** Time of the previous check, in microseconds since boot; 0 for the first check. */
   since: number;
 }
 
@@ -14,23 +14,23 @@ export interface ModuleWatchOptions {
   onError: OnHostError;
 }
 
-/** Compares the loaded modules with those of the last look that succeeded. */
+/** Compares the loaded modules with those of the last successful check. */
 export class ModuleWatch {
   private readonly sysRoot: string;
   private readonly options: ModuleWatchOptions;
   private modules: ReadonlyMap<string, number> = new Map();
-  private lookedAt = 0;
+  private checkedAt = 0;
 
   constructor(sysRoot: string, options: ModuleWatchOptions) {
     this.sysRoot = sysRoot;
     this.options = options;
   }
 
-  /** Never rejects: a list that cannot be read is counted, and nothing has changed as far as is known. */
-  async look(): Promise<ModuleLook> {
+  /** Never rejects. If the list cannot be read, the error is counted and `changed` is empty. */
+  async check(): Promise<ModuleDiff> {
     const { bootUs, onError } = this.options;
     const before = this.modules;
-    const since = this.lookedAt;
+    const since = this.checkedAt;
     const at = bootUs();
     let now: Map<string, number>;
     try {
@@ -40,7 +40,7 @@ export class ModuleWatch {
       return { changed: new Set(), since };
     }
     this.modules = now;
-    this.lookedAt = at;
+    this.checkedAt = at;
     const names = [...before.keys(), ...now.keys()];
     return { changed: new Set(names.filter((name) => before.get(name) !== now.get(name))), since };
   }

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { isAbsent, isDenied } from '../../support/errno.ts';
 import { clean } from './vmm.ts';
 
-/** Where distributions put the list: Debian's package pci.ids, the hwdata of the others. */
+/** Paths of the list: in Debian's package pci.ids, and in hwdata of other distributions. */
 export const PCI_IDS_FILES = ['/usr/share/misc/pci.ids', '/usr/share/hwdata/pci.ids'] as const;
 
 export interface PciNames {
@@ -25,36 +25,37 @@ interface Pending extends Query {
 }
 
 /**
- * Names from the host's list of PCI ids. The list is 1.5 MB and few names are ever asked for, so it is not kept: one pass
- * over the file answers all that were asked until it began. Without a list, or the right to read it, there are no names.
+ * Names from the host's list of PCI ids. The list has 1.5 MB and few names are needed, so it is not kept in memory. One
+ * pass over the file answers all queries that were made before it started. If there is no list, or access is denied,
+ * names are absent.
  */
 export class PciIds {
   private readonly files: readonly string[];
-  private waiting: Pending[] = [];
+  private queued: Pending[] = [];
   private reading = false;
 
   constructor(files: readonly string[] = PCI_IDS_FILES) {
     this.files = files;
   }
 
-  /** Rejects where the list cannot be read now. */
+  /** @throws if the list exists and cannot be read now */
   find(query: Query): Promise<PciNames> {
     return new Promise((resolve, reject) => {
-      this.waiting.push({ ...query, names: {}, resolve, reject });
+      this.queued.push({ ...query, names: {}, resolve, reject });
       if (!this.reading) void this.read();
     });
   }
 
   private async read(): Promise<void> {
     this.reading = true;
-    while (this.waiting.length > 0) {
-      const asked = this.waiting;
-      this.waiting = [];
+    while (this.queued.length > 0) {
+      const queries = this.queued;
+      this.queued = [];
       try {
-        for (const file of this.files) if (await scan(file, asked)) break;
-        for (const { names, resolve } of asked) resolve(names);
+        for (const file of this.files) if (await scan(file, queries)) break;
+        for (const { names, resolve } of queries) resolve(names);
       } catch (error) {
-        for (const { reject } of asked) reject(error);
+        for (const { reject } of queries) reject(error);
       }
     }
     this.reading = false;
@@ -62,16 +63,16 @@ export class PciIds {
 }
 
 /**
- * One pass; false where there is no such file or it may not be read.
- * @throws where it cannot be read now.
+ * One pass over the file. Returns false if there is no such file or access is denied.
+ * @throws if it cannot be read for another reason
  */
-async function scan(file: string, asked: readonly Pending[]): Promise<boolean> {
-  const vendors = groupBy(asked, ({ vendor }) => vendor);
-  const classes = groupBy(asked, (query) => query.class.slice(0, 2));
-  /** Who asked for something below the line that is being read: devices of a vendor, subclasses of a class. */
+async function scan(file: string, queries: readonly Pending[]): Promise<boolean> {
+  const vendors = groupBy(queries, ({ vendor }) => vendor);
+  const classes = groupBy(queries, (query) => query.class.slice(0, 2));
+  /** Queries for lines below the current vendor or class: its devices, or its subclasses. */
   let below: readonly Pending[] = [];
   let inClass = false;
-  const take = (line: string): void => {
+  const parseLine = (line: string): void => {
     if (line.startsWith('\t')) {
       if (below.length === 0 || line.startsWith('\t\t')) return;
       const id = line.slice(1, inClass ? 3 : 5);
@@ -86,7 +87,7 @@ async function scan(file: string, asked: readonly Pending[]): Promise<boolean> {
     const id = inClass ? line.slice(2, 4) : line.slice(0, 4);
     below = (inClass ? classes : vendors).get(id) ?? [];
     const name = below.length === 0 ? null : clean(line.slice(4));
-    // The name of the class stands where the subclass has none.
+    // The name of the class is used if the subclass has none.
     for (const { names } of below) if (name !== null) names[inClass ? 'class_name' : 'vendor_name'] = name;
   };
   let rest = '';
@@ -94,18 +95,18 @@ async function scan(file: string, asked: readonly Pending[]): Promise<boolean> {
     for await (const chunk of createReadStream(file, { encoding: 'utf8' })) {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) take(line);
+      for (const line of lines) parseLine(line);
     }
   } catch (error) {
     if (isAbsent(error) || isDenied(error)) return false;
     throw error;
   }
-  take(rest);
+  parseLine(rest);
   return true;
 }
 
-function groupBy(asked: readonly Pending[], key: (query: Pending) => string): Map<string, Pending[]> {
+function groupBy(queries: readonly Pending[], key: (query: Pending) => string): Map<string, Pending[]> {
   const groups = new Map<string, Pending[]>();
-  for (const query of asked) groups.set(key(query), [...(groups.get(key(query)) ?? []), query]);
+  for (const query of queries) groups.set(key(query), [...(groups.get(key(query)) ?? []), query]);
   return groups;
 }

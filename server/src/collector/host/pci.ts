@@ -7,7 +7,7 @@ import type { PciIds } from './pci-ids.ts';
 export type PciFacts = Omit<Device, 't'>;
 
 const ADDRESS = /^([0-9a-f]{4,8}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
-const MOST_INTERFACES = 8;
+const MAX_INTERFACES = 8;
 
 /** `domain << 16 | bus << 8 | devfn` -> `0000:41:00.0` */
 export function pciAddress(packed: number): string {
@@ -17,7 +17,7 @@ export function pciAddress(packed: number): string {
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex((packed >> 3) & 0x1f, 2)}.${packed & 7}`;
 }
 
-/** `0000:41:00.0` -> its number; null where a device's name is no PCI address. */
+/** `0000:41:00.0` -> `domain << 16 | bus << 8 | devfn`; null if the name is not a PCI address. */
 export function packPciAddress(name: string): number | null {
   const [, domain, bus, slot, fn] = ADDRESS.exec(name) ?? [];
   if (domain === undefined || bus === undefined || slot === undefined) return null;
@@ -26,8 +26,8 @@ export function packPciAddress(name: string): number | null {
 }
 
 /**
- * What sysfs says of a PCI device; a fact that it does not have is empty (node: -1). Null where there is no such device.
- * @throws where something of it cannot be read for another reason than its absence.
+ * Facts of a PCI device from sysfs. An unknown fact is empty, an unknown NUMA node -1. Null if there is no such device.
+ * @throws if one of its files exists and cannot be read
  */
 export async function readPci(sysRoot: string, device: string, ids: PciIds): Promise<PciFacts | null> {
   const folder = deviceFolder(sysRoot, device);
@@ -53,8 +53,8 @@ export async function readPci(sysRoot: string, device: string, ids: PciIds): Pro
 }
 
 /**
- * The driver that holds a device, empty where none does, null where there is no such device.
- * @throws where sysfs cannot be read for another reason than absence.
+ * The driver that is bound to a device; empty if none is, null if there is no such device.
+ * @throws if the device exists and sysfs cannot be read
  */
 export async function readDriver(sysRoot: string, device: string): Promise<string | null> {
   const folder = deviceFolder(sysRoot, device);
@@ -64,21 +64,21 @@ export async function readDriver(sysRoot: string, device: string): Promise<strin
 }
 
 /**
- * Whether the driver is one of VFIO's: each registers a device of its own (vfio_init_device in drivers/vfio/vfio_main.c), since
- * Linux 6.1 in the folder vfio-dev.
- * @throws where sysfs cannot be read for another reason than absence.
+ * Whether the driver is a VFIO driver: its name contains `vfio`, or it has registered a VFIO device (vfio_init_device
+ * in drivers/vfio/vfio_main.c), which since Linux 6.1 appears in the folder vfio-dev.
+ * @throws if the folder exists and sysfs cannot be read
  */
 export async function isVfioDevice(sysRoot: string, device: string, driver: string): Promise<boolean> {
   if (driver.includes('vfio')) return true;
   return (await orAbsent(stat(join(deviceFolder(sysRoot, device), 'vfio-dev')), null)) !== null;
 }
 
-/** What people call the functions of a device: `mlx5_0`, `card1`, `eth0`, in this order. */
+/** Names of the device's interfaces, for people: InfiniBand `mlx5_0`, then DRM `card1`, then network `eth0`. */
 async function readInterfaces(folder: string): Promise<string[]> {
   const list = async (name: string): Promise<string[]> =>
     (await orAbsent(readdir(join(folder, name)), [])).sort();
   const cards = (await list('drm')).filter((name) => name.startsWith('card'));
-  return [...(await list('infiniband')), ...cards, ...(await list('net'))].slice(0, MOST_INTERFACES);
+  return [...(await list('infiniband')), ...cards, ...(await list('net'))].slice(0, MAX_INTERFACES);
 }
 
 function deviceFolder(sysRoot: string, device: string): string {

@@ -9,11 +9,14 @@ import { packPciAddress } from './pci.ts';
 export interface ProcStat {
   comm: string;
   state: string;
-  /** Clock ticks between boot and the start of the process: with the pid unique. */
+  /** Clock ticks from boot to the start of the process. Unique together with the pid. */
   startTicks: number;
 }
 
-/** Field 2 of /proc/PID/stat is in parentheses and may hold anything, even `) S 1` and line feeds: it ends at the last `)`. */
+/**
+ * Field 2 of /proc/PID/stat is in parentheses and may contain anything, even `) S 1` and line feeds. It ends at the
+ * last `)`.
+ */
 export function parseStat(text: string): ProcStat | null {
   const open = text.indexOf('(');
   const close = text.lastIndexOf(')');
@@ -28,8 +31,8 @@ export function parseStat(text: string): ProcStat | null {
 }
 
 /**
- * Null where the process is gone, or is only waiting to be reaped.
- * @throws where its file cannot be read for another reason: then it may be alive.
+ * Reads /proc/PID/stat; null if the process has ended or is a zombie.
+ * @throws if the file exists and cannot be read: the process may be alive
  */
 export async function readStat(procRoot: string, pid: number): Promise<ProcStat | null> {
   const text = await orAbsent(readFile(join(procRoot, String(pid), 'stat'), 'utf8'), null);
@@ -45,7 +48,7 @@ export interface DmabufInfo {
   exporter: string;
 }
 
-/** What /proc/PID/fdinfo/N says of a dma-buf; null where it is none. */
+/** Parses /proc/PID/fdinfo/N of a dma-buf; null if it is not a dma-buf. */
 export function parseFdinfo(text: string): DmabufInfo | null {
   const field = (name: string): string | undefined =>
     new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1]?.trim();
@@ -62,7 +65,7 @@ export interface HeldBuffer {
   holders: Holder[];
 }
 
-/** The PCI device (packed) that /proc/PID/fdinfo/N of a VFIO device tells (vfio_device_show_fdinfo); null where it tells none. */
+/** The PCI device (packed) in /proc/PID/fdinfo/N of a VFIO device (vfio_device_show_fdinfo); null if it names none. */
 export function parseVfioFdinfo(text: string): number | null {
   const path = /^vfio-device-syspath:[ \t]*(.*)$/m.exec(text)?.[1];
   return path === undefined ? null : packPciAddress(basename(path.trim()));
@@ -70,9 +73,9 @@ export function parseVfioFdinfo(text: string): number | null {
 
 export interface HeldBuffers {
   buffers: Map<number, HeldBuffer>;
-  /** Who has which VFIO device open, each once. */
+  /** Processes with open VFIO devices; each pair of process and device once. */
   devices: DeviceHolder[];
-  /** What could not be looked at, in words; empty where the picture is whole. */
+  /** What could not be read, for people; empty if the result is complete. */
   errors: string[];
 }
 
@@ -81,45 +84,46 @@ export interface WalkOptions {
   exporter: string;
   signal: AbortSignal;
   onError?: OnHostError;
-  /** Most descriptors looked at, over all processes. */
+  /** Maximum number of descriptors that are read, over all processes. */
   maxFds?: number;
 }
 
 /**
- * Who holds the dma-bufs of one exporter, and the VFIO devices. A descriptor is never opened through /proc/PID/fd, not even with O_PATH: on
- * kernels up to 7.3-rc that keeps the file but not the dma-buf alive and crashes the host. Link and fdinfo tell enough.
+ * The holders of one exporter's dma-bufs, and of VFIO devices. It reads only the link and fdinfo of a descriptor. It
+ * must never open a descriptor through /proc/PID/fd, not even with O_PATH: on kernels up to 7.3-rc this keeps the file
+ * alive but not the dma-buf, which crashes the host.
  */
 export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
   const { procRoot, exporter, signal, onError = () => {}, maxFds = 1_000_000 } = options;
   const buffers = new Map<number, HeldBuffer>();
   const devices: DeviceHolder[] = [];
   const errors: string[] = [];
-  let looked = 0;
+  let seen = 0;
   let denied = 0;
   const failed: unknown[] = [];
-  /** What cannot be read may exist: the list of holders is not complete then. */
-  const read = <T>(reading: Promise<T>, otherwise: T): Promise<T> =>
+  /** A failed read makes the list of holders incomplete, except if the file is absent. */
+  const read = <T>(reading: Promise<T>, fallback: T): Promise<T> =>
     reading.catch((error: unknown) => {
       if (isDenied(error)) denied++;
       else if (!isAbsent(error)) {
         failed.push(error);
         onError('holders', error);
       }
-      return otherwise;
+      return fallback;
     });
   const names = await read(readdir(procRoot), []);
   const pids = names.filter((name) => /^\d+$/.test(name)).map(Number);
-  if (pids.length === 0) errors.push(`${procRoot} shows no processes`);
+  if (pids.length === 0) errors.push(`${procRoot} lists no processes`);
   for (const pid of pids) {
-    if (signal.aborted) return { buffers, devices, errors: [...errors, 'stopped while looking for holders'] };
+    if (signal.aborted)
+      return { buffers, devices, errors: [...errors, 'stopped during the search for holders'] };
     const folder = join(procRoot, String(pid));
     const fds = await read(readdir(join(folder, 'fd')), []);
     const held = new Map<number, { bytes: number; fds: number }>();
     const open = new Set<number>();
     for (const fd of fds) {
-      if (++looked > maxFds)
-        return { buffers, devices, errors: [...errors, `more than ${maxFds} open files`] };
-      if (looked % 256 === 0) await yieldToEventLoop();
+      if (++seen > maxFds) return { buffers, devices, errors: [...errors, `more than ${maxFds} open files`] };
+      if (seen % 256 === 0) await yieldToEventLoop();
       const info = await readFd(folder, fd, read);
       if (typeof info === 'number') open.add(info);
       if (info === null || typeof info === 'number' || info.exporter !== exporter) continue;
@@ -134,18 +138,20 @@ export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
       buffers.set(inode, buffer);
     }
   }
-  if (denied > 0) errors.push(`the open files of ${denied} processes may not be looked at`);
+  if (denied > 0) errors.push(`access to the open files of ${denied} processes is denied`);
   if (failed.length > 0) {
     errors.push(`${failed.length} reads of open files failed, the first with ${describeError(failed[0])}`);
   }
   return { buffers, devices, errors };
 }
 
-/** A dma-buf, or the number of the PCI device whose VFIO file it is: opened by its group, or by its own node. */
+/**
+ * A dma-buf, or the packed address of a VFIO device, which was opened through its group or as /dev/vfio/devices/vfioN.
+ */
 async function readFd(
   folder: string,
   fd: string,
-  read: <T>(reading: Promise<T>, otherwise: T) => Promise<T>,
+  read: <T>(reading: Promise<T>, fallback: T) => Promise<T>,
 ): Promise<DmabufInfo | number | null> {
   const target = await read(readlink(join(folder, 'fd', fd)), '');
   const isDmabuf = target.startsWith('/dmabuf:');
@@ -156,8 +162,8 @@ async function readFd(
 }
 
 /**
- * How often the BPF programs that a process holds were skipped because they were running already; null where the process is gone
- * or not all of it could be read.
+ * How often the kernel skipped BPF programs of a process because they were already running (recursion_misses in
+ * fdinfo). Null if the process has ended or a file could not be read.
  */
 export async function countRecursionMisses(
   procRoot: string,

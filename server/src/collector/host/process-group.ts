@@ -1,19 +1,21 @@
 import type { ChildProcess } from 'node:child_process';
 
-/** How a process ended. `error` is set where it could not be started at all; then `code` and `signal` are null. */
+/** How a process ended. If it could not be started, `error` is set, and `code` and `signal` are null. */
 export interface ProcessEnd {
   code: number | null;
   signal: NodeJS.Signals | null;
   error: NodeJS.ErrnoException | null;
 }
 
-/** Something outside of the group may hold the pipes of a process that has ended; they are read for this long, in milliseconds. */
+/**
+ * How long the pipes of an ended process are read, in milliseconds: a process outside of the group may keep them open.
+ */
 const PIPES_MS = 2000;
 
 /**
- * Resolves when a process that was spawned with `detached` has ended and its output was read. What it has forked and left behind
- * in its group is killed then. To be called before the streams are used: where the table of open files is full, `spawn` gives
- * a child without streams and reports the error later. Never rejects.
+ * Resolves when a process that was spawned with `detached` has ended and its output was read. Kills the rest of its
+ * process group when it has ended. To be called before the streams are used: without free descriptors, `spawn` returns
+ * a child without streams and emits the error later. Never rejects.
  */
 export function endOf(child: ChildProcess): Promise<ProcessEnd> {
   return new Promise((resolve) => {
@@ -37,12 +39,12 @@ export function endOf(child: ChildProcess): Promise<ProcessEnd> {
   });
 }
 
-/** Kills a process that was spawned with `detached`, and all that it has forked into its group. */
+/** Kills a process that was spawned with `detached`, and all processes in its group. */
 export function killGroup(child: ChildProcess): void {
   if (child.pid === undefined) return;
   try {
     process.kill(-child.pid, 'SIGKILL');
   } catch {
-    // ESRCH: nobody is left in the group.
+    // ESRCH: the group is empty.
   }
 }

@@ -3,17 +3,17 @@ import { join } from 'node:path';
 import { failureOf, runCommand } from './command.ts';
 import type { OnHostError } from './host-errors.ts';
 
-const AT_ONCE = 16;
-/** A processor that a real-time task keeps for itself lets nobody in. */
-const PATIENCE_MS = 2000;
+const CONCURRENCY = 16;
+/** Limits the wait for a processor that a real-time task occupies. */
+const TIMEOUT_MS = 2000;
 
-/** Why taskset cannot be run; null where it can. */
+/** Why taskset cannot be run; null if it can. */
 export async function tryTaskset(searchPath: string): Promise<string | null> {
-  const options = { searchPath, timeoutMs: PATIENCE_MS };
-  return failureOf(await runCommand('taskset', ['--version'], options), PATIENCE_MS);
+  const options = { searchPath, timeoutMs: TIMEOUT_MS };
+  return failureOf(await runCommand('taskset', ['--version'], options), TIMEOUT_MS);
 }
 
-/** The numbers of a list such as `0-3,8`, as sysfs writes them. */
+/** Parses a list of sysfs: `0-3,8` -> 0, 1, 2, 3, 8. */
 export function numbersOf(list: string): number[] {
   return list
     .trim()
@@ -25,19 +25,19 @@ export function numbersOf(list: string): number[] {
     });
 }
 
-export interface VisitOptions {
-  /** PATH in which taskset is looked for. */
+export interface QuiesceOptions {
+  /** PATH to find taskset in. */
   searchPath?: string;
   onError?: OnHostError;
 }
 
 /**
- * Runs a program that does nothing on each processor that is online (SYS/devices/system/cpu/online), so that whatever runs there
- * gives way once. Resolves with the number of processors that did not let it in; 1 where they cannot be listed.
+ * Forces a context switch on each online processor (SYS/devices/system/cpu/online): runs `true` there with taskset.
+ * Resolves with the number of processors on which it failed; 1 if the list of processors cannot be read.
  */
 export async function quiesceCpus(
   sysRoot: string,
-  { searchPath = process.env.PATH ?? '', onError = () => {} }: VisitOptions = {},
+  { searchPath = process.env.PATH ?? '', onError = () => {} }: QuiesceOptions = {},
 ): Promise<number> {
   let list: string;
   try {
@@ -46,20 +46,20 @@ export async function quiesceCpus(
     onError('processors', error);
     return 1;
   }
-  const left = numbersOf(list);
-  let rejected = 0;
-  const visitor = async (): Promise<void> => {
-    for (let number = left.shift(); number !== undefined; number = left.shift()) {
+  const remaining = numbersOf(list);
+  let failed = 0;
+  const worker = async (): Promise<void> => {
+    for (let number = remaining.shift(); number !== undefined; number = remaining.shift()) {
       const result = await runCommand('taskset', ['-c', String(number), 'true'], {
         searchPath,
-        timeoutMs: PATIENCE_MS,
+        timeoutMs: TIMEOUT_MS,
       });
-      const failure = failureOf(result, PATIENCE_MS);
+      const failure = failureOf(result, TIMEOUT_MS);
       if (failure === null) continue;
-      rejected += 1;
+      failed += 1;
       onError('processors', new Error(`taskset -c ${number}: ${failure}`));
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, visitor));
-  return rejected;
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+  return failed;
 }

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 
 export interface VmIdentity {
-  /** A key of the table below, e.g. `qemu`; null where neither the executable nor the command is a known VMM. */
+  /** `vmm` of an entry in VMMS, e.g. `qemu`; null if neither the executable nor argv[0] is a known VMM. */
   vmm: string | null;
   name: string | null;
   uuid: string | null;
@@ -13,9 +13,9 @@ const NAME_LENGTH = 128;
 
 interface Vmm {
   vmm: string;
-  /** What its program is called: in releases with a version or a target. */
+  /** Name of its program. Release binaries have a version or a target in the name. */
   program: RegExp;
-  /** Reads only the options named here, so that nothing else of a command line can get out. */
+  /** Reads only the options that it names, so that no other part of a command line is exposed. */
   read: (argv: readonly string[]) => Omit<VmIdentity, 'vmm'>;
 }
 
@@ -25,13 +25,13 @@ const named = (option: string) => (argv: readonly string[]) => ({
   uuid: null,
 });
 
-/** What each VMM calls itself, and the options of its name and its UUID; most have neither. */
+/** Program name of each VMM, and its options for the VM's name and UUID. Most have neither option. */
 const VMMS: readonly Vmm[] = [
   { vmm: 'qemu', program: /^(?:qemu-system-[\w-]+|(?:qemu-)?kvm(?:-spice)?)$/, read: readQemu },
   {
     vmm: 'cloud-hypervisor',
     program: /^cloud-hypervisor(?:-static)?(?:-(?:x86_64|aarch64|riscv64))?$/,
-    // No option names the VM; the UUID is a part of --platform, called system_uuid since 2026.
+    // There is no option for a name. The UUID is a key of --platform, called system_uuid since 2026.
     read: (argv) => {
       const platform = splitOptions(lastValue(argv, 'platform') ?? '');
       return { name: null, uuid: asUuid(part(platform, 'system_uuid') ?? part(platform, 'uuid')) };
@@ -42,7 +42,7 @@ const VMMS: readonly Vmm[] = [
   {
     vmm: 'firecracker',
     program: /^firecracker(?:-v\d+(?:\.\d+)*(?:-(?:x86_64|aarch64))?)?$/,
-    // The jailer hands its own --id on; an id may be a UUID.
+    // The jailer passes on its --id. An id may be a UUID.
     read: (argv) => {
       const id = lastValue(argv, 'id');
       return { name: asName(id), uuid: asUuid(id) };
@@ -51,19 +51,20 @@ const VMMS: readonly Vmm[] = [
   { vmm: 'openvmm', program: /^openvmm$/, read: nameless },
   // kvmtool: `lkvm run --name NAME`.
   { vmm: 'lkvm', program: /^lkvm(?:-static)?$/, read: named('name') },
-  // `alioth boot`, or `run`: no option names the VM.
+  // `alioth boot`, or `run`: there is no option for a name.
   { vmm: 'alioth', program: /^alioth$/, read: nameless },
   {
     vmm: 'stratovirt',
     program: /^stratovirt$/,
-    // QEMU's spelling, without its parts: machine_manager/src/cmdline.rs.
+    // The options of QEMU, but -name without keys: machine_manager/src/cmdline.rs.
     read: (argv) => ({ name: asName(lastValue(argv, 'name')), uuid: asUuid(lastValue(argv, 'uuid')) }),
   },
-  // Kata's runtime in Rust makes the VM inside the shim, whose -id is that of the sandbox. With another VMM the shim makes no VM.
+  // Kata's Rust runtime with Dragonball runs the VM inside the shim, whose -id is the sandbox. With another VMM the
+  // shim runs no VM.
   { vmm: 'dragonball', program: /^containerd-shim-kata-v2$/, read: named('id') },
   {
     vmm: 'libkrun',
-    // crun as `krun` has the VM inside the process of the container; `krunvm start NAME`.
+    // crun as `krun` runs the VM inside the container's process. krunvm: `krunvm start NAME`.
     program: /^(?:krun|krunvm|muvm)$/,
     read: (argv) => {
       const start = argv.indexOf('start');
@@ -73,11 +74,12 @@ const VMMS: readonly Vmm[] = [
 ];
 
 /**
- * VMM, name and UUID of the VM of a process.
+ * VMM, name and UUID of the VM that a process runs.
  *
- * @param argv its command line; a process may write anything there, argv[0] included
- * @param executable target of /proc/PID/exe, with its ` (deleted)`; empty where it cannot be read. It decides, because a process
- *   cannot choose it; where it is no VMM (a wrapper), argv[0] is asked.
+ * @param argv its command line. A process can write anything there, also to argv[0]
+ * @param executable target of /proc/PID/exe, with its ` (deleted)`; empty if it cannot be read. It has precedence,
+ *   because a
+ *   process cannot choose it. If it is not a known VMM (a wrapper), argv[0] is used
  */
 export function identifyVm(argv: readonly string[], executable = ''): VmIdentity {
   for (const path of [executable.replace(/ \(deleted\)$/, ''), argv[0] ?? '']) {
@@ -88,13 +90,13 @@ export function identifyVm(argv: readonly string[], executable = ''): VmIdentity
   return UNKNOWN;
 }
 
-/** Without what a wrapper of the same name made of it: NixOS `.NAME-wrapped`, others `NAME.real`. */
+/** Removes what a wrapper of the same name adds: `.NAME-wrapped` of NixOS, `NAME.real` of others. */
 function plainName(command: string): string {
   return /^\.(.+)-wrapped_*$/.exec(command)?.[1] ?? command.replace(/\.real$/, '');
 }
 
 function readQemu(argv: readonly string[]): Omit<VmIdentity, 'vmm'> {
-  // QEMU merges the options of one list (merge_lists of qemu_name_opts): what is said last of a key counts.
+  // QEMU merges repeated -name options (merge_lists of qemu_name_opts): the last value of a key is used.
   const name = values(argv, 'name').flatMap((value) => {
     const [first = '', ...rest] = splitOptions(value);
     return [first.includes('=') ? first : `guest=${first}`, ...rest];
@@ -102,7 +104,7 @@ function readQemu(argv: readonly string[]): Omit<VmIdentity, 'vmm'> {
   const smbios = values(argv, 'smbios').map(splitOptions);
   const system = smbios.findLast((parts) => part(parts, 'type') === '1' && part(parts, 'uuid') !== undefined);
   return {
-    // Proxmox gives the number of the VM as -id, an option of its own QEMU, and always a -name beside it.
+    // Proxmox passes the number of the VM as -id, an option of its patched QEMU, and always also a -name.
     name: asName(part(name, 'guest')) ?? asName(lastValue(argv, 'id')),
     uuid: asUuid(lastValue(argv, 'uuid')) ?? asUuid(part(system ?? [], 'uuid')),
   };
@@ -112,20 +114,20 @@ function readQemu(argv: readonly string[]): Omit<VmIdentity, 'vmm'> {
 function values(argv: readonly string[], option: string): string[] {
   const found: string[] = [];
   for (let index = 1; index < argv.length; index++) {
-    const word = argv[index] as string;
+    const argument = argv[index] as string;
     const next = argv[index + 1];
-    if (word === `-${option}` || word === `--${option}`) {
+    if (argument === `-${option}` || argument === `--${option}`) {
       if (next !== undefined) found.push(next);
-      // A value is no option, whatever it looks like.
+      // Skips the value, which may look like an option.
       index++;
-    } else if (word.startsWith(`--${option}=`)) {
-      found.push(word.slice(option.length + 3));
+    } else if (argument.startsWith(`--${option}=`)) {
+      found.push(argument.slice(option.length + 3));
     }
   }
   return found;
 }
 
-/** The last one counts, in every VMM that takes an option twice. */
+/** The last value: every VMM that accepts an option twice uses the last one. */
 function lastValue(argv: readonly string[], option: string): string | undefined {
   return values(argv, option).at(-1);
 }
@@ -146,12 +148,12 @@ function asUuid(text: string | undefined): string | null {
   return text !== undefined && UUID.test(text) ? text.toLowerCase() : null;
 }
 
-/** A name that begins with a hyphen is the next option: the value is missing. */
+/** A name that begins with a hyphen is the next option: the value is missing, so this returns null. */
 function asName(text: string | undefined): string | null {
   return text?.startsWith('-') === true ? null : clean(text);
 }
 
-/** What another process calls itself, made fit for a label; null where nothing is left. */
+/** Makes a name from another process fit for a label: without control characters, bounded. Null if nothing remains. */
 export function clean(name: string | undefined): string | null {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the name comes from another process
   const text = (name ?? '').replace(/[\u0000-\u001f\u007f]/g, ' ').trim();

@@ -16,7 +16,7 @@ export const BuffersQuery = Type.Object(
 );
 
 export const BuffersAnswer = Type.Object({
-  total: Type.Integer({ description: 'buffers that match, also those beyond the limit' }),
+  total: Type.Integer({ description: 'number of matching buffers, including those beyond the limit' }),
   buffers: Type.Array(BufferView),
 });
 

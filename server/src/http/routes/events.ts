@@ -5,10 +5,12 @@ import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { EventFilter, eventMatcher, LOG_ID } from './query.ts';
 import { REASONS_PATH } from './reasons.ts';
+import { isWithin, TimeRangeAnswer, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 
 export const EventsQuery = Type.Object(
   {
     ...EventFilter.properties,
+    ...TimeRangeQuery.properties,
     after: Type.Integer({
       minimum: 0,
       maximum: Number.MAX_SAFE_INTEGER,
@@ -39,8 +41,8 @@ export const EventsAnswer = Type.Object({
   reset: Type.Boolean({
     description: 'the cursor was of another log: this answer begins with the oldest kept',
   }),
-  oldest: Type.Integer(),
-  newest: Type.Integer(),
+  newest: Type.Integer({ description: 'seq of the newest event' }),
+  ...TimeRangeAnswer.properties,
   links: Type.Object({
     reason: Type.String({ description: 'what the reason of a rejected event means: a URI template' }),
   }),
@@ -61,17 +63,23 @@ export const eventsRoute: AppPlugin = (app, options, done) => {
       },
     },
     (request) => {
-      const { after, limit, log: id, ...filter } = request.query;
+      const { after, limit, log: id, since, until, ...filter } = request.query;
+      const range = timeRange({ since, until }, options.model);
       if (id === undefined && after > log.newest) throw beyondTheNewest(after, log.newest);
       const reset = (id !== undefined && id !== log.id) || after > log.newest;
-      const page = log.read(reset ? 0 : after, limit, eventMatcher(filter));
-      return { log: log.id, ...page, reset, oldest: log.oldest, newest: log.newest, links: LINKS };
+      const matches = eventMatcher(filter);
+      const page = log.read(reset ? 0 : after, limit, (event) => isWithin(range, event) && matches(event));
+      const answer = timeRangeAnswer(range, page.more, options);
+      return { log: log.id, ...page, ...answer, reset, newest: log.newest, links: LINKS };
     },
   );
   done();
 };
 
-/** Such a cursor is of another log, of before a restart: who does not name its log is not given this one in its place. */
+/**
+ * Such a cursor comes from another log, before a restart. Without `log`, a silent reset to the oldest event would hide
+ * that.
+ */
 function beyondTheNewest(after: number, newest: number): TracerError {
   return new TracerError('bad_request', `after cannot be ${after}: the newest event is ${newest}`, {
     where: 'query of /api/v1/events',

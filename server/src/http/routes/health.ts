@@ -2,14 +2,14 @@ import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { NoQuery, plainText } from './query.ts';
 
-/** Without cost: `healthy` is the process, `ready` is the truth of its numbers. */
+/** Cheap probes. `healthy`: the process runs. `ready`: its metrics are current. */
 export const healthRoutes: AppPlugin = (app, options, done) => {
   app.get(
     '/-/healthy',
     {
       schema: {
         tags: ['tracer'],
-        summary: 'the process lives',
+        summary: 'whether the process runs',
         querystring: NoQuery,
         response: { 200: plainText('alive'), ...errorResponses },
       },
@@ -21,11 +21,11 @@ export const healthRoutes: AppPlugin = (app, options, done) => {
     {
       schema: {
         tags: ['tracer'],
-        summary: 'the numbers are true',
+        summary: 'whether the metrics are current',
         querystring: NoQuery,
         response: {
           200: plainText('the counters of the kernel are being read, or the recording is complete'),
-          503: plainText('they are not, and why'),
+          503: plainText('not ready, with the reason'),
           ...errorResponses,
         },
       },

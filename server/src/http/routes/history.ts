@@ -7,12 +7,12 @@ import { NoQuery } from './query.ts';
 export const HistoryAnswer = Type.Object({
   samples: Type.Array(HistorySample, {
     description:
-      'the last half hour of the stream, the oldest first, each over the time since the one before: a second at first, up to ' +
-      '8 s when that fills; nothing where the counters were not read',
+      'the last half hour of the stream, the oldest first. Each sample covers the time since the previous one: 1 s at first, ' +
+      'and up to 8 s as the history fills. There are no samples while the counters are not read.',
   }),
 });
 
-/** Enough for a plot without a Prometheus. */
+/** Serves plots without a Prometheus. */
 export const historyRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/history',

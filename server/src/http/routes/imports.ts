@@ -27,21 +27,22 @@ export const ImportView = Type.Object({
 });
 
 export const ImportsAnswer = Type.Object({
-  total: Type.Integer({ description: 'imports that match, also those beyond the limit' }),
+  total: Type.Integer({ description: 'number of matching imports, including those beyond the limit' }),
   unnamed: Type.Integer({
-    description: 'attachments of the device that only a snapshot has counted: it does not say whose they are',
+    description:
+      'number of attachments of the device whose importer is unknown: only a snapshot counted them',
   }),
   imports: Type.Array(ImportView),
 });
 
-/** Who has attached what now. */
+/** The current attachments. */
 export const importsRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/imports',
     {
       schema: {
         tags: ['state'],
-        summary: 'who has attached what now',
+        summary: 'the importers that have a buffer attached now',
         querystring: ImportsQuery,
         response: { 200: ImportsAnswer, ...errorResponses },
       },
@@ -50,22 +51,22 @@ export const importsRoute: AppPlugin = (app, options, done) => {
       const { importer, limit } = request.query;
       const address = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);
       const imports: Static<typeof ImportsAnswer>['imports'] = [];
-      const isAsked = (name: string): boolean => importer === undefined || name === importer;
+      const isWanted = (name: string): boolean => importer === undefined || name === importer;
       let total = 0;
       let unnamed = 0;
-      // Views are built for what is shown only: there may be many more.
+      // Build a view only for the imports that are returned: there may be many more.
       for (const state of options.model.aliveStates()) {
         if (address !== undefined && deviceAddress(state.device) !== address) continue;
         unnamed += Math.max(0, state.attachments.count - state.importers.named);
-        let asked = 0;
-        for (const { importer: name } of state.importers.attached()) if (isAsked(name)) asked += 1;
-        total += asked;
-        const buffer = asked > 0 && imports.length < limit ? options.model.buffer(state.inode) : undefined;
+        let wanted = 0;
+        for (const { importer: name } of state.importers.attached()) if (isWanted(name)) wanted += 1;
+        total += wanted;
+        const buffer = wanted > 0 && imports.length < limit ? options.model.buffer(state.inode) : undefined;
         if (buffer === undefined) continue;
         const { device, region, inode, privacy, vm, attachments } = buffer;
         const stateNow = state.revoked ? 'revoked' : 'live';
         for (const attachment of attachments) {
-          if (isAsked(attachment.importer) && imports.length < limit)
+          if (isWanted(attachment.importer) && imports.length < limit)
             imports.push({ ...attachment, device, region, inode, state: stateNow, privacy, vm });
         }
       }

@@ -16,29 +16,36 @@ export const IncidentsQuery = Type.Object(
 );
 
 export const IncidentsAnswer = Type.Object({
-  total: Type.Integer({ description: 'incidents that match, also those beyond the limit' }),
-  open: Type.Integer({ description: 'of these the open ones' }),
-  unwatched: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
-    description:
-      'kinds that no probe attached since the start can tell of, or that this kernel cannot have: there may be any ' +
-      'number of them',
+  total: Type.Integer({ description: 'number of matching incidents, including those beyond the limit' }),
+  open: Type.Integer({ description: 'number of open incidents among them' }),
+  not_detected: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
+    description: 'kinds whose probes were never attached: the number of such incidents is unknown',
+  }),
+  not_applicable: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
+    description: 'kinds that this kernel cannot have',
   }),
   blind_to: Type.Array(BlindTo, {
     description:
-      'kinds that are critical or about private memory, that this kernel can have, and that would not be seen now: ' +
-      'as long as there is one, nobody knows that this host is safe',
+      'kinds that are critical or about private memory, that this kernel can have, and that cannot be detected now. ' +
+      'Unless this list is empty, no open incidents does not mean that this host is safe.',
   }),
   folded: Type.Integer({
-    description: 'incidents of all kinds that were not opened because too many of their kind were',
+    description:
+      'number of incidents, of all kinds, that were not opened because their kind was at its limit',
   }),
   incidents: Type.Array(Incident, {
     description:
-      'open ones first, the gravest and of these the newest first; then closed ones, the newest first',
+      'open ones first, by severity (critical first) and then newest first; then closed ones, newest first',
   }),
   kinds: Type.Record(
     Type.String(),
-    Type.Object({ opens: Type.String(), closes: Type.String(), remedy: Type.String() }),
-    { description: 'what each kind of the incidents in this answer means, and what to do' },
+    Type.Object({
+      opens: Type.String(),
+      closes: Type.String(),
+      remedy: Type.String(),
+      runbook: Type.String({ description: 'name of the runbook, served at /runbooks/NAME' }),
+    }),
+    { description: 'for each kind in this answer: what it means and what to do' },
   ),
 });
 
@@ -49,7 +56,7 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
     {
       schema: {
         tags: ['events'],
-        summary: 'what is or was wrong, open ones first, the gravest of them first',
+        summary: 'open and closed incidents, open and critical ones first',
         querystring: IncidentsQuery,
         response: { 200: IncidentsAnswer, ...errorResponses },
       },
@@ -70,7 +77,8 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
       return {
         total: matching.length,
         open: matching.filter((incident) => incident.state === 'open').length,
-        unwatched: INCIDENT_KINDS.filter((one) => !model.watchesIncident(one)),
+        not_detected: INCIDENT_KINDS.filter((one) => model.canOccur(one) && !model.detectsIncident(one)),
+        not_applicable: INCIDENT_KINDS.filter((one) => !model.canOccur(one)),
         blind_to: model.blindTo(),
         folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
         incidents: shown,

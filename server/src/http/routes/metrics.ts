@@ -13,26 +13,26 @@ import { asksFor } from '../encoding.ts';
 import { errorResponses } from '../error.ts';
 import { plainText } from './query.ts';
 
-/** What the scrapes did; read by the metrics. */
+/** Counters of the scrape endpoint. The metrics export them. */
 export interface ScrapeCounters {
-  /** Scrapes rejected because web.max-requests others were being answered. */
+  /** Scrapes that were rejected because the limit web.max-requests was reached. */
   rejected: number;
 }
 
 const compress = promisify(gzip);
 
 interface Answer {
-  /** When its making began, in milliseconds of `performance.now()`. */
+  /** When rendering began, in milliseconds of `performance.now()`. */
   since: number;
   body: Promise<Buffer>;
 }
 
-/** Milliseconds that an answer is kept for the scrapes that have been waiting for it. */
+/** Milliseconds for which an answer is kept for waiting scrapes. */
 const KEEP_MS = 1000;
 
 /**
- * The bytes of scrapes. Those that arrived before an answer began to be made share it: to them it is as new as one of their own, and
- * many scrapes at once cost no more time and memory than one.
+ * Renders the answers to scrapes. Scrapes that arrived before the rendering of an answer began share that answer: its
+ * values are newer than their request. This way, concurrent scrapes cost as much time and memory as one.
  */
 export class SharedAnswers {
   readonly #source: FamilySource;
@@ -42,58 +42,58 @@ export class SharedAnswers {
     this.#source = source;
   }
 
-  /** @param arrival when the request was received, in milliseconds of `performance.now()`; undefined shares nothing */
-  get(format: ExpositionFormat, packed: boolean, arrival: number | undefined): Promise<Buffer> {
-    const key = `${format} ${packed}`;
+  /** @param arrival when the request was received, in milliseconds of `performance.now()`; undefined: do not share */
+  get(format: ExpositionFormat, gzipped: boolean, arrival: number | undefined): Promise<Buffer> {
+    const key = `${format} ${gzipped}`;
     const newest = this.#newest.get(key);
     if (newest !== undefined && arrival !== undefined && arrival < newest.since) return newest.body;
-    const answer = { since: performance.now(), body: this.#make(format, packed) };
+    const answer = { since: performance.now(), body: this.#make(format, gzipped) };
     this.#newest.set(key, answer);
-    const forget = (): void => {
+    const discard = (): void => {
       if (this.#newest.get(key) === answer) this.#newest.delete(key);
     };
-    setTimeout(forget, KEEP_MS).unref();
-    answer.body.catch(forget);
+    setTimeout(discard, KEEP_MS).unref();
+    answer.body.catch(discard);
     return answer.body;
   }
 
-  async #make(format: ExpositionFormat, packed: boolean): Promise<Buffer> {
+  async #make(format: ExpositionFormat, gzipped: boolean): Promise<Buffer> {
     const text = await renderMetrics(this.#source, format);
-    return packed ? compress(text) : Buffer.from(text);
+    return gzipped ? compress(text) : Buffer.from(text);
   }
 }
 
 export const metricsRoute: AppPlugin = (app, options, done) => {
-  let answering = 0;
+  let rendering = 0;
   const answers = new SharedAnswers(options.metrics);
   const schema = {
     tags: ['metrics'],
-    // Prometheus sends the parameters of a job to all its targets, such as `collect[]` of node_exporter.
-    summary: 'all metrics, whatever the query is; gzip where it is asked for',
+    // Any query is allowed: Prometheus sends the parameters of a job, such as `collect[]`, to all its targets.
+    summary: 'all metrics; the query is ignored; gzip on request',
     response: {
-      200: plainText('Prometheus text, or OpenMetrics where it is asked for', Object.values(CONTENT_TYPES)),
-      503: plainText('as many scrapes as web.max-requests allows are being answered'),
+      200: plainText('Prometheus text, or OpenMetrics on request', Object.values(CONTENT_TYPES)),
+      503: plainText('the limit web.max-requests of concurrent scrapes is reached'),
       ...errorResponses,
     },
   };
   app.get(options.telemetryPath, { schema }, async (request, reply) => {
-    if (options.maxRequests > 0 && answering >= options.maxRequests) {
+    if (options.maxRequests > 0 && rendering >= options.maxRequests) {
       options.scrapes.rejected += 1;
       reply.header('retry-after', '1').code(503).type('text/plain; charset=utf-8');
-      return reply.send(`${answering} scrapes are being answered: web.max-requests allows no more\n`);
+      return reply.send(`${rendering} scrapes are being answered: the limit web.max-requests is reached\n`);
     }
     const format = negotiate(request.headers.accept);
-    const packed = asksFor('gzip', request.headers['accept-encoding']);
+    const gzipped = asksFor('gzip', request.headers['accept-encoding']);
     let body: Buffer;
-    // The slot is for the work. An answer that its client does not take has ended the work; Connections limits those.
-    answering += 1;
+    // A scrape counts only while its answer is rendered. Connections limits answers that clients do not read.
+    rendering += 1;
     try {
-      body = await answers.get(format, packed, arrivalOf(request.raw));
+      body = await answers.get(format, gzipped, arrivalOf(request.raw));
     } finally {
-      answering -= 1;
+      rendering -= 1;
     }
     reply.header('content-type', CONTENT_TYPES[format]).header('vary', 'accept, accept-encoding');
-    if (packed) reply.header('content-encoding', 'gzip');
+    if (gzipped) reply.header('content-encoding', 'gzip');
     return reply.send(body);
   });
   done();

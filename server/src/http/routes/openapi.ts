@@ -5,14 +5,17 @@ import { errorResponses } from '../error.ts';
 import { NoQuery } from './query.ts';
 
 const TAGS = [
-  { name: 'metrics', description: 'numbers for Prometheus' },
-  { name: 'state', description: 'what is shared with whom now' },
-  { name: 'events', description: 'what happened, and what is wrong' },
-  { name: 'reasons', description: 'what the names mean that events and metrics use' },
-  { name: 'tracer', description: 'whether all of this can be believed' },
+  { name: 'metrics', description: 'metrics for Prometheus' },
+  { name: 'state', description: 'current buffers, imports and their relations' },
+  { name: 'events', description: 'events and incidents' },
+  { name: 'reasons', description: 'explanations of the names in events and metrics' },
+  { name: 'tracer', description: 'state of the tracer, and how complete its data is' },
 ];
 
-/** Collects the schemas of the routes that are registered after it; one without a tag is a page's, and left out. */
+/**
+ * Collects the schemas of the routes that are registered later. Routes without a tag belong to the page and are left
+ * out.
+ */
 export function collectSchemas(app: App, version: string): void {
   void app.register(swagger, {
     hideUntagged: true,
@@ -38,7 +41,9 @@ interface Operation {
   responses?: Record<string, { description: string }>;
 }
 
-/** What the generator cannot know: a parameter with a default may be left out, and a success is what the summary says. */
+/**
+ * Adds what the generator does not know: a parameter with a default is optional, and the summary describes a success.
+ */
 const finish: SwaggerTransformObject = (document) => {
   if (!('openapiObject' in document)) return document.swaggerObject;
   for (const path of Object.values(document.openapiObject.paths ?? {})) {
@@ -52,7 +57,7 @@ const finish: SwaggerTransformObject = (document) => {
   return document.openapiObject;
 };
 
-/** The description of this API, made of the schemas that its routes answer by. */
+/** The description of this API, generated from the schemas of the routes. */
 export const openapiRoute: AppPlugin = (app, _options, done) => {
   app.get(
     '/openapi.json',

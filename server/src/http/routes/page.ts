@@ -17,7 +17,10 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** The live page. What is sent first says how it stands; a browser with scripts puts the live picture in its place. */
+/**
+ * The live page. The HTML contains the current state as plain facts. In a browser with scripts, the live view replaces
+ * them.
+ */
 export const pageRoute: AppPlugin = (app, options, done) => {
   const { model, readiness, web } = options;
   app.get('/', (_request, reply) => {
@@ -50,7 +53,7 @@ export const pageRoute: AppPlugin = (app, options, done) => {
   done();
 };
 
-/** Addresses are relative, so that the page works below a path of a proxy. */
+/** URLs are relative, so that the page works below a path prefix of a reverse proxy. */
 function head(web: WebFiles | undefined, telemetryPath: string): string {
   const names = [...(web?.keys() ?? [])];
   return [
@@ -67,7 +70,7 @@ function head(web: WebFiles | undefined, telemetryPath: string): string {
   ].join('\n');
 }
 
-/** In place of a zero, which would look like peace. */
+/** Shown instead of a zero: while nothing is traced, a zero would suggest that all is well. */
 const NOT_KNOWN = 'not known: nothing is traced';
 
 const TAIL = '</div></body></html>\n';
@@ -83,20 +86,20 @@ function facts(
   const traced = status.state === 'tracing' || status.last_counter_read !== null;
   const rows: [string, string][] = [
     ['Source', replay ? `replay of ${status.source.name}: not this host, not now` : status.source.name],
-    ['State', readiness.ready ? stateInWords(status) : `not ready: ${readiness.why}`],
-    ['Incidents', traced ? incidentsInWords(incidents) : NOT_KNOWN],
+    ['State', readiness.ready ? describeState(status) : `not ready: ${readiness.why}`],
+    ['Incidents', traced ? describeIncidents(incidents) : NOT_KNOWN],
     ['Kernel', `${status.kernel ?? 'not known yet'}, dialect ${status.dialect}`],
     ['Buffers', traced ? `${status.buffers.live} live, ${status.buffers.revoked} revoked` : NOT_KNOWN],
     ['Events', `${status.events_received} received, ${status.events_unaccounted} unaccounted for`],
   ];
   if (status.simulation !== null)
-    rows.splice(1, 0, ['Simulated', `${status.simulation}: not all here is real`]);
+    rows.splice(1, 0, ['Simulated', `${status.simulation}: some data here is simulated`]);
   if (traced && blind.length > 0)
-    rows.push(['Not watched', blind.map(({ kind }) => kind.replaceAll('_', ' ')).join(', ')]);
+    rows.push(['Blind to', blind.map(({ kind }) => kind.replaceAll('_', ' ')).join(', ')]);
   const remedy = status.problem?.remedy;
   if (remedy !== null && remedy !== undefined) rows.push(['Fix', remedy]);
   return [
-    `<main class="plain"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
+    `<main class="no-script"><h1>vfio-dmabuf-tracer ${escapeHtml(status.version)}</h1>`,
     '<p>Which VFIO device exports its memory as a dma-buf to whom, which import was rejected, and why.</p><dl>',
     ...rows.map(
       ([name, text]) =>
@@ -108,14 +111,14 @@ function facts(
   ];
 }
 
-function stateInWords(status: Status): string {
+function describeState(status: Status): string {
   if (status.source.kind === 'replay') return 'the recording has been read to its end';
   const read = status.last_counter_read === null ? '' : `, counters read at ${status.last_counter_read}`;
   return `tracing${read}`;
 }
 
-/** The worst ones, for a page without scripts. */
-function incidentsInWords(incidents: readonly Incident[]): string {
+/** The number of open incidents and the worst one, for a page without scripts. */
+function describeIncidents(incidents: readonly Incident[]): string {
   const open = incidents.filter(({ state }) => state === 'open');
   if (open.length === 0) return 'none open';
   const critical = open.filter(({ severity }) => severity === 'critical');

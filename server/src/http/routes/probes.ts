@@ -13,14 +13,14 @@ export const ProbesAnswer = Type.Pick(Status, [
   'probes',
 ]);
 
-/** What is traced here, and why not more: a part of the status. */
+/** The probe part of the status. */
 export const probesRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/probes',
     {
       schema: {
         tags: ['tracer'],
-        summary: 'what is traced here, and why not more',
+        summary: 'the probes, and why some are not attached',
         querystring: NoQuery,
         response: { 200: ProbesAnswer, ...errorResponses },
       },

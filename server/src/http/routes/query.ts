@@ -4,10 +4,10 @@ import { REASONS } from '../../stream/codes.ts';
 
 export const NoQuery = Type.Object({}, { additionalProperties: false });
 
-/** What an event log may be called: the first part of the id of an event. */
+/** Pattern of the name of an event log, which is the first part of an event id. */
 export const LOG_ID = '^[0-9a-z]{1,16}$';
 
-/** An answer that is text; each media type is one that the client may ask for. */
+/** The schema of a plain text answer, with the media types that the client can request. */
 export function plainText(description: string, types: readonly string[] = ['text/plain']): object {
   const content = Object.fromEntries(types.map((type) => [type, { schema: Type.String() }]));
   return { description, content };
@@ -24,7 +24,7 @@ export const ImporterQuery = Type.String({
   description: 'the name of an importer, such as iommufd, kvm or mlx5_core',
 });
 
-/** Which events are wanted; what is left out is not asked about. Shared by the log and the stream. */
+/** Selects events. An absent field matches all. Used by the event log and the stream. */
 export const EventFilter = Type.Object(
   {
     kind: Type.Optional(Type.Enum([...EVENT_KINDS, 'incident'])),
@@ -33,19 +33,21 @@ export const EventFilter = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: Number.MAX_SAFE_INTEGER,
-        description: 'inode of a dma-buf: what happened to this buffer alone, its incidents too',
+        description: 'inode of a dma-buf: only the events and incidents of this buffer',
       }),
     ),
     reason: Type.Optional(Type.Enum([...REASONS])),
     result: Type.Optional(
-      Type.Enum(['ok', 'failed'], { description: 'of the events that have a result: whether errno is 0' }),
+      Type.Enum(['ok', 'failed'], {
+        description: 'only events that have an errno: ok if it is 0, else failed',
+      }),
     ),
   },
   { additionalProperties: false },
 );
 export type EventFilter = Static<typeof EventFilter>;
 
-/** The PCI address as the model writes it: with its domain in four digits or as many as it needs, in lower case. */
+/** The PCI address as the model writes it: in lower case, with a domain of at least four digits. */
 export function canonicalDevice(given: string): string {
   const address = given.toLowerCase();
   if (/^[0-9a-f]{2}:/.test(address)) return `0000:${address}`;

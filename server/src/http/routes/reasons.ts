@@ -15,7 +15,7 @@ import { NoQuery } from './query.ts';
 export const REASONS_PATH = '/api/v1/reasons';
 
 export const ReasonView = Type.Object({
-  name: Type.String({ description: 'as events and metrics have it' }),
+  name: Type.String({ description: 'the name as in events and metrics' }),
   topic: Type.Enum([...TOPICS]),
   what: Type.String({ description: 'what happened' }),
   rules: Type.Array(
@@ -25,22 +25,26 @@ export const ReasonView = Type.Object({
       function: Type.String(),
       file: Type.String(),
       kernels: Type.String({
-        description: 'which kernels have it, by what they can do; or private dialects',
+        description: 'the kernels that have this rule, by their capabilities or private dialects',
       }),
       mainline: Type.Union([Type.String(), Type.Null()], {
         description:
-          'the versions of mainline that have it, as a hint: distributions differ; null where none has',
+          'the mainline versions that have it; only a hint, because distributions differ; null if none has it',
       }),
       check: Type.String(),
     }),
   ),
   remedy: Type.String({ description: 'what to do' }),
-  user_space: Type.Array(Type.String(), {
-    description: 'how user space shows it: lines of logs, functions that fail, settings that lead there',
+  private_remedy: Type.Union([Type.String(), Type.Null()], {
+    description:
+      'what to do instead if the buffer is private and the importer is not KVM; null if that cannot be',
   }),
-  stages: Type.Array(Type.String(), { description: 'where it can occur' }),
-  printed: Type.Boolean({ description: 'false: no probe of this version prints it' }),
-  docs: Type.String({ description: 'its paragraph in the docs of this version' }),
+  user_space: Type.Array(Type.String(), {
+    description: 'how it appears in user space: log lines, functions that fail, settings that cause it',
+  }),
+  stages: Type.Array(Type.String(), { description: 'the stages at which it can occur' }),
+  printed: Type.Boolean({ description: 'false: no probe of this version reports it' }),
+  docs: Type.String({ description: 'its section in the docs of this version' }),
 });
 
 const viewOf = (entry: Explanation): Static<typeof ReasonView> => ({
@@ -54,7 +58,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
     {
       schema: {
         tags: ['reasons'],
-        summary: 'what the reasons, policy violations and causes mean',
+        summary: 'what reasons, policy violations, causes and kinds of incidents mean',
         querystring: NoQuery,
         response: { 200: Type.Object({ reasons: Type.Array(ReasonView) }), ...errorResponses },
       },
@@ -66,7 +70,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
     {
       schema: {
         tags: ['reasons'],
-        summary: 'what one of them means',
+        summary: 'what one name means',
         params: Type.Object({ name: Type.String() }),
         querystring: NoQuery,
         response: { 200: ReasonView, ...errorResponses },
@@ -77,7 +81,7 @@ export const reasonsRoute: AppPlugin = (app, _options, done) => {
       if (found !== undefined) return viewOf(found);
       throw new TracerError('not_found', `there is no reason ${JSON.stringify(name)}`, {
         where: REASONS_PATH,
-        remedy: didYouMean(name, EXPLAINED_NAMES),
+        remedy: didYouMean(name, EXPLAINED_NAMES, `${REASONS_PATH} lists all names`),
       });
     },
   );

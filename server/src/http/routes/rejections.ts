@@ -8,6 +8,7 @@ import { REASONS, STAGES } from '../../stream/codes.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
+import { isWithin, TimeRangeAnswer, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 
 const EXPORT = 'export';
 
@@ -17,6 +18,7 @@ export const RejectionsQuery = Type.Object(
     stage: Type.Optional(Type.Enum([EXPORT, ...STAGES], { description: 'export, or the step of an import' })),
     reason: Type.Optional(Type.Enum([...REASONS])),
     device: Type.Optional(DeviceQuery),
+    ...TimeRangeQuery.properties,
     limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: '1 to 1000' }),
   },
   { additionalProperties: false },
@@ -32,8 +34,9 @@ const common = { reason: Reason, errno: Type.String(), count: Type.Integer() };
 export const RejectionsAnswer = Type.Object({
   rejections: Type.Array(Type.Union([ExportEvent, ImportEvent, BindEvent]), {
     description:
-      'rejections in the event log, the newest first: older ones have left it, and lost events were never in it',
+      'rejections in the event log, the newest first. `incomplete` says whether some may be missing',
   }),
+  ...TimeRangeAnswer.properties,
   counts: Type.Object(
     {
       imports: Type.Union([
@@ -52,8 +55,8 @@ export const RejectionsAnswer = Type.Object({
     },
     {
       description:
-        'all rejections, as the kernel has counted them, the largest first; null where the query excludes them: exports ' +
-        'have no importer and no stage of an import',
+        'all rejections since the start, whatever `since` and `until` are, as counted in the kernel, the largest first; ' +
+        'null if the query excludes them: exports have no importer and no stage of an import',
     },
   ),
 });
@@ -64,7 +67,7 @@ const importerOf = (event: Rejection): string | null => {
   return event.kind === 'bind' ? 'kvm' : null;
 };
 
-/** What was rejected, why and to whom. */
+/** The rejections, with their reason and importer. */
 export const rejectionsRoute: AppPlugin = (app, options, done) => {
   const { model, events } = options;
   app.get(
@@ -79,20 +82,23 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
     },
     (request) => {
       const { importer, stage, reason, limit } = request.query;
+      const range = timeRange(request.query, model);
       const device = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);
       const rejections = events.latest(
-        limit,
+        limit + 1,
         (event) =>
           isRejection(event) &&
           (importer === undefined || importerOf(event) === importer) &&
           (stage === undefined || stageOf(event) === stage) &&
           (reason === undefined || event.reason === reason) &&
-          (device === undefined || event.device === device),
+          (device === undefined || event.device === device) &&
+          isWithin(range, event),
       );
       const ofImports = stage !== EXPORT;
       const ofExports = importer === undefined && (stage === undefined || stage === EXPORT);
       return {
-        rejections: rejections.filter(isRejection),
+        rejections: rejections.filter(isRejection).slice(0, limit),
+        ...timeRangeAnswer(range, rejections.length > limit, options),
         counts: {
           imports: ofImports
             ? counted(model, 'import_rejections', { device, importer, stage, reason }, importCount)
@@ -105,7 +111,7 @@ export const rejectionsRoute: AppPlugin = (app, options, done) => {
   done();
 };
 
-/** The series of a counter with these labels, the largest first. */
+/** The series of a counter that match these labels, the largest first. */
 function counted<T extends { count: number }>(
   model: TracerModel,
   counter: CounterName,

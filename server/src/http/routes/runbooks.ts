@@ -6,7 +6,7 @@ import { errorResponses, quoted } from '../error.ts';
 import { loadRunbooks } from '../runbooks.ts';
 import { NoQuery, plainText } from './query.ts';
 
-/** Served here, so that the links of alerts and dashboards lead somewhere as they are imported. */
+/** Serves the runbooks here, so that the links in alerts and dashboards work without configuration. */
 export const runbooksRoute: AppPlugin = (app, _options, done) => {
   const runbooks = loadRunbooks();
   app.get(
@@ -17,11 +17,11 @@ export const runbooksRoute: AppPlugin = (app, _options, done) => {
         summary: 'what an alert means and what to do, in Markdown',
         params: Type.Object({
           name: Type.String({
-            description: 'the name of the alert; `.md` may follow, as in the name of the file',
+            description: 'the name of the alert, with or without `.md`',
           }),
         }),
         querystring: NoQuery,
-        response: { 200: plainText('the page of this alert'), ...errorResponses },
+        response: { 200: plainText('the runbook of this alert'), ...errorResponses },
       },
     },
     ({ params }, reply) => {
@@ -33,7 +33,7 @@ export const runbooksRoute: AppPlugin = (app, _options, done) => {
           remedy: didYouMean(name, [...runbooks.keys()]),
         });
       }
-      // As plain text, because a browser shows that and would save Markdown to a file.
+      // As plain text: a browser displays it, but would download Markdown.
       return reply.type('text/plain; charset=utf-8').send(page);
     },
   );

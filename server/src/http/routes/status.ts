@@ -15,7 +15,7 @@ export const statusRoute: AppPlugin = (app, options, done) => {
     {
       schema: {
         tags: ['tracer'],
-        summary: 'dialect, probes and why one is missing, losses',
+        summary: 'state of the tracer: dialect, probes and why some are not attached, losses',
         querystring: NoQuery,
         response: { 200: StatusAnswer, ...errorResponses },
       },

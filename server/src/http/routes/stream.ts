@@ -5,10 +5,12 @@ import { errorResponses, quoted } from '../error.ts';
 import { EventFilter, eventMatcher, plainText } from './query.ts';
 
 const LastEventId = Type.String({
-  description: 'the id of the last event that was read: what came after it is sent first',
+  description: 'the id of the last event that the client read; the stream continues after it',
 });
 
-/** Server-sent events. The id of each is LOG.SEQ, so that a client that comes back goes on where it was. */
+/**
+ * Server-sent events. The id of each is LOG.SEQ, so that a client that reconnects continues after the last one it read.
+ */
 export const streamRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/stream',
@@ -16,14 +18,14 @@ export const streamRoute: AppPlugin = (app, options, done) => {
       exposeHeadRoute: false,
       schema: {
         tags: ['events'],
-        summary: 'the events as they come, as server-sent events',
+        summary: 'new events as they occur, as server-sent events',
         querystring: EventFilter,
         headers: Type.Object({ 'last-event-id': Type.Optional(LastEventId) }),
         response: {
           200: plainText(
             'Each has an `event` (the kind), an `id` (LOG.SEQ) and as `data` one line of JSON: an event as in ' +
-              '/api/v1/events. `dropped` tells how many had left the log before they could be sent, `reset` that the ' +
-              'id was of another log.',
+              '/api/v1/events. `dropped` reports how many events left the log before they could be sent. `reset` ' +
+              'reports that the Last-Event-ID was from another log.',
             ['text/event-stream'],
           ),
           ...errorResponses,
@@ -37,7 +39,7 @@ export const streamRoute: AppPlugin = (app, options, done) => {
         return reply.send({
           error: {
             code: 'too_many_clients',
-            message: `${options.hub.clients} clients are reading the stream: there is no room for more`,
+            message: `${options.hub.clients} clients are reading the stream: the limit is reached`,
             where: null,
             hint: 'try again later, or poll /api/v1/events',
           },
@@ -66,7 +68,7 @@ export function parseEventId(id: string): { log: string; seq: number } {
   if (match === null) {
     throw new TracerError('bad_request', `Last-Event-ID cannot be ${quoted(JSON.stringify(id))}`, {
       where: 'header Last-Event-ID',
-      remedy: 'send back the id of the last event as it came, or leave the header out',
+      remedy: 'send the id of the last event unchanged, or leave the header out',
     });
   }
   return { log: match[1] ?? '', seq: Number(match[2]) };

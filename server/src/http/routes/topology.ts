@@ -12,7 +12,7 @@ export const TopologyQuery = Type.Object(
   { additionalProperties: false },
 );
 
-/** Who shares memory with whom now, as a graph. */
+/** The current memory sharing, as a graph. */
 export const topologyRoute: AppPlugin = (app, options, done) => {
   app.get(
     '/api/v1/topology',

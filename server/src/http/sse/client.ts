@@ -7,18 +7,18 @@ export interface StreamClientOptions {
   response: ServerResponse;
   subscription: Subscription;
   onDropped: (count: number) => void;
-  /** Its socket takes more: it wants its turn. */
+  /** Called when the client can write: it asks the hub to call `pump`. */
   onReady: () => void;
-  /** It is closed, because it has taken nothing for some heartbeats. */
+  /** Called before the client is dropped, because its socket has not drained for STALLED_BEATS heartbeats. */
   onStalled: () => void;
 }
 
-/** Events read from the log at a time, so that a client far behind does not fill memory at once. */
+/** Events read from the log at a time. This bounds the memory used for a client that is far behind. */
 const BATCH = 100;
 /** Drops a client that has not drained for this many heartbeats. */
 const STALLED_BEATS = 4;
 
-/** One reader: a cursor into the event log that moves only as fast as its socket takes the bytes. */
+/** One client: a cursor into the event log that advances only as fast as its socket drains. */
 export class StreamClient {
   readonly #options: StreamClientOptions;
   #cursor = 0;
@@ -47,9 +47,9 @@ export class StreamClient {
     const { position } = subscription;
     const known = position !== undefined && position.log === log.id && position.seq <= log.newest;
     if (position === undefined) this.#cursor = log.newest;
-    // Of another log it was owed nothing here: it starts at the oldest event, without a gap.
+    // A position from another log says nothing about this one: start at the oldest event, and report no dropped events.
     else this.#cursor = known ? position.seq : log.oldest - 1;
-    // An id without data: whoever is cut off before the first event knows where to go on.
+    // An id without data: a client that is disconnected before the first event can still resume here.
     this.#write(`retry: 3000\nid: ${log.id}.${this.#cursor}\n: stream of log ${log.id}\n\n`);
     if (position !== undefined && !known) {
       this.#write(message('reset', `${log.id}.${this.#cursor}`, { log: log.id, oldest: log.oldest }));
@@ -57,7 +57,7 @@ export class StreamClient {
     onReady();
   }
 
-  /** Writes one batch of what is new. @returns whether there is more that the socket would take now. */
+  /** Writes one batch of new events. @returns whether there is more to write and the socket is not blocked */
   pump(): boolean {
     const { log, subscription, onDropped } = this.#options;
     if (!this.#hasMore()) return false;
@@ -74,7 +74,7 @@ export class StreamClient {
     return this.#hasMore();
   }
 
-  /** Keeps proxies from closing an idle stream, and notices a client that is gone. */
+  /** Keeps proxies from closing an idle stream, and drops a client whose socket does not drain. */
   beat(): void {
     if (!this.#blocked) {
       this.#write(': alive\n\n');
@@ -86,13 +86,13 @@ export class StreamClient {
     this.#options.response.destroy();
   }
 
-  /** Writes what the socket still takes, and ends. May be called twice. */
+  /** Writes until the socket blocks, then ends the stream. May be called twice. */
   end(): void {
     while (this.pump());
     if (this.#ended) return;
     this.#ended = true;
     const { response } = this.#options;
-    // What a blocked socket has not taken by now would hold up the stop.
+    // Waiting for a blocked socket to drain would delay the shutdown.
     if (this.#blocked) response.destroy();
     else response.end();
   }

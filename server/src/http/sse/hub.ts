@@ -5,7 +5,7 @@ import { StreamClient } from './client.ts';
 
 export interface StreamHubOptions {
   log: EventLog;
-  /** Clients at the same time; default 64. */
+  /** Most clients at the same time; default 64. */
   maxClients?: number;
   /** Milliseconds between comments that keep an idle connection alive; default 15 s. */
   heartbeatMs?: number;
@@ -13,7 +13,7 @@ export interface StreamHubOptions {
 
 export interface Subscription {
   matches: (event: TracerEvent) => boolean;
-  /** Where the client was; undefined begins with what comes from now on. */
+  /** The last event that the client read; undefined: send only events from now on. */
   position: { log: string; seq: number } | undefined;
 }
 
@@ -25,13 +25,13 @@ export class StreamHub {
   readonly #clients = new Set<StreamClient>();
   #unsubscribe: (() => void) | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
-  /** Clients that may have something to write. */
+  /** Clients that may have events to write. */
   #ready = new Set<StreamClient>();
   #scheduled = false;
   #closed = false;
-  /** Events that left the log before some client had read them, over all clients since the start. */
+  /** Events that left the log before a client had read them; the sum over all clients since the start. */
   dropped = 0;
-  /** Clients that there was no room for, and such as were cut off. */
+  /** Clients that were rejected because of the limit, and clients that were dropped because they did not drain. */
   rejected = 0;
   stalled = 0;
 
@@ -52,7 +52,7 @@ export class StreamHub {
   /** Streams to a client until its connection is closed, by either side. */
   attach(response: ServerResponse, subscription: Subscription): void {
     const { socket } = response.req;
-    // Its `close` may have been emitted before.
+    // Its `close` event may have been emitted already.
     if (socket.destroyed) return;
     const client = new StreamClient({
       log: this.#log,
@@ -75,15 +75,15 @@ export class StreamHub {
       this.#remove(client);
     };
     response.once('close', leave);
-    // A response that waits behind another one of its connection emits nothing when the connection is closed.
+    // A response that waits behind another one on its connection emits no `close` when the connection is closed.
     socket.once('close', leave);
     client.start();
   }
 
-  /** Ends every stream; no new client is let in. May be called twice. */
+  /** Ends every stream and accepts no new clients. May be called twice. */
   close(): void {
     this.#closed = true;
-    this.#rest();
+    this.#unlisten();
     for (const client of this.#clients) client.end();
   }
 
@@ -96,7 +96,7 @@ export class StreamHub {
     }, this.#heartbeatMs);
   }
 
-  #rest(): void {
+  #unlisten(): void {
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
     clearInterval(this.#heartbeat);
@@ -104,7 +104,7 @@ export class StreamHub {
 
   #remove(client: StreamClient): void {
     this.#ready.delete(client);
-    if (this.#clients.delete(client) && this.#clients.size === 0) this.#rest();
+    if (this.#clients.delete(client) && this.#clients.size === 0) this.#unlisten();
   }
 
   #schedule(client?: StreamClient): void {
@@ -118,7 +118,7 @@ export class StreamHub {
     });
   }
 
-  /** Each client writes one batch in a turn of the event loop: scrapes do not wait for clients that are far behind. */
+  /** Each client writes one batch per event loop turn, so that scrapes do not wait for clients that are far behind. */
   #pump(): void {
     const ready = this.#ready;
     this.#ready = new Set();

@@ -3,18 +3,20 @@ import type { BufferState } from '../buffer-state.ts';
 import type { ProcessRecord } from '../processes.ts';
 import { type Closing, INCIDENT_KINDS, type Incident, type IncidentKind } from '../schema.ts';
 
-/** Most importers, and most holders, that an incident names. */
+/** The most importers, and the most holders, that an incident names. */
 const NAMED_LIMIT = 64;
 
-/** The first of those that an incident is about, and how many there are beyond them. */
+/** The first importers or holders of an incident, and the number of further ones. */
 export interface Named<T> {
   readonly shown: readonly T[];
   readonly more: number;
 }
 
-export const NOBODY: Named<never> = { shown: [], more: 0 };
+export const NONE: Named<never> = { shown: [], more: 0 };
 
-/** `all`: how many there are, where that is known without a walk; the walk then ends with the last one that is named. */
+/**
+ * Takes the first NAMED_LIMIT items. If their number `all` is known, it does not iterate over the rest to count them.
+ */
 export function named<T>(ones: Iterable<T>, all?: number): Named<T> {
   const shown: T[] = [];
   let more = 0;
@@ -26,7 +28,7 @@ export function named<T>(ones: Iterable<T>, all?: number): Named<T> {
   return { shown, more: all === undefined ? more : Math.max(0, all - shown.length) };
 }
 
-/** Who has attached a buffer, and which processes have a descriptor of it. */
+/** The importers that have attached a buffer. */
 export function attachedTo({ inode, importers }: BufferState): IncidentFacts['importers'] {
   function* ones(): Generator<Incident['importers'][number]> {
     for (const { importer, importerDevice } of importers.attached())
@@ -35,24 +37,25 @@ export function attachedTo({ inode, importers }: BufferState): IncidentFacts['im
   return named(ones(), importers.attachedCount);
 }
 
+/** The processes that have a descriptor of a buffer. */
 export function holdersOf({ holders }: BufferState): IncidentFacts['holders'] {
   return named(holders, holders.length);
 }
 
-/** What an incident is about. Times are microseconds since boot. */
+/** The facts of an incident. Times are microseconds since boot. */
 export interface IncidentFacts {
   since: number;
   device: number;
   inode: number | null;
   buffer: BufferState | null;
-  /** Of a bind: the VM that was bound to. The others' is their buffer's. */
+  /** For the kinds about a bind: the VM that the buffer was bound to. Other kinds use the VM of the buffer. */
   vm: ProcessRecord | null;
   importers: Named<Incident['importers'][number]>;
-  /** Of orphaned. */
+  /** For orphaned. */
   holders: Named<Incident['holders'][number]>;
-  /** Of revoke_waiting: whose call it is, and why it revokes. */
+  /** For revoke_waiting: the task of the call, and the cause of the revocation. */
   call: { pid: number; comm: string; cause: Cause } | null;
-  /** Of private_offered: what became of the offers. */
+  /** For private_offered: the results of the offers. */
   offers: { accepted: number; rejected: number; reason: Reason; declared: boolean } | null;
 }
 
@@ -65,7 +68,7 @@ export interface IncidentState extends IncidentFacts {
   closedAt: number | null;
   closedBy: Closing | null;
   waitedUs: number | null;
-  /** Once closed: whether nothing was lost meanwhile. */
+  /** Set on close: whether no relevant event was lost while it was open. */
   exact: boolean;
 }
 
@@ -74,17 +77,17 @@ export interface IncidentChange {
   incident: IncidentState;
 }
 
-/** Keys of what found no room, remembered so that it counts once. */
+/** The most keys of folded incidents that are kept, so that each is counted once. */
 const FOLDED_KEYS_LIMIT = 10_000;
 
 const zeros = () =>
   Object.fromEntries(INCIDENT_KINDS.map((kind) => [kind, 0])) as Record<IncidentKind, number>;
 
-/** The incidents: one for each kind and subject, bounded, counted as they open and close. */
+/** The incidents: at most one open per kind and subject, up to a limit per kind. Counts those that open and close. */
 export class IncidentStore {
   readonly opened = zeros();
   readonly closed = zeros();
-  /** Those that were not opened because their kind had as many open as it may have. */
+  /** Incidents that were not opened because their kind was at its limit. */
   readonly folded = zeros();
   readonly #openLimit: number;
   readonly #closedLimit: number;
@@ -101,7 +104,7 @@ export class IncidentStore {
     this.#closedLimit = closedLimit;
   }
 
-  /** Open incidents of a kind now. */
+  /** Number of open incidents of a kind. */
   count(kind: IncidentKind): number {
     return this.opened[kind] - this.closed[kind];
   }
@@ -123,12 +126,12 @@ export class IncidentStore {
     return [...this.#open.values()];
   }
 
-  /** Closed ones that are remembered, the newest last. */
+  /** Closed incidents that are kept, newest last. */
   past(): readonly IncidentState[] {
     return this.#past;
   }
 
-  /** The open incident of this subject, made where there is none; null where there is no room. */
+  /** Returns the open incident of this subject, or opens one. Null if the kind is at its limit. */
   admit(
     kind: IncidentKind,
     subject: string,
@@ -148,8 +151,8 @@ export class IncidentStore {
       inode: null,
       buffer: null,
       vm: null,
-      importers: NOBODY,
-      holders: NOBODY,
+      importers: NONE,
+      holders: NONE,
       call: null,
       offers: null,
       ...facts,
@@ -184,7 +187,7 @@ export class IncidentStore {
     this.#changes.push({ change: 'closed', incident });
   }
 
-  /** What has opened and closed since this was last asked. */
+  /** Returns and clears the incidents that opened or closed since the last call. */
   takeChanges(): readonly IncidentChange[] {
     if (this.#changes.length === 0) return this.#changes;
     const changes = this.#changes;

@@ -6,10 +6,13 @@ interface Entry {
   readonly order: number;
 }
 
-/** Entries of keys that were deleted or added again may be as many as those in use, and these. */
+/** The heap keeps stale entries, of deleted or changed keys, up to the number of keys plus this number. */
 const SPARE_ENTRIES = 64;
 
-/** Keys that become due when they have lasted for a time, the oldest first, whatever order they were added in. */
+/**
+ * Keys with a start time. `due` returns those that started early enough, oldest first. The order of `add` does not
+ * matter.
+ */
 export class Deadlines {
   readonly #since = new Map<number, number>();
   readonly #entries = new MinHeap<Entry>(
@@ -21,7 +24,7 @@ export class Deadlines {
     return this.#since.size;
   }
 
-  /** A key that is there already gets this time. */
+  /** Adds a key, or sets the start time of an existing one. */
   add(key: number, since: number): void {
     if (this.#since.get(key) === since) return;
     this.#since.set(key, since);
@@ -35,14 +38,14 @@ export class Deadlines {
     this.#since.delete(key);
   }
 
-  /** Removes and returns what began at `until` or before. */
+  /** Removes and returns the keys that started at `until` or before. */
   *due(until: number): Generator<{ key: number; since: number }> {
     for (;;) {
       const { first } = this.#entries;
       if (first === undefined || first.since > until) return;
       this.#entries.pop();
       const { key, since } = first;
-      // Others were deleted, or added again with another time.
+      // A stale entry: the key was deleted, or has another start time now.
       if (this.#since.get(key) !== since) continue;
       this.#since.delete(key);
       yield { key, since };

@@ -1,7 +1,7 @@
 import type { IncidentKind } from '../schema.ts';
 import type { IncidentState } from './book.ts';
 
-/** Kinds that a snapshot of the buffers confirms or ends; of the others only events tell. */
+/** Kinds that a snapshot confirms or closes. Only events report the others. */
 const CONFIRMED_BY_SNAPSHOT: readonly IncidentKind[] = [
   'orphaned',
   'born_revoked',
@@ -10,7 +10,7 @@ const CONFIRMED_BY_SNAPSHOT: readonly IncidentKind[] = [
   'confidential_shared',
 ];
 
-/** False where something was lost since it began, and no whole snapshot has confirmed it after that. */
+/** Whether an incident is exact: nothing was lost since it began, or a later complete snapshot has confirmed it. */
 export function isExact(incident: IncidentState, lastLossAt: number, snapshotAt: number | null): boolean {
   if (lastLossAt <= incident.since) return true;
   return snapshotAt !== null && snapshotAt >= lastLossAt && CONFIRMED_BY_SNAPSHOT.includes(incident.kind);

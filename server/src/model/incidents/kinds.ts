@@ -4,12 +4,12 @@ import type { IncidentState } from './book.ts';
 
 interface Kind {
   severity: Incident['severity'];
-  /** Without all of these it cannot be told. */
+  /** All of these probes are needed to detect it. */
   probes: readonly string[];
-  /** The only dialects in which it can happen; all where it is left out. */
+  /** The dialects in which it can occur; absent means all. */
   dialects?: readonly Dialect[];
-  /** Critical at its worst, or about private memory: nobody is safe from it where it cannot be told. */
-  grave?: true;
+  /** It can be critical, or is about private memory. If it cannot be detected, the API lists it in `blind_to`. */
+  securityRelevant?: true;
 }
 
 const PRIVATE: readonly Dialect[] = ['private-v1', 'private-v2'];
@@ -20,34 +20,39 @@ export const KINDS: Readonly<Record<IncidentKind, Kind>> = {
   orphaned: { severity: 'warning', probes: ['export', 'release'] },
   born_revoked: { severity: 'warning', probes: ['export', 'revoke'] },
   never_imported: { severity: 'info', probes: ['export', 'release', 'attach'] },
-  private_without_vm: { severity: 'warning', probes: ['export'], dialects: ['private-v1'], grave: true },
-  private_offered: { severity: 'warning', probes: ['attach'], dialects: PRIVATE, grave: true },
-  foreign_vm: { severity: 'critical', probes: ['bind'], dialects: PRIVATE, grave: true },
+  private_without_vm: {
+    severity: 'warning',
+    probes: ['export'],
+    dialects: ['private-v1'],
+    securityRelevant: true,
+  },
+  private_offered: { severity: 'warning', probes: ['attach'], dialects: PRIVATE, securityRelevant: true },
+  foreign_vm: { severity: 'critical', probes: ['bind'], dialects: PRIVATE, securityRelevant: true },
   accepted_not_vfio: {
     severity: 'critical',
     probes: ['bind'],
     dialects: PRIVATE,
-    grave: true,
+    securityRelevant: true,
   },
   confidential_shared: {
     severity: 'critical',
     probes: ['export', 'attach'],
     dialects: ['mainline'],
-    grave: true,
+    securityRelevant: true,
   },
 };
 
-/** Of the grave kinds that a kernel of this dialect can have, those that cannot be told, and the probes they lack. */
+/** The security-relevant kinds that can occur in this dialect but cannot be detected, with their missing probes. */
 export function blindTo(dialect: Dialect, attached: ReadonlySet<string>): BlindTo[] {
   return INCIDENT_KINDS.flatMap((kind) => {
-    const { probes, dialects, grave } = KINDS[kind];
+    const { probes, dialects, securityRelevant } = KINDS[kind];
     const missing = probes.filter((probe) => !attached.has(probe));
     const possible = dialects?.includes(dialect) ?? true;
-    return grave === true && possible && missing.length > 0 ? [{ kind, probes: missing }] : [];
+    return securityRelevant === true && possible && missing.length > 0 ? [{ kind, probes: missing }] : [];
   });
 }
 
-/** An offer of private memory that was accepted is worse than one that the kernel has rejected. */
+/** The severity of an incident. An accepted offer of private memory is worse than a rejected one. */
 export function severityOf({ kind, offers }: IncidentState): Incident['severity'] {
   return kind === 'private_offered' && offers !== null && offers.accepted > 0
     ? 'critical'
@@ -56,7 +61,7 @@ export function severityOf({ kind, offers }: IncidentState): Incident['severity'
 
 const RANK = { critical: 0, warning: 1, info: 2 } as const;
 
-/** The gravest first. */
-export function byGravity(one: IncidentState, other: IncidentState): number {
+/** Compares incidents for sorting: critical first. */
+export function bySeverity(one: IncidentState, other: IncidentState): number {
   return RANK[severityOf(one)] - RANK[severityOf(other)];
 }

@@ -3,16 +3,16 @@ import type { TupleOf } from '../../stream/tuples.ts';
 import { FifoMap } from '../../support/fifo-map.ts';
 import { Deadlines } from './deadlines.ts';
 
-/** A revocation of a device's buffers that has begun and has not been seen to end. */
+/** A revocation of a device's buffers whose end has not been reported yet. */
 export interface RevokeCall {
   device: number;
   pid: number;
   comm: string;
   cause: Cause;
-  /** Time of its first buffer. */
+  /** Time of the event of its first buffer. */
   began: number;
   buffers: Set<number>;
-  /** Those of its buffers that the call may wait for; the first ones were looked at the longest ago. */
+  /** Its buffers that the call may wait for, those checked longest ago first. */
   unsettled: FifoMap<number, true>;
 }
 
@@ -20,10 +20,10 @@ type Data<K extends 'buffer_state' | 'revoke_call'> = TupleOf<K>['data'];
 
 const DEVICE_LIMIT = 4096;
 
-/** The calls under way, at most one a device: the kernel holds the device's memory_lock for the whole call. */
+/** The running calls, at most one per device: the kernel holds the device's memory_lock for the whole call. */
 export class RevokeCalls {
   readonly #running = new FifoMap<number, RevokeCall>();
-  /** When the last call of each device ended, as far as that was seen. */
+  /** When the last call of each device ended, if that was reported. */
   readonly #endedAt = new FifoMap<number, number>();
   readonly #deadlines = new Deadlines();
 
@@ -31,7 +31,7 @@ export class RevokeCalls {
     return [...this.#running.values()];
   }
 
-  /** The calls that began at `until` or before, each once. */
+  /** Returns the calls that began at `until` or before, each once. */
   *due(until: number): Generator<RevokeCall> {
     for (const { key } of this.#deadlines.due(until)) {
       const call = this.#running.get(key);
@@ -43,13 +43,13 @@ export class RevokeCalls {
     return this.#running.get(device);
   }
 
-  /** One buffer of a call. Returns the call before it on the same device where the end of that one was not seen. */
+  /** Adds a buffer event. Returns the previous call of the device if this event shows that its end was missed. */
   buffer(data: Data<'buffer_state'>): RevokeCall | null {
     const { t, device, pid, comm, cause, inode } = data;
-    // Its call's end came first.
+    // The end of its call arrived first.
     if (device === 0 || t <= (this.#endedAt.get(device) ?? -1)) return null;
     const call = this.#running.get(device);
-    if (!data.revoked) return call !== undefined && call.began < t ? this.forget(call) : null;
+    if (!data.revoked) return call !== undefined && call.began < t ? this.drop(call) : null;
     if (call !== undefined && call.pid === pid && !call.buffers.has(inode)) {
       call.buffers.add(inode);
       call.unsettled.set(inode, true);
@@ -60,7 +60,7 @@ export class RevokeCalls {
       return null;
     }
     if (call !== undefined && call.began > t) return null;
-    if (call !== undefined) this.forget(call);
+    if (call !== undefined) this.drop(call);
     const unsettled = new FifoMap<number, true>();
     unsettled.set(inode, true);
     this.#running.set(device, { device, pid, comm, cause, began: t, buffers: new Set([inode]), unsettled });
@@ -69,17 +69,20 @@ export class RevokeCalls {
     return call ?? null;
   }
 
-  /** The end of a call, of a revocation or of the opposite. Returns the call that was under way, ended by this or before it. */
+  /**
+   * The end of a call that revokes or restores. Returns the running call of the device. `seen`: this is the end of that
+   * call.
+   */
   end({ t, pid, device, revoked }: Data<'revoke_call'>): { call: RevokeCall; seen: boolean } | null {
     this.#endedAt.set(device, Math.max(this.#endedAt.get(device) ?? 0, t));
     this.#endedAt.limit(DEVICE_LIMIT);
     const call = this.#running.get(device);
     if (call === undefined || call.began > t) return null;
-    this.forget(call);
+    this.drop(call);
     return { call, seen: revoked && pid === call.pid };
   }
 
-  forget(call: RevokeCall): RevokeCall {
+  drop(call: RevokeCall): RevokeCall {
     this.#running.delete(call.device);
     this.#deadlines.delete(call.device);
     return call;

@@ -4,27 +4,27 @@ import type { IncidentFacts, IncidentState } from './book.ts';
 
 const CLOSED: Readonly<Record<Closing, string>> = {
   revoke_ended: 'the call has ended',
-  mapped_again: 'it was mapped again',
+  mapped_again: 'it was remapped',
   restored: 'the memory was restored',
   imported: 'an importer has attached it',
   released: 'the buffer was released',
   unbound: 'KVM has unbound it',
   vm_gone: 'the VM has ended',
-  next_call: 'the next call began, the end of this one was not seen',
-  snapshot: 'a snapshot shows it, the event was not seen',
+  next_call: 'the next call began; the end of this one was missed',
+  snapshot: 'a snapshot shows it; the event was missed',
 };
 
-/** Names, as far as they are known when the sentence is made. */
+/** The names in a sentence, as known when it is made. */
 export interface Names {
   device: string;
   vm: VmRef | null;
   ownerVm: VmRef | null;
   importers: IncidentFacts['importers'];
   holders: IncidentFacts['holders'];
-  watchesUnmaps: boolean;
+  tracesUnmaps: boolean;
 }
 
-/** What is wrong, in one sentence; what ended it in a second one. */
+/** Describes an incident: one sentence about the problem, and a second one about its end if it is closed. */
 export function sentenceOf(incident: IncidentState, named: Names): string {
   const { closedBy, waitedUs } = incident;
   const sentence = `${whatIsWrong(incident, named)}.`;
@@ -43,7 +43,7 @@ function whatIsWrong(incident: IncidentState, named: Names): string {
       return `The revocation of the memory of ${named.device}${by} waits for ${waitedFor(named)}`;
     }
     case 'mappings_lost':
-      return `iommufd has lost ${count} ${count === 1 ? 'mapping' : 'mappings'} of ${what} by a revocation: DMA to it fails until it is mapped again`;
+      return `iommufd has lost ${count} ${count === 1 ? 'mapping' : 'mappings'} of ${what} by a revocation: DMA to it fails until it is remapped`;
     case 'orphaned': {
       const owner =
         buffer?.owner === null || buffer === null
@@ -51,28 +51,28 @@ function whatIsWrong(incident: IncidentState, named: Names): string {
           : `${buffer.owner.comm} (pid ${buffer.owner.pid})`;
       const holders = named.holders.shown.map(({ comm, pid, fds }) => `${comm} (pid ${pid}, ${fds} fds)`);
       const more = named.holders.more + named.importers.more;
-      const by = [...holders, ...named.importers.shown.map(importerName), ...moreWords(more)];
-      return `${owner} has ended, but ${what} lives on, held by ${by.length === 0 ? 'nobody that is known' : by.join(', ')}`;
+      const by = [...holders, ...named.importers.shown.map(importerName), ...moreText(more)];
+      return `${owner} has ended, but ${what} still exists, held by ${by.length === 0 ? 'unknown holders' : by.join(', ')}`;
     }
     case 'born_revoked':
-      return `${capital(what)} was exported while the device's memory was off: every import is rejected until it is on`;
+      return `${capital(what)} was exported while memory decode of its device was off: every import is rejected until it is on`;
     case 'never_imported':
-      return `${capital(what)} was exported and nobody has attached it`;
+      return `${capital(what)} was exported, but no importer has attached it`;
     case 'private_without_vm':
-      return `${capital(what)} is private, but its device belongs to no VM: nobody may bind it`;
+      return `${capital(what)} is private, but its device belongs to no VM: no VM may bind it`;
     case 'private_offered': {
       const declared = incident.offers?.declared === true;
       const why = declared
         ? 'which is private'
-        : 'which is bound by KVM (this kernel does not say whether it is private)';
+        : 'which is bound by KVM (this kernel does not report whether it is private)';
       return `${importersOf(named)} tried to attach ${what}, ${why}: ${offers(incident)}`;
     }
     case 'foreign_vm':
-      return `KVM has bound ${what} to ${vmName(named.vm)}, which is another VM than ${vmName(named.ownerVm)} of its device${times(count)}`;
+      return `KVM has bound ${what} to ${vmName(named.vm)}, but its device belongs to ${vmName(named.ownerVm)}${times(count)}`;
     case 'accepted_not_vfio':
-      return `KVM has bound ${what} to ${vmName(named.vm)} although VFIO has not exported it${times(count)}`;
+      return `KVM has bound ${what} to ${vmName(named.vm)} although VFIO did not export it${times(count)}`;
     case 'confidential_shared':
-      return `${importersOf(named)} has attached ${what} of a confidential VM (${named.vm?.kind ?? 'unknown'})${times(count)}; this kernel has no word for private exports`;
+      return `${importersOf(named)} has attached ${what} of a confidential VM (${named.vm?.kind ?? 'unknown'})${times(count)}; this kernel does not support private exports`;
     default:
       return kind satisfies never;
   }
@@ -90,40 +90,41 @@ function bufferName({ inode, buffer, kind }: IncidentState, { device, vm }: Name
 }
 
 function vmName(vm: VmRef | null): string {
-  return vm === null ? 'no known VM' : `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+  return vm === null ? 'an unknown VM' : `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
 }
 
 const importerName = ({ importer, importer_device: device }: Incident['importers'][number]): string =>
   device === importer || device === '' ? importer : `${importer} ${device}`;
 
 function importersOf({ importers }: Names): string {
-  const names = [...importers.shown.map(importerName), ...moreWords(importers.more)].join(', ');
-  return names === 'unknown' ? 'An importer that was not seen' : `Importer ${names}`;
+  const names = [...importers.shown.map(importerName), ...moreText(importers.more)].join(', ');
+  return names === 'unknown' ? 'An unknown importer' : `Importer ${names}`;
 }
 
-function waitedFor({ importers, watchesUnmaps }: Names): string {
+function waitedFor({ importers, tracesUnmaps }: Names): string {
   if (importers.shown.length > 0) {
     const each = importers.shown.map((one) => `${importerName(one)} to unmap buffer ${one.inode}`);
-    return [...each, ...moreWords(importers.more)].join(', ');
+    return [...each, ...moreText(importers.more)].join(', ');
   }
-  return watchesUnmaps ? 'importers that are not known' : 'importers: unmaps are not watched here';
+  return tracesUnmaps
+    ? 'unknown importers'
+    : 'importers, which are unknown because unmaps are not traced here';
 }
 
 function offers({ offers: made }: IncidentState): string {
   if (made === null) return 'rejected';
   const { accepted, rejected, reason } = made;
   const parts = [
-    ...(accepted > 0 ? [`accepted ${timesWord(accepted)}`] : []),
-    ...(rejected > 0 ? [`rejected ${timesWord(rejected)} (${reason})`] : []),
+    ...(accepted > 0 ? [`accepted ${timesText(accepted)}`] : []),
+    ...(rejected > 0 ? [`rejected ${timesText(rejected)} (${reason})`] : []),
   ];
   return parts.join(', ');
 }
 
-/** For those that are not named. */
-function moreWords(more: number): string[] {
+function moreText(more: number): string[] {
   return more > 0 ? [`and ${more} more`] : [];
 }
 
-const timesWord = (count: number): string => (count === 1 ? 'once' : `${count} times`);
+const timesText = (count: number): string => (count === 1 ? 'once' : `${count} times`);
 const times = (count: number): string => (count === 1 ? '' : `, ${count} times`);
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -7,16 +7,16 @@ import { attachedTo, holdersOf, type IncidentFacts, type IncidentState } from '.
 import { severityOf } from './kinds.ts';
 import { sentenceOf } from './sentences.ts';
 
-/** What the view of an incident needs of the rest of the model. */
+/** What the view of an incident needs from the rest of the model. */
 export interface IncidentContext {
   time: (micros: number) => string;
   isExact: (incident: IncidentState) => boolean;
-  /** Who still has mappings of what this device's running revocation revokes. */
+  /** Importers that the running revocation of this device still waits for. */
   waitedFor: (device: number) => IncidentFacts['importers'];
-  watchesUnmaps: boolean;
+  tracesUnmaps: boolean;
 }
 
-/** What the metrics tell of it. */
+/** The labels of an incident in the metrics. */
 export function incidentLabels(incident: IncidentState): Pick<Incident, 'device' | 'kind' | 'severity'> {
   return {
     device: deviceAddress(incident.device || (incident.buffer?.device ?? 0)),
@@ -33,14 +33,14 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
   const ownerVm = buffer === null ? null : vmOf(buffer);
   const vm = incident.vm === null ? ownerVm : vmRef(incident.vm);
   const importers = importersOf(incident, context);
-  const holders = livesOn(incident) ? holdersOf(incident.buffer) : incident.holders;
+  const holders = isLiveOrphan(incident) ? holdersOf(incident.buffer) : incident.holders;
   const named = {
     device,
     vm,
     ownerVm,
     importers,
     holders,
-    watchesUnmaps: context.watchesUnmaps,
+    tracesUnmaps: context.tracesUnmaps,
   };
   return {
     id: incident.id,
@@ -66,10 +66,10 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
 function importersOf(incident: IncidentState, context: IncidentContext): IncidentFacts['importers'] {
   const { kind, closedAt } = incident;
   if (kind === 'revoke_waiting' && closedAt === null) return context.waitedFor(incident.device);
-  return livesOn(incident) ? attachedTo(incident.buffer) : incident.importers;
+  return isLiveOrphan(incident) ? attachedTo(incident.buffer) : incident.importers;
 }
 
-/** True for an orphan that was not released: its buffer says who has it now. */
-function livesOn(incident: IncidentState): incident is IncidentState & { buffer: BufferState } {
+/** True for an orphan that was not released: its buffer has the current holders and importers. */
+function isLiveOrphan(incident: IncidentState): incident is IncidentState & { buffer: BufferState } {
   return incident.kind === 'orphaned' && incident.buffer !== null && !incident.buffer.released;
 }

@@ -20,15 +20,17 @@ import { isExact } from './exactness.ts';
 import { type RevokeCall, RevokeCalls } from './revoke-calls.ts';
 
 export interface IncidentLimits {
-  /** How long a revocation may take before it is told; default 1 s. All are microseconds of the stream's time. */
+  /**
+   * Duration of a revocation above which an incident opens; default 1 s. All durations are microseconds of stream time.
+   */
   revokeWaitUs: number;
-  /** How long a buffer may outlive its owner; default 10 s. */
+  /** Time for which a buffer may outlive its owner; default 10 s. */
   orphanUs: number;
-  /** How long an export may be without an importer; default 5 min. */
+  /** Time for which an export may have no importer; default 5 min. */
   neverImportedUs: number;
-  /** Open incidents of each kind; default 500. */
+  /** The most open incidents of each kind; default 500. */
   open: number;
-  /** Closed ones that are remembered, of all kinds; default 500. */
+  /** The most closed incidents that are kept, over all kinds; default 500. */
   closed: number;
 }
 
@@ -40,41 +42,41 @@ export const INCIDENT_LIMITS: IncidentLimits = {
   closed: 500,
 };
 
-/** Incidents whose call's end may only be late. */
-const UNSEEN_LIMIT = 256;
+/** The most closed incidents that are kept for a late end of their call. */
+const CLOSED_WITHOUT_END_LIMIT = 256;
 
 export interface IncidentWatchOptions {
   buffers: BufferTable;
   processes: ProcessTable;
   accounting: Accounting;
   limits: IncidentLimits;
-  /** Whether the probes attached can tell of this kind. */
-  watches: (kind: IncidentKind) => boolean;
+  /** Whether incidents of this kind can be detected. */
+  detects: (kind: IncidentKind) => boolean;
 }
 
 type Data<K extends EventRecord['type']> = TupleOf<K>['data'];
 type Importer = Incident['importers'][number];
 type CallFacts = Pick<RevokeCall, 'device' | 'began' | 'pid' | 'comm' | 'cause'>;
 
-/** Kinds of VM whose memory is kept from the host. */
+/** Kinds of VM whose memory is hidden from the host. */
 const CONFIDENTIAL: readonly string[] = ['sev', 'sev_es', 'snp', 'tdx'];
 
-/** Events of which the beginning may still be on its way. */
+/** The most recent events that are kept for events that arrive out of order. */
 const RECENT_LIMIT = 64;
 
-/** What the picture of the buffers says of things that are wrong. It is asked after the buffers have taken a record in. */
+/** Detects incidents in events and in the state of the buffers. Call it after the buffers have applied a record. */
 export class IncidentWatch {
   readonly book: IncidentStore;
-  /** Begin of the last whole snapshot. */
+  /** Begin of the last complete snapshot. */
   snapshotAt: number | null = null;
   dialect: Dialect = 'none';
   readonly #options: IncidentWatchOptions;
   readonly #calls = new RevokeCalls();
   readonly #neverImported = new Deadlines();
   readonly #orphans = new Deadlines();
-  /** The last incident of each device whose call's end was not seen, should it only be late. */
-  readonly #unseen = new Map<number, IncidentState>();
-  /** Attaches of buffers that are not known to be private: the export, or the bind, may be on its way. */
+  /** The last incident of each device that was closed without the end of its call. That event may only be late. */
+  readonly #closedWithoutEnd = new Map<number, IncidentState>();
+  /** Attaches of buffers that are not known to be private: the event of the export or bind may still arrive. */
   #attaches: Data<'import'>[] = [];
   #unbinds: Data<'unbind'>[] = [];
 
@@ -126,7 +128,7 @@ export class IncidentWatch {
     }
   }
 
-  /** Takes in a snapshot after the buffers were reconciled with it; `gone` are those that it no longer lists. */
+  /** Applies a snapshot. Call it after the buffers were reconciled; `gone` are the buffers that no longer exist. */
   snapshot({ complete, t_begin, t_end, buffers: found }: Snapshot, gone: readonly BufferState[]): void {
     if (complete) this.snapshotAt = t_begin;
     const { buffers, accounting } = this.#options;
@@ -143,29 +145,29 @@ export class IncidentWatch {
     for (const call of this.#calls.running()) {
       const lost = accounting.lastLossAt >= call.began && t_begin >= accounting.lastLossAt;
       if (t_begin <= call.began) continue;
-      if (this.#isOver(call) || (lost && !this.#hasWaiters(call))) this.#unseenEnd(call, t_end, 'snapshot');
+      if (this.#isOver(call) || (lost && !this.#hasWaiters(call))) this.#dropCall(call, t_end, 'snapshot');
     }
   }
 
-  /** The stream has got to `t`: what has lasted too long by then opens. */
+  /** Opens incidents for conditions that have lasted too long at time `t` of the stream. */
   advance(t: number): void {
-    const { buffers, limits, watches } = this.#options;
+    const { buffers, limits, detects } = this.#options;
     for (const call of this.#calls.due(t - limits.revokeWaitUs)) this.#waits(call);
     for (const { key, since } of this.#neverImported.due(t - limits.neverImportedUs)) {
       const buffer = buffers.get(key);
-      if (buffer !== undefined && !buffer.released && !buffer.imported && watches('never_imported')) {
+      if (buffer !== undefined && !buffer.released && !buffer.imported && detects('never_imported')) {
         this.#admit('never_imported', buffer, since, since + limits.neverImportedUs);
       }
     }
     for (const { key, since } of this.#orphans.due(t - limits.orphanUs)) {
       const buffer = buffers.get(key);
-      if (buffer !== undefined && !buffer.released && buffer.ownerGoneAt !== null && watches('orphaned')) {
+      if (buffer !== undefined && !buffer.released && buffer.ownerGoneAt !== null && detects('orphaned')) {
         this.#admit('orphaned', buffer, since, since + limits.orphanUs);
       }
     }
   }
 
-  /** Importers that still have mappings of the buffers of a device's revocation that is under way. */
+  /** Importers that still have mappings of the buffers that the running revocation of a device revokes. */
   waitedFor(device: number): IncidentFacts['importers'] {
     const call = this.#calls.of(device);
     if (call === undefined) return named([]);
@@ -174,7 +176,7 @@ export class IncidentWatch {
     return named(this.#waitedFor(call), all);
   }
 
-  /** Whether the end of an open incident cannot have been missed. */
+  /** Whether an open incident is exact: its end cannot have been missed. */
   isExact(incident: IncidentState): boolean {
     return isExact(incident, this.#options.accounting.lastLossAt, this.snapshotAt);
   }
@@ -192,12 +194,12 @@ export class IncidentWatch {
     this.#attachedBefore(buffer);
   }
 
-  /** What a snapshot says of a buffer may be all that is known of what happened before, or in a gap. */
+  /** Opens incidents from a snapshot: their events may be older than the tracer, or lost in a gap. */
   #found(seen: SnapshotBuffer, t: number): void {
     const buffer = this.#options.buffers.get(seen.inode);
     if (buffer === undefined || buffer.released) return;
     this.#attachedBefore(buffer);
-    // A device keeps its VM, or none, for as long as it is open.
+    // Whether a device has a VM does not change while it is open. So this was true at the export too.
     if (buffer.privacy === 'private' && seen.device !== 0 && seen.kvm === false)
       this.#admit('private_without_vm', buffer, buffer.firstSeenAt, t);
     if (this.#isConfidential(buffer) && buffer.attachments.count > buffer.importers.named) {
@@ -208,7 +210,10 @@ export class IncidentWatch {
     }
   }
 
-  /** Where the kernel has no word for private exports, KVM imports none, and the VM's kind tells. */
+  /**
+   * Whether the buffer belongs to a confidential VM on a kernel without private exports. Only the VM's kind shows it
+   * there.
+   */
   #isConfidential({ vmType }: BufferState): boolean {
     return this.dialect === 'mainline' && CONFIDENTIAL.includes(vmKind(vmType));
   }
@@ -227,7 +232,10 @@ export class IncidentWatch {
     );
   }
 
-  /** True where this attach, by another than KVM, was of memory that belongs to a confidential VM; then it is told. */
+  /**
+   * If this attach, by an importer other than KVM, is of private or confidential memory: opens an incident and returns
+   * true.
+   */
   #isOffer(buffer: BufferState, data: Data<'import'>): boolean {
     const declared = buffer.privacy === 'private';
     const bound = this.dialect === 'private-v2' && buffer.boundAt !== null && data.t >= buffer.boundAt;
@@ -258,7 +266,8 @@ export class IncidentWatch {
     if (violation !== 'foreign_vm' && violation !== 'accepted_not_vfio') return;
     const subject = `${inode}\n${vm_pid}`;
     const known = this.book.get(violation, subject);
-    // vm_pid is the thread that made the VM; KVM takes a bind of the VM's own process only (kvm->mm).
+    // vm_pid is only the thread that created the VM. KVM accepts a bind only from the VM's process (kvm->mm), so use
+    // data.pid.
     const vm = processes.at(data.pid, t);
     const facts = { since: t, device: device || (buffer?.device ?? 0), inode, buffer, vm };
     const incident = this.book.admit(violation, subject, t, facts);
@@ -280,13 +289,13 @@ export class IncidentWatch {
 
   #buffer(data: Data<'buffer_state'>): void {
     const before = this.#calls.buffer(data);
-    if (before !== null) this.#endUnseen(before, data.t, 'next_call');
+    if (before !== null) this.#closeWithoutEnd(before, data.t, 'next_call');
     const call = this.#calls.of(data.device);
     const incident = this.book.get('revoke_waiting', String(data.device));
     if (call !== undefined && incident !== undefined) this.#nameWaiters(incident, call, data.inode);
   }
 
-  /** A mapping whose event came late is waited for as well. */
+  /** A revocation also waits for a mapping whose event arrives late. */
   #mapped({ device, inode }: Data<'import'>): void {
     const call = this.#calls.of(device || (this.#options.buffers.get(inode)?.device ?? 0));
     if (call === undefined) return;
@@ -302,17 +311,17 @@ export class IncidentWatch {
 
   #revokeEnded(data: Data<'revoke_call'>): void {
     const ended = this.#calls.end(data);
-    if (ended !== null && !ended.seen) this.#endUnseen(ended.call, data.t, 'next_call');
+    if (ended !== null && !ended.seen) this.#closeWithoutEnd(ended.call, data.t, 'next_call');
     if (!data.revoked) return;
     const { t, device } = data;
     const waitedUs = Math.round(data.ns / 1000);
     const since = ended?.seen ? ended.call.began : t - waitedUs;
-    const late = this.#unseen.get(device);
+    const late = this.#closedWithoutEnd.get(device);
     const open = this.book.get('revoke_waiting', String(device));
     if (open === undefined && late !== undefined && late.since >= t - waitedUs && late.since <= t) {
-      // It was taken for one whose end was lost.
+      // The incident was closed because the end of its call seemed lost. It was only late: correct the incident.
       Object.assign(late, { closedAt: t, closedBy: 'revoke_ended', waitedUs, exact: true });
-      this.#unseen.delete(device);
+      this.#closedWithoutEnd.delete(device);
       return;
     }
     if (open === undefined && waitedUs < this.#options.limits.revokeWaitUs) return;
@@ -335,7 +344,10 @@ export class IncidentWatch {
     return this.book.admit('revoke_waiting', String(device), openedAt, { since, device, call });
   }
 
-  /** Keeps who is waited for, of `count` more: once the wait is over nobody has a mapping any more. */
+  /**
+   * Adds importers, `count` in total, to those that the incident names. When the wait is over, their mappings no longer
+   * exist.
+   */
   #name(incident: IncidentState, waiters: Iterable<Importer>, count: number): void {
     const { shown, more } = incident.importers;
     const known = new Set(shown.map(keyOf));
@@ -356,37 +368,37 @@ export class IncidentWatch {
     return this.#waitedFor(call).next().done !== true;
   }
 
-  /** A call whose buffers are free, restored or attached by nobody cannot be waiting. */
+  /** Whether the call cannot be waiting: all its buffers are released, restored, or have no attachments. */
   #isOver({ unsettled }: RevokeCall): boolean {
     for (let left = unsettled.size; left > 0; left -= 1) {
       const inode = unsettled.oldest() ?? 0;
       const buffer = this.#options.buffers.get(inode);
       if (buffer === undefined || buffer.released) unsettled.delete(inode);
       else if (buffer.revoked && buffer.attachments.count > 0) return false;
-      // It may be revoked or attached again: it is looked at after the others.
+      // It may be revoked or attached again, so keep it and check it after the others.
       else unsettled.set(inode, true);
     }
     return true;
   }
 
-  #unseenEnd(call: RevokeCall, t: number, by: Closing): void {
-    this.#calls.forget(call);
-    this.#endUnseen(call, t, by);
+  #dropCall(call: RevokeCall, t: number, by: Closing): void {
+    this.#calls.drop(call);
+    this.#closeWithoutEnd(call, t, by);
   }
 
-  #endUnseen(call: RevokeCall, t: number, by: Closing): void {
+  #closeWithoutEnd(call: RevokeCall, t: number, by: Closing): void {
     const incident = this.book.get('revoke_waiting', String(call.device));
     if (incident === undefined) return;
     this.book.close(incident, t, by, false);
-    this.#unseen.delete(call.device);
-    this.#unseen.set(call.device, incident);
-    if (this.#unseen.size <= UNSEEN_LIMIT) return;
-    // Its end is not late any more: it was lost.
-    const oldest = this.#unseen.keys().next();
-    if (!oldest.done) this.#unseen.delete(oldest.value);
+    this.#closedWithoutEnd.delete(call.device);
+    this.#closedWithoutEnd.set(call.device, incident);
+    if (this.#closedWithoutEnd.size <= CLOSED_WITHOUT_END_LIMIT) return;
+    // The end of the oldest one is no longer late: it was lost.
+    const oldest = this.#closedWithoutEnd.keys().next();
+    if (!oldest.done) this.#closedWithoutEnd.delete(oldest.value);
   }
 
-  /** Opens and closes what follows from the state of a buffer. */
+  /** Opens and closes the incidents that follow from the state of a buffer. */
   #settle(buffer: BufferState, t: number, by?: Closing): void {
     const close = (kind: IncidentKind, closing: Closing): void => {
       const incident = this.book.get(kind, String(buffer.inode));
@@ -399,7 +411,7 @@ export class IncidentWatch {
         this.#close(incident, buffer.changedAt, by ?? 'released');
       }
       const call = this.#calls.of(buffer.device);
-      if (call?.buffers.has(buffer.inode) && this.#isOver(call)) this.#unseenEnd(call, t, by ?? 'released');
+      if (call?.buffers.has(buffer.inode) && this.#isOver(call)) this.#dropCall(call, t, by ?? 'released');
       return;
     }
     if (buffer.lostMappings > 0) {
@@ -414,7 +426,7 @@ export class IncidentWatch {
     }
   }
 
-  /** A released buffer has neither importers nor holders: an orphan keeps the last ones. */
+  /** Copies the last importers and holders into an orphan incident, because a released buffer has none. */
   #keepHolders(buffer: BufferState): void {
     const orphan = this.book.get('orphaned', String(buffer.inode));
     if (orphan === undefined) return;
@@ -450,7 +462,10 @@ function isBind({ kind }: IncidentState): boolean {
   return kind === 'foreign_vm' || kind === 'accepted_not_vfio';
 }
 
-/** The unbind names the VM of the buffer's device; which VM let go is told by the task, as it is of a bind. */
+/**
+ * Whether an unbind ends an incident. As for a bind, the task identifies the VM. The event's VM is that of the buffer's
+ * device.
+ */
 function ends(unbind: Data<'unbind'>, incident: IncidentState): boolean {
   return unbind.inode === incident.inode && unbind.pid === incident.vm?.pid;
 }

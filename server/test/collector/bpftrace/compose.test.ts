@@ -140,7 +140,7 @@ test('a map that nobody reads is an error', () => {
   const text = `${HEADER.replace('maps: -', 'maps: @stray')}kprobe:{{fn:f}} { @stray[0] = count(); }\n`;
   assert.throws(
     () => compose(facts, set({ one: text })),
-    (error) => error instanceof TracerError && /nobody reads the map @stray/.test(error.message),
+    (error) => error instanceof TracerError && /the map @stray is not in MAPS/.test(error.message),
   );
 });
 
@@ -268,18 +268,18 @@ test('what is unknown in a fragment is an error with file and line', () => {
   const body = (text: string): FragmentSet =>
     set({ one: `${HEADER}ok\n${text}\n` }, { loop: '{{use:loop}}', bad: '\n{{nix}}' });
   const cases: [string, string, RegExp][] = [
-    ['{{reason.nothing}}', 'probes/one.bt:7', /has no value/],
-    ['{{tag.toString}}', 'probes/one.bt:7', /has no value/],
-    ['{{constructor.name}}', 'probes/one.bt:7', /has no value/],
-    ['{{fn:a b}}', 'probes/one.bt:7', /names no function/],
-    ['{{offset:s}}', 'probes/one.bt:7', /names no struct\.member/],
-    ['{{bit:s.m.n}}', 'probes/one.bt:7', /names no struct\.member/],
-    ['{{use:missing}}', 'probes/one.bt:7', /no snippet is called/],
+    ['{{reason.nothing}}', 'probes/one.bt:7', /is not a known placeholder/],
+    ['{{tag.toString}}', 'probes/one.bt:7', /is not a known placeholder/],
+    ['{{constructor.name}}', 'probes/one.bt:7', /is not a known placeholder/],
+    ['{{fn:a b}}', 'probes/one.bt:7', /does not name a function/],
+    ['{{offset:s}}', 'probes/one.bt:7', /does not name a struct\.member/],
+    ['{{bit:s.m.n}}', 'probes/one.bt:7', /does not name a struct\.member/],
+    ['{{use:missing}}', 'probes/one.bt:7', /there is no snippet/],
     ['{{use:loop}}', 'probes/snippets/loop.bt:1', /uses itself/],
-    ['{{use:bad}}', 'probes/snippets/bad.bt:2', /has no value/],
-    ['x //? klingon:1', 'probes/one.bt:7', /cannot be understood/],
+    ['{{use:bad}}', 'probes/snippets/bad.bt:2', /is not a known placeholder/],
+    ['x //? klingon:1', 'probes/one.bt:7', /is not valid/],
     ['//? f {', 'probes/one.bt:7', /not closed/],
-    ['//? }', 'probes/one.bt:7', /closes nothing/],
+    ['//? }', 'probes/one.bt:7', /closes a block that was not opened/],
   ];
   for (const [text, where, message] of cases) throwsAt(() => compose(facts, body(text)), where, message);
 });
@@ -290,9 +290,9 @@ test('a header that is wrong is an error with file and line', () => {
     [HEADER.replace('// maps: -\n', ''), 'p.bt:1', /"maps" is missing/],
     [HEADER.replace('needs', 'need'), 'p.bt:3', /unknown field "need"/],
     [`${HEADER}// name: two\n`, 'p.bt:6', /occurs twice/],
-    [HEADER.replace('emits: export', 'emits: exports'), 'p.bt:4', /no record is called/],
-    [HEADER.replace('maps: -', 'maps: exports'), 'p.bt:5', /no name of a map/],
-    [HEADER.replace('needs: -', 'needs: a b'), 'p.bt:3', /cannot be understood/],
+    [HEADER.replace('emits: export', 'emits: exports'), 'p.bt:4', /there is no record/],
+    [HEADER.replace('maps: -', 'maps: exports'), 'p.bt:5', /is not a valid name of a map/],
+    [HEADER.replace('needs: -', 'needs: a b'), 'p.bt:3', /is not valid/],
   ];
   for (const [text, where, message] of cases) throwsAt(() => parseFragment('p.bt', text), where, message);
 });

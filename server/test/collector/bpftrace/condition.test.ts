@@ -33,7 +33,7 @@ test('a condition holds or says why not', () => {
     ['module:none', 'module none is not loaded'],
     ['!module:vfio_pci_core', 'module vfio_pci_core is loaded'],
     ['none', 'function none is in no loaded module'],
-    ['hidden', 'function hidden exists, but the kernel does not let it be traced'],
+    ['hidden', 'function hidden exists, but the kernel does not allow tracing it'],
     ['none|nothing', 'none of the functions none, nothing is in a loaded module'],
     ['attach, kvm.none', 'neither the kernel nor a loaded module has kvm.none'],
     ['!attach', 'the kernel has attach'],

@@ -113,7 +113,7 @@ test('a probe that bpftrace rejects is left out, and the rest runs', async (t) =
   assert.ok(second?.state === 'starting');
   assert.match(
     second.probes[1]?.reason ?? '',
-    /^bpftrace rejected it, and it is tried again within 10 min: .*Undefined map/,
+    /^bpftrace rejected this probe, retry within 10 min: .*Undefined map/,
   );
   assert.deepEqual([second.probes[0]?.attached, second.probes[1]?.attached], [true, false]);
   assert.equal(

@@ -80,7 +80,7 @@ test('a call that was not seen to return asks for a snapshot, once, also after a
   assert.equal(lost(), 2);
   watch.returnsMissed(1);
   assert.equal(lost(), 3);
-  watch.tell(1);
+  watch.report(1);
   assert.deepEqual(lines, [], 'the counter itself is in the stream');
 });
 
@@ -142,14 +142,14 @@ test('losses are cumulative over children and told when they have grown', () => 
   const { watch, lines, lost } = losses();
   watch.probesMissed(3);
   assert.equal(lost(), 0);
-  watch.tell(1);
-  watch.tell(2);
+  watch.report(1);
+  watch.report(2);
   assert.equal(lost(), 1, 'a snapshot is asked for after the line, which makes it newer than the loss');
   watch.childStarted();
   watch.probesMissed(0);
   watch.probesMissed(2);
   watch.lineDropped('splitter');
-  watch.tell(3);
+  watch.report(3);
   assert.deepEqual(
     lines.map((line) => line.data),
     [
@@ -351,8 +351,5 @@ test('a snapshot program that fails leaves an incomplete snapshot', async (t) =>
   const host = await fakeHost(t);
   const snapshot = await snapshotOf(t, host, { program: 'BEGIN' }, 'fail');
   assert.equal(snapshot.complete, false);
-  assert.match(
-    snapshot.errors.join(),
-    /did not reach its end: exited with 1: stdin:1:9-17: ERROR: syntax error/,
-  );
+  assert.match(snapshot.errors.join(), /did not complete: exited with 1: stdin:1:9-17: ERROR: syntax error/);
 });

@@ -45,11 +45,11 @@ test('a helper command that hangs is killed with what it has started', async (t)
   const pids = join(folder, 'pids');
   const path = await script(t, `sleep 600 & echo $! $$ > ${pids}.new; mv ${pids}.new ${pids}; wait`);
   const result = await runCommand(path, ['--version'], { searchPath, timeoutMs: 1500 });
-  assert.equal(failureOf(result, 1500), 'it did not answer within 1.5 s');
+  assert.equal(failureOf(result, 1500), 'it did not end within 1.5 s');
   assert.ok(existsSync(pids), 'it had started its child');
   for (const pid of readFileSync(pids, 'utf8').trim().split(' ')) await assertEnds(Number(pid));
   const found = await findBpftrace({ command: path, searchPath, timeoutMs: 100 });
-  assert.match('message' in found ? found.message : '', /cannot be run: it did not answer within 0\.1 s/);
+  assert.match('message' in found ? found.message : '', /cannot be run: it did not end within 0\.1 s/);
 });
 
 test('what a helper command leaves behind is killed, and its pipes are not waited for', async (t) => {

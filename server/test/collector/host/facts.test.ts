@@ -72,8 +72,8 @@ test('a snapshot needs what the module tells of its structs, and the reason says
   assert.deepEqual(plan({}), { reason: 'neither the kernel nor a loaded module has vfio_pci_dma_buf.vdev' });
   assert.deepEqual(plan({ modules: ['kvm'] }), {
     reason:
-      'neither the kernel nor a loaded module has vfio_pci_dma_buf.vdev: no type information of vfio_pci_core; ' +
-      'where that is not loaded, there can be no VFIO buffer',
+      'neither the kernel nor a loaded module has vfio_pci_dma_buf.vdev: vfio_pci_core has no BTF; ' +
+      'if it is not loaded, no VFIO buffer can exist',
   });
   const known = plan({ members: { 'vfio_pci_dma_buf.vdev': 64 } });
   assert.ok('program' in known && known.program.includes('{ 8 }'));
@@ -96,7 +96,7 @@ test('type information of the kernel that cannot be read is an obstacle with a r
   assert.deepEqual([facts.btf, facts.btfUnreadable], [false, true]);
   const plan = composeForHost(facts, testFragments());
   assert.ok(!plan.runnable && plan.failure.reason === 'no_btf');
-  assert.match(plan.failure.message, /cannot be read/);
+  assert.match(plan.failure.message, /cannot be parsed/);
 });
 
 test('the lockdown mode is the one in brackets', () => {

@@ -12,6 +12,6 @@ test('the size of a page is what the kernel passes to this process', () => {
 });
 
 test('a vector without a page size is an error, not a guess', () => {
-  assert.throws(() => pageBytes(auxv(33n, 4096n, 0n, 0n)), /size of a page/);
-  assert.throws(() => pageBytes(Buffer.alloc(0)), /size of a page/);
+  assert.throws(() => pageBytes(auxv(33n, 4096n, 0n, 0n)), /has no page size/);
+  assert.throws(() => pageBytes(Buffer.alloc(0)), /has no page size/);
 });

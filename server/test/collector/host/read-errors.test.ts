@@ -68,26 +68,26 @@ test('a list of modules that cannot be read has not changed', async (t) => {
   const { onError, sources } = noted();
   let now = 10;
   const watch = new ModuleWatch(host.sysRoot, { bootUs: () => now, onError });
-  await watch.look();
+  await watch.check();
   const folder = join(host.sysRoot, 'kernel/btf');
   const repair = await breakPath(folder);
   now = 20;
-  assert.deepEqual(await watch.look(), { changed: new Set(), since: 10 });
+  assert.deepEqual(await watch.check(), { changed: new Set(), since: 10 });
   assert.deepEqual(sources(), ['modules']);
   await repair();
   const repairOne = await breakPath(join(folder, 'vfio_pci_core'));
-  assert.equal((await watch.look()).changed.size, 0, 'one of its files');
+  assert.equal((await watch.check()).changed.size, 0, 'one of its files');
   await repairOne();
   await host.loadModule('extra', ['extra_function']);
   now = 30;
   assert.deepEqual(
-    await watch.look(),
+    await watch.check(),
     { changed: new Set(['extra']), since: 10 },
     'since the last look that saw them',
   );
   await rm(join(folder, 'extra'));
   now = 40;
-  assert.deepEqual(await watch.look(), { changed: new Set(['extra']), since: 30 });
+  assert.deepEqual(await watch.check(), { changed: new Set(['extra']), since: 30 });
 });
 
 interface Watched {
@@ -185,7 +185,7 @@ test('a device whose sysfs entry cannot be read has not left, and is described l
   await watch.poll();
   assert.deepEqual(types(), ['device']);
   // Another child runs: the facts are read again, by the poll where the event could not.
-  watch.forgetDevices();
+  watch.invalidateDevices();
   const repairVendor = await breakPath(join(folder, 'vendor'));
   watch.seeDevice(0x4100);
   await watch.settled();

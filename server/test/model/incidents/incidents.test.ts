@@ -172,7 +172,7 @@ test('a waiting revocation whose end was lost closes inexactly with the next cal
   more(bufferState(7 * S, 9, false));
   assert.equal(first()?.closed_by, 'next_call');
   assert.equal(first()?.exact, false);
-  assert.match(first()?.sentence ?? '', /the end of this one was not seen/);
+  assert.match(first()?.sentence ?? '', /the end of this one was missed/);
   more(revokeCall(6.9 * S, 2_900_000_000));
   assert.equal(first()?.closed_by, 'revoke_ended');
   assert.equal(first()?.waited_seconds, 2.9);
@@ -204,7 +204,7 @@ test('a waiting revocation names no importer if the unmap probe is not attached,
   const attached = ALL_PROBES.filter((probe) => probe !== 'unmap');
   const { first } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)], { attached });
   assert.deepEqual(first()?.importers, []);
-  assert.match(first()?.sentence ?? '', /unmaps are not watched here/);
+  assert.match(first()?.sentence ?? '', /unmaps are not traced here/);
 });
 
 test('a map that iommufd rejects after it got the memory does not remap it, so the mapping stays lost', () => {
@@ -255,7 +255,7 @@ test('a snapshot that finds memory of a confidential VM attached opens an incide
     watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, vm_type: 4, ...more })])], mainline);
   const { first } = found({ attachments: 2 });
   assert.equal(first()?.kind, 'confidential_shared');
-  assert.match(first()?.sentence ?? '', /^An importer that was not seen has attached buffer 9 /);
+  assert.match(first()?.sentence ?? '', /^An unknown importer has attached buffer 9 /);
   assert.deepEqual(found({ attachments: 0 }).incidents(), []);
   assert.deepEqual(found({ attachments: 2, vm_type: 0 }).incidents(), []);
 });
@@ -463,7 +463,7 @@ test('a buffer with undeclared privacy counts as private after KVM has bound it'
   assert.deepEqual(watch([undeclared, offer(T + 1), bound], v2).incidents(), []);
   assert.match(
     watch([undeclared, bound, offer(T + 6)], v2).first()?.sentence ?? '',
-    /which is bound by KVM \(this kernel does not say whether it is private\): accepted once/,
+    /which is bound by KVM \(this kernel does not report whether it is private\): accepted once/,
   );
   assert.equal(watch([undeclared, offer(T + 6), bound], v2).first()?.kind, 'private_offered');
 });
@@ -478,7 +478,7 @@ test('a bind to another VM is an incident until KVM unbinds the buffer there', (
   assert.equal(first()?.severity, 'critical');
   assert.equal(first()?.count, 2);
   assert.equal(first()?.vm?.pid, 300);
-  assert.match(first()?.sentence ?? '', /to VM of pid 300, which is another VM than VM of pid 200/);
+  assert.match(first()?.sentence ?? '', /to VM of pid 300, but its device belongs to VM of pid 200/);
   more(unbind(T + 3, 200));
   assert.equal(first()?.state, 'open');
   more(unbind(T + 4, 300));
