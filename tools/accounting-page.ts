@@ -4,7 +4,7 @@ import { kernelMaps, measureHosts, memoryTable, seriesTable } from './capacity-t
 
 export const ACCOUNTING_PAGE = join(import.meta.dirname, '../docs/accounting.md');
 
-/** docs/accounting.md as it has to be: its tables of capacity are measured, the text around them is its own. */
+/** The text of docs/accounting.md with its capacity tables measured again. The text around the tables is kept. */
 export const accountingPage = async (): Promise<string> => {
   const page = readFileSync(ACCOUNTING_PAGE, 'utf8');
   const tables = [seriesTable(await measureHosts()), memoryTable(await kernelMaps())];

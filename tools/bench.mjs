@@ -1,5 +1,5 @@
-// npm run bench: lines a second through decoder and model, as a ratio to JSON.parse in the same run; then the time of a line when ten
-// times as much is kept, as a ratio to its time before.
+// npm run bench: measures lines per second through decoder and model, as a ratio to JSON.parse in the same run. Then it
+// measures how much longer a line takes when the model contains ten times as much.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

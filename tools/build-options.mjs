@@ -1,9 +1,9 @@
-// What esbuild makes of the sources: the program and the page. `npm run build` and `npm run dev` share these options.
+// Options of esbuild for the program and the page. `npm run build` and `npm run dev` share them.
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The program and its chunks. A command loads only its own chunks: `--version` needs 3 of the 1,600 KB. */
+/** The program and its chunks. A command loads only the chunks that it needs: `--version` loads 3 of 1,600 KB. */
 export const programOptions = {
   absWorkingDir: root,
   entryPoints: { 'vfio-dmabuf-tracer': 'server/src/main.ts' },
@@ -14,7 +14,7 @@ export const programOptions = {
   platform: 'node',
   format: 'esm',
   target: 'node20',
-  // Dependencies in CommonJS call require() and ask for their directory, which an ES module does not have.
+  // CommonJS dependencies use require(), __filename and __dirname, which an ES module does not have.
   banner: {
     js: [
       "import { createRequire as bundleRequire } from 'node:module';",
@@ -31,7 +31,7 @@ export const programOptions = {
   logLevel: 'warning',
 };
 
-/** The page. A name has a hash of the content, so a browser may cache the file forever. */
+/** The page. File names contain a hash of the content, so a browser may cache the files forever. */
 export const pageOptions = {
   absWorkingDir: root,
   entryPoints: ['server/web/page.tsx', 'server/web/page.css', 'server/web/icon.svg'],
@@ -47,5 +47,5 @@ export const pageOptions = {
   logLevel: 'warning',
 };
 
-/** Folders that the built program needs next to its chunks: name in the build, and source. */
+/** Folders that are copied into the build: name in the build to source folder. */
 export const copiedFolders = { probes: 'probes', runbooks: 'docs/runbooks' };

@@ -1,6 +1,6 @@
-// Bundles the program into dist/, or the folder given, so that it runs with nothing but node: the program, its chunks, the page, the probes, and the runbooks.
-// Two commands may build at once, and another may read meanwhile. So the build goes into a folder of its own, and replaces
-// the previous one when it is complete and only if it differs.
+// Bundles the program, the page, the probes and the runbooks into dist/ or the given folder. The result needs only
+// node. Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it
+// is complete and if it differs, it replaces the previous build.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -16,7 +16,7 @@ await mkdir(outdir, { recursive: true });
 await build({ ...programOptions, outdir });
 await chmod(`${outdir}/vfio-dmabuf-tracer.mjs`, 0o755);
 
-// The page is compressed here, so that the daemon need not.
+// Compressed at build time, so that the daemon does not have to compress.
 const web = join(outdir, 'web');
 await build({ ...pageOptions, outdir: web });
 for (const file of readdirSync(web)) {
@@ -28,7 +28,10 @@ for (const [name, source] of Object.entries(copiedFolders)) {
   await cp(join(root, source), join(outdir, name), { recursive: true });
 }
 
-/** Path and content of every file below a folder; undefined where it is not there, or goes away meanwhile. */
+/**
+ * Path and content of every file below a folder, as one text; undefined if the folder does not exist or is removed
+ * meanwhile.
+ */
 const contentOf = (folder) => {
   try {
     return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -42,8 +45,11 @@ const contentOf = (folder) => {
   }
 };
 
-/** Puts the new build in its place; one that another command put there in the meantime is taken away like any old one. */
-const put = async () => {
+/**
+ * Moves the new build to its final folder. Replaces any other build there, also one that another command has just put
+ * there.
+ */
+const replaceBuild = async () => {
   for (let old = 0; ; old++) {
     if (contentOf(final) === contentOf(outdir)) return;
     await rename(final, join(own, `old-${old}`)).catch(unless('ENOENT'));
@@ -59,7 +65,7 @@ const unless =
   };
 
 try {
-  await put();
+  await replaceBuild();
 } finally {
   await rm(own, { recursive: true, force: true });
 }

@@ -24,7 +24,7 @@ import {
 import { markdownTable } from './markdown-table.ts';
 
 const DEVICES = 64;
-/** One importer of each kind, and the stages that its import calls go through; together they have all stages. */
+/** One importer of each kind, and the stages of its import calls. Together they cover all stages. */
 const IMPORTERS: Readonly<Record<string, readonly Stage[]>> = {
   kvm: ['attach', 'bind'],
   iommu: ['attach', 'pin', 'iommufd'],
@@ -39,16 +39,16 @@ const SECOND = 1_000_000;
 const SHARED = 1;
 const PRIVATE = 2;
 
-/** A rejection that the kernel can give, by the catalogue of reasons. */
+/** A rejection that the kernel can return, from the catalogue of reasons. */
 interface Rejection {
   stage: Stage;
   reason: Reason;
   errno: number;
 }
 
-/** The kernel's own, and those of user space. */
+/** Numbers of the errnos in the catalogue. ERESTARTSYS exists only in the kernel. */
 const ERRNOS: Readonly<Record<string, number>> = { ERESTARTSYS: 512, ...constants.errno };
-/** Stands for an errno that the catalogue leaves open. */
+/** Used if the catalogue names no errno. */
 const ANY_ERRNO = 5;
 
 /** Each stage, reason and errno that the catalogue has for imports. */
@@ -67,21 +67,20 @@ const rejections = (): Rejection[] => {
 const errnoOf = (name: string | null): number => {
   if (name === null) return ANY_ERRNO;
   const errno = ERRNOS[name];
-  if (errno === undefined)
-    throw new Error(`the catalogue of reasons has an errno that is unknown here: ${name}`);
+  if (errno === undefined) throw new Error(`the catalogue of reasons has an unknown errno: ${name}`);
   return errno;
 };
 
 interface Host {
   title: string;
   privacies: readonly number[];
-  /** How many kinds of rejection each importer has met on each device. */
+  /** Maximum number of kinds of rejection for each importer on each device. */
   kinds: number;
-  /** How many importers each device has. */
+  /** Number of importers of each device. */
   importers: number;
 }
 
-/** What the maps and the buffers of such a host hold. */
+/** The keys of the kernel maps and the stream lines of the buffers on such a host. */
 const contentsOf = ({ privacies, kinds, importers }: Host) => {
   const maps: Partial<Record<MapName, Record<string, number>>> = {};
   const count = (map: MapName, ...key: (string | number)[]): void => {
@@ -105,8 +104,8 @@ const contentsOf = ({ privacies, kinds, importers }: Host) => {
           count('imports', STAGES.indexOf(stage), device, privacy, importer);
           for (const bucket of [2, 3]) count('import_bucket', STAGES.indexOf(stage), importer, bucket);
         }
-        const met = all.filter(({ stage }) => stages.includes(stage)).slice(0, kinds);
-        for (const { stage, reason, errno } of met)
+        const occurring = all.filter(({ stage }) => stages.includes(stage)).slice(0, kinds);
+        for (const { stage, reason, errno } of occurring)
           count(
             'import_rejections',
             STAGES.indexOf(stage),
@@ -127,17 +126,17 @@ const contentsOf = ({ privacies, kinds, importers }: Host) => {
 
 export interface Measured {
   title: string;
-  /** Lines of one read of the counters, which comes each second. */
+  /** Lines of one counter read; there is one each second. */
   lines: number;
   /** Keys of the two fullest maps. */
   imports: number;
   rejections: number;
-  /** Series of /metrics, and those that the default limit folds. */
+  /** Series of /metrics, and series that are folded at the default limit. */
   series: number;
   folded: number;
   bytes: number;
   gzipped: number;
-  /** Milliseconds for one read of the counters, and for one scrape without compression. */
+  /** Milliseconds for one counter read, and for one scrape without compression. */
   readMs: number;
   scrapeMs: number;
 }
@@ -179,7 +178,7 @@ const measure = async (host: Host): Promise<Measured> => {
   };
 };
 
-/** The hosts of the table: as they are, with everything shared by all, and all that can be rejected. */
+/** Measures the hosts of the table: typical ones, one with private and shared buffers, and one with every rejection. */
 export const measureHosts = async (): Promise<Measured[]> => {
   const many = Number.POSITIVE_INFINITY;
   const hosts: readonly Host[] = [
@@ -208,14 +207,14 @@ export const measureHosts = async (): Promise<Measured[]> => {
   return measured;
 };
 
-/** A map of the program: how many 64-bit numbers its key has, and whether each processor has a value of its own. */
+/** A map of the bpftrace program: number of 64-bit numbers in its key, and whether it has one value per CPU. */
 export interface KernelMap {
   name: string;
   parts: number;
   perCpu: boolean;
 }
 
-/** The maps with a key of the program for a host that has everything. */
+/** The maps with keys in the bpftrace program for a host that has all traced functions. */
 export const kernelMaps = async (): Promise<KernelMap[]> => {
   const fragments = await loadFragments(probesDirectory());
   const wanted = wantedBy(fragments);
@@ -235,10 +234,10 @@ export const kernelMaps = async (): Promise<KernelMap[]> => {
 };
 
 /**
- * Bytes that the kernel takes for a map when it is created: it allocates all keys at once. `htab_map_alloc` in
- * kernel/bpf/hashtab.c: a bucket of 16 bytes for each key, rounded up to a power of two; for each key a `struct htab_elem` of 48
- * bytes, the key, and the value or a pointer to one value for each processor; a spare element for each processor where the value is
- * not per processor. Without the fixed part of about 900 bytes.
+ * Bytes that the kernel allocates for a map when it is created: it allocates all keys at once (`htab_map_alloc` in
+ * kernel/bpf/hashtab.c). There is a bucket of 16 bytes for each key, and their number is rounded up to a power of two.
+ * Each key needs a `struct htab_elem` of 48 bytes, the key, and the value or a pointer to its values per CPU. A map
+ * without values per CPU has a spare element per CPU. The fixed part of about 900 bytes is not included.
  */
 export const bytesOfMap = ({ parts, perCpu }: KernelMap, keys: number, cpus: number): number => {
   const element = 48 + 8 * parts + 8;
@@ -249,7 +248,7 @@ export const bytesOfMap = ({ parts, perCpu }: KernelMap, keys: number, cpus: num
 const number = (value: number): string => value.toLocaleString('en-US');
 const kilobytes = (bytes: number): string => `${number(Math.round(bytes / 1000))} kB`;
 const megabytes = (bytes: number): string => `${number(Math.round(bytes / 1e6))} MB`;
-/** The table of series: what docs/accounting.md has. */
+/** The table of series in docs/accounting.md. */
 export const seriesTable = (measured: readonly Measured[]): string =>
   markdownTable([
     [
@@ -275,7 +274,7 @@ export const seriesTable = (measured: readonly Measured[]): string =>
 const CPUS = [2, 64, 256] as const;
 const KEYS = [DEFAULTS.keys, 2 * DEFAULTS.keys, 4 * DEFAULTS.keys] as const;
 
-/** The table of kernel memory: what docs/accounting.md has. */
+/** The table of kernel memory in docs/accounting.md. */
 export const memoryTable = (maps: readonly KernelMap[]): string => {
   const largest = maps.find(({ name }) => name === 'import_rejections');
   if (largest === undefined) throw new Error('the program has no map of rejections');

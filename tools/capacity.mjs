@@ -1,4 +1,4 @@
-// npm run capacity: series, bytes of /metrics and memory of kernel maps for 64 devices and 6 importers.
+// npm run capacity: measures series, bytes of /metrics and memory of kernel maps for 64 devices with up to 6 importers.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

@@ -1,4 +1,4 @@
-// npm run dashboards: writes dashboards/json anew from dashboards/src.
+// npm run dashboards: regenerates dashboards/json from dashboards/src.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

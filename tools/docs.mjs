@@ -1,4 +1,5 @@
-// npm run docs: writes docs/metrics.md, docs/reasons.md and docs/incidents.md anew from what the program serves.
+// npm run docs: regenerates docs/metrics.md and docs/reasons.md, and the tables of docs/incidents.md and
+// docs/accounting.md.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

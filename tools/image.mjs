@@ -1,4 +1,4 @@
-// npm run image: sets up what is missing, then builds the container image and tries it.
+// npm run image: installs missing packages, then builds the container image and tests it.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

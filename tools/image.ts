@@ -1,5 +1,6 @@
-// Builds the Dockerfile with buildah on a Debian tree of the machine's own mirror, and tries the image: the program must
-// be the one that was built here, under Node 24, and must replay recordings to the same bytes as on the host.
+// Builds the Dockerfile with buildah on a Debian tree from this machine's mirror, and tests the image. The image must
+// run Node 24, its program must be the one of this repository, and it must replay recordings to the same bytes as on
+// the host.
 import {
   existsSync,
   mkdirSync,
@@ -20,7 +21,7 @@ import { CommandError, run } from '../lab/src/shell.ts';
 const REPOSITORY = join(import.meta.dirname, '..');
 const BASE = 'docker.io/library/debian:trixie-slim';
 const NAME = 'localhost/vfio-dmabuf-tracer';
-/** The processors that an image can be for, as Debian and the registries name them, with their arguments of the Dockerfile. */
+/** Architectures of the image, by the names of Debian and of registries, with their build arguments. */
 const ARCHITECTURES = {
   amd64: [],
   arm64: [
@@ -31,7 +32,7 @@ const ARCHITECTURES = {
 } as const;
 type Architecture = keyof typeof ARCHITECTURES;
 const ownArchitecture: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
-/** What .dockerignore lets through, and the two files that steer the build: the image is a function of these. */
+/** Everything that determines the image: the files that .dockerignore includes, Dockerfile, and .dockerignore. */
 const INPUTS = [
   ...['Dockerfile', '.dockerignore'],
   ...Array.from(
@@ -45,7 +46,9 @@ Suites: trixie trixie-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
 `;
-/** Stands for the sources that a published base image brings: the build mounts the machine's own over them. */
+/**
+ * Placeholder for the apt sources of a published base image. The build mounts the sources of this machine over them.
+ */
 const BASE_SOURCES = SOURCES('http://mirror.invalid/debian');
 
 const started = Date.now();
@@ -53,7 +56,10 @@ const log = (line: string): void => {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 };
 
-/** A storage of its own, away from what else the machine keeps; no container engine and no overlay is needed. */
+/**
+ * Runs buildah with its own storage, separate from other images on this machine. Needs neither a container engine nor
+ * overlayfs.
+ */
 const buildah = (args: readonly string[], onLine?: (line: string) => void): Promise<string> => {
   const store = join(cacheRoot(), 'containers');
   return run(
@@ -69,11 +75,11 @@ const hasImage = (name: string): Promise<boolean> =>
     () => false,
   );
 
-/** What is for another processor than this machine's has a name of its own. */
+/** Adds the architecture to a name, if it is not that of this machine. */
 const marked = (name: string, architecture: Architecture): string =>
   architecture === ownArchitecture ? name : `${name}-${architecture}`;
 
-/** Debian's minimal tree as a tar file in a folder of the cache, with the mirror that it came from beside it. */
+/** A folder of the cache with Debian's minimal tree as `base.tar`, and the URL of its mirror in the file `mirror`. */
 const baseTree = (architecture: Architecture, mirror: string | undefined): Promise<string> =>
   cached(marked('container-base', architecture), digest(['2', BASE_SOURCES]), log, async (target) => {
     await ensurePackages(['debootstrap'], log);
@@ -100,7 +106,7 @@ const baseTree = (architecture: Architecture, mirror: string | undefined): Promi
     rmSync(tree, { recursive: true });
   });
 
-/** The base image under the name that the Dockerfile gives it, so that nothing is pulled from a registry. */
+/** Stores the base image under the name in the Dockerfile, so that buildah pulls nothing from a registry. */
 const ensureBase = async (architecture: Architecture): Promise<{ key: string; mirror: string }> => {
   const directory = await baseTree(architecture, await debianMirror());
   const tar = join(directory, 'base.tar');
@@ -117,13 +123,13 @@ const ensureBase = async (architecture: Architecture): Promise<{ key: string; mi
   return { key, mirror: readFileSync(join(directory, 'mirror'), 'utf8') };
 };
 
-/** Builds the image where the storage has it not, and resolves with its name. */
+/** Builds the image if the storage does not have it, and resolves with its name. */
 const ensureImage = async (architecture: Architecture, version: string): Promise<string> => {
   const { key, mirror } = await ensureBase(architecture);
   const repository = marked(NAME, architecture);
   const name = `${repository}:${digest([key], INPUTS)}`;
   if (await hasImage(name)) {
-    log('image: nothing has changed, it is there');
+    log('image: already built, nothing has changed');
     return name;
   }
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
@@ -141,7 +147,7 @@ const ensureImage = async (architecture: Architecture, version: string): Promise
     log('image: building the Dockerfile');
     const tail: string[] = [];
     await buildah(
-      // Docker's format, for OCI's has no health check.
+      // Docker's format, because the OCI format has no health check.
       [
         ...['build', '--arch', architecture, '--pull=never', '--format', 'docker', '--tag', name],
         ...args,
@@ -187,25 +193,25 @@ const same = (what: string, found: string, wanted: string): void => {
   );
 };
 
-/** The streams to replay: what the lab recorded and, where nothing was recorded yet, a stream of the unit tests. */
+/** Folder of the streams to replay: the recordings, or a stream of the unit tests if there are no recordings. */
 const streams = async (own: string): Promise<string> => {
   const recordings = join(REPOSITORY, 'recordings');
   if (existsSync(recordings) && readdirSync(recordings).some((file) => file.endsWith('.ndjson')))
     return recordings;
-  log('there are no recordings: replaying the stream of a unit test in their place');
+  log('there are no recordings: replaying the stream of a unit test instead');
   const { PRIVATE_VM } = await import('../server/test/fixtures/golden/private-vm.ts');
   writeFileSync(join(own, 'private-vm.ndjson'), `${PRIVATE_VM.join('\n')}\n`);
   return own;
 };
 
-/** Serves with the image's own entry point and command until its own health check says yes, then stops it. */
+/** Script that starts the image's entry point and command, waits for its health check to pass, and stops it. */
 const SERVE = `
 "$ENTRY" "$COMMAND" >/tmp/log 2>&1 & pid=$!
 healthy=1; n=0
 while [ $n -lt 60 ]; do "$@" && { healthy=0; break; }; kill -0 $pid || break; n=$((n + 1)); sleep 0.5; done
-[ $healthy = 0 ] || { echo "never healthy:"; cat /tmp/log; exit 9; }
-kill -TERM $pid; wait $pid || { echo "exit $? at the stop:"; cat /tmp/log; exit 9; }
-"$@" && { echo "healthy though it does not run"; exit 9; }
+[ $healthy = 0 ] || { echo "did not become healthy:"; cat /tmp/log; exit 9; }
+kill -TERM $pid; wait $pid || { echo "exit $? after SIGTERM:"; cat /tmp/log; exit 9; }
+"$@" && { echo "the health check passes although the program has stopped"; exit 9; }
 echo served`;
 
 const tryImage = async (architecture: Architecture, name: string, version: string): Promise<void> => {
@@ -231,7 +237,7 @@ const tryImage = async (architecture: Architecture, name: string, version: strin
     log(
       `        ${(await inside(['bpftrace', '--version'])).trim()}, ${(await inside(['setpriv', '--version'])).trim()}`,
     );
-    // A build of its own: dist/ may be built anew by somebody else meanwhile.
+    // A separate build, because another command may replace dist/ meanwhile.
     await run(process.execPath, [join(REPOSITORY, 'tools/build.mjs'), join(own, 'dist')]);
     const program = join(own, 'dist/vfio-dmabuf-tracer.mjs');
     same(
@@ -249,7 +255,7 @@ const tryImage = async (architecture: Architecture, name: string, version: strin
       .filter((file) => file.endsWith('.ndjson'))
       .sort();
     for (const file of files) {
-      // From its own folder in both: the name of the source is in the metrics.
+      // The metrics contain the path of the recording, so both replays run in its folder.
       const mounted = ['--workingdir', '/recordings', '--volume', `${folder}:/recordings:ro`];
       same(
         `metrics of ${file}`,
@@ -265,7 +271,11 @@ const tryImage = async (architecture: Architecture, name: string, version: strin
       ...['--env', `ENTRY=${entry}`, '--env', `COMMAND=${config.Cmd.join(' ')}`],
       ...['--env', `VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=127.0.0.1:${await freePort()}`],
     );
-    same('serves unprivileged, its health check follows it, SIGTERM ends it with 0', served.trim(), 'served');
+    same(
+      'it serves unprivileged, its health check works, and SIGTERM ends it with 0',
+      served.trim(),
+      'served',
+    );
   } finally {
     await buildah(['rm', container]);
     rmSync(own, { recursive: true });
@@ -274,10 +284,10 @@ const tryImage = async (architecture: Architecture, name: string, version: strin
 
 try {
   if (process.getuid?.() !== 0)
-    throw new CommandError('building the image needs root: debootstrap and chroot do');
+    throw new CommandError('building the image needs root, for debootstrap and chroot');
   const { values } = parseArgs({ options: { arch: { type: 'string', default: ownArchitecture } } });
   if (!Object.hasOwn(ARCHITECTURES, values.arch))
-    throw new CommandError(`--arch=${values.arch}: it is one of ${Object.keys(ARCHITECTURES).join(', ')}`);
+    throw new CommandError(`--arch=${values.arch}: must be one of ${Object.keys(ARCHITECTURES).join(', ')}`);
   const architecture = values.arch as Architecture;
   await ensurePackages(['buildah'], log);
   await ensureProgramsOf(architecture, log);
@@ -285,14 +295,14 @@ try {
   const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
     version: string;
   };
-  // One at a time, so that whatever container stands in the storage was left by a run that is gone.
+  // The lock allows one run at a time, so every container in the storage is a leftover of an earlier run.
   await withCacheLock('containers', log, async () => {
     await buildah(['rm', '--all']);
     const name = await ensureImage(architecture, version);
-    log(`trying ${name}`);
+    log(`testing ${name}`);
     await tryImage(architecture, name, version);
   });
-  log('image: built and tried');
+  log('image: built and tested');
 } catch (error) {
   console.error(`image: FAILED: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;

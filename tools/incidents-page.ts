@@ -5,7 +5,7 @@ import { markdownTable } from './markdown-table.ts';
 
 export const INCIDENTS_PAGE = join(import.meta.dirname, '../docs/incidents.md');
 
-/** docs/incidents.md as it has to be: its table is that of the catalogue, the text around it is its own. */
+/** The text of docs/incidents.md with its table generated from the catalogue. The text around the table is kept. */
 export const incidentsPage = (): string => {
   const rows = Object.entries(INCIDENT_ENTRIES).map(([kind, { opens, closes, remedy }]) => [
     `\`${kind}\``,

@@ -1,4 +1,4 @@
-// npm run lab / npm run demo: sets up what is missing, builds the program, and hands over to the lab.
+// npm run lab, npm run demo: installs missing packages, builds the program, and starts the lab.
 import { build, ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

@@ -1,4 +1,4 @@
-/** A table of Markdown as the formatter leaves it: columns are as wide as their widest cell. The first row is the head. */
+/** A formatted Markdown table: each column is as wide as its widest cell. The first row is the head. */
 export const markdownTable = (rows: readonly (readonly string[])[]): string => {
   const [head = [], ...body] = rows;
   const widths = head.map((_, column) => Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)));

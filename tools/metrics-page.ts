@@ -12,22 +12,28 @@ export const METRICS_PAGE = join(REPOSITORY, 'docs/metrics.md');
 
 const INTRODUCTION = `# Metrics
 
-Written by \`npm run docs\` from what the program serves; a test proves that it is up to date.
+\`npm run docs\` writes this page from what the program serves; a test checks that it is up to date.
 
-Every counter and histogram of what happened in the kernel is read from kernel maps each second and misses nothing when
-events are lost; what a full map could not take is \`vfio_dmabuf_counts_lost_total{stage="map_full"}\`. A family whose
-probe is not attached is absent: a zero would look like peace. \`device\` is a PCI address, of imports that of the device that
-exported the buffer: \`unknown\` where that device was closed before the call, as for the detach of a buffer that outlives its device,
-and where KVM is asked to bind a buffer that VFIO did not export. \`privacy\` is that of the buffer; \`importer\` is the driver of
-the importing device, or the device's own name where it has no driver; the values of \`privacy\`, \`stage\`, \`reason\`,
-\`cause\` and \`kind\` are the lists of \`server/src/stream/codes.ts\`; the last three are explained in
-[reasons.md](reasons.md). A family has at most \`--metrics.max-series\` series, a histogram a quarter as many label sets;
-what is beyond is added to one whose label values are \`other\`, and counted by \`vfio_dmabuf_series_folded_total\`.
+- The program reads the counters and histograms of kernel calls from kernel maps each second. Lost
+  events do not change them. Calls that did not fit into a full map are counted by
+  \`vfio_dmabuf_counts_lost_total{stage="map_full"}\`.
+- A family is absent while its probe is not attached. A zero would mean that there were no calls.
+- \`device\` is a PCI address. For imports it is the device that exported the buffer. It is \`unknown\`
+  if that device was closed before the call, for example at the detach of a buffer that outlives its
+  device. It is also \`unknown\` if KVM binds a buffer that VFIO did not export.
+- \`privacy\` is that of the buffer.
+- \`importer\` is the driver of the importing device, or the name of the device if it has no driver.
+- \`server/src/stream/codes.ts\` lists the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\`.
+  [reasons.md](reasons.md) explains those of \`reason\`, \`cause\` and \`kind\`.
+- A family has at most \`--metrics.max-series\` series; a histogram has at most a quarter as many
+  label sets. Further label sets are added to a series whose label values are \`other\`, and counted
+  by \`vfio_dmabuf_series_folded_total\`.
 
-Besides these the process tells of itself (\`process_*\`, \`nodejs_*\`); \`--web.disable-exporter-metrics\` leaves that out.
+The program also serves metrics of its own process (\`process_*\`, \`nodejs_*\`);
+\`--web.disable-exporter-metrics\` disables them.
 `;
 
-/** Serves with the built program until its metrics are there, and returns them. */
+/** Starts the built program, waits until /metrics matches `complete`, and returns the text. */
 const serve = async (program: string, args: readonly string[], complete: RegExp): Promise<string> => {
   const flags = ['--web.listen-address=127.0.0.1:0', '--web.disable-exporter-metrics', '--log.format=json'];
   const child = spawn(process.execPath, [program, ...args, ...flags], { env: {} });
@@ -45,7 +51,7 @@ const serve = async (program: string, args: readonly string[], complete: RegExp)
       if (complete.test(text)) return text;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    throw new Error(`${args[0]} has not served its metrics:\n${log}`);
+    throw new Error(`${args[0]} did not serve all metrics within 30 s:\n${log}`);
   } finally {
     child.kill();
     await closed;
@@ -61,7 +67,8 @@ export const allFamilies = async (): Promise<ParsedFamily[]> => {
     const program = join(own, 'dist/vfio-dmabuf-tracer.mjs');
     const stream = join(own, 'stream.ndjson');
     writeFileSync(stream, `${PRIVATE_VM.join('\n')}\n`);
-    // A whole stream has the families of the kernel; a host that cannot be traced still has those of the daemon.
+    // Replaying a complete stream serves the families of the kernel. `run` on a host that cannot be traced serves those
+    // of the daemon.
     const replayed = await serve(program, ['replay', stream], /^vfio_dmabuf_policy_violations_total/m);
     const recording = [
       'run',
@@ -72,7 +79,7 @@ export const allFamilies = async (): Promise<ParsedFamily[]> => {
       join(own, 'none'),
     ];
     const served = await serve(program, recording, /^vfio_dmabuf_up 0$.*^vfio_dmabuf_simulation_info/ms);
-    // One that has no series yet is not served, but it is in the catalogue.
+    // A family without series is not served, but it is in the catalogue.
     const known = FAMILIES.map(({ name, help, type }) => ({
       name: `${PREFIX}${name}`,
       help,
@@ -93,7 +100,7 @@ const labelsOf = ({ name, samples }: ParsedFamily): string[] => {
   const [sample] = samples;
   if (sample !== undefined) return Object.keys(sample.labels).filter((label) => label !== 'le');
   const counter = name.replace(/^vfio_dmabuf_/, '').replace(/_total$/, '') as keyof typeof COUNTERS;
-  if (COUNTERS[counter] === undefined) throw new Error(`no sample has the labels of ${name}`);
+  if (COUNTERS[counter] === undefined) throw new Error(`the labels of ${name} are unknown: it has no sample`);
   return [...COUNTERS[counter]];
 };
 
@@ -112,7 +119,7 @@ const row = (family: ParsedFamily): string => {
   return `| ${cells.join(' | ')} |`;
 };
 
-/** docs/metrics.md as it has to be. */
+/** The text of docs/metrics.md. */
 export const pageOf = (families: readonly ParsedFamily[]): string => {
   const table = ['| metric | type | labels | meaning |', '| --- | --- | --- | --- |'];
   return `${INTRODUCTION}\n${[...table, ...families.map(row)].join('\n')}\n`;

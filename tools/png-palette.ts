@@ -11,9 +11,9 @@ interface Picture {
 }
 
 /**
- * A screenshot as a PNG of at most 256 colours, a quarter of its size. A page has few colours that fill surfaces, and many at the
- * edges of letters and lines: the common ones stay what they are, each rare one becomes the common one that is nearest. Takes
- * what browsers write: 8 bits a channel, no interlace.
+ * Converts a screenshot to a PNG with at most 256 colours, a quarter of the size. A page has few colours on surfaces,
+ * and many at the edges of letters and lines. The 256 most common colours are kept, and each other colour is replaced
+ * by the nearest of them. Accepts what browsers write: 8 bits per channel, not interlaced.
  */
 export function withPalette(png: Buffer): Buffer {
   const { width, height, depth, rows } = decode(png);
@@ -67,13 +67,13 @@ function nearest(palette: readonly number[], colour: number): number {
   return best;
 }
 
-/** The pixels, row by row. */
+/** Decodes a PNG to rows of pixels. @throws Error if it has another format than browsers write. */
 export function decode(png: Buffer): Picture {
   const width = png.readUInt32BE(16);
   const height = png.readUInt32BE(20);
   const depth = png[25] === 6 ? 4 : 3;
   if (png[24] !== 8 || (png[25] !== 2 && png[25] !== 6) || png[28] !== 0)
-    throw new Error('this PNG has not 8 bits a channel, or is interlaced');
+    throw new Error('unsupported PNG: it must have 8 bits per channel and must not be interlaced');
   const packed: Buffer[] = [];
   for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at)) {
     if (png.toString('latin1', at + 4, at + 8) === 'IDAT')
@@ -96,7 +96,7 @@ export function decode(png: Buffer): Picture {
   return { width, height, depth, rows };
 }
 
-/** What a filter of PNG takes for likely, from the bytes to the left, above, and above to the left. */
+/** The byte that a PNG filter predicts from the bytes to the left, above, and above to the left. */
 function predicted(filter: number | undefined, left: number, above: number, corner: number): number {
   if (filter === 1) return left;
   if (filter === 2) return above;

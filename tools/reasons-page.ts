@@ -1,24 +1,28 @@
 import { join } from 'node:path';
 import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
 import { PRIVATE_BUFFER_REMEDY } from '../server/src/reference/entry.ts';
-import { kernelsInWords } from '../server/src/reference/words.ts';
+import { kernelsText } from '../server/src/reference/words.ts';
 
 export const REASONS_PAGE = join(import.meta.dirname, '../docs/reasons.md');
 
 const INTRODUCTION = `# Reasons
 
-Written by \`npm run docs\` from \`server/src/reference/\`; a test proves that it is up to date.
+\`npm run docs\` writes this page from \`server/src/reference/\`; a test checks that it is up to date.
 
-What the \`reason\` of a rejected call, the \`kind\` of a policy violation and the \`cause\` of a revocation mean: what
-happened, the rule of the kernel behind it, and what to do. The same is printed by \`vfio-dmabuf-tracer reasons NAME\` and by
-\`/api/v1/reasons/NAME\`; in place of a name \`reasons\` also takes a line from a log of user space, a function or a setting, and finds what
-explains it. The heading of each is its anchor, \`docs/reasons.md#NAME\`, for the annotations of alerts.
+This page explains the \`reason\` of a rejected call, the \`kind\` of a policy violation and the \`cause\`
+of a revocation. Each entry has what happened, the kernel's rules, and the fix. \`vfio-dmabuf-tracer
+reasons NAME\` prints an entry, and \`/api/v1/reasons/NAME\` serves it. Instead of a name, \`reasons\`
+also accepts a line from a log of user space, a function or a setting, and finds the entries that
+explain it. Alerts link to an entry by its heading: \`docs/reasons.md#NAME\`.
 
-"Kernels" says what a kernel has to have for the rule, such as a function. The versions of mainline are a hint only: distributions carry the
-export on older kernels, and some mix the forms. The rules of \`private-v1\` and \`private-v2\` are those of posted patches that no mainline
-kernel has; their files are the patches'. An errno of "-" is any, or that the call is not a rejection.
+The column "kernels" has the feature that a kernel needs for the rule, such as a function. The
+mainline versions are only a hint: distributions backport the export to older kernels, and some mix
+the forms. The rules of \`private-v1\` and \`private-v2\` come from posted patches that no mainline
+kernel has, and their files are those of the patches. The errno "-" means any errno, or that the
+kernel does not reject the call.
 
-**A private buffer has one fix for all of them**, if an importer other than KVM was rejected. ${PRIVATE_BUFFER_REMEDY}
+**A private buffer has one fix for all of them**, if an importer other than KVM was rejected.
+${PRIVATE_BUFFER_REMEDY}
 `;
 
 const TITLES: Record<Topic, string> = {
@@ -26,7 +30,7 @@ const TITLES: Record<Topic, string> = {
   violation: 'Policy violations',
   cause: 'Why memory was revoked or restored',
   incident: 'Incidents',
-  symptom: 'What user space shows and the tracer does not count',
+  symptom: 'Errors of user space that the tracer does not count',
 };
 
 const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanation): string => {
@@ -35,13 +39,13 @@ const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanati
       stage,
       errno === null ? '-' : `\`${errno}\``,
       `\`${fn}\`, \`${file}\``,
-      kernelsInWords(span),
+      kernelsText(span),
       check.replaceAll('|', '\\|'),
     ].join(' | '),
   );
   return [
     `### ${name}`,
-    `${what}${printed ? '' : ' No probe of this version prints it.'}`,
+    `${what}${printed ? '' : ' No probe of this version reports it.'}`,
     [
       '| at | errno | function | kernels | rule |',
       '| --- | --- | --- | --- | --- |',
@@ -54,7 +58,7 @@ const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanati
   ].join('\n\n');
 };
 
-/** docs/reasons.md as it has to be. */
+/** The text of docs/reasons.md. */
 export const reasonsPage = (): string => {
   // docs/incidents.md has the incidents.
   const parts = TOPICS.filter((topic) => topic !== 'incident').flatMap((topic) => [

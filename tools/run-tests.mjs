@@ -1,6 +1,7 @@
-// node tools/run-tests.mjs SET|FOLDER|FILE|!FOLDER... [--OPTION=VALUE...]: runs the tests of these sets, folders and files, but
-// those below a folder given as !FOLDER, with node's own runner. Options go to node: --test-name-pattern=TEXT runs some tests.
-// `node --test` without files passes on Node 20 after running nothing, so the list is made here and an empty list fails.
+// node tools/run-tests.mjs SET|FOLDER|FILE|!FOLDER... [--OPTION=VALUE...]: runs the tests of these sets, folders and
+// files with node's test runner, without those below a !FOLDER. Options go to node; --test-name-pattern=TEXT selects
+// tests by name. On Node 20 `node --test` without files passes without running a test. So this script makes the list,
+// and an empty list fails.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,11 +10,14 @@ import { pathToFileURL } from 'node:url';
 import { repository } from './setup.mjs';
 import { allTests, createReach, SETS, setOf, testsBelow } from './test-sets.mjs';
 
-/** Two test processes for each core of a small machine, because many tests wait for timers and for programs that they start. */
+/**
+ * Two test processes for each core of a small machine, because many tests wait for timers and for programs that they
+ * start.
+ */
 const CONCURRENCY = 4;
-/** Processes for the files that share one. Each loads tsx, the modules and the schemas again, which takes seconds of CPU. */
+/** Processes that run several files. Each loads tsx, the modules and the schemas, which takes seconds of CPU. */
 const SHARED_PROCESSES = 2;
-/** For a process whose event loop is blocked, so that it cannot notice a test that hangs (test-group.mjs). */
+/** For a process with a blocked event loop, which cannot detect a hanging test itself (test-group.mjs). */
 const TIMEOUT_MS = 3_600_000;
 
 const args = process.argv.slice(2);
@@ -27,7 +31,7 @@ const ofArgument = (arg) => {
   if (arg in SETS) return allTests().filter((file) => setOf(file) === arg);
   const path = relative(repository, resolve(arg));
   if (existsSync(arg)) return statSync(arg).isFile() ? [path] : testsBelow(path);
-  console.error(`there is no ${arg}: give a set (${Object.keys(SETS).join(', ')}), a folder or a file`);
+  console.error(`${arg} does not exist: name a set (${Object.keys(SETS).join(', ')}), a folder or a file`);
   process.exit(2);
 };
 const files = [...new Set(wanted.flatMap(ofArgument))]
@@ -41,7 +45,10 @@ if (files.length === 0) {
 const reach = createReach();
 const PROGRAM = 'server/test/e2e/program.ts';
 const isBuilt = (file) => reach(file).has(PROGRAM);
-/** Pure files that mostly wait, which run first, and those that start many programs. They run by themselves. */
+/**
+ * Pure files that run in their own process. The first `WAITING` ones mostly wait and start early; the others start many
+ * programs.
+ */
 const WAITING = 2;
 const ALONE = [
   'server/test/collector/bpftrace/supervisor.test.ts',
@@ -54,13 +61,13 @@ const ALONE = [
 const isAlone = (file) => setOf(file) !== 'pure' || ALONE.includes(file);
 const alone = files.filter(isAlone);
 const shared = files.filter((file) => !isAlone(file));
-// Neighbours share a process, because they share modules.
+// Files next to each other in the list share a process, because they share modules.
 const size = Math.ceil(shared.length / SHARED_PROCESSES);
 const together = Array.from({ length: SHARED_PROCESSES }, (_, index) =>
   shared.slice(index * size, (index + 1) * size),
 ).filter((group) => group.length > 0);
 const by = (wanted) => wanted.filter((file) => alone.includes(file)).map((file) => [file]);
-// The longest first, so that no single one is left at the end.
+// The longest first, so that no long file runs alone at the end.
 const LONGEST_FIRST = ['load', 'browser', 'terminal', 'prometheus'];
 const groups = [
   ...LONGEST_FIRST.flatMap((set) => by(alone.filter((file) => setOf(file) === set))),
@@ -91,7 +98,7 @@ const entries = groups.map((group, index) => {
   return entry;
 });
 const flags = ['--import', 'tsx', '--import', pathToFileURL(join(repository, 'tools/test-setup.mjs')).href];
-// One process reports by itself.
+// A single process needs no runner: it prints its report itself.
 const runner =
   entries.length === 1 ? [] : ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${TIMEOUT_MS}`];
 const run = spawnSync(process.execPath, [...flags, ...runner, ...options, ...entries], {

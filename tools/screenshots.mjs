@@ -1,4 +1,4 @@
-// npm run screenshots: pictures of the page for the README (tools/screenshots.ts).
+// npm run screenshots: writes screenshots of the page for the README (tools/screenshots.ts).
 import { build, ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

@@ -1,4 +1,4 @@
-// Pictures of the page in docs/images, of a daemon that runs (--url) or, without one, of a replayed recording.
+// Writes screenshots of the page to docs/images, from a running daemon (--url) or from a replayed recording.
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,7 +43,7 @@ const extra = [
   ...(values.reason === undefined ? [] : [['page-reason', `#reason=${values.reason}`] as const]),
 ].map(([name, hash]) => ({ name, colorScheme: 'light' as const, width: 1440, height: 900, hash }));
 
-/** The recording up to its first release: at its end all buffers are gone, and so would the picture be. */
+/** Copies the recording up to its first release. At its end all buffers are released, so the page would be empty. */
 function beforeRelease(recording: string): string {
   const lines = readFileSync(recording, 'utf8').split('\n');
   const release = lines.findIndex((line) =>
@@ -54,7 +54,7 @@ function beforeRelease(recording: string): string {
   return path;
 }
 
-/** The built program with the recording, on a free port; ended by what it gives. */
+/** Replays the recording with the built program on a free port. `end` stops it. */
 async function replay(original: string): Promise<{ url: string; end: () => void }> {
   const recording = beforeRelease(original);
   const port = await freePort();
@@ -85,7 +85,7 @@ mkdirSync(values.out, { recursive: true });
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...FLAGS, ...QUIET] });
 try {
   for (const { name, colorScheme, width, height, hash } of [...SHOTS, ...extra]) {
-    // Without motion a smooth scroll is at its end at once.
+    // Reduced motion, so that a smooth scroll ends at once.
     const context = await browser.newContext({
       colorScheme,
       viewport: { width, height },
@@ -103,7 +103,7 @@ try {
     const size = png.length;
     console.log(`${path}: ${Math.round(size / 1000)} KB`);
     if (size > LIMIT)
-      throw new Error(`${path} has ${size} bytes, more than the ${LIMIT} of a picture in the repository`);
+      throw new Error(`${path} has ${size} bytes; the limit for an image in the repository is ${LIMIT}`);
   }
 } finally {
   await browser.close();

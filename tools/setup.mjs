@@ -1,5 +1,5 @@
-// What every command of the repository needs before it can run, made by nothing but Node and npm: the packages of
-// package-lock.json and, where asked, the built program.
+// Prepares the repository for its commands: installs the packages of package-lock.json and, on request, builds the
+// program. Needs only Node and npm.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 export const repository = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Runs a command in the repository with this terminal; ends this process with its status when it fails. */
+/** Runs a command in the repository on this terminal. If it fails, exits with its status. */
 export const must = (command, args) => {
   const { status, signal, error } = spawnSync(command, args, { cwd: repository, stdio: 'inherit' });
   if (status === 0) return;
@@ -15,7 +15,7 @@ export const must = (command, args) => {
   process.exit(status ?? 1);
 };
 
-/** Installs the packages when they are missing or not those of the lock file. */
+/** Installs the packages if they are missing or do not match the lock file. */
 export const ensurePackages = () => {
   const lock = readFileSync(join(repository, 'package-lock.json'), 'utf8');
   const mark = join(repository, 'node_modules/.installed-lock');
@@ -25,10 +25,13 @@ export const ensurePackages = () => {
   writeFileSync(mark, lock);
 };
 
-/** Builds dist/ from the sources as they are now; takes about a second. */
+/** Builds dist/; takes about a second. */
 export const build = () => must(process.execPath, ['tools/build.mjs']);
 
-/** Runs a TypeScript file of the repository; returns its exit status. Ctrl-C is the child's to handle. */
+/**
+ * Runs a TypeScript file of the repository and returns its exit status. Ignores SIGINT, so that the child handles
+ * Ctrl-C.
+ */
 export const runTypeScript = (file, args) => {
   process.on('SIGINT', () => {});
   const { status } = spawnSync(process.execPath, ['--import', 'tsx', file, ...args], {

@@ -1,4 +1,4 @@
-// The steps that npm test ran before, as tests: so node's summary counts them, and a failed one fails it.
+// Reports the steps that npm test ran before as tests, so that node's summary counts them.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -10,8 +10,8 @@ const steps = file === undefined ? [] : (JSON.parse(readFileSync(file, 'utf8')) 
 test('npm test has run its steps', () => assert.ok(steps.length > 0, 'run by npm test only'));
 
 for (const step of steps) {
-  const told = step.output.trimEnd().split('\n').slice(-40).join('\n');
+  const lastLines = step.output.trimEnd().split('\n').slice(-40).join('\n');
   test(`${step.name}: passes (${step.seconds.toFixed(0)} s)`, () =>
-    assert.ok(step.ok, `exit ${step.status}\n${told}`));
-  for (const { title, ok } of checksOf(step)) test(`${step.name}: ${title}`, () => assert.ok(ok, told));
+    assert.ok(step.ok, `exit ${step.status}\n${lastLines}`));
+  for (const { title, ok } of checksOf(step)) test(`${step.name}: ${title}`, () => assert.ok(ok, lastLines));
 }

@@ -1,4 +1,4 @@
-/** What one step of npm test came to. */
+/** Result of one step of npm test. */
 export interface StepResult {
   name: string;
   ok: boolean;
@@ -7,7 +7,7 @@ export interface StepResult {
   output: string;
 }
 
-/** One thing that the lab or the image says of itself: `  12 s  ok      NAME` or `  12 s  FAILED  NAME`. */
+/** One result that the lab or the image prints: `  12 s  ok      NAME` or `  12 s  FAILED  NAME`. */
 export interface Check {
   title: string;
   ok: boolean;
@@ -16,12 +16,15 @@ export interface Check {
 const CHECK = /^ *\d+ s {2}(ok {6}|FAILED {2})(.*)$/;
 const TALLY = /^lab: (\d+) passed, (\d+) failed$/m;
 
-/** `CELL: NAME`, without the sentence and the seconds behind it: what runs again in another guest has the same. */
+/**
+ * `CELL: NAME`, without the sentence and the seconds that follow. A repeated run in another guest has the same subject.
+ */
 const subjectOf = (title: string): string => title.split(': ', 2).join(': ');
 
 /**
- * The single checks of a step, in the order in which it printed them first; of what ran again, because its guest was lost, the last
- * result. The lab counts its own; where that count and this list differ one more check fails, for then a result was not read.
+ * The checks of a step, in the order of their first result. If a check ran again because its guest was lost, its last
+ * result counts. The lab also prints how many passed and failed. One more check fails if that differs from this list:
+ * then a result was not read.
  */
 export function checksOf({ name, output }: Pick<StepResult, 'name' | 'output'>): Check[] {
   const last = new Map<string, Check>();
@@ -36,6 +39,6 @@ export function checksOf({ name, output }: Pick<StepResult, 'name' | 'output'>):
   const tally = TALLY.exec(output);
   const counted = [checks.filter(({ ok }) => ok).length, checks.filter(({ ok }) => !ok).length];
   const agreed = tally !== null && Number(tally[1]) === counted[0] && Number(tally[2]) === counted[1];
-  const title = `its count (${tally?.[0] ?? 'none was printed'}) is that of its results (${counted.join(' and ')})`;
+  const title = `its summary (${tally?.[0] ?? 'missing'}) matches its results (${counted.join(' and ')})`;
   return [...checks, { title, ok: agreed }];
 }

@@ -1,27 +1,28 @@
-// Runs several test files in one process, so that tsx and the modules that they share load once. Each file is a suite of its
-// path: its hooks are its own, a file that does not load is a suite that fails, and node's report names the file.
+// Runs several test files in one process, so that tsx and shared modules load once. Each file is a suite with its path
+// as name. So its hooks apply only to its tests, node's report names the file, and a file that does not load is a
+// failed suite.
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { repository } from './setup.mjs';
 
-/** A process in which no test ends for so long hangs. A limit for a whole file would fail on a busy machine. */
+/** If no test ends for this time, the process hangs. A limit for a complete file would fail on a busy machine. */
 const HANG_MS = 600_000;
-/** A process that has run its tests and does not end within this time holds something open. */
+/** If a process does not end within this time after its tests, something keeps it open. */
 const END_MS = 10_000;
 
-/** Ends the process with the name of the test that hangs. */
-const watchFor = (what) =>
+/** Prints the name of the hanging test and exits. */
+const startTimeout = (what) =>
   setTimeout(() => {
     console.error(`no test has ended for ${HANG_MS / 1000} s: ${what}`);
     process.exit(1);
   }, HANG_MS).unref();
 
 export const runGroup = (files) => {
-  let watch = watchFor(files.join(', '));
+  let timeout = startTimeout(files.join(', '));
   const progress = (what) => {
-    clearTimeout(watch);
-    watch = watchFor(what);
+    clearTimeout(timeout);
+    timeout = startTimeout(what);
   };
   for (const file of files) {
     describe(file, async () => {

@@ -1,4 +1,4 @@
-// Which test file is in which set, by the folder it lies in; and what a module reaches, read from its text.
+// Assigns test files to sets by their folder, and finds the files that a module uses, by reading its text.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { repository } from './setup.mjs';
@@ -6,7 +6,10 @@ import { repository } from './setup.mjs';
 /** Folders with tests. */
 export const TEST_FOLDERS = ['server/test', 'lab/test', 'tools/test', 'dashboards/test'];
 
-/** Folders whose tests need a program of Debian, which they install with apt-get as root, or a long time. All others are pure. */
+/**
+ * Folders whose tests need a Debian package (they install it with apt-get as root) or a long time. All other folders
+ * are pure.
+ */
 const FOLDERS = {
   'server/test/browser': 'browser',
   'server/test/load': 'load',
@@ -14,7 +17,7 @@ const FOLDERS = {
   'dashboards/test/prometheus': 'prometheus',
 };
 
-/** The sets, and what each needs besides Node and the packages of package-lock.json. */
+/** The sets, and what each needs in addition to Node and the packages of package-lock.json. */
 export const SETS = {
   pure: 'nothing',
   load: 'about a minute of CPU',
@@ -23,7 +26,7 @@ export const SETS = {
   browser: 'Chromium',
 };
 
-/** The set of a test file, whose path is relative to the repository. */
+/** The set of a test file; the path is relative to the repository. */
 export const setOf = (file) =>
   Object.entries(FOLDERS).find(([folder]) => file.startsWith(`${folder}/`))?.[1] ?? 'pure';
 
@@ -39,8 +42,8 @@ const STRING = /(['"`])((?:\.{0,2}\/|[\w@-]+\/)[^'"`$\n]*)\1/g;
 const MODULE = /\.(ts|tsx|mjs|json|css)$/;
 
 /**
- * The files that a module names in a string, as an import or in another way: relative to itself, or to the repository. So a
- * test reaches also what it runs in a process of its own, such as tools/build.mjs, and what that builds.
+ * The files that a module names in a string, relative to itself or to the repository. The string need not be an import,
+ * so this also finds programs that a test starts, such as tools/build.mjs, and the files that these build.
  */
 const namedIn = (file) => {
   const found = new Set();
@@ -52,7 +55,10 @@ const namedIn = (file) => {
   return found;
 };
 
-/** Gives the files that a file reaches, itself among them. It reads every file once: make a new one after a change. */
+/**
+ * Returns a function that lists the files that a file uses, itself included. It caches what it reads: make a new one
+ * after a change.
+ */
 export const createReach = () => {
   const named = new Map();
   return (start) => {

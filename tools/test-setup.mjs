@@ -1,6 +1,7 @@
-// Loaded before every test file. Node 20 reads a failing assert.ok without a message back from its source, at the position in
-// the code that tsx made of it, all of which is one line: it then parses the file from hundreds of places, which takes up to
-// a minute of CPU. A test that polls fails an assertion on purpose. Newer Node versions do not search like this.
+// Loaded before every test file. When assert.ok fails without a message, Node 20 searches the source for its
+// expression. It uses the position in tsx's output, which is a single line, so it parses the file from hundreds of
+// positions and uses up to a minute of CPU. Polling tests fail assertions on purpose, so this replaces assert.ok. Newer
+// versions of Node do not search like this.
 import assert from 'node:assert/strict';
 
 const [major] = process.versions.node.split('.').map(Number);

@@ -1,13 +1,13 @@
-// npm test: everything, from a fresh clone. Cheap checks come first and stop the run; the lab and the image come next;
-// node's tests come last, and the results of the lab and of the image are among them (tools/steps.report.ts), so that
-// the summary at the end counts all there is.
+// npm test: runs all checks from a fresh clone. Cheap checks come first, and a failure stops the run. The lab and the
+// image follow. The unit tests come last. They include the results of the lab and of the image (tools/steps.report.ts),
+// so that the summary at the end counts everything.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensurePackages, repository } from './setup.mjs';
 
-const FAST = 'NOT THE WHOLE: WITHOUT THE LAB (REAL KERNELS) AND WITHOUT THE IMAGE. `npm test` RUNS ALL.';
+const FAST = 'INCOMPLETE: --fast SKIPS THE LAB (REAL KERNELS) AND THE IMAGE. `npm test` RUNS ALL.';
 const TESTS = ['pure', 'load', 'terminal', 'prometheus', 'browser'];
 
 const args = process.argv.slice(2);
@@ -15,7 +15,7 @@ const fast = args.includes('--fast');
 const unknown = args.filter((arg) => arg !== '--fast');
 if (unknown.length > 0) {
   console.error(
-    `npm test takes --fast and nothing else, not ${unknown.join(' ')}; one test file: node tools/run-tests.mjs FILE`,
+    `npm test accepts only --fast, not ${unknown.join(' ')}. To run one test file: node tools/run-tests.mjs FILE`,
   );
   process.exit(2);
 }
@@ -36,7 +36,7 @@ const whole = [
 const heading = (name) => console.log(`\n=== ${name} ${'='.repeat(Math.max(3, 70 - name.length))}\n`);
 const seconds = (since) => (Date.now() - since) / 1000;
 
-/** Runs a step with its output on this terminal, and keeps what it printed. */
+/** Runs a step with its output on this terminal, and also keeps the output. */
 const step = ({ name, command: [command, commandArgs] }) =>
   new Promise((resolve) => {
     heading(name);
@@ -67,7 +67,7 @@ if (fast) console.log(FAST);
 heading('packages');
 const began = Date.now();
 ensurePackages();
-console.log(`packages: there after ${seconds(began).toFixed(1)} s`);
+console.log(`packages: ready after ${seconds(began).toFixed(1)} s`);
 
 const steps = fast ? inOrder : [...inOrder, ...whole];
 const results = [];
@@ -80,7 +80,7 @@ for (const [index, one] of inOrder.entries()) {
     process.exit(1);
   }
 }
-// These two do not need each other, and the tests need neither: each is told of, whatever became of the one before.
+// The lab, the image and the tests do not depend on each other, so all of them run even if one fails.
 if (!fast) for (const one of whole) results.push(await step(one));
 
 heading('tests');

@@ -1,5 +1,6 @@
-// npm run test:watch: runs the pure tests that a saved file can change. A module runs the test files that reach it; any other file
-// below the watched folders (a probe, a recording, a page of the docs) runs all of them, because a test may read it.
+// npm run test:watch: after a file is saved, runs the pure tests that it can affect. For a module these are the test
+// files that use it. For any other file below `FOLDERS` (a probe, a recording, a page of the docs) these are all pure
+// tests, because any may read it.
 import { spawn } from 'node:child_process';
 import { watch } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -7,7 +8,7 @@ import { repository } from './setup.mjs';
 import { allTests, createReach, setOf } from './test-sets.mjs';
 
 const FOLDERS = ['server', 'lab', 'tools', 'dashboards', 'probes', 'docs', 'recordings'];
-/** An editor writes a file in several steps, and a branch switch many files. */
+/** An editor writes a file in several operations, and a branch switch writes many files. */
 const SETTLE_MS = 150;
 const MODULE = /\.(ts|tsx|mjs)$/;
 
@@ -46,11 +47,11 @@ const run = () => {
 for (const folder of FOLDERS) {
   watch(join(repository, folder), { recursive: true }, (_event, name) => {
     const path = relative(repository, join(repository, folder, name ?? ''));
-    // Hidden and temporary files of editors, and builds.
+    // Ignore builds, and hidden and temporary files of editors.
     if (/(^|\/)(\.|node_modules\/|dist\/|lab-out\/)|~$|\.sw.$/.test(path)) return;
     changed.add(path);
     clearTimeout(timer);
     timer = setTimeout(run, SETTLE_MS);
   });
 }
-console.log('waiting for a change of a file; Ctrl-C ends');
+console.log('waiting for a change of a file; Ctrl-C stops');

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Builds the lab's kernel modules for one kernel, inside the tree that has its headers.
+# Builds the lab's kernel modules for one kernel, in the tree with its headers.
 # usage: build.sh KERNEL_RELEASE SOURCE_DIR OUT_DIR
 #
-#   OUT_DIR/legacy/{vfio-pci-core,iommufd}.ko                   as in 6.19 and 7.0, whose modules no archive has
+#   OUT_DIR/legacy/{vfio-pci-core,iommufd}.ko                   behave as in 6.19 and 7.0, whose modules no archive has
 #   OUT_DIR/private-v1/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   first posting, with is_private
-#   OUT_DIR/private-v2/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   second posting, without it
-#   OUT_DIR/private-amd/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko  AMD's public trees: as v2, but KVM does not look the buffer up
-#   OUT_DIR/iommufd.ko                                          where the distribution leaves it out
+#   OUT_DIR/private-v2/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   second posting, without is_private
+#   OUT_DIR/private-amd/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko  AMD's public trees: as v2, but KVM does not look up the buffer
+#   OUT_DIR/iommufd.ko                                          for kernels that are built without it
 #
-# SOURCE_DIR (the distribution's kernel source) is read only; OUT_DIR is only written.
-# CROSS_COMPILE is the prefix of the compiler's tools where the kernel is for another processor, as in kbuild.
+# It reads SOURCE_DIR (the distribution's kernel source) and writes OUT_DIR.
+# CROSS_COMPILE is the prefix of the compiler's tools for another architecture, as in kbuild.
 set -eu
 
 fail() {
@@ -18,7 +18,7 @@ fail() {
 	exit 1
 }
 
-[ $# -eq 3 ] || fail "wants 3 arguments, got $#" "usage: build.sh KERNEL_RELEASE SOURCE_DIR OUT_DIR"
+[ $# -eq 3 ] || fail "needs 3 arguments, got $#" "usage: build.sh KERNEL_RELEASE SOURCE_DIR OUT_DIR"
 release=$1 source=$2
 here=$(cd "$(dirname "$0")" && pwd)
 headers=/lib/modules/$release/build
@@ -26,9 +26,9 @@ prefix=${CROSS_COMPILE-}
 
 [ -f "$headers/Makefile" ] ||
 	fail "no headers for kernel $release in $headers" "Install linux-headers-$release in this tree."
-# Without it kbuild skips BTF with a mere notice; the running kernel's BTF would be another kernel's.
+# Without vmlinux kbuild only prints a notice and skips BTF. The BTF of the running kernel is that of another kernel.
 [ -f "$headers/vmlinux" ] ||
-	fail "$headers has no vmlinux, so no module can get BTF" "Debian's headers carry a BTF-only vmlinux; reinstall linux-headers-$release."
+	fail "$headers has no vmlinux, so no module can get BTF" "Debian's headers contain a vmlinux with BTF only; reinstall linux-headers-$release."
 for tool in make awk pahole readelf "${prefix}gcc" "${prefix}nm"; do
 	command -v "$tool" >/dev/null || fail "no $tool in this tree" "Install make, gawk or mawk, pahole, binutils."
 done
@@ -44,17 +44,18 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # build DIR MODULE [MAKE-ARGUMENT...]
-# The headers name the compiler that built the kernel, which this tree need not have; modules of its own make do.
+# The headers name the compiler that built the kernel, which this tree may not have. CC= selects this tree's compiler.
 build() {
 	dir=$1 module=$2
 	shift 2
 	make -s -C "$headers" M="$dir" CC="${prefix}gcc" "$@" "$module.ko" >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
-		fail "$module.ko did not build (the compiler's words are above)" "Does $source belong to kernel $release?"
+		fail "$module.ko did not build (the compiler's output is above)" "Does $source belong to kernel $release?"
 	}
 }
 
-# deliver FILE DIR FUNCTION...: every function that is to be traced must have a symbol and the module its BTF.
+# deliver FILE DIR FUNCTION...: copies the module to DIR. It must have BTF, and a symbol for each function that the
+# tracer probes.
 deliver() {
 	file=$1 into=$2
 	shift 2
@@ -69,7 +70,7 @@ deliver() {
 	echo "built $into/$(basename "$file")"
 }
 
-# exporter_copy DIR: a copy of the distribution's vfio-pci-core to be changed.
+# exporter_copy DIR: copies the source of the distribution's vfio-pci-core, to be changed.
 exporter_copy() {
 	mkdir -p "$1"
 	cp "$source"/drivers/vfio/*.h "$1/../"
@@ -98,7 +99,7 @@ legacy_exporter() {
 		vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_pin vfio_pci_dma_buf_move dma_buf_move_notify
 }
 
-# kvm_importer NAME NUMBER [FUNCTION...]: functions of this dialect besides bind and unbind.
+# kvm_importer NAME NUMBER [FUNCTION...]: FUNCTION is one that this dialect has in addition to bind and unbind.
 kvm_importer() {
 	name=$1 number=$2 dir=$work/kvm-$1
 	shift 2
@@ -109,9 +110,9 @@ kvm_importer() {
 	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/$name" kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind "$@"
 }
 
-# The distribution's iommufd. Its span iterator lives in lib/ and is left out of a
-# vmlinux without iommufd, so that part alone comes along (the rest of the file vmlinux exports).
-# iommufd OUT_DIR [CHANGE]: where a script is given it changes the copy of pages.c first.
+# The distribution's iommufd. It needs the span iterator of lib/interval_tree.c, which a vmlinux without iommufd does
+# not contain. So the module includes that part of the file; vmlinux exports the rest.
+# iommufd OUT_DIR [CHANGE]: the script CHANGE changes the copy of pages.c before the build.
 iommufd() {
 	dir=$work/iommu-$(basename "$1")/iommufd
 	mkdir -p "$dir"
@@ -124,11 +125,11 @@ iommufd() {
 			inside && !/^EXPORT_SYMBOL/' "$source/lib/interval_tree.c"
 	} >"$dir/lab_span_iter.c"
 	grep -q 'interval_tree_span_iter_first' "$dir/lab_span_iter.c" ||
-		fail "no span iterator found in $source/lib/interval_tree.c" "The kernel source changed: mend iommufd() in lab/modules/build.sh."
+		fail "no span iterator found in $source/lib/interval_tree.c" "The kernel source changed. fix: change iommufd() in lab/modules/build.sh."
 	{
 		echo 'iommufd-y += lab_span_iter.o'
 		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_INTERVAL_TREE_SPAN_ITER=1'
-		# Where the IOMMU translates MSIs (arm64), iommufd calls iommufd_sw_msi_install, which is in its part for drivers.
+		# If the IOMMU translates MSIs (arm64), iommufd calls iommufd_sw_msi_install, which is in driver.c.
 		echo 'iommufd-$(CONFIG_IRQ_MSI_IOMMU) += driver.o'
 		echo 'ccflags-$(CONFIG_IRQ_MSI_IOMMU) += -DCONFIG_IOMMUFD_DRIVER_CORE=1'
 	} >>"$dir/Makefile"
@@ -137,7 +138,7 @@ iommufd() {
 	deliver "$dir/iommufd.ko" "$1" iommufd_ioas_map_file iopt_revoke_notify
 }
 
-# The lab's own importers; of what they import with, only the headers are needed.
+# The lab's own importers. They need only the headers of dma-buf, RDMA and DRM.
 importers() {
 	dir=$work/importer
 	mkdir -p "$dir"
@@ -148,7 +149,7 @@ importers() {
 	done
 }
 
-# Writes into kvm_amd's own struct of a VM, whose declaration no headers have.
+# lab_vm_kind writes into kvm_amd's struct of a VM. The headers do not declare it, so the source of KVM is copied.
 vm_kind() {
 	dir=$work/vm-kind
 	mkdir -p "$dir"
@@ -164,7 +165,7 @@ done
 private_exporter private-amd 3
 kvm_importer private-amd 3
 importers
-# The kinds of confidential VM are those of kvm_amd, which is part of x86's kernels alone.
+# The kinds of confidential VM are those of kvm_amd, which only x86 has.
 if grep -q '^CONFIG_KVM_AMD=' "$headers/.config"; then vm_kind; fi
 legacy_exporter
 iommufd "$out"

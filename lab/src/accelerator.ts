@@ -1,16 +1,18 @@
 import { spawn } from 'node:child_process';
 import { ARCHITECTURES, type Architecture } from './architecture.ts';
 
-/** What runs the guest's instructions. */
+/** How QEMU runs the guest's instructions. */
 export interface Accelerator {
   name: 'kvm' | 'tcg';
-  /** The model of the guest's processor. */
+  /** The guest's CPU model, for QEMU's `-cpu`. */
   cpu: string;
-  /** Why it is this one, for the report. */
+  /** Why the lab chose it, for the log. */
   why: string;
 }
 
-/** What the initramfs prints on KVM where the guest runs and its processor has SVM, which kvm_amd and the lab's VM marks need. */
+/**
+ * The initramfs prints one of these (lab/guest/initramfs-init). kvm_amd and the lab's VM marks need SVM in the guest.
+ */
 const WORKS = 'lab: this machine runs the guest';
 const NO_SVM = 'lab: this machine has no nested SVM';
 
@@ -18,30 +20,30 @@ export interface TrialOptions {
   architecture: Architecture;
   vmlinuz: string;
   initramfs: string;
-  /** The program to start; default qemu-system-x86_64. */
+  /** QEMU's program; default qemu-system-x86_64. */
   qemu?: string;
-  /** Longest time for the trial; default 20 s. */
+  /** Time limit of the trial boot in milliseconds; default 20,000. */
   ms?: number;
 }
 
 /**
- * KVM where it boots the guest's own kernel to its first program and offers nested SVM, else emulation. That /dev/kvm exists
- * proves nothing: some hosts create a VM and then cannot run this kernel.
+ * Chooses KVM if it boots the guest's kernel to its first program and offers nested SVM. Otherwise chooses emulation.
+ * An existing /dev/kvm is not enough: some hosts create a VM and then cannot run this kernel.
  */
 export const chooseAccelerator = async (options: TrialOptions): Promise<Accelerator> => {
   const emulation = { name: 'tcg', cpu: ARCHITECTURES[options.architecture].cpu } as const;
   if (options.architecture !== 'amd64') return { ...emulation, why: 'the lab tries KVM for amd64 only' };
-  const said = await tryKvm(options);
-  if (said.includes(WORKS)) return { name: 'kvm', cpu: 'host', why: 'KVM boots the guest' };
-  if (said.includes(NO_SVM)) return { ...emulation, why: 'KVM offers the guest no nested SVM' };
-  const reason = said.split('\n').find((line) => /kvm|error|failed|denied|no such/i.test(line));
+  const output = await tryKvm(options);
+  if (output.includes(WORKS)) return { name: 'kvm', cpu: 'host', why: 'KVM boots the guest' };
+  if (output.includes(NO_SVM)) return { ...emulation, why: 'KVM offers the guest no nested SVM' };
+  const reason = output.split('\n').find((line) => /kvm|error|failed|denied|no such/i.test(line));
   return {
     ...emulation,
     why: `KVM cannot boot the guest: ${reason?.trim() ?? 'the guest did not start in time'}`,
   };
 };
 
-/** Boots the kernel on KVM as far as its first program; resolves with what QEMU and the guest printed. */
+/** Boots the kernel on KVM up to its first program. Resolves with the output of QEMU and of the guest. */
 const tryKvm = ({
   vmlinuz,
   initramfs,
@@ -58,20 +60,20 @@ const tryKvm = ({
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
-    let said = '';
+    let output = '';
     const timer = setTimeout(() => child.kill('SIGKILL'), ms);
-    const take = (chunk: Buffer): void => {
-      said += chunk;
-      // A guest that KVM gave up stays, stopped, until it is ended.
-      if (/KVM internal error|KVM: entry failed|lab: this machine/.test(said)) child.kill('SIGKILL');
+    const onData = (chunk: Buffer): void => {
+      output += chunk;
+      // After a KVM error QEMU stops the guest but does not exit.
+      if (/KVM internal error|KVM: entry failed|lab: this machine/.test(output)) child.kill('SIGKILL');
     };
-    child.stdout.on('data', take);
-    child.stderr.on('data', take);
+    child.stdout.on('data', onData);
+    child.stderr.on('data', onData);
     child.on('error', (error) => {
-      said += error.message;
+      output += error.message;
     });
     child.on('close', () => {
       clearTimeout(timer);
-      resolve(said);
+      resolve(output);
     });
   });

@@ -1,27 +1,30 @@
 import type { HostPackage } from './host-packages.ts';
 
-/** Processors of the guests, as Debian names them. */
+/** Architectures of the guests, by Debian's names. */
 export type Architecture = 'amd64' | 'arm64';
 
 interface ArchitectureFacts {
-  /** The emulator, and the Debian package of this machine that has it. */
+  /** QEMU's program, and the Debian package on this machine that contains it. */
   qemu: string;
   qemuPackage: HostPackage;
-  /** The board, with its IOMMU where the board brings it. */
+  /** QEMU's machine type, with its IOMMU if the machine type includes one. */
   machine: string;
-  /** The emulated processor: one on which the guest can have VMs of its own. */
+  /** The emulated CPU model. It must support virtualization, because the guest runs VMs. */
   cpu: string;
   devices: readonly string[];
   kernelArguments: readonly string[];
-  /** Prefix of the tools that compile for it in the tree that builds, which is one of amd64. */
+  /** Prefix of the cross compiler's tools. The tree that builds is amd64. */
   compilerPrefix: string;
-  /** Packages of that tree with these tools, where it does not have them anyway. */
+  /** Packages that add these tools to that tree; empty if it already has them. */
   compilerPackages: readonly string[];
-  /** Packages of the guest for the trial of real VMs: QEMU of backports, with the firmware that it starts, and no display. */
+  /** Guest packages for the trial with a real VM: QEMU from backports without a display, and its firmware. */
   vmPackages: readonly string[];
 }
 
-/** All in which the architectures of the lab differ, but for page size (kernels.ts) and rows that need one of them (truth-table.ts). */
+/**
+ * Differences between architectures. Page sizes are in kernels.ts; scenarios that need one architecture are in
+ * truth-table.ts.
+ */
 export const ARCHITECTURES: Readonly<Record<Architecture, ArchitectureFacts>> = {
   amd64: {
     qemu: 'qemu-system-x86_64',
@@ -29,7 +32,7 @@ export const ARCHITECTURES: Readonly<Record<Architecture, ArchitectureFacts>> = 
     machine: 'q35',
     cpu: 'max,+svm',
     devices: ['-device', 'intel-iommu,intremap=on,caching-mode=on'],
-    // On a loaded machine the emulated timer can be too slow for the kernel's test of it at boot.
+    // On a loaded machine the emulated timer can fail the kernel's timer check at boot.
     kernelArguments: ['console=ttyS0', 'intel_iommu=on', 'iommu=pt', 'no_timer_check'],
     compilerPrefix: '',
     compilerPackages: [],
@@ -39,10 +42,11 @@ export const ARCHITECTURES: Readonly<Record<Architecture, ArchitectureFacts>> = 
     qemu: 'qemu-system-aarch64',
     qemuPackage: 'qemu-system-arm',
     machine: 'virt,iommu=smmuv3,gic-version=3,virtualization=on',
-    // The kernel signs its return addresses: QEMU's own algorithm for that is many times faster than the architecture's.
+    // The kernel signs its return addresses. QEMU's own algorithm emulates that many times faster than the
+    // architecture's.
     cpu: 'max,pauth-impdef=on',
     devices: [],
-    // At EL2 (VHE) the kernel would run on the hypervisor's timer, which QEMU does not save (vmstate_arm_cpu).
+    // At EL2 (VHE) the kernel would use the hypervisor timer, which QEMU does not save (vmstate_arm_cpu).
     kernelArguments: ['console=ttyAMA0', 'iommu.passthrough=1', 'kvm-arm.mode=nvhe'],
     compilerPrefix: 'aarch64-linux-gnu-',
     compilerPackages: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross'],

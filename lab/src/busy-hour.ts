@@ -9,10 +9,13 @@ import { PLAIN } from './scenarios/names.ts';
 
 const NAME = 'busy-hour.ndjson.gz';
 const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --rejected 500 --vgem 200 --threads 2`;
-/** Longest time that it may take here. */
+/** Time limit of the load, in seconds of this machine. */
 const LIMIT_SECONDS = 7200;
 
-/** A session of each kind in turn, without a pause that is worth the name, and a flood now and then, for so many minutes. */
+/**
+ * Shell script that runs the demo's sessions in turn, with a flood after every 100 sessions, for this many guest
+ * minutes.
+ */
 const load = (minutes: number): string => {
   const sessions = PASS.map(({ steps }, index) => `${index}) ${sessionOf(steps)} ;;`);
   return `now() { cut -d. -f1 /proc/uptime; }
@@ -28,11 +31,12 @@ const load = (minutes: number): string => {
 };
 
 /**
- * Records a host at work for so many minutes: the recording proves that an hour of a host replays to the same bytes. The time of
- * the guest passes faster than here.
+ * Records a busy host for this many minutes of guest time. The tests use the recording to show that an hour of a host
+ * replays to the same bytes. Guest time passes faster than time on this machine.
  */
 export const busyHour = async (minutes: number, log: (line: string) => void): Promise<number> => {
-  if (!Number.isInteger(minutes) || minutes < 1) throw new Error('--minutes: a whole number from 1');
+  if (!Number.isInteger(minutes) || minutes < 1)
+    throw new Error('--minutes: must be a whole number, 1 or more');
   const lab = await Lab.open({
     suite: 'trixie',
     kernel: USUAL_KERNEL,
@@ -43,7 +47,7 @@ export const busyHour = async (minutes: number, log: (line: string) => void): Pr
   try {
     await lab.startDaemon(1200);
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
-    log(`${minutes} minutes of the guest begin`);
+    log(`starting ${minutes} minutes of guest time`);
     log((await lab.command(load(minutes), LIMIT_SECONDS)).trim());
     await lab.settle();
     const stream = Buffer.from(`${lab.stream().slice(0, lab.linesRead()).join('\n')}\n`);

@@ -14,11 +14,11 @@ import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { readStat } from '../../server/src/collector/host/proc.ts';
 
-/** Where the lab keeps what it built, outside the repository. */
+/** The lab's build cache, outside the repository. */
 export const cacheRoot = (): string =>
   join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'vfio-dmabuf-tracer', 'lab');
 
-/** A short digest of texts and of the contents of files and folders: the key of what is built from them. */
+/** A short digest of texts and of the contents of files and folders: the cache key of what is built from them. */
 export const digest = (texts: readonly string[], paths: readonly string[] = []): string => {
   const hash = createHash('sha256');
   for (const text of texts) hash.update(`${text.length}:${text}`);
@@ -39,7 +39,7 @@ const filesBelow = (path: string): string[] =>
         .map((entry) => join(entry.parentPath, entry.name))
         .sort();
 
-/** Folders of one name that stay next to the newest: two checkouts with different parts share the cache and rebuild nothing. */
+/** Older folders of one name that are kept, so that two checkouts can share the cache without rebuilding. */
 const OTHERS_KEPT = 2;
 
 /** Marks a folder of the cache as used now. */
@@ -48,7 +48,7 @@ export const markUsed = (directory: string): void => {
   utimesSync(directory, now, now);
 };
 
-/** Removes the folders NAME-KEY that were used least recently, but for `kept` of them. */
+/** Keeps the `kept` most recently used folders NAME-KEY and removes the others. */
 export const removeLeastUsed = (
   root: string,
   name: string,
@@ -60,14 +60,15 @@ export const removeLeastUsed = (
     .map((entry) => ({ entry, at: statSync(join(root, entry)).mtimeMs }))
     .sort((a, b) => b.at - a.at);
   for (const { entry } of used.slice(kept)) {
-    log(`${name}: removing ${entry}, which was not used for the longest time`);
+    log(`${name}: removing ${entry}, the least recently used`);
     rmSync(join(root, entry), { recursive: true, force: true });
   }
 };
 
 /**
- * The folder NAME-KEY of the cache, built by `build` when it is not there. It is built under another name and renamed
- * when it is whole, so what has the name can be trusted. A few folders of the same name with other keys stay.
+ * Returns the folder NAME-KEY of the cache. Calls `build` if it does not exist. The build goes into a folder with
+ * another name, which is renamed when it is complete, so a folder with the final name is always complete. Keeps some
+ * folders with other keys.
  */
 export const cached = async (
   name: string,
@@ -81,7 +82,7 @@ export const cached = async (
   return final;
 };
 
-/** Builds a folder of the cache, unless another process has done so before this one got the lock. */
+/** Builds a folder of the cache, unless another process built it before this one got the lock. */
 const buildPart = async (
   name: string,
   final: string,
@@ -91,7 +92,7 @@ const buildPart = async (
   if (existsSync(final)) return;
   const root = cacheRoot();
   for (const entry of readdirSync(root)) {
-    // This process holds the lock of the name: nobody is building it.
+    // This process has the lock of the name, so no other process is building this folder.
     if (!entry.endsWith('.partial') || entry.slice(0, entry.lastIndexOf('-')) !== name) continue;
     log(`${name}: removing half-built ${entry}`);
     rmSync(join(root, entry), { recursive: true, force: true });
@@ -106,13 +107,13 @@ const buildPart = async (
   log(`${name}: built in ${Math.round((Date.now() - started) / 1000)} s`);
 };
 
-/** A process that lives by its number and its start, which no later one of that number shares; undefined where it is gone. */
+/** Identifies a running process by pid and start time, because a pid can be reused; undefined if it does not run. */
 const processOf = async (pid: number): Promise<string | undefined> => {
   const stat = await readStat('/proc', pid);
   return stat === null ? undefined : `${pid} ${stat.startTicks}`;
 };
 
-/** Has one process at a time build what has this name; the lock of a process that is gone is taken over. */
+/** Runs `action` while this process has the lock of the name. Takes over the lock of a process that no longer runs. */
 export const withCacheLock = async <T>(
   name: string,
   log: (line: string) => void,
@@ -120,7 +121,7 @@ export const withCacheLock = async <T>(
 ): Promise<T> => {
   const lock = join(cacheRoot(), 'locks', name);
   mkdirSync(dirname(lock), { recursive: true });
-  for (let told = false; ; ) {
+  for (let reported = false; ; ) {
     try {
       writeFileSync(lock, `${await processOf(process.pid)}\n`, { flag: 'wx' });
       break;
@@ -132,8 +133,8 @@ export const withCacheLock = async <T>(
         rmSync(lock, { force: true });
         continue;
       }
-      if (!told) log(`${name}: waiting for process ${pid}, which builds it`);
-      told = true;
+      if (!reported) log(`${name}: waiting for process ${pid}, which is building it`);
+      reported = true;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }

@@ -2,7 +2,7 @@ import { GUEST_DIALECTS, type GuestDialect } from './guest.ts';
 import { architectureOf, exportsDmaBufs, KERNELS, type Kernel } from './kernels.ts';
 import { SUITES, type Suite } from './tree.ts';
 
-/** One kind of host that the lab can be: a kernel, the user space that brings bpftrace, and what vfio-pci-core speaks. */
+/** One kind of guest: a kernel, the user space with its version of bpftrace, and the dialect of vfio-pci-core. */
 export interface Cell {
   kernel: Kernel;
   suite: Suite;
@@ -11,11 +11,11 @@ export interface Cell {
 
 export const nameOf = ({ kernel, suite, dialect }: Cell): string => `${kernel}/${suite}/${dialect}`;
 
-/** The user spaces that the lab has for a kernel. */
+/** The user spaces that the lab can combine with a kernel. */
 const suitesOf = (kernel: Kernel): readonly Suite[] =>
   architectureOf(kernel) === 'amd64' ? SUITES : ['trixie'];
 
-/** Every cell there is. A kernel without VFIO dma-buf export has nothing to be rebuilt, so it has no dialects. */
+/** All cells. A kernel without VFIO dma-buf export has no exporter to rebuild, so it has only the mainline dialect. */
 export const CELLS: readonly Cell[] = KERNELS.flatMap((kernel) =>
   suitesOf(kernel).flatMap((suite) =>
     GUEST_DIALECTS.filter((dialect) => dialect === 'mainline' || exportsDmaBufs(kernel)).map((dialect) => ({
@@ -26,12 +26,13 @@ export const CELLS: readonly Cell[] = KERNELS.flatMap((kernel) =>
   ),
 );
 
-/** The kernel that the recordings and the demo stand on, and that a name alone means. */
+/** The kernel of the recordings and of the demo, and the default of `--kernel`. */
 export const USUAL_KERNEL: Kernel = '7.3';
 
 /**
- * What `all` tries, within the time of a test run: the usual kernel with both bpftraces, each other dialect with one of them, and a
- * kernel that exports nothing. Of a cell that repeats another, `isEveryday` leaves a part; the matrix has all of every cell.
+ * The cells of `npm run lab -- all`, chosen so that a test run is short. The usual kernel runs with both versions of
+ * bpftrace, each other dialect with one of them. A kernel without export runs too. `isEveryday` selects scenarios; the
+ * matrix runs all of them.
  */
 export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
   ({ kernel, suite, dialect }) =>
@@ -40,8 +41,8 @@ export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
       (dialect === 'mainline' || (dialect === 'private-v1') === (suite === 'trixie'))),
 );
 
-/** The usual kernel as the distribution built it, with either bpftrace. */
+/** The usual kernel as the distribution built it, with either version of bpftrace. */
 export const isUsual = ({ kernel, dialect }: Cell): boolean =>
   kernel === USUAL_KERNEL && dialect === 'mainline';
-/** What does not depend on the version of bpftrace is tried with one. */
+/** For trials that do not depend on the version of bpftrace. */
 export const isUsualOnce = (cell: Cell): boolean => isUsual(cell) && cell.suite === 'trixie';

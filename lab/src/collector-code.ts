@@ -1,20 +1,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
-/** What the bundler puts into the name of a chunk for its content. */
+/** The content hash that the bundler puts into the name of a chunk. */
 const HASH = /-[A-Z0-9]{8}(?=\.mjs)/g;
 const STATIC_IMPORT = /(?:\bfrom|\bimport) ?"(\.[^"]+\.mjs)"/g;
 
 /**
- * The code of the built program that `record` runs: the entry, the command, and what these import at start. Names of chunks stand
- * without their hashes, so that a change of the server alone does not change these texts.
+ * The code that `vfio-dmabuf-tracer record` loads: the entry, the command, and their static imports. Hashes in the
+ * names of chunks are removed, so that a change of the server alone does not change these texts.
  */
 export const collectorCode = (program: string): string[] => {
   const entry = join(program, 'vfio-dmabuf-tracer.mjs');
   const chunks = join(program, 'chunks');
   const record = readdirSync(chunks).find((name) => name.replace(HASH, '') === 'record.mjs');
   if (record === undefined)
-    throw new Error(`${chunks} has no chunk of the command record: run npm run build`);
+    throw new Error(`${chunks} has no chunk for the command record: run npm run build`);
   const reached = new Set([entry, join(chunks, record)]);
   for (const file of reached) {
     for (const [, path = ''] of readFileSync(file, 'utf8').matchAll(STATIC_IMPORT))

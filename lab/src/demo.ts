@@ -8,7 +8,7 @@ import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 
 export const DEMO_PORT = 10043;
 
-/** What the demo makes the kernel do, over and over: each entry is one session of the VMM stand-in. */
+/** The sessions that the demo repeats. Each entry is one run of the workload `session`, the VMM stand-in. */
 export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   {
     title: 'a VM exports a BAR, iommufd maps it, vgem is rejected',
@@ -24,7 +24,7 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
     ],
   },
   {
-    title: 'two ranges, one of them beyond the BAR, then two good ones, which iommufd rejects',
+    title: 'the kernel rejects a range beyond the BAR; iommufd rejects a buffer of two valid ranges',
     steps: [
       `device=${RESETTABLE}`,
       'export=2,0:4096,4194304:4096',
@@ -35,7 +35,7 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   },
   {
     title:
-      'the guest turns memory decode off and on: revoked, import rejected, the mapping lost until made again',
+      'memory decode off and on: the buffer is revoked, an import rejected, the mapping lost until it is remapped',
     steps: [
       `device=${RESETTABLE}`,
       'export=2,0:65536',
@@ -52,7 +52,8 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
   },
   { title: 'a device reset', steps: [`device=${RESETTABLE}`, 'export=2,0:4096', 'reset', 'close=0'] },
   {
-    title: 'private export: KVM takes it for its own VM, rejects it for another, rejects a shared one',
+    title:
+      'KVM binds a private buffer for its own VM, rejects it for another VM, and rejects a shared buffer',
     steps: [
       'vm=a',
       'vm=b',
@@ -69,7 +70,7 @@ export const PASS: readonly { title: string; steps: readonly string[] }[] = [
     ],
   },
   {
-    title: 'a bind of a foreign buffer that answers success: a policy violation',
+    title: 'a bind of a foreign buffer that reports success is a policy violation',
     steps: ['vm=a', 'udmabuf=4096', 'bind=0,vm=a,stale=0'],
   },
 ];
@@ -79,7 +80,7 @@ export interface DemoOptions {
   log(line: string): void;
 }
 
-/** One line of the terminal for one event. */
+/** An event as one line for the terminal. */
 const describe = (event: TracerEvent): string => {
   const time = event.time.slice(11, 23);
   if (event.kind === 'incident') return `${time} incident ${event.change}: ${event.incident.sentence}`;
@@ -109,7 +110,7 @@ const describe = (event: TracerEvent): string => {
   }
 };
 
-/** Prints events as they come over the server's event stream, until aborted. */
+/** Prints events from the server's event stream until aborted. */
 const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
   const response = await fetch(`${lab.url}/api/v1/stream`, { signal });
   let pending = '';
@@ -141,7 +142,7 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
     console.log(
       `\n  The daemon traces a real kernel. Open\n\n    ${lab.url}/\n    ${lab.url}/metrics\n    ${lab.url}/api/v1/buffers\n` +
-        `\n  The private dialect in this kernel is the lab's own stand-in for the posted patches; everything else is the\n  distribution's.${once ? '' : ' Ctrl-C ends it.'}\n`,
+        `\n  The private dialect in this kernel is the lab's stand-in for the posted patches. The rest of the kernel is\n  the distribution's.${once ? '' : ' Ctrl-C stops the demo.'}\n`,
     );
     await lab.settle();
     const before = await lab.samples();
@@ -163,10 +164,10 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
     console.log('\n  Metrics that changed (vfio_dmabuf_…):');
     for (const [key, value] of Object.entries(delta))
       console.log(`    ${key} ${value > 0 ? '+' : ''}${value}`);
-    const seen = new Map(Object.entries(delta));
-    const exports = total(seen, 'exports_total');
-    const rejections = total(seen, 'import_rejections_total');
-    console.log(`\n  ${exports} exports and ${rejections} import rejections seen`);
+    const grown = new Map(Object.entries(delta));
+    const exports = total(grown, 'exports_total');
+    const rejections = total(grown, 'import_rejections_total');
+    console.log(`\n  The tracer counted ${exports} exports and ${rejections} import rejections.`);
     return exports > 0 && rejections > 0 ? 0 : 1;
   } finally {
     stop.abort();

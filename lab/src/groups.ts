@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { type Cell, nameOf, USUAL_KERNEL } from './cells.ts';
 import { GuestError } from './guest.ts';
 import { Lab } from './lab.ts';
-import { assertSameStory, type Baseline, baselineOf, prove, type Scenario } from './scenario.ts';
+import { assertSameStream, type Baseline, baselineOf, runScenario, type Scenario } from './scenario.ts';
 import { run } from './shell.ts';
 import { PROGRAM } from './stage.ts';
 import { shellIn } from './terminal.ts';
@@ -14,12 +14,12 @@ type Log = (line: string) => void;
 
 export const RECORDINGS = join(import.meta.dirname, '../../recordings');
 
-/** What runs in one guest. */
+/** Scenarios and trials that run in one guest. */
 export interface Group {
   cell: Cell;
-  /** What sets this guest apart from others of the cell. */
+  /** Distinguishes this guest from others of the cell: a trial's name, `scenarios`, `trials` or `untraced`. */
   of: string;
-  /** A collector traces in it from the beginning. */
+  /** A collector is started before the scenarios and trials. */
   traces: boolean;
   scenarios: readonly Scenario[];
   trials: readonly Trial[];
@@ -28,28 +28,28 @@ export interface Group {
 export interface GroupOptions {
   /** Writes recordings instead of comparing with them. */
   update: boolean;
-  /** At the end, a shell in the guest on this terminal. */
+  /** Opens a shell in the guest on this terminal at the end. */
   keeps?: boolean;
   log: Log;
 }
 
-/** How the things of one guest ended. */
+/** Results of one guest. */
 export interface Outcome {
   cell: Cell;
-  /** `uname -r` and the version of bpftrace; empty where the guest did not boot. */
+  /** `uname -r` and the version of bpftrace; both are empty if the guest did not boot. */
   release: string;
   bpftrace: string;
   passed: string[];
   failed: string[];
-  /** The guest has stopped to answer. */
+  /** The guest no longer answers. */
   lost: boolean;
-  /** What was running when a guest crashed and was replaced. */
+  /** Scenarios and trials that were running when a guest crashed and was replaced. */
   crashed: string[];
-  /** Scenarios in which the kernel skipped runs of the probes, so that the counts were a lower bound, as the tracer said. */
+  /** Scenarios in which the kernel skipped probe runs: the tracer reported that its counts were a lower bound. */
   inexact: string[];
 }
 
-/** Runs one thing and notes how it ended; nothing is asked of a guest that has stopped to answer. */
+/** Runs one scenario or trial and records the result. If the guest no longer answers, it fails without being run. */
 const attempt = async (
   outcome: Outcome,
   name: string,
@@ -76,12 +76,12 @@ const attempt = async (
 
 const recordingOf = (scenario: Scenario): string => join(RECORDINGS, `${scenario.name}.ndjson`);
 
-/** Writes the metrics that a recording comes to beside it. */
+/** Replays a recording and writes its metrics next to it. */
 export const keepMetrics = async (recording: string): Promise<void> => {
   const program = join(PROGRAM, 'vfio-dmabuf-tracer.mjs');
   writeFileSync(
     join(RECORDINGS, recording.replace(/\.ndjson(\.gz)?$/, '.metrics')),
-    // From its own folder: the name of the recording is in the metrics, the path of this machine shall not be.
+    // The metrics contain the recording's path. Run in its folder, so that they contain only its name.
     await run(process.execPath, [program, 'replay', recording, '--print', 'metrics'], { cwd: RECORDINGS }),
   );
 };
@@ -92,11 +92,14 @@ const keepRecording = async (scenario: Scenario, lines: readonly string[]): Prom
   await keepMetrics(basename(file));
 };
 
-/** Recordings are made on the usual kernel, in the dialect of the scenario: elsewhere the same events and metrics suffice. */
+/**
+ * Only the usual kernel with the scenario's dialect is compared with the recording. Other cells compare events and
+ * metrics.
+ */
 const isRecorded = ({ kernel, dialect }: Cell, scenario: Scenario): boolean =>
   kernel === USUAL_KERNEL && dialect === scenario.dialect;
 
-/** Boots one guest and runs in it what belongs to it. */
+/** Boots one guest and runs its scenarios and trials. */
 export const runGroup = async (
   { cell, of, traces, scenarios, trials }: Group,
   { update, keeps = false, log }: GroupOptions,
@@ -114,13 +117,14 @@ export const runGroup = async (
   };
   const open = (): Promise<Lab> => (traces ? Lab.tracing({ ...cell, log }) : Lab.open({ ...cell, log }));
   let lab: Lab | undefined;
-  const title = traces ? 'the daemon is ready and has taken its first snapshot' : 'the guest runs';
+  const title = traces ? 'the daemon is ready and has its first snapshot' : 'the guest boots';
   await attempt(outcome, `${traces ? 'start' : 'boot'} (${of})`, title, log, async () => {
-    // An emulated machine on loaded processors may miss its kernel's patience at boot: that is tried once more, and counted.
+    // On a loaded machine an emulated guest may run into a timeout of its kernel at boot. The lab retries once and
+    // counts it.
     lab = await open().catch((error: unknown) => {
       if (!(error instanceof GuestError)) throw error;
       outcome.crashed.push('boot');
-      log(`${where}: the guest crashed and is started once more: ${error.message}`);
+      log(`${where}: the guest crashed; starting another one: ${error.message}`);
       return open();
     });
     if (!traces) return;
@@ -138,24 +142,24 @@ export const runGroup = async (
       await attempt(outcome, scenario.name, scenario.title, log, async () => {
         const before = baseline ?? (await baselineOf(guest));
         baseline = undefined;
-        const { stream, skipped, after } = await prove(scenario, guest, before);
+        const { stream, skipped, after } = await runScenario(scenario, guest, before);
         baseline = after;
         if (stream === undefined) {
           if (update)
             throw new Error(
-              `the kernel skipped ${skipped} runs of probes: a recording must have all of them`,
+              `the kernel skipped ${skipped} probe runs, so this recording would be incomplete: run it again`,
             );
           outcome.inexact.push(scenario.name);
           log(
-            `${where}: ${scenario.name}: the kernel skipped ${skipped} runs of probes; no more than that is missing`,
+            `${where}: ${scenario.name}: the kernel skipped ${skipped} probe runs; no more calls than that are missing`,
           );
           return;
         }
         if (!isRecorded(cell, scenario)) return;
         if (update) await keepRecording(scenario, stream);
         else if (!existsSync(recordingOf(scenario)))
-          throw new Error('it has no recording: run it with --update');
-        else assertSameStory(readFileSync(recordingOf(scenario), 'utf8').trimEnd().split('\n'), stream);
+          throw new Error('the scenario has no recording: run it with --update');
+        else assertSameStream(readFileSync(recordingOf(scenario), 'utf8').trimEnd().split('\n'), stream);
       });
     }
     for (const trial of trials) {
@@ -164,9 +168,9 @@ export const runGroup = async (
       );
     }
   } finally {
-    if (outcome.failed.length > 0) log(`the daemon's last words:\n${guest.daemonLog()}`);
+    if (outcome.failed.length > 0) log(`the end of the daemon's log:\n${guest.daemonLog()}`);
     if (keeps && !outcome.lost) {
-      log(`the guest stays until its shell ends (exit); its daemon answers at ${guest.url}`);
+      log(`the guest runs until you exit its shell; its daemon answers at ${guest.url}`);
       await shellIn(guest);
     }
     await guest.close();

@@ -12,8 +12,8 @@ import { machineArguments, PORTS } from './machine.ts';
 import { Qmp } from './qmp.ts';
 
 /**
- * What the guest's vfio-pci-core speaks: the distribution's own, or rebuilt with the lab's lines, as 6.19 and 7.0 were or as
- * the posted private dialects are.
+ * Dialects of the guest's vfio-pci-core. `mainline` is the distribution's module. The others are rebuilt with the lab's
+ * lines: `legacy` behaves as 6.19 and 7.0, `private-*` as the posted patches for private exports.
  */
 export const GUEST_DIALECTS = ['mainline', 'legacy', 'private-v1', 'private-v2', 'private-amd'] as const;
 export type GuestDialect = (typeof GUEST_DIALECTS)[number];
@@ -22,13 +22,13 @@ export interface GuestOptions {
   image: Image;
   dialect: GuestDialect;
   accelerator: Accelerator;
-  /** Image of the disk that the host has the guest mount at /lab/program. */
+  /** Image of the disk that the guest mounts at /lab/program. */
   programDisk: string;
-  /** TCP ports of 127.0.0.1 that lead to ports of the guest. */
+  /** TCP ports of 127.0.0.1 that are forwarded to ports of the guest. */
   forward?: readonly { host: number; guest: number }[];
-  /** One processor whose clock jumps over the time in which it has nothing to do. */
+  /** One CPU whose clock skips idle time. */
   skipsIdle?: boolean;
-  /** Gets what the guest writes to its port lab.stream. */
+  /** Called with what the guest writes to its port lab.stream. */
   onStream?: (chunk: Buffer) => void;
 }
 
@@ -37,12 +37,12 @@ export interface CommandResult {
   output: string;
 }
 
-/** The guest hung, panicked or powered off while it was needed; carries the end of its console. */
+/** The guest hung, panicked or powered off during the run. The message contains the end of its console. */
 export class GuestError extends Error {
   override name = 'GuestError';
 }
 
-/** What is shown of the console of a guest that does not answer. */
+/** Lines of the console in an error. */
 const CONSOLE_LINES = 40;
 
 const listen = (path: string, onConnection: (socket: Socket) => void): Promise<Server> =>
@@ -51,7 +51,7 @@ const listen = (path: string, onConnection: (socket: Socket) => void): Promise<S
     server.listen(path, () => resolve(server));
   });
 
-/** One running guest: commands go to its agent, its console and log are kept. */
+/** One running guest. It sends commands to the guest's agent and keeps the guest's console and log. */
 export class Guest {
   readonly #options: GuestOptions;
   readonly #directory: string;
@@ -60,8 +60,10 @@ export class Guest {
   readonly #sockets: Socket[] = [];
   #qemu: ChildProcess | undefined;
   #agent: Socket | undefined;
-  #problems: (text: string) => void = () => undefined;
-  #complaints = '';
+  /** Resolves `boot` with the problems that the guest's init found; empty for none. */
+  #onReady: (problems: string) => void = () => undefined;
+  /** The end of QEMU's standard error. */
+  #qemuErrors = '';
   #ended: Promise<void> = Promise.resolve();
   #alive = false;
   #next = 0;
@@ -72,20 +74,20 @@ export class Guest {
     this.#directory = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-'));
   }
 
-  /** Socket of the guest's terminal /dev/hvc0. */
+  /** Path of the socket of the guest's terminal /dev/hvc0. */
   get shellSocket(): string {
     return join(this.#directory, PORTS.shell);
   }
 
-  /** The last lines that the guest's kernel and init wrote; after an oops or a panic, all lines since then. */
+  /** The last lines of the guest's kernel and init; after an oops or a panic, all lines from there on. */
   console(): string {
     const lines = this.#text('console').split('\n');
-    const grief = lines.findIndex((line) => /Oops|BUG:|Kernel panic/.test(line));
+    const firstError = lines.findIndex((line) => /Oops|BUG:|Kernel panic/.test(line));
     const last = Math.max(0, lines.length - CONSOLE_LINES);
-    return lines.slice(grief === -1 ? last : Math.min(grief, last)).join('\n');
+    return lines.slice(firstError === -1 ? last : Math.min(firstError, last)).join('\n');
   }
 
-  /** What the guest has written to its port lab.log. */
+  /** The output of the guest's port lab.log. */
   log(): string {
     return this.#text('log');
   }
@@ -95,31 +97,34 @@ export class Guest {
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
-  /** Boots and resolves when the agent answers; rejects with the console when it does not within `seconds`. */
+  /** Boots and resolves when the agent answers. @throws GuestError with the console if it does not within `seconds`. */
   async boot(seconds = 180): Promise<void> {
     const ready = new Promise<string>((resolve) => {
-      this.#problems = resolve;
+      this.#onReady = resolve;
     });
     await this.#launch();
     const problems = await this.#bounded(
       ready,
       seconds,
-      () => `the guest's agent did not answer ${this.#complaints}`,
+      () => `the guest's agent did not answer ${this.#qemuErrors}`,
     );
     if (problems !== '') throw new GuestError(`${problems}--- end of the guest's console\n${this.console()}`);
   }
 
-  /** Goes on from a state that `save` wrote; rejects when the agent does not answer within `seconds`. */
+  /** Continues from a state that `save` wrote. @throws GuestError if the agent does not answer within `seconds`. */
   async resume(state: string, seconds = 60): Promise<void> {
     await this.#launch(`zstd -dc '${state}'`);
-    const what = (): string => `the saved guest did not go on ${this.#complaints}`;
+    const what = (): string => `the saved guest did not resume ${this.#qemuErrors}`;
     const monitor = await this.#bounded(this.#monitor(), seconds, what);
     await this.#bounded(monitor.resume(), seconds, what);
     monitor.close();
     await this.run('true', seconds);
   }
 
-  /** Writes the guest's state to a file, calls `stopped` while it stands still, and has it go on. Disks are not part of it. */
+  /**
+   * Stops the guest, writes its state to a file, calls `stopped`, and lets the guest continue. Disks are not part of
+   * the state.
+   */
   async save(file: string, stopped: () => void = () => undefined): Promise<void> {
     const monitor = await this.#monitor();
     await monitor.save(`zstd -1 -T2 -q -f -o '${file}'`);
@@ -128,7 +133,7 @@ export class Guest {
     monitor.close();
   }
 
-  /** QEMU's monitor, whose socket appears shortly after QEMU was started. */
+  /** Connects to QEMU's monitor. Waits for its socket, which QEMU creates after it has started. */
   async #monitor(): Promise<Qmp> {
     const socket = join(this.#directory, PORTS.monitor);
     while (!existsSync(socket)) await sleep(20);
@@ -138,7 +143,7 @@ export class Guest {
   async #launch(state?: string): Promise<void> {
     const { image, dialect, accelerator, programDisk, forward = [], skipsIdle = false } = this.#options;
     this.#servers.push(
-      await listen(join(this.#directory, PORTS.agent), (socket) => this.#hearAgent(socket)),
+      await listen(join(this.#directory, PORTS.agent), (socket) => this.#readAgent(socket)),
       await listen(join(this.#directory, PORTS.stream), (socket) => {
         this.#sockets.push(socket);
         socket.on('data', (chunk: Buffer) => this.#options.onStream?.(chunk));
@@ -158,13 +163,13 @@ export class Guest {
       skipsIdle,
       ...(state !== undefined && { state }),
     });
-    // Apart from the terminal's group, so that Ctrl-C reaches us and not the guest; and it dies with us.
+    // Its own process group, so that Ctrl-C reaches this process only; --pdeathsig kills QEMU if this process dies.
     const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ARCHITECTURES[architecture].qemu, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
     });
     qemu.stderr?.on('data', (chunk: Buffer) => {
-      this.#complaints = `${this.#complaints}${chunk}`.slice(-4000);
+      this.#qemuErrors = `${this.#qemuErrors}${chunk}`.slice(-4000);
     });
     this.#qemu = qemu;
     this.#alive = true;
@@ -175,26 +180,26 @@ export class Guest {
       };
       qemu.on('close', end);
       qemu.on('error', (error) => {
-        this.#complaints += error.message;
+        this.#qemuErrors += error.message;
         end();
       });
     });
   }
 
-  #hearAgent(agent: Socket): void {
+  #readAgent(agent: Socket): void {
     this.#agent = agent;
     this.#sockets.push(agent);
     agent.on('error', () => undefined);
     createInterface({ input: agent }).on('line', (line) => {
       const [id = '', status = '1', encoded = ''] = line.split(' ');
       const output = Buffer.from(encoded, 'base64').toString();
-      if (id === 'ready') return this.#problems(output);
+      if (id === 'ready') return this.#onReady(output);
       this.#waiting.get(id)?.({ status: Number(status), output });
       this.#waiting.delete(id);
     });
   }
 
-  /** Runs a shell script in the guest; a guest that does not answer within `seconds` is a GuestError. */
+  /** Runs a shell script in the guest. @throws GuestError if the guest does not answer within `seconds`. */
   run(script: string, seconds = 120): Promise<CommandResult> {
     const turn = this.#queue.then(() => this.#send(script, seconds));
     this.#queue = turn.catch(() => undefined);
@@ -232,7 +237,7 @@ export class Guest {
     }
   }
 
-  /** Ends the guest at once; may be called twice. */
+  /** Kills the guest. May be called twice. */
   async stop(): Promise<void> {
     if (this.#alive) this.#qemu?.kill('SIGKILL');
     await this.#ended;

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { isUsual, isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
-import { contradictions, hear, oracleSince } from './oracle.ts';
+import { contradictions, oracleSince, readOracle } from './oracle.ts';
 import { changed, total } from './samples.ts';
 import { missedSince } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
 /**
- * Exports, rejections and imports, about a hundred a second and evenly spread, whenever two programs are there of which one takes
- * over from the other, until a file says that it is enough. At other times the emulated processors compile the next program.
+ * Shell script that makes about a hundred exports, rejections and imports a second while one bpftrace program takes
+ * over from another. It runs until /tmp/enough exists. At other times it pauses, because the emulated CPUs compile the
+ * next program.
  */
 const LOAD = `next_has_programs() {
   [ $(pgrep -xc bpftrace) -gt 1 ] && ls -l /proc/$(pgrep -xn bpftrace)/fd 2>/dev/null | grep -q bpf-prog
@@ -22,8 +23,8 @@ done`;
 const REJECTED = 20;
 
 /**
- * Calls into iommufd that it rejects itself, so that only a probe in it can count them. They are no part of the load: while one of them
- * runs the module cannot be unloaded.
+ * Makes calls that iommufd itself rejects, so only the probe in iommufd can count them. They are not part of the load,
+ * because the module cannot be unloaded while such a call runs.
  */
 const rejectedByIommufd = async (lab: Lab): Promise<void> => {
   const calls = Array.from({ length: REJECTED }, () => 'iommufd=0,8192');
@@ -31,7 +32,7 @@ const rejectedByIommufd = async (lab: Lab): Promise<void> => {
   assert.equal(steps.filter(({ verb, errno }) => verb === 'iommufd' && errno === 22).length, REJECTED);
 };
 
-/** Waits until a program has taken over. */
+/** Waits until the program of this generation has taken over. */
 const untilGeneration = (lab: Lab, generation: number): Promise<void> =>
   lab.until(`generation ${generation} to trace`, 400, async () => {
     const status = await lab.status();
@@ -42,15 +43,16 @@ export const HANDOVER: Trial = {
   name: 'handover',
   guest: 'own',
   title:
-    'a module with probes is unloaded and loaded again under load: programs take over, and each call is counted once',
+    'a module with probes is unloaded and reloaded under load: new programs take over, and each call is counted once',
   belongs: isUsual,
-  // Four programs to compile in emulation take minutes: `npm run lab -- handover` tries both versions of bpftrace.
+  // Compiling four programs in emulation takes minutes. `npm run lab -- handover` runs it with both versions of
+  // bpftrace.
   everyday: isUsualOnce,
-  run: async (lab, say) => {
+  run: async (lab, log) => {
     await lab.settle();
     const [before, oracleBefore, { generation, losses }] = [
       await lab.samples(),
-      await hear(lab.guest),
+      await readOracle(lab.guest),
       await lab.status(),
     ];
     await lab.command(
@@ -62,7 +64,7 @@ export const HANDOVER: Trial = {
     const without = await lab.status();
     assert.equal(without.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, false);
     await lab.command('modprobe iommufd 2>/dev/null || insmod /lab/modules/iommufd.ko');
-    // Before the next program has taken over, which is some seconds ahead: nobody counts these.
+    // The next program takes over some seconds later, so no probe counts these calls.
     await rejectedByIommufd(lab);
     await untilGeneration(lab, generation + 2);
     await rejectedByIommufd(lab);
@@ -71,12 +73,12 @@ export const HANDOVER: Trial = {
     );
     const status = await lab.settle();
     const after = await lab.samples();
-    const heard = oracleSince(oracleBefore, await hear(lab.guest));
+    const recorded = oracleSince(oracleBefore, await readOracle(lab.guest));
     const delta = changed(before, after);
     const skipped = await missedSince(lab, losses);
-    if (skipped > 0) say(`the kernel has skipped ${skipped} runs of probes, and the tracer says so`);
-    // Its own probe on iommufd may have died with the module as well: what it says of that is left out.
-    const wrong = contradictions(heard, delta, skipped).filter((claim) => !claim.includes('"iommufd"'));
+    if (skipped > 0) log(`the kernel skipped ${skipped} probe runs, and the tracer reported them`);
+    // Unloading iommufd may also have removed the oracle's probe in it, so its counts for iommufd are not compared.
+    const wrong = contradictions(recorded, delta, skipped).filter((claim) => !claim.includes('"iommufd"'));
     assert.deepEqual(wrong, [], 'the independent oracle disagrees');
     assert.equal(status.probes.find(({ probe }) => probe === 'iommufd_file')?.attached, true);
     const grown = (name: string, ...having: string[]): number =>
@@ -84,16 +86,16 @@ export const HANDOVER: Trial = {
     assert.equal(grown('blind_seconds_total'), 0, 'the program as a whole was not blind');
     const blind = grown('probe_blind_seconds_total', 'probe="iommufd_file"');
     const counted = grown('import_rejections_total', 'importer="iommufd"');
-    say(
+    log(
       `${counted} of ${3 * REJECTED} calls into iommufd counted, its probe was blind for ${blind.toFixed(1)} s`,
     );
-    assert.ok(blind > 0, 'the time in which the probe in iommufd was not there is told');
+    assert.ok(blind > 0, 'the time in which the probe in iommufd was not attached is counted');
     assert.equal(grown('probe_blind_seconds_total'), blind, 'no other probe was blind');
     assert.ok(
       counted >= 2 * REJECTED - skipped && counted <= 3 * REJECTED,
-      'what was called before and after is counted',
+      'the calls before the unload and after the last handover are counted',
     );
-    assert.equal(status.losses.handover, losses.handover, 'no call was given up');
+    assert.equal(status.losses.handover, losses.handover, 'the handovers lost no call');
     assert.equal(grown('collector_restarts_total'), 2);
     const received = total(after, 'events_total') - total(before, 'events_total');
     const calls =
@@ -101,7 +103,7 @@ export const HANDOVER: Trial = {
       grown('export_rejections_total') +
       grown('releases_total') +
       grown('import_rejections_total');
-    say(
+    log(
       `${calls} calls counted, the oracle agrees; ${received} events received, ${status.events_unaccounted} unaccounted`,
     );
     assert.ok(calls > 1000, 'there was load');

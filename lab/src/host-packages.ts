@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Architecture } from './architecture.ts';
 import { CommandError, hasCommand, run } from './shell.ts';
 
-/** Debian packages and the command or file by which each is known to be there. */
+/** Debian packages, and for each a command that exists if it is installed. */
 const PACKAGES = {
   debootstrap: 'debootstrap',
   'qemu-system-x86': 'qemu-system-x86_64',
@@ -16,7 +16,7 @@ const PACKAGES = {
   zstd: 'zstd',
   buildah: 'buildah',
   tmux: 'tmux',
-  // Brings promtool too.
+  // Contains promtool too.
   prometheus: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
   jsonnet: 'jsonnet',
@@ -27,8 +27,9 @@ export type HostPackage = keyof typeof PACKAGES;
 const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' : name);
 
 /**
- * One at a time, for tests that run side by side ask for the same packages. Maintainer scripts ask policy-rc.d whether they may
- * start the service they bring, and 101 forbids it; a policy that is there already is the host's own. Nor shall it start at boot.
+ * Runs under a lock, because tests that run in parallel may need the same packages. Maintainer scripts ask policy-rc.d
+ * whether they may start their service, and 101 forbids it. An existing policy-rc.d is left unchanged. The services are
+ * also disabled at boot.
  */
 const INSTALL = `
 policy=/usr/sbin/policy-rc.d
@@ -40,7 +41,7 @@ fi
 apt-get update -q && apt-get install -y -q --no-install-recommends "$@" || exit
 for package; do systemctl disable --quiet "$package" 2>/dev/null || true; done`;
 
-/** Installs with apt-get what of the packages is missing. Rejects with the command to give where it may not. */
+/** Installs missing packages with apt-get. @throws CommandError if it cannot: not root, or no apt-get. */
 export const ensurePackages = async (
   names: readonly HostPackage[],
   log: (line: string) => void,
@@ -53,17 +54,18 @@ export const ensurePackages = async (
   const remedy = `apt-get install --no-install-recommends ${missing.join(' ')}`;
   if (!existsSync('/usr/bin/apt-get')) {
     throw new CommandError(
-      `missing: ${missing.join(', ')}; this machine has no apt-get to install them with`,
+      `missing: ${missing.join(', ')}; this machine has no apt-get, so install them yourself`,
     );
   }
-  if (process.getuid?.() !== 0) throw new CommandError(`missing: ${missing.join(', ')}; as root: ${remedy}`);
+  if (process.getuid?.() !== 0)
+    throw new CommandError(`missing: ${missing.join(', ')}; run as root: ${remedy}`);
   log(`installing ${missing.join(', ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const lock = join(tmpdir(), 'vfio-dmabuf-tracer-packages.lock');
   await run('flock', [lock, 'sh', '-c', INSTALL, 'sh', ...missing], { env });
 };
 
-/** The mirror of Debian that this machine's apt is set to, or none (debootstrap then takes its default). */
+/** The Debian mirror of this machine's apt; undefined if there is none, and debootstrap then uses its default. */
 export const debianMirror = async (): Promise<string | undefined> => {
   if (!(await hasCommand('apt-get'))) return undefined;
   const targets = await run('apt-get', [
@@ -77,7 +79,7 @@ export const debianMirror = async (): Promise<string | undefined> => {
 
 const BINFMT = '/proc/sys/fs/binfmt_misc';
 
-/** Has this machine's kernel run programs of another processor by QEMU's user mode, for trees that are built here. */
+/** Lets this machine run programs of another architecture with QEMU's user mode, for trees that are built here. */
 export const ensureProgramsOf = async (
   architecture: Architecture,
   log: (line: string) => void,

@@ -6,7 +6,7 @@ import { PROGRAM } from './stage.ts';
 /** Bytes of the server's log that are kept. */
 const LOG_BYTES = 20_000;
 
-/** `vfio-dmabuf-tracer serve -` on this machine: it serves the stream of the collector in the guest. */
+/** `vfio-dmabuf-tracer serve -` on this machine. It serves the stream of the collector in the guest. */
 export class HostServer {
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
@@ -28,7 +28,7 @@ export class HostServer {
     this.#ended = new Promise((resolve) => this.#child.once('close', () => resolve()));
   }
 
-  /** Takes the stream. */
+  /** The server's standard input, which reads the stream. */
   get input(): Writable {
     if (this.#child.stdin === null) throw new Error('the server has no standard input');
     return this.#child.stdin;

@@ -21,34 +21,37 @@ import { BUILDER, buildCrossTree, buildTree, crossRecipe, inTree, type Suite, tr
 
 type Log = (line: string) => void;
 
-/** What a guest boots from; all paths are in the cache. */
+/** Files that a guest boots from; all paths are in the cache. */
 export interface Image {
   architecture: Architecture;
   suite: Suite;
   kernel: Kernel;
-  /** What `uname -r` says there. */
+  /** `uname -r` of the guest. */
   release: string;
   vmlinuz: string;
   initramfs: string;
-  /** Images of the guest's disks, which nothing writes to: root, /usr/lib/modules, /lab. */
+  /** Images of the guest's read-only disks: root, /usr/lib/modules, /lab. */
   disks: readonly [root: string, kernelModules: string, lab: string];
 }
 
 const LAB = join(import.meta.dirname, '..');
 
-/** The image of an ext4 file system of this size with the contents of a folder. */
+/** Writes an image of an ext4 file system of this size (`truncate -s`) with the contents of a folder. */
 export const buildDisk = async (tree: string, file: string, size: string): Promise<void> => {
   await run('truncate', ['-s', size, file]);
   await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1', '-d', tree, file]);
 };
 
-/** The tree that builds for an architecture, and the prefix of its tools there. */
+/** The tree that builds for an architecture, and the prefix of its compiler's tools. */
 interface Builder {
   tree: string;
   compilerPrefix: string;
 }
 
-/** What the guest has in /lab: scripts, the lab's modules and workloads. The program comes on a disk of its own (stage.ts). */
+/**
+ * Builds the disk that is /lab in the guest: scripts, the lab's modules and workloads. The program has its own disk
+ * (stage.ts).
+ */
 const buildLabDisk = async (file: string, workloads: string, labModules: string | null): Promise<void> => {
   const content = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-disk-'));
   try {
@@ -88,7 +91,7 @@ const buildWorkloads = async ({ tree, compilerPrefix }: Builder, directory: stri
   );
 };
 
-/** Everything a guest with this user space and this kernel boots from, built where the cache has it not. */
+/** Returns the files that a guest with this user space and kernel boots from. Builds what the cache does not have. */
 export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promise<Image> => {
   const architecture = architectureOf(kernel);
   const { qemuPackage, compilerPrefix } = ARCHITECTURES[architecture];
@@ -135,7 +138,7 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
     (directory) => fetchKernel(kernel, base, directory, log),
   );
   const files = kernelIn(fetched);
-  // That of Debian 13, whichever user space the guest has: so one initramfs does for all of a kernel.
+  // busybox always comes from Debian 13, so that all user spaces of a kernel share one initramfs.
   const programs = await userSpace(BUILDER.suite, architecture);
   const boot = await cached(
     `boot-${kernel}`,
@@ -172,11 +175,14 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
   };
 };
 
-/** Parts for other architectures than the builder's have names of their own. */
+/** Adds the architecture to the name of a part, if it is not the builder's. */
 const marked = (name: string, architecture: Architecture): string =>
   architecture === BUILDER.architecture ? name : `${name}-${architecture}`;
 
-/** A key of what is built from folders of the cache, whose names are keys themselves, and from files of the lab. */
+/**
+ * The cache key of what is built from other folders of the cache, whose names contain their keys, and from files of the
+ * lab.
+ */
 const keyOf = (from: readonly string[], ...paths: readonly string[]): string =>
   digest(
     from.map((text) => basename(text)),

@@ -5,7 +5,10 @@ import { BUILDER, inTree, progress } from './tree.ts';
 
 type Log = (line: string) => void;
 
-/** The kernels a guest can boot, by series and flavour. Which release it is, the archive says when the kernel is fetched. */
+/**
+ * The kernels that a guest can boot, by series and flavour. The archive determines the release when the kernel is
+ * fetched.
+ */
 export const KERNELS = ['6.12', '7.2', '7.3', '7.3-arm64', '7.3-arm64-16k'] as const;
 export type Kernel = (typeof KERNELS)[number];
 
@@ -41,13 +44,13 @@ export const architectureOf = (kernel: Kernel): Architecture => ORIGIN[kernel].a
 /** Bytes in a page of this kernel. */
 export const pageSizeOf = (kernel: Kernel): number => ORIGIN[kernel].pageSize;
 
-/** Everything that decides what is fetched: its texts are the key of the cache. */
+/** Everything that determines what is fetched. These texts are part of the cache key. */
 export const kernelRecipe = (kernel: Kernel): string[] => {
   const { suite, flavour, architecture } = ORIGIN[kernel];
   return ['3', kernel, suite, flavour, architecture];
 };
 
-/** A fetched kernel: the folder, and the release that it is (`uname -r`). */
+/** A fetched kernel: its folder and its release (`uname -r`). */
 export interface KernelFiles {
   directory: string;
   release: string;
@@ -58,10 +61,10 @@ export const kernelIn = (directory: string): KernelFiles => ({
   release: readFileSync(join(directory, 'release'), 'utf8').trim(),
 });
 
-/** The folder that is /lib/modules of a guest with this kernel. */
+/** The folder that becomes /lib/modules of a guest with this kernel. */
 export const modulesOf = ({ directory }: KernelFiles): string => join(directory, 'root/usr/lib/modules');
 
-/** Where the parts of a kernel are to be mounted in a tree that builds something for it. */
+/** Bind mounts (path in the tree, folder) for a tree that builds something for this kernel. */
 export const kernelMounts = ({ directory }: KernelFiles): Record<string, string> => {
   const root = join(directory, 'root');
   const kbuild = readdirSync(join(root, 'usr/lib')).filter((name) => name.startsWith('linux-kbuild-'));
@@ -75,10 +78,11 @@ export const kernelMounts = ({ directory }: KernelFiles): Record<string, string>
 };
 
 /**
- * Fetches a kernel into a folder: `root/` its packages unpacked (image, modules, and headers where the lab builds modules for
- * it), `source/` the parts of its source that are built anew, `release`. The versions rotate, so the names come from what the
- * metapackages depend on, and a suite that has moved on gives what it has now. Of kbuild it is the package that runs in the tree
- * that builds. A mirror may lag behind the time for which sid's index is valid; it is signed all the same.
+ * Fetches a kernel into a folder. `root/` contains its unpacked packages: image, modules, and headers if the lab builds
+ * modules for it. `source/` contains the parts of its source that the lab rebuilds, and `release` its release. The
+ * archive replaces versions, so package names come from the dependencies of the metapackages: a suite with a newer
+ * kernel gives the newer one. The kbuild package is that of the builder's architecture. The index of sid may have
+ * expired on a slow mirror, so its date is not checked; its signature is.
  */
 export const fetchKernel = async (
   kernel: Kernel,
@@ -126,13 +130,13 @@ export const fetchKernel = async (
   await inTree(tree, `depmod ${files.release}`, { mounts: kernelMounts(files) });
   log(`kernel ${kernel}: ${files.release} of ${suite}`);
   if (!files.release.startsWith(`${kernel.split('-')[0]}.`))
-    log(`kernel ${kernel}: ${suite} has moved on from it, so this is what is tried in its place`);
+    log(`kernel ${kernel}: ${suite} no longer has this series, so the lab uses ${files.release} instead`);
 };
 
-/** Modules that the initramfs needs to mount the disks, with what they depend on. */
+/** Modules that the initramfs needs to mount the disks; their dependencies are added. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'overlay'];
 
-/** The initramfs that mounts a guest's disks with the programs of its busybox; `init` is its first program. */
+/** Builds the initramfs that mounts a guest's disks. `busybox` has its programs; `init` is its first program. */
 export const buildInitramfs = async (
   kernel: KernelFiles,
   tree: string,

@@ -28,14 +28,14 @@ export interface LabOptions {
   kernel: Kernel;
   dialect: GuestDialect;
   log: Log;
-  /** Files that the guest sees in /lab/files. */
+  /** Files that are copied into /lab/files of the guest. */
   files?: readonly string[];
   skipsIdle?: boolean;
-  /** Port of 127.0.0.1 that the server listens on; a free one is taken where none is given. */
+  /** Port of 127.0.0.1 that the server listens on; default is a free port. */
   port?: number;
 }
 
-/** What one step of a workload answered. */
+/** Result of one step of a workload session. */
 export interface Step {
   verb: string;
   ret: number;
@@ -44,8 +44,9 @@ export interface Step {
 }
 
 /**
- * The first VM and the end of the last have the kernel patch its scheduler (preempt_notifier_inc), and an emulated machine of several
- * processors does not always survive that: one VM stays, and the script fails where it does not.
+ * Shell script that keeps one VM open for the life of the guest, and fails if it cannot. When the first VM starts or
+ * the last one ends, the kernel patches its scheduler code (preempt_notifier_inc). An emulated machine with several
+ * CPUs does not always survive that.
  */
 const KEEPS_A_VM = `
   /lab/bin/session vm=kept touch=/run/kept-vm sleep=86400 >/run/kept-vm.out 2>&1 </dev/null &
@@ -53,11 +54,11 @@ const KEEPS_A_VM = `
   until [ -e /run/kept-vm ]; do sleep 0.1; n=$((n + 1)); [ $n -lt 300 ] || { cat /run/kept-vm.out; exit 1; }; done
   ! grep 'verb=vm ret=-' /run/kept-vm.out`;
 
-/** What runs in every guest before anything is asked of it, with the functions that its dialect has. */
+/** Shell script that runs in every guest after its boot. The oracle's probes depend on the dialect. */
 const prepareScript = (kernel: Kernel, dialect: GuestDialect): string =>
   [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [oracleScript(dialect)] : [])].join('\n');
 
-/** The guest's device of a port by its name (machine.ts). */
+/** Shell text that expands to the device of the guest's port with this name (machine.ts). */
 const portOf = (name: string): string =>
   `$(for port in /sys/class/virtio-ports/*; do [ "$(cat $port/name)" != lab.${name} ] || echo /dev/\${port##*/}; done)`;
 
@@ -66,7 +67,7 @@ const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
 const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('stream')}; log=${portOf('log')}
   ${PROGRAM_IN_GUEST} record $stream --log.format json >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;
 
-/** Decided once for all guests of an architecture, by the first that starts. */
+/** Chosen once for all guests of an architecture, when the first one starts. */
 const accelerators = new Map<Architecture, Promise<Accelerator>>();
 
 const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
@@ -81,16 +82,18 @@ const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
   return chosen;
 };
 
-/** Longest time that a walk of the counters takes: a read whose end is later than that began after the moment in question. */
+/**
+ * Upper bound for the duration of one counter read. A read that ends later than this after a call began after the call.
+ */
 const WALK_US = 300_000;
 
 /**
- * A guest with a collector in it, and the server that its stream goes to, on this machine: the emulated processor is slow, and
- * only what has to be near the kernel is in it.
+ * A guest with a collector, and the server for its stream. The server runs on this machine, because the emulated CPU is
+ * slow: the guest runs only what must run on the traced kernel.
  */
 export class Lab {
   readonly options: LabOptions;
-  /** Where the daemon that is asked answers: the server here, or one in the guest (`launchInGuest`). */
+  /** URL of the daemon that the methods query: the server on this machine, or one in the guest (`launchInGuest`). */
   url: string;
   readonly tap = new StreamTap();
   readonly #image: Image;
@@ -122,13 +125,13 @@ export class Lab {
     return this.#guest;
   }
 
-  /** A running guest with its oracle, without a collector. */
+  /** Starts a guest with the oracle and without a collector. */
   static async open(options: LabOptions): Promise<Lab> {
     const lab = await Lab.#make(options);
     return lab.#closedOnError(() => lab.#start());
   }
 
-  /** A guest whose collector traces, with the server that shows it; ready, and its first snapshot taken. */
+  /** Starts a guest with a collector, and its server. Resolves when the daemon is ready and has its first snapshot. */
   static async tracing(options: LabOptions): Promise<Lab> {
     const lab = await Lab.#make(options);
     return lab.#closedOnError(async () => {
@@ -176,7 +179,7 @@ export class Lab {
     });
   }
 
-  /** Boots, or goes on from a guest that was saved after its boot. */
+  /** Boots a guest, or resumes one that was saved after its boot. */
   async #start(): Promise<void> {
     const { suite, kernel, dialect, log } = this.options;
     const saved = this.#saved('booted');
@@ -194,12 +197,12 @@ export class Lab {
     await this.command('mount -o ro /dev/vdd /lab/program');
   }
 
-  /** KVM boots faster than a state is read. */
+  /** On KVM a boot is faster than reading a saved state. */
   get #resumes(): boolean {
     return this.options.skipsIdle !== true && this.#accelerator.name === 'tcg';
   }
 
-  /** A tracing guest has its program disk already, so the caller's own files cannot be on it. */
+  /** The program disk of a saved tracing guest is fixed, so it cannot contain the caller's files. */
   get #resumesTracing(): boolean {
     return this.#resumes && this.options.files === undefined;
   }
@@ -240,17 +243,20 @@ export class Lab {
     return true;
   }
 
-  /** Goes on from a saved guest; one that does not is discarded, and a new guest takes its place. */
+  /**
+   * Resumes a saved guest and resolves with true. If that fails, discards the state, makes a new guest, and resolves
+   * with false.
+   */
   async #resume(saved: SavedGuest, directory: string, programDisk: string): Promise<boolean> {
     const { log } = this.options;
     try {
       await this.guest.stop();
       this.#guest = this.#newGuest(programDisk);
       await this.guest.resume(join(directory, 'state.zst'));
-      log(`a saved guest goes on: ${this.#image.release}, ${basename(directory)}`);
+      log(`resumed a saved guest: ${this.#image.release}, ${basename(directory)}`);
       return true;
     } catch (error) {
-      log(`a saved guest does not go on, and is discarded: ${String(error)}`);
+      log(`cannot resume a saved guest; discarding it: ${String(error)}`);
       saved.discard();
       await this.guest.stop();
       this.tap.clear();
@@ -263,14 +269,14 @@ export class Lab {
     if (!this.#resumesTracing) return;
     await saved.keep(async (directory) => {
       await this.guest.save(join(directory, 'state.zst'), () => {
-        // The guest stands still: these are its lines up to the state.
+        // The guest is stopped, so these are exactly its lines up to the saved state.
         writeFileSync(join(directory, 'stream.ndjson'), this.tap.text);
       });
       copyFileSync(this.#stage.disk, join(directory, 'program.ext4'));
     });
   }
 
-  /** Starts a collector in the guest and the server that its stream goes to, and does not wait for them. */
+  /** Starts a collector in the guest and the server for its stream. Does not wait for them. */
   async launchDaemon(): Promise<void> {
     this.tap.clear();
     await this.command(START_COLLECTOR);
@@ -284,7 +290,7 @@ export class Lab {
     this.tap.feed(this.#server.input);
   }
 
-  /** Starts the daemon and resolves when it says that it is ready. */
+  /** Starts the collector and the server. Resolves when /-/ready answers 200. */
   async startDaemon(seconds = 300): Promise<void> {
     await this.launchDaemon();
     await this.#ready(seconds);
@@ -298,7 +304,7 @@ export class Lab {
     );
   }
 
-  /** Starts the whole daemon in the guest, which then is the one that is asked, and does not wait for it. */
+  /** Starts the complete daemon in the guest; the methods query it from then on. Does not wait for it. */
   async launchInGuest(): Promise<void> {
     await this.command(
       `mkdir -p /run/tracer; cd /run/tracer; log=${portOf('log')}
@@ -307,7 +313,7 @@ export class Lab {
     this.url = `http://127.0.0.1:${this.#guestPort}`;
   }
 
-  /** Stops the daemon in the guest, or the collector there and the server here. */
+  /** Stops the daemon in the guest, or the collector in the guest and the server on this machine. */
   async stopDaemon(): Promise<void> {
     await this.command(
       `kill -TERM $(cat /run/tracer/pid)
@@ -317,7 +323,7 @@ export class Lab {
     this.#server = undefined;
   }
 
-  /** Runs a script in the guest; one that fails is an error with its output. */
+  /** Runs a script in the guest and returns its output. @throws Error with the output if the script fails. */
   async command(script: string, seconds = 120): Promise<string> {
     const result: CommandResult = await this.guest.run(script, seconds);
     if (result.status !== 0) throw new Error(`exit ${result.status} of ${script}\n${result.output}`);
@@ -329,12 +335,12 @@ export class Lab {
     return parseSteps((await this.command(this.sessionCommand(...steps))).split('\n'));
   }
 
-  /** The command of a workload session, with its sizes in the pages of this kernel. */
+  /** The command of a workload session, with its sizes converted to the page size of this kernel. */
   sessionCommand(...steps: string[]): string {
     return sessionOf(steps.map((step) => stepOn(this.options.kernel, step)));
   }
 
-  /** Starts a workload session that goes on; `finish` resolves with its steps when it has ended. */
+  /** Starts a workload session in the background; `finish` resolves with its steps when it has ended. */
   async background(name: string, ...steps: string[]): Promise<{ finish(): Promise<Step[]>; pid: number }> {
     const file = `/tmp/session-${name}`;
     const started = await this.command(
@@ -354,7 +360,7 @@ export class Lab {
     };
   }
 
-  /** Ends the sessions that a scenario which failed has left, for they hold its devices. */
+  /** Kills the sessions that a failed scenario left behind, because they keep its devices open. */
   async endSessions(): Promise<void> {
     await this.command(
       `for pid in $(pgrep -x session); do grep -qa vm=kept /proc/$pid/cmdline || kill -KILL $pid; done
@@ -379,7 +385,7 @@ export class Lab {
     return parseSamples((await this.get('/metrics')).body);
   }
 
-  /** What the kernel told after a position, oldest first. */
+  /** The kernel events after this sequence number, oldest first. */
   async events(after: number): Promise<KernelEvent[]> {
     const events: KernelEvent[] = [];
     for (let next = after; ; ) {
@@ -399,7 +405,7 @@ export class Lab {
     return (JSON.parse(body) as { incidents: Incident[] }).incidents;
   }
 
-  /** Resolves when the daemon has read its counters after all that has happened in the guest up to now. */
+  /** Resolves when the daemon has read its counters after everything that the guest did before this call. */
   async settle(): Promise<Status> {
     const now = Number(await this.command('cut -d" " -f1 /proc/uptime')) * 1e6;
     let status = await this.status();
@@ -419,7 +425,7 @@ export class Lab {
     }
   }
 
-  /** Copies the files of a folder of the guest into one here. */
+  /** Copies the files of a folder in the guest into a folder on this machine. */
   async fetchFolder(from: string, to: string): Promise<void> {
     const packed = join(to, '.fetched.tar');
     writeFileSync(packed, Buffer.from(await this.command(`tar cf - -C ${from} . | base64`), 'base64'));
@@ -427,18 +433,18 @@ export class Lab {
     rmSync(packed);
   }
 
-  /** The last lines of the logs in the guest and here. */
+  /** The last 40 lines of the collector's log followed by the server's log. */
   daemonLog(): string {
     const lines = [...this.guest.log().split('\n'), ...(this.#server?.log().split('\n') ?? [])];
     return lines.slice(-40).join('\n');
   }
 
-  /** The stream as it has come out of the guest so far. */
+  /** The lines of the stream so far. */
   stream(): readonly string[] {
     return this.tap.lines;
   }
 
-  /** How many lines of the stream there are up to the end of the last read of the counters. */
+  /** Number of lines of the stream up to the end of the last counter read. */
   linesRead(): number {
     return this.tap.lines.findLastIndex((line) => line.includes(`"data": [${TAGS.read_end},`)) + 1;
   }

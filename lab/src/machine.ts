@@ -3,8 +3,8 @@ import type { Accelerator } from './accelerator.ts';
 import { ARCHITECTURES, type Architecture } from './architecture.ts';
 
 /**
- * Memory devices of the lab, each in an IOMMU group of its own: one on the root bus that cannot be reset, one behind a
- * root port that a bus reset reaches alone, and one that also takes a function-level reset and power states.
+ * The lab's devices, each in its own IOMMU group. `plain` is on the root bus and cannot be reset. `resettable` is alone
+ * behind a root port, so a bus reset affects only it. `capable` also supports a function-level reset and power states.
  */
 export const LAB_DEVICES = {
   plain: '0000:00:08.0',
@@ -12,7 +12,7 @@ export const LAB_DEVICES = {
   capable: '0000:02:00.0',
 } as const;
 
-/** A memory device; `master` lets QEMU save its contents with the machine. */
+/** Arguments for an ivshmem device; `master` lets QEMU save its contents with the machine. */
 const memoryDevice = (id: string, size: string, place: string): string[] => [
   '-object',
   `memory-backend-ram,id=${id},size=${size},share=on`,
@@ -28,10 +28,10 @@ const DEVICES = [
   ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
 ];
 
-/** 8 ns for each instruction, and none for waiting. */
+/** Each instruction takes 8 ns of guest time; idle time is skipped. */
 const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
 
-/** The sockets and files of one running machine, below its own folder. */
+/** Names of the sockets and files of one running machine, in its folder. */
 export const PORTS = {
   agent: 'agent',
   stream: 'stream',
@@ -49,22 +49,25 @@ export interface MachineOptions {
   vmlinuz: string;
   initramfs: string;
   dialect: string;
-  /** Images of the disks vda, vdb, …: none is ever written to. */
+  /** Images of the disks vda, vdb, …; all are read-only. */
   disks: readonly string[];
-  /** TCP ports of 127.0.0.1 that lead to ports of the guest. */
+  /** TCP ports of 127.0.0.1 that are forwarded to ports of the guest. */
   forward: readonly { host: number; guest: number }[];
   skipsIdle: boolean;
-  /** Shell command that prints a saved state to start from instead of booting. */
+  /** Shell command that prints a saved state; the machine resumes from it instead of booting. */
   state?: string;
 }
 
-/** The arguments of QEMU for one machine. Two machines with the same arguments can take over each other's state. */
+/**
+ * The arguments of QEMU for one machine. A machine can resume from the saved state of another one with the same
+ * arguments.
+ */
 export const machineArguments = (options: MachineOptions): string[] => {
   const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
   const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);
   const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
   const board = ARCHITECTURES[options.architecture];
-  const words = [
+  const kernelArguments = [
     ...board.kernelArguments,
     'quiet',
     'panic=-1',
@@ -79,7 +82,7 @@ export const machineArguments = (options: MachineOptions): string[] => {
     ...board.devices,
     ...['-serial', `file:${at('console')}`],
     ...['-qmp', `unix:${at('monitor')},server=on,wait=off`],
-    ...['-kernel', options.vmlinuz, '-initrd', options.initramfs, '-append', words.join(' ')],
+    ...['-kernel', options.vmlinuz, '-initrd', options.initramfs, '-append', kernelArguments.join(' ')],
     ...disks.flatMap((disk) => ['-drive', `file=${disk},format=raw,if=virtio,readonly=on,file.locking=off`]),
     ...['-device', 'virtio-serial-pci'],
     ...port('agent', `socket,path=${at('agent')}`),
@@ -93,7 +96,7 @@ export const machineArguments = (options: MachineOptions): string[] => {
   ];
 };
 
-/** A port of the guest, /sys/class/virtio-ports/<port>/name is lab.ID there. */
+/** Arguments for a port of the guest; its /sys/class/virtio-ports/<port>/name is lab.ID. */
 const port = (id: string, chardev: string): string[] => {
   const [kind, ...options] = chardev.split(',');
   return [

@@ -18,29 +18,32 @@ import { isEveryday, SCENARIOS, scenarioOn } from './truth-table.ts';
 
 const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid] [--dialect DIALECT] [--update] [--keep]
 
-  NAME…         scenarios or trials by name, each where it belongs; with --keep the guest of the last one stays, with a
-                shell on this terminal, and its daemon can be asked
-  all           every scenario on both user spaces and every trial, and on the other kernels what differs there
-  list          their names
-  exec FILE…    copies the files in, runs the first with the daemon tracing, and leaves its output, the stream and the
-                metrics in ./lab-out
-  matrix        the truth table on every cell: kernel x user space x dialect; writes docs/kernels.md. --cell 7.2/sid tries
-                those of that name, one by one
-  busy-hour     records a host at work into recordings/, for as many --minutes
-  screenshots   takes the pictures of docs/images from the page of a guest that shares memory in every way
-  shell         a shell in the guest (the program is in /lab/dist, the workloads in /lab/bin)
+  NAME…         runs these scenarios and trials on one kernel and user space, each with the dialect that it needs;
+                --keep then opens a shell in the guest on this terminal, and its daemon keeps serving
+  all           runs every scenario and every trial at least once, on the everyday cells (docs/testing.md)
+  list          lists the scenarios and trials
+  exec FILE…    copies the files into a guest and runs the first one while the daemon traces; writes its output, the
+                stream and the metrics to ./lab-out
+  matrix        runs every scenario on every cell (kernel x user space x dialect) and writes docs/kernels.md;
+                --cell 7.2/sid runs only the cells whose names begin with that
+  busy-hour     records a busy host into recordings/; --minutes N (default 60) is its length in guest time
+  screenshots   writes the screenshots in docs/images, from the page of a guest that shares memory in several ways
+  shell         opens a shell in a guest (the program is in /lab/dist, the workloads in /lab/bin)
 
-  --kernel      ${KERNELS.join(', ')}: the usual one is ${USUAL_KERNEL}
-  --guest       user space of the guest, which brings its bpftrace: trixie (default) or sid
-  --dialect     what the kernel's vfio-pci-core speaks: ${GUEST_DIALECTS.join(', ')}
-  --update      writes the recordings of the scenarios anew`;
+  --kernel      kernel of the guest: ${KERNELS.join(', ')} (default ${USUAL_KERNEL})
+  --guest       user space of the guest, which determines its bpftrace: trixie (default) or sid
+  --dialect     dialect of the guest's vfio-pci-core: ${GUEST_DIALECTS.join(', ')}
+  --update      writes the recordings of the scenarios instead of comparing with them`;
 
 const started = Date.now();
 const log = (line: string): void => {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 };
 
-/** What a cell is asked: its scenarios and trials, by guest. The longest come first, so that none is left at the end. */
+/**
+ * Groups the scenarios and trials of all cells by guest. The longest group comes first, so that no long one runs alone
+ * at the end.
+ */
 const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], everyday = false): Group[] => {
   const groups = cells.flatMap((cell): Group[] => {
     const scenarios = SCENARIOS.flatMap((scenario) =>
@@ -65,13 +68,13 @@ const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], eve
 };
 
 /**
- * Runs a group, and what it has not passed once more in another guest where the first was lost: an emulated machine does not always
- * survive what patches its kernel's text. That is told; a guest that is lost again has failed.
+ * Runs a group. If its guest was lost, runs the rest in a second guest, and reports the crash: an emulated machine does
+ * not always survive when its kernel patches its code. If the second guest is lost too, the group fails.
  */
 const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outcome> => {
   const first = await runGroup(group, options);
   if (!first.lost) return first;
-  log(`${nameOf(group.cell)}: the guest was lost; once more, in another: ${first.failed.join(', ')}`);
+  log(`${nameOf(group.cell)}: the guest was lost; running in another guest: ${first.failed.join(', ')}`);
   const isLeft = ({ name }: { name: string }): boolean => !first.passed.includes(name);
   const left = { ...group, scenarios: group.scenarios.filter(isLeft), trials: group.trials.filter(isLeft) };
   const second = await runGroup(left, options);
@@ -83,21 +86,23 @@ const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outco
   };
 };
 
-/** Runs the demo, and once more from its beginning where the guest was lost, which is told with the console's last lines. */
+/** Runs the demo. If the guest was lost, logs the end of its console and runs the demo in another guest. */
 const demoTwice = async (options: DemoOptions): Promise<number> => {
   try {
     return await demo(options);
   } catch (error) {
     if (!(error instanceof GuestError)) throw error;
-    log(`the guest was lost; once more, in another: ${error.message}`);
+    log(`the guest was lost; starting another one: ${error.message}`);
     return demo(options);
   }
 };
 
-/** Guests that run at a time, for two cores: with three, compiling the probes takes longer than a daemon waits for it. */
+/**
+ * Guests that run at the same time, for two cores. With three, compiling the probes takes longer than the daemon waits.
+ */
 const GUESTS = 2;
 
-/** Runs groups, some guests at a time; `done` gets each outcome as it comes. */
+/** Runs groups, `GUESTS` at a time. Calls `done` with each outcome. */
 const runGroups = async (
   groups: Group[],
   options: Omit<GroupOptions, 'log'>,
@@ -118,34 +123,34 @@ const runGroups = async (
   const failed = named((outcome) => outcome.failed);
   for (const name of failed) log(`failed: ${name}`);
   const inexact = named((outcome) => outcome.inexact);
-  if (inexact.length > 0) log(`judged with skipped runs of probes: ${inexact.join(', ')}`);
+  if (inexact.length > 0) log(`passed although the kernel skipped probe runs: ${inexact.join(', ')}`);
   const crashed = named((outcome) => outcome.crashed);
-  if (crashed.length > 0) log(`crashed while it ran: ${crashed.join(', ')}`);
+  if (crashed.length > 0) log(`running when a guest crashed: ${crashed.join(', ')}`);
   console.log(
-    `guests replaced after a crash: ${crashed.length}; judged with skipped runs of probes: ${inexact.length}`,
+    `guests replaced after a crash: ${crashed.length}; passed with skipped probe runs: ${inexact.length}`,
   );
   console.log(`lab: ${passed} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;
 };
 
-/** Runs the truth table on the cells whose name begins so, and keeps what came of it in docs/. */
+/** Runs the truth table on the cells whose names begin with `prefix`, and writes the results to docs/. */
 const matrix = async (prefix: string): Promise<number> => {
   const cells = CELLS.filter((cell) => `${nameOf(cell)}/`.startsWith(`${prefix}/`) || prefix === '');
   if (cells.length === 0)
-    throw new Error(`--cell ${prefix}: there is none of that name; all: ${CELLS.map(nameOf).join(' ')}`);
-  // Where there is no truth table to be asked, what the daemon says of that is the one row.
+    throw new Error(`--cell ${prefix}: no cell has this name; all cells: ${CELLS.map(nameOf).join(' ')}`);
+  // A kernel without VFIO dma-buf export runs only the trial of what the daemon reports there.
   const wanted = new Set([...SCENARIOS.map(({ name }) => name), 'no-vfio-dmabuf']);
   return runGroups(
     groupsOf((name) => wanted.has(name), cells),
     { update: false },
-    // A guest that did not boot, or hung, says nothing of the kernel.
+    // A guest that did not boot or that hung is not a result for the kernel.
     (outcome) => !outcome.lost && outcome.release !== '' && keepResults([resultOf(outcome)]),
   );
 };
 
 const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
   const [first] = files;
-  if (first === undefined) throw new Error(`exec: no FILE is named\n${USAGE}`);
+  if (first === undefined) throw new Error(`exec: FILE is missing\n${USAGE}`);
   for (const file of files) if (!existsSync(file)) throw new Error(`exec: ${file} does not exist`);
   const lab = await Lab.open({ ...cell, log, files });
   try {
@@ -165,7 +170,7 @@ const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
     writeFileSync(join(directory, 'daemon.log'), lab.daemonLog());
     process.stdout.write(output);
     log(
-      `exit ${status}; output, metrics, stream.ndjson, daemon.log and what was left in /out are in ${directory}`,
+      `exit ${status}; output, metrics, stream.ndjson, daemon.log and the files of /out are in ${directory}`,
     );
     return status;
   } finally {
@@ -176,7 +181,7 @@ const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
 const shell = async (cell: Cell): Promise<number> => {
   const lab = await Lab.open({ ...cell, log });
   try {
-    log('a shell in the guest: /lab/bin, /lab/dist; exit ends it');
+    log('a shell in the guest; see /lab/bin and /lab/dist; exit ends it');
     await shellIn(lab);
     return 0;
   } finally {
@@ -184,39 +189,39 @@ const shell = async (cell: Cell): Promise<number> => {
   }
 };
 
-/** One of a closed set that an option names, or an error that says which there are. */
+/** The value of an option with a fixed set of values. @throws Error that lists them. */
 const oneOf = <T extends string>(option: string, value: string, known: readonly T[]): T => {
   const found = known.find((name) => name === value);
-  if (found === undefined) throw new Error(`--${option} ${value}: it is one of ${known.join(', ')}`);
+  if (found === undefined) throw new Error(`--${option} ${value}: must be one of ${known.join(', ')}`);
   return found;
 };
 
 const minutesOf = (text: string): number => {
   const minutes = Number(text);
-  if (!(minutes > 0)) throw new Error(`--minutes ${text}: it is a number above 0`);
+  if (!(minutes > 0)) throw new Error(`--minutes ${text}: must be a number above 0`);
   return minutes;
 };
 
-const OF_A_GUEST = ['kernel', 'guest', 'dialect'];
-/** The options that a verb knows; what is none of these names scenarios and trials. */
-const TAKES: Readonly<Record<string, readonly string[]>> = {
+const GUEST_OPTIONS = ['kernel', 'guest', 'dialect'];
+/** The options of each command. Any other first argument is the name of a scenario or trial. */
+const OPTIONS_OF: Readonly<Record<string, readonly string[]>> = {
   list: [],
-  exec: OF_A_GUEST,
-  shell: OF_A_GUEST,
+  exec: GUEST_OPTIONS,
+  shell: GUEST_OPTIONS,
   matrix: ['cell'],
   'busy-hour': ['minutes'],
   screenshots: [],
   demo: ['once'],
 };
 
-/** Rejects what the verb would not heed. */
-const checkTaken = (what: string, options: readonly string[], operands: readonly string[]): void => {
-  const takes = TAKES[what] ?? [...OF_A_GUEST, 'update', 'keep'];
-  const strange = options.filter((option) => !takes.includes(option)).map((option) => `--${option}`);
-  if (what in TAKES && what !== 'exec') strange.push(...operands);
-  if (strange.length === 0) return;
-  const taken = takes.map((option) => `--${option}`).join(', ');
-  throw new Error(`${what} does not take ${strange.join(', ')}, but ${taken || 'no option'}`);
+/** @throws Error for arguments that the command would ignore. */
+const checkArguments = (what: string, options: readonly string[], operands: readonly string[]): void => {
+  const known = OPTIONS_OF[what] ?? [...GUEST_OPTIONS, 'update', 'keep'];
+  const unknown = options.filter((option) => !known.includes(option)).map((option) => `--${option}`);
+  if (what in OPTIONS_OF && what !== 'exec') unknown.push(...operands);
+  if (unknown.length === 0) return;
+  const list = known.map((option) => `--${option}`).join(', ');
+  throw new Error(`${what} does not accept ${unknown.join(', ')}; its options: ${list || 'none'}`);
 };
 
 const main = async (): Promise<number> => {
@@ -239,9 +244,9 @@ const main = async (): Promise<number> => {
     console.log(USAGE);
     return what === undefined && !values.help ? 2 : 0;
   }
-  checkTaken(what, Object.keys(values), rest);
+  checkArguments(what, Object.keys(values), rest);
   const update = values.update ?? false;
-  const wish = {
+  const chosen = {
     kernel: oneOf('kernel', values.kernel ?? USUAL_KERNEL, KERNELS),
     suite: oneOf('guest', values.guest ?? 'trixie', SUITES),
     dialect: oneOf('dialect', values.dialect ?? 'mainline', GUEST_DIALECTS),
@@ -250,8 +255,8 @@ const main = async (): Promise<number> => {
     for (const { name, title } of [...SCENARIOS, ...TRIALS]) console.log(`${name.padEnd(32)} ${title}`);
     return 0;
   }
-  if (what === 'exec') return exec(rest, wish);
-  if (what === 'shell') return shell(wish);
+  if (what === 'exec') return exec(rest, chosen);
+  if (what === 'shell') return shell(chosen);
   if (what === 'matrix') return matrix(values.cell ?? '');
   if (what === 'busy-hour') return busyHour(minutesOf(values.minutes ?? '60'), log);
   if (what === 'screenshots') return screenshots(log);
@@ -259,25 +264,28 @@ const main = async (): Promise<number> => {
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);
   const unknown = positionals.filter((name) => !known.has(name));
   if (unknown.length > 0)
-    throw new Error(`there is no scenario ${unknown.join(', ')}: see npm run lab -- list`);
+    throw new Error(`unknown scenario or trial: ${unknown.join(', ')}; \`npm run lab -- list\` lists them`);
   const all = what === 'all' && !update;
   const among = all ? EVERYDAY_CELLS : CELLS;
   const cells = among.filter(
     ({ kernel, suite, dialect }) =>
-      (kernel === wish.kernel || (all && values.kernel === undefined)) &&
-      (suite === wish.suite || (all && values.guest === undefined)) &&
-      // A row's own dialect is meant where none is named, and not that of 6.19, which takes the mainline's rows.
-      (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === wish.dialect),
+      (kernel === chosen.kernel || (all && values.kernel === undefined)) &&
+      (suite === chosen.suite || (all && values.guest === undefined)) &&
+      // Without --dialect a scenario runs only on its dialect. `legacy` would also run the mainline scenarios, so it
+      // needs --dialect.
+      (values.dialect === undefined ? all || dialect !== 'legacy' : dialect === chosen.dialect),
   );
   const groups = groupsOf((name) => what === 'all' || positionals.includes(name), cells, all);
   if (values.keep && groups.length !== 1) {
     const where = groups.map(({ cell }) => nameOf(cell)).join(', ');
     throw new Error(
-      `--keep keeps one guest, and this runs in ${groups.length} (${where}): add --kernel, --guest or --dialect`,
+      `--keep needs exactly one guest, and this would start ${groups.length} (${where}): add --kernel, --guest or --dialect`,
     );
   }
   if (groups.length === 0)
-    throw new Error(`${positionals.join(', ')}: belongs to another kernel, user space or dialect`);
+    throw new Error(
+      `${positionals.join(', ')}: cannot run on this kernel, user space and dialect; change --kernel, --guest or --dialect`,
+    );
   return runGroups(groups, { update, keeps: values.keep ?? false });
 };
 

@@ -9,13 +9,13 @@ const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'kernels.json');
 const PAGE = join(DOCS, 'kernels.md');
 
-/** How the truth table ended on one cell; no time of day, so that the same result is the same text. */
+/** Result of the truth table on one cell. It has no time of day, so that an unchanged result is the same text. */
 export interface CellResult extends Cell {
   release: string;
   bpftrace: string;
   passed: number;
   failed: string[];
-  /** Rows of the truth table that the cell cannot be asked, by why. */
+  /** Number of scenarios that cannot run on the cell, by reason. */
   notApplicable: Record<string, number>;
 }
 
@@ -31,7 +31,7 @@ export const resultOf = ({ cell, release, bpftrace, passed, failed }: Outcome): 
 
 const readResults = (): CellResult[] => JSON.parse(readFileSync(RESULTS, 'utf8')) as CellResult[];
 
-/** Puts the results of some cells in the place of what was known of them, and writes the page anew. */
+/** Replaces the stored results of some cells and rewrites the page. */
 export const keepResults = (fresh: readonly CellResult[]): void => {
   const known = new Map([...readResults(), ...fresh].map((result) => [nameOf(result), result]));
   const results = CELLS.flatMap((cell) => known.get(nameOf(cell)) ?? []);
@@ -39,7 +39,7 @@ export const keepResults = (fresh: readonly CellResult[]): void => {
   writeFileSync(PAGE, pageOf(results));
 };
 
-/** docs/kernels.md from the results. */
+/** The text of docs/kernels.md. */
 export const pageOf = (results: readonly CellResult[]): string => {
   const rows = results.map(({ release, bpftrace, dialect, passed, failed, notApplicable }) => {
     const others = Object.entries(notApplicable).map(([why, count]) => `${count}: ${why}`);
@@ -63,22 +63,27 @@ export const pageOf = (results: readonly CellResult[]): string => {
 
 const ABOVE = `# Kernels
 
-What the lab has tried: every kernel that Debian carries with its modules, with the bpftrace of Debian 13 and with that of
-sid. Each cell is a guest of its own, in which every row of the truth table (\`lab/src/scenarios/\`) that the cell can be
-asked is made to happen and compared, event by event and metric by metric, with what the row demands and with what the
-kernel's own tracing has seen. \`npm run lab -- matrix --cell KERNEL/USERSPACE[/DIALECT]\` tries a cell and writes this page
-from the results in \`kernels.json\`; a cell that is not in the table has not been tried.
+The lab tries every kernel whose modules Debian provides, with the bpftrace of Debian 13 and with
+that of sid. A cell of the table is one combination of kernel, bpftrace and dialect, and runs in its
+own guests. The lab runs every scenario (\`lab/src/scenarios/\`) that is possible on the cell. It
+compares each event and metric with what the scenario expects, and the metrics with the kernel's own
+tracing. A cell that is not in the table has not been tried.
+
+\`npm run lab -- matrix --cell KERNEL/USERSPACE[/DIALECT]\` tries cells, stores the results in
+\`kernels.json\`, and writes this page.
 `;
 
-const BELOW = `The arm64 guests run on QEMU's board \`virt\` with SMMUv3, emulated. They have the same scenarios, workloads and modules,
-built with a cross compiler, and the bpftrace of Debian 13. A VM in such a guest owns its device as on x86. Rows that mark a VM as
-confidential need kvm_amd, so arm64 does not have them. The sizes of a scenario are as many pages of the kernel: 16 KiB each on
-\`arm64-16k\`. Only \`matrix\` runs these cells.
+const BELOW = `The arm64 guests run in emulation on QEMU's board \`virt\` with SMMUv3. They have the same scenarios,
+workloads and modules, built with a cross compiler, and the bpftrace of Debian 13. A VM in such a
+guest owns its device as on x86. Scenarios that mark a VM as confidential need kvm_amd, so arm64
+does not have them. Sizes in scenarios are multiples of the kernel's page: 16 KiB on \`arm64-16k\`.
+Only \`matrix\` runs these cells.
 
-6.12 is Debian 13's own kernel and cannot export VFIO memory: its one row is that the daemon says so. It is not ready, names
-the remedy, calls the dialect \`core\`, and has none of the metrics of the model, rather than zeros.
+6.12 is the kernel of Debian 13 and cannot export VFIO memory. Its only check is how the daemon
+reports that: it is not ready, prints the fix, reports the dialect \`core\`, and leaves out the
+metrics of exports and imports instead of serving zeros.
 
-## What comes from where
+## Which parts are real
 `;
 
 const DIALECTS = [
@@ -86,49 +91,49 @@ const DIALECTS = [
   ['`mainline`', "the distribution's binary", 'everything'],
   [
     '`legacy`',
-    "the distribution's source, with build switches",
-    'devices, exports, imports, revokes; what differs is switched in',
+    "the distribution's source, with the lab's changes",
+    "devices, exports, imports, revocations; the differences of 6.19 and 7.0 are the lab's code",
   ],
   [
     '`private-v1`, `private-v2`, `private-amd`',
-    "the distribution's source, with the lab's lines",
-    'devices, exports, revokes; see [lab/modules](../lab/modules/README.md)',
+    "the distribution's source, with lines added by the lab",
+    'devices, exports, revocations; see [lab/modules](../lab/modules/README.md)',
   ],
 ];
 
-const SWITCHES_ABOVE = `Of 6.19 to 7.1 the archive has images without their modules, so these kernels cannot be booted. What differs in 6.19 and 7.0
-is switched into the exporter rebuilt for a newer kernel, and tried there as \`legacy\`:
+const SWITCHES_ABOVE = `For 6.19 to 7.1 the archive has images without modules, so these kernels cannot boot. The lab builds
+the exporter of a newer kernel with the behaviour of 6.19 and 7.0, and tries it as \`legacy\`:
 `;
 
 const SWITCHES = [
-  ['fact of 6.19 and 7.0', 'in the lab'],
-  ['attach lets in importers that cannot give their mapping back', 'switched: the check is taken out'],
+  ['behaviour of 6.19 and 7.0', 'in the lab'],
+  ['attach accepts importers whose mappings cannot be revoked', 'reproduced: the check is removed'],
   [
     'a pin is rejected with EOPNOTSUPP (`vfio_pci_dma_buf_pin`)',
-    'switched: the operation is there and rejects',
+    'reproduced: the exporter has a pin operation that rejects',
   ],
   [
-    'a revoke does not wait for importers to unmap',
-    'switched: nothing is waited for; `struct vfio_pci_dma_buf` has no `kref` and no `comp`',
+    'a revocation does not wait until importers have unmapped',
+    'reproduced: it does not wait; `struct vfio_pci_dma_buf` has neither `kref` nor `comp`',
   ],
   [
-    'the close of a device takes its buffers away without `vfio_pci_dma_buf_move`, and tells their importers even where they are revoked',
-    'switched: `vfio_pci_dma_buf_cleanup` of the lab',
+    'the close of a device revokes its buffers without `vfio_pci_dma_buf_move`, and notifies importers of revoked buffers again',
+    "reproduced: the lab's `vfio_pci_dma_buf_cleanup`",
   ],
   [
-    'the core tells importers by `dma_buf_move_notify`',
-    "in part: the exporter brings a function of that name that does the core's work, so the probe is in another module",
+    'the dma-buf core notifies importers with `dma_buf_move_notify`',
+    'in part: the exporter has a function of that name that does the same, so the probe is in another module',
   ],
-  ['iommufd maps without a pin', "switched: the lab's iommufd of this dialect does not pin"],
+  ['iommufd maps without a pin', "reproduced: the lab's iommufd of this dialect does not pin"],
   [
     '`move_notify` in `struct dma_buf_attach_ops`',
     'not reproduced: the running core calls it `invalidate_mappings`',
   ],
   [
-    'the core itself pins for a dynamic importer, without CONFIG_DMABUF_MOVE_NOTIFY',
-    "not reproduced: that is the running core's code",
+    'without CONFIG_DMABUF_MOVE_NOTIFY the dma-buf core itself pins for a dynamic importer',
+    'not reproduced: the lab does not change the dma-buf core',
   ],
 ];
 
 const END =
-  '7.1 does all of this as 7.2 does, except that at first its close of a device still took the buffers away by itself; it could not be booted, so that is read and not tried.\n';
+  '7.1 behaves as 7.2 in all of this. One exception: in its first versions the close of a device still revoked the buffers without `vfio_pci_dma_buf_move`. 7.1 cannot boot here, so this is known from its source only.\n';

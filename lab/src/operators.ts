@@ -12,7 +12,7 @@ import type { Trial } from './trial.ts';
 const RULES = join(import.meta.dirname, '../../dashboards/rules');
 const REJECTED = [`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0'];
 
-/** Scrapes the daemon in the guest every 5 s, with the rules that it comes with. */
+/** Configuration that scrapes the daemon every 5 s and evaluates the rules of dashboards/rules. */
 const configuration = (
   target: string,
 ): string => `global: { scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s }
@@ -23,8 +23,9 @@ scrape_configs:
 `;
 
 /**
- * How many queries of the dashboards have data of this host. Annotations, rules and alerts are asked too, and may have none; what
- * Prometheus cannot read is an error.
+ * Runs all queries of dashboards, annotations, rules and alerts, and counts the panel queries that have data for this
+ * host.
+ * @throws Error if Prometheus rejects a query.
  */
 const answers = async (
   target: string,
@@ -43,10 +44,10 @@ const answers = async (
 export const OPERATORS: Trial = {
   name: 'operators',
   title:
-    'a live kernel in a real browser and a real Prometheus: a rejection is there as it happens, and opened',
+    'a live kernel with a real browser and a real Prometheus: both show a rejection, and the page explains it',
   belongs: isUsualOnce,
-  run: async (lab, say) => {
-    await ensurePackages(['prometheus', 'chromium'], say);
+  run: async (lab, log) => {
+    await ensurePackages(['prometheus', 'chromium'], log);
     await lab.settle();
     const target = new URL(lab.url).host;
     const endings: (() => Promise<void>)[] = [];
@@ -54,18 +55,18 @@ export const OPERATORS: Trial = {
     endings.push(() => prometheus.stop());
     try {
       await startPrometheus(prometheus, configuration(target));
-      const context = await openBrowser({ after: (end) => endings.push(end), diagnostic: say });
+      const context = await openBrowser({ after: (end) => endings.push(end), diagnostic: log });
       const opened = await openPage(context, lab.url);
       const { page } = opened;
       page.setDefaultTimeout(60_000);
       const rejections = page
         .locator('#rejections')
         .getByRole('button', { name: /vgem was rejected at attach/ });
-      // The list draws what is in sight only, the newest first.
+      // The list renders only its visible rows, the newest first.
       const newest = async (): Promise<string> => (await rejections.allTextContents())[0] ?? '';
       const before = await newest();
 
-      // Both have been looking for a while: what comes now comes live.
+      // The page and Prometheus already run, so this rejection arrives as a live update.
       await lab.session(...REJECTED);
       await eventually(async () => assert.notEqual(await newest(), before));
       await rejections.first().click();
@@ -85,13 +86,13 @@ export const OPERATORS: Trial = {
         return (await prometheus.query(counted)).length === 1;
       });
       const { asked, answered } = await answers(target, prometheus);
-      say(`${answered} of ${asked} queries of the dashboards have data of this host`);
+      log(`${answered} of ${asked} panel queries have data for this host`);
       assert.ok(answered > asked / 2);
       const blind = await prometheus.query('ALERTS{alertstate="firing",severity="critical"}');
       assert.deepEqual(
         blind.map(({ metric }) => metric.alertname),
         [],
-        'a host at peace has no critical alert',
+        'a host without problems has no critical alert',
       );
     } finally {
       for (const end of endings.reverse()) await end();

@@ -1,20 +1,23 @@
 import { type Kernel, pageSizeOf } from './kernels.ts';
 
-/** The pages in which scenarios and trials give their sizes; bytes. */
+/** Page size that scenarios and trials are written for, bytes. */
 const WRITTEN = 4096;
 
-/** A size as this kernel is given it: as many pages as it has of 4 KiB. What is not a number of such pages stays. */
+/**
+ * Converts a size of n 4-KiB pages to n pages of this kernel, bytes. A size that is not a multiple of 4 KiB stays
+ * unchanged.
+ */
 export const sizeOn = (kernel: Kernel, bytes: number): number =>
   bytes % WRITTEN === 0 ? (bytes / WRITTEN) * pageSizeOf(kernel) : bytes;
 
-/** A step of a workload with its sizes as this kernel is given them. */
+/** Converts the sizes in a step of a workload session. */
 export const stepOn = (kernel: Kernel, step: string): string =>
   step.replaceAll(/\d+/g, (digits) => {
     const bytes = sizeOn(kernel, Number(digits));
     return bytes === Number(digits) ? digits : String(bytes);
   });
 
-/** Numbers that a scenario expects, with its sizes as this kernel reports them. */
+/** Converts the sizes in what a scenario expects. */
 export const expectedOn = <T extends object>(kernel: Kernel, expected: T): T =>
   Object.fromEntries(
     Object.entries(expected).map(([key, value]) => [

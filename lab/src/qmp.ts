@@ -3,7 +3,7 @@ import { createConnection, type Socket } from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** QEMU's monitor (QMP): one command at a time, answers as JSON. */
+/** Client of QEMU's monitor protocol (QMP): one command at a time, JSON lines. */
 export class Qmp {
   readonly #socket: Socket;
   readonly #lines: AsyncIterator<string>;
@@ -22,19 +22,21 @@ export class Qmp {
     return qmp;
   }
 
-  /** Resolves with what the command returns. Greeting and events are passed over. @throws Error with QEMU's reason. */
+  /**
+   * Resolves with the return value of the command. Ignores the greeting and events. @throws Error with QEMU's reason.
+   */
   async execute(command: string, args: object = {}): Promise<unknown> {
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     for (;;) {
       const { value, done } = await this.#lines.next();
-      if (done) throw new Error(`QEMU has closed its monitor during ${command}`);
+      if (done) throw new Error(`QEMU closed its monitor during ${command}`);
       const answer = JSON.parse(value) as { return?: unknown; error?: { desc: string } };
       if (answer.error !== undefined) throw new Error(`QEMU: ${command}: ${answer.error.desc}`);
       if ('return' in answer) return answer.return;
     }
   }
 
-  /** Stops the machine and writes its state through a shell command. The machine stays stopped. */
+  /** Stops the machine and pipes its state into a shell command. The machine stays stopped. */
   async save(command: string): Promise<void> {
     await this.execute('stop');
     await this.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 40 });
@@ -48,7 +50,7 @@ export class Qmp {
     }
   }
 
-  /** Resolves when a machine that was started with a state has read it; it runs then. */
+  /** Waits until a machine that was started with `-incoming` has read its state, and lets it run. */
   async resume(): Promise<void> {
     for (;;) {
       const { status } = (await this.execute('query-status')) as { status: string };

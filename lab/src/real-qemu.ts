@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { BufferView, TracerEvent } from '../../server/src/model/schema.ts';
 import { isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
-import { contradictions, hear, oracleSince } from './oracle.ts';
+import { contradictions, oracleSince, readOracle } from './oracle.ts';
 import { changed } from './samples.ts';
 import { RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
@@ -12,8 +12,8 @@ const UUID = '8d6a2f10-3b1e-4c5d-9a77-0e1f2a3b4c5d';
 const MIB = 1024 * 1024;
 
 /**
- * QEMU of backports with the device of the lab, on KVM (which runs on the emulated SVM). It needs no system: SeaBIOS alone
- * sizes the BARs and turns memory decode on. The monitor is a pair of pipes.
+ * Shell script that starts QEMU from backports in the guest, with a device of the lab, on KVM (on emulated SVM). The VM
+ * needs no operating system: SeaBIOS sizes the BARs and turns memory decode on. QEMU's monitor is a pair of pipes.
  */
 export const START_QEMU = `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out
   qemu-system-x86_64 -name guest=${NAME},debug-threads=on -uuid ${UUID} -machine q35,accel=kvm -cpu host -m 256M \\
@@ -26,7 +26,7 @@ const buffersOf = async (lab: Lab): Promise<BufferView[]> => {
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
 };
 
-/** Where the VM's buffer has got to: how often it was revoked and given back since a position in the log. */
+/** How often buffers were revoked and restored after this event. */
 const turns = async (lab: Lab, after: number): Promise<{ revoked: number; restored: number }> => {
   const states = (await lab.events(after)).filter((event) => event.kind === 'buffer_state');
   const revoked = states.filter((event) => event.revoked).length;
@@ -36,23 +36,28 @@ const turns = async (lab: Lab, after: number): Promise<{ revoked: number; restor
 export const QEMU_VM: Trial = {
   name: 'qemu-vm',
   title:
-    'a VM of real QEMU: its start exports each BAR, its reset revokes, its end releases, all under its name',
+    'a VM of real QEMU: its start exports each BAR, its reset revokes, its end releases, all with the name of the VM',
   belongs: isUsualOnce,
-  run: async (lab, say) => {
+  run: async (lab, log) => {
     const position = async (): Promise<number> => (await lab.events(0)).at(-1)?.seq ?? 0;
     await lab.settle();
-    const [begin, before, oracleBefore] = [await position(), await lab.samples(), await hear(lab.guest)];
+    const [begin, before, oracleBefore] = [
+      await position(),
+      await lab.samples(),
+      await readOracle(lab.guest),
+    ];
     await lab.command(START_QEMU);
-    const said = (): Promise<string> => lab.command('cat /tmp/qemu.out');
+    const qemuOutput = (): Promise<string> => lab.command('cat /tmp/qemu.out');
     await lab.until('SeaBIOS to turn memory decode on', 120, async () => {
-      assert.equal((await lab.guest.run('kill -0 $(cat /tmp/qemu.pid)')).status, 0, await said());
+      assert.equal((await lab.guest.run('kill -0 $(cat /tmp/qemu.pid)')).status, 0, await qemuOutput());
       const { revoked, restored } = await turns(lab, begin);
       return restored > 0 && restored === revoked;
     });
     await lab.settle();
-    say((await said()).trim());
+    log((await qemuOutput()).trim());
 
-    // Each BAR is exported whole; one that is smaller than a page the kernel rejects, and QEMU goes on without.
+    // QEMU exports each BAR as a whole. The kernel rejects a BAR smaller than a page, and QEMU continues without that
+    // export.
     const exports = (await lab.events(begin)).filter((event) => event.kind === 'export');
     assert.deepEqual(
       exports.map(({ device, region, bytes, errno, reason }) => ({ device, region, bytes, errno, reason })),
@@ -77,15 +82,15 @@ export const QEMU_VM: Trial = {
     );
 
     const started = await turns(lab, begin);
-    say(`start: ${JSON.stringify(started)}`);
+    log(`start: ${JSON.stringify(started)}`);
     const resetAt = await position();
     await lab.command('echo system_reset >/tmp/monitor.in');
-    await lab.until('the reset to take the memory and give it back', 120, async () => {
+    await lab.until('the reset to revoke and restore the memory', 120, async () => {
       const { revoked, restored } = await turns(lab, resetAt);
       return revoked > 0 && restored === revoked;
     });
     await lab.settle();
-    say(`system_reset: ${JSON.stringify(await turns(lab, resetAt))}`);
+    log(`system_reset: ${JSON.stringify(await turns(lab, resetAt))}`);
     const [reset] = (await lab.events(resetAt)).filter((event) => event.kind === 'buffer_state');
     assert.deepEqual(pick(reset), { device: RESETTABLE, revoked: true, cause: 'memory_enable' });
     assert.equal((await buffersOf(lab))[0]?.state, 'live');
@@ -99,12 +104,12 @@ export const QEMU_VM: Trial = {
     assert.deepEqual(
       (await lab.events(quitAt)).map(({ kind }) => kind),
       ['release'],
-      'QEMU closes the buffer before the device: it is released and not revoked',
+      'QEMU closes the buffer before the device, so it is released without a revocation',
     );
     assert.deepEqual(await buffersOf(lab), []);
     const delta = changed(before, await lab.samples());
-    const heard = oracleSince(oracleBefore, await hear(lab.guest));
-    assert.deepEqual(contradictions(heard, delta), [], 'the independent oracle disagrees');
+    const recorded = oracleSince(oracleBefore, await readOracle(lab.guest));
+    assert.deepEqual(contradictions(recorded, delta), [], 'the independent oracle disagrees');
   },
 };
 

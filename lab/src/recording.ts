@@ -1,7 +1,7 @@
 import { TAGS } from '../../server/src/stream/codes.ts';
 import { MAP_NAMES } from '../../server/src/stream/maps.ts';
 
-/** One line of a stream, as far as the lab looks into it. */
+/** The fields of a stream line that the lab reads. */
 interface Line {
   type: string;
   data: unknown;
@@ -14,7 +14,7 @@ const parse = (text: string): Line | undefined => {
   }
 };
 
-/** The tuple that a probe printed; empty for any other line. */
+/** The tuple of a line that a probe printed; empty for any other line. */
 const tupleOf = (line: Line | undefined): (number | string)[] =>
   line?.type === 'value' && Array.isArray(line.data) ? line.data : [];
 
@@ -23,7 +23,10 @@ const tagOf = (line: Line | undefined): number | undefined => {
   return tag === undefined ? undefined : Number(tag);
 };
 
-/** One key of one map: its number and key as printed (64-bit numbers, which a JSON parser would round), and its value. */
+/**
+ * A counter line: the map's number and the key as printed, because JSON.parse would round 64-bit numbers, and the
+ * value.
+ */
 const COUNTER = new RegExp(`^\\{"type": ?"value", ?"data": ?\\[${TAGS.counter},(.*),(\\d+)\\]\\}$`);
 
 const counterOf = (text: string): { key: string; value: number } | undefined => {
@@ -32,8 +35,8 @@ const counterOf = (text: string): { key: string; value: number } | undefined => 
 };
 
 /**
- * The part of a stream from line `from` on as a stream of its own: the header and the running child's lines stand before
- * it, and its counters count from where the part begins. Readings that repeat the one before are left out.
+ * Cuts the lines from `from` on into a stream that can be replayed alone. It begins with the header and the lines of
+ * the running child, and its counters start at 0. Counter lines that repeat the previous value are left out.
  */
 export const sliceStream = (lines: readonly string[], from: number): string[] => {
   const head = lines.slice(0, from).map((text) => ({ text, line: parse(text) }));
@@ -54,7 +57,7 @@ export const sliceStream = (lines: readonly string[], from: number): string[] =>
     ...lastOf((line) => tagOf(line) === TAGS.ready),
     ...head.filter(({ line }) => line?.type === 'device').map(({ text }) => text),
   ];
-  const told = new Map<string, number>();
+  const written = new Map<string, number>();
   let printed = 0;
   for (const text of lines.slice(from)) {
     const line = parse(text);
@@ -63,8 +66,8 @@ export const sliceStream = (lines: readonly string[], from: number): string[] =>
     if (counter !== undefined) {
       const { key, value } = counter;
       const grown = value - (base.get(key) ?? 0);
-      if (grown === (told.get(key) ?? 0)) continue;
-      told.set(key, grown);
+      if (grown === (written.get(key) ?? 0)) continue;
+      written.set(key, grown);
       printed++;
       result.push(`{"type":"value","data":[${TAGS.counter},${key},${grown}]}`);
     } else if (tag === TAGS.heartbeat) {
@@ -78,7 +81,7 @@ export const sliceStream = (lines: readonly string[], from: number): string[] =>
   return withoutIdleBeats(result);
 };
 
-/** Of a heartbeat and its end of read, with nothing between and another heartbeat behind, neither stays. */
+/** Removes a heartbeat and its read_end if no line is between them and another heartbeat follows. */
 const withoutIdleBeats = (lines: readonly string[]): string[] => {
   const tags = lines.map((text) => tagOf(parse(text)));
   const idle = (index: number): boolean =>
@@ -86,7 +89,7 @@ const withoutIdleBeats = (lines: readonly string[]): string[] => {
   return lines.filter((_, index) => !idle(index) && !(index > 0 && idle(index - 1)));
 };
 
-/** Positions in each tuple that hold a time or a duration, a pid, or an inode (docs/stream.md). */
+/** Positions of times and durations, pids, and inodes in each tuple (docs/stream.md). */
 const TIMES: Readonly<Record<number, number[]>> = { 2: [2], 4: [2], 7: [2], 9: [2] };
 const PIDS: Readonly<Record<number, number[]>> = {
   2: [3, 14],
@@ -110,12 +113,12 @@ const INODES: Readonly<Record<number, number[]>> = {
   10: [4],
 };
 
-/** Counters of time, which differ from run to run. */
+/** Whether a counter contains durations, which differ from run to run. */
 const isDuration = (key: string): boolean =>
   /_(ns|bucket)$/.test(MAP_NAMES[Number(key.slice(0, key.indexOf(',')))] ?? '');
 
-/** What a stream says apart from times, and with pids and inodes numbered in the order in which they come. */
-const storyOf = (lines: readonly string[]): { events: string[]; counters: Map<string, number> } => {
+/** The events and counters of a stream without times, with pids and inodes numbered in order of appearance. */
+const comparable = (lines: readonly string[]): { events: string[]; counters: Map<string, number> } => {
   const names = new Map<string, string>();
   const name = (kind: string, value: number): string | number => {
     if (value === 0) return 0;
@@ -131,19 +134,21 @@ const storyOf = (lines: readonly string[]): { events: string[]; counters: Map<st
     if (counter !== undefined && !isDuration(counter.key)) counters.set(counter.key, counter.value);
     const tag = tagOf(line);
     if (tag === undefined || tag < TAGS.export || tag > TAGS.unbind) continue;
-    const told = tupleOf(line).map((value, index) => {
+    const event = tupleOf(line).map((value, index) => {
       if (index === 1 || TIMES[tag]?.includes(index) === true) return 'time';
       if (PIDS[tag]?.includes(index) === true) return name('pid', Number(value));
       return INODES[tag]?.includes(index) === true ? name('inode', Number(value)) : value;
     });
-    events.push(JSON.stringify(told));
+    events.push(JSON.stringify(event));
   }
   return { events, counters };
 };
 
-/** What two streams of the same scenario tell differently; empty where they tell the same. */
+/**
+ * Differences between two streams of the same scenario, one line each; empty if their events and counters are the same.
+ */
 export const compareStreams = (recorded: readonly string[], fresh: readonly string[]): string[] => {
-  const [a, b] = [storyOf(recorded), storyOf(fresh)];
+  const [a, b] = [comparable(recorded), comparable(fresh)];
   const differences: string[] = [];
   for (let index = 0; index < Math.max(a.events.length, b.events.length); index++) {
     if (a.events[index] !== b.events[index]) {

@@ -1,4 +1,7 @@
-/** Samples of a text exposition, `name{labels}` (without the common prefix, labels in alphabetical order) to value. */
+/**
+ * Samples of a text exposition: `name{labels}` to value. Names are without the common prefix, labels in alphabetical
+ * order.
+ */
 export type Samples = ReadonlyMap<string, number>;
 
 const PREFIX = 'vfio_dmabuf_';
@@ -9,14 +12,14 @@ export const parseSamples = (text: string): Samples => {
     if (line === '' || line.startsWith('#') || !line.startsWith(PREFIX)) continue;
     const space = line.lastIndexOf(' ');
     const [, name = '', labels] = /^(\w+)(?:\{(.*)\})?$/.exec(line.slice(PREFIX.length, space)) ?? [];
-    // No label value of the lab has a quote or a brace in it.
+    // No label value in the lab contains a quote or a brace.
     const sorted = labels?.match(/\w+="[^"]*"/g)?.sort();
     samples.set(sorted === undefined ? name : `${name}{${sorted.join(',')}}`, Number(line.slice(space + 1)));
   }
   return samples;
 };
 
-/** Sum of all series of one metric. */
+/** Sum of the series of one metric that have all of these labels, each written as `name="value"`. */
 export const total = (samples: Samples, name: string, ...having: string[]): number => {
   let sum = 0;
   for (const [key, value] of samples) {
@@ -26,11 +29,11 @@ export const total = (samples: Samples, name: string, ...having: string[]): numb
   return sum;
 };
 
-/** Samples that tell of time, of the tracer itself, or of the events (which are compared on their own). */
+/** Samples of times, of the tracer itself, and of events. Events are compared separately. */
 const VOLATILE =
   /(_seconds_sum|_seconds_bucket|_timestamp_seconds|_info)(\{|$)|^(events_|blind_|buffer_state_exact|stream_clients|probe_|unknown_records|series_folded)/;
 
-/** Differences between two readings, without the samples that no scenario can foresee. */
+/** Differences between two scrapes, without the samples that a scenario cannot predict. */
 export const changed = (before: Samples, after: Samples): Record<string, number> => {
   const difference: Record<string, number> = {};
   for (const key of [...new Set([...before.keys(), ...after.keys()])].sort()) {

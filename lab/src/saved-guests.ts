@@ -5,26 +5,31 @@ import { cacheRoot, digest, markUsed, removeLeastUsed } from './cache.ts';
 
 type Log = (line: string) => void;
 
-/** States of one name that are kept: each has some hundred MB. */
+/** States of one name that are kept. Each has some hundred MB. */
 const KEPT = 2;
 
 /**
- * States of guests that were saved in the middle of a run, so that the next run need not boot, or compile the probes. A state
- * belongs to exactly the machine, the disks and the programs that made it: all of them are in its key.
+ * The saved state of a running guest. The next run resumes it instead of booting and compiling the probes. A state is
+ * valid only for the machine, the disks and the programs that made it, so its key contains all of them.
  */
 export class SavedGuest {
   readonly #name: string;
   readonly #directory: string;
   readonly #log: Log;
 
-  /** `made` has every text that decides what the state is, QEMU's version among them; `files` the paths whose contents do. */
+  /**
+   * The key is a digest of the texts in `made`, such as QEMU's version and arguments, and of the contents of `files`.
+   */
   constructor(name: string, made: readonly string[], files: readonly string[], log: Log) {
     this.#name = name;
     this.#log = log;
     this.#directory = join(savedRoot(), `${name}-${digest(made, files)}`);
   }
 
-  /** The folder with the state, or undefined where there is none. Waits for a guest of this process that is about to save it. */
+  /**
+   * The folder with the state; undefined if there is none. First waits while another guest of this process makes the
+   * state.
+   */
   async find(): Promise<string | undefined> {
     while (making.has(this.#directory)) await making.get(this.#directory);
     if (!existsSync(this.#directory)) return undefined;
@@ -32,7 +37,7 @@ export class SavedGuest {
     return this.#directory;
   }
 
-  /** Runs `action`, which makes the state and may save it; who looks for the state meanwhile waits. */
+  /** Runs `action`, which makes the state and may save it. Until it ends, `find` waits. */
   async make(action: () => Promise<void>): Promise<void> {
     const made = action();
     making.set(
@@ -46,7 +51,10 @@ export class SavedGuest {
     }
   }
 
-  /** Has `write` fill a new folder, and puts it where `find` finds it. What cannot be saved is reported, and is no failure. */
+  /**
+   * Calls `write` with a new folder, and then makes the folder available to `find`. Logs an error and does not throw
+   * it.
+   */
   async keep(write: (directory: string) => Promise<void>): Promise<void> {
     mkdirSync(savedRoot(), { recursive: true });
     // Two guests of this process may save the same state at once.
@@ -63,30 +71,30 @@ export class SavedGuest {
     }
   }
 
-  /** Removes a state that did not go on. */
+  /** Removes a state that cannot be resumed. */
   discard(): void {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }
 
-/** How often this process has begun to save a state. */
+/** Number of states that this process has started to save. */
 let saves = 0;
 
-/** States that guests of this process are about to save. */
+/** States that guests of this process are making, by folder. */
 const making = new Map<string, Promise<void>>();
 
 const savedRoot = (): string => join(cacheRoot(), 'saved');
 
 const versions = new Map<string, string>();
 
-/** What a QEMU says of its version. */
+/** Output of `qemu --version`; cached. */
 export const qemuVersion = (qemu: string): string => {
   const version = versions.get(qemu) ?? spawnSync(qemu, ['--version'], { encoding: 'utf8' }).stdout ?? '';
   versions.set(qemu, version);
   return version;
 };
 
-/** Removes what runs that were killed have left half-saved. */
+/** Removes half-saved states of runs that were killed. */
 export const removeHalfSaved = (): void => {
   if (!existsSync(savedRoot())) return;
   for (const entry of readdirSync(savedRoot())) {

@@ -3,63 +3,72 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { KernelEvent, Status } from '../../server/src/model/schema.ts';
 import { type GuestDialect, GuestError } from './guest.ts';
 import type { Lab } from './lab.ts';
-import { contradictions, hear, type OracleCounts, oracleSince } from './oracle.ts';
+import { contradictions, type OracleCounts, oracleSince, readOracle } from './oracle.ts';
 import { compareStreams, sliceStream } from './recording.ts';
 import { changed, type Samples, total } from './samples.ts';
 
-/** An event that must come: the fields named here, whatever the others are. */
+/** An expected event. Only the fields that are named here are compared. */
 export type ExpectedEvent = Partial<KernelEvent> & { kind: KernelEvent['kind'] };
 
-/** One row of the truth table: what the kernel is made to do, and what must be told of it. */
+/** One row of the truth table: what the kernel does, and what the tracer must report. */
 export interface Scenario {
   name: string;
-  /** One sentence for the report. */
+  /** One sentence for the log. */
   title: string;
   dialect: GuestDialect;
-  /** Makes the kernel do it; asserts on the state in between where that matters. */
+  /** Makes the kernel do it. May also assert on the state in between. */
   run(lab: Lab): Promise<void>;
-  /** Every sample that changes, and by how much; none other may. */
+  /** Every sample that changes, and its difference. No other sample may change. */
   metrics: Readonly<Record<string, number>>;
-  /** Every event, in order; none other may come. */
+  /** All events, in order. */
   events: readonly ExpectedEvent[];
-  /** How often the kernel tells importers of a buffer that does not change: the oracle hears it, and nothing is counted. */
-  toldAgain?: number;
+  /**
+   * How often the kernel notifies the importers of an unchanged buffer. The oracle counts these calls, the tracer does
+   * not.
+   */
+  repeatedInvalidations?: number;
 }
 
-/** Where a guest stands between two scenarios: the end of one is the start of the next. */
+/** State of a guest between two scenarios: the end of one is the start of the next. */
 export interface Baseline {
   samples: Samples;
-  heard: OracleCounts;
+  recorded: OracleCounts;
   losses: Status['losses'];
-  /** Number of the last event. */
+  /** Sequence number of the last event. */
   event: number;
-  /** Lines of the stream up to the read of the counters that the samples come from. */
+  /** Number of lines of the stream up to the counter read that the samples come from. */
   line: number;
 }
 
-/** Takes the baseline of a guest that has settled. */
+/** Waits until the guest has settled, and returns its baseline. */
 export const baselineOf = async (lab: Lab): Promise<Baseline> => {
   const { losses } = await lab.settle();
   return {
     samples: await lab.samples(),
-    heard: await hear(lab.guest),
+    recorded: await readOracle(lab.guest),
     losses,
     event: (await lab.events(0)).at(-1)?.seq ?? 0,
     line: lab.linesRead(),
   };
 };
 
-/** How a scenario ended that has not failed. */
-export interface Proof {
-  /** Its own part of the stream; undefined where the kernel skipped runs of the probes, so that something is missing. */
+/** Result of a scenario that passed. */
+export interface ScenarioResult {
+  /** The scenario's part of the stream; undefined if the kernel skipped probe runs, so that it is incomplete. */
   stream: string[] | undefined;
-  /** Runs of probes that the kernel skipped and the tracer reported. */
+  /** Probe runs that the kernel skipped and the tracer reported. */
   skipped: number;
   after: Baseline;
 }
 
-/** Runs one scenario. @throws Error with all that differs from what the scenario expects and from what the oracle saw. */
-export const prove = async (scenario: Scenario, lab: Lab, before: Baseline): Promise<Proof> => {
+/**
+ * Runs one scenario. @throws Error with all differences from what the scenario expects and from the oracle's counts.
+ */
+export const runScenario = async (
+  scenario: Scenario,
+  lab: Lab,
+  before: Baseline,
+): Promise<ScenarioResult> => {
   const problems: string[] = [];
   await scenario.run(lab).catch(async (error: unknown) => {
     if (error instanceof GuestError) throw error;
@@ -70,29 +79,31 @@ export const prove = async (scenario: Scenario, lab: Lab, before: Baseline): Pro
   const samples = await lab.samples();
   const delta = changed(before.samples, samples);
   const events = await lab.events(before.event);
-  const oracleNow = await hear(lab.guest);
-  const heard = oracleSince(before.heard, oracleNow);
-  if (scenario.toldAgain !== undefined && heard.invalidate?.['0'] !== undefined)
-    heard.invalidate['0'] -= scenario.toldAgain;
+  const oracleNow = await readOracle(lab.guest);
+  const recorded = oracleSince(before.recorded, oracleNow);
+  if (scenario.repeatedInvalidations !== undefined && recorded.invalidate?.['0'] !== undefined)
+    recorded.invalidate['0'] -= scenario.repeatedInvalidations;
 
-  const told = events.map((event, index) => pick(event, scenario.events[index] ?? event));
+  const reported = events.map((event, index) => pick(event, scenario.events[index] ?? event));
   problems.push(
-    ...whatFails(() =>
-      assert.deepEqual(contradictions(heard, delta), [], 'the independent oracle disagrees'),
+    ...failuresOf(() =>
+      assert.deepEqual(contradictions(recorded, delta), [], 'the independent oracle disagrees'),
     ),
-    ...whatFails(() => assert.deepEqual(told, scenario.events, 'the events differ')),
-    ...whatFails(() => assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ')),
-    ...whatFails(() => assert.equal(status.events_unaccounted, 0, 'events are unaccounted for')),
-    ...whatFails(() => assert.equal(status.losses.kernel_ring, before.losses.kernel_ring, 'events are lost')),
+    ...failuresOf(() => assert.deepEqual(reported, scenario.events, 'the events differ')),
+    ...failuresOf(() => assert.deepEqual(delta, sorted(scenario.metrics), 'the metrics differ')),
+    ...failuresOf(() => assert.equal(status.events_unaccounted, 0, 'events are unaccounted for')),
+    ...failuresOf(() =>
+      assert.equal(status.losses.kernel_ring, before.losses.kernel_ring, 'events are lost'),
+    ),
   );
-  const skipped = await judge(lab, before.losses, problems, { heard, delta });
+  const skipped = await acceptSkippedRuns(lab, before.losses, problems, { recorded, delta });
   const line = lab.linesRead();
   return {
     stream: skipped > 0 ? undefined : sliceStream(lab.stream().slice(0, line), before.line),
     skipped,
     after: {
       samples,
-      heard: oracleNow,
+      recorded: oracleNow,
       losses: status.losses,
       event: events.at(-1)?.seq ?? before.event,
       line,
@@ -100,7 +111,10 @@ export const prove = async (scenario: Scenario, lab: Lab, before: Baseline): Pro
   };
 };
 
-/** Runs of probes that the kernel has skipped since these losses were reported, as the tracer says, which reads that every 10 s. */
+/**
+ * Probe runs that the kernel skipped since these losses were reported. Waits 12 s, because the tracer reads them every
+ * 10 s.
+ */
 export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<number> => {
   await sleep(12_000);
   const { losses: now } = await lab.status();
@@ -108,28 +122,28 @@ export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<n
 };
 
 /**
- * Resolves with 0 where there are no problems. Where there are, the kernel may have skipped runs of the probes: if the tracer
- * reported that, and no more is missing than it reported, its counts are the lower bound that it says they are, and this resolves
- * with the number of skipped runs. @throws Error with the problems in any other case.
+ * Decides whether skipped probe runs explain the problems. Resolves with 0 if the list is empty. Resolves with the
+ * number of skipped runs if the tracer reported skipped runs and no more calls than that are missing: its counts are
+ * then the lower bound that it reports. @throws Error with the problems otherwise.
  */
-export const judge = async (
+export const acceptSkippedRuns = async (
   lab: Lab,
   losses: Status['losses'],
   problems: readonly string[],
-  { heard, delta }: { heard: OracleCounts; delta: Readonly<Record<string, number>> },
+  { recorded, delta }: { recorded: OracleCounts; delta: Readonly<Record<string, number>> },
 ): Promise<number> => {
   if (problems.length === 0) return 0;
   const skipped = await missedSince(lab, losses);
-  if (skipped > 0 && contradictions(heard, delta, skipped).length === 0) return skipped;
+  if (skipped > 0 && contradictions(recorded, delta, skipped).length === 0) return skipped;
   const errors = total(await lab.samples(), 'helper_errors_total');
   const { losses: now } = await lab.status();
   throw new Error(
-    `${problems.join('\n')}\nlosses ${JSON.stringify(now)}, helper errors ${errors}, skipped runs ${skipped}`,
+    `${problems.join('\n')}\nlosses ${JSON.stringify(now)}, helper errors ${errors}, skipped probe runs ${skipped}`,
   );
 };
 
-/** What an assertion says where it does not hold. */
-const whatFails = (check: () => void): string[] => {
+/** The message of an assertion that fails; empty if it passes. */
+const failuresOf = (check: () => void): string[] => {
   try {
     check();
     return [];
@@ -144,8 +158,8 @@ const pick = (event: KernelEvent, wanted: object): object =>
 const sorted = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(metrics).sort(([a], [b]) => (a < b ? -1 : 1)));
 
-/** Throws where a stream no longer says what the committed recording of the scenario says. */
-export const assertSameStory = (recorded: readonly string[], fresh: readonly string[]): void => {
+/** @throws AssertionError if the stream differs from the committed recording of the scenario. */
+export const assertSameStream = (recorded: readonly string[], fresh: readonly string[]): void => {
   const differences = compareStreams(recorded, fresh);
-  assert.deepEqual(differences, [], 'the recording is not what the kernel says now');
+  assert.deepEqual(differences, [], 'the stream differs from the recording');
 };

@@ -7,7 +7,7 @@ import { run } from './shell.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 
-/** A host that shares memory in each way there is, and goes on while pictures are taken. */
+/** Sessions that share memory in several ways, and keep it shared until the screenshots are done. */
 const SESSIONS: readonly { name: string; steps: readonly string[] }[] = [
   {
     name: 'private',
@@ -36,26 +36,20 @@ const SESSIONS: readonly { name: string; steps: readonly string[] }[] = [
   },
 ];
 
-/** Boots a guest with a VM of real QEMU and sessions, and takes the pictures of docs/images from its page. */
+/** Boots a guest with a VM of real QEMU and sessions, and writes the screenshots of its page to docs/images. */
 export const screenshots = async (log: (line: string) => void): Promise<number> => {
   const lab = await Lab.tracing({ suite: 'trixie', kernel: USUAL_KERNEL, dialect: 'private-v1', log });
   try {
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
     await lab.command(START_QEMU);
     for (const { name, steps } of SESSIONS)
-      await lab.background(name, ...steps, `touch=/tmp/shared-${name}`, 'wait=/tmp/pictures-taken');
+      await lab.background(name, ...steps, `touch=/tmp/shared-${name}`, 'wait=/tmp/screenshots-done');
     await lab.command(
       SESSIONS.map(({ name }) => `while [ ! -e /tmp/shared-${name} ]; do sleep 0.2; done`).join('\n'),
     );
     await lab.settle();
-    const pictures = [
-      '--import',
-      'tsx',
-      'tools/screenshots.ts',
-      `--url=${lab.url}`,
-      '--reason=no_peer_to_peer',
-    ];
-    await run(process.execPath, pictures, { cwd: REPOSITORY, onLine: log });
+    const args = ['--import', 'tsx', 'tools/screenshots.ts', `--url=${lab.url}`, '--reason=no_peer_to_peer'];
+    await run(process.execPath, args, { cwd: REPOSITORY, onLine: log });
     return 0;
   } finally {
     await lab.close();

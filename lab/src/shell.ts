@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 
-/** A command that failed, with the last lines of what it said. */
+/** A command failed. The message contains the last lines of its output. */
 export class CommandError extends Error {
   override name = 'CommandError';
 }
@@ -8,11 +8,11 @@ export class CommandError extends Error {
 export interface RunOptions {
   cwd?: string;
   env?: NodeJS.ProcessEnv;
-  /** Called for every line of output while the command runs. */
+  /** Called with each line of output while the command runs. */
   onLine?: (line: string) => void;
 }
 
-/** Runs a command to its end and returns its standard output; rejects with its last lines when it fails. */
+/** Runs a command and resolves with its standard output. @throws CommandError with its last lines if it fails. */
 export const run = (command: string, args: readonly string[], options: RunOptions = {}): Promise<string> =>
   new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -45,7 +45,7 @@ export const run = (command: string, args: readonly string[], options: RunOption
     });
   });
 
-/** True where the command is on the PATH. */
+/** Whether the command is on the PATH. */
 export const hasCommand = (command: string): Promise<boolean> =>
   run('sh', ['-c', `command -v ${command}`]).then(
     () => true,

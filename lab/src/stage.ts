@@ -12,10 +12,10 @@ export interface Stage {
   remove(): void;
 }
 
-/** All of one size: a saved guest goes on with a disk of the size that it was saved with. */
+/** Always the same size, because a saved guest can only resume with a disk of the size that it had. */
 const SIZE = '64M';
 
-/** Puts what changes from run to run on a disk: the built program as dist/, and the caller's own files as files/. */
+/** Builds a disk with what changes between runs: the built program as dist/, and the caller's files as files/. */
 export const makeStage = async (files: readonly string[] = []): Promise<Stage> => {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run npm run build`);
   const root = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-stage-'));

@@ -1,12 +1,12 @@
 import type { Writable } from 'node:stream';
 
-/** The collector's stream as it comes out of the guest: kept line by line, and passed on to the server. */
+/** Collects the lines of the collector's stream from the guest, and passes them on to the server. */
 export class StreamTap {
   readonly lines: string[] = [];
   #pending = '';
   #server: Writable | undefined;
 
-  /** Takes bytes of the guest. They are ASCII but for names, which a cut inside one does not concern: lines are cut at line feeds. */
+  /** Adds bytes from the guest. latin1 keeps a multi-byte character of a name intact when a chunk ends inside it. */
   readonly take = (chunk: Buffer): void => {
     const lines = (this.#pending + chunk.toString('latin1')).split('\n');
     this.#pending = lines.pop() ?? '';
@@ -24,17 +24,17 @@ export class StreamTap {
     for (const line of this.lines) server.write(`${line}\n`);
   }
 
-  /** Everything so far, to go on from with `continue`. */
+  /** All text so far, including an incomplete last line; the input of `continue`. */
   get text(): string {
     return [...this.lines, this.#pending].join('\n');
   }
 
-  /** Begins with the text of a saved guest, whose clock is now at `bootUs` microseconds since its boot. */
+  /** Starts with the text of a saved guest. Its clock now shows `bootUs` microseconds since its boot. */
   continue(text: string, bootUs: number): void {
     const [first = '', ...others] = text.split('\n');
     const header = JSON.parse(first) as { data: { boot_epoch_us: number } };
     header.data.boot_epoch_us = Date.now() * 1000 - bootUs;
-    // What the guest has written since it goes on ends the line that was cut.
+    // The first bytes that the guest wrote after it resumed complete the cut line.
     const since = this.lines.splice(0);
     const cut = others.pop() ?? '';
     this.lines.push(JSON.stringify(header), ...others);
@@ -43,14 +43,14 @@ export class StreamTap {
     this.lines.push(...since);
   }
 
-  /** Forgets the stream of a collector that has ended. */
+  /** Discards the stream of a collector that has ended. */
   clear(): void {
     this.lines.length = 0;
     this.#pending = '';
     this.#server = undefined;
   }
 
-  /** Wall clock of the guest's boot, microseconds, as the header of the stream has it. */
+  /** Wall clock time of the guest's boot in microseconds, from the header of the stream. */
   get bootEpochUs(): number {
     const header = JSON.parse(this.lines[0] ?? '{}') as { data?: { boot_epoch_us?: number } };
     return header.data?.boot_epoch_us ?? 0;

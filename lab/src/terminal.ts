@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import type { Lab } from './lab.ts';
 
-/** A day: a person is at the other end. */
+/** One day, because a person uses the shell. */
 const LONGEST_SECONDS = 86_400;
 
-/** Gives this terminal, or what is piped in, a shell in the guest; resolves when the shell has ended. */
+/** Connects this terminal, or piped input, to a shell in the guest. Resolves when the shell has ended. */
 export const shellIn = async (lab: Lab): Promise<void> => {
   const socket = createConnection(lab.guest.shellSocket);
   await once(socket, 'connect');
@@ -14,7 +14,7 @@ export const shellIn = async (lab: Lab): Promise<void> => {
   socket.on('data', (chunk: Buffer) => stdout.write(chunk));
   socket.on('error', () => undefined);
   stdin.on('data', (chunk: Buffer) => socket.write(chunk));
-  // The end of piped input is the end-of-file character of the guest's terminal.
+  // When piped input ends, send the end-of-file character (Ctrl-D) to the guest's terminal.
   stdin.on('end', () => socket.write('\x04'));
   try {
     await lab.guest.run("cd /lab && setsid sh -c 'exec sh -l </dev/hvc0 >/dev/hvc0 2>&1'", LONGEST_SECONDS);

@@ -4,20 +4,20 @@ import { run } from './shell.ts';
 
 type Log = (line: string) => void;
 
-/** The suites a guest can be made of: Debian 13 with its bpftrace, and sid with the newest. */
+/** The Debian suites of the guests: Debian 13 with its bpftrace, and sid with the newest bpftrace. */
 export const SUITES = ['trixie', 'sid'] as const;
 export type Suite = (typeof SUITES)[number];
 
 const GUEST_PACKAGES = ['bpftrace', 'nodejs', 'kmod', 'busybox-static', 'iproute2', 'procps', 'util-linux'];
 const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'];
 
-/** The tree in which everything for the guests is built, whichever user space and processor they have. */
+/** The tree in which everything for all guests is built. */
 export const BUILDER = { suite: 'trixie', architecture: 'amd64' } as const;
 
 const isBuilder = (suite: Suite, architecture: Architecture): boolean =>
   suite === BUILDER.suite && architecture === BUILDER.architecture;
 
-/** Everything that decides what a tree is: its texts are the key of the cache. */
+/** Everything that determines the contents of a tree. These texts are the cache key. */
 export const treeRecipe = (suite: Suite, architecture: Architecture): string[] => [
   ...['3', suite, ...(architecture === BUILDER.architecture ? [] : [architecture]), ...GUEST_PACKAGES],
   ...(isBuilder(suite, architecture) ? [...BUILD_PACKAGES, ...ARCHITECTURES[architecture].vmPackages] : []),
@@ -25,11 +25,11 @@ export const treeRecipe = (suite: Suite, architecture: Architecture): string[] =
 
 export interface InTreeOptions {
   log?: Log;
-  /** Folders to be seen inside, by where: the tree itself stays as it was but for empty mount points. */
+  /** Bind mounts: path in the tree to folder. The tree itself gets only empty mount points. */
   mounts?: Readonly<Record<string, string>>;
 }
 
-/** Runs a shell script inside a tree, with a /proc of its own. */
+/** Runs a shell script in a tree with chroot, in new mount and pid namespaces. */
 export const inTree = (tree: string, script: string, options: InTreeOptions = {}): Promise<string> =>
   run(
     'unshare',
@@ -52,8 +52,8 @@ export const inTree = (tree: string, script: string, options: InTreeOptions = {}
 const APT = 'apt-get -o Dpkg::Options::=--force-unsafe-io -y -q --no-install-recommends';
 
 /**
- * A Debian of the suite in a folder. Needs root: debootstrap makes device nodes and changes root. That of another architecture runs its
- * programs by QEMU's user mode, which the host must have registered (host-packages.ts).
+ * Installs Debian into a folder. Needs root, because debootstrap creates device nodes and uses chroot. The programs of
+ * another architecture run with QEMU's user mode, which must be registered on this machine (host-packages.ts).
  */
 export const buildTree = async (
   suite: Suite,
@@ -73,8 +73,8 @@ export const buildTree = async (
   await run('debootstrap', mirror === undefined ? arguments_ : [...arguments_, mirror], {
     onLine: progress(suite, log),
   });
-  const say = progress(suite, log);
-  await inTree(tree, `${APT} install ${GUEST_PACKAGES.join(' ')}`, { log: say });
+  const onLine = progress(suite, log);
+  await inTree(tree, `${APT} install ${GUEST_PACKAGES.join(' ')}`, { log: onLine });
   if (isBuilder(suite, architecture)) {
     await inTree(
       tree,
@@ -83,20 +83,23 @@ export const buildTree = async (
        apt-get -q update
        ${APT} install ${BUILD_PACKAGES.join(' ')}
        ${APT} install -t trixie-backports ${ARCHITECTURES[architecture].vmPackages.join(' ')}`,
-      { log: say },
+      { log: onLine },
     );
   }
-  // A kernel's modules come over a share of their own.
+  // The modules of the kernel come from another disk, which is mounted here.
   await inTree(tree, 'apt-get clean; rm -rf /var/lib/apt/lists/*; mkdir -p /usr/lib/modules');
 };
 
-/** Everything that decides what a tree that builds for another architecture has more than the builder. */
+/** Everything that determines what `buildCrossTree` adds to the builder. These texts are part of the cache key. */
 export const crossRecipe = (architecture: Architecture): string[] => [
   '1',
   ...ARCHITECTURES[architecture].compilerPackages,
 ];
 
-/** A copy of the builder with the compiler for another architecture, so that the guests of its own are not changed by that. */
+/**
+ * Copies the builder and installs a cross compiler. A copy, so that guests of the builder's architecture need no
+ * rebuild.
+ */
 export const buildCrossTree = async (
   builder: string,
   architecture: Architecture,
@@ -115,7 +118,7 @@ export const buildCrossTree = async (
 
 const STEPS = /^(?:I: (?:Retrieving|Extracting|Configuring|Unpacking)|Setting up|Unpacking|Get:\d+) *(\S+)/;
 
-/** Turns the long output of package tools into one line that says where it stands, at most twice a second. */
+/** Logs the progress of package tools, at most one line every 2 s. */
 export const progress = (name: string, log: Log): Log => {
   let last = 0;
   return (line) => {

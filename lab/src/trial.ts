@@ -1,18 +1,20 @@
 import type { Cell } from './cells.ts';
 import type { Lab } from './lab.ts';
 
-/** What no row of the truth table can say: load, loss, crashes, real VMMs, and hosts that cannot be traced. */
+/**
+ * A test that is not a scenario of the truth table: load, loss, crashes, real VMMs, and hosts that cannot be traced.
+ */
 export interface Trial {
   name: string;
   title: string;
   /**
-   * The guest that it runs in: by itself in one that traces (`own`), in one without a collector that it shares with others of its
-   * kind (`untraced`), or, where nothing is said, with other trials in one that traces.
+   * Its guest: `own` is a tracing guest for this trial alone, `untraced` a guest without a collector that such trials
+   * share. By default it shares a tracing guest with other trials.
    */
   guest?: 'own' | 'untraced';
-  /** True for the cells that it is tried on. */
+  /** Whether it runs on the cell. */
   belongs(cell: Cell): boolean;
-  /** True for the cells of those on which `all` tries it; default all of them. */
+  /** Whether `all` runs it on the cell; default true. Asked only for cells for which `belongs` is true. */
   everyday?(cell: Cell): boolean;
-  run(lab: Lab, say: (line: string) => void): Promise<void>;
+  run(lab: Lab, log: (line: string) => void): Promise<void>;
 }

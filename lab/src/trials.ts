@@ -5,10 +5,10 @@ import { HANDOVER } from './handover.ts';
 import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
 import { OPERATORS } from './operators.ts';
-import { contradictions, hear, oracleSince } from './oracle.ts';
+import { contradictions, oracleSince, readOracle } from './oracle.ts';
 import { QEMU_VM } from './real-qemu.ts';
 import { changed, type Samples, total } from './samples.ts';
-import { judge } from './scenario.ts';
+import { acceptSkippedRuns } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
@@ -17,7 +17,8 @@ const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
 };
 
-const wentBack = (before: Samples, after: Samples): string[] =>
+/** Counter samples that are lower than before. */
+const decreased = (before: Samples, after: Samples): string[] =>
   [...before].flatMap(([key, value]) =>
     /_(total|count|sum|bucket)(\{|$)/.test(key) && (after.get(key) ?? 0) < value
       ? [`${key}: ${value} -> ${after.get(key)}`]
@@ -30,13 +31,13 @@ export const TRIALS: readonly Trial[] = [
   {
     name: 'flood',
     title:
-      '134,000 exports and rejections as fast as the guest can: counters exact, the loss of events exact',
+      '134,000 exports and rejections at full speed: counters are exact, and so is the number of lost events',
     belongs: isUsual,
-    run: async (lab, say) => {
+    run: async (lab, log) => {
       await lab.settle();
       const [before, oracleBefore, statusBefore] = [
         await lab.samples(),
-        await hear(lab.guest),
+        await readOracle(lab.guest),
         await lab.status(),
       ];
       const { exports, rejected, vgem } = FLOOD;
@@ -44,29 +45,32 @@ export const TRIALS: readonly Trial[] = [
         `/lab/bin/flood --device ${PLAIN} --region 2 --exports ${exports} --rejected ${rejected} --vgem ${vgem} --threads 2`,
         400,
       );
-      say(report.trim());
+      log(report.trim());
       let last = -1;
-      await lab.until('the events to come to rest', 300, async () => {
+      await lab.until('no more events to arrive', 300, async () => {
         const { events_received: received } = await lab.settle();
-        const rested = received === last;
+        const unchanged = received === last;
         last = received;
-        return rested;
+        return unchanged;
       });
-      const [after, heard, status] = [
+      const [after, recorded, status] = [
         await lab.samples(),
-        oracleSince(oracleBefore, await hear(lab.guest)),
+        oracleSince(oracleBefore, await readOracle(lab.guest)),
         await lab.status(),
       ];
       const delta = changed(before, after);
-      const skipped = await judge(lab, statusBefore.losses, contradictions(heard, delta), { heard, delta });
-      if (skipped > 0) say(`the kernel has skipped ${skipped} runs of probes, and the tracer says so`);
-      const told = Object.fromEntries(
+      const skipped = await acceptSkippedRuns(lab, statusBefore.losses, contradictions(recorded, delta), {
+        recorded,
+        delta,
+      });
+      if (skipped > 0) log(`the kernel skipped ${skipped} probe runs, and the tracer reported them`);
+      const made = Object.fromEntries(
         [...report.matchAll(/(\w+)=(\d+)/g)].map(([, key, value]) => [key, Number(value)]),
       );
       for (const [name, calls = 0] of [
-        ['exports_total', told.exports],
-        ['export_rejections_total', told.rejected],
-        ['import_rejections_total', told.vgem_rejected],
+        ['exports_total', made.exports],
+        ['export_rejections_total', made.rejected],
+        ['import_rejections_total', made.vgem_rejected],
       ] as const) {
         const counted = total(new Map(Object.entries(delta)), name);
         assert.ok(
@@ -80,17 +84,17 @@ export const TRIALS: readonly Trial[] = [
       const lost =
         total(after, 'events_lost_total', 'stage="kernel_ring"') -
         total(before, 'events_lost_total', 'stage="kernel_ring"');
-      const calls = (told.exports ?? 0) * 2 + (told.rejected ?? 0) + (told.vgem_rejected ?? 0);
-      say(`${calls} events happened, ${emitted} emitted, ${received} received, ${lost} lost`);
+      const calls = (made.exports ?? 0) * 2 + (made.rejected ?? 0) + (made.vgem_rejected ?? 0);
+      log(`${calls} events expected, ${emitted} emitted, ${received} received, ${lost} lost`);
       assert.ok(
         emitted <= calls && emitted >= calls - skipped,
-        `each call is one event, each release another: ${emitted} of ${calls}`,
+        `each call is one event, and each release is another: ${emitted} of ${calls} emitted`,
       );
-      assert.ok(lost > 0, 'there were more events than the ring holds');
-      assert.equal(received + lost, emitted, 'what was not received is reported as lost, exactly');
-      assert.equal(status.events_unaccounted, 0, 'what was told as lost is accounted for');
+      assert.ok(lost > 0, 'the flood overran the ring buffer');
+      assert.equal(received + lost, emitted, 'each event that was not received is reported as lost');
+      assert.equal(status.events_unaccounted, 0, 'all lost events are accounted for');
       await lab.until(
-        'the picture to be exact again',
+        'the state of the buffers to be exact again',
         120,
         async () => (await lab.status()).buffer_state_exact,
       );
@@ -101,7 +105,7 @@ export const TRIALS: readonly Trial[] = [
   OPERATORS,
   {
     name: 'doctor',
-    title: 'doctor finds on a host that is traced all that it needs, and says so by its exit code',
+    title: 'on a traced host doctor finds nothing missing and exits with 0',
     belongs: isUsual,
     run: async (lab) => {
       const { status, output } = await lab.guest.run('node /lab/dist/vfio-dmabuf-tracer.mjs doctor --json');
@@ -116,9 +120,10 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     name: 'bpftrace-killed',
-    title: 'bpftrace killed with SIGKILL: no counter goes back, blind time is told, buffers are reconciled',
+    title:
+      'bpftrace is killed with SIGKILL: no counter decreases, blind time is counted, buffers are reconciled',
     belongs: isUsualOnce,
-    run: async (lab, say) => {
+    run: async (lab, log) => {
       const leaves = await lab.background(
         'leaves',
         `device=${PLAIN}`,
@@ -133,7 +138,7 @@ export const TRIALS: readonly Trial[] = [
       const generation = (await lab.status()).generation;
       await lab.command('pkill -KILL -x bpftrace');
       await lab.until(
-        'the daemon to say that it is blind',
+        'the daemon to report that it is blind',
         60,
         async () => (await lab.status()).state === 'blind',
       );
@@ -164,10 +169,10 @@ export const TRIALS: readonly Trial[] = [
       assert.equal(buffer?.bytes, 4096);
       assert.equal(buffer?.vm?.kind, 'sev_es');
       const after = await lab.samples();
-      assert.deepEqual(wentBack(before, after), []);
+      assert.deepEqual(decreased(before, after), []);
       assert.equal((await lab.status()).generation, generation + 1);
       const blind = (after.get('blind_seconds_total') ?? 0) - (before.get('blind_seconds_total') ?? 0);
-      say(`blind for ${blind.toFixed(1)} s`);
+      log(`blind for ${blind.toFixed(1)} s`);
       assert.ok(blind > 1, 'the blind time is exported');
       assert.equal(total(after, 'collector_restarts_total'), total(before, 'collector_restarts_total') + 1);
 
@@ -179,7 +184,7 @@ export const TRIALS: readonly Trial[] = [
       assert.equal(
         total(end, 'exports_total') - total(after, 'exports_total'),
         1,
-        'counting goes on where it stopped',
+        'the counters continue from their old values',
       );
       assert.equal(total(end, 'releases_total') - total(after, 'releases_total'), 2);
       assert.deepEqual(await liveBuffers(lab), []);
@@ -201,9 +206,9 @@ export const TRIALS: readonly Trial[] = [
   {
     name: 'all-in-guest',
     guest: 'untraced',
-    title: 'collector and server in one process on the host that is traced, as `run` starts them',
+    title: 'collector and server in one process on the traced host, as `run` starts them',
     belongs: isUsualOnce,
-    run: async (lab, say) => {
+    run: async (lab, log) => {
       await lab.launchInGuest();
       await lab.until('the daemon to be ready', 300, async () => (await lab.get('/-/ready')).status === 200);
       assert.match((await lab.get('/')).body, /<title>/, 'it serves the page');
@@ -221,14 +226,13 @@ export const TRIALS: readonly Trial[] = [
       );
       assert.equal((await lab.status()).events_unaccounted, 0);
       await lab.stopDaemon();
-      say(lab.daemonLog().trim().split('\n').at(-1) ?? '');
+      log(lab.daemonLog().trim().split('\n').at(-1) ?? '');
     },
   },
   {
     name: 'untraceable-host',
     guest: 'untraced',
-    title:
-      'no bpftrace, not root, no VFIO in the kernel: one clear message with the remedy, and exit 3 with --strict',
+    title: 'without bpftrace, root or VFIO, --strict prints the cause and the fix and exits with 3',
     belongs: isUsualOnce,
     run: async (lab) => {
       const strict = async (prefix: string, flags: string): Promise<string> => {
@@ -248,7 +252,7 @@ export const TRIALS: readonly Trial[] = [
       await lab.launchInGuest();
       await lab.until('the daemon to answer', 60, async () => (await lab.get('/-/healthy')).status === 200);
       await lab.until(
-        'the daemon to know the host',
+        'the daemon to have checked the host',
         60,
         async () => (await lab.status()).state === 'unavailable',
       );
@@ -264,7 +268,7 @@ export const TRIALS: readonly Trial[] = [
     name: 'no-vfio-dmabuf',
     guest: 'untraced',
     title:
-      'a kernel that cannot export VFIO memory: nothing is traced, nothing counts 0, and the remedy is told',
+      'a kernel that cannot export VFIO memory: nothing is traced, metrics are absent instead of 0, and the fix is reported',
     belongs: ({ kernel }) => !exportsDmaBufs(kernel),
     run: async (lab) => {
       const { status: code, output } = await lab.guest.run(
@@ -274,18 +278,18 @@ export const TRIALS: readonly Trial[] = [
       assert.match(output, /VFIO dma-buf export.*\n(.*\n)*.*fix.*6\.19 or newer/);
       await lab.launchInGuest();
       await lab.until(
-        'the daemon to know the host',
+        'the daemon to have checked the host',
         120,
         async () =>
           (await lab.get('/-/healthy')).status === 200 && (await lab.status()).state === 'unavailable',
       );
       const { dialect, problem, probes } = await lab.status();
-      assert.equal(dialect, 'core', 'the dma-buf core is there, and nothing of VFIO');
+      assert.equal(dialect, 'core', 'the kernel has the dma-buf core, but not VFIO dma-buf export');
       assert.match(problem?.remedy ?? '', /6\.19 or newer/);
       assert.deepEqual(
         probes.filter(({ attached, reason }) => attached || reason === null),
         [],
-        'every probe says why it is not attached',
+        'every probe has a reason why it is not attached',
       );
       const ready = await lab.get('/-/ready');
       assert.equal(ready.status, 503);
@@ -306,7 +310,7 @@ export const TRIALS: readonly Trial[] = [
     name: 'guest-panics',
     guest: 'untraced',
     title:
-      'a guest that panics is reported with its console, and a guest that does not answer is not waited for',
+      'a guest that panics is reported with its console, and waiting for a guest that does not answer times out',
     belongs: isUsualOnce,
     run: async (lab) => {
       await assert.rejects(lab.guest.run('sleep 5', 2), /no answer to: sleep 5 \(after 2 s\)/);

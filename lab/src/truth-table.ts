@@ -9,7 +9,7 @@ import { LIFETIMES } from './scenarios/lifetimes.ts';
 import { PRIVATE } from './scenarios/private.ts';
 import { REVOCATIONS } from './scenarios/revocations.ts';
 
-/** Every row of the truth table: the same rows are tried on every cell that they can be tried on. */
+/** All rows of the truth table. Each row runs on every cell that it can run on. */
 export const SCENARIOS: readonly Scenario[] = [
   ...EXPORTS,
   ...IMPORTERS,
@@ -19,7 +19,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...PRIVATE,
 ];
 
-/** Rows of the mainline that need what 6.19 and 7.0 have not: pins, importers that must be revocable, a revoke that waits. */
+/** Mainline rows that need 7.1 or newer: pins, the check for revocable importers, a revocation that waits. */
 const SINCE_7_1: readonly string[] = [
   'import-not-revocable',
   'import-dynamic',
@@ -27,23 +27,23 @@ const SINCE_7_1: readonly string[] = [
   'revoke-slow-importer',
 ];
 
-/** Rows that mark a VM as confidential, in kvm_amd's own struct. */
+/** Rows that mark a VM as confidential in kvm_amd's struct. */
 const OF_KVM_AMD: readonly string[] = ['vm-kinds', 'confidential-shared'];
 
-/** Rows in which a device with a revoked buffer is closed: 6.19 and 7.0 tell the importers once more. */
-const TOLD_AGAIN: readonly string[] = ['revoke-close-of-revoked'];
+/** Rows that close a device with a revoked buffer. 6.19 and 7.0 then notify the importers a second time. */
+const NOTIFIES_TWICE: readonly string[] = ['revoke-close-of-revoked'];
 
-/** The scenario as a kernel of 6.19 or 7.0 tells it: iommufd does not pin there. */
+/** The scenario on a kernel of 6.19 or 7.0, where iommufd does not pin. */
 const ofLegacy = (scenario: Scenario): Scenario => ({
   ...scenario,
-  ...(TOLD_AGAIN.includes(scenario.name) && { toldAgain: 1 }),
+  ...(NOTIFIES_TWICE.includes(scenario.name) && { repeatedInvalidations: 1 }),
   metrics: Object.fromEntries(
     Object.entries(scenario.metrics).filter(([key]) => !key.includes('stage="pin"')),
   ),
   events: scenario.events.filter((event) => !('stage' in event && event.stage === 'pin')),
 });
 
-/** Why a cell cannot be asked a row of the table; undefined where it can. */
+/** Why a scenario cannot run on a cell; undefined if it can. */
 export const explainUnmet = (scenario: Scenario, { kernel, dialect }: Cell): string | undefined => {
   if (!exportsDmaBufs(kernel)) return 'no VFIO dma-buf export';
   if (architectureOf(kernel) !== 'amd64' && OF_KVM_AMD.includes(scenario.name)) return 'marks VMs in kvm_amd';
@@ -52,7 +52,7 @@ export const explainUnmet = (scenario: Scenario, { kernel, dialect }: Cell): str
   return SINCE_7_1.includes(scenario.name) ? 'since 7.1' : undefined;
 };
 
-/** The scenario as a cell has to tell it; undefined where the cell cannot be asked. */
+/** The scenario with the events and metrics that the cell must report; undefined if it cannot run there. */
 export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined => {
   if (explainUnmet(scenario, cell) !== undefined) return undefined;
   const { metrics, events, ...rest } =
@@ -65,8 +65,8 @@ export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined
 };
 
 /**
- * One scenario for each probe fragment (probes/NAME.bt): what a cell is asked that differs from another only by its bpftrace. Null
- * where no scenario makes the kernel call the function.
+ * One scenario for each probe fragment (probes/NAME.bt). `all` runs only these on a cell that differs from another one
+ * only in its bpftrace. Null if no scenario makes the kernel call the function.
  */
 export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   attach: 'import-vgem',
@@ -76,7 +76,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   'core-map': 'import-topology',
   'core-pin': 'import-dynamic',
   detach: 'import-dynamic',
-  // It needs a network driver with page pools of device memory, which QEMU has not.
+  // Needs a network driver with page pools of device memory; QEMU has no such device.
   devmem: null,
   export: 'export-odd-task-name',
   'iommufd-file': 'import-iommufd-beyond',
@@ -95,8 +95,8 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   vmap: 'import-vmap',
 };
 
-/** Whether `all` asks a cell this scenario; the matrix asks every cell all of its own. */
+/** Whether `all` runs this scenario on the cell. The matrix runs all scenarios of every cell. */
 export const isEveryday = (scenario: Scenario, { suite, dialect }: Cell): boolean => {
-  if (dialect === 'legacy') return scenario.dialect === 'legacy' || TOLD_AGAIN.includes(scenario.name);
+  if (dialect === 'legacy') return scenario.dialect === 'legacy' || NOTIFIES_TWICE.includes(scenario.name);
   return suite === 'trixie' || dialect !== 'mainline' || Object.values(SPOT_CHECKS).includes(scenario.name);
 };

@@ -8,7 +8,7 @@ import { chooseAccelerator } from '../src/accelerator.ts';
 const folder = mkdtempSync(join(tmpdir(), 'accelerator-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** What the lab decides where QEMU does this. */
+/** The lab's choice if QEMU behaves like this shell script. */
 const decide = (behaviour: string, ms = 60_000): ReturnType<typeof chooseAccelerator> => {
   const qemu = join(folder, 'qemu');
   writeFileSync(qemu, `#!/bin/sh\n${behaviour}\n`);
@@ -21,22 +21,22 @@ test('a guest that starts on KVM with nested SVM runs on KVM', async () => {
   assert.deepEqual([name, cpu], ['kvm', 'host']);
 });
 
-test('a guest that starts on KVM without nested SVM is emulated, for its VMs are part of the lab', async () => {
+test('a guest that starts on KVM without nested SVM is emulated, because the lab runs VMs in it', async () => {
   const { name, why } = await decide("echo 'lab: this machine has no nested SVM'");
   assert.deepEqual([name, why], ['tcg', 'KVM offers the guest no nested SVM']);
 });
 
-test('a guest that KVM gives up, and that QEMU leaves stopped, is emulated at once', async () => {
+test('after a KVM error that leaves the guest stopped, the guest is emulated without waiting', async () => {
   const { name, why } = await decide("echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600");
   assert.deepEqual([name, why], ['tcg', 'KVM cannot boot the guest: KVM internal error. Suberror: 1']);
 });
 
-test('a QEMU that aborts is a reason for emulation, with what it said', async () => {
+test('if QEMU aborts, the guest is emulated, and the reason has the error of QEMU', async () => {
   const { name, why } = await decide("echo 'error: failed to set MSR 0x480' >&2; kill -ABRT $$");
   assert.deepEqual([name, why], ['tcg', 'KVM cannot boot the guest: error: failed to set MSR 0x480']);
 });
 
-test('a machine without /dev/kvm is emulated', async () => {
+test('without /dev/kvm the guest is emulated', async () => {
   const { why } = await decide(
     "echo 'qemu: failed to initialize kvm: No such file or directory' >&2; exit 1",
   );

@@ -16,7 +16,7 @@ import { cached, cacheRoot, withCacheLock } from '../src/cache.ts';
 
 const silent = (): void => undefined;
 
-/** What the cache has, but for its locks. */
+/** Entries of the cache without its locks. */
 const parts = (): string[] =>
   readdirSync(cacheRoot())
     .filter((entry) => entry !== 'locks')
@@ -31,13 +31,13 @@ afterEach(() => rmSync(home, { recursive: true }));
 
 const build = async (directory: string): Promise<void> => writeFileSync(join(directory, 'file'), 'whole');
 
-test('what is there is not built again', async () => {
+test('an existing folder is not built again', async () => {
   const first = await cached('thing', 'key', silent, build);
   assert.equal(readFileSync(join(first, 'file'), 'utf8'), 'whole');
   assert.equal(await cached('thing', 'key', silent, () => Promise.reject(new Error('built again'))), first);
 });
 
-test('a half-written folder is not trusted', async () => {
+test('a half-written folder is built again', async () => {
   await assert.rejects(cached('thing', 'key', silent, () => Promise.reject(new Error('the disk is full'))));
   assert.deepEqual(parts(), ['thing-key.partial']);
   const made = await cached('thing', 'key', silent, build);
@@ -45,24 +45,24 @@ test('a half-written folder is not trusted', async () => {
   assert.ok(existsSync(join(made, 'file')));
 });
 
-test("folders with other keys stay, so that two checkouts do not build each other's parts again", async () => {
+test('folders with other keys are kept, so that two checkouts can share the cache', async () => {
   const a = await cached('thing', 'a', silent, build);
   await cached('thing', 'b', silent, build);
   assert.equal(await cached('thing', 'a', silent, () => Promise.reject(new Error('built again'))), a);
 });
 
-test('of many folders of a name the least recently used goes, and other names are left alone', async () => {
+test('the least recently used folder of a name is removed, and folders of other names are kept', async () => {
   await cached('thing-else', 'old', silent, build);
   for (const key of ['a', 'b', 'c']) await cached('thing', key, silent, build);
   const hourAgo = new Date(Date.now() - 3_600_000);
   for (const key of ['a', 'b']) utimesSync(join(cacheRoot(), `thing-${key}`), hourAgo, hourAgo);
-  // Used again: b is now the older one.
+  // This use makes b the least recently used.
   await cached('thing', 'a', silent, build);
   await cached('thing', 'd', silent, build);
   assert.deepEqual(parts(), ['thing-a', 'thing-c', 'thing-d', 'thing-else-old']);
 });
 
-test('one builder of a name at a time holds its lock', async () => {
+test('only one builder of a name runs at a time', async () => {
   const order: string[] = [];
   const hold = (name: string): Promise<void> =>
     withCacheLock('thing', silent, async () => {
@@ -78,7 +78,7 @@ test('one builder of a name at a time holds its lock', async () => {
   );
 });
 
-test('what another process builds meanwhile is not built again, and other names do not wait', async () => {
+test('a folder that another caller is building is not built twice, and other names do not wait', async () => {
   let finish = (): void => {};
   const first = cached('thing', 'key', silent, async (directory) => {
     await new Promise<void>((resolve) => {
@@ -93,8 +93,8 @@ test('what another process builds meanwhile is not built again, and other names 
 });
 
 for (const [whose, holder] of [
-  ['a process that is gone', '999999999 1'],
-  ['a process whose number another has now', `${process.pid} 1`],
+  ['a process that has ended', '999999999 1'],
+  ['a process whose pid was reused', `${process.pid} 1`],
 ])
   test(`the lock of ${whose} is taken over`, async () => {
     mkdirSync(join(cacheRoot(), 'locks'), { recursive: true });

@@ -8,7 +8,10 @@ import { collectorCode } from '../src/collector-code.ts';
 const folder = mkdtempSync(join(tmpdir(), 'collector-code-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** A built program whose entry loads commands on demand, with these contents of a shared chunk and of the server's. */
+/**
+ * A built program whose entry loads commands on demand, with these contents of the shared chunk and of the server's
+ * chunk.
+ */
 const built = (name: string, shared: string, server: string): string => {
   const program = join(folder, name);
   const hash = (text: string): string => Buffer.from(text.padEnd(8)).toString('hex').toUpperCase().slice(-8);
@@ -22,7 +25,7 @@ const built = (name: string, shared: string, server: string): string => {
   return program;
 };
 
-test('a change of the server alone leaves the code of the collector as it is', () => {
+test('a change of the server alone does not change the code of the collector', () => {
   assert.deepEqual(
     collectorCode(built('a', 'export let a', 'one')),
     collectorCode(built('b', 'export let a', 'two')),

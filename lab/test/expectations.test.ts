@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { COUNTERS, HISTOGRAMS } from '../../server/src/model/counters.ts';
 import { SCENARIOS } from '../src/truth-table.ts';
 
-/** The labels of each family that scenarios name, in alphabetical order as in the key of a sample. */
+/** The labels of each family, in alphabetical order as in the key of a sample. */
 const LABELS: ReadonlyMap<string, string> = new Map(
   [
     ...Object.entries(COUNTERS).map(([name, labels]) => [`${name}_total`, labels] as const),
@@ -20,12 +20,12 @@ const expected = SCENARIOS.flatMap(({ name, dialect, metrics }) =>
   }),
 );
 
-test('scenarios name samples by the labels that the program serves', () => {
+test('scenarios expect samples with the labels that the program serves', () => {
   for (const { where, family, labels } of expected)
     assert.equal(Object.keys(labels).join(), LABELS.get(family), where);
 });
 
-test('only a kernel that keeps the privacy of a buffer says whether an imported one is private', () => {
+test('scenarios expect the privacy of an import only on a kernel that stores it, and else `undeclared`', () => {
   const imports = expected.filter(({ labels }) => 'privacy' in labels && 'importer' in labels);
   assert.ok(imports.length > 50);
   for (const { where, dialect, labels } of imports) {

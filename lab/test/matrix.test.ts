@@ -9,25 +9,25 @@ import { explainUnmet, isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn } from '..
 const DOCS = join(import.meta.dirname, '../../docs');
 const cell = (kernel: Cell['kernel'], dialect: Cell['dialect']): Cell => ({ kernel, suite: 'sid', dialect });
 
-test('the page of the kernels is what the kept results come to', () => {
+test('docs/kernels.md is generated from docs/kernels.json', () => {
   const results = JSON.parse(readFileSync(join(DOCS, 'kernels.json'), 'utf8')) as CellResult[];
   assert.equal(readFileSync(join(DOCS, 'kernels.md'), 'utf8'), pageOf(results));
 });
 
-test('every row of the truth table is asked somewhere, and on every cell it is asked or said why not', () => {
+test('every scenario runs on some cell, and has a reason for each cell on which it does not run', () => {
   for (const scenario of SCENARIOS) {
-    const asked = CELLS.filter((one) => scenarioOn(scenario, one) !== undefined);
-    assert.notEqual(asked.length, 0, scenario.name);
+    const running = CELLS.filter((one) => scenarioOn(scenario, one) !== undefined);
+    assert.notEqual(running.length, 0, scenario.name);
     for (const one of CELLS)
       assert.equal(
         explainUnmet(scenario, one) === undefined,
-        asked.includes(one),
+        running.includes(one),
         `${scenario.name} ${nameOf(one)}`,
       );
   }
 });
 
-test('a kernel that cannot export is asked no row, and one of 6.19 those of the mainline', () => {
+test('a kernel that cannot export runs no scenario, and `legacy` runs those of mainline', () => {
   const [row] = SCENARIOS.filter(({ dialect }) => dialect === 'mainline');
   assert.ok(row !== undefined);
   assert.equal(explainUnmet(row, cell('6.12', 'mainline')), 'no VFIO dma-buf export');
@@ -35,7 +35,7 @@ test('a kernel that cannot export is asked no row, and one of 6.19 those of the 
   assert.equal(scenarioOn(row, cell('7.2', 'legacy'))?.name, row.name);
 });
 
-test('a row on the exporter of 6.19 has no pin that succeeds', () => {
+test('no scenario on `legacy` expects a successful pin', () => {
   const pins = SCENARIOS.flatMap((row) => scenarioOn(row, cell('7.3', 'legacy')) ?? []).flatMap((row) => [
     ...row.events.filter((event) => event.kind === 'import' && event.stage === 'pin' && event.errno === 0),
     ...Object.keys(row.metrics).filter((key) => key.startsWith('imports_total') && key.includes('"pin"')),
@@ -43,7 +43,7 @@ test('a row on the exporter of 6.19 has no pin that succeeds', () => {
   assert.deepEqual(pins, []);
 });
 
-test('a result counts rows, names what failed, and counts what was not asked by why', () => {
+test('a result has the number of passed scenarios, the failed ones, and the number that cannot run by reason', () => {
   const result = resultOf({
     cell: cell('6.12', 'mainline'),
     release: '6.12.1',
@@ -67,7 +67,7 @@ test('a result counts rows, names what failed, and counts what was not asked by 
   assert.match(pageOf([result]), /\| 6\.12\.1 +\| 0\.27\.1 +\| `mainline` +\| 1 +\| 1: x +\|/);
 });
 
-test('each probe fragment has a spot check that is a scenario', () => {
+test('each probe fragment has a spot check, which is a scenario or null', () => {
   const fragments = readdirSync(join(import.meta.dirname, '../../probes'))
     .filter((name) => name.endsWith('.bt'))
     .map((name) => name.slice(0, -'.bt'.length));
@@ -76,9 +76,9 @@ test('each probe fragment has a spot check that is a scenario', () => {
   for (const name of Object.values(SPOT_CHECKS)) assert.ok(name === null || names.has(name), `${name}`);
 });
 
-test('every scenario is run by `all` on some everyday cell', () => {
-  const asked = EVERYDAY_CELLS.flatMap((cell) =>
+test('`all` runs every scenario on some cell', () => {
+  const running = EVERYDAY_CELLS.flatMap((cell) =>
     SCENARIOS.filter((scenario) => isEveryday(scenario, cell) && scenarioOn(scenario, cell) !== undefined),
   );
-  assert.deepEqual(new Set(asked), new Set(SCENARIOS));
+  assert.deepEqual(new Set(running), new Set(SCENARIOS));
 });

@@ -3,8 +3,12 @@ import { test } from 'node:test';
 import { contradictions, oracleSince } from '../src/oracle.ts';
 import { changed, parseSamples, total } from '../src/samples.ts';
 
-test('the oracle agrees where every count is the same', () => {
-  const heard = { export: { value: 2, '-22': 1, '0': 4 }, attach: { '0': 1, '-95': 1 }, release: { '0': 2 } };
+test('equal counts are not a contradiction', () => {
+  const recorded = {
+    export: { value: 2, '-22': 1, '0': 4 },
+    attach: { '0': 1, '-95': 1 },
+    release: { '0': 2 },
+  };
   const counted = {
     'exports_total{device="a",privacy="undeclared"}': 2,
     'export_rejections_total{device="a",errno="EINVAL",reason="unaligned"}': 1,
@@ -12,29 +16,29 @@ test('the oracle agrees where every count is the same', () => {
     'import_rejections_total{device="a",errno="EOPNOTSUPP",importer="x",privacy="undeclared",reason="no_peer_to_peer",stage="attach"}': 1,
     releases_total: 2,
   };
-  assert.deepEqual(contradictions(heard, counted), []);
+  assert.deepEqual(contradictions(recorded, counted), []);
 });
 
-test('a call that only one of the two saw is a contradiction', () => {
+test('a call that only the tracer or only the oracle counted is a contradiction', () => {
   assert.deepEqual(contradictions({ release: { '0': 1 } }, {}), [
-    'releases_total: the tracer counted 0, the oracle saw 1',
+    'releases_total: the tracer counted 0, the oracle counted 1',
   ]);
   assert.deepEqual(contradictions({}, { releases_total: 1 }), [
-    'releases_total: the tracer counted 1, the oracle saw 0',
+    'releases_total: the tracer counted 1, the oracle counted 0',
   ]);
 });
 
-test('where the kernel has skipped runs, so many calls may be missing and none may be counted twice', () => {
+test('as many calls may be missing as the kernel skipped probe runs, and none may be counted twice', () => {
   assert.deepEqual(contradictions({ release: { '0': 3 } }, { releases_total: 1 }, 2), []);
   assert.equal(contradictions({ release: { '0': 3 } }, {}, 2).length, 1);
   assert.equal(contradictions({ release: { '0': 1 } }, { releases_total: 2 }, 2).length, 1);
 });
 
-test('what was heard before does not count', () => {
+test('calls before the first read of the oracle do not count', () => {
   assert.deepEqual(oracleSince({ bind: { '0': 1 } }, { bind: { '0': 1, '-22': 2 } }), { bind: { '-22': 2 } });
 });
 
-test('samples are known by their labels, whatever their order', () => {
+test('samples are matched by their labels in any order', () => {
   const before = parseSamples('# HELP x\nvfio_dmabuf_a_total{z="1",b="2"} 1\nother_total 5\n');
   const after = parseSamples('vfio_dmabuf_a_total{b="2",z="1"} 4\nvfio_dmabuf_up 1\n');
   assert.deepEqual(changed(before, after), { 'a_total{b="2",z="1"}': 3, up: 1 });

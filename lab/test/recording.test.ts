@@ -8,7 +8,7 @@ const RELEASES = MAP_NAMES.indexOf('releases');
 const EXPORTS = MAP_NAMES.indexOf('exports');
 const IMPORTS = MAP_NAMES.indexOf('imports');
 const EXPORT_NS = MAP_NAMES.indexOf('export_ns');
-/** As bpftrace prints it: a number that a JSON parser would round stays as it is. */
+/** A counter line as bpftrace prints it. The key is text, because a JSON parser would round its numbers. */
 const counter = (map: number, key: string, count: number): string =>
   `{"type": "value", "data": [13,${map},${key},${count}]}`;
 const sliced = (map: number, key: string, count: number): string =>
@@ -20,7 +20,7 @@ const release = (t: number, pid: number, inode: number): string => value(3, t, p
 
 const BIG = '[1,7310575183467606885,0]';
 
-test('a slice has the header and the child before it, and counts from where it begins', () => {
+test('a slice starts with the header and the child, and its counters start at 0', () => {
   const lines = [
     HEADER,
     STARTING,
@@ -56,13 +56,13 @@ test('a slice has the header and the child before it, and counts from where it b
   ]);
 });
 
-test('streams that differ only in times, pids and inodes tell the same story', () => {
+test('streams that differ only in times, pids and inodes are equal', () => {
   const recorded = [release(1, 100, 7), counter(RELEASES, '0', 1), counter(EXPORT_NS, '0', 5)];
   const fresh = [release(9, 200, 8), counter(RELEASES, '0', 1), counter(EXPORT_NS, '0', 6)];
   assert.deepEqual(compareStreams(recorded, fresh), []);
 });
 
-test('a number is the same in quotes, as newer versions of bpftrace print it', () => {
+test('a number with quotes, as newer versions of bpftrace print it, equals one without', () => {
   assert.deepEqual(
     compareStreams([counter(IMPORTS, BIG, 2)], [counter(IMPORTS, '[1,"7310575183467606885",0]', 2)]),
     [],

@@ -25,14 +25,14 @@ const saved = (machine: string, files: string[] = []): SavedGuest =>
 const write = async (directory: string): Promise<void> => writeFileSync(join(directory, 'state.zst'), 'x');
 const entries = (): string[] => readdirSync(join(cacheRoot(), 'saved'));
 
-test('a state is found again by the same machine, and by no other', async () => {
+test('only the machine that saved a state finds it', async () => {
   assert.equal(await saved('a').find(), undefined);
   await saved('a').keep(write);
   assert.deepEqual(readdirSync((await saved('a').find()) ?? ''), ['state.zst']);
   assert.equal(await saved('b').find(), undefined);
 });
 
-test('a program that has changed has no state', async () => {
+test('a state is not found after the program has changed', async () => {
   const program = join(home, 'program');
   writeFileSync(program, 'one');
   await saved('a', [program]).keep(write);
@@ -40,15 +40,15 @@ test('a program that has changed has no state', async () => {
   assert.equal(await saved('a', [program]).find(), undefined);
 });
 
-test('a state that cannot be written is reported and leaves nothing behind', async () => {
-  const said: string[] = [];
-  const guest = new SavedGuest('booted-7.3', ['a'], [], (line) => said.push(line));
+test('an error while a state is saved is logged, and leaves no files', async () => {
+  const logged: string[] = [];
+  const guest = new SavedGuest('booted-7.3', ['a'], [], (line) => logged.push(line));
   await guest.keep(() => Promise.reject(new Error('the disk is full')));
-  assert.match(said.join('\n'), /not saved: Error: the disk is full/);
+  assert.match(logged.join('\n'), /not saved: Error: the disk is full/);
   assert.deepEqual(entries(), []);
 });
 
-test('two states of a name are kept, the last used', async () => {
+test('the two most recently used states of a name are kept', async () => {
   for (const machine of ['a', 'b', 'c']) await saved(machine).keep(write);
   assert.equal(entries().length, 2);
   assert.notEqual(await saved('c').find(), undefined);
@@ -60,7 +60,7 @@ test('a discarded state is not found', async () => {
   assert.equal(await saved('a').find(), undefined);
 });
 
-test('who looks for a state that is being made waits for it', async () => {
+test('find waits for a state that is being made', async () => {
   let finish: () => void = () => undefined;
   const making = saved('a').make(async () => {
     await new Promise<void>((resolve) => {
@@ -74,14 +74,14 @@ test('who looks for a state that is being made waits for it', async () => {
   assert.match(basename((await found) ?? ''), /^booted-7\.3-/);
 });
 
-test('who looks for a state whose making fails goes on without it', async () => {
+test('find returns undefined if making the state fails', async () => {
   const making = saved('a').make(() => Promise.reject(new Error('the boot failed')));
   const found = saved('a').find();
   await assert.rejects(making, /the boot failed/);
   assert.equal(await found, undefined);
 });
 
-test('what a killed run has left half-saved is removed, and what a running one saves is not', async () => {
+test('half-saved states of killed runs are removed, and those of running ones are not', async () => {
   await saved('a').keep(write);
   const [whole = ''] = entries();
   for (const pid of [999_999_999, process.pid])

@@ -10,7 +10,7 @@ const feed = (tap: StreamTap): (() => string) => {
   return () => String(server.read() ?? '');
 };
 
-test('a server gets the lines before it and those after it, whole, however they were cut', () => {
+test('a server gets all lines, earlier and later ones, in full', () => {
   const tap = new StreamTap();
   tap.take(Buffer.from('one\ntw'));
   const sent = feed(tap);
@@ -19,7 +19,7 @@ test('a server gets the lines before it and those after it, whole, however they 
   assert.deepEqual(tap.lines, ['one', 'two', 'three']);
 });
 
-test('a name of several bytes that is cut in the middle stays what it is', () => {
+test('a character of several bytes that is cut between chunks stays intact', () => {
   const tap = new StreamTap();
   const bytes = Buffer.from('é\n');
   tap.take(bytes.subarray(0, 1));
@@ -27,7 +27,7 @@ test('a name of several bytes that is cut in the middle stays what it is', () =>
   assert.deepEqual(tap.lines, ['é']);
 });
 
-test('a saved guest goes on in the middle of a line, at the time of now', () => {
+test('a saved guest continues in the middle of a line, with the current time', () => {
   const saved = new StreamTap();
   saved.take(Buffer.from(`${HEADER}\none\ntw`));
   for (const early of ['', 'o\nthr']) {
@@ -41,7 +41,7 @@ test('a saved guest goes on in the middle of a line, at the time of now', () => 
   }
 });
 
-test('the stream of a new collector starts without the lines of the one before', () => {
+test('the stream of a new collector starts without the lines of the previous one', () => {
   const tap = new StreamTap();
   tap.take(Buffer.from('one\ntw'));
   tap.clear();

@@ -15,7 +15,7 @@
 
 enum { MOST_RANGES = 1024 };
 
-/* Files a new dma-buf as the next buffer; a rejection passes through. */
+/* Stores a new dma-buf as the next buffer. A rejected call is returned unchanged. */
 static struct answer keep(struct session *session, int fd)
 {
 	struct answer answer = answer_of(fd);
@@ -37,7 +37,7 @@ static struct lab_dma_range range(char *word)
 	char *colon = strchr(word, ':');
 
 	if (!colon)
-		give_up(EXIT_USAGE, "'%s' is no range; write OFFSET:LENGTH, as 0x1000:4096", word);
+		give_up(EXIT_USAGE, "'%s' is not a range; write OFFSET:LENGTH, as 0x1000:4096", word);
 	*colon = '\0';
 	return (struct lab_dma_range){
 		.offset = number(word, UINT64_MAX),
@@ -95,7 +95,7 @@ static struct answer export_bad(struct session *session, char *arguments)
 	if (!ranges && strcmp(arguments, "header"))
 		give_up(EXIT_USAGE, "write export-bad-pointer=header or export-bad-pointer=ranges");
 	if (region < 0)
-		give_up(EXIT_ENVIRONMENT, "%s has no memory BAR of whole pages; take another device",
+		give_up(EXIT_ENVIRONMENT, "%s has no memory BAR of whole pages; use another device",
 			device->address);
 	return answer_of(export_bad_pointer(device->fd, (uint32_t)region, ranges));
 }
@@ -119,7 +119,7 @@ static struct answer map(struct session *session, char *arguments)
 	return answer_of(iommufd_map(&session->iommufd, buffer->fd, length, &buffer->iova));
 }
 
-/* Where it is mapped already, as a VMM does that maps anew and has not unmapped. */
+/* Maps at the address of the existing mapping, as a VMM does that remaps without an unmap. */
 static struct answer map_again(struct session *session, char *arguments)
 {
 	struct buffer *buffer = buffer_of(session, arguments);
@@ -129,7 +129,7 @@ static struct answer map_again(struct session *session, char *arguments)
 	return answer_of(iommufd_map_at(&session->iommufd, buffer->fd, buffer->size, buffer->iova));
 }
 
-/* Guest memory as a VMM hands it over: a file that is no dma-buf. */
+/* Maps guest memory from a memfd, as a VMM does. A memfd is not a dma-buf. */
 static struct answer map_memory(struct session *session, char *arguments)
 {
 	uint64_t bytes = number(arguments, INT64_MAX), iova;
@@ -184,7 +184,7 @@ static struct answer bind(struct session *session, char *arguments)
 			give_up(EXIT_USAGE, "'%s' is unknown here; write bind=N,vm=NAME[,bytes=B][,stale=RET]", word);
 	}
 	if (!vm)
-		give_up(EXIT_USAGE, "names no VM; write bind=N,vm=NAME");
+		give_up(EXIT_USAGE, "the VM is missing; write bind=N,vm=NAME");
 	if (session->importer_fd < 0)
 		session->importer_fd = importer_open();
 	slot = importer_bind(session->importer_fd, vm->fd, buffer->fd, bytes, stale);
@@ -220,7 +220,7 @@ static struct answer send_buffer(struct session *session, char *arguments)
 	struct buffer *buffer = buffer_of(session, next_word(&arguments));
 
 	if (!arguments || !*arguments)
-		give_up(EXIT_USAGE, "names no socket; write send=N,SOCKETPATH");
+		give_up(EXIT_USAGE, "the socket is missing; write send=N,SOCKETPATH");
 	return answer_of(handover_send(buffer->fd, arguments));
 }
 

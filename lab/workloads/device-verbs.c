@@ -1,4 +1,4 @@
-/* Steps on VMs and devices. */
+/* Steps for VMs and devices. */
 #include <errno.h>
 #include <string.h>
 
@@ -76,7 +76,7 @@ static struct answer device(struct session *session, char *arguments)
 		vm = vm_of(session, option(word, "vm"));
 	}
 	if (!address || strlen(address) != strlen("0000:00:00.0"))
-		give_up(EXIT_USAGE, "'%s' is no PCI address; write it as 0000:00:05.0", address ? address : "");
+		give_up(EXIT_USAGE, "'%s' is not a PCI address; write it as 0000:00:05.0", address ? address : "");
 	if (device_at(session, address))
 		give_up(EXIT_USAGE, "%s is open already; use=%s makes it current", address, address);
 	if (session->device_count == MOST_DEVICES)

@@ -58,7 +58,7 @@ int export_bad_pointer(int device_fd, uint32_t region, bool head_readable)
 	pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (pages == MAP_FAILED)
 		return -1;
-	/* What lies beyond the first page cannot be read. */
+	/* The kernel cannot read beyond the first page. */
 	munmap(pages + page, page);
 	feature = (void *)(pages + page - sizeof(*feature) - (head_readable ? head : 0));
 	feature->argsz = (uint32_t)(sizeof(*feature) + head + sizeof(struct lab_dma_range));

@@ -1,4 +1,4 @@
-/* VFIO_DEVICE_FEATURE_DMA_BUF, as a VMM asks for it and as a broken one does. */
+/* Calls of VFIO_DEVICE_FEATURE_DMA_BUF, valid and invalid ones. */
 #ifndef LAB_EXPORT_H
 #define LAB_EXPORT_H
 
@@ -11,7 +11,7 @@
 int export_ranges(int device_fd, uint32_t region, uint32_t flags, uint32_t announced,
 		  const struct lab_dma_range *ranges, uint32_t given);
 int export_probe(int device_fd, uint32_t region);
-/* The kernel may read the feature header, and then the request or only its head. */
+/* An unreadable request: the kernel can read the feature header, and if head_readable also the request without its ranges. */
 int export_bad_pointer(int device_fd, uint32_t region, bool head_readable);
 
 #endif

@@ -1,11 +1,12 @@
 /*
  * flood --device ADDRESS --region N [--exports E] [--rejected R] [--vgem V] [--threads T] [--pause US]
  *
- * As fast as the machine can, or with a pause of US microseconds after each call: E exports of one page, each closed at once; R
- * that the kernel must reject (unaligned), V imports into vgem that it must
- * reject, spread evenly in between. Prints what the kernel really answered, so
- * that a tracer's counts can be held against it. With --vgem one more export is
- * made and counted: the buffer that is offered to vgem.
+ * Makes E exports of one page, each closed immediately, R exports that the
+ * kernel must reject (unaligned), and V imports into vgem that it must reject.
+ * The kinds of call are evenly mixed. It makes calls as fast as possible, or
+ * pauses US microseconds after each one. It prints the actual results, to be
+ * compared with the tracer's counts. With --vgem it makes and counts one more
+ * export: the buffer for vgem.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -63,7 +64,7 @@ static void *run(void *argument)
 	uint64_t total = load->wanted[GOOD] + load->wanted[BAD] + load->wanted[VGEM];
 	uint64_t due[KINDS] = { 0 };
 
-	/* Each kind gains its share per round and runs when a whole one is due. */
+	/* Each round adds a share to each kind; a kind runs when its shares add up to one call. */
 	for (uint64_t round = 0; round < total; round++)
 		for (int kind = 0; kind < KINDS; kind++) {
 			due[kind] += load->wanted[kind];
@@ -89,7 +90,7 @@ static void report(const struct load *loads, unsigned int threads, double second
 		for (int e = 0; e < MOST_ERRNO; e++)
 			all.by_errno[e] += loads[t].by_errno[e];
 	}
-	/* By what the kernel said, not by what was hoped for. */
+	/* By the result of the call, not by the intended one. */
 	printf("exports=%llu rejected=%llu vgem_accepted=%llu vgem_rejected=%llu",
 	       (unsigned long long)(all.accepted[GOOD] + all.accepted[BAD]),
 	       (unsigned long long)(all.rejected[GOOD] + all.rejected[BAD]),
@@ -141,9 +142,9 @@ int main(int argument_count, char **words)
 		}
 	if (!address || whole.region == UINT32_MAX || !thread_count || optind != argument_count)
 		give_up(EXIT_USAGE,
-			"wants a device and a region; usage: flood --device ADDRESS --region N [--exports E] [--rejected R] [--vgem V] [--threads T] [--pause US]");
+			"needs a device and a region; usage: flood --device ADDRESS --region N [--exports E] [--rejected R] [--vgem V] [--threads T] [--pause US]");
 	if (device_open(&device, address, -1))
-		give_up(EXIT_ENVIRONMENT, "cannot open %s: %m; does another process hold its group?", address);
+		give_up(EXIT_ENVIRONMENT, "cannot open %s: %m; does another process use its group?", address);
 	whole.device_fd = device.fd;
 	if (whole.wanted[VGEM]) {
 		whole.vgem_fd = vgem_open();

@@ -17,7 +17,7 @@ int udmabuf_create(uint64_t bytes)
 	if (device < 0)
 		give_up(EXIT_ENVIRONMENT, "cannot open /dev/udmabuf (%m); the kernel needs CONFIG_UDMABUF");
 	memory = memfd_create("lab", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	/* The kernel takes only memory that cannot shrink under it. */
+	/* The kernel accepts only memory that is sealed against shrinking. */
 	if (memory >= 0 && !ftruncate(memory, (off_t)bytes) &&
 	    !fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK)) {
 		create.memfd = (uint32_t)memory;

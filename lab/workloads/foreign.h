@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* A dma-buf fd, or -1 and errno. */
+/* Each returns a dma-buf fd, or -1 and errno. */
 int udmabuf_create(uint64_t bytes);
 int heap_allocate(uint64_t bytes);
 

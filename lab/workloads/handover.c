@@ -19,7 +19,7 @@ static struct sockaddr_un address_of(const char *path)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		give_up(EXIT_USAGE, "the socket path %s is too long, at most %zu bytes are possible",
+		give_up(EXIT_USAGE, "the socket path %s is too long; the limit is %zu bytes",
 			path, sizeof(address.sun_path) - 1);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	return address;
@@ -52,7 +52,7 @@ int handover_send(int fd, const char *socket_path)
 
 	if (peer < 0)
 		return -1;
-	/* A holder started in the background may not listen yet. */
+	/* A holder that was started in the background may not listen yet. */
 	for (int i = 1; connect(peer, (struct sockaddr *)&address, sizeof(address)); i++) {
 		if (i == TRIES)
 			return close_keeping_errno(peer);

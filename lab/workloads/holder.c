@@ -1,6 +1,7 @@
 /*
- * holder SOCKETPATH [SECONDS]: takes one dma-buf from a session and keeps it
- * open until SIGTERM or SECONDS: the process that outlives the VMM.
+ * holder SOCKETPATH [SECONDS]: receives one dma-buf from a session and keeps it
+ * open until SIGTERM, or for SECONDS. It represents a process that outlives the
+ * VMM.
  */
 #include <errno.h>
 #include <signal.h>
@@ -22,7 +23,7 @@ int main(int count, char **words)
 
 	message_context("holder", NULL);
 	if (count < 2 || count > 3)
-		give_up(EXIT_USAGE, "wants a path; usage: holder SOCKETPATH [SECONDS]");
+		give_up(EXIT_USAGE, "needs a path; usage: holder SOCKETPATH [SECONDS]");
 	if (count == 3) {
 		uint64_t ns = nanoseconds(words[2]);
 
@@ -33,7 +34,7 @@ int main(int count, char **words)
 	if (fd < 0)
 		give_up(EXIT_ENVIRONMENT, "received no descriptor at %s: %m", words[1]);
 	if (fstat(fd, &file))
-		give_up(EXIT_ENVIRONMENT, "cannot stat what came over %s: %m", words[1]);
+		give_up(EXIT_ENVIRONMENT, "cannot stat the descriptor from %s: %m", words[1]);
 
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);

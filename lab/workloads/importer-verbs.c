@@ -1,4 +1,4 @@
-/* Steps of importers that need more than one call: the lab's own modules, V4L2, and the buffer's own mmap. */
+/* Steps of the lab's importer modules, of a DRM driver and of V4L2, and mmap of a buffer. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "v4l2.h"
 #include "vgem.h"
 
-/* Opens a node once; a process has one of each. */
+/* Opens a device node once for each process. */
 static int node(int *fd, const char *path, const char *module)
 {
 	if (*fd < 0)
@@ -40,7 +40,7 @@ static int rdma(void)
 static void put_device(char (*device)[16], const char *address)
 {
 	if (strlen(address) >= sizeof(*device))
-		give_up(EXIT_USAGE, "'%s' is no PCI address; write it as 0000:01:00.0", address);
+		give_up(EXIT_USAGE, "'%s' is not a PCI address; write it as 0000:01:00.0", address);
 	strcpy(*device, address);
 }
 

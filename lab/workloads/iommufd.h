@@ -9,10 +9,10 @@ struct iommufd {
 	uint32_t ioas;
 };
 
-/* 0, or -1 and errno. */
+/* Each returns 0, or -1 and errno. */
 int iommufd_open(struct iommufd *iommufd);
 int iommufd_map(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t *iova);
-/* At this address and no other. */
+/* Maps at this address only (IOMMU_IOAS_MAP_FIXED_IOVA). */
 int iommufd_map_at(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes, uint64_t iova);
 int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes);
 

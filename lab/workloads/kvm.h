@@ -1,4 +1,4 @@
-/* Virtual machines that hold a VFIO device, without a single vCPU. */
+/* VMs with a VFIO device and without a vCPU. */
 #ifndef LAB_KVM_H
 #define LAB_KVM_H
 
@@ -13,10 +13,10 @@ struct vm {
 
 /* 0, or -1 and errno. */
 int vm_open(struct vm *vm, const char *name);
-/* Lets the kernel take an open VM for one of another kind: a KVM_X86_*_VM, LAB_VM_* flags. 0, or -1 and errno. */
+/* Marks an open VM as another kind. type is a KVM_X86_*_VM, flags are LAB_VM_*. Returns 0, or -1 and errno. */
 int vm_mark(struct vm *vm, uint32_t type, uint32_t flags);
 void vm_close(struct vm *vm);
-/* Tells KVM that a VFIO group belongs to this VM, or no longer does. */
+/* Adds a VFIO group to the VM (KVM_DEV_VFIO_GROUP_ADD), or removes it. */
 int vm_link_group(int vfio_fd, int group_fd);
 int vm_unlink_group(int vfio_fd, int group_fd);
 

@@ -1,4 +1,4 @@
-/* The ways to take a device's memory away: resets and power states. */
+/* Operations that revoke a device's memory: resets and power states. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@ static uint8_t capability(const struct device *device, uint8_t wanted)
 
 	if (config_read(device, PCI_CAPABILITY_LIST, &at, 1))
 		return 0;
-	/* Bounded: a broken list could be a ring. */
+	/* The limit ends the loop if the list is a ring. */
 	for (int seen = 0; at && seen < 48; seen++) {
 		at &= 0xfc;
 		if (config_read(device, at, &id, 1))
@@ -47,7 +47,7 @@ int device_hot_reset(const struct device *device, const struct device *all, unsi
 	if (ret)
 		goto out;
 
-	/* Proof of ownership: each affected group that this process holds. */
+	/* VFIO requires the descriptor of each affected group as proof of ownership. */
 	for (unsigned int i = 0; i < count; i++) {
 		bool affected = false;
 
@@ -64,7 +64,7 @@ out:
 	return ret;
 }
 
-/* Through the register that a guest driver would write, so VFIO sees a config write. */
+/* Writes the register that a guest driver would write, so VFIO handles a config write. */
 int device_function_level_reset(const struct device *device)
 {
 	uint8_t at = capability(device, PCI_CAP_ID_EXP);

@@ -1,4 +1,4 @@
-/* Steps on the process itself: its name, its pace, its end. */
+/* Steps for the process itself: name, delays, end. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "session.h"
 #include "text.h"
 
-/* \xNN stands for one byte, so that a scenario can send a name that is not text. */
+/* \xNN is one byte, so that a scenario can set a name that is not valid UTF-8. */
 static struct answer comm(struct session *session, char *arguments)
 {
 	char *to = arguments;
@@ -22,7 +22,7 @@ static struct answer comm(struct session *session, char *arguments)
 
 			*to++ = (char)strtoul(digits, &end, 16);
 			if (*end)
-				give_up(EXIT_USAGE, "\\x%s is no byte; write two hexadecimal digits", digits);
+				give_up(EXIT_USAGE, "\\x%s is not a byte; write two hexadecimal digits", digits);
 			from += 3;
 		} else {
 			*to++ = *from;
@@ -59,11 +59,11 @@ static struct answer wait_for(struct session *session, char *arguments)
 			return answer_of(0);
 		sleep_for(1000000000u / PER_SECOND);
 	}
-	give_up(EXIT_TIMED_OUT, "%s did not appear within %d s; is the other side still alive?",
+	give_up(EXIT_TIMED_OUT, "%s did not appear within %d s; does the process that creates it still run?",
 		arguments, SECONDS);
 }
 
-/* The end of a VMM that crashed: nothing is closed in order. */
+/* Ends as a VMM that crashes: the kernel closes everything. */
 static struct answer kill_self(struct session *session, char *arguments)
 {
 	(void)session;

@@ -1,7 +1,7 @@
 /*
- * session [STEP...]: a VMM stand-in. It does what a VMM does to VFIO, KVM and
- * the importers, one step after the other, and prints what the kernel answered.
- * A rejected call is a result; only a wrong step or a missing device ends it.
+ * session [STEP...]: a VMM stand-in. It makes the calls of a VMM to VFIO, KVM
+ * and the importers, one step after the other, and prints the results. A
+ * rejected call is a result. Only a wrong step or a missing device ends it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ void session_start(struct session *session)
 	session->buffers = calloc(MOST_BUFFERS, sizeof(*session->buffers));
 	if (!session->buffers)
 		abort();
-	/* Thousands of exports stay open in a load scenario. */
+	/* A load test keeps thousands of exports open. */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -36,7 +36,7 @@ int main(int count, char **words)
 		steps_usage();
 		return count < 2 ? EXIT_USAGE : EXIT_SUCCESS;
 	}
-	/* A misspelt last step must not be found out after the kernel was touched. */
+	/* Check all steps before the first one runs, so that a misspelt step has no side effects. */
 	for (int i = 1; i < count; i++)
 		step_check(words[i]);
 	session_start(&session);

@@ -1,4 +1,4 @@
-/* Everything one session holds, and what a step answers. */
+/* State of a session, and the result of a step. */
 #ifndef LAB_SESSION_H
 #define LAB_SESSION_H
 
@@ -31,20 +31,20 @@ struct session {
 	struct iommufd iommufd;
 };
 
-/* What the kernel said; buffer is the one that this step made, or NULL. */
+/* Result of a step. buffer is the one that the step made, or NULL. */
 struct answer {
 	int64_t ret;
 	int error;
 	const struct buffer *buffer;
-	unsigned int times;  /* how often it was asked, if more than once */
-	unsigned int made;   /* how many of those succeeded */
+	unsigned int times;  /* number of calls, if more than one */
+	unsigned int made;   /* number of calls that succeeded */
 };
 
 typedef struct answer verb_function(struct session *session, char *arguments);
 
 struct verb {
 	const char *name;
-	const char *arguments;  /* for the usage text; NULL when it takes none */
+	const char *arguments;  /* for the usage text; NULL if it takes none */
 	verb_function *run;
 };
 
@@ -54,15 +54,15 @@ extern const struct verb buffer_verbs[];
 extern const struct verb importer_verbs[];
 extern const struct verb process_verbs[];
 
-/* An answer from a return value and errno. */
+/* Makes an answer from a return value and errno. */
 struct answer answer_of(int64_t ret);
-/* These three leave with a usage error when there is no such thing. */
+/* Each of these exits with a usage error if it finds nothing. */
 struct device *current_device(struct session *session);
 struct buffer *buffer_of(struct session *session, const char *word);
 struct vm *vm_of(struct session *session, const char *name);
 
 void session_start(struct session *session);
-/* The verb of a step, VERB or VERB=ARGUMENTS; leaves with a usage error if it has none. */
+/* Returns the verb of a step (VERB or VERB=ARGUMENTS). Exits with a usage error if there is none. */
 const struct verb *step_check(const char *step);
 /* Executes one step and prints its line. */
 void step_run(struct session *session, unsigned int number, const char *step);

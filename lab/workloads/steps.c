@@ -1,4 +1,4 @@
-/* Finds the verb of a step, runs it, prints its one line. */
+/* Finds the verb of a step, runs it, and prints its line. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ void steps_usage(void)
 			printf("  %s%s%s\n", verb->name, verb->arguments ? "=" : "",
 			       verb->arguments ? verb->arguments : "");
 	puts("\nexit: 0 every step was executed (a rejection is a result), 2 wrong usage,\n"
-	     "      3 the machine lacks something, 4 a wait ran out");
+	     "      3 the machine lacks something, 4 a wait timed out");
 }
 
 const struct verb *step_check(const char *step)
@@ -39,7 +39,7 @@ const struct verb *step_check(const char *step)
 	if (!verb)
 		give_up(EXIT_USAGE, "no verb '%.*s'; `session --help` lists them", (int)length, step);
 	if (verb->arguments && !step[length] && verb->arguments[0] != '[')
-		give_up(EXIT_USAGE, "wants arguments: %s=%s", verb->name, verb->arguments);
+		give_up(EXIT_USAGE, "needs arguments: %s=%s", verb->name, verb->arguments);
 	if (!verb->arguments && step[length])
 		give_up(EXIT_USAGE, "takes no arguments: write %s", verb->name);
 	return verb;

@@ -41,7 +41,7 @@ uint64_t number(const char *word, uint64_t most)
 		give_up(EXIT_USAGE, "'%s' is not a number; write it as 4096 or 0x1000",
 			word ? word : "");
 	if (value > most)
-		give_up(EXIT_USAGE, "%s is too large, at most %llu is possible",
+		give_up(EXIT_USAGE, "%s is too large; the limit is %llu",
 			word, (unsigned long long)most);
 	return value;
 }

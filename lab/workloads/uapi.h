@@ -1,7 +1,7 @@
 /*
- * Kernel interfaces that the host's own headers may not have yet. Layouts are
- * the kernel's ABI; what old headers lack is declared here under own names, so
- * that the workloads build on any distribution.
+ * Kernel interfaces that the distribution's headers may not have yet. They have
+ * the layout of the kernel's ABI and names with the prefix lab_, so that the
+ * workloads build on any distribution.
  */
 #ifndef LAB_UAPI_H
 #define LAB_UAPI_H
@@ -31,7 +31,7 @@ struct lab_feature_dma_buf {
 	struct lab_dma_range ranges[];
 };
 
-/* iommufd; its objects are made by plain _IO numbers that carry their size. */
+/* iommufd. Its ioctl numbers are plain _IO; each struct contains its size. */
 struct lab_ioas_alloc {
 	__u32 size;
 	__u32 flags;

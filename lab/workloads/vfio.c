@@ -60,14 +60,14 @@ static int attach(struct device *device)
 	if (ioctl(device->group_fd, VFIO_GROUP_SET_CONTAINER, &device->container_fd) ||
 	    ioctl(device->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		return -1;
-	/* Before the device fd: VFIO copies the group's VM into the device when it opens it. */
+	/* Link the VM before opening the device: VFIO copies the group's VM into the device when the device is opened. */
 	if (device->vm_vfio_fd >= 0 && vm_link_group(device->vm_vfio_fd, device->group_fd))
 		return -1;
 	device->fd = ioctl(device->group_fd, VFIO_GROUP_GET_DEVICE_FD, device->address);
 	if (device->fd < 0 || ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
 		return -1;
 	device->config_offset = config.offset;
-	/* A buffer exported while decode is off is born revoked; a VMM turns it on first. */
+	/* A buffer that is exported while memory decode is off is born revoked. A VMM turns it on first. */
 	return device_memory(device, true);
 }
 
@@ -83,7 +83,7 @@ int device_open(struct device *device, const char *address, int vm_vfio_fd)
 	if (device->group_fd < 0)
 		return -1;
 	device->container_fd = open_container();
-	/* The VM may be closed before the device, so the link keeps its own descriptor. */
+	/* The VM may be closed before the device, so the device has its own descriptor of the VM's VFIO device. */
 	if (vm_vfio_fd >= 0)
 		device->vm_vfio_fd = dup(vm_vfio_fd);
 	if (!attach(device))
@@ -104,7 +104,7 @@ static void close_one(int *fd)
 void device_close(struct device *device)
 {
 	close_one(&device->fd);
-	/* KVM holds the group too; without this the group could not be opened again. */
+	/* KVM has a reference on the group. Without the unlink the group could not be opened again. */
 	if (device->vm_vfio_fd >= 0)
 		vm_unlink_group(device->vm_vfio_fd, device->group_fd);
 	close_one(&device->vm_vfio_fd);

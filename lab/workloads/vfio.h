@@ -1,4 +1,4 @@
-/* A PCI device behind its VFIO group, and what a VMM does to it. */
+/* A PCI device in its VFIO group, and the operations of a VMM on it. */
 #ifndef LAB_VFIO_H
 #define LAB_VFIO_H
 
@@ -14,25 +14,25 @@ struct device {
 	int container_fd;
 	int fd;                 /* -1 when closed */
 	int vm_vfio_fd;         /* a duplicate; -1 without a VM */
-	uint64_t config_offset; /* of PCI config space within fd */
+	uint64_t config_offset; /* offset of PCI config space in fd */
 };
 
 /*
- * Group, type1 container, link to the VM (vm_vfio_fd may be -1), device fd,
- * memory decode on. Returns 0, or -1 and errno.
+ * Opens the group, a type1 container and the device, links the VM (vm_vfio_fd
+ * may be -1), and turns memory decode on. Returns 0, or -1 and errno.
  */
 int device_open(struct device *device, const char *address, int vm_vfio_fd);
 void device_close(struct device *device);
 
-/* 0, or -1 and errno. */
+/* Each returns 0, or -1 and errno. */
 int config_read(const struct device *device, unsigned int at, void *into, size_t bytes);
 int config_write(const struct device *device, unsigned int at, const void *from, size_t bytes);
 int device_memory(const struct device *device, bool on);
 uint64_t region_size(const struct device *device, unsigned int region);
-/* The first BAR with whole pages that can be mapped, or -1. */
+/* Returns the first BAR of whole pages that can be mapped, or -1. */
 int first_memory_region(const struct device *device);
 
-/* pci.c: the ways to take a device's memory away. */
+/* pci.c: operations that revoke a device's memory. */
 int device_reset(const struct device *device);
 int device_hot_reset(const struct device *device, const struct device *all, unsigned int count);
 int device_function_level_reset(const struct device *device);

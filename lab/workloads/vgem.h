@@ -2,11 +2,11 @@
 #ifndef LAB_VGEM_H
 #define LAB_VGEM_H
 
-/* The fd of vgem's card. */
+/* Returns the fd of vgem's card. */
 int vgem_open(void);
 /* The same for the card of another driver. */
 int drm_open(const char *driver);
-/* 0, or -1 and errno. */
+/* Returns 0, or -1 and errno. */
 int vgem_import(int vgem_fd, int dmabuf_fd);
 
 #endif

@@ -28,22 +28,22 @@ export interface DaemonOptions {
   version: string;
   logger: Logger;
   clock: Clock;
-  /** Where the stream is also recorded: the metrics report what is missing there, and whether it goes on. */
+  /** The recorder of --record. Metrics report its dropped lines and whether it still records. */
   recorder?: { readonly dropped: number; readonly error?: Error | null };
-  /** The built page. */
+  /** The files of the built page. */
   web?: WebFiles;
-  /** Time for the whole stop; default 10 s. */
+  /** Time limit of the complete stop, in milliseconds; default 10,000. */
   stopMs?: number;
-  /** Ends the process after this time unless it is called off, whatever the event loop does; default: nothing does. */
+  /** Kills the process after this time, even if the event loop is blocked. Returns a function that cancels it. Default: none. */
   killAfter?: (ms: number) => () => void;
 }
 
-/** Clients of the event stream at the same time. */
+/** Limit of concurrent clients of the event stream. */
 const MAX_STREAMS = 64;
-/** After the deadline of a stop the process has this time to end by itself. */
+/** Time between the deadline of a stop and the kill of the process. */
 const GRACE_MS = 2000;
 
-/** The composition root: the one place that knows every part, and the order in which they start and stop. */
+/** Composition root: creates all parts, and starts and stops them in order. */
 export class Daemon {
   readonly model: TracerModel;
   readonly app: App;
@@ -55,8 +55,8 @@ export class Daemon {
   readonly #abort = new AbortController();
   readonly #scrapes: ScrapeCounters = { rejected: 0 };
   /**
-   * How far our clock since boot is ahead of the one of the stream, in microseconds; both are free of steps. Taken when a header
-   * comes, from the wall clocks of both: what is done to these later makes no counter look old.
+   * Difference between the boot clock of this host and that of the stream, in microseconds. Neither clock steps. It is computed once
+   * for each header, from the wall clocks of both hosts, so a later step of a wall clock does not make counters look old.
    */
   #streamOffsetUs = 0;
   #headerEpochUs = 0;
@@ -84,7 +84,7 @@ export class Daemon {
     });
     const events = new EventLog({ keep: config['events.keep'], id: Math.round(clock.wallMs()).toString(36) });
     const connections = connectionLimit(descriptorLimit());
-    // Streams are not closed for other clients, so they must leave connections to them.
+    // Open streams are never closed in favor of other clients, so they may use only half of the connections.
     this.#hub = new StreamHub({
       log: events,
       maxClients: Math.min(MAX_STREAMS, Math.floor(connections / 2)),
@@ -93,12 +93,12 @@ export class Daemon {
       model: this.model,
       processMetrics: !config['web.disable-exporter-metrics'],
     });
-    this.#addOwnFamilies(catalogue, events);
+    this.#addServerFamilies(catalogue, events);
 
     const failures = new Throttle({ clock, everyMs: 10_000 });
     this.#hostErrors = new Throttle({ clock, everyMs: 60_000 });
     this.#pipeline = new Pipeline({
-      source: this.#watched(source),
+      source: this.#observed(source),
       model: this.model,
       onFailure: (failure, error) => {
         const held = failures.pass();
@@ -107,7 +107,7 @@ export class Daemon {
         else
           logger.error(
             { err: error, failure, held },
-            'a line of the stream was not taken in: this is a defect',
+            'a line of the stream could not be processed: this is a defect',
           );
       },
       onSubscriberError: (error) => {
@@ -150,7 +150,7 @@ export class Daemon {
     });
   }
 
-  /** Serves first, then reads: `up 0` and `not ready` are answers too. */
+  /** Starts the server before the source, because `up 0` and `not ready` are useful answers. */
   async start(): Promise<void> {
     await this.server.start();
     // A name service that does not answer must not delay the tracer.
@@ -160,13 +160,13 @@ export class Daemon {
     if (this.#options.source.kind === 'live') this.#noteState();
   }
 
-  /** Resolves when the signal asks for the stop; rejects with what ended the daemon before, also if that is past. */
+  /** Resolves when the signal requests the stop. Rejects if the daemon fails before, or has already failed. */
   async untilStopped(signal: AbortSignal): Promise<void> {
-    const asked = new Promise<void>((resolve) => {
+    const stopRequested = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
     });
-    await Promise.race([asked, this.#failed]);
+    await Promise.race([stopRequested, this.#failed]);
   }
 
   readiness(): Readiness {
@@ -182,7 +182,7 @@ export class Daemon {
     });
   }
 
-  /** Source and child, then what they still sent, then the streams, then the server: all under one deadline. */
+  /** Stops the source and its child, processes their last lines, then closes the streams and the server. One deadline covers all. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -190,28 +190,28 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     const { logger, clock, stopMs = 10_000, killAfter } = this.#options;
-    // Every other deadline needs the event loop.
-    const callOff = killAfter?.(stopMs + GRACE_MS);
+    // All other deadlines depend on the event loop.
+    const cancelKill = killAfter?.(stopMs + GRACE_MS);
     const end = clock.bootUs() / 1000 + stopMs;
     const left = (): number => end - clock.bootUs() / 1000;
     this.#abort.abort('stop');
     const reading = (this.#reading ?? Promise.resolve()).catch((error: unknown) => {
       logger.debug({ err: error }, 'the source ended with an error');
     });
-    // A part of the time is kept for the clients: they shall see their streams end.
+    // A tenth of the time is reserved for the clients, so that their streams can end.
     if (!(await withinDeadline(reading, left() - stopMs / 10))) {
-      logger.error('the collector did not stop in time; it is left behind');
+      logger.error('the collector did not stop in time; the daemon stops without it');
     }
     if (!(await withinDeadline(this.server.stop(), left()))) {
-      logger.warn('some clients did not take their answers in time; they are cut off');
+      logger.warn('some clients did not read their answers in time; their connections are closed');
       this.server.abandon();
     }
-    callOff?.();
+    cancelKill?.();
     logger.info('stopped');
   }
 
-  /** The source with an eye on what it says of the child, so that each change of state is logged once, when it comes. */
-  #watched(source: LineSource): LineSource {
+  /** Wraps the source to log each change of state once, as soon as its line arrives. */
+  #observed(source: LineSource): LineSource {
     if (source.kind === 'replay') return source;
     return {
       kind: source.kind,
@@ -246,7 +246,7 @@ export class Daemon {
     const { source, count, message } = record.data;
     this.#options.logger.warn(
       { source, count, held },
-      `a read of the host failed, and is tried again: ${message}`,
+      `a read of the host failed and is retried: ${message}`,
     );
   }
 
@@ -258,7 +258,7 @@ export class Daemon {
       return;
     }
     this.#replayed = true;
-    logger.info({ recording: source.name }, 'the recording is read');
+    logger.info({ recording: source.name }, 'the end of the recording is reached');
   }
 
   #noteState(): void {
@@ -266,12 +266,15 @@ export class Daemon {
     if (state === this.#state) return;
     this.#state = state;
     const { logger, config } = this.#options;
-    const told = { state, dialect, generation };
+    const fields = { state, dialect, generation };
     if (state !== 'unavailable') {
-      if (problem === null || state === 'tracing') logger.info(told, `collection: ${state}`);
+      if (problem === null || state === 'tracing') logger.info(fields, `collection: ${state}`);
       else {
         const fix = problem.remedy === null ? {} : { remedy: problem.remedy };
-        logger.warn({ ...told, reason: problem.reason, ...fix }, `collection: ${state}: ${problem.message}`);
+        logger.warn(
+          { ...fields, reason: problem.reason, ...fix },
+          `collection: ${state}: ${problem.message}`,
+        );
       }
       return;
     }
@@ -281,11 +284,11 @@ export class Daemon {
       const detail = remedy === undefined ? {} : { remedy };
       this.#fail(new TracerError('host_untraceable', message, detail));
     } else {
-      logger.error({ ...told, reason: problem?.reason, remedy }, message);
+      logger.error({ ...fields, reason: problem?.reason, remedy }, message);
     }
   }
 
-  #addOwnFamilies(catalogue: Catalogue, events: EventLog): void {
+  #addServerFamilies(catalogue: Catalogue, events: EventLog): void {
     catalogue.add({
       name: 'events_dropped_total',
       help: 'Events that this server dropped after it had counted them.',
@@ -325,7 +328,7 @@ export class Daemon {
     });
     catalogue.add({
       name: 'http_connections_dropped_total',
-      help: 'Connections of HTTP clients that the server closed: an idle one at the limit of connections (limit), one that did not take an answer in 30 s (slow) or while too many bytes waited (memory), one with too many requests that wait (pipelining).',
+      help: 'Connections of HTTP clients that the server closed: idle at the limit of connections (limit), did not read an answer within 30 s (slow) or while too many bytes waited (memory), or had too many waiting requests (pipelining).',
       type: 'counter',
       samples: () => byKey('reason', this.server.connections.dropped),
     });
@@ -333,13 +336,13 @@ export class Daemon {
     if (recorder === undefined) return;
     catalogue.add({
       name: 'recording_lines_dropped_total',
-      help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written. Absent where nothing is recorded.',
+      help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written. Absent if nothing is recorded.',
       type: 'counter',
       samples: () => [{ labels: {}, value: recorder.dropped }],
     });
     catalogue.add({
       name: 'recording_up',
-      help: '1 while the recording can be written, 0 after its file has failed, for example on a full disk: then it has ended. Absent where nothing is recorded.',
+      help: '1 while the recording is written, 0 after a write failed, for example because the disk is full: then it has ended. Absent if nothing is recorded.',
       type: 'gauge',
       samples: () => [{ labels: {}, value: (recorder.error ?? null) === null ? 1 : 0 }],
     });

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { blindSentence, count, lossSentences } from '../src/shared/words.ts';
+import { blindSentence, count, lossSentences } from '../src/shared/texts.ts';
 import { clock } from './format.ts';
 import { countersSentence } from './headline.ts';
 import type { Store } from './store.ts';

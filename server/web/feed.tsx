@@ -1,8 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { errnoName } from '../src/model/errno.ts';
+import { errnoName } from '../src/shared/errno-names.ts';
 import { isRejection } from '../src/shared/rejection.ts';
-import { REASONS } from '../src/stream/codes.ts';
 import { describe, reasonOf } from './describe.ts';
 import { count } from './format.ts';
 import { figure, knowledgeOf, NOT_KNOWN } from './headline.ts';
@@ -33,7 +32,9 @@ export function Feed({ store }: { store: Store }) {
   const counted = [...(counts?.imports ?? []), ...(counts?.exports ?? [])]
     .filter((one) => (reason === null || one.reason === reason) && (device === null || one.device === device))
     .reduce((sum, one) => sum + one.count, 0);
-  const isCounted = reason === null || (REASONS as readonly string[]).includes(reason);
+  // Other topics (policy violations, incidents) are not reasons of rejections, so no rejection has their name.
+  const entry = reason === null ? undefined : store.reasons.value.get(reason);
+  const isCounted = reason === null || (typeof entry === 'object' && entry.topic === 'reason');
   useEffect(() => {
     if (reason !== null) document.getElementById('rejections')?.scrollIntoView();
   }, [reason]);

@@ -2,9 +2,9 @@ import { resolve } from 'node:path';
 
 export const USAGE = `Usage: npm run dev -- [RECORDING] [--port N] [flags of replay]
 
-Serves RECORDING (default recordings/busy-hour.ndjson.gz) from the sources, and rebuilds on each save.
+Builds the program from the sources, replays RECORDING (default recordings/busy-hour.ndjson.gz) with it, and rebuilds on each save.
 
-  --port N   listens on 127.0.0.1:N; default 10043, 0 is any free port
+  --port N   listens on 127.0.0.1:N; default 10043, 0 selects a free port
   All other flags go to \`vfio-dmabuf-tracer replay\`, for example --log.level=debug.
 `;
 
@@ -15,14 +15,14 @@ export interface DevArgs {
   /** Absolute path. */
   recording: string;
   port: number;
-  /** For the program. */
+  /** Flags that are passed to the program. */
   flags: string[];
 }
 
-/** The user's mistake: printed without a stack. */
+/** A mistake of the user; printed without a stack trace. */
 export class UsageError extends Error {}
 
-/** RECORDING comes first, because the value of a program flag may look like one. */
+/** Only the first argument can be RECORDING, because the value of a program flag may look like a path. */
 export function readDevArgs(argv: readonly string[], root: string, cwd: string): DevArgs {
   const named = argv[0] !== undefined && !argv[0].startsWith('-') ? argv[0] : undefined;
   const recording =
@@ -35,7 +35,7 @@ export function readDevArgs(argv: readonly string[], root: string, cwd: string):
     else if (arg === '--port') args.port = portOf(rest[++index]);
     else if (arg.startsWith('--port=')) args.port = portOf(arg.slice('--port='.length));
     else if (/^--(web\.listen-address|print)(=|$)/.test(arg)) {
-      throw new UsageError(`npm run dev does not take ${arg}\nfix: use --port to choose where it listens`);
+      throw new UsageError(`npm run dev does not accept ${arg}\nfix: use --port to choose where it listens`);
     } else args.flags.push(arg);
   }
   return args;

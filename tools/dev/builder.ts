@@ -4,10 +4,10 @@ import { gzipSync, brotliCompressSync as packBrotli, constants as zlib } from 'n
 import { type BuildContext, type BuildFailure, type BuildOptions, context, formatMessages } from 'esbuild';
 import { copiedFolders, pageOptions, programOptions, root } from '../build-options.mjs';
 
-/** Name, relative to the folder of the bundle, and content. */
+/** Name (relative to the folder of the bundle) to content. */
 export type BundleFiles = ReadonlyMap<string, Uint8Array>;
 
-/** One bundle, in memory. Two bundles with the same `hash` have the same files. */
+/** A bundle in memory. Two bundles with the same `hash` have the same files. */
 export interface Bundle {
   hash: string;
   files: BundleFiles;
@@ -21,13 +21,19 @@ const DEV = {
   minifyWhitespace: false,
   sourcemap: 'linked',
   write: false,
-  // `Built` carries the messages.
+  // The messages are in `Built`.
   logLevel: 'silent',
 } as const satisfies BuildOptions;
 
-/** Builds program and page in memory. esbuild keeps what did not change, so a rebuild takes a fraction of a build. */
+/**
+ * Builds program and page in memory. esbuild caches what did not change, so a rebuild takes a fraction of the first
+ * build.
+ */
 export class Builder {
-  /** Source maps lead from a sibling of this folder to the sources. */
+  /**
+   * Not written to. Source maps refer to the sources relative to it, and the program runs from a sibling of this
+   * folder.
+   */
   readonly #outdir: string;
   #program: BuildContext | undefined;
   #page: BuildContext | undefined;
@@ -39,12 +45,12 @@ export class Builder {
   async start(): Promise<void> {
     const outdir = this.#outdir;
     this.#program = await context({ ...programOptions, ...DEV, sourcesContent: false, outdir });
-    // A fixed name: the dev server answers with the newest file of a name.
+    // Names without a hash, because the dev server always serves the newest file of a name.
     const inject = ['tools/dev/reload-page.mjs'];
     this.#page = await context({ ...pageOptions, ...DEV, entryNames: '[name]', inject, outdir });
   }
 
-  /** Never rejects for a mistake in the sources: that is an `error`, with file and line. */
+  /** A mistake in the sources does not reject the promise: the result is an `error` with file and line. */
   async build(): Promise<Built> {
     const [program, page] = await Promise.all([this.#bundle(this.#program), this.#bundle(this.#page)]);
     const errors = [program, page].flatMap((one) => ('error' in one ? [one.error] : []));
@@ -72,13 +78,16 @@ export class Builder {
   }
 }
 
-/** Writes a program that can be started. Its probes and runbooks are links to the sources. */
+/**
+ * Writes the program to a folder from which it can be started. Its probes and runbooks are symbolic links to the
+ * sources.
+ */
 export function writeProgram(directory: string, program: BundleFiles, page: BundleFiles): void {
   writeFiles(directory, program);
   for (const [name, source] of Object.entries(copiedFolders)) {
     symlinkSync(join(root, source), join(directory, name));
   }
-  // The program learns the names from these files. The dev server answers requests for them itself.
+  // The program reads only the names of these files. The dev server itself answers requests for them.
   for (const [name, contents] of page) {
     if (name.endsWith('.map')) continue;
     const brotli = packBrotli(contents, { params: { [zlib.BROTLI_PARAM_QUALITY]: 1 } });

@@ -11,27 +11,30 @@ const SOURCES = ['server/src', 'server/web', ...COPIED];
 
 export interface DevServerOptions {
   front: Front;
-  /** Of the front. */
+  /** URL of the front. */
   url: string;
-  /** Builds go below this folder. It belongs to this process. */
+  /** Folder for the builds; only this process uses it. */
   directory: string;
   recording: string;
   flags: readonly string[];
   print: (line: string) => void;
 }
 
-/** Builds at the start and after each change, and gives the front what came out. The last good build is served until then. */
+/**
+ * Builds at the start and after each change, and passes the result to the front. Until then the last good build is
+ * served.
+ */
 export class DevServer {
   readonly #options: DevServerOptions;
   readonly #builder: Builder;
   readonly #watcher: SourceWatcher;
-  /** Served now. */
+  /** The program that is served now. */
   #current: Program | undefined;
-  /** Started last; becomes the current one when it is ready. */
+  /** The program that is starting; becomes the current one when it is ready. */
   #next: Program | undefined;
-  /** Of the program that was started last. */
+  /** Hash of the program that was started last. */
   #programHash = '';
-  /** The newest page, which is served with the program that was started last. */
+  /** The newest page; it is served with the program that was started last. */
   #page: Bundle = { hash: '', files: new Map() };
   #starts = 0;
   #changed: string[] = [];
@@ -70,7 +73,7 @@ export class DevServer {
     });
   }
 
-  /** What changes during a build is built after it. */
+  /** Builds again if files changed during the build. */
   async #buildUntilQuiet(): Promise<void> {
     do {
       const changed = this.#changed.map((path) => relative(root, path));
@@ -100,7 +103,7 @@ export class DevServer {
       this.#programHash = program.hash;
       this.#startProgram(program, began);
     } else if (this.#next !== undefined) {
-      print('built; the page is served with the program that is starting');
+      print('built; the page will be served with the program that is starting');
     } else if (samePage) {
       print('built; nothing that is served has changed');
     } else {
@@ -132,12 +135,12 @@ export class DevServer {
     this.#next = undefined;
     front.report('');
     front.serve(program.port, this.#page.files);
-    const rest = whole ? '' : '; it is still reading the recording';
+    const rest = whole ? '' : '; it still reads the recording';
     if (first) print(`ready after ${seconds(began)}: ${url}${rest}`);
     else print(`the new program is served, ${seconds(began)} after the change${rest}`);
   }
 
-  /** A program that was not asked to stop; the next save starts another one. */
+  /** Handles a program that ended by itself. The next save starts another one. */
   #onEnd(program: Program, reason: string): void {
     const { front, print } = this.#options;
     if (this.#stopping || (program !== this.#next && program !== this.#current)) return;
@@ -153,7 +156,9 @@ export class DevServer {
     front.report(problem.replace('above', 'in the terminal'));
   }
 
-  /** Stops it, and then removes its files: it may still load a chunk until it ends. */
+  /**
+   * Stops a program and then removes its files. It may load chunks until it ends, so its files must exist until then.
+   */
   #retire(program: Program): void {
     if (this.#current === program) this.#current = undefined;
     if (this.#next === program) this.#next = undefined;

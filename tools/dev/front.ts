@@ -12,16 +12,17 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
   '.map': 'application/json',
 };
-/** These describe one connection, and the front has two. */
+/** Headers of a single connection. The front has two connections for each request, so it does not forward them. */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'transfer-encoding'];
 
 /**
- * The one address of `npm run dev`. It passes requests on to the program of the moment, so that a new program replaces the old
- * one without a gap. It answers for the files of the page itself, so that a change of the page needs no new program.
+ * HTTP server at the address of `npm run dev`. It forwards requests to the current program, so that a new program
+ * replaces the old one without a gap. It serves the files of the page itself, so that a change of the page needs no new
+ * program.
  */
 export class Front {
   readonly #server = createServer((incoming, response) => this.#answer(incoming, response));
-  // Each request has its own connection: an idle one to a program that stops would fail the next request.
+  // No keep-alive: an idle connection to a program that stops would make the next request fail.
   readonly #agent = new Agent({ keepAlive: false });
   readonly #pages = new Set<ServerResponse>();
   #port: number | undefined;
@@ -29,7 +30,7 @@ export class Front {
   #build = Date.now();
   #problem = '';
 
-  /** Listens on the loopback address and returns the URL; rejects with node's error. */
+  /** Listens on the loopback address and resolves with the URL. @throws Error of node, such as EADDRINUSE. */
   async start(port: number): Promise<string> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
@@ -38,7 +39,7 @@ export class Front {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
   }
 
-  /** From now on serves the program at this port and this page; undefined is no program. */
+  /** Serves the program at this port, and this page, from now on. An undefined port means that no program runs. */
   serve(port: number | undefined, files: BundleFiles): void {
     this.#port = port;
     this.#files = files;
@@ -46,7 +47,7 @@ export class Front {
     for (const page of this.#pages) this.#sendBuild(page);
   }
 
-  /** Shown on open pages, and in place of the page while there is no program; '' is none. */
+  /** Shows a problem on open pages, and instead of the page while no program runs. '' clears it. */
   report(problem: string): void {
     if (problem === this.#problem) return;
     this.#problem = problem;
@@ -66,7 +67,7 @@ export class Front {
     if (path === CHANGES) this.#follow(response);
     else if (file !== undefined) this.#sendFile(response, name, file);
     else if (this.#port !== undefined) this.#passOn(incoming, response, this.#port);
-    else this.#unavailable(response, this.#problem || 'the build is under way');
+    else this.#unavailable(response, this.#problem || 'building');
   }
 
   #sendFile(response: ServerResponse, name: string, file: Uint8Array): void {
@@ -80,7 +81,7 @@ export class Front {
     onward.once('response', (answer) => {
       const passed = Object.entries(answer.headers).filter(([name]) => !HOP_BY_HOP.includes(name));
       response.writeHead(answer.statusCode ?? 502, Object.fromEntries(passed));
-      // An event stream begins with silence; the client waits for its headers.
+      // An event stream may send nothing for some time, but the client needs the headers at once.
       response.flushHeaders();
       pipeline(answer, response, () => {});
     });

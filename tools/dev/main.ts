@@ -7,10 +7,10 @@ import { Front } from './front.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** argv to exit code. It ends at SIGINT, SIGTERM or SIGHUP, after its children have ended. */
+/** Runs `npm run dev` until SIGINT, SIGTERM or SIGHUP, stops its children, and resolves with the exit code. */
 export async function main(argv: readonly string[], host: NodeJS.Process): Promise<number> {
   const print = (line: string): void => void host.stdout.write(`dev: ${line}\n`);
-  // npm passes Ctrl-C on to a process that has it from the terminal already, so a second signal means nothing.
+  // Ctrl-C arrives twice, from the terminal and from npm, so a second signal must not do anything.
   const stopped = new Promise<void>((resolve) => {
     for (const signal of SIGNALS) host.on(signal, () => resolve());
   });
@@ -53,7 +53,7 @@ async function serve(args: DevArgs, stopped: Promise<void>, print: (line: string
   }
 }
 
-/** A folder of this process. It removes those that a killed process has left. */
+/** Creates the folder of this process. Also removes the folders of processes that were killed. */
 function ownFolder(): string {
   for (const name of readdirSync(root)) {
     const pid = Number(/^\.dist-dev-(\d+)$/.exec(name)?.[1]);
@@ -78,17 +78,17 @@ function mustBeReadable(recording: string): void {
     accessSync(recording, constants.R_OK);
   } catch (error) {
     const cause =
-      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(error);
-    throw new UsageError(`cannot read ${recording}: ${cause}\nfix: name a recording, see recordings/`);
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'the file does not exist' : String(error);
+    throw new UsageError(`cannot read ${recording}: ${cause}\nfix: name a file of recordings/`);
   }
 }
 
 function listenError(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return error;
   const cause =
-    error.code === 'EADDRINUSE' ? 'another program listens there' : 'this user may not listen there';
+    error.code === 'EADDRINUSE' ? 'another program listens there' : 'this user may not use the port';
   const other = port === DEFAULT_PORT ? DEFAULT_PORT + 1 : DEFAULT_PORT;
   return new UsageError(
-    `cannot listen on 127.0.0.1:${port}: ${cause} (${error.code})\nfix: stop it, or choose another port: npm run dev -- --port ${other}`,
+    `cannot listen on 127.0.0.1:${port}: ${cause} (${error.code})\nfix: choose another port: npm run dev -- --port ${other}`,
   );
 }

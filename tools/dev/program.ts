@@ -4,19 +4,22 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 const PRELOAD = new URL('./with-parent.mjs', import.meta.url).href;
 const READY_POLL_MS = 50;
-/** How long a program that listens may read the recording before it is served. The page then follows the rest. */
+/**
+ * Longest wait until a listening program has read its recording. After that it is served, and the page follows as it
+ * reads on.
+ */
 const READY_LIMIT_MS = 500;
-/** The program's own deadline for its stop is 10 s. */
+/** Longer than the program's own stop deadline of 10 s. */
 const STOP_LIMIT_MS = 12_000;
 
 export interface ProgramOptions {
-  /** Where `writeProgram` wrote it. */
+  /** Folder of the program (`writeProgram`). */
   directory: string;
   recording: string;
   flags: readonly string[];
 }
 
-/** One process of the built program that replays the recording on a free port. */
+/** A process of the built program that replays the recording on a free port. */
 export class Program {
   readonly directory: string;
   readonly #options: ProgramOptions;
@@ -35,7 +38,7 @@ export class Program {
     const file = join(directory, 'vfio-dmabuf-tracer.mjs');
     const node = ['--enable-source-maps', '--import', PRELOAD];
     const args = [...node, file, 'replay', recording, ...flags, '--web.listen-address=127.0.0.1:0'];
-    // A process group of its own: Ctrl-C in the terminal reaches only this process, which then stops the program.
+    // In a new process group, so that Ctrl-C reaches only this process, which then stops the program.
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       detached: true,
@@ -54,7 +57,7 @@ export class Program {
     });
   }
 
-  /** Undefined until it listens. */
+  /** TCP port; undefined until the program listens. */
   get port(): number | undefined {
     return this.#port;
   }
@@ -64,7 +67,10 @@ export class Program {
     return this.#ended ?? Promise.resolve('not started');
   }
 
-  /** Waits until it listens and then, for a limited time, until it has read the recording: 'whole' or 'reading'. */
+  /**
+   * Waits until the program listens, and then at most 500 ms until it has read the recording. Resolves with 'whole' if
+   * it has read all, 'reading' if not, and 'ended' if the program has ended.
+   */
   async ready(): Promise<'whole' | 'reading' | 'ended'> {
     for (let limit = Number.POSITIVE_INFINITY; this.#end === undefined; await wait(READY_POLL_MS)) {
       if (this.#port === undefined) continue;
@@ -77,7 +83,7 @@ export class Program {
     return 'ended';
   }
 
-  /** The end of the channel makes it stop as by SIGTERM. */
+  /** Closes the IPC channel, which stops the program as SIGTERM does. Sends SIGKILL after 12 s. */
   async stop(): Promise<void> {
     if (this.#child === undefined) return;
     if (this.#child.connected) this.#child.disconnect();

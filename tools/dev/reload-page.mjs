@@ -1,4 +1,4 @@
-// Part of the page that `npm run dev` builds, and of no other: reloads the page after a change, and shows build errors.
+// Only in the page that `npm run dev` builds. Reloads the page after a change, and shows build errors.
 let loaded;
 const changes = new EventSource('dev/changes');
 changes.addEventListener('build', ({ data }) => {
@@ -12,7 +12,7 @@ changes.addEventListener('problem', ({ data }) => {
   const box = document.createElement('pre');
   box.id = 'dev-problem';
   box.textContent = text;
-  // The page's policy allows styles that a script sets, but no style attribute.
+  // The content security policy allows styles that a script sets, but not style attributes in HTML.
   Object.assign(box.style, {
     position: 'fixed',
     inset: '0 0 auto 0',

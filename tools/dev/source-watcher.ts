@@ -1,12 +1,12 @@
 import { type FSWatcher, readdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 
-/** An editor writes a file in several operations: the build waits until none has come for this long. */
+/** An editor writes a file in several operations. The build starts when there was no change for this time. */
 const SETTLE_MS = 40;
 
 /**
- * Collects the paths that change below some folders. It watches each folder on its own: `recursive` of node 20 loses files
- * that an editor replaces by a rename.
+ * Reports the paths that change below some folders. It watches each folder separately, because `recursive` of Node 20
+ * misses files that an editor replaces by a rename.
  */
 export class SourceWatcher {
   readonly #roots: readonly string[];
@@ -41,7 +41,7 @@ export class SourceWatcher {
     for (const folder of folders) {
       if (this.#watchers.has(folder)) continue;
       const watcher = watch(folder, (_event, name) => this.#note(join(folder, name ?? '')));
-      // A folder that is removed ends its watcher; the next look at the folders closes it.
+      // When a folder is removed, its watcher emits an error. The next #watchFolders closes it.
       watcher.on('error', () => this.#note(folder));
       this.#watchers.set(folder, watcher);
     }

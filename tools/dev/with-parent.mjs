@@ -1,5 +1,5 @@
-// Loaded before the program that `npm run dev` starts. It reports the port where the program listens, and stops the program
-// when its parent ends in any way, also by SIGKILL: then the channel between them closes.
+// Preloaded into the program that `npm run dev` starts. It reports the port on which the program listens. It stops the
+// program when the IPC channel closes, which happens whenever the parent ends, even by SIGKILL.
 import { Server } from 'node:net';
 
 const { listen } = Server.prototype;

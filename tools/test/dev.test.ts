@@ -284,7 +284,7 @@ test('readDevArgs reads the recording and --port, and passes other flags to the 
   });
   assert.throws(() => read('--port', 'http'), /--port needs a number from 0 to 65535, not http/);
   assert.throws(() => read('--port'), /not nothing/);
-  assert.throws(() => read('--web.listen-address=:80'), /does not take .*:80\nfix: use --port/);
+  assert.throws(() => read('--web.listen-address=:80'), /does not accept .*:80\nfix: use --port/);
 });
 
 const builtFolders = (sources: Sources): string[] =>

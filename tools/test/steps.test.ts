@@ -11,7 +11,7 @@ test('each result that the lab prints is a check, and other lines are ignored', 
   assert.deepEqual(checksOf({ name: 'lab', output }), [
     { title: 'trixie/mainline: export-one-range: one range of a BAR (3.2 s)', ok: true },
     { title: 'trixie/mainline: import-vgem: vgem is rejected', ok: false },
-    { title: 'its count (lab: 1 passed, 1 failed) is that of its results (1 and 1)', ok: true },
+    { title: 'its summary (lab: 1 passed, 1 failed) matches its results (1 and 1)', ok: true },
   ]);
 });
 
@@ -22,7 +22,7 @@ test('a scenario that ran again in another guest counts with its last result', (
   assert.deepEqual(checksOf({ name: 'lab', output }), [
     { title: 'trixie/mainline: start: one range of a BAR (4.0 s)', ok: true },
     { title: 'trixie/mainline: export-one-range: one range of a BAR (4.0 s)', ok: true },
-    { title: 'its count (lab: 2 passed, 0 failed) is that of its results (2 and 0)', ok: true },
+    { title: 'its summary (lab: 2 passed, 0 failed) matches its results (2 and 0)', ok: true },
   ]);
 });
 
@@ -34,7 +34,7 @@ test('a check fails if the count of the lab is wrong or missing', () => {
 
 test('the output of the image needs no count', () => {
   assert.deepEqual(
-    checksOf({ name: 'image', output: '  90 s  ok      --version\n  99 s  image: built and tried\n' }),
+    checksOf({ name: 'image', output: '  90 s  ok      --version\n  99 s  image: built and tested\n' }),
     [{ title: '--version', ok: true }],
   );
   assert.deepEqual(checksOf({ name: 'image', output: '' }), []);

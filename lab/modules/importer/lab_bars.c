@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Makes BARs unusable to VFIO, each through a parameter that takes effect at the
- * next open of the device; an empty value undoes it.
+ * Makes BARs unusable for VFIO. Each parameter takes effect at the next open of
+ * the device; an empty value undoes it.
  *
- *   claimed=0000:00:08.0/2    another driver holds the BAR
+ *   claimed=0000:00:08.0/2    another driver has claimed the BAR
  *   unmappable=0000:00:08.0   the device is marked with non_mappable_bars
  */
 #include <linux/module.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A DRM device whose driver cannot import: it has no gem_prime_import_sg_table.
- * PRIME's own code, the distribution's, rejects on its behalf.
+ * The distribution's PRIME code rejects the import.
  */
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An importer of dma-bufs in every way that the core knows, each step an ioctl
- * of /dev/lab-importer: what a GPU, a NIC or a camera driver would do, without
- * one. It also is a PCI driver without a table of devices, to be bound by
- * driver_override, so that a real device can be the importer.
+ * An importer of dma-bufs. /dev/lab-importer has an ioctl for each importer call
+ * of the dma-buf core, as a GPU, NIC or camera driver would make them. It is also
+ * a PCI driver without a device table: driver_override binds it, so that a real
+ * PCI device can be the importer.
  */
 #include <linux/delay.h>
 #include <linux/device/faux.h>
@@ -42,7 +42,7 @@ struct lab_file {
 
 static struct faux_device *lab_faux;
 
-/* A static importer maps without the lock, which the core then takes itself. */
+/* A static importer maps without the reservation lock; the core acquires it. */
 static int held_map(struct held *held)
 {
 	struct sg_table *sgt;
@@ -81,7 +81,7 @@ static void late_unmap(struct work_struct *work)
 	held_unmap(container_of(to_delayed_work(work), struct held, late_unmap));
 }
 
-/* What a revoke calls, with the reservation locked: the mapping goes now, or after hold_ms. */
+/* A revocation calls this with the reservation locked. Unmaps now, or after hold_ms. */
 static void invalidate(struct dma_buf_attachment *attach)
 {
 	struct held *held = attach->importer_priv;
@@ -278,7 +278,7 @@ static int lab_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 }
 
-/* It does no DMA: VFIO may own other devices of the group. */
+/* The driver does no DMA, so VFIO may own other devices of the IOMMU group. */
 static struct pci_driver lab_driver = {
 	.name = "lab_importer",
 	.probe = lab_probe,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
  * ioctls of /dev/lab-importer and /dev/lab-rdma-importer, shared by the modules
- * and the workloads. ATTACH and RDMA_GET answer an id (0 or more) or -errno, the
- * others take that id. Closing the file gives back whatever is left.
+ * and the workloads. ATTACH and RDMA_GET return an id (0 or more) or -errno, and
+ * the others take that id. Closing the file releases everything that is left.
  */
 #ifndef LAB_IMPORTER_H
 #define LAB_IMPORTER_H
@@ -13,7 +13,7 @@
 #define LAB_IMPORTER_NODE "lab-importer"
 #define LAB_RDMA_IMPORTER_NODE "lab-rdma-importer"
 
-/* How to attach. Without DYNAMIC it is dma_buf_attach(). */
+/* Flags of ATTACH. Without DYNAMIC the importer calls dma_buf_attach(). */
 #define LAB_IMPORTER_DYNAMIC 1u
 #define LAB_IMPORTER_PEER2PEER 2u
 #define LAB_IMPORTER_INVALIDATE 4u
@@ -22,11 +22,11 @@ struct lab_importer_attach {
 	__s32 dmabuf_fd;
 	__u32 flags;
 	char device[16];	/* PCI address; empty: a device that is not PCI */
-	__u32 hold_ms;		/* after an invalidate, a mapping is kept for so long */
+	__u32 hold_ms;		/* how long a mapping is kept after an invalidate */
 	__u32 reserved;		/* must be 0 */
 };
 
-/* Which of RDMA's ways to make a memory region. */
+/* Which ib_umem function makes the memory region. */
 #define LAB_RDMA_DYNAMIC 0u
 #define LAB_RDMA_PINNED 1u
 #define LAB_RDMA_REVOCABLE 2u

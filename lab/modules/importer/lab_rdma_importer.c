@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Makes memory regions of dma-bufs through the distribution's own ib_core, as
- * an RDMA driver does: /dev/lab-rdma-importer. Its ib_device is registered
- * nowhere; ib_umem asks it only for the device that does the DMA.
+ * /dev/lab-rdma-importer: makes memory regions of dma-bufs through the
+ * distribution's ib_core, as an RDMA driver does. Its ib_device is not
+ * registered, because ib_umem only reads its dma_device.
  */
 #include <linux/device/faux.h>
 #include <linux/dma-buf.h>
@@ -31,7 +31,7 @@ struct region {
 static DEFINE_MUTEX(lab_lock);
 static struct faux_device *lab_faux;
 
-/* Like mlx5's on-demand regions: unmapped here, mapped again by the next fault. */
+/* As for mlx5's on-demand regions: unmaps here, and the next fault remaps. */
 static void invalidate(struct dma_buf_attachment *attach)
 {
 	ib_umem_dmabuf_unmap_pages(attach->importer_priv);

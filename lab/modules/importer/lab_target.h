@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The device that an importer attaches with: a PCI function by its address, or one that is not PCI. */
+/* Finds the device that an importer attaches with: a PCI function by its address, or one that is not PCI. */
 #ifndef LAB_TARGET_H
 #define LAB_TARGET_H
 
 #include <linux/err.h>
 #include <linux/pci.h>
 
-/* Takes a reference; -EINVAL for what is no address, -ENODEV where nothing is there. */
+/* Acquires a reference. -EINVAL for a malformed address, -ENODEV if there is no such device. */
 static inline struct device *lab_target_get(const char *address, struct device *otherwise)
 {
 	unsigned int domain, bus, slot, function;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's importer of private MMIO, as a lab plays it: the posted prototypes and
- * the posted order of checks of the RFC "Private MMIO support for private
- * assigned dev", written anew. A stand-in, not the patch: nothing is mapped
- * into a guest, there is no page fault path.
+ * A stand-in for KVM's importer of private MMIO, not the patch. It has the
+ * prototypes and the order of checks of the posted RFC "Private MMIO support for
+ * private assigned dev", in new code. Nothing is mapped into a guest, and there
+ * is no page fault path.
  *
- * Nothing here is static or inlined: the tracer must find each of them in BTF.
+ * The traced functions are neither static nor inlined, so that the tracer finds
+ * them in BTF.
  */
 #include <linux/dma-buf.h>
 #include <linux/err.h>
@@ -16,13 +17,13 @@
 
 MODULE_IMPORT_NS("DMA_BUF");
 
-/* Posted as importer_priv of the attachment: who holds this buffer. */
+/* importer_priv of the attachment, as posted: the VM and slot of this buffer. */
 struct kvm_vfio_dmabuf {
 	struct kvm *kvm;
 	struct kvm_memory_slot *slot;
 };
 
-/* Would zap the guest's range; no guest maps this slot, so nothing is to do. */
+/* KVM would zap the guest's range here. No guest maps this slot, so this does nothing. */
 static void lab_invalidate_mappings(struct dma_buf_attachment *attach)
 {
 	struct kvm_vfio_dmabuf *held = attach->importer_priv;
@@ -44,7 +45,7 @@ kvm_vfio_dma_buf_get_data(struct dma_buf *dmabuf)
 	typeof(&vfio_dma_buf_get_data) get_data;
 	struct vfio_dma_buf_data *data;
 
-	/* symbol_get as posted: KVM must not pull in vfio-pci-core. */
+	/* symbol_get as posted: KVM must not depend on vfio-pci-core. */
 	get_data = symbol_get(vfio_dma_buf_get_data);
 	if (!get_data)
 		return ERR_PTR(-ENOENT);
@@ -76,8 +77,8 @@ noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 #endif
 	/*
 	 * The posted code leaves this unset when the lookup below fails, so the
-	 * bind of a foreign buffer may even report success. The lab reproduces
-	 * that on purpose, with a value that the caller chooses.
+	 * bind of a foreign buffer may report success. The lab reproduces that
+	 * bug with a value that the caller sets.
 	 */
 	int ret = lab->stale_ret;
 
@@ -109,7 +110,7 @@ noinline int kvm_vfio_dmabuf_bind(struct kvm *kvm, struct kvm_memory_slot *slot,
 	held->kvm = kvm;
 	held->slot = slot;
 
-	/* Posted with no device; mainline rejects that, hence one named "kvm". */
+	/* The posting passes no device. Mainline rejects that, so the lab has one named "kvm". */
 	attach = dma_buf_dynamic_attach(dmabuf, lab_kvm_device, &lab_attach_ops,
 					held);
 	if (IS_ERR(attach)) {
@@ -134,8 +135,9 @@ noinline void kvm_vfio_dmabuf_unbind(struct kvm_memory_slot *slot)
 	struct dma_buf *dmabuf;
 
 	/*
-	 * A bind that lied leaves a slot without an attachment. The posting
-	 * warns here; the lab stays quiet, so that a warning in its log is news.
+	 * A bind that wrongly reported success leaves a slot without an
+	 * attachment. The posting warns here. The lab does not, so that each
+	 * warning in its log means a fault.
 	 */
 	if (!attach)
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The functions a tracer looks for, with the prototypes that were posted. */
+/* The functions that the tracer probes, with the posted prototypes. */
 #ifndef KVM_VFIO_DMABUF_H
 #define KVM_VFIO_DMABUF_H
 
@@ -8,8 +8,8 @@
 #include "vfio_dma_buf_data.h"
 
 /*
- * The posting keeps the attachment inside struct kvm_memory_slot. The
- * distribution's struct has no such field, so it stands beside a real slot.
+ * The posting stores the attachment in struct kvm_memory_slot. The
+ * distribution's struct has no such field, so it is stored next to a slot.
  */
 struct lab_slot {
 	struct kvm_memory_slot slot;

@@ -2,12 +2,12 @@
 /*
  * ioctls of /dev/kvm-vfio-dmabuf-lab, shared by the module and the workloads.
  *
- * BIND answers a slot id (0 or more) or -errno: it plays the memory slot that
- * KVM_SET_USER_MEMORY_REGION2 would make. UNBIND takes that id. Closing the
- * file unbinds whatever is left; until then a bound slot keeps its VM alive.
+ * BIND returns a slot id (0 or more) or -errno. The slot is a stand-in for the
+ * memory slot that KVM_SET_USER_MEMORY_REGION2 would make. UNBIND takes that id.
+ * Closing the file unbinds all slots that are left. A bound slot keeps its VM.
  *
- * A stale_ret of 0 gives a slot that holds no attachment; one above 0 cannot be
- * told from a slot id, so BIND then answers -EPROTO.
+ * After a failed lookup a stale_ret of 0 makes a slot without an attachment. A
+ * positive one would look like a slot id, so BIND then returns -EPROTO.
  */
 #ifndef KVM_VFIO_DMABUF_LAB_H
 #define KVM_VFIO_DMABUF_LAB_H
@@ -19,7 +19,7 @@ struct kvm_vfio_dmabuf_lab_bind {
 	__s32 kvm_fd;
 	__s32 dmabuf_fd;
 	__u64 bytes;		/* size of the slot, whole pages */
-	__s32 stale_ret;	/* what the posted code's unset `ret` happens to hold */
+	__s32 stale_ret;	/* value of `ret`, which the posted code leaves unset */
 	__u32 reserved;		/* must be 0 */
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/kvm-vfio-dmabuf-lab: hands the lab's memory slots to the importer. It
- * takes the place of KVM_SET_USER_MEMORY_REGION2 with the posted dma-buf flag,
- * which the distribution's kvm.ko does not know.
+ * /dev/kvm-vfio-dmabuf-lab: passes the lab's memory slots to the importer. It
+ * replaces KVM_SET_USER_MEMORY_REGION2 with the posted dma-buf flag, which the
+ * distribution's kvm.ko does not have.
  */
 #include <linux/device/faux.h>
 #include <linux/fs.h>
@@ -25,7 +25,7 @@ struct lab_file {
 	struct xarray slots;
 };
 
-/* A bound slot keeps its VM alive, as a memory slot never outlives its VM. */
+/* A bound slot has a reference on its VM, because a memory slot never outlives its VM. */
 struct lab_binding {
 	struct lab_slot lab;
 	struct file *kvm_file;
@@ -65,7 +65,7 @@ static long lab_bind(struct lab_file *owner, void __user *argument)
 	ret = kvm_vfio_dmabuf_bind(binding->kvm_file->private_data,
 				   &binding->lab.slot, request.dmabuf_fd);
 	if (ret) {
-		/* A stale positive value is a failure to KVM's caller as well. */
+		/* KVM's caller treats a stale positive value as a failure too. */
 		ret = ret > 0 ? -EPROTO : ret;
 		goto put;
 	}

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Makes a copy of the distribution's vfio_pci_dmabuf.c behave as that of 6.19 and 7.0 did.
+# Changes a copy of the distribution's vfio_pci_dmabuf.c so that it behaves as in 6.19 and 7.0.
 # usage: change.sh FILE
 set -eu
 FILE=$1
 . "$(dirname "$0")/../anchors.sh"
 
-# An importer that cannot give its mapping back was let in at attach ...
+# Attach accepted importers whose mappings cannot be revoked.
 replace '	if (!dma_buf_attach_revocable(attachment))' '' 2
-# ... and one that pins was rejected when it did.
+# Pins were rejected.
 insert_before 'static const struct dma_buf_ops vfio_pci_dmabuf_ops = {' '#include "pin.c.inc"'
 insert_after '	.attach = vfio_pci_dma_buf_attach,' '	.pin = vfio_pci_dma_buf_pin,
 	.unpin = vfio_pci_dma_buf_unpin,'
-# Nobody counted who had mapped, and nobody waited for them.
+# A revocation did not count the mappings and did not wait for their unmap.
 replace '	struct kref kref;' ''
 replace '	struct completion comp;' ''
 replace_function 'static void vfio_pci_dma_buf_done(struct kref *kref)' ''

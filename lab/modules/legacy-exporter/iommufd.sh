@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a copy of the distribution's drivers/iommu/iommufd/pages.c import as that of 7.0 did: without a pin, which the
-# exporter of that time rejected to all.
+# Changes a copy of the distribution's drivers/iommu/iommufd/pages.c so that it imports as in 7.0: without a pin,
+# because the exporter of 7.0 rejected all pins.
 # usage: iommufd.sh FILE
 set -eu
 FILE=$1

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a private-MMIO kernel tells an importer about a VFIO dma-buf.
+ * Data about a VFIO dma-buf that a private-MMIO kernel gives to an importer.
  *
  * A stand-in for the posted RFC "Private MMIO support for private assigned
- * dev", not the patch itself: no released kernel has it, so the lab gives the
- * distribution's vfio-pci-core the same contract with lines of its own.
+ * dev", not the patch. No released kernel has it, so the lab adds the same
+ * contract to the distribution's vfio-pci-core with its own code.
  *
  * LAB_PRIVATE_DIALECT is 1 for the first posting (with is_private), 2 for the
- * second (without it), and 3 for AMD's public trees, whose exporter is like 2
+ * second (without it), and 3 for AMD's public trees, whose exporter is as in 2
  * and whose KVM binds without a lookup. build.sh sets it for both modules.
  */
 #ifndef VFIO_DMA_BUF_DATA_H

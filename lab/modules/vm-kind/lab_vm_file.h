@@ -8,10 +8,10 @@
 #include <linux/module.h>
 
 /*
- * The file of a VM, whose private_data is its struct kvm, to be put again; an
- * error pointer where the descriptor is none. file_is_kvm() is exported to
- * kvm-amd and kvm-intel alone; symbol_get asks for it at run time and also keeps
- * a module loadable on a host without KVM.
+ * Returns the file of a VM with a reference; its private_data is the struct kvm.
+ * Returns an error pointer if the descriptor is not a VM. file_is_kvm() is
+ * exported only to kvm-amd and kvm-intel, so symbol_get finds it at run time. The
+ * module can then also load on a host without KVM.
  */
 static inline struct file *lab_vm_file_get(int fd)
 {

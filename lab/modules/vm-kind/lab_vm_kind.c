@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/lab-vm-kind: writes into a VM without a vCPU what KVM would have written
- * on a processor that can encrypt guests. Nothing is encrypted. The mark holds
- * the VM and is undone before it goes, for KVM would give back to the processor
- * what it never got.
+ * /dev/lab-vm-kind: writes into a VM without a vCPU what KVM would write on a
+ * processor that can encrypt guests. Nothing is encrypted. The mark has a
+ * reference on the VM and is undone before the VM ends: otherwise KVM would
+ * release processor resources that it never allocated.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -20,7 +20,7 @@
 struct lab_mark {
 	struct mutex lock;
 	struct file *vm;	/* NULL: nothing is marked */
-	u8 vm_type;		/* what it was */
+	u8 vm_type;		/* the original type */
 };
 
 static long lab_mark(struct lab_mark *mark, void __user *argument)
@@ -65,7 +65,7 @@ static void lab_unmark(struct lab_mark *mark)
 
 	sev->active = sev->es_active = false;
 	kvm->arch.vm_type = mark->vm_type;
-	/* Neither KVM's end of a VM nor the next mark may find the mask again. */
+	/* Neither KVM's destruction of the VM nor the next mark may find the freed mask. */
 	free_cpumask_var(sev->have_run_cpus);
 	memset(&sev->have_run_cpus, 0, sizeof(sev->have_run_cpus));
 	fput(mark->vm);

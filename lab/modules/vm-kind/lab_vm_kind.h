@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
  * The ioctl of /dev/lab-vm-kind, shared by the module and the workloads. MARK
- * answers 0 or -errno, once for each open file; closing it undoes the mark.
+ * returns 0 or -errno, and works once for each open file. Closing the file
+ * undoes the mark.
  */
 #ifndef LAB_VM_KIND_H
 #define LAB_VM_KIND_H
@@ -11,7 +12,7 @@
 
 #define LAB_VM_KIND_NODE "lab-vm-kind"
 
-/* What KVM_SEV_INIT and KVM_SEV_ES_INIT leave in a VM of any type. */
+/* State that KVM_SEV_INIT and KVM_SEV_ES_INIT leave in a VM of any type. */
 #define LAB_VM_SEV 1u
 #define LAB_VM_SEV_ES 2u
 

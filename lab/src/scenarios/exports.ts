@@ -44,7 +44,7 @@ const rejected = (
 export const EXPORTS: readonly Scenario[] = [
   {
     name: 'export-one-range',
-    title: 'one range of one BAR is exported and freed when its descriptor is closed',
+    title: 'one range of a BAR is exported, and released when its descriptor is closed',
     dialect: 'mainline',
     run: async (lab) => {
       const [, made] = await lab.session(`device=${PLAIN}`, 'export=2,0:65536', 'close=0');
@@ -70,7 +70,7 @@ export const EXPORTS: readonly Scenario[] = [
   },
   {
     name: 'export-two-devices',
-    title: 'two devices export at the same time, one of them two ranges',
+    title: 'two devices export at the same time, one of them two ranges of a BAR',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -107,7 +107,7 @@ export const EXPORTS: readonly Scenario[] = [
   },
   {
     name: 'export-probe',
-    title: 'asking whether exports are possible (PROBE) counts as nothing',
+    title: 'a query whether exports are possible (VFIO_DEVICE_FEATURE_PROBE) is not counted',
     dialect: 'mainline',
     run: async (lab) => {
       const [, probe] = await lab.session(`device=${PLAIN}`, 'probe=2');
@@ -118,7 +118,7 @@ export const EXPORTS: readonly Scenario[] = [
   },
   {
     name: 'export-odd-task-name',
-    title: 'a task name with a quote, a backslash and invalid UTF-8 breaks no line',
+    title: 'a task name with a quote, a backslash and invalid UTF-8 does not break the stream',
     dialect: 'mainline',
     run: async (lab) => {
       await lab.session('comm=a"b\\x5cc\\xff\\xc3\\xa9', `device=${PLAIN}`, 'export=2,0:4096', 'close=0');
@@ -132,7 +132,7 @@ export const EXPORTS: readonly Scenario[] = [
   rejected('no-ranges', 'an export without ranges', 'export=2,0:4096,nr=0', 22, 'EINVAL', 'no_ranges', 0),
   rejected(
     'unknown-flags',
-    'an export with flags that no kernel knows',
+    'an export with undefined flags',
     'export=2,0:4096,flags=1',
     22,
     'EINVAL',
@@ -160,7 +160,7 @@ export const EXPORTS: readonly Scenario[] = [
   ),
   rejected(
     'bad-region',
-    'an export of a region that is no BAR',
+    'an export of a region that is not a BAR',
     'export=7,0:4096',
     19,
     'ENODEV',
@@ -180,7 +180,7 @@ export const EXPORTS: readonly Scenario[] = [
   ),
   rejected(
     'claimed-bar',
-    'an export of a BAR that another driver holds',
+    'an export of a BAR that another driver has claimed',
     'export=2,0:4096',
     19,
     'ENODEV',

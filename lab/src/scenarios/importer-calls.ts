@@ -16,12 +16,17 @@ import {
 } from './names.ts';
 
 const OTHER = 'lab_importer';
-/** An importer on the exporting device itself, which every topology allows, bears the name of that device's driver. */
+/**
+ * The importer's name if it attaches with the exporting device itself: that device's driver. Every topology allows
+ * this.
+ */
 const SAME = 'vfio-pci';
 
 const errnos = (steps: readonly Step[]): number[] => steps.map((step) => step.errno);
 
-/** One buffer of one page; `steps` are what the importers do with it, each with the errno that it must give. */
+/**
+ * A scenario with one buffer of one page. `steps` are the importers' calls, each with the errno that it must return.
+ */
 const withBuffer = (
   name: string,
   title: string,
@@ -46,12 +51,12 @@ const withBuffer = (
   events: [{ kind: 'export', errno: 0 }, ...events, { kind: 'release', device: PLAIN }],
 });
 
-const took = (importer: string, stage: string): ExpectedEvent =>
+const accepted = (importer: string, stage: string): ExpectedEvent =>
   ({ kind: 'import', stage, device: PLAIN, importer, errno: 0, reason: 'none' }) as never;
 const rejected = (importer: string, stage: string, errno: number, reason: string): ExpectedEvent =>
   ({ kind: 'import', stage, device: PLAIN, importer, errno, reason }) as never;
 
-/** Gives a device to the lab's own PCI driver, or back to VFIO. */
+/** Binds a device to another driver: lab_importer or vfio-pci. */
 const rebind = (lab: Lab, device: string, driver: string): Promise<string> =>
   lab.command(
     `cd /sys/bus/pci/devices/${device}
@@ -62,7 +67,7 @@ const rebind = (lab: Lab, device: string, driver: string): Promise<string> =>
 export const IMPORTER_CALLS: readonly Scenario[] = [
   withBuffer(
     'import-not-revocable',
-    'an importer that cannot give its mapping back is rejected',
+    'an importer whose mapping cannot be revoked is rejected',
     [[`attach=0,p2p,on=${PLAIN}`, 95]],
     [rejectedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable')],
     [rejected(SAME, 'attach', 95, 'not_revocable')],
@@ -76,7 +81,7 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   ),
   withBuffer(
     'import-dynamic',
-    'a dynamic importer attaches, pins, maps and gives all of it back',
+    'a dynamic importer attaches, pins, maps, unmaps, unpins and detaches',
     [
       [`attach=0,p2p,invalidate,on=${PLAIN}`, 0],
       ['pin=0', 0],
@@ -87,28 +92,28 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     ],
     [imported(SAME, 'attach'), imported(SAME, 'pin'), imported(SAME, 'map'), unmapped(SAME), detached(SAME)],
     [
-      took(SAME, 'attach'),
-      took(SAME, 'pin'),
-      took(SAME, 'map'),
+      accepted(SAME, 'attach'),
+      accepted(SAME, 'pin'),
+      accepted(SAME, 'map'),
       { kind: 'unmap', importer: SAME } as never,
       { kind: 'detach', importer: SAME },
     ],
   ),
   withBuffer(
     'import-pin-rejected',
-    'up to 7.0 the exporter rejects whoever pins, and the call around it is not counted again',
+    'up to 7.0 the exporter rejects each pin, and the surrounding dma_buf_pin is not counted again',
     [
       [`attach=0,p2p,invalidate,on=${PLAIN}`, 0],
       ['pin=0', 95],
       ['detach=0', 0],
     ],
     [imported(SAME, 'attach'), rejectedImport(SAME, 'pin', 'EOPNOTSUPP', 'pin_rejected'), detached(SAME)],
-    [took(SAME, 'attach'), rejected(SAME, 'pin', 95, 'pin_rejected'), { kind: 'detach', importer: SAME }],
+    [accepted(SAME, 'attach'), rejected(SAME, 'pin', 95, 'pin_rejected'), { kind: 'detach', importer: SAME }],
     'legacy',
   ),
   {
     name: 'import-topology',
-    title: 'a PCI device without a bridge in common, and one that is no PCI device, cannot map',
+    title: 'a PCI device without a common bridge cannot map, and neither can a device that is not PCI',
     dialect: 'mainline',
     run: async (lab) => {
       await rebind(lab, RESETTABLE, 'lab_importer');
@@ -132,7 +137,7 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     events: [
       { kind: 'export', errno: 0 },
       ...[RESETTABLE, 'lab_importer'].flatMap((device): ExpectedEvent[] => [
-        { ...took(OTHER, 'attach'), importer_device: device } as never,
+        { ...accepted(OTHER, 'attach'), importer_device: device } as never,
         { ...rejected(OTHER, 'map', 22, 'topology'), importer_device: device } as never,
         { kind: 'detach', importer: OTHER },
       ]),
@@ -148,7 +153,8 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   ),
   {
     name: 'import-iommufd-memfd',
-    title: 'guest memory as a memfd: iommufd asks whether it is a dma-buf, and that is no rejection',
+    title:
+      'iommufd checks whether a memfd with guest memory is a dma-buf; that is not counted as a rejection',
     dialect: 'mainline',
     run: async (lab) => {
       assert.deepEqual(errnos(await lab.session('iommufd-memfd=65536')), [0]);
@@ -165,7 +171,7 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   ),
   withBuffer(
     'import-rdma',
-    'RDMA makes a memory region on demand, one that is pinned and revocable, and none that is pinned for good',
+    'RDMA creates an on-demand and a pinned revocable memory region; a permanently pinned one is rejected',
     [
       [`rdma=0,on=${PLAIN}`, 0],
       ['rdma-map=0', 0],
@@ -185,9 +191,9 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
       rejectedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable'),
     ],
     [
-      ...[took(SAME, 'attach'), took(SAME, 'rdma'), took(SAME, 'map')],
+      ...[accepted(SAME, 'attach'), accepted(SAME, 'rdma'), accepted(SAME, 'map')],
       ...[{ kind: 'unmap', importer: SAME } as never, { kind: 'detach', importer: SAME } as never],
-      ...[took(SAME, 'attach'), took(SAME, 'rdma'), took(SAME, 'pin'), took(SAME, 'map')],
+      ...[accepted(SAME, 'attach'), accepted(SAME, 'rdma'), accepted(SAME, 'pin'), accepted(SAME, 'map')],
       ...[{ kind: 'unmap', importer: SAME } as never, { kind: 'detach', importer: SAME } as never],
       rejected(SAME, 'attach', 95, 'not_revocable'),
     ],
@@ -201,14 +207,14 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   ),
   withBuffer(
     'import-videobuf2-too-small',
-    'a V4L2 queue rejects a buffer that is smaller than its picture',
+    'a V4L2 queue rejects a buffer that is smaller than its video frame',
     [['vivid=0', 22]],
     [rejectedImport('vivid', 'videobuf2', 'EINVAL', 'beyond_buffer')],
     [rejected('vivid', 'videobuf2', 22, 'beyond_buffer')],
   ),
   {
     name: 'import-vmap',
-    title: 'the CPU cannot reach a VFIO buffer: not a V4L2 driver, not another importer, not by mmap',
+    title: 'a CPU mapping of a VFIO buffer is rejected: from V4L2, from another importer, and by mmap',
     dialect: 'mainline',
     run: async (lab) => {
       const steps = await lab.session(
@@ -236,7 +242,7 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
   {
     name: 'revoke-slow-importer',
     title:
-      'a revoke waits for the importer that keeps its mapping for eight seconds, and is seen waiting for it',
+      'a revocation waits for an importer that unmaps after eight seconds; an incident is open while it waits',
     dialect: 'mainline',
     run: async (lab) => {
       const before = await lab.events(0);
@@ -255,12 +261,12 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
           'close=0',
         ],
       );
-      await lab.until('the revocation to be seen waiting', 30, async () => (await waiting()) !== undefined);
-      const seen = await waiting();
+      await lab.until('the incident to open', 30, async () => (await waiting()) !== undefined);
+      const incident = await waiting();
       assert.deepEqual(
-        [seen?.device, seen?.importers.map(({ importer }) => importer), seen?.closed_at],
+        [incident?.device, incident?.importers.map(({ importer }) => importer), incident?.closed_at],
         [PLAIN, [SAME], null],
-        'it is told while it waits, with the importer that it waits for',
+        'the incident is open while the revocation waits, and names the importer',
       );
       const steps = await session.finish();
       assert.deepEqual(
@@ -268,11 +274,12 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
         steps.map(() => 0),
       );
       await lab.settle();
-      assert.equal(await waiting(), undefined, 'it waits no more');
+      assert.equal(await waiting(), undefined, 'the incident closes when the wait ends');
       const events = (await lab.events(before.at(-1)?.seq ?? 0)) as { kind: string; duration_ns?: number }[];
       const call = events.find(({ kind }) => kind === 'revoke_call');
-      // The importer counts its seconds in jiffies, which lag behind on a loaded machine and then leap.
-      assert.ok((call?.duration_ns ?? 0) > 4e9, `the revoke took ${call?.duration_ns} ns`);
+      // The importer waits in jiffies, which lag and then jump on a loaded machine, so the wait may be shorter than 8
+      // s.
+      assert.ok((call?.duration_ns ?? 0) > 4e9, `the revocation took ${call?.duration_ns} ns`);
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),
@@ -287,8 +294,8 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     ),
     events: [
       { kind: 'export', errno: 0 },
-      took(SAME, 'attach'),
-      took(SAME, 'map'),
+      accepted(SAME, 'attach'),
+      accepted(SAME, 'map'),
       { kind: 'buffer_state', revoked: true, cause: 'memory_enable' } as never,
       { kind: 'unmap', importer: SAME } as never,
       { kind: 'revoke_call', revoked: true, cause: 'memory_enable', buffers: 1 } as never,

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import type { Scenario } from '../scenario.ts';
-import { detached, exported, IOMMUFD_TAKES, imported, KIB, PLAIN, rejectedImport, sum } from './names.ts';
+import { detached, exported, IOMMUFD_ATTACHES, imported, KIB, PLAIN, rejectedImport, sum } from './names.ts';
 
 export const IMPORTERS: readonly Scenario[] = [
   {
     name: 'import-vgem',
-    title: 'DRM PRIME import into vgem, a static importer, is rejected for want of peer-to-peer',
+    title:
+      'a DRM PRIME import into vgem, a static importer, is rejected because vgem does not support peer-to-peer',
     dialect: 'mainline',
     run: async (lab) => {
       const steps = await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0');
@@ -34,7 +35,7 @@ export const IMPORTERS: readonly Scenario[] = [
   },
   {
     name: 'import-iommufd',
-    title: 'iommufd maps one range, and the buffer shows it while it is mapped',
+    title: 'iommufd maps one range, and the API lists the attachment while it is mapped',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -64,7 +65,7 @@ export const IMPORTERS: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),
-      IOMMUFD_TAKES,
+      IOMMUFD_ATTACHES,
       imported('iommufd', 'iommufd'),
       detached('iommufd'),
       {
@@ -90,7 +91,7 @@ export const IMPORTERS: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 8 * KIB),
-      IOMMUFD_TAKES,
+      IOMMUFD_ATTACHES,
       rejectedImport('iommufd', 'iommufd', 'EOPNOTSUPP', 'multiple_ranges'),
       detached('iommufd'),
       { releases_total: 1 },

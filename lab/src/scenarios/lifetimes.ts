@@ -6,7 +6,7 @@ import type { Scenario } from '../scenario.ts';
 import {
   detached,
   exported,
-  IOMMUFD_TAKES,
+  IOMMUFD_ATTACHES,
   imported,
   KIB,
   opened,
@@ -20,7 +20,7 @@ const buffers = async (lab: Lab): Promise<BufferView[]> => {
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
 };
 
-/** How a VM is marked, and the kind that it then is of. */
+/** The mark of a VM (an argument of the step `vm`), and the kind that the tracer must report. */
 const KINDS = [
   ['type=0', 'default'],
   ['type=1', 'sw_protected'],
@@ -36,7 +36,7 @@ const KINDS = [
 export const LIFETIMES: readonly Scenario[] = [
   {
     name: 'owner-killed',
-    title: 'the exporting process is killed with SIGKILL: its buffer goes with it',
+    title: 'the exporting process is killed with SIGKILL: its buffer is released',
     dialect: 'mainline',
     run: async (lab) => {
       await lab.guest.run(lab.sessionCommand(`device=${PLAIN}`, 'export=2,0:4096', 'kill'));
@@ -52,7 +52,7 @@ export const LIFETIMES: readonly Scenario[] = [
   {
     name: 'owner-gone-holder-known',
     title:
-      'the descriptor was passed on and the exporter is dead: the buffer lives, revoked, and its holder is known',
+      'the exporter passed the descriptor on and was killed: the buffer is revoked, and the API lists its holder',
     dialect: 'mainline',
     run: async (lab) => {
       await lab.command(
@@ -68,7 +68,7 @@ export const LIFETIMES: readonly Scenario[] = [
         ),
       );
       const holder = Number(await lab.command('cat /tmp/holder.pid'));
-      await lab.until('the holder to be known', 60, async () => {
+      await lab.until('the API to list the holder', 60, async () => {
         const [buffer] = await buffers(lab);
         return (
           buffer?.owner?.gone === true &&
@@ -78,7 +78,7 @@ export const LIFETIMES: readonly Scenario[] = [
       const [buffer] = await buffers(lab);
       assert.equal(buffer?.state, 'revoked');
       assert.equal(buffer?.device, PLAIN);
-      await lab.until('it to be told as an orphan', 60, async () => {
+      await lab.until('the incident `orphaned` to open', 60, async () => {
         const incidents = await lab.openIncidents('orphaned');
         return incidents.some(({ holders }) => holders.some(({ pid }) => pid === holder));
       });
@@ -125,7 +125,7 @@ export const LIFETIMES: readonly Scenario[] = [
   },
   {
     name: 'device-of-a-vm',
-    title: 'a device linked to a KVM VM: the export says which VM',
+    title: 'the device is linked to a KVM VM: the export names the VM',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -136,10 +136,10 @@ export const LIFETIMES: readonly Scenario[] = [
         'wait=/tmp/go',
         'close=0',
       );
-      await lab.until('the buffer to be shown', 30, async () => (await buffers(lab)).length === 1);
+      await lab.until('the buffer in /api/v1/buffers', 30, async () => (await buffers(lab)).length === 1);
       const [buffer] = await buffers(lab);
       assert.equal(buffer?.vm?.pid, held.pid);
-      // Only x86 keeps a type (kvm->arch.vm_type).
+      // Only x86 has a VM type (kvm->arch.vm_type).
       const isX86 = architectureOf(lab.options.kernel) === 'amd64';
       assert.equal(buffer?.vm?.kind, isX86 ? 'default' : 'unknown');
       await lab.command('touch /tmp/go');
@@ -154,7 +154,8 @@ export const LIFETIMES: readonly Scenario[] = [
   },
   {
     name: 'vm-kinds',
-    title: 'each kind of VM is told by its type, and SEV and SEV-ES also of a VM of the default type',
+    title:
+      'the kind of a VM comes from its type; SEV and SEV-ES are also recognized in a VM of the default type',
     dialect: 'mainline',
     run: async (lab) => {
       const before = (await lab.events(0)).at(-1)?.seq ?? 0;
@@ -187,7 +188,7 @@ export const LIFETIMES: readonly Scenario[] = [
   },
   {
     name: 'confidential-shared',
-    title: 'iommufd attaches memory of a device of an SEV guest: an incident while the buffer lives',
+    title: 'iommufd attaches a buffer from an SEV guest: an incident is open until the buffer is released',
     dialect: 'mainline',
     run: async (lab) => {
       const incident = async (): Promise<Incident | undefined> =>
@@ -218,11 +219,11 @@ export const LIFETIMES: readonly Scenario[] = [
       await held.finish();
       await lab.command('rm /tmp/go');
       await lab.settle();
-      assert.equal(await incident(), undefined, 'it closes with the buffer');
+      assert.equal(await incident(), undefined, 'the incident closes when the buffer is released');
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),
-      IOMMUFD_TAKES,
+      IOMMUFD_ATTACHES,
       imported('iommufd', 'iommufd'),
       opened('confidential_shared'),
       detached('iommufd'),

@@ -4,7 +4,7 @@ export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE } = LAB_DE
 
 export const KIB = 1024;
 
-/** Samples that every good export of `count` buffers of `bytes` in all changes. */
+/** Samples that change when `count` buffers are exported; `bytes` is their total size. */
 export const exported = (
   device: string,
   bytes: number,
@@ -16,13 +16,13 @@ export const exported = (
   export_duration_seconds_count: count,
 });
 
-/** Samples that a rejected export changes. */
+/** Samples that change with one rejected export. */
 export const rejectedExport = (device: string, errno: string, reason: string): Record<string, number> => ({
   [`export_rejections_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
   export_duration_seconds_count: 1,
 });
 
-/** The exporting device and the privacy of a buffer, as the labels of its imports name them. */
+/** Labels of imports that come from the buffer: the exporting device and the privacy. */
 export interface BufferLabels {
   device: string;
   privacy: string;
@@ -31,10 +31,10 @@ export interface BufferLabels {
 /** The buffer of most scenarios. */
 const USUAL: BufferLabels = { device: PLAIN, privacy: 'undeclared' };
 export const PRIVATE_BUFFER: BufferLabels = { device: PLAIN, privacy: 'private' };
-/** A buffer that VFIO did not export, or one whose device has been closed: `vfio_pci_dma_buf.vdev` is NULL then. */
+/** For a buffer that VFIO did not export, or whose device was closed: then `vfio_pci_dma_buf.vdev` is NULL. */
 export const UNKNOWN_DEVICE: BufferLabels = { device: 'unknown', privacy: 'undeclared' };
 
-/** Samples that successful import calls of one stage change. */
+/** Samples that change with `count` successful import calls of one stage. */
 export const imported = (
   importer: string,
   stage: string,
@@ -45,7 +45,7 @@ export const imported = (
   [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: count,
 });
 
-/** Samples that a rejected import call of one stage changes. */
+/** Samples that change with one rejected import call. */
 export const rejectedImport = (
   importer: string,
   stage: string,
@@ -57,7 +57,7 @@ export const rejectedImport = (
   [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
 });
 
-/** The sample that detaches of an importer change. */
+/** The sample that changes with `count` detaches of an importer. */
 export const detached = (
   importer: string,
   count = 1,
@@ -66,26 +66,26 @@ export const detached = (
   [`detaches_total{device="${device}",importer="${importer}",privacy="${privacy}"}`]: count,
 });
 
-/** The sample that an unmap of an importer changes. */
+/** The sample that changes with one unmap of an importer. */
 export const unmapped = (importer: string): Record<string, number> => ({
   [`unmaps_total{device="${USUAL.device}",importer="${importer}",privacy="${USUAL.privacy}"}`]: 1,
 });
 
-/** Samples that the revocation of one buffer changes. */
+/** Samples that change when one buffer is revoked. */
 export const revoked = (device: string, cause: string): Record<string, number> => ({
   [`revocations_total{cause="${cause}",device="${device}"}`]: 1,
   revocation_duration_seconds_count: 1,
 });
 
-/** A broken rule of private exports. */
+/** The sample that changes with one policy violation. */
 export const violation = (kind: string): Record<string, number> => ({
   [`policy_violations_total{kind="${kind}"}`]: 1,
 });
 
-/** What an incident changes that has closed by the end of a scenario. */
+/** The sample that changes with an incident that is closed again by the end of the scenario. */
 export const opened = (kind: string): Record<string, number> => ({ [`incidents_total{kind="${kind}"}`]: 1 });
 
-/** Adds the changes of several actions up. */
+/** Adds up the changes of several actions. */
 export const sum = (...changes: Record<string, number>[]): Record<string, number> => {
   const result: Record<string, number> = {};
   for (const change of changes) {
@@ -94,5 +94,5 @@ export const sum = (...changes: Record<string, number>[]): Record<string, number
   return result;
 };
 
-/** iommufd attaches and pins before it takes the range. */
-export const IOMMUFD_TAKES = sum(imported('iommufd', 'attach'), imported('iommufd', 'pin'));
+/** iommufd attaches and pins before it maps the range. */
+export const IOMMUFD_ATTACHES = sum(imported('iommufd', 'attach'), imported('iommufd', 'pin'));

@@ -17,7 +17,7 @@ import {
   violation,
 } from './names.ts';
 
-/** Devices that the lab's kernel exports as private from now on (v1 only). */
+/** Sets the devices whose exports are private from now on (v1 only). */
 const makePrivate = async (lab: Lab, devices: string): Promise<void> => {
   await lab.command(`echo '${devices}' >/sys/module/vfio_pci_core/parameters/private_devices`);
 };
@@ -27,7 +27,7 @@ const READ_REJECTED = {
   'private_data_read_rejections_total{importer="kvm",reason="not_vfio"}': 1,
 };
 
-/** A bind that KVM rejects: VM a owns the plain device, VM b the resettable one where `vms` says so. */
+/** A bind that KVM rejects. VM a owns the plain device, unless `device` opens it without a VM. */
 const rejectedBind = (
   name: string,
   title: string,
@@ -70,7 +70,9 @@ const rejectedBind = (
   };
 };
 
-/** A bind of a buffer that is no VFIO export; `stale` is what the posted code's unset variable happens to hold. */
+/**
+ * A bind of a buffer that VFIO did not export. `stale` is the value of the variable that the posted code leaves unset.
+ */
 const foreign = (name: string, title: string, source: string, stale: number): Scenario => {
   const accepted = stale === 0;
   return {
@@ -85,7 +87,7 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
       }
       const open = async (): Promise<number | undefined> =>
         (await lab.samples()).get('incidents{kind="accepted_not_vfio"}');
-      // The VM lives until its incident is open: nothing else than its end closes it.
+      // Keep the VM until its incident is open, because only the end of the VM closes the incident.
       const held = await lab.background('foreign', ...steps, 'wait=/tmp/go', 'close=0');
       await lab.until('the incident to open', 60, async () => (await open()) === 1);
       await lab.command('touch /tmp/go');
@@ -112,7 +114,7 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
   };
 };
 
-/** A bind on AMD's public kernel, where KVM checks the size alone: VM a owns the plain device. */
+/** A bind on AMD's public kernel, where KVM only checks the size. VM a owns the plain device. */
 const amdBind = (
   name: string,
   title: string,
@@ -250,7 +252,7 @@ export const PRIVATE: readonly Scenario[] = [
   },
   {
     name: 'private-bind-accepted',
-    title: 'KVM takes a private buffer for the very VM that owns the device',
+    title: 'KVM binds a private buffer for the VM that owns the device',
     dialect: 'private-v1',
     run: async (lab) => {
       await makePrivate(lab, PLAIN);
@@ -294,7 +296,7 @@ export const PRIVATE: readonly Scenario[] = [
   {
     name: 'private-offered',
     title:
-      'a private buffer is offered to importers other than KVM: one takes it, one is rejected, both are told',
+      'a private buffer is offered to two other importers: one attaches, one is rejected, both are violations',
     dialect: 'private-v1',
     run: async (lab) => {
       await makePrivate(lab, PLAIN);
@@ -366,7 +368,7 @@ export const PRIVATE: readonly Scenario[] = [
   ),
   foreign(
     'after-failed-lookup',
-    'a bind that answers success although the lookup failed is a policy violation',
+    'a bind that reports success although the lookup failed is a policy violation',
     'udmabuf=4096',
     0,
   ),

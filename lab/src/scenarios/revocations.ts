@@ -26,7 +26,7 @@ const restored = (device: string, cause: string): Record<string, number> => ({
   [`restorations_total{cause="${cause}",device="${device}"}`]: 1,
 });
 
-/** A device's memory is taken and given back by one operation. */
+/** A scenario in which one operation revokes the memory of a device and restores it. */
 const cycle = (
   name: string,
   title: string,
@@ -58,7 +58,7 @@ const cycle = (
   ],
 });
 
-/** iommufd maps a buffer, loses it to the device's memory going off and on, and is asked to map it again. */
+/** iommufd maps a buffer, loses the mapping when memory decode goes off and on, and maps the buffer again. */
 const MAPPED_TWICE = sum(
   exported(PLAIN, 4 * KIB),
   imported('iommufd', 'attach', 2),
@@ -69,7 +69,7 @@ const MAPPED_TWICE = sum(
   detached('iommufd', 2),
   { releases_total: 1 },
 );
-const LOST_AND_GIVEN_BACK: Scenario['events'] = [
+const LOST_AND_RESTORED: Scenario['events'] = [
   { kind: 'export', errno: 0 },
   { kind: 'import', stage: 'attach', errno: 0 },
   { kind: 'import', stage: 'pin', errno: 0 },
@@ -139,7 +139,7 @@ export const REVOCATIONS: readonly Scenario[] = [
   },
   {
     name: 'revoke-memory-enabled-again',
-    title: 'memory decode on again and mapped again: the loss is resolved',
+    title: 'memory decode on again, and the buffer is remapped: the mapping is no longer lost',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -163,7 +163,7 @@ export const REVOCATIONS: readonly Scenario[] = [
       assert.equal(
         (await bufferIn(lab, 'live'))?.lost_mappings,
         1,
-        'given back by the device, yet not mapped',
+        'the memory is restored, but not remapped',
       );
       await lab.command('touch /tmp/go; while [ ! -e /tmp/mapped ]; do sleep 0.1; done');
       await lab.settle();
@@ -175,7 +175,7 @@ export const REVOCATIONS: readonly Scenario[] = [
     },
     metrics: sum(MAPPED_TWICE, opened('mappings_lost')),
     events: [
-      ...LOST_AND_GIVEN_BACK,
+      ...LOST_AND_RESTORED,
       { kind: 'detach', importer: 'iommufd' },
       { kind: 'import', stage: 'attach', errno: 0 },
       { kind: 'import', stage: 'pin', errno: 0 },
@@ -186,7 +186,7 @@ export const REVOCATIONS: readonly Scenario[] = [
   },
   {
     name: 'revoke-mapped-again-in-vain',
-    title: 'a map again where the dead mapping still is: iommufd rejects it late, and the loss goes on',
+    title: 'a remap while the old mapping still exists: iommufd rejects it late, and the mapping stays lost',
     dialect: 'mainline',
     run: async (lab) => {
       const held = await lab.background(
@@ -214,12 +214,12 @@ export const REVOCATIONS: readonly Scenario[] = [
     metrics: sum(
       MAPPED_TWICE,
       rejectedImport('iommufd', 'iommufd', 'EEXIST', 'other'),
-      // It was given the memory before it was rejected: for that long it was mapped again.
+      // iommufd mapped the buffer before it rejected the call, so the incident closed for that time and opened again.
       opened('mappings_lost'),
       opened('mappings_lost'),
     ),
     events: [
-      ...LOST_AND_GIVEN_BACK,
+      ...LOST_AND_RESTORED,
       { kind: 'import', stage: 'attach', errno: 0 },
       { kind: 'import', stage: 'pin', errno: 0 },
       { kind: 'import', stage: 'iommufd', errno: 0 },
@@ -229,18 +229,11 @@ export const REVOCATIONS: readonly Scenario[] = [
       { kind: 'release' },
     ],
   },
-  cycle('reset', 'VFIO_DEVICE_RESET takes the memory and gives it back', RESETTABLE, 2, 'reset', 'reset'),
-  cycle(
-    'hot-reset',
-    'a hot reset takes the memory and gives it back',
-    RESETTABLE,
-    2,
-    'hot_reset',
-    'hot-reset',
-  ),
+  cycle('reset', 'VFIO_DEVICE_RESET revokes and restores the memory', RESETTABLE, 2, 'reset', 'reset'),
+  cycle('hot-reset', 'a hot reset revokes and restores the memory', RESETTABLE, 2, 'hot_reset', 'hot-reset'),
   cycle(
     'flr',
-    'a function-level reset by config write takes the memory and gives it back',
+    'a function-level reset by config write revokes and restores the memory',
     CAPABLE,
     4,
     'flr',
@@ -248,7 +241,7 @@ export const REVOCATIONS: readonly Scenario[] = [
   ),
   cycle(
     'power-state',
-    'D3 takes the memory, D0 gives it back',
+    'D3 revokes the memory, D0 restores it',
     CAPABLE,
     4,
     'power_state',
@@ -257,7 +250,7 @@ export const REVOCATIONS: readonly Scenario[] = [
   ),
   {
     name: 'revoke-device-close',
-    title: 'the device is closed while its buffer lives: revoked for good',
+    title: 'the device is closed while its buffer exists: the buffer is revoked permanently',
     dialect: 'mainline',
     run: async (lab) => {
       await lab.session(`device=${PLAIN}`, 'export=2,0:4096', `close-device=${PLAIN}`, 'vgem=0', 'close=0');
@@ -278,7 +271,7 @@ export const REVOCATIONS: readonly Scenario[] = [
   },
   {
     name: 'revoke-close-of-revoked',
-    title: 'the device of a revoked buffer is closed: it was taken away before, and counts once',
+    title: 'the device of a revoked buffer is closed: the revocation is counted once',
     dialect: 'mainline',
     run: async (lab) => {
       await lab.session(

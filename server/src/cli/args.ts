@@ -7,7 +7,7 @@ import { COMMANDS, type CommandSpec, commandOf, PRINTS, type Print } from './com
 
 export interface ParsedArgs {
   command: CommandSpec;
-  /** The command was named: its own help is wanted, not the program's. */
+  /** The command line names the command. Then --help prints the help of the command, not of the program. */
   named: boolean;
   help: boolean;
   version: boolean;
@@ -15,7 +15,7 @@ export interface ParsedArgs {
   names: readonly string[];
   json: boolean;
   print: Print | undefined;
-  /** Flags of the command alone that are no settings. */
+  /** Flags of the command that are not settings. */
   options: Record<string, string>;
   configFile: string | undefined;
   configCheck: boolean;
@@ -47,14 +47,14 @@ function tokenize(argv: readonly string[]) {
   return parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true }).tokens;
 }
 
-/** Reads the command line without judging values: what is wrong with its form comes back as problems, all of them. */
+/** Parses the command line and returns all syntax errors as `problems`. It does not check the values of settings. */
 export function readArgs(argv: readonly string[]): ParsedArgs {
   const tokens = tokenize(argv);
-  const words = tokens.filter((token) => token.kind === 'positional');
+  const positionals = tokens.filter((token) => token.kind === 'positional');
   const options = tokens.filter((token) => token.kind === 'option');
   const commandNames = COMMANDS.map((command) => command.name);
-  const word = words[0];
-  const named = COMMANDS.find((command) => command.name === word?.value);
+  const first = positionals[0];
+  const named = COMMANDS.find((command) => command.name === first?.value);
   const parsed: ParsedArgs = {
     command: named ?? commandOf('run'),
     named: named !== undefined,
@@ -71,17 +71,17 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
     problems: [],
   };
   const known = flagsOf(parsed.command);
-  const strangers = options.filter((option) => !known.includes(option.name));
+  const unknown = options.filter((option) => !known.includes(option.name));
 
-  if (word !== undefined && named === undefined) {
-    // The word behind an unknown flag was most likely its value.
-    if (!strangers.some((option) => option.index === word.index - 1)) {
-      const remedy = `${didYouMean(word.value, commandNames)}; see --help`;
-      parsed.problems.push({ what: `there is no command ${word.value}`, where: WHERE, remedy });
+  if (first !== undefined && named === undefined) {
+    // An argument after an unknown flag is most likely the value of that flag.
+    if (!unknown.some((option) => option.index === first.index - 1)) {
+      const remedy = `${didYouMean(first.value, commandNames)}; see --help`;
+      parsed.problems.push({ what: `there is no command ${first.value}`, where: WHERE, remedy });
     }
   } else {
     readOperand(
-      words.slice(1).map((token) => token.value),
+      positionals.slice(1).map((token) => token.value),
       parsed,
     );
   }
@@ -96,7 +96,7 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
 
 function readOperand(rest: readonly string[], parsed: ParsedArgs): void {
   const { command } = parsed;
-  if (rest.some((word) => word.trim() === '')) {
+  if (rest.some((argument) => argument.trim() === '')) {
     const what = `${command.operand ?? 'an argument'} of ${command.name} is empty`;
     parsed.problems.push({ what, where: WHERE, remedy: `usage: vfio-dmabuf-tracer ${command.usage}` });
   }
@@ -104,9 +104,9 @@ function readOperand(rest: readonly string[], parsed: ParsedArgs): void {
     parsed.names = rest;
     return;
   }
-  const taken = command.operand === undefined ? 0 : 1;
-  if (taken === 1) parsed.operand = rest[0];
-  for (const extra of rest.slice(taken)) {
+  const operands = command.operand === undefined ? 0 : 1;
+  if (operands === 1) parsed.operand = rest[0];
+  for (const extra of rest.slice(operands)) {
     parsed.problems.push({
       what: `${command.name} does not take the argument ${JSON.stringify(extra)}`,
       where: WHERE,
@@ -129,8 +129,9 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     problems.push({ what: `${parsed.command.name} has no flag ${rawName}`, where: WHERE, remedy });
     return;
   }
-  const own = parsed.command.options?.[name];
-  const isSwitch = GLOBAL_SWITCHES.includes(name) || (own !== undefined && own.value === undefined);
+  const commandOption = parsed.command.options?.[name];
+  const isSwitch =
+    GLOBAL_SWITCHES.includes(name) || (commandOption !== undefined && commandOption.value === undefined);
   const flag = isConfigKey(name) ? keySchema(name).type === 'boolean' : isSwitch;
   if (isSwitch && option.inlineValue === true) {
     problems.push({ what: `${rawName} takes no value`, where: WHERE, remedy: `write ${rawName}` });
@@ -145,7 +146,7 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     });
     return;
   }
-  // parseArgs takes the next word whatever it is; a flag in the place of a value is a forgotten value.
+  // parseArgs accepts any next argument as the value. If that argument is a flag, the value is missing.
   if (value === undefined || (!flag && option.inlineValue === false && /^-./.test(value))) {
     const remedy = `write ${rawName}=VALUE`;
     problems.push({ what: `${rawName} needs a value`, where: WHERE, remedy });
@@ -162,7 +163,7 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     }
     return;
   }
-  if (own === undefined) readGlobal(name, value, parsed);
+  if (commandOption === undefined) readGlobal(name, value, parsed);
   else if (Object.hasOwn(parsed.options, name)) {
     problems.push({ what: `${rawName} is given twice`, where: WHERE, remedy: 'keep one of them' });
   } else parsed.options[name] = value;
@@ -197,6 +198,6 @@ function readGlobal(name: string, value: string, parsed: ParsedArgs): void {
 }
 
 function flagsOf(command: CommandSpec): readonly string[] {
-  const own = [...(command.print ? ['print'] : []), ...(command.json === undefined ? [] : ['json'])];
-  return [...command.keys, ...own, ...Object.keys(command.options ?? {}), ...GLOBAL];
+  const outputFlags = [...(command.print ? ['print'] : []), ...(command.json === undefined ? [] : ['json'])];
+  return [...command.keys, ...outputFlags, ...Object.keys(command.options ?? {}), ...GLOBAL];
 }

@@ -6,31 +6,31 @@ import type { ExitCode } from './exit-codes.ts';
 export const PRINTS = ['metrics', 'events'] as const;
 export type Print = (typeof PRINTS)[number];
 
-/** What a command gets: what was asked, and the world it may touch. */
+/** Input of a command: arguments, settings, streams, and the stop request. */
 export interface CommandContext {
   config: Config;
-  /** The FILE of record and replay, the URL of watch. */
+  /** The FILE of record, serve and replay, or the URL of watch. */
   operand: string | undefined;
   /** The NAMEs of reasons. */
   names: readonly string[];
-  /** Machine-readable output was asked for. */
+  /** --json: print machine-readable output. */
   json: boolean;
   print: Print | undefined;
-  /** Flags of this command alone that are no settings, by name; a switch is 'true'. */
+  /** Flags of this command that are not settings, by name. The value of a switch is 'true'. */
   options: Readonly<Record<string, string>>;
   env: NodeJS.ProcessEnv;
   stop: StopRequest;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;
   stdin: NodeJS.ReadStream;
-  /** The host to trace; default this one. */
+  /** The host to trace. Default: this host. */
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'etcRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
 export type CommandName = 'run' | 'record' | 'serve' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
 
 export interface CommandOption {
-  /** What stands for its value in the help; undefined is a switch. */
+  /** Placeholder of the value in the help text. Undefined if the flag is a switch. */
   value: string | undefined;
   help: string;
 }
@@ -39,19 +39,21 @@ export interface CommandSpec {
   name: CommandName;
   usage: string;
   summary: string;
-  /** More lines for its own help page. */
+  /** More lines for the help text of the command. */
   detail: readonly string[];
   operand: string | undefined;
   optionalOperand?: true;
-  /** The settings that change what it does; a flag of any other is rejected. */
+  /** Settings that the command uses. It rejects flags of other settings. */
   keys: readonly ConfigKey[];
   print: boolean;
-  /** Takes any number of names. */
+  /** The command accepts any number of names. */
   names?: true;
-  /** What --json does, where the command takes it. */
+  /** Help text of --json. Undefined if the command has no --json. */
   json?: string;
   options?: Readonly<Record<string, CommandOption>>;
-  /** Loaded only when it is the one to run, so that the others start fast. */
+  /** Columns that the command shows, with their meaning. */
+  columns?: readonly (readonly [title: string, meaning: string])[];
+  /** Imports the module of the command on demand, so that other commands start fast. */
   load(): Promise<(context: CommandContext) => Promise<ExitCode>>;
 }
 
@@ -95,8 +97,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'record FILE [flags]',
     summary: 'write the stream of this host to FILE until SIGINT or SIGTERM',
     detail: [
-      'FILE is compressed where its name ends in .gz; `-` is the standard output. Log lines go to stderr. Only its owner can',
-      'read a new FILE. One that exists is kept, unless --overwrite is given; a pipe or a character device is written to.',
+      'FILE is compressed if its name ends in .gz. `-` is standard output. Log lines go to stderr. A new FILE has mode 0600.',
+      'If FILE exists, the command fails, unless --overwrite is given. A named pipe or a character device is always written to.',
     ],
     operand: 'FILE',
     keys: ['overwrite', 'strict', 'simulate', ...BPFTRACE, ...LOG],
@@ -106,10 +108,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'serve',
     usage: 'serve FILE [flags]',
-    summary: 'serve the stream that a `record` elsewhere is writing, as `run` serves this host',
+    summary: 'serve the stream that `record` writes, also from another host',
     detail: [
-      'FILE is a pipe or a character device; `-` is the standard input. Needs no privilege and no bpftrace. It ends with an',
-      'error when the stream ends. `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` shows another host.',
+      'FILE is a named pipe or a character device. `-` is standard input. Needs no privilege and no bpftrace. Fails when the',
+      'stream ends. Example: `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` serves the stream of HOST.',
     ],
     operand: 'FILE',
     keys: [...SERVE, 'stale-after', 'strict', 'metrics.max-series', 'metrics.keep-departed', ...LOG],
@@ -119,10 +121,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'replay',
     usage: 'replay FILE [--print metrics|events] [flags]',
-    summary: 'serve a recorded stream, or print what it comes to',
-    detail: [
-      'FILE may be compressed with gzip; `-` is the standard input. Needs no privilege and no bpftrace.',
-    ],
+    summary: 'serve a recording, or print its metrics or events',
+    detail: ['FILE may be compressed with gzip. `-` is standard input. Needs no privilege and no bpftrace.'],
     operand: 'FILE',
     keys: [...SERVE, 'metrics.max-series', 'metrics.keep-departed', ...LOG],
     print: true,
@@ -131,8 +131,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'probes',
     usage: 'probes [flags]',
-    summary: 'print the bpftrace program for this host and, to stderr, what is missing here',
-    detail: ['Starts nothing: what it prints is what `run` would trace with.'],
+    summary: 'print the bpftrace program for this host, and list the missing probes on stderr',
+    detail: ['Does not start tracing. `run` traces with the same program.'],
     operand: undefined,
     keys: ['bpftrace.path'],
     print: false,
@@ -143,8 +143,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'doctor [--json] [flags]',
     summary: 'check what this host needs, and print the fix for what is missing',
     detail: [
-      'Changes nothing. Exits with 0 where the host can be traced, also with warnings (some activity may be missed or',
-      'misreported), and with 1 where something that tracing needs is missing.',
+      'Changes nothing. Exits with 0 if the host can be traced. Warnings mean that some activity may be missed or',
+      'misreported. Exits with 1 if something that tracing needs is missing.',
     ],
     operand: undefined,
     keys: ['bpftrace.path'],
@@ -155,37 +155,59 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'watch',
     usage: 'watch [URL] [flags]',
-    summary: 'show a running daemon in the terminal: its state, the live buffers, the newest rejections',
+    summary: 'show the state, incidents, buffers and newest rejections of a running daemon in the terminal',
     detail: [
-      'URL is that of the daemon, http://127.0.0.1:10043 where it is left out. Needs no privilege. Press ? for the keys.',
-      'Without a terminal it prints the tables once and ends.',
+      'URL is the URL of the daemon, by default http://127.0.0.1:10043. Needs no privilege. Press ? for the keys.',
+      'Without a terminal it prints the tables once and exits.',
     ],
     operand: 'URL',
     optionalOperand: true,
     keys: [],
     print: false,
-    json: 'print one event of the stream a line as JSON, until it is stopped; goes on where it was after a lost connection',
+    json: 'print each event as one line of JSON until stopped; after a lost connection, continue after the last event',
     options: {
       device: { value: 'ADDRESS', help: 'only this PCI device' },
-      vm: { value: 'TEXT', help: 'only VMs whose name, UUID or pid contains this; not with --json' },
+      vm: { value: 'TEXT', help: 'only VMs whose name, UUID, pod UID or pid contains TEXT; not with --json' },
       state: { value: 'live|revoked', help: 'only buffers in this state; not with --json' },
-      once: { value: undefined, help: 'print the tables once and end' },
+      once: { value: undefined, help: 'print the tables once and exit' },
     },
+    columns: [
+      ['SEVERITY', 'of an open incident: info, warning or critical'],
+      ['SINCE, TIME', 'UTC time at which the incident opened, or at which the kernel rejected the call'],
+      ['KIND, WHAT', 'kind of the incident (docs/incidents.md), and what happened'],
+      ['DEVICE, BAR', 'PCI device and BAR whose memory the buffer exports'],
+      [
+        'SIZE, AGE',
+        'bytes of the buffer, and the time since its export; `>`: exported before the daemon started',
+      ],
+      ['PRIVACY', 'private, shared, or undeclared if the kernel has no private exports'],
+      ['STATE', 'live: importers can map the buffer; revoked: they cannot map it now'],
+      ['REVOKED BY', 'cause of the last revocation; `N lost`: iommufd mappings that were not remapped since'],
+      ['VM', 'VM that the device belongs to'],
+      ['IMPORTERS', 'attached importers with their device; `xN`: number of attachments'],
+      ['OWNER', 'process that exported the buffer; `(gone)`: the process has ended'],
+      [
+        'STAGE, BY',
+        'rejected call (export, or stage of the import), and the importer or the program that called',
+      ],
+      ['REASON', 'why the kernel rejected the call; `vfio-dmabuf-tracer reasons NAME` explains it'],
+    ],
     load: async () => (await import('./watch.ts')).watch,
   },
   {
     name: 'reasons',
     usage: 'reasons [NAME|TEXT...] [--json]',
-    summary: 'explain the reasons, policy violations and revoke causes that events and metrics name',
+    summary: 'explain the reasons, policy violations and revoke causes in events and metrics',
     detail: [
-      'Without a NAME, lists all; with one, says what happened, the rule of the kernel, and what to do. TEXT is a line from the log',
-      'of a VMM, or a function or setting of user space or the kernel: `reasons IOMMU_IOAS_MAP failed: Bad address, PCI BAR?`.',
+      'Without a NAME, lists all entries. With a NAME, prints what happened, the rule of the kernel, and the fix.',
+      'TEXT is a log line of a VMM, or a function or setting of user space or the kernel. Example:',
+      '`reasons IOMMU_IOAS_MAP failed: Bad address, PCI BAR?`.',
     ],
     operand: undefined,
     keys: [],
     print: false,
     names: true,
-    json: 'print the whole entries as one JSON array',
+    json: 'print the complete entries as one JSON array',
     load: async () => (await import('./reasons.ts')).reasons,
   },
 ];

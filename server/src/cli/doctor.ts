@@ -18,7 +18,7 @@ import { print, printJson } from './output.ts';
 
 export interface DiagnoseOptions {
   bpftrace: string;
-  /** PATH, where bpftrace and setpriv are looked for. */
+  /** Value of PATH, in which bpftrace, setpriv and taskset are searched. */
   searchPath: string;
   procRoot?: string | undefined;
   sysRoot?: string | undefined;
@@ -28,7 +28,7 @@ export interface DiagnoseOptions {
   wallMs: number;
 }
 
-/** Looks at everything that tracing needs of this host. Changes nothing, and starts bpftrace for its version only. */
+/** Checks everything that tracing needs on this host. Changes nothing, and runs helper programs only with --version. */
 export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   const { procRoot = '/proc', sysRoot = '/sys', etcRoot, bpftrace, searchPath, uid, node, wallMs } = options;
   const fragments = await loadFragments(probesDirectory());

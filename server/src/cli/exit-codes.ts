@@ -1,14 +1,14 @@
 import { TracerError } from '../support/errors.ts';
 
-/** What the program's exit code says; --help prints this list. */
+/** Exit codes of the program. --help prints the list below. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, untraceable: 3 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_HELP: readonly (readonly [ExitCode, string])[] = [
-  [EXIT.ok, 'it did what it was asked, or was stopped by SIGINT or SIGTERM'],
+  [EXIT.ok, 'success, or stopped by SIGINT or SIGTERM'],
   [
     EXIT.failure,
-    'it failed: a file, an address, a broken recording, a defect; or `doctor` found something missing',
+    'failure: a file, an address, a broken recording or a defect; or `doctor` reports something missing',
   ],
   [EXIT.usage, 'the command line or the configuration is wrong'],
   [EXIT.untraceable, 'this host cannot be traced, and --strict was given'],

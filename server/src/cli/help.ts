@@ -8,7 +8,7 @@ const NAME = 'vfio-dmabuf-tracer';
 export function programHelp(): string {
   const width = Math.max(...COMMANDS.map((command) => command.usage.length));
   return [
-    'Shows which VFIO device exports its memory as a dma-buf to whom, which import the kernel rejected, and why.',
+    'Shows which VFIO devices export memory as dma-bufs, who imports it, which calls the kernel rejected, and why.',
     '',
     'Usage:',
     ...COMMANDS.map((command) => `  ${NAME} ${command.usage.padEnd(width)}  ${command.summary}`),
@@ -34,8 +34,8 @@ export function commandHelp(command: CommandSpec): string {
   if (command.json !== undefined) flags.unshift(['--json', command.json]);
   flags.push(
     ['--config.file=PATH', 'read settings from this YAML file'],
-    ['--config.check', 'check all settings, say so, and exit'],
-    ['--help, -h', 'print this'],
+    ['--config.check', 'check all settings and exit'],
+    ['--help, -h', 'print this help'],
   );
   const width = Math.max(...flags.map(([flag]) => flag.length));
   return [
@@ -47,6 +47,7 @@ export function commandHelp(command: CommandSpec): string {
     'Flags:',
     ...flags.map(([flag, text]) => `  ${flag.padEnd(width)}  ${text}`),
     '',
+    ...columnsHelp(command),
     ...configHelp(),
     '',
     ...exitHelp(),
@@ -78,11 +79,17 @@ function describe(key: ConfigKey): string {
   return `${schema.description}${choice}${value === '' ? '' : ` (default ${value})`}`;
 }
 
+function columnsHelp({ columns = [] }: CommandSpec): string[] {
+  if (columns.length === 0) return [];
+  const width = Math.max(...columns.map(([title]) => title.length));
+  return ['Columns:', ...columns.map(([title, text]) => `  ${title.padEnd(width)}  ${text}`), ''];
+}
+
 function configHelp(): string[] {
   return [
-    'Settings come from the file, then the environment, then the flags; the later wins. In the file the dots are',
-    `levels (\`web: {telemetry-path: /metrics}\`); in the environment --web.telemetry-path is`,
-    `${environmentName('web.telemetry-path')}.`,
+    'A setting comes from the file, the environment or a flag. The later one in this order wins. Example:',
+    `\`web: {telemetry-path: /metrics}\` in the file, ${environmentName('web.telemetry-path')}=/metrics in the`,
+    'environment, --web.telemetry-path=/metrics as a flag.',
   ];
 }
 

@@ -6,7 +6,7 @@ import { probesDirectory } from '../support/probes-directory.ts';
 import { VERSION } from '../support/version.ts';
 import type { CommandContext } from './commands.ts';
 
-/** The collector of the host with the settings of the config. */
+/** Creates the collector of the host from the settings. */
 export async function liveSource(
   { config, host }: Pick<CommandContext, 'config' | 'host'>,
   logger: Pick<Logger, 'info' | 'warn'>,
@@ -22,7 +22,7 @@ export async function liveSource(
   });
 }
 
-/** Said at the start, whatever else is said later: nobody shall take simulated faults for real ones. */
+/** Logs a warning at the start, so that no reader of the log takes simulated faults for real ones. */
 export function warnOfSimulation(
   { simulate }: Pick<CommandContext['config'], 'simulate'>,
   logger: Pick<Logger, 'warn'>,

@@ -1,14 +1,14 @@
 import { VERSION } from '../support/version.ts';
 import { EXIT, type ExitCode, exitCodeOf } from './exit-codes.ts';
 
-/** argv to exit code. Everything else is loaded only by the command that needs it: a start may cost seconds in a guest. */
+/** Runs the command line and returns the exit code. Modules are imported on demand: loading all can take seconds in a guest. */
 export async function main(argv: readonly string[], host: NodeJS.Process): Promise<ExitCode> {
-  // A reader that has seen enough (`| head`) is no failure of ours.
+  // EPIPE means that the reader closed the pipe (`| head`). That is not a failure of this program.
   host.stdout.on('error', (error: NodeJS.ErrnoException) => {
     host.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure);
   });
   host.stderr.on('error', () => {});
-  if (argv.length === 1 && argv[0] === '--version') return await say(host, `${VERSION}\n`);
+  if (argv.length === 1 && argv[0] === '--version') return await reply(host, `${VERSION}\n`);
   try {
     return await dispatch(argv, host);
   } catch (error) {
@@ -26,10 +26,10 @@ export async function main(argv: readonly string[], host: NodeJS.Process): Promi
 async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<ExitCode> {
   const { readArgs } = await import('./args.ts');
   const args = readArgs(argv);
-  if (args.version) return await say(host, `${VERSION}\n`);
+  if (args.version) return await reply(host, `${VERSION}\n`);
   if (args.help) {
     const { commandHelp, programHelp } = await import('./help.ts');
-    return await say(host, args.named ? commandHelp(args.command) : programHelp());
+    return await reply(host, args.named ? commandHelp(args.command) : programHelp());
   }
   const { loadConfig } = await import('../config/load.ts');
   const warnings: string[] = [];
@@ -44,7 +44,7 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
     const { note } = await import('./output.ts');
     for (const text of warnings) note(host.stderr, `warning: ${text}`);
   }
-  if (args.configCheck) return await say(host, 'the configuration is correct\n');
+  if (args.configCheck) return await reply(host, 'the configuration is correct\n');
 
   const run = await args.command.load();
   const { stopOnSignals } = await import('../support/signals.ts');
@@ -68,7 +68,7 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
   }
 }
 
-async function say(host: NodeJS.Process, text: string): Promise<ExitCode> {
+async function reply(host: NodeJS.Process, text: string): Promise<ExitCode> {
   const { print } = await import('./output.ts');
   await print(host.stdout, text);
   return EXIT.ok;

@@ -2,14 +2,14 @@ import { neutralJson, neutralLines } from '../support/neutral.ts';
 import { writeAll } from '../support/write-all.ts';
 
 /**
- * Every command prints through this file, and a test keeps it so: whatever other programs, files or servers have put into a text, a
- * terminal obeys only the colours that are asked for here.
+ * Every command prints through this file; a test enforces it. Texts can come from other programs, files or servers. Their control
+ * characters are replaced, so a terminal interprets only the colors that this file adds.
  */
 
-/** A text, or one with the parameters of its SGR sequence (`1;31`). */
+/** A text, optionally with the parameters of an SGR sequence (`1;31`). */
 export type Span = string | { readonly text: string; readonly sgr: string };
 
-/** What is sent to a terminal for these spans. */
+/** Renders spans for a terminal. */
 export function styled(spans: readonly Span[]): string {
   return spans
     .map((span) => {
@@ -20,22 +20,22 @@ export function styled(spans: readonly Span[]): string {
     .join('');
 }
 
-/** Prints a text for people. Resolves when the stream has taken it. */
+/** Prints text. Resolves when the stream has accepted it. */
 export function print(stream: NodeJS.WritableStream, ...spans: readonly Span[]): Promise<void> {
   return writeAll(stream, styled(spans));
 }
 
-/** Prints JSON, on one line or many, without its last line feed. */
+/** Prints JSON of one or more lines and adds the last line feed. */
 export function printJson(stream: NodeJS.WritableStream, json: string): Promise<void> {
   return writeAll(stream, `${neutralJson(json)}\n`);
 }
 
-/** Prints data of which each byte counts: on a terminal as a text for people, else as it is. */
+/** Prints data unchanged, except on a terminal, where control characters are replaced. */
 export function printData(stream: NodeJS.WritableStream & { isTTY?: boolean }, text: string): Promise<void> {
   return writeAll(stream, stream.isTTY === true ? neutralLines(text) : text);
 }
 
-/** A note to standard error, without waiting. Where nobody reads it any more, nobody misses it. */
+/** Prints a note to standard error without waiting. Ignores errors, because stderr may have no reader. */
 export function note(stderr: NodeJS.WritableStream, text: string): void {
   void print(stderr, `vfio-dmabuf-tracer: ${text}\n`).catch(() => {});
 }

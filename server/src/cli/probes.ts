@@ -8,7 +8,7 @@ import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printData } from './output.ts';
 
-/** The program to stdout, so that it can be piped into bpftrace; what is missing to stderr. */
+/** Prints the program to stdout, so that it can be piped into bpftrace, and the missing probes to stderr. */
 export async function probes(context: CommandContext): Promise<ExitCode> {
   const fragments = await loadFragments(probesDirectory());
   const facts = await inspectHost({

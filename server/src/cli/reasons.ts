@@ -5,28 +5,28 @@ import {
   explain,
   findExplanations,
 } from '../reference/catalogue.ts';
-import { kernelsInWords } from '../reference/words.ts';
+import { kernelsText } from '../reference/words.ts';
 import { problemsError } from '../support/problems.ts';
 import { didYouMean } from '../support/suggest.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printJson } from './output.ts';
 
-/** More entries than this are listed, not explained. */
-const MOST_EXPLAINED = 6;
+/** If more entries match, they are listed and not explained. */
+const MAX_EXPLAINED = 6;
 
-/** What names and texts of logs mean: the same entries that the API and docs/reasons.md have. */
+/** Explains names and log texts, from the same entries as the API and docs/reasons.md. */
 export async function reasons({ names, json, stdout }: CommandContext): Promise<ExitCode> {
   const asked = names.length === 0 ? EXPLANATIONS : found(names);
   if (json) await printJson(stdout, JSON.stringify(asked, null, 2));
   else {
-    const isLong = names.length === 0 || (asked.length > MOST_EXPLAINED && asked.length > names.length);
-    await print(stdout, isLong ? list(asked) : whole(asked));
+    const isLong = names.length === 0 || (asked.length > MAX_EXPLAINED && asked.length > names.length);
+    await print(stdout, isLong ? list(asked) : explanations(asked));
   }
   return EXIT.ok;
 }
 
-/** By name; else the words together are a text, which need not be quoted; else each is one. */
+/** Searches the arguments as names, then joined as one text (so a text needs no quotes), then each as a text. */
 function found(names: readonly string[]): readonly Explanation[] {
   if (names.every((name) => explain(name) !== undefined)) {
     return EXPLANATIONS.filter(({ name }) => names.includes(name));
@@ -40,7 +40,7 @@ function found(names: readonly string[]): readonly Explanation[] {
   const unknown = each.filter(({ entries }) => entries.length === 0);
   if (unknown.length > 0) {
     const problems = unknown.map(({ name }) => ({
-      what: `there is no reason ${JSON.stringify(name)}, and no text of one contains it`,
+      what: `there is no reason ${JSON.stringify(name)}, and no entry contains this text`,
       where: 'command line',
       remedy: didYouMean(name, EXPLAINED_NAMES, '`vfio-dmabuf-tracer reasons` lists all names'),
     }));
@@ -56,7 +56,7 @@ function list(asked: readonly Explanation[]): string {
   return lines.join('');
 }
 
-function whole(asked: readonly Explanation[]): string {
+function explanations(asked: readonly Explanation[]): string {
   const blocks = asked.map(({ name, topic, what, rules, remedy, private_remedy, printed, user_space }) =>
     [
       `${name} (${topic})`,
@@ -64,7 +64,7 @@ function whole(asked: readonly Explanation[]): string {
       ...(printed ? [] : ['  No probe of this version prints it.']),
       ...rules.map((rule) => {
         const errno = rule.errno === null ? '' : ` ${rule.errno}`;
-        return `  at ${rule.stage}:${errno} ${rule.function} (${rule.file}, ${kernelsInWords(rule)}): ${rule.check}`;
+        return `  at ${rule.stage}:${errno} ${rule.function} (${rule.file}, ${kernelsText(rule)}): ${rule.check}`;
       }),
       `  fix: ${remedy}`,
       ...(private_remedy === null ? [] : [`  fix if the buffer is private: ${private_remedy}`]),

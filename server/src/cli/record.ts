@@ -6,7 +6,7 @@ import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live.ts';
 
-/** Writes the stream of this host to a file until a signal. The file is whole at any time but for its last second. */
+/** Records the stream of this host until a signal. At any time the file is complete, except for the last second. */
 export async function record(context: CommandContext): Promise<ExitCode> {
   const { config, operand = '-' } = context;
   const logger = await createLogger({
@@ -62,7 +62,7 @@ function unwritable(path: string, cause: Error): TracerError {
   if (cause instanceof TracerError) return cause;
   return new TracerError('file_unwritable', `the recording cannot be continued: ${cause.message}`, {
     where: path,
-    remedy: 'make room, or record to another file system',
+    remedy: 'free disk space, or record to another file system',
     cause,
   });
 }

@@ -20,11 +20,11 @@ export async function replay(context: CommandContext): Promise<ExitCode> {
     fd: 1,
     terminal: context.stdout.isTTY === true,
   });
-  logger.info({ recording: source.name }, 'replay: what is served is a recording, not this host');
+  logger.info({ recording: source.name }, 'replay: serving a recording, not this host');
   return await serve(context, source, logger);
 }
 
-/** Runs the recording to its end, or as far as it can be read, and prints; the same recording gives the same bytes. */
+/** Replays the recording as far as it can be read, and prints the result. The output depends on the recording only. */
 async function print(context: CommandContext, source: RecordingSource, what: Print): Promise<ExitCode> {
   const model = new TracerModel({
     version: VERSION,
@@ -34,14 +34,14 @@ async function print(context: CommandContext, source: RecordingSource, what: Pri
   });
   const pipeline = new Pipeline({ source, model });
   if (what === 'events') {
-    // A reader that has seen enough ends the program by the error of the stream (main.ts).
+    // If the reader closes the pipe, the stream emits an error and main.ts ends the program.
     pipeline.subscribe((event) => void printJson(context.stdout, JSON.stringify(event)).catch(() => {}));
   }
   const failure = await pipeline.run(context.stop.signal).then(
     () => undefined,
     (error: unknown) => error,
   );
-  // A recording that a crash has cut off is told as far as it goes, and then not called whole.
+  // A crash can cut off a recording. Print the readable part first, then fail.
   if (failure !== undefined && source.lines === 0) throw failure;
   if (context.stop.signal.aborted) {
     note(context.stderr, 'stopped before the end of the recording');

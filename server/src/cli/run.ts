@@ -17,23 +17,23 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     terminal: stdout.isTTY === true,
   });
   warnOfSimulation(config, logger);
-  // The daemon tells each change of state itself, once; what the collector says beside it is detail.
+  // The daemon logs each change of state once. What the collector logs in addition is detail.
   const detail: typeof logger.debug = logger.debug.bind(logger);
   const source = await liveSource(context, { info: detail, warn: detail });
   if (config.record === '') return await serve(context, source, logger);
   const slow = new Throttle({ clock: systemClock, everyMs: 60_000 });
   const recorder = new Recorder({
     path: config.record,
-    // A service that is started again keeps what its last run has recorded, and is not kept from running by it.
+    // A restarted service keeps the recording of its last run, and an existing recording does not prevent the start.
     existing: config.overwrite ? 'replace' : 'number',
     queue: true,
-    onWait: (file) => logger.warn({ file }, 'the pipe to record to has no reader yet: lines are kept for it'),
+    onWait: (file) => logger.warn({ file }, 'the pipe to record to has no reader yet: lines are buffered'),
     onOpen: (file) => logger.info({ file }, 'recording'),
     onFailure: (err) => {
-      const remedy = 'make room or record to another file system, then restart the daemon';
+      const remedy = 'free disk space or record to another file system, then restart the daemon';
       logger.error(
         { file: recorder.path, err, remedy },
-        `the recording has ended: ${err.message}; tracing goes on`,
+        `the recording has ended: ${err.message}; tracing continues`,
       );
     },
     onDropped: () => {

@@ -4,7 +4,7 @@ import type { CommandContext } from './commands.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { serve } from './serve.ts';
 
-/** Serves a stream that a collector writes elsewhere at this moment. */
+/** Serves the live stream of a collector in another process or on another host. */
 export async function serveStream(context: CommandContext): Promise<ExitCode> {
   const { config, operand = '-', stdin, stdout } = context;
   const source = new RecordingSource({ path: operand, stdin, kind: 'live' });

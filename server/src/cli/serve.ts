@@ -9,7 +9,7 @@ import { VERSION } from '../support/version.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
-/** Serves one source until a signal asks for the stop; whatever ends it, it is stopped in order. */
+/** Serves one source until a signal requests a stop. Also stops the daemon in order after an error. */
 export async function serve(
   context: CommandContext,
   source: LineSource,

@@ -2,22 +2,22 @@ import stringWidth from 'string-width';
 
 const GRAPHEMES = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
-/** Cut or filled to exactly so many columns; where it is cut an ellipsis says so. */
+/** Cuts or pads a text to exactly this number of columns. An ellipsis marks a cut. */
 export function fit(text: string, columns: number): string {
   const width = stringWidth(text);
   if (width <= columns) return text + ' '.repeat(columns - width);
-  let kept = '';
+  let cut = '';
   let used = 0;
   for (const { segment } of GRAPHEMES.segment(text)) {
     const wide = stringWidth(segment);
     if (used + wide > columns - 1) break;
-    kept += segment;
+    cut += segment;
     used += wide;
   }
-  return columns < 1 ? '' : `${kept}…${' '.repeat(columns - 1 - used)}`;
+  return columns < 1 ? '' : `${cut}…${' '.repeat(columns - 1 - used)}`;
 }
 
-/** Breaks a text between words, so that no line is wider; a longer word stays whole. */
+/** Wraps a text between words. A word that is longer than the width is not split. Widths below 20 columns do not wrap. */
 export function fold(text: string, width: number | undefined): string[] {
   if (width === undefined || width < 20) return [text];
   const lines: string[] = [];
@@ -29,8 +29,8 @@ export function fold(text: string, width: number | undefined): string[] {
   return lines;
 }
 
-/** `16 MiB`: what a BAR is counted in. */
-export function bytesInWords(bytes: number): string {
+/** `16 MiB`: a size in binary units. */
+export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let value = bytes;
   let unit = 0;
@@ -42,7 +42,7 @@ export function bytesInWords(bytes: number): string {
 }
 
 /** `5 s`, `12 min`, `3 h`, `8 d`. */
-export function ageInWords(ms: number): string {
+export function formatAge(ms: number): string {
   if (!Number.isFinite(ms)) return '?';
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 100) return `${seconds} s`;

@@ -14,7 +14,7 @@ import { FIRST_VIEW } from './watch/view.ts';
 
 const STATES = ['live', 'revoked'] as const;
 
-/** Shows a running daemon: live in a terminal, once where there is none, or as its events. */
+/** Shows a running daemon: live in a terminal, once without a terminal, or as JSON events. */
 export async function watch(context: CommandContext): Promise<ExitCode> {
   const { operand = DEFAULT_URL, options, json, stdout, stdin, stderr, stop, env } = context;
   const clock: Clock = systemClock;
@@ -24,11 +24,11 @@ export async function watch(context: CommandContext): Promise<ExitCode> {
   if (json) {
     rejectWithJson(options);
     const write = (line: string) => printJson(stdout, line);
-    const tell = (text: string) => note(stderr, text);
+    const notify = (text: string) => note(stderr, text);
     try {
-      await follow({ client, device, write, tell, clock, signal: stop.signal });
+      await follow({ client, device, write, notify, clock, signal: stop.signal });
     } catch (error) {
-      // Whoever read it has seen enough (`| head`).
+      // The reader closed the pipe (`| head`).
       if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
     }
     return EXIT.ok;
@@ -37,10 +37,10 @@ export async function watch(context: CommandContext): Promise<ExitCode> {
   const vm = options.vm?.toLowerCase();
   const viewer = new Viewer(client, asked);
   if (options.once !== undefined || stdout.isTTY !== true) {
-    const picture = await viewer.look(stop.signal);
+    const daemon = await viewer.read(stop.signal);
     const wallMs = clock.wallMs();
-    const view = { url: client.url, picture, view: FIRST_VIEW, vm, lost: undefined };
-    const lines = drawAll({ ...view, nowMs: nowOf(picture, wallMs), wallMs });
+    const input = { url: client.url, daemon, view: FIRST_VIEW, vm, lost: undefined };
+    const lines = drawAll({ ...input, nowMs: nowOf(daemon, wallMs), wallMs });
     await print(stdout, `${lines.map(({ text }) => text).join('\n')}\n`);
     return EXIT.ok;
   }
@@ -71,6 +71,6 @@ function rejectWithJson(options: CommandContext['options']): void {
   if (wrong === undefined) return;
   throw new TracerError('bad_usage', `--${wrong} cannot be combined with --json, which prints events`, {
     where: `flag --${wrong}`,
-    remedy: 'leave it out, and select with jq; --device is taken',
+    remedy: 'leave it out and filter with jq; --device is accepted',
   });
 }

@@ -10,7 +10,7 @@ import { STATE_FAMILIES } from './state-families.ts';
 
 export const PREFIX = 'vfio_dmabuf_';
 
-/** A family of another part (HTTP, config reload), read at each scrape. The name is without the `vfio_dmabuf_` prefix. */
+/** A family of another part, such as HTTP, read at each scrape. The name has no `vfio_dmabuf_` prefix. */
 export interface ExtraFamily {
   name: string;
   help: string;
@@ -20,7 +20,7 @@ export interface ExtraFamily {
 
 export interface CatalogueOptions {
   model: TracerModel;
-  /** Adds `process_*` and `nodejs_*`: for live serving only, a replay must print the same bytes each time. */
+  /** Adds `process_*` and `nodejs_*`. Not for `replay --print`, whose output must depend on the recording only. */
   processMetrics: boolean;
 }
 
@@ -54,7 +54,7 @@ export const FAMILIES: readonly FamilySpec[] = [
   FOLDED,
 ];
 
-/** All metric families of one server, on a registry of its own. */
+/** All metric families of one server, in a separate registry. */
 export class Catalogue implements FamilySource {
   readonly #registry = new Registry();
   readonly #foldedNow = new Map<string, number>();
@@ -66,7 +66,7 @@ export class Catalogue implements FamilySource {
         return spec.samples(model, (labelSets) => this.#foldedNow.set(spec.name, labelSets));
       });
     }
-    // Read after the gauges: the registry asks its metrics in the order in which they came.
+    // Registered after the gauges, because the registry reads metrics in the order of registration.
     this.#register(FOLDED_NOW.name, FOLDED_NOW.help, FOLDED_NOW.type, () =>
       Array.from(this.#foldedNow, ([name, value]) => ({ labels: { metric: `${PREFIX}${name}` }, value })),
     );
@@ -80,13 +80,13 @@ export class Catalogue implements FamilySource {
 
   async families(): Promise<readonly MetricFamily[]> {
     const families = (await this.#registry.getMetricsAsJSON()) as unknown as MetricFamily[];
-    // nodejs_active_*_total are gauges: OpenMetrics has no gauge of that name.
+    // nodejs_active_*_total are gauges, but OpenMetrics reserves the suffix _total for counters.
     return families.filter(({ name, type }) => !(type === 'gauge' && name.endsWith('_total')));
   }
 
   /**
-   * prom-client's own classes count by themselves; ours are counted in the kernel and only shown here, so each is an
-   * object with the one method that the registry calls.
+   * The classes of prom-client keep counts themselves. These metrics are counted elsewhere, mostly in the kernel, so each is an object
+   * with only the method that the registry calls.
    */
   #register(
     name: string,

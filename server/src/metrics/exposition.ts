@@ -1,4 +1,4 @@
-/** One metric family, the shape that prom-client's `getMetricsAsJSON()` gives. */
+/** One metric family, in the form that `getMetricsAsJSON()` of prom-client returns. */
 export interface MetricFamily {
   name: string;
   help: string;
@@ -7,7 +7,7 @@ export interface MetricFamily {
 }
 
 export interface MetricSample {
-  /** Name of the sample where it differs from the family's (`_bucket`, `_sum`, `_count`). */
+  /** Name of the sample if it differs from the name of the family (`_bucket`, `_sum`, `_count`). */
   metricName?: string;
   labels: Readonly<Record<string, string | number | undefined>>;
   value: number;
@@ -20,17 +20,17 @@ export const CONTENT_TYPES: Readonly<Record<ExpositionFormat, string>> = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
 };
 
-/** Anything that gives families: a Catalogue. */
+/** Source of families, such as a Catalogue. */
 export interface FamilySource {
   families(): Promise<readonly MetricFamily[]>;
 }
 
-/** One scrape: all families of the catalogue in the given format. */
+/** Renders all families of the source in the given format. */
 export async function renderMetrics(source: FamilySource, format: ExpositionFormat): Promise<string> {
   return renderFamilies(await source.families(), format);
 }
 
-/** Writes families in their order and the series of each by their labels; a family without series is left out. */
+/** Renders families in the given order, with the series of each sorted by labels. A family without series is omitted. */
 export function renderFamilies(families: readonly MetricFamily[], format: ExpositionFormat): string {
   const lines: string[] = [];
   for (const family of families) {
@@ -42,7 +42,7 @@ export function renderFamilies(families: readonly MetricFamily[], format: Exposi
 
 function writeFamily(family: MetricFamily, format: ExpositionFormat, lines: string[]): void {
   const { name, type } = family;
-  // OpenMetrics names a counter without `_total` and its sample with it; text 0.0.4 names both alike.
+  // In OpenMetrics only the sample of a counter has the suffix `_total`. In text 0.0.4 the family has it too.
   const titled = format === 'openmetrics' && type === 'counter' ? name.replace(/_total$/, '') : name;
   const sampled = format === 'openmetrics' && type === 'counter' ? `${titled}_total` : name;
   lines.push(`# HELP ${titled} ${escapeHelp(family.help, format)}`, `# TYPE ${titled} ${type}`);
@@ -54,7 +54,7 @@ function writeFamily(family: MetricFamily, format: ExpositionFormat, lines: stri
   }
 }
 
-/** Samples that differ in nothing but `le` or `quantile` stay together and in their order; the groups are sorted. */
+/** Groups samples that differ only in `le` or `quantile` and keeps their order. The groups are sorted by labels. */
 function inOrder(samples: readonly MetricSample[]): MetricSample[][] {
   const groups = new Map<string, MetricSample[]>();
   for (const sample of samples) {
@@ -79,7 +79,7 @@ function writeLabels(labels: MetricSample['labels'], format: ExpositionFormat): 
   return parts.length === 0 ? '' : `{${parts.join(',')}}`;
 }
 
-/** OpenMetrics wants bounds as floating point numbers: `1.0`, not `1`. */
+/** OpenMetrics requires bounds as floating point numbers: `1.0`, not `1`. */
 function canonicalBound(bound: string): string {
   return /^-?\d+$/.test(bound) ? `${bound}.0` : bound;
 }
@@ -105,8 +105,8 @@ interface Accepted {
 }
 
 /**
- * The format of the highest q that we speak; of equals the first in the header. Text 0.0.4 where there is no header, it
- * asks for anything, or nothing fits: a scrape that gets something is better than one that fails.
+ * Selects the supported format with the highest q; of equal ones, the first in the header. Without a header, for any type, or if no
+ * format matches, the result is text 0.0.4: a scrape in another format is better than a failed one.
  */
 export function negotiate(accept: string | undefined): ExpositionFormat {
   let best: Accepted | null = null;

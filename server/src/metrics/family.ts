@@ -6,31 +6,31 @@ import type { MetricSample } from './exposition.ts';
 
 /** One family of the catalogue, read from the model at each scrape. */
 export interface FamilySpec {
-  /** Without the prefix, with `_total` where it is a counter. */
+  /** Name without the prefix; a counter ends in `_total`. */
   name: string;
-  /** One short sentence that says what is counted, and the kernel functions in brackets. */
+  /** One short sentence: what is counted, with the kernel functions in brackets. */
   help: string;
-  /** What else a reader of docs/metrics.md has to know. */
+  /** More information for docs/metrics.md. */
   details?: string;
   type: 'counter' | 'gauge' | 'histogram';
-  /** False where no probe of this host feeds it: then it is absent, because a zero would look like silence of the kernel. */
+  /** False if no attached probe feeds the family. Then it is absent, because a zero would mean that nothing happened. */
   present?: (model: TracerModel) => boolean;
   samples: (model: TracerModel, onFolded?: OnFolded) => MetricSample[];
 }
 
-/** Gets the number of label sets that a gauge folded at this scrape. */
+/** Receives the number of label sets that a gauge folded at this scrape. */
 export type OnFolded = (labelSets: number) => void;
 
 export function single(value: number): MetricSample[] {
   return [{ labels: {}, value }];
 }
 
-/** True where any of these probes has been attached in this stream. */
+/** True if any of these probes has been attached in this stream. */
 export function fedBy(...probes: readonly string[]): (model: TracerModel) => boolean {
   return (model) => probes.some((probe) => model.wasAttached(probe));
 }
 
-/** A counter of the kernel's maps. `known` are the label sets that exist before their first event: those that a probe would count. */
+/** A counter from kernel maps. `known` are label sets that exist with 0 before their first event. */
 export function kernelCounter(
   spec: Omit<FamilySpec, 'type' | 'samples'> & {
     counter: CounterName;
@@ -43,14 +43,14 @@ export function kernelCounter(
     type: 'counter',
     samples: (model) => {
       const series = model.counters.counter(counter);
-      const there = new Set(series.map(({ labels }) => labelKey(labels)));
-      const missing = (known?.(model) ?? []).filter((labels) => !there.has(labelKey(labels)));
+      const present = new Set(series.map(({ labels }) => labelKey(labels)));
+      const missing = (known?.(model) ?? []).filter((labels) => !present.has(labelKey(labels)));
       return [...series, ...missing.map((labels) => ({ labels, value: 0 }))];
     },
   };
 }
 
-/** A histogram of the kernel's own buckets. */
+/** A histogram whose buckets are counted in the kernel. */
 export function kernelHistogram(
   spec: Omit<FamilySpec, 'type' | 'samples'> & { histogram: HistogramName; known?: readonly Labels[] },
 ): FamilySpec {
@@ -89,7 +89,7 @@ function histogramSamples(
   return samples;
 }
 
-/** Adds up values of the same labels, with at most `limit` label sets; the rest is added to `other`. */
+/** Sums values with the same labels. At most `limit` label sets are kept; further ones are added to `other`. */
 export function sumByLabels(
   rows: Iterable<{ labels: Labels; value: number }>,
   limit: number,
@@ -101,7 +101,7 @@ export function sumByLabels(
   return sums.all();
 }
 
-/** Series with value 1 that only carry facts; the same facts are there once. */
+/** Info series with the value 1. Equal label sets become one series. */
 export function infos(rows: Iterable<Labels>, limit: number, onFolded?: OnFolded): MetricSample[] {
   const ones = sumByLabels(
     Array.from(rows, (labels) => ({ labels, value: 1 })),
@@ -111,7 +111,7 @@ export function infos(rows: Iterable<Labels>, limit: number, onFolded?: OnFolded
   return ones.map(({ labels }) => ({ labels, value: 1 }));
 }
 
-/** One series for each key of a closed set. */
+/** One series for each key of a fixed set. */
 export function byKey(label: string, counts: Readonly<Record<string, number>>): MetricSample[] {
   return Object.entries(counts).map(([key, value]) => ({ labels: { [label]: key }, value }));
 }

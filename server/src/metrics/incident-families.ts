@@ -12,7 +12,7 @@ function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => Met
     }));
 }
 
-/** Deduced from events and snapshots: unlike the kernel's counters they can miss something. */
+/** Incidents are deduced from events and snapshots. Unlike counters from kernel maps, they can miss something. */
 export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'incidents',

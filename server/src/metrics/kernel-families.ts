@@ -1,7 +1,7 @@
 import { READERS, VIOLATIONS } from '../stream/codes.ts';
 import { type FamilySpec, fedBy, kernelCounter, kernelHistogram } from './family.ts';
 
-/** Probes of the exporter, of the dma-buf core, and of the importers' calls around them (probes/README.md). */
+/** Probes of the exporter, of the dma-buf core, and of calls of importers (probes/README.md). */
 const IMPORT_PROBES = [
   ...['attach', 'pin', 'map', 'iommufd_map', 'bind', 'core_attach', 'core_pin', 'core_map', 'vmap'],
   ...['iommufd_file', 'rdma', 'rdma_map', 'prime', 'videobuf2', 'devmem'],
@@ -13,13 +13,13 @@ const IMPORT_STAGES =
 /** Probes that count a call at its return. */
 const RETURN_PROBES = [...IMPORT_PROBES, 'export', 'revoke', 'private_read'] as const;
 const OF_THE_BUFFER =
-  'device is the exporting device, or unknown where it was closed before the call. privacy is that of the buffer.';
-const NOT_OF_VFIO = 'device is also unknown where KVM binds a buffer that VFIO did not export.';
-const ONLY_PRIVATE = 'Absent where the kernel has no vfio_dma_buf_get_data.';
+  'device is the exporting device, or unknown if it was closed before the call. privacy is that of the buffer.';
+const NOT_OF_VFIO = 'device is also unknown if KVM binds a buffer that VFIO did not export.';
+const ONLY_PRIVATE = 'Absent if the kernel has no vfio_dma_buf_get_data.';
 
 const readers = READERS.map((importer) => ({ importer }));
 
-/** What the probes count in kernel maps: exact even where events are lost. */
+/** Counters that probes keep in kernel maps. Lost events do not change them. */
 export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   kernelCounter({
     name: 'exports_total',
@@ -106,7 +106,8 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
   kernelHistogram({
     name: 'revocation_duration_seconds',
     help: 'Duration of kernel calls that revoked at least one buffer (vfio_pci_dma_buf_move).',
-    details: 'Where the kernel waits for importers to unmap (mainline: since 7.1), the wait is part of it.',
+    details:
+      'If the kernel waits for importers to unmap (mainline: since 7.1), the duration includes the wait.',
     histogram: 'revocation_duration',
     known: [{}],
     present: fedBy('revoke'),
@@ -132,8 +133,8 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
     details:
       'foreign_vm: KVM accepted a buffer of the device of another VM. accepted_not_vfio: KVM accepted a buffer that VFIO did not ' +
       'export (kvm_vfio_dmabuf_bind). private_without_vm: a device without a VM made a private export ' +
-      '(vfio_pci_core_feature_dma_buf). private_offered: another importer than KVM tried to attach a private buffer ' +
-      '(vfio_pci_dma_buf_attach). Absent where the kernel has no private exports.',
+      '(vfio_pci_core_feature_dma_buf). private_offered: an importer other than KVM tried to attach a private buffer ' +
+      '(vfio_pci_dma_buf_attach). Absent if the kernel has no private exports.',
     counter: 'policy_violations',
     known: (model) => VIOLATIONS.filter((kind) => model.countsViolation(kind)).map((kind) => ({ kind })),
     present: fedBy('bind', 'private_read'),

@@ -16,7 +16,7 @@ function lossesOf(model: TracerModel, what: 'events' | 'counts'): Record<string,
   return Object.fromEntries(losses.filter(([stage]) => isCountLoss(stage) === (what === 'counts')));
 }
 
-/** The tracer's own state: what is attached, what was lost, how long it was blind. */
+/** State of the tracer: attached probes, losses, and blind time. */
 export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'up',
@@ -28,15 +28,14 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'probe_attached',
     help: '1 where the probe is part of the running program.',
     details:
-      '0 where the kernel lacks a function of the probe, or where its module was loaded or unloaded and no new program has taken over yet. up is 0 where no program runs.',
+      '0 if the kernel lacks a function of the probe, or if its module was loaded or unloaded and no new program has taken over yet. up is 0 if no program runs.',
     type: 'gauge',
     samples: (model) => byKey('probe', probes(model)),
   },
   {
     name: 'events_total',
     help: 'Events received from the probes.',
-    details:
-      'Events can be lost. The counters of exports, imports and the like come from kernel maps and cannot.',
+    details: 'Events can be lost. Counters from kernel maps, such as exports_total, do not depend on them.',
     type: 'counter',
     samples: (model) => byKey('kind', model.accounting.eventsByKind),
   },
@@ -44,7 +43,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'events_lost_total',
     help: 'Events that were lost on the way from a probe, by the stage that lost them.',
     details:
-      'The counters of exports, imports and the like stay right. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector.',
+      'Counters from kernel maps stay correct. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector.',
     type: 'counter',
     samples: (model) => byKey('stage', lossesOf(model, 'events')),
   },
@@ -60,7 +59,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'events_unaccounted',
     help: 'Events that were printed before the last heartbeat and are neither received nor counted as lost.',
-    details: 'They are on their way, or were lost since the heartbeat before.',
+    details: 'They are still in transit, or were lost since the previous heartbeat.',
     type: 'gauge',
     samples: (model) => single(model.accounting.eventsUnaccounted),
   },
@@ -68,7 +67,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'map_lines_lost_total',
     help: 'Lines of kernel map reads that were lost.',
     details:
-      'The next read repeats them, so counts are late and not wrong. last_map_read_timestamp_seconds advances with a complete read only.',
+      'The next read repeats them, so counts are late but not wrong. Only a complete read updates last_map_read_timestamp_seconds.',
     type: 'counter',
     samples: (model) => single(model.accounting.counterLinesLost),
   },
@@ -76,7 +75,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'host_read_errors_total',
     help: 'Failed reads of /proc, /sys and other files of the host.',
     details:
-      'A file that does not exist is no failure. After a failure such as EMFILE the last value is kept, and the read is retried.',
+      'A file that does not exist is not a failure. After a failure such as EMFILE the last value is kept, and the read is retried.',
     type: 'counter',
     samples: (model) => byKey('source', model.accounting.hostErrors),
   },
@@ -115,7 +114,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'blind_seconds_total',
     help: 'Seconds in which nothing was traced.',
     details:
-      'From the last heartbeat of a child that ended to the next child that is ready. A child without a heartbeat counts from its start. Where its probes ended with vfio_pci_core, the time begins at the last check that found the module unchanged. The start of the first child does not count.',
+      'From the last heartbeat of a child that ended to the next child that is ready. A child without a heartbeat counts from its start. If its probes ended with vfio_pci_core, the time begins at the last check that found the module unchanged. The start of the first child does not count.',
     type: 'counter',
     samples: (model) => single(model.accounting.blindSeconds),
   },
@@ -123,7 +122,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'probe_blind_seconds_total',
     help: 'Seconds in which this probe was not attached although its module was loaded.',
     details:
-      'From the last check before the module was loaded (every 5 s) to the program that takes over: an upper bound. A module that is not loaded cannot be called, and does not count.',
+      'From the last check before the module was loaded (every 5 s) to the program that takes over: an upper bound. A module that is not loaded cannot be called, so that time does not count.',
     type: 'counter',
     samples: (model) => {
       const seconds = (probe: string) => [probe, model.accounting.probeBlindSeconds(probe)] as const;
@@ -169,7 +168,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'simulation_info',
     help: 'Faults that the collector simulates (--simulate).',
-    details: 'Absent where nothing is simulated.',
+    details: 'Absent if nothing is simulated.',
     type: 'gauge',
     samples: (model) => {
       const { simulation } = model.status();

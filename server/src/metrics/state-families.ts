@@ -42,12 +42,12 @@ function* vms(model: TracerModel): Generator<Labels> {
   }
 }
 
-/** The state now, from events and snapshots; buffer_state_exact is 0 where it may be incomplete. */
+/** Current state, from events and snapshots. It may be incomplete while buffer_state_exact is 0. */
 export const STATE_FAMILIES: readonly FamilySpec[] = [
   {
     name: 'buffers',
     help: 'Buffers that exist (vfio_pci_core_feature_dma_buf to dma_buf_file_release).',
-    details: 'state is live where the memory may be mapped, and revoked where it may not.',
+    details: 'state is live if importers can map the memory, and revoked if they cannot.',
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
@@ -71,7 +71,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'attachments',
     help: 'Attachments of importers to buffers (vfio_pci_dma_buf_attach to dma_buf_detach).',
     details:
-      'device is the exporting device, and privacy that of the buffer. importer is unknown where only a snapshot has counted the attachment.',
+      'device is the exporting device, and privacy that of the buffer. importer is unknown if only a snapshot has counted the attachment.',
     type: 'gauge',
     samples: (model, onFolded) => sumByLabels(attachments(model), model.options.seriesLimit, onFolded),
   },
@@ -79,7 +79,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'lost_mappings',
     help: 'iommufd mappings that a revocation removed and that were not remapped (vfio_pci_dma_buf_move, iopt_revoke_notify).',
     details:
-      'The kernel never remaps them. Each new iommufd map of the buffer ends one lost mapping, and a release ends all of them. A detach ends none, because the memory is still not mapped. The number comes from events alone: a mapping that was lost while nothing was traced, or whose event was lost, is missing, whatever buffer_state_exact says.',
+      'The kernel never remaps them. Each new iommufd map of the buffer ends one lost mapping, and a release ends all of them. A detach ends none, because the memory is still not mapped. The number comes from events only: a mapping that was lost while nothing was traced, or whose event was lost, is missing, even if buffer_state_exact is 1.',
     type: 'gauge',
     present: (model) => model.wasAttached('revoke') && model.wasAttached('iommufd_map'),
     samples: (model, onFolded) => sumByLabels(lostMappings(model), model.options.seriesLimit, onFolded),
@@ -88,7 +88,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'device_info',
     help: 'Facts of a PCI device that exports or imports memory.',
     details:
-      'From sysfs and pci.ids. Join it by the label device. numa_node is -1 where there is none. class, vendor and name are empty where they are unknown. The series stays for metrics.keep-departed seconds after the device has left.',
+      'From sysfs and pci.ids. Join it by the label device. numa_node is -1 if there is none. class, vendor and name are empty if they are unknown. The series stays for metrics.keep-departed seconds after the device was removed.',
     type: 'gauge',
     samples: (model, onFolded) =>
       infos(

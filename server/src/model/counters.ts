@@ -1,3 +1,4 @@
+import { errnoName } from '../shared/errno-names.ts';
 import {
   CAUSES,
   DURATION_BUCKETS,
@@ -8,7 +9,6 @@ import {
   VIOLATIONS,
 } from '../stream/codes.ts';
 import { type CounterRead, MAPS, type MapName, splitKey, unpackName } from '../stream/maps.ts';
-import { errnoName } from './errno.ts';
 import { codeName, deviceAddress, importerName } from './naming.ts';
 import { type Labels, SeriesSet } from './series-set.ts';
 

@@ -10,7 +10,7 @@ import { PRIVATE_REASONS } from './private-reasons.ts';
 import { SYMPTOM_ENTRIES } from './symptoms.ts';
 import { VIOLATION_ENTRIES } from './violations.ts';
 
-/** A reason without an entry does not compile. */
+/** The compiler reports a reason without an entry. */
 export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
   ...IMPORT_REASONS,
   ...PRIVATE_REASONS,
@@ -18,31 +18,31 @@ export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
   ...COMMON_REASONS,
 };
 
-/** Reasons that no probe prints: they have a number on the wire, and are told as what they are. */
+/** Reasons that no probe of this version prints, although the stream has a number for them. */
 export const UNPRINTED: readonly Reason[] = [];
 
-/** What a name is one of; also the label under which metrics have it. A symptom is in no metric: no probe sees it. */
+/** Kinds of names. A symptom is in no metric, because no probe sees it; the others are label values of metrics. */
 export const TOPICS = ['reason', 'violation', 'cause', 'incident', 'symptom'] as const;
 export type Topic = (typeof TOPICS)[number];
 
-/** One entry as the CLI, the API and the docs tell it. */
+/** One entry as the CLI, the API and the docs show it. */
 export interface Explanation extends Entry {
   user_space: readonly string[];
   name: string;
   topic: Topic;
-  /** Where it can occur, each once. */
+  /** The stages at which it can occur, without duplicates. */
   stages: CallStage[];
-  /** The remedy if the buffer is private and the importer is not KVM; null if that cannot be. */
+  /** The remedy if the buffer is private and the importer is not KVM; null if that cannot happen. */
   private_remedy: string | null;
-  /** False where no probe of this version prints it. */
+  /** False if no probe of this version prints it. */
   printed: boolean;
-  /** Its paragraph in the docs, for the annotation of an alert. */
+  /** Path and anchor of its section in the docs, for the annotation of an alert. */
   docs: string;
 }
 
 const PAGE = 'docs/reasons.md';
 
-/** The kinds of incidents that no violation of the same name explains. */
+/** Entries of the kinds of incident, except those that a violation of the same name explains. */
 function incidentEntries(): Record<string, Entry> {
   return Object.fromEntries(
     Object.entries(INCIDENT_ENTRIES)
@@ -96,26 +96,26 @@ export function explain(name: string): Explanation | undefined {
   return EXPLANATIONS.find((entry) => entry.name === name);
 }
 
-/** Shorter texts are in nearly every entry. */
-const SHORTEST = 4;
+/** Minimum length of a search text. Shorter texts match nearly every entry. */
+const MIN_LENGTH = 4;
 
 /**
- * The entries that a text leads to: a line from the log of a VMM, a function that failed, a setting, a function of the kernel. The text
- * may contain more than what the catalogue knows (a line with its time), or less.
+ * Finds the entries that match a text: a log line of a VMM, a failed function, a setting, or a function of the kernel. The text can be
+ * longer than the text in the catalogue (such as a log line with its time), or shorter.
  */
 export function findExplanations(text: string): Explanation[] {
-  const asked = wordsOf(text);
-  if (asked.trim().length < SHORTEST) return [];
+  const wanted = normalized(text);
+  if (wanted.trim().length < MIN_LENGTH) return [];
   return EXPLANATIONS.filter(({ what, remedy, user_space, rules }) => {
-    const names = [...user_space, ...rules.map((one) => one.function)].map(wordsOf);
+    const names = [...user_space, ...rules.map((one) => one.function)].map(normalized);
     return (
-      names.some((name) => name.includes(asked) || asked.includes(name)) ||
-      [what, remedy].some((sentence) => wordsOf(sentence).includes(asked))
+      names.some((name) => name.includes(wanted) || wanted.includes(name)) ||
+      [what, remedy].some((sentence) => normalized(sentence).includes(wanted))
     );
   });
 }
 
-/** Its words in lower case with one space around each, so that a part of a word is not found. */
-function wordsOf(text: string): string {
+/** The words of a text in lower case, separated and enclosed by one space, so that parts of words do not match. */
+function normalized(text: string): string {
   return ` ${(text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).join(' ')} `;
 }

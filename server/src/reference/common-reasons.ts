@@ -12,7 +12,7 @@ import {
   rule,
 } from './entry.ts';
 
-/** The function of each stage whose errors are told. */
+/** The function of each stage whose errors the probes report. */
 const CALLS: Record<Exclude<CallStage, 'revoke'>, readonly [string, string]> = {
   export: ['vfio_pci_core_feature_dma_buf', EXPORTER],
   private_read: ['vfio_dma_buf_get_data', EXPORTER],
@@ -42,23 +42,24 @@ function at(stages: readonly (keyof typeof CALLS)[], errno: string | null, check
   );
 }
 
-/** What can go wrong at every stage. */
+/** Reasons that can occur at any stage. */
 export const COMMON_REASONS = {
   other: {
-    what: 'The kernel rejected for a reason that the probes cannot name; the errno is all that is known.',
+    what: 'The kernel rejected the call for a reason that the probes cannot identify; only the errno is known.',
     rules: at(STAGES, null, 'any other error'),
     remedy:
-      'Look up the event’s errno at its stage’s function. If it happens more than once, report it: a reason is missing ' +
-      'here.',
+      'Look up the errno of the event in the function of its stage. If it happens more than once, report it: a reason is ' +
+      'missing here.',
   },
   no_memory: {
-    what: 'The kernel had no memory for what the call needed.',
-    // A read of the VFIO data and a rejection to map for the CPU allocate nothing.
+    what: 'The kernel could not allocate memory for the call.',
+    // private_read and the rejection at vmap allocate no memory.
     rules: at(
       STAGES.filter((stage) => stage !== 'private_read' && stage !== 'vmap'),
       'ENOMEM',
       'the kernel’s allocations succeed',
     ),
-    remedy: 'Look at the host’s free memory and the limits of the process’s cgroup (`memory.events`).',
+    remedy:
+      'Check the free memory of the host, and the limits of the cgroup of the process (`memory.events`).',
   },
 } satisfies Partial<Record<Reason, Entry>>;

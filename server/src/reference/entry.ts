@@ -3,37 +3,37 @@ import type { Stage } from '../stream/codes.ts';
 /** The call that a rule is about: an export, a lookup of the VFIO data, a stage of an import, or a revocation. */
 export type CallStage = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revoke';
 
-/** One check of the kernel. */
+/** One check in the kernel. */
 export interface Rule {
   stage: CallStage;
-  /** The errno of the call, e.g. EINVAL; null where it may be any, or the call is no rejection. */
+  /** The errno of the call, e.g. EINVAL; null if any errno is possible, or if the call was not rejected. */
   errno: string | null;
   function: string;
-  /** Path in the kernel's source; of the posted patches where `kernels` is a private dialect, of the later ones where it is both. */
+  /** Path in the kernel source. For a private dialect, the path in the posted patches; for both dialects, in the later patches. */
   file: string;
-  /** Which kernels have it, by what they can do: distributions carry the export, and parts of it, on older and newer versions. */
+  /** Which kernels have the check, by capability. Versions are unreliable, because distributions backport the export or parts of it. */
   kernels: string;
-  /** The versions of mainline that have it, as a hint only; null where no mainline kernel has it. */
+  /** Mainline versions with the check, as a hint only; null if no mainline kernel has it. */
   mainline: string | null;
-  /** What is checked, and what follows. */
+  /** The condition that the kernel checks; for a cause, what triggers it. */
   check: string;
 }
 
-/** What a name of the probes or of the model means to an operator. */
+/** Meaning of a name that probes, model or user space print, for an operator. */
 export interface Entry {
   /** What happened, as a sentence. */
   what: string;
   rules: Rule[];
-  /** How user space shows it: lines of logs, functions that fail, settings that lead there. `reasons` finds the entry by these texts. */
+  /** How user space shows it: log lines, failing functions, settings. `reasons` finds the entry by these texts. */
   user_space?: readonly string[];
   /** What to do about it. */
   remedy: string;
 }
 
-/** For a private buffer that somebody offered to an importer other than KVM. No other importer is ever a remedy. */
+/** The remedy if an importer other than KVM was offered a private buffer. Another importer is never a remedy. */
 export const PRIVATE_BUFFER_REMEDY =
   'Do not look for another importer: only KVM may import this buffer, and only for the VM that owns the device. Find ' +
-  'the process that passed the descriptor on (`comm` and `pid` of the event) and stop that. An importer that was ' +
+  'the process that passed the descriptor on (`comm` and `pid` of the event) and stop it. An importer that was ' +
   'accepted can read and write the memory of the VM’s device.';
 
 /** Stages at which an importer other than KVM can be rejected. */
@@ -56,16 +56,16 @@ export const RDMA = 'drivers/infiniband/core/umem_dmabuf.c';
 export const IOMMUFD = 'drivers/iommu/iommufd/pages.c';
 export const KVM = 'virt/kvm/vfio_dmabuf.c';
 
-/** What a rule says of the kernels that have it. */
+/** Which kernels have a rule. */
 export type Where = Pick<Rule, 'kernels' | 'mainline'>;
 
 const EVERY: Where = { kernels: 'each with the export', mainline: '6.19 or newer' };
-/** Both private dialects; v1 alone knows `is_private`. */
+/** Both private dialects. Only v1 has `is_private`. */
 export const PRIVATE: Where = { kernels: 'private-v1, private-v2', mainline: null };
 export const PRIVATE_V1: Where = { kernels: 'private-v1', mainline: null };
 export const PRIVATE_V2: Where = { kernels: 'private-v2', mainline: null };
 
-/** A rule of each kernel that exports, unless `where` says otherwise. */
+/** Makes a rule. Without `where` it applies to every kernel with the export. */
 export function rule(
   stage: CallStage,
   errno: string | null,

@@ -12,7 +12,7 @@ import {
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
 
-/** What the rules of private exports forbid, and happened. Each is worth a page to somebody. */
+/** Violations of the rules for private exports. Each should alert an operator. */
 export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
   foreign_vm: {
     what: 'KVM accepted a buffer of a device that belongs to another VM, or to none.',
@@ -21,52 +21,52 @@ export const VIOLATION_ENTRIES: Record<Exclude<Violation, 'none'>, Entry> = {
         'bind',
         null,
         BIND,
-        'the VM of the buffer’s device is the VM that binds: not checked (AMD’s public kernel), or checked without effect',
+        'the VM of the buffer’s device is the VM that binds. The public kernel of AMD does not check it, or the check had no effect',
         PRIVATE,
       ),
     ],
     remedy:
-      'Stop the VM that bound it: one guest can reach the memory of another’s device. Then report it to who supplies the ' +
-      'kernel: its bind does not look up the buffer, or ignores the answer.',
+      'Stop the VM that bound it: one guest can access the memory of the device of another. Then report it to the supplier of ' +
+      'the kernel: its bind does not look up the buffer, or ignores the result.',
   },
   accepted_not_vfio: {
-    what: 'KVM answered success to a bind of a buffer that VFIO did not export.',
+    what: 'KVM returned success for a bind of a buffer that VFIO did not export.',
     rules: [
       rule(
         'bind',
         null,
         BIND,
-        'a failed vfio_dma_buf_get_data() ends the bind with its errno: the posted code leaves the return value unset, and ' +
-          'AMD’s public kernel does not call it',
+        'a failed vfio_dma_buf_get_data() ends the bind with its errno. The posted code leaves the return value unset, and the ' +
+          'public kernel of AMD does not call the function',
         PRIVATE,
       ),
     ],
     remedy:
-      'The guest believes in a private slot that has no memory behind it. Stop the VM, correct the descriptor that its ' +
-      'VMM passes, and update the kernel’s patches.',
+      'The guest has a private slot without memory behind it. Stop the VM, correct the descriptor that its VMM passes, and ' +
+      'update the patches of the kernel.',
   },
   private_without_vm: {
-    what: 'A private export was made of a device that belongs to no VM.',
+    what: 'A device that belongs to no VM made a private export.',
     rules: [
       rule(
         'export',
         null,
         ['vfio_pci_core_feature_dma_buf', EXPORTER_V1],
-        'none: the export succeeds, no bind ever can',
+        'none: the export succeeds, but no bind can succeed',
         PRIVATE_V1,
       ),
     ],
     remedy:
-      'The VMM has to add the device with KVM_DEV_VFIO_FILE_ADD before it exports; the buffer is of no use.',
+      'The VMM has to add the device with KVM_DEV_VFIO_FILE_ADD before the export. This buffer cannot be used.',
   },
   private_offered: {
-    what: 'A private export was offered to an importer that is not KVM.',
+    what: 'An importer other than KVM tried to attach a private buffer.',
     rules: [
       rule(
         'attach',
         null,
         ['dma_buf_dynamic_attach', CORE],
-        'none at this stage: whether the importer gets at the memory is decided at its map',
+        'none at this stage: its map decides whether the importer gets the memory',
         PRIVATE_V1,
       ),
     ],

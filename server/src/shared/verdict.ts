@@ -1,5 +1,11 @@
 import type { BlindTo, BufferView, Incident, Status } from '../model/schema.ts';
-import { count, graveSentences, incidentSentences, lossSentences, unwatchedSentences } from './words.ts';
+import {
+  blindToSentences,
+  closedCriticalSentences,
+  count,
+  incidentSentences,
+  lossSentences,
+} from './texts.ts';
 
 /** The state of a host in one word. Page and terminal show the same one. */
 export type Level = 'safe' | 'attention' | 'critical' | 'blind' | 'not-ready';
@@ -7,19 +13,19 @@ export type Level = 'safe' | 'attention' | 'critical' | 'blind' | 'not-ready';
 export interface Verdict {
   level: Level;
   word: string;
-  /** Why, as sentences, the most severe first; at least one. */
+  /** The causes as sentences, the most severe first; at least one. */
   why: [string, ...string[]];
 }
 
 export interface VerdictInput {
   status: Status & { not_ready: string | null };
-  /** Open and closed ones; null if they are not known yet. */
+  /** Open and closed incidents; null if they are not known yet. */
   incidents: { incidents: readonly Incident[]; blind_to: readonly BlindTo[] } | null;
   /** All buffers of the host; null if only a part of them is known. */
   buffers: readonly BufferView[] | null;
 }
 
-/** Sentences that page and terminal show of a verdict; the others are in the lists below it. */
+/** Number of sentences of a verdict that page and terminal show. */
 export const REASONS_SHOWN = 4;
 
 const WORDS: Readonly<Record<Level, string>> = {
@@ -31,8 +37,8 @@ const WORDS: Readonly<Record<Level, string>> = {
 };
 
 /**
- * Judges a host by what the API reports. A critical incident is never hidden: not by its end, since what it exposed was
- * exposed, and not by a host that is blind now. A host with losses is never safe.
+ * Rates a host by the answers of the API. A critical incident stays visible after its end, because its effects are not undone, and
+ * while the host is blind. A host with losses is never safe.
  */
 export function verdictOf({ status, incidents, buffers }: VerdictInput): Verdict {
   const of = (level: Level, first: string, ...others: string[]): Verdict => ({
@@ -52,7 +58,7 @@ export function verdictOf({ status, incidents, buffers }: VerdictInput): Verdict
   const warnings = ofSeverity('warning');
   const doubts = doubtsOf(status, incidents?.blind_to ?? []);
 
-  const [critical, ...moreCritical] = [...ofSeverity('critical'), ...graveSentences(past)];
+  const [critical, ...moreCritical] = [...ofSeverity('critical'), ...closedCriticalSentences(past)];
   if (critical !== undefined)
     return of('critical', critical, ...moreCritical, ...untraced, ...warnings, ...doubts);
   const [blind, ...moreBlind] = untraced;
@@ -60,8 +66,8 @@ export function verdictOf({ status, incidents, buffers }: VerdictInput): Verdict
   if (status.not_ready !== null) return of('not-ready', `${capital(status.not_ready)}.`);
   const [attention, ...moreAttention] = [...warnings, ...doubts];
   if (attention !== undefined) return of('attention', attention, ...moreAttention);
-  const over = past.length === 0 ? [] : [`${count(past.length, 'earlier incident')} ended.`];
-  return of('safe', safeSentence(status, buffers), ...over);
+  const ended = past.length === 0 ? [] : [`${count(past.length, 'earlier incident')} ended.`];
+  return of('safe', safeSentence(status, buffers), ...ended);
 }
 
 /** Why nothing is traced now. The end of a recording is not a reason: every recording ends. */
@@ -75,8 +81,8 @@ function untracedSentences({ source, state, problem }: Status): string[] {
 }
 
 /** What may have been missed. */
-function doubtsOf(status: Status, blind: readonly BlindTo[]): string[] {
-  const doubts = [...unwatchedSentences(blind), ...lossSentences(status)];
+function doubtsOf(status: Status, blindTo: readonly BlindTo[]): string[] {
+  const doubts = [...blindToSentences(blindTo), ...lossSentences(status)];
   if (doubts.length > 0 || status.buffer_state_exact || status.source.kind === 'replay') return doubts;
   return ['A snapshot is being taken after a blind time: some buffers may be missing.'];
 }
@@ -85,10 +91,12 @@ function safeSentence({ dialect }: Status, buffers: readonly BufferView[] | null
   const none = 'There is no open incident.';
   if (dialect === 'private-v1') {
     if (buffers === null) return none;
-    const secret = buffers.filter(({ privacy, state }) => privacy === 'private' && state !== 'released');
-    return secret.length === 0
+    const privateBuffers = buffers.filter(
+      ({ privacy, state }) => privacy === 'private' && state !== 'released',
+    );
+    return privateBuffers.length === 0
       ? 'No private device memory is exported, and there is no open incident.'
-      : `${count(secret.length, 'private export')}: none was accepted outside its VM, and there is no open incident.`;
+      : `${count(privateBuffers.length, 'private export')}: none was accepted outside its VM, and there is no open incident.`;
   }
   return dialect.startsWith('private')
     ? `${none} Exports of this kernel do not declare whether they are private.`

@@ -39,10 +39,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await page.evaluate(AXE);
       await page.locator('.plot-legend').first().waitFor();
       assert.deepEqual(await violations(page), []);
-      await page.getByText('The picture as text').click();
+      await page.getByText('The graph as a table').click();
       await page.locator('#rejections').getByRole('button').filter({ hasText: 'rejected' }).first().click();
-      await page.locator('.opened').getByText('What to do:').waitFor();
-      await page.getByText('The rule of the kernel').click();
+      await page.locator('.opened').getByText('Fix:').first().waitFor();
+      await page.getByText("The kernel's rule").click();
       await page.getByText('functions attached').first().click();
       assert.deepEqual(await violations(page), []);
       await page.locator('#buffers').getByRole('button', { name: '#10' }).click();

@@ -50,11 +50,11 @@ test('a replay is marked as such, and its rejection opens with an explanation an
   await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
   const rejection = page
     .locator('#rejections')
-    .getByRole('button', { name: /KVM was rejected at bind vm_mismatch/ });
+    .getByRole('button', { name: /KVM was rejected at bind.*vm_mismatch/ });
   assert.equal(await rejection.getAttribute('aria-expanded'), 'false');
   await rejection.click();
   const panel = page.locator('.opened');
-  await panel.getByText('What to do:').waitFor();
+  await panel.getByText('Fix:').waitFor();
   assert.equal(await rejection.getAttribute('aria-expanded'), 'true');
   const reason = (await (await fetch(new URL('/api/v1/reasons/vm_mismatch', page.url()))).json()) as {
     what: string;
@@ -153,8 +153,8 @@ test('after tracing has ended the page shows the last state and marks it as old'
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
   await facts(page, ['14', '3', '2', '4', '13']);
-  await says(page, '.headline', /is of before tracing ended/);
-  await says(page, '#incidents', /none open when last seen/);
+  await says(page, '.headline', /are from before tracing ended/);
+  await says(page, '#incidents', /none open when tracing ended/);
   assertClean(opened);
 });
 
@@ -171,7 +171,7 @@ test('the page does not report a private buffer as safe if the probes for violat
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Attention' }).waitFor();
   const text = await page.locator('.headline').innerText();
-  assert.match(text, /Not watched: private offered, foreign vm, accepted not vfio\./);
+  assert.match(text, /Not traced: private offered, foreign vm, accepted not vfio\./);
   assert.doesNotMatch(text, /none was accepted/);
   await facts(page, ['1', '1', '–', '–', '–']);
   await says(page, '#topology', /importers not traced/);
@@ -257,13 +257,13 @@ test('the URL hash can open a released buffer, a reason or an incident', async (
   await dialog.getByText('Released', { exact: true }).waitFor();
   await go('reason=not_revocable');
   await dialog.waitFor({ state: 'hidden' });
-  await page.locator('.reason-open').getByText('What to do:').waitFor();
+  await page.locator('.reason-open').getByText('Fix:').first().waitFor();
   await go('incident=1');
   await page.locator('.incident.wanted').waitFor();
   await go('reason=nonsense');
-  await page.getByText('The server knows no reason of this name.').waitFor();
+  await page.getByText('The server does not know a reason of this name.').waitFor();
   await go('incident=99');
-  await page.getByText('Incident 99 is not known here').waitFor();
+  await page.getByText('Incident 99 is not known').waitFor();
   // The browser itself logs the 404 of the unknown reason.
   assert.deepEqual(
     opened.consoleMessages.filter((text) => !text.includes('404')),
@@ -285,7 +285,7 @@ test('the topology shows each buffer, marks private ones and rejections, and is 
     'VM web-7',
   ]);
   assert.ok((await topology.locator('.edge.rejected').count()) > 4);
-  await topology.getByText('The picture as text').click();
+  await topology.getByText('The graph as a table').click();
   const text = await topology.getByRole('table').innerText();
   assert.match(text, /VM training-b\s+0000:42:00.0\s+6, 256 KiB, private\s+kvm, kvm\s+mapped/);
   assert.match(text, /rejected: no_peer_to_peer/);

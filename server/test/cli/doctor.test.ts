@@ -122,7 +122,7 @@ test('a host on which all is well is told so, row by row', async (t) => {
   assert.equal(checks.kernel?.message, '7.3.4');
   assert.match(checks.bpftrace?.message ?? '', /^0\.23\.2 /);
   assert.equal(checks.devices?.message, '0000:41:00.0 (vfio-pci)');
-  assert.match(checks.probes?.message ?? '', /Not seen here: bind \(bind\): function kvm_vfio_dmabuf_bind/);
+  assert.match(checks.probes?.message ?? '', /Not traced here: bind \(bind\): function kvm_vfio_dmabuf_bind/);
   assert.match(checks['dma-buf export']?.message ?? '', /dialect mainline/);
 });
 
@@ -207,7 +207,7 @@ const CASES: readonly [
     'kprobes',
     'missing',
     written('sys', 'kernel/debug/kprobes/enabled', '0\n'),
-    /switched off/,
+    /disabled/,
     /echo 1 >/,
   ],
   [
@@ -257,7 +257,7 @@ const CASES: readonly [
     'pids',
     'warning',
     async (host) => void (await host.setNamespace('pid:[4026532200]')),
-    /namespace of its own/,
+    /another pid namespace/,
     /--pid=host/,
   ],
   [

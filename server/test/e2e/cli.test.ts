@@ -202,7 +202,7 @@ test('the probes lie beside the built program', () => {
 test('reasons lists all, explains the named ones, and gives the same as JSON', () => {
   const list = program.run(['reasons']);
   assert.equal(list.code, 0);
-  assert.match(list.stdout, /^no_peer_to_peer +reason +The importer cannot take memory/m);
+  assert.match(list.stdout, /^no_peer_to_peer +reason +The importer cannot use memory/m);
   assert.match(list.stdout, /^foreign_vm +violation /m);
   const { stdout } = program.run(['reasons', 'no_ranges', 'flr']);
   assert.match(

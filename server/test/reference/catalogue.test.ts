@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
-import { errnoName } from '../../src/model/errno.ts';
 import { INCIDENT_KINDS } from '../../src/model/schema.ts';
 import { EXPLANATIONS, explain, findExplanations, UNPRINTED } from '../../src/reference/catalogue.ts';
 import { INCIDENT_ENTRIES } from '../../src/reference/incidents.ts';
+import { errnoName } from '../../src/shared/errno-names.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/stream/codes.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
 import { type ProbeReason, reasonsOfProbes } from './told.ts';
@@ -139,7 +139,7 @@ test('a symptom is marked as not printed by any probe', () => {
 test('the remedy of not_revocable is to disable Data Direct, not to use on-demand paging', () => {
   const { remedy = '' } = explain('not_revocable') ?? {};
   assert.match(remedy, /NCCL_IB_DATA_DIRECT=0/);
-  assert.match(remedy, /on-demand paging is not the way/);
+  assert.match(remedy, /On-demand paging does not help/);
 });
 
 test('bar_unavailable names both functions that map a BAR', () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BufferView } from '../../src/model/schema.ts';
+import { lossSentences } from '../../src/shared/texts.ts';
 import { type VerdictInput, verdictOf } from '../../src/shared/verdict.ts';
-import { lossSentences } from '../../src/shared/words.ts';
 import type { Incidents, Status } from '../../web/types.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
@@ -76,7 +76,7 @@ test('a critical incident is shown after its end and on a blind host', () => {
     assert.deepEqual(why, ['critical 0.', 'Nothing is traced now: bpftrace does not run.']);
   }
   const many = verdict({}, closed('critical', 'critical', 'critical', 'critical', 'critical'));
-  assert.deepEqual(many.why, ['5 incidents are over: 5 × orphaned. The newest:', 'critical 0.']);
+  assert.deepEqual(many.why, ['5 incidents are closed: 5 × orphaned. The newest:', 'critical 0.']);
 });
 
 test('the end of a recording is not a blind host, but a recording of a host that could not be traced is', () => {
@@ -95,7 +95,7 @@ test('the reasons of a verdict begin with the most severe one, and many incident
     'warning 0.',
   ]);
   assert.deepEqual(lossSentences({ ...STATUS, losses: { kernel_ring: 2, queue: 0, map_full: 1 } }), [
-    '3 events or counts were lost (kernel ring 2, map full 1): what is shown may not be all that happened.',
+    '3 events or counts were lost (kernel ring 2, map full 1): some activity may be missing here.',
   ]);
 });
 

@@ -62,7 +62,7 @@ test('it fills a terminal, follows its size, is filtered, and gives it back', as
   assert.ok(wide.some((text) => text.includes(WIDE_NAME)));
   assert.ok(wide.some((text) => text.includes('evil\ufffd]0;owned\ufffd\ufffd[2J\ufffdvm')));
   assert.ok(
-    wide.some((text) => text.includes('no_peer_to_peer: The importer cannot take memory of a device')),
+    wide.some((text) => text.includes('no_peer_to_peer: The importer cannot use memory of a device')),
   );
   assert.match(wide.at(-1) ?? '', /^q quit/);
 
@@ -156,7 +156,11 @@ for (const [args, code, message] of [
     1,
     /no daemon can be reached at http:\/\/127\.0\.0\.1:1: nothing listens there\n.*fix: start it/,
   ],
-  [['127.0.0.1:10043'], 2, /is no URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/],
+  [
+    ['127.0.0.1:10043'],
+    2,
+    /is not the URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/,
+  ],
   [['--state=lve'], 2, /--state cannot be "lve"\n.*\n.*did you mean live\?/],
   [['--json', '--vm=x'], 2, /--vm cannot be combined with --json/],
 ] as const) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { isRejection } from '../../src/shared/rejection.ts';
-import { lossSentences } from '../../src/shared/words.ts';
+import { lossSentences } from '../../src/shared/texts.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { describe, reasonOf } from '../../web/describe.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
@@ -18,8 +18,10 @@ const STATUS: Status = { ...model.status(), not_ready: null };
 test('counters that are a lower bound are reported as such', () => {
   assert.match(countersSentence({ counters_exact: true }), /lost events do not change them/);
   assert.match(countersSentence({ counters_exact: false }), /lower bound/);
-  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['1 call was not seen to return.']);
-  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 2 }), ['2 calls were not seen to return.']);
+  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 1 }), ['The return of 1 call was not traced.']);
+  assert.deepEqual(lossSentences({ ...STATUS, missed_returns: 2 }), [
+    'The return of 2 calls was not traced.',
+  ]);
 });
 
 test('the page state is current, from before tracing ended, or unknown', () => {

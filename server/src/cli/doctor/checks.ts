@@ -10,15 +10,15 @@ import type { HostFacts } from '../../collector/host/facts.ts';
 import type { Surroundings, VfioDevice } from '../../collector/host/surroundings.ts';
 import { type Check, found, missing, warning } from './diagnosis.ts';
 
-/** All that a diagnosis is made of. */
+/** Everything that the checks read. */
 export interface Examined {
   facts: HostFacts;
   surroundings: Surroundings;
   plan: Plan;
   fragments: FragmentSet;
-  /** The command that ends bpftrace with this process. */
+  /** The command that makes the kernel kill bpftrace when this process ends (setpriv --pdeathsig). */
   guard: Guard;
-  /** Why taskset cannot be run; null where it can. */
+  /** Why taskset cannot be run; null if it can. */
   taskset: string | null;
   /** Version of Node, e.g. `20.19.0`. */
   node: string;
@@ -28,11 +28,11 @@ export interface Examined {
 
 const OLDEST_NODE = [20, 19];
 const OLDEST_KERNEL = [6, 19];
-/** bpftrace with its compiler, the ring between kernel and bpftrace, and this process. */
+/** For bpftrace with its compiler, the ring buffer between kernel and bpftrace, and this process. */
 const MEMORY_MIB = 512;
-const SOME_DEVICES = 8;
+const MAX_LISTED_DEVICES = 8;
 
-/** Everything that is looked at, in the order in which it is mended. */
+/** Runs all checks, in the order in which a user has to fix them. */
 export function examine(host: Examined): Check[] {
   const checks = [
     node,
@@ -60,47 +60,47 @@ export function examine(host: Examined): Check[] {
 function node({ node: version, surroundings }: Examined): Check {
   if (compareVersions(version.split('.').map(Number), OLDEST_NODE) >= 0)
     return found('node', `Node ${version}`);
-  const remedy = `take Node 20.19 or newer of nodejs.org; or ${installFix(surroundings.distribution, 'nodejs')}, where that is new enough`;
+  const remedy = `install Node 20.19 or newer from nodejs.org; or ${installFix(surroundings.distribution, 'nodejs')}, if that version is new enough`;
   return missing('node', `Node ${version}; 20.19 or newer is needed`, remedy);
 }
 
 function kernel({ facts, surroundings }: Examined): Check {
-  const [unread] = [...(facts.errors ?? []), ...surroundings.errors];
-  if (unread !== undefined) {
-    const message = `the host could not be read, so the other rows may be wrong: ${unread}`;
+  const [readError] = [...(facts.errors ?? []), ...surroundings.errors];
+  if (readError !== undefined) {
+    const message = `the host could not be read, so the other rows may be wrong: ${readError}`;
     return missing('kernel', message, FIXES.resources);
   }
   const [, release = ''] = /^(\d+\.\d+)/.exec(facts.kernel) ?? [];
   const old = release !== '' && compareVersions(release.split('.').map(Number), OLDEST_KERNEL) < 0;
-  // A distribution may have taken the export into an older kernel: the function decides, not the number.
+  // A distribution may have backported the export to an older kernel, so the function decides, not the version.
   if (!old || OBSTACLES.export(facts) === null) return found('kernel', facts.kernel);
   return missing(
     'kernel',
-    `${facts.kernel}; mainline exports dma-bufs since 6.19`,
+    `${facts.kernel}; mainline exports VFIO memory as dma-bufs since 6.19`,
     kernelFix(surroundings.distribution),
   );
 }
 
-/** Distributions whose own newest kernel is too old, and those that have a newer one elsewhere. */
+/** How to install a kernel with the export on this distribution. */
 function kernelFix(distribution: Distribution | null): string {
   if (distribution?.id === 'debian' && distribution.version === '13') {
-    return '`apt-get install -t trixie-backports linux-image-amd64`, with trixie-backports among the sources; then reboot';
+    return 'add trixie-backports to the APT sources; then `apt-get install -t trixie-backports linux-image-amd64`; then reboot';
   }
-  const whose = distribution === null ? 'the distribution' : distribution.name;
-  return `install a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer) from ${whose} or kernel.org; then reboot`;
+  const supplier = distribution === null ? 'the distribution' : distribution.name;
+  return `install a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer) from ${supplier} or kernel.org; then reboot`;
 }
 
 function btf({ facts, surroundings }: Examined): Check {
   const failure = OBSTACLES.btf(facts);
   if (failure !== null) return missing('btf', failure.message, failure.remedy);
   if (!surroundings.vfio || facts.modules.includes(VFIO_MODULE)) {
-    const modules = facts.modules.length === 0 ? '' : ` and ${facts.modules.length} of its modules`;
-    return found('btf', `the kernel has it${modules}`);
+    const modules = facts.modules.length === 0 ? 'has' : `and ${facts.modules.length} of its modules have`;
+    return found('btf', `the kernel ${modules} BTF`);
   }
   return missing(
     'btf',
-    `the kernel has BTF, its module ${VFIO_MODULE} has not: /sys/kernel/btf/${VFIO_MODULE} is missing`,
-    'boot a kernel built with CONFIG_DEBUG_INFO_BTF_MODULES=y, and modules of the same build',
+    `the kernel has BTF, but its module ${VFIO_MODULE} has not: /sys/kernel/btf/${VFIO_MODULE} is missing`,
+    'boot a kernel built with CONFIG_DEBUG_INFO_BTF_MODULES=y, with modules of the same build',
   );
 }
 
@@ -117,8 +117,8 @@ function tracefs({ facts }: Examined): Check {
 }
 
 function kprobes({ surroundings }: Examined): Check {
-  const { kprobes: there, kprobesEnabled, ftraceEnabled } = surroundings;
-  if (!there) {
+  const { kprobes: available, kprobesEnabled, ftraceEnabled } = surroundings;
+  if (!available) {
     const message = 'the kernel has no kprobes that perf can open';
     return missing(
       'kprobes',
@@ -127,13 +127,13 @@ function kprobes({ surroundings }: Examined): Check {
     );
   }
   if (!kprobesEnabled) {
-    return missing('kprobes', 'kprobes are switched off', '`echo 1 > /sys/kernel/debug/kprobes/enabled`');
+    return missing('kprobes', 'kprobes are disabled', '`echo 1 > /sys/kernel/debug/kprobes/enabled`');
   }
   if (!ftraceEnabled) {
-    const message = 'kernel.ftrace_enabled is 0: probes at the entry of a function are never run';
+    const message = 'kernel.ftrace_enabled is 0: probes at the entry of a function never run';
     return missing('kprobes', message, '`sysctl kernel.ftrace_enabled=1`');
   }
-  return found('kprobes', 'the kernel has them');
+  return found('kprobes', 'enabled');
 }
 
 function bpftrace({ facts }: Examined): Check {
@@ -149,12 +149,13 @@ function privilege({ facts, surroundings }: Examined): Check {
   const has = (name: Parameters<typeof hasCapability>[1]) =>
     capabilities === null || hasCapability(capabilities, name);
   const user = facts.uid === 0 ? 'root' : `user ${facts.uid} with capabilities`;
-  const grant = 'give it all capabilities: `docker run --privileged`, or none left out in its systemd unit';
+  const grant =
+    'give it all capabilities: `docker run --privileged`, or a systemd unit that does not drop any';
   if (!has('CAP_SYS_ADMIN') && !(has('CAP_BPF') && has('CAP_PERFMON'))) {
     return missing('privilege', `${user}, without CAP_BPF and CAP_PERFMON`, grant);
   }
   if (has('CAP_SYS_PTRACE')) return found('privilege', user);
-  const message = `${user}, without CAP_SYS_PTRACE: who holds a buffer, and the names of VMs, stay unknown`;
+  const message = `${user}, without CAP_SYS_PTRACE: the holders of buffers and the names of VMs stay unknown`;
   return warning('privilege', message, grant);
 }
 
@@ -162,7 +163,7 @@ function vfio({ surroundings, facts }: Examined): Check {
   if (surroundings.vfio || OBSTACLES.export(facts) === null) return found(VFIO_MODULE, 'loaded');
   return missing(
     VFIO_MODULE,
-    'not loaded: nothing can be exported, and its functions cannot be found',
+    'not loaded: no device can export memory, and the functions to trace cannot be found',
     '`modprobe vfio-pci`; for each boot, `echo vfio-pci > /etc/modules-load.d/vfio-pci.conf`',
   );
 }
@@ -171,43 +172,48 @@ function dmabufExport({ facts, surroundings, plan }: Examined): Check {
   const failure = OBSTACLES.export(facts);
   if (failure === null) {
     const dialect = plan.runnable ? plan.composed.dialect : plan.dialect;
-    return found('dma-buf export', `the kernel has it, dialect ${dialect}`);
+    return found('dma-buf export', `available, dialect ${dialect}`);
   }
-  // Without these two nothing is known of the functions of the module, and they are told by themselves.
+  // Without BTF or the module, its functions are unknown. The checks btf and vfio_pci_core report these causes.
   if (!facts.btf || !surroundings.vfio) return missing('dma-buf export', failure.message, failure.remedy);
   const remedy = `boot a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer): ${kernelFix(surroundings.distribution)}`;
   return missing('dma-buf export', failure.message, remedy);
 }
 
-/** Which functions are traced. One in a module that is not loaded is no fault: it is attached when the module comes. */
+/**
+ * Which functions can be traced. A function of a module that is not loaded is not a fault: the probe is attached when the module is
+ * loaded.
+ */
 function probes({ facts, plan, fragments }: Examined): Check {
   const states = plan.runnable ? plan.composed.probes : plan.probes;
   const attached = states.filter((state) => state.attached).length;
   const count = `${attached} of ${states.length} functions can be traced`;
-  const left = new Map(states.filter((state) => !state.attached).map((state) => [state.probe, state.reason]));
-  const costs = [...left].map(([probe, reason]) => {
+  const notAttached = new Map(
+    states.filter((state) => !state.attached).map((state) => [state.probe, state.reason]),
+  );
+  const missed = [...notAttached].map(([probe, reason]) => {
     const emits = fragments.probes.find(({ name }) => name === probe)?.emits ?? [];
-    return `${probe} (${emits.join(', ') || 'which buffer an import is of'}): ${reason}`;
+    return `${probe} (${emits.join(', ') || 'which buffer an import belongs to'}): ${reason}`;
   });
   if (!plan.runnable) {
     const { reason, message, remedy } = plan.failure;
     if (reason === 'function_missing') return missing('probes', message, remedy);
     return warning('probes', `${count} now`, 'fix what is missing above first');
   }
-  const told = costs.length === 0 ? count : `${count}. Not seen here: ${costs.join('; ')}`;
-  // Of some functions another name does as well: only where a probe is left out for it something is not seen.
+  const summary = missed.length === 0 ? count : `${count}. Not traced here: ${missed.join('; ')}`;
+  // Some functions have an alternative. A hidden function matters only if a probe is not attached because of it.
   const hidden = facts.untraceable.filter((name) =>
-    costs.some((cost) => cost.includes(`function ${name} exists`)),
+    missed.some((text) => text.includes(`function ${name} exists`)),
   );
-  if (hidden.length === 0) return found('probes', told);
-  const remedy = `take a kernel that lets them be traced: ${hidden.join(', ')} (not in available_filter_functions)`;
-  return warning('probes', told, remedy);
+  if (hidden.length === 0) return found('probes', summary);
+  const remedy = `boot a kernel that lists these functions in available_filter_functions: ${hidden.join(', ')}`;
+  return warning('probes', summary, remedy);
 }
 
 function snapshots({ plan }: Examined): Check | null {
   if (!plan.runnable) return null;
-  if ('program' in plan.oneshot) return found('snapshots', 'buffers that are there already can be listed');
-  const message = `buffers that are there already cannot be listed: ${plan.oneshot.reason}`;
+  if ('program' in plan.oneshot) return found('snapshots', 'existing buffers can be listed');
+  const message = `existing buffers cannot be listed: ${plan.oneshot.reason}`;
   return warning(
     'snapshots',
     message,
@@ -216,37 +222,37 @@ function snapshots({ plan }: Examined): Check | null {
 }
 
 function devices({ surroundings }: Examined): Check {
-  const held = surroundings.devices;
-  if (held.length === 0) {
+  const bound = surroundings.devices;
+  if (bound.length === 0) {
     const install = installFix(surroundings.distribution, 'driverctl');
     return warning(
       'devices',
-      'no PCI device is bound to a VFIO driver: there is nothing that could be exported',
-      `let the VMM bind it; or ${install}, then \`driverctl set-override 0000:BB:DD.F vfio-pci\`, or with the name of its own VFIO driver where it has one (a GPU of Grace: nvgrace_gpu_vfio_pci)`,
+      'no PCI device is bound to a VFIO driver, so no memory can be exported',
+      `let the VMM bind the device; or ${install}, then \`driverctl set-override 0000:BB:DD.F vfio-pci\`; if the device has a VFIO driver of its own, name that driver (Grace GPUs: nvgrace_gpu_vfio_pci)`,
     );
   }
   const list = (some: readonly VfioDevice[]) => {
-    const shown = some.slice(0, SOME_DEVICES).map(({ device, driver }) => `${device} (${driver})`);
+    const shown = some.slice(0, MAX_LISTED_DEVICES).map(({ device, driver }) => `${device} (${driver})`);
     return `${shown.join(', ')}${some.length > shown.length ? ` and ${some.length - shown.length} more` : ''}`;
   };
-  const unable = held.filter(({ exports }) => exports !== true);
-  if (unable.length === 0) return found('devices', list(held));
+  const unable = bound.filter(({ exports }) => exports !== true);
+  if (unable.length === 0) return found('devices', list(bound));
   const isKnown = unable.every(({ exports }) => exports === false);
-  const what = isKnown ? 'cannot export' : 'cannot export, as far as is known';
-  // Its own driver may be needed for migration, or for memory that vfio-pci does not have: it stays.
+  const what = isKnown ? 'cannot export' : 'probably cannot export';
+  // The fix does not suggest vfio-pci: migration, or memory that vfio-pci does not expose, may need the other driver.
   return warning(
     'devices',
-    `${held.length} bound; the drivers of these have no get_dmabuf_phys and ${what}: ${list(unable)}`,
-    'leave them bound: an export of them fails with EOPNOTSUPP and is counted as `driver_unsupported`; take a version of these drivers that has get_dmabuf_phys',
+    `${bound.length} bound; the drivers of these have no get_dmabuf_phys and ${what}: ${list(unable)}`,
+    'leave them bound: the kernel rejects their exports with EOPNOTSUPP (reason `driver_unsupported`); to export, use a version of these drivers that has get_dmabuf_phys',
   );
 }
 
 function pids({ surroundings }: Examined): Check | null {
   if (surroundings.initialPids === null) return null;
-  if (surroundings.initialPids) return found('pids', 'those of the host');
+  if (surroundings.initialPids) return found('pids', 'in the pid namespace of the host');
   return warning(
     'pids',
-    'this is a pid namespace of its own: VMs, owners and holders cannot be found by the pids that the kernel reports',
+    'this process is in another pid namespace than the host: the pids that the kernel reports do not lead to VMs, owners and holders',
     '`docker run --pid=host`, `hostPID: true`',
   );
 }
@@ -256,14 +262,14 @@ function clock({ surroundings, wallMs }: Examined): Check {
   if (surroundings.hostClock === false) {
     return warning(
       'clock',
-      'this is a time namespace of its own: times would be off by its offset',
-      'run it outside of the time namespace (`unshare --time`)',
+      'this process is in another time namespace than the host: times are wrong by its offset',
+      'run it outside this time namespace, without `unshare --time`',
     );
   }
   if (wallMs >= Date.UTC(2025, 0)) return found('clock', `${now}Z`);
   return warning(
     'clock',
-    `it is ${now}Z here: the times of events will be wrong`,
+    `the wall clock is at ${now}Z: the times of events will be wrong`,
     `${installFix(surroundings.distribution, 'systemd-timesyncd')}, then \`timedatectl set-ntp true\``,
   );
 }
@@ -272,18 +278,18 @@ function memory({ surroundings }: Examined): Check | null {
   if (surroundings.memory === null) return null;
   const mib = Math.floor(surroundings.memory / (1 << 20));
   if (mib >= MEMORY_MIB) return found('memory', `${mib} MiB available`);
-  const message = `${mib} MiB available; bpftrace with its compiler, the ring of 16 MiB and this process want ${MEMORY_MIB} MiB`;
+  const message = `${mib} MiB available; bpftrace with its compiler, its 16 MiB ring buffer and this process need ${MEMORY_MIB} MiB`;
   return warning('memory', message, 'give the host, or the control group of the service, more memory');
 }
 
 function guard({ guard: { problem }, surroundings }: Examined): Check {
-  if (problem === null) return found('setpriv', 'bpftrace ends with this process, however that ends');
-  const message = `${problem}: without --pdeathsig a bpftrace whose daemon was killed lives on for a second`;
+  if (problem === null) return found('setpriv', 'the kernel kills bpftrace when this process ends');
+  const message = `${problem}: without --pdeathsig, bpftrace runs for another second after the daemon is killed`;
   return warning('setpriv', message, helperFix(surroundings.distribution));
 }
 
 function taskset({ taskset: problem, surroundings }: Examined): Check {
-  if (problem === null) return found('taskset', 'every processor can be visited at a handover');
-  const message = `${problem}: at a handover a call for each processor is reported as lost`;
+  if (problem === null) return found('taskset', 'a handover can run it on every CPU');
+  const message = `${problem}: each handover reports one lost call for each CPU`;
   return warning('taskset', message, helperFix(surroundings.distribution));
 }

@@ -1,14 +1,14 @@
 import { type Static, Type } from 'typebox';
 
-/** One thing that tracing needs of the host, or that its numbers are worth less without. */
+/** One property of the host that tracing needs, or that makes its numbers more reliable. */
 export const Check = Type.Object({
-  name: Type.String({ description: 'what is looked at, e.g. btf' }),
+  name: Type.String({ description: 'what is checked, e.g. btf' }),
   state: Type.Enum(['found', 'warning', 'missing'], {
     description:
-      'missing: nothing can be traced without; warning: some activity may be missed or misreported',
+      'missing: without it nothing can be traced; warning: some activity may be missed or misreported',
   }),
-  message: Type.String({ description: 'what is found, or what is missing and what that costs' }),
-  remedy: Type.Union([Type.String(), Type.Null()], { description: 'the fix; null where it is found' }),
+  message: Type.String({ description: 'what was found, or what is missing and the consequence' }),
+  remedy: Type.Union([Type.String(), Type.Null()], { description: 'the fix; null if the state is found' }),
 });
 export type Check = Static<typeof Check>;
 
@@ -17,7 +17,7 @@ export const Diagnosis = Type.Object({
   version: Type.String(),
   kernel: Type.String(),
   dialect: Type.String(),
-  traceable: Type.Boolean({ description: 'false where a check is missing; the exit code is 1 then' }),
+  traceable: Type.Boolean({ description: 'false if a check has the state missing; then the exit code is 1' }),
   checks: Type.Array(Check),
 });
 export type Diagnosis = Static<typeof Diagnosis>;

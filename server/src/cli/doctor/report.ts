@@ -5,7 +5,7 @@ import type { Check, Diagnosis } from './diagnosis.ts';
 
 export interface ReportStyle {
   color: boolean;
-  /** Where lines are broken; undefined leaves them whole. */
+  /** Width at which lines wrap; undefined: lines do not wrap. */
   columns: number | undefined;
 }
 
@@ -16,7 +16,7 @@ const MARKS = {
 } as const satisfies Record<Check['state'], { text: string; color: number }>;
 const MARK_WIDTH = Math.max(...Object.values(MARKS).map(({ text }) => text.length));
 
-/** The diagnosis for people: a row for each check, and below it the fix for what is not found. */
+/** Formats the diagnosis as text: one row for each check, followed by its fix. */
 export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): Span[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
   const indent = MARK_WIDTH + width + 4;
@@ -24,10 +24,10 @@ export function report({ kernel, traceable, checks }: Diagnosis, style: ReportSt
   const spans = checks.flatMap<Span>(({ name, state, message, remedy }) => {
     const mark = MARKS[state];
     const texts = remedy === null ? [message] : [message, `fix: ${remedy}`];
-    const broken = texts.flatMap((text) => fold(neutral(text), style.columns && style.columns - indent));
+    const wrapped = texts.flatMap((text) => fold(neutral(text), style.columns && style.columns - indent));
     return [
       paint(mark.text.padEnd(MARK_WIDTH), mark.color),
-      `  ${name.padEnd(width)}  ${broken.join(`\n${' '.repeat(indent)}`)}\n`,
+      `  ${name.padEnd(width)}  ${wrapped.join(`\n${' '.repeat(indent)}`)}\n`,
     ];
   });
   const count = (state: Check['state']) => checks.filter((check) => check.state === state).length;

@@ -6,55 +6,59 @@ import { neutral } from '../../support/neutral.ts';
 
 export const DEFAULT_URL = 'http://127.0.0.1:10043';
 
-/** A daemon that does not say anything for so long is gone; its streams have a comment each 15 s. */
+/** A daemon that sends nothing for this time counts as unreachable. Its streams carry a comment every 15 s. */
 const SILENCE_MS = 60_000;
-/** Time for a whole answer, of a stream for its headers: one that comes a byte at a time ends too. */
+/** Time limit of a complete answer, or of the headers of a stream. It also ends an answer that arrives byte by byte. */
 const ANSWER_MS = 60_000;
-/** Bytes of an answer. 10,000 buffers with ten importers each are below it. */
+/** Size limit of an answer, in bytes. 10,000 buffers with ten importers each need less. */
 const ANSWER_BYTES = 64 << 20;
-/** Bytes of an answer that is no list. */
+/** Size limit of an answer that is not a list, in bytes. */
 export const SHORT_ANSWER_BYTES = 4 << 20;
-/** Characters of what a server says is wrong. */
+/** Length limit of an error message from a server, in characters. */
 const MESSAGE_LENGTH = 500;
 
-/** A compiled schema of the API: 30 MiB are checked in a tenth of a second, which takes seconds without. */
+/** A compiled schema of the API. It checks 30 MiB in 0.1 s; an uncompiled schema takes seconds. */
 export interface Checker<T> {
   Check(value: unknown): value is T;
   Errors(value: unknown): { instancePath: string; message: string }[];
 }
 
 export interface DaemonClientOptions {
-  /** Longest answer that is read, in bytes. */
+  /** Size limit of an answer, in bytes. */
   maxBytes?: number;
-  /** Time for a whole answer, in milliseconds. */
+  /** Time limit of a complete answer, in milliseconds. */
   answerMs?: number;
 }
 
-/** The base of all paths of a daemon, without a slash at its end. */
+/**
+ * Parses the base URL of a daemon.
+ *
+ * @throws TracerError if it is not an http:// URL of a host, a port and a path
+ */
 export function daemonUrl(text: string): URL {
   const problem = (why: string, remedy: string) =>
-    new TracerError('bad_usage', `${JSON.stringify(text)} is no URL of a daemon: ${why}`, {
+    new TracerError('bad_usage', `${JSON.stringify(text)} is not the URL of a daemon: ${why}`, {
       where: 'command line',
       remedy,
     });
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'https:') {
     throw problem(
-      'the daemon speaks no TLS',
+      'the daemon does not support TLS',
       `write ${text.replace(/^https/i, 'http')}, or the URL behind the proxy`,
     );
   }
   if (url?.protocol !== 'http:')
     throw problem('it does not begin with http://', `write it like ${DEFAULT_URL}`);
   if (url.search !== '' || url.hash !== '' || url.username !== '') {
-    throw problem('it is more than a host, a port and a path', `write it like ${DEFAULT_URL}`);
+    throw problem('it has more than a host, a port and a path', `write it like ${DEFAULT_URL}`);
   }
   return url;
 }
 
 /**
- * Asks one daemon. Anybody may listen at its address while it is away, so nothing of an answer is believed: it is bounded in size and
- * in time, and checked against the schema by which the daemon answers. What fails is a TracerError that can be shown.
+ * HTTP client of one daemon. Another program may listen at its address, so answers are not trusted: size and time are limited, and
+ * each answer is checked against the schema of the API. Each failure is a TracerError for the user.
  */
 export class DaemonClient {
   readonly url: string;
@@ -68,9 +72,9 @@ export class DaemonClient {
   }
 
   /**
-   * The answer at a path.
+   * Gets the JSON answer at a path.
    *
-   * @throws TracerError where there is none, where it is an error of the daemon, too long, or not as the schema has it
+   * @throws TracerError if no answer arrives, or if it is an error of the daemon, too long, or does not match the schema
    */
   async json<T>(
     path: string,
@@ -83,11 +87,11 @@ export class DaemonClient {
     const value = parsed(text);
     if (value === undefined) throw this.stranger();
     if (schema.Check(value)) return value;
-    // To name the place takes many times as long as to check.
+    // Locating the error takes much longer than checking, so long answers get no location.
     throw this.unreadable(path, text.length > SHORT_ANSWER_BYTES ? undefined : schema.Errors(value)[0]);
   }
 
-  /** Text of the event stream, as it comes; it has no end, so whoever reads it bounds what is kept of it. */
+  /** Yields the text of the event stream in chunks. The stream has no end, so the caller must limit what it keeps. */
   async *stream(path: string, lastEventId: string | undefined, signal: AbortSignal): AsyncGenerator<string> {
     const deadline = new Deadline(signal, this.#answerMs);
     try {
@@ -111,19 +115,19 @@ export class DaemonClient {
     }
   }
 
-  /** What answers is no daemon of ours. */
+  /** Error: another program answers at the URL. */
   stranger(): TracerError {
-    return new TracerError('address_unavailable', `what answers at ${this.url} is no vfio-dmabuf-tracer`, {
+    return new TracerError('address_unavailable', `the server at ${this.url} is not a vfio-dmabuf-tracer`, {
       remedy: 'give the URL of the daemon: its --web.listen-address',
     });
   }
 
-  /** The answer has another shape than this program knows. */
+  /** Error: the answer does not match the schema that this program knows. */
   unreadable(path: string, found: { instancePath: string; message: string } | undefined): TracerError {
     const where = bounded(`${path.split('?')[0]} ${found?.instancePath ?? ''}`.trim());
-    const message = `the answer of ${this.url} cannot be read: ${where}: ${found?.message ?? 'not as it has to be'}`;
+    const message = `the answer of ${this.url} cannot be read: ${where}: ${found?.message ?? 'it does not match the schema'}`;
     return new TracerError('address_unavailable', message, {
-      remedy: 'use the vfio-dmabuf-tracer of the version of the daemon, or give the URL of a daemon',
+      remedy: 'use the same version of vfio-dmabuf-tracer as the daemon, or give the URL of a daemon',
     });
   }
 
@@ -145,7 +149,7 @@ export class DaemonClient {
     const { signal } = deadline;
     return new Promise((resolve, reject) => {
       const request = get(`${this.url}${path}`, { headers, signal, timeout: SILENCE_MS }, resolve);
-      request.on('timeout', () => request.destroy(new Error(`no word for ${SILENCE_MS / 1000} s`)));
+      request.on('timeout', () => request.destroy(new Error(`no data for ${SILENCE_MS / 1000} s`)));
       request.on('error', (error) => reject(this.#unreachable(deadline.cause ?? error)));
     });
   }
@@ -171,15 +175,15 @@ export class DaemonClient {
   }
 
   #unreachable(error: NodeJS.ErrnoException): TracerError {
-    const words: Record<string, string> = {
+    const texts: Record<string, string> = {
       ECONNREFUSED: 'nothing listens there',
-      ECONNRESET: 'the connection was cut',
+      ECONNRESET: 'the connection was closed',
       ENOTFOUND: 'there is no such host',
-      EAI_AGAIN: 'the name of the host cannot be looked up now',
-      EHOSTUNREACH: 'there is no way to that host',
+      EAI_AGAIN: 'the host name cannot be resolved now',
+      EHOSTUNREACH: 'there is no route to that host',
       ETIMEDOUT: 'that host does not answer',
     };
-    const why = words[error.code ?? ''] ?? bounded(error.message);
+    const why = texts[error.code ?? ''] ?? bounded(error.message);
     return new TracerError('address_unavailable', `no daemon can be reached at ${this.url}: ${why}`, {
       remedy:
         'start it (`vfio-dmabuf-tracer run`), or give its URL: `vfio-dmabuf-tracer watch http://HOST:PORT`',
@@ -189,16 +193,16 @@ export class DaemonClient {
 
   #rejected(status: number, text: string): TracerError {
     const body = parsed(text);
-    // What does not answer as our daemon does is none; that includes a redirect, which is never followed.
+    // A server without the error format of the daemon is not a daemon. This includes redirects, which are not followed.
     if (!Value.Check(ApiError, body)) return this.stranger();
     const { message, hint } = body.error;
     const detail = hint === null ? {} : { remedy: bounded(hint) };
-    // What the user asked for is wrong and stays wrong; all else may pass.
+    // A 400 is an error of the user and permanent. Other errors may be temporary.
     return new TracerError(status === 400 ? 'bad_usage' : 'address_unavailable', bounded(message), detail);
   }
 }
 
-/** The user's signal and a time limit in one; `cause` tells the second from the first. */
+/** Combines the signal of the user with a time limit. `cause` is set only if the time limit expired. */
 class Deadline {
   readonly signal: AbortSignal;
   readonly #late = new AbortController();
@@ -220,7 +224,7 @@ class Deadline {
   }
 }
 
-/** Undefined where it is no JSON. */
+/** Parses JSON; undefined if the text is not JSON. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
@@ -229,7 +233,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** What a server says, on one line of bounded length. */
+/** Text of a server as one line of limited length. */
 function bounded(text: string): string {
   return neutral(text.slice(0, MESSAGE_LENGTH));
 }

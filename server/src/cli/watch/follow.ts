@@ -9,30 +9,32 @@ export interface FollowOptions {
   client: DaemonClient;
   device: string | undefined;
   write: (line: string) => Promise<void>;
-  /** A sentence for people, beside the data. */
-  tell: (text: string) => void;
+  /** Prints a message for the user, separate from the data. */
+  notify: (text: string) => void;
   clock: Pick<Clock, 'sleep'>;
   signal: AbortSignal;
 }
 
 const LONGEST_PAUSE_MS = 30_000;
-/** Where a stream goes on: it is sent back in a header, where not every character may be. */
+/** Position in the stream. It is sent back in a header, so only these characters are accepted. */
 const EVENT_ID = /^[\w.:-]{1,100}$/;
 const Event = Type.Object({ kind: Type.String() });
-/** `dropped` and `reset`, whose kind is the name of the message. */
+/** Data of `dropped` and `reset`. The name of the message is their kind. */
 const Mark = Type.Object({});
 
-/** Milliseconds to wait before the n-th try in a row, from 0 on. */
+/** Milliseconds to wait before a retry. `tries` is the number of failed tries since the last success. */
 export function pauseMs(tries: number): number {
   return Math.min(LONGEST_PAUSE_MS, 500 * 2 ** tries);
 }
 
 /**
- * One line of JSON for each event, from now on until the signal. `dropped` and `reset` of the stream are told as such lines too. A
- * lost connection is taken up again behind the last event; one that never was is an error.
+ * Writes each new event as one line of JSON until the signal. The messages `dropped` and `reset` of the stream become lines too.
+ * After a lost connection it reconnects and continues after the last event.
+ *
+ * @throws TracerError if the first connection fails, or if the daemon rejects the request
  */
 export async function follow(options: FollowOptions): Promise<void> {
-  const { client, device, write, tell, clock, signal } = options;
+  const { client, device, write, notify, clock, signal } = options;
   const path = `/api/v1/stream${device === undefined ? '' : `?device=${encodeURIComponent(device)}`}`;
   let last: string | undefined;
   let connected = false;
@@ -55,7 +57,7 @@ export async function follow(options: FollowOptions): Promise<void> {
       why = error.message;
     }
     if (signal.aborted) return;
-    tell(`${why}; trying again`);
+    notify(`${why}; retrying`);
     await clock.sleep(pauseMs(tries++), signal);
   }
 
@@ -78,7 +80,7 @@ export async function follow(options: FollowOptions): Promise<void> {
   }
 }
 
-/** Undefined where it is no JSON. */
+/** Parses JSON; undefined if the text is not JSON. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;

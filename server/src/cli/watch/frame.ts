@@ -1,8 +1,8 @@
 import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
+import { blindSentence, count } from '../../shared/texts.ts';
 import { type Level, REASONS_SHOWN, verdictOf } from '../../shared/verdict.ts';
-import { blindSentence, count } from '../../shared/words.ts';
-import { ageInWords, fit, fold } from '../text.ts';
-import type { Picture, Status } from './picture.ts';
+import { fit, fold, formatAge } from '../text.ts';
+import type { DaemonState, Status } from './picture.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';
 import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
@@ -16,18 +16,19 @@ export interface Line {
 
 export interface FrameInput {
   url: string;
-  picture: Picture;
+  daemon: DaemonState;
   view: View;
-  /** What --vm asks for, in lower case. */
+  /** Text of --vm in lower case. */
   vm: string | undefined;
-  /** The clock by which ages are told, and that of the wall. */
+  /** Time from which ages are computed, in milliseconds since 1970: for a recording, its last time. */
   nowMs: number;
+  /** Wall clock, in milliseconds since 1970. */
   wallMs: number;
-  /** Since when, and why, nothing new comes; undefined while it does. */
+  /** Start and cause of the lost connection; undefined while connected. */
   lost: { sinceMs: number; why: string; againMs: number } | undefined;
 }
 
-/** A screen, and how far its table can be scrolled. */
+/** Lines of one screen, the visible rows of its table (`page`), and the last scroll position. */
 export interface Frame {
   lines: Line[];
   page: number;
@@ -36,23 +37,24 @@ export interface Frame {
 
 const HELP = [
   'q, Ctrl-C     quit',
-  '/             type a filter: rows that contain it stay; Enter keeps it, Esc clears it',
-  'arrows, j, k  scroll by a row; PgUp, PgDn by a screen; Home, End to an end',
-  '?             this; ? or Esc goes back',
+  '/             type a filter that rows must contain; Enter keeps it, Esc clears it',
+  'arrows, j, k  scroll by a row; PgUp, PgDn by a screen; Home, End to the first or last row',
+  '?             show this help; ? or Esc closes it',
   '',
-  'A revoked buffer cannot be mapped now. `N lost`: iommufd mappings that are dead since a revocation.',
-  'A wider terminal shows more columns. `vfio-dmabuf-tracer reasons NAME` explains a reason.',
+  'A revoked buffer cannot be mapped now. `N lost`: iommufd mappings that a revocation removed.',
+  'A wider terminal shows more columns. `vfio-dmabuf-tracer watch --help` explains them,',
+  '`vfio-dmabuf-tracer reasons NAME` explains a reason.',
 ];
 const MOST_INCIDENTS = 4;
 const line = (text: string, style: Style = 'plain'): Line => ({ text, style });
 
-/** The whole screen: what is wrong first, then the buffers with what room there is, then the newest rejections. */
+/** Draws the screen: problems first, then the buffers, then the newest rejections. The buffers get the remaining rows. */
 export function drawFrame(input: FrameInput, columns: number, rows: number): Frame {
   const { view } = input;
   const head = headline(input);
   const footer = line(footerOf(view), 'dim');
   const body = Math.max(0, rows - head.length - 1);
-  // Every line is as wide as the screen, so that what was there before is written over.
+  // Each line is padded to the width of the screen, so that it overwrites the previous frame.
   const on = (lines: Line[]) =>
     [...filled(lines, rows - 1), footer].map(({ text, style }) => line(fit(text, columns), style));
   if (view.help) {
@@ -63,7 +65,7 @@ export function drawFrame(input: FrameInput, columns: number, rows: number): Fra
   const most = incidents.rows.length === 0 ? 0 : Math.min(MOST_INCIDENTS, Math.floor(body / 3) - 1);
   const top = most < 1 ? [] : withoutHeader(incidents, columns, most);
   const bottom = withoutHeader(rejections, columns, Math.max(1, Math.floor(body / 4) - 1));
-  // Title and header stay where the rows are scrolled.
+  // Scrolling does not move the title and the header.
   const page = Math.max(0, body - top.length - bottom.length - 2);
   const last = Math.max(0, buffers.rows.length - page);
   const scroll = Math.min(view.scroll, last);
@@ -77,7 +79,7 @@ export function drawFrame(input: FrameInput, columns: number, rows: number): Fra
   return { lines: on([...head, ...top, ...filled(middle, page + 2), ...bottom]), page, last };
 }
 
-/** Everything, once and whole, for what is no terminal. */
+/** All lines in full width, for an output that is not a terminal. */
 export function drawAll(input: FrameInput): Line[] {
   const width = 1000;
   const { incidents, buffers, rejections } = sectionsOf(input);
@@ -85,17 +87,18 @@ export function drawAll(input: FrameInput): Line[] {
   return blocks.flatMap((block, index) => (index === 0 ? block : [line(''), ...block]));
 }
 
-/** So many lines, cut or filled. */
+/** Cuts or pads to this number of lines. */
 function filled(lines: readonly Line[], rows: number): Line[] {
   return Array.from({ length: Math.max(0, rows) }, (_, index) => lines[index] ?? line(''));
 }
 
 interface Section {
   title: string;
-  /** What the filters leave, and how many there are in all; null is not known. */
+  /** Rows that match the filters. */
   rows: readonly unknown[];
+  /** Number of rows without filters; null if unknown. */
   total: number | null;
-  /** `most` rows behind the first `from`: of thousands, only those that are shown are laid out. */
+  /** Lays out `most` rows from index `from`. Of thousands of rows, only the visible ones need a layout. */
   table(width: number, from: number, most: number): Table;
 }
 
@@ -142,9 +145,9 @@ function styleOf(row: unknown): Style {
   return state === 'revoked' ? 'dim' : 'plain';
 }
 
-/** What --vm and the filter leave; a filter is looked for in all that a row could show. */
+/** The rows that match --vm and the filter. The filter matches any column of a row, also a hidden one. */
 function sectionsOf({
-  picture,
+  daemon,
   view,
   vm,
   nowMs,
@@ -155,42 +158,44 @@ function sectionsOf({
     [...columns.map(({ text }) => text(row)), more].some((text) => text.toLowerCase().includes(wanted));
   const ofVm = (row: Partial<Record<'vm' | 'by_vm' | 'owner_vm', VmRef | null>>) =>
     vm === undefined || [row.vm, row.by_vm, row.owner_vm].some((one) => isVm(one ?? null, vm));
-  const { incidents, open } = picture.incidents;
+  const { incidents, open } = daemon.incidents;
   const bufferShape = bufferColumns(nowMs);
-  const rejectionShape = rejectionColumns(picture.sentences);
-  const openOnes = incidents.filter(
+  const rejectionShape = rejectionColumns(daemon.sentences);
+  const openIncidents = incidents.filter(
     (row) =>
       row.state === 'open' && ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
   );
-  const buffers = picture.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
-  const rejections = picture.rejections.filter((row) => ofVm(row) && matches(rejectionShape, row));
+  const buffers = daemon.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
+  const rejections = daemon.rejections.filter((row) => ofVm(row) && matches(rejectionShape, row));
   return {
-    incidents: sectionOf('Open incidents', openOnes, open, INCIDENT_COLUMNS),
-    buffers: sectionOf('Buffers', buffers, picture.total, bufferShape),
-    rejections: sectionOf('Newest rejections', rejections, picture.rejected, rejectionShape),
+    incidents: sectionOf('Open incidents', openIncidents, open, INCIDENT_COLUMNS),
+    buffers: sectionOf('Buffers', buffers, daemon.total, bufferShape),
+    rejections: sectionOf('Newest rejections', rejections, daemon.rejected, rejectionShape),
   };
 }
 
-function headline({ url, picture, lost, wallMs, view }: FrameInput): Line[] {
-  const { status } = picture;
+function headline({ url, daemon, lost, wallMs, view }: FrameInput): Line[] {
+  const { status } = daemon;
   const lines = [
     line(`vfio-dmabuf-tracer ${status.version} at ${url}`, 'bold'),
     sourceOf(status),
-    ...verdictLines(picture),
+    ...verdictLines(daemon),
     ...(status.simulation === null
       ? []
-      : [line(`SIMULATED: ${status.simulation}: not everything here is real`, 'loud')]),
+      : [line(`SIMULATED: ${status.simulation}: not all data here is real`, 'loud')]),
     ...gapsOf(status).map((text) => line(text, 'loud')),
   ];
   const { live, revoked } = status.buffers;
-  const incidents = picture.incidents.open;
+  const incidents = daemon.incidents.open;
   const counts = `${live} live, ${revoked} revoked, ${count(incidents, 'open incident')}`;
   lines.push(line(view.filter === '' ? counts : `${counts}; filter: ${view.filter}`));
   if (lost !== undefined) {
     const since = new Date(lost.sinceMs).toISOString().slice(11, 19);
-    const ago = ageInWords(wallMs - lost.sinceMs);
-    const again = lost.againMs <= 0 ? 'trying again' : `again in ${Math.ceil(lost.againMs / 1000)} s`;
-    lines.push(line(`CONNECTION LOST at ${since}Z, ${ago} ago (${again}): ${lost.why}; this is old`, 'loud'));
+    const ago = formatAge(wallMs - lost.sinceMs);
+    const again = lost.againMs <= 0 ? 'retrying' : `retry in ${Math.ceil(lost.againMs / 1000)} s`;
+    lines.push(
+      line(`CONNECTION LOST at ${since}Z, ${ago} ago (${again}): ${lost.why}; the data below is old`, 'loud'),
+    );
   }
   return lines.map(({ text, style }) => line(cellOf(text), style));
 }
@@ -212,11 +217,11 @@ const LEVEL_STYLES: Readonly<Record<Level, Style>> = {
   'not-ready': 'loud',
 };
 
-/** The same verdict as the page shows. */
-function verdictLines({ status, incidents, buffers, asked }: Picture): Line[] {
+/** The verdict, the same as on the page. */
+function verdictLines({ status, incidents, buffers, asked }: DaemonState): Line[] {
   const { device, state } = asked;
-  const isWhole = device === undefined && state === undefined;
-  const { level, word, why } = verdictOf({ status, incidents, buffers: isWhole ? buffers : null });
+  const isComplete = device === undefined && state === undefined;
+  const { level, word, why } = verdictOf({ status, incidents, buffers: isComplete ? buffers : null });
   const [first, ...others] = why;
   const shown = others.slice(0, REASONS_SHOWN - 1);
   const left = others.length - shown.length;
@@ -230,7 +235,7 @@ function verdictLines({ status, incidents, buffers, asked }: Picture): Line[] {
   ];
 }
 
-/** Past blind time, and what a recording did not confirm. The verdict has all else that is missing. */
+/** Sentences about past blind time and unconfirmed buffers of a recording. The verdict has the other gaps. */
 function gapsOf(status: Status): string[] {
   const blind = blindSentence(status);
   return [

@@ -2,7 +2,7 @@ import type { Clock } from '../../support/clock.ts';
 import { TracerError } from '../../support/errors.ts';
 import { pauseMs } from './follow.ts';
 import { drawFrame, type FrameInput } from './frame.ts';
-import type { Picture, Viewer } from './picture.ts';
+import type { DaemonState, Viewer } from './picture.ts';
 import { Screen } from './screen.ts';
 import { FIRST_VIEW, keysOf, press, type View } from './view.ts';
 
@@ -17,26 +17,30 @@ export interface LiveOptions {
   color: boolean;
 }
 
-const LOOK_MS = 1000;
-/** No more than four frames a second, however fast the keys come. */
+const READ_MS = 1000;
+/** At most four frames a second, also while keys arrive faster. */
 const FRAME_MS = 250;
-/** Ages grow, and a lost connection gets older, without anything that happens. */
+/** Redraws ages and the time since a lost connection, even if nothing else changes. */
 const TICK_MS = 1000;
 
-/** The clock by which ages are told: a recording is as old now as it was at its last word. */
-export function nowOf(picture: Picture, wallMs: number): number {
-  if (picture.status.source.kind !== 'replay') return wallMs;
-  const words = [
-    picture.status.last_counter_read,
-    ...picture.buffers.map(({ changed_at }) => changed_at),
-    ...picture.rejections.map(({ time }) => time),
+/** The time from which ages are computed: the wall clock, or for a recording its last time. */
+export function nowOf(daemon: DaemonState, wallMs: number): number {
+  if (daemon.status.source.kind !== 'replay') return wallMs;
+  const times = [
+    daemon.status.last_counter_read,
+    ...daemon.buffers.map(({ changed_at }) => changed_at),
+    ...daemon.rejections.map(({ time }) => time),
   ].flatMap((time) => (time === null ? [] : [Date.parse(time)]));
-  return words.length === 0 ? wallMs : words.reduce((latest, one) => Math.max(latest, one));
+  return times.length === 0 ? wallMs : times.reduce((latest, one) => Math.max(latest, one));
 }
 
-/** The live table, until the signal or a key ends it. Rejects only where the first look fails, or the daemon rejects what is asked. */
+/**
+ * Shows the live table until the signal or a key ends it.
+ *
+ * @throws TracerError if the first read fails, or if the daemon rejects a request as invalid
+ */
 export async function watchLive(options: LiveOptions): Promise<void> {
-  const first = await options.viewer.look(options.signal);
+  const first = await options.viewer.read(options.signal);
   const live = new Live(options, first);
   await live.run();
 }
@@ -46,7 +50,7 @@ class Live {
   readonly #screen: Screen;
   readonly #ended = new AbortController();
   readonly #signal: AbortSignal;
-  #picture: Picture;
+  #daemon: DaemonState;
   #view: View = FIRST_VIEW;
   #lost: { sinceMs: number; why: string; nextMs: number } | undefined;
   #page = 1;
@@ -54,28 +58,28 @@ class Live {
   #due: NodeJS.Timeout | undefined;
   #drawnMs = 0;
 
-  constructor(options: LiveOptions, picture: Picture) {
+  constructor(options: LiveOptions, daemon: DaemonState) {
     this.#options = options;
-    this.#picture = picture;
+    this.#daemon = daemon;
     this.#screen = new Screen(options.stdout, options.color);
     this.#signal = AbortSignal.any([options.signal, this.#ended.signal]);
   }
 
   async run(): Promise<void> {
     const { stdin, stdout } = this.#options;
-    const onKeys = (chunk: Buffer) => this.#take(chunk.toString('utf8'));
+    const onKeys = (chunk: Buffer) => this.#press(chunk.toString('utf8'));
     const onResize = () => {
-      this.#screen.forget();
+      this.#screen.invalidate();
       this.#draw();
     };
-    const tick = setInterval(() => this.#soon(), TICK_MS);
+    const tick = setInterval(() => this.#drawSoon(), TICK_MS);
     this.#screen.enter();
     try {
       stdout.on('resize', onResize);
-      // Without keys (a redirected stdin) SIGINT still ends it.
+      // If stdin is redirected there are no keys, and SIGINT ends the program.
       if (stdin.isTTY) stdin.setRawMode(true).on('data', onKeys).resume();
       this.#draw();
-      await this.#look();
+      await this.#readUntilEnd();
       const { reason } = this.#ended.signal;
       if (reason instanceof Error) throw reason;
     } finally {
@@ -87,28 +91,28 @@ class Live {
     }
   }
 
-  async #look(): Promise<void> {
+  async #readUntilEnd(): Promise<void> {
     const { viewer, clock } = this.#options;
     for (let failed = 0; !this.#signal.aborted; ) {
-      let pause = LOOK_MS;
+      let pause = READ_MS;
       try {
-        this.#picture = await viewer.look(this.#signal);
+        this.#daemon = await viewer.read(this.#signal);
         this.#lost = undefined;
         failed = 0;
       } catch (error) {
         if (this.#signal.aborted) return;
         if (!(error instanceof TracerError) || error.code === 'bad_usage') throw error;
-        viewer.forget();
+        viewer.reset();
         pause = pauseMs(failed++);
         const now = clock.wallMs();
         this.#lost = { sinceMs: this.#lost?.sinceMs ?? now, why: error.message, nextMs: now + pause };
       }
-      this.#soon();
+      this.#drawSoon();
       await clock.sleep(pause, this.#signal);
     }
   }
 
-  #take(chunk: string): void {
+  #press(chunk: string): void {
     for (const key of keysOf(chunk)) {
       const view = press(this.#view, key, this.#page, this.#last);
       if (view === null) {
@@ -117,17 +121,17 @@ class Live {
       }
       this.#view = view;
     }
-    this.#soon();
+    this.#drawSoon();
   }
 
-  /** Draws now where the last frame is old enough, else when it is. */
-  #soon(): void {
+  /** Draws at the next frame time, at least FRAME_MS after the last frame. */
+  #drawSoon(): void {
     if (this.#due !== undefined) return;
     const wait = Math.max(0, this.#drawnMs + FRAME_MS - performance.now());
     this.#due = setTimeout(() => this.#draw(), wait);
   }
 
-  /** A failure ends the whole: it is told when the terminal is as it was. */
+  /** A failure ends the program. The error is printed after the terminal is restored. */
   #draw(): void {
     clearTimeout(this.#due);
     this.#due = undefined;
@@ -143,8 +147,8 @@ class Live {
     const { stdout, url, vm, clock } = this.#options;
     const wallMs = clock.wallMs();
     const lost = this.#lost && { ...this.#lost, againMs: this.#lost.nextMs - wallMs };
-    const nowMs = nowOf(this.#picture, wallMs);
-    const input: FrameInput = { url, picture: this.#picture, view: this.#view, vm, nowMs, wallMs, lost };
+    const nowMs = nowOf(this.#daemon, wallMs);
+    const input: FrameInput = { url, daemon: this.#daemon, view: this.#view, vm, nowMs, wallMs, lost };
     const frame = drawFrame(input, stdout.columns || 80, stdout.rows || 24);
     this.#page = frame.page;
     this.#last = frame.last;

@@ -10,7 +10,7 @@ import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 export type Incidents = Static<typeof IncidentsAnswer>;
 export type Status = Static<typeof StatusAnswer>;
 export type Rejection = Static<typeof RejectionsAnswer>['rejections'][number];
-/** Of each reason, what is shown here. */
+/** The fields of each reason that the terminal shows. */
 const Sentences = Type.Object({
   reasons: Type.Array(Type.Object({ name: Type.String(), what: Type.String() })),
 });
@@ -20,64 +20,65 @@ const INCIDENTS = Compile(IncidentsAnswer);
 const REJECTIONS = Compile(RejectionsAnswer);
 const BUFFERS = Compile(BuffersAnswer);
 
-/** What a daemon said, all of about the same moment. */
-export interface Picture {
+/** State of a daemon, read at about the same time. */
+export interface DaemonState {
   status: Status;
-  /** What was asked for: the rest is about that only, and `status` about the whole host. */
+  /** The filter of the request. It does not apply to `status`. */
   asked: Asked;
   buffers: BufferView[];
-  /** Buffers that there are, also those beyond what is asked for. */
+  /** Number of buffers in the daemon, also those above the limit of the request. */
   total: number;
   incidents: Incidents;
-  /** The newest; and how many there were since the start, null where nothing counts them. */
+  /** The newest rejections. */
   rejections: Rejection[];
+  /** Number of rejections since the start; null if nothing counts them. */
   rejected: number | null;
-  /** The sentence of each reason. */
+  /** What each reason means, by its name. */
   sentences: ReadonlyMap<string, string>;
 }
 
 export interface Asked {
-  /** Query of one PCI device, or nothing. */
+  /** Address of one PCI device; undefined: all devices. */
   device: string | undefined;
   state: 'live' | 'revoked' | undefined;
 }
 
 const MOST_BUFFERS = 10_000;
-/** Those that are over too: what a critical one has let through is not undone by its end. */
+/** Includes closed incidents: closing a critical incident does not undo its effects. */
 const MOST_INCIDENTS = 10_000;
 const MOST_REJECTIONS = 100;
-/** What no counter tells of (holders, names) is asked for again after so many looks. */
-const WHOLE_EVERY = 10;
+/** Number of reads after which everything is read again: no counter shows changes of holders and names. */
+const READ_ALL_EVERY = 10;
 
-/** Asks for the status at each look, and for the rest where the status tells of a change. */
+/** Reads the status each time, and everything else only if the status shows a change. */
 export class Viewer {
   readonly #client: DaemonClient;
   readonly #asked: Asked;
-  #last: Picture | undefined;
-  #looks = 0;
+  #last: DaemonState | undefined;
+  #reads = 0;
 
   constructor(client: DaemonClient, asked: Asked) {
     this.#client = client;
     this.#asked = asked;
   }
 
-  /** Forgets what was seen: after a lost connection it may be another daemon. */
-  forget(): void {
+  /** Drops the last state. After a lost connection another daemon may answer. */
+  reset(): void {
     this.#last = undefined;
   }
 
-  async look(signal: AbortSignal): Promise<Picture> {
+  async read(signal: AbortSignal): Promise<DaemonState> {
     const status = await this.#client.json('/api/v1/status', STATUS, signal, SHORT_ANSWER_BYTES);
     const last = this.#last;
-    this.#looks += 1;
-    const unchanged = last !== undefined && this.#looks % WHOLE_EVERY !== 0 && same(last.status, status);
+    this.#reads += 1;
+    const unchanged = last !== undefined && this.#reads % READ_ALL_EVERY !== 0 && same(last.status, status);
     this.#last = unchanged
       ? { ...last, status }
-      : { status, asked: this.#asked, ...(await this.#whole(signal)) };
+      : { status, asked: this.#asked, ...(await this.#readAll(signal)) };
     return this.#last;
   }
 
-  async #whole(signal: AbortSignal): Promise<Omit<Picture, 'status' | 'asked'>> {
+  async #readAll(signal: AbortSignal): Promise<Omit<DaemonState, 'status' | 'asked'>> {
     const device =
       this.#asked.device === undefined ? '' : `&device=${encodeURIComponent(this.#asked.device)}`;
     const states = this.#asked.state === undefined ? (['revoked', 'live'] as const) : [this.#asked.state];
@@ -105,7 +106,7 @@ export class Viewer {
   }
 }
 
-/** The log has seen what is not counted yet; where it may have more than was asked for, only the counts tell. */
+/** The log can be ahead of the counters. If the log may have more rejections than requested, only the counters are complete. */
 function rejectedOf(
   rejections: readonly Rejection[],
   { imports, exports }: Static<typeof RejectionsAnswer>['counts'],
@@ -116,9 +117,14 @@ function rejectedOf(
   return Math.max(counted, rejections.length);
 }
 
-/** Whether nothing has happened that buffers, incidents or rejections tell of. */
+/** Whether buffers, incidents and rejections are unchanged. */
 function same(a: Status, b: Status): boolean {
-  const told = ({ events_received, generation, buffer_state_exact, buffers, open_incidents }: Status) =>
-    JSON.stringify([events_received, generation, buffer_state_exact, buffers, open_incidents]);
-  return told(a) === told(b);
+  const fingerprint = ({
+    events_received,
+    generation,
+    buffer_state_exact,
+    buffers,
+    open_incidents,
+  }: Status) => JSON.stringify([events_received, generation, buffer_state_exact, buffers, open_incidents]);
+  return fingerprint(a) === fingerprint(b);
 }

@@ -1,16 +1,16 @@
 import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
-import { ageInWords, bytesInWords } from '../text.ts';
+import { formatAge, formatBytes } from '../text.ts';
 import type { Rejection } from './picture.ts';
 import type { Column } from './table.ts';
 
 export type Sentences = ReadonlyMap<string, string>;
 
-/** The columns of the buffers, from left to right. layOut() makes their texts neutral: names come from other programs. */
+/** Columns of the buffers, from left to right. Names come from other programs; layOut() replaces their control characters. */
 export function bufferColumns(nowMs: number): readonly Column<BufferView>[] {
   return [
     { title: 'DEVICE', rank: 1, most: 16, least: 16, text: ({ device }) => device },
     { title: 'BAR', rank: 7, most: 3, least: 3, right: true, text: ({ region }) => String(region ?? '-') },
-    { title: 'SIZE', rank: 3, most: 10, least: 10, right: true, text: ({ bytes }) => bytesInWords(bytes) },
+    { title: 'SIZE', rank: 3, most: 10, least: 10, right: true, text: ({ bytes }) => formatBytes(bytes) },
     { title: 'PRIVACY', rank: 4, most: 10, least: 10, text: ({ privacy }) => privacy },
     { title: 'STATE', rank: 2, most: 8, least: 8, text: ({ state }) => state },
     { title: 'REVOKED BY', rank: 10, most: 28, least: 10, text: revokedBy },
@@ -43,11 +43,11 @@ export function vmOf(vm: VmRef | null): string {
   return vm.name ?? vm.uuid ?? vm.pod_uid ?? `pid ${vm.pid}`;
 }
 
-/** Whether this VM is the one that --vm means. */
+/** Whether the text of --vm matches this VM. */
 export function isVm(vm: VmRef | null, text: string): boolean {
   if (vm === null) return false;
   return [vm.name, vm.uuid, vm.pod_uid, String(vm.pid)].some(
-    (word) => word?.toLowerCase().includes(text) === true,
+    (name) => name?.toLowerCase().includes(text) === true,
   );
 }
 
@@ -58,8 +58,8 @@ function revokedBy({ revoke_cause, lost_mappings }: BufferView): string {
 
 function importersOf({ attachments, attachment_count }: BufferView): string {
   const named = attachments.map(({ importer, importer_interface, importer_device, count, mapped }) => {
-    const where = importer_interface ?? (importer_device === importer ? '' : importer_device);
-    const text = `${importer}${where === '' ? '' : ` ${where}`}${count === 1 ? '' : ` x${count}`}`;
+    const device = importer_interface ?? (importer_device === importer ? '' : importer_device);
+    const text = `${importer}${device === '' ? '' : ` ${device}`}${count === 1 ? '' : ` x${count}`}`;
     return `${text}${mapped ? '' : ' (not mapped)'}`;
   });
   const unnamed = attachment_count - attachments.reduce((sum, { count }) => sum + count, 0);
@@ -72,9 +72,9 @@ function ownerOf({ owner }: BufferView): string {
   return `${owner.comm} ${owner.pid}${owner.gone ? ' (gone)' : ''}`;
 }
 
-/** A buffer that was there before the daemon is at least as old as what is known of it. */
+/** The age of a buffer that was exported before the daemon started is a lower bound, marked with `>`. */
 function ageOf({ exported_at, changed_at }: BufferView, nowMs: number): string {
-  return `${exported_at === null ? '>' : ''}${ageInWords(nowMs - Date.parse(exported_at ?? changed_at))}`;
+  return `${exported_at === null ? '>' : ''}${formatAge(nowMs - Date.parse(exported_at ?? changed_at))}`;
 }
 
 function stageOf(event: Rejection): string {

@@ -2,10 +2,10 @@ import { writeSync } from 'node:fs';
 import { styled } from '../output.ts';
 import type { Line, Style } from './frame.ts';
 
-/** Other screen, no cursor, no wrapping: and all of it back. */
+/** Switches to the alternate screen without cursor and wrapping; LEAVE undoes it. */
 const ENTER = '\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J';
 const LEAVE = '\x1b[?7h\x1b[?25h\x1b[?1049l';
-/** Terminals that know it show all between the two at once; the others leave it out. */
+/** Synchronized output: a terminal that supports it shows the frame at once; others ignore it. */
 const BEGIN = '\x1b[?2026h';
 const END = '\x1b[?2026l';
 
@@ -19,7 +19,7 @@ const COLORED: Readonly<Record<Style, string>> = {
 };
 const COLORLESS: Readonly<Record<Style, string>> = { ...COLORED, good: '', warning: '1', loud: '1;7' };
 
-/** A terminal that is taken over, and given back as it was, whatever ends the program. */
+/** Full-screen output. It restores the terminal at every exit of the process. */
 export class Screen {
   readonly #stdout: NodeJS.WriteStream & { fd?: number };
   readonly #styles: Readonly<Record<Style, string>>;
@@ -37,7 +37,7 @@ export class Screen {
     this.#stdout.write(ENTER);
   }
 
-  /** One write for the whole frame, and none where it has not changed. */
+  /** Writes the frame in one call. An unchanged frame is not written. */
   show(lines: readonly Line[]): void {
     const text = lines.map(({ text, style }) => styled([{ text, sgr: this.#styles[style] }])).join('\r\n');
     if (text === this.#shown) return;
@@ -45,12 +45,12 @@ export class Screen {
     this.#stdout.write(`${BEGIN}\x1b[H${text}${END}`);
   }
 
-  /** The next frame is written whatever it is: the terminal has another size, and may have lost the last. */
-  forget(): void {
+  /** Makes show() write the next frame even if it is unchanged: a resized terminal may have lost the last one. */
+  invalidate(): void {
     this.#shown = '';
   }
 
-  /** May be called twice. Written at once: a program that is ending waits for nothing. */
+  /** Can be called twice. Writes synchronously, because an exiting process does not wait for asynchronous writes. */
   readonly leave = (): void => {
     if (!this.#entered) return;
     this.#entered = false;
@@ -58,7 +58,7 @@ export class Screen {
     try {
       writeSync(this.#stdout.fd ?? 1, LEAVE);
     } catch {
-      // The terminal is gone, and needs nothing any more.
+      // The terminal is closed, so there is nothing to restore.
     }
   };
 }

@@ -4,13 +4,13 @@ export interface Message {
   data: string;
 }
 
-/** Characters of one message: an incident with thousands of importers is below it. */
+/** Length limit of one message, in characters. An incident with thousands of importers is shorter. */
 const LONGEST_MESSAGE = 16 << 20;
 
 /**
- * The messages with an id of a text of server-sent events, whose chunks may be cut anywhere; one without data only has the id.
+ * Yields the messages of server-sent events that have an id. Chunks may be cut anywhere. A message without data has only the id.
  *
- * @throws RangeError where one message is longer than 16 Mi characters: its end may never come
+ * @throws RangeError if a message is longer than 16 Mi characters: its end may never arrive
  */
 export async function* messagesOf(chunks: AsyncIterable<string>): AsyncGenerator<Message> {
   let rest = '';

@@ -4,12 +4,13 @@ import { fit } from '../text.ts';
 
 export interface Column<Row> {
   title: string;
-  /** The lower, the longer it stays where the terminal is narrow. */
+  /** Columns with a lower rank stay longest in a narrow terminal. */
   rank: number;
-  /** Never wider; and where there is little room, cut down to `least` before it is left out. */
+  /** Maximum width. */
   most: number;
+  /** Minimum width. A column that would be narrower is omitted. */
   least: number;
-  /** Numbers stand at the right. */
+  /** Aligns right, for numbers. */
   right?: true;
   text(row: Row): string;
 }
@@ -20,15 +21,15 @@ export interface Table {
 }
 
 const GAP = '  ';
-/** No column is as wide; a longer text is not measured, for that takes long. */
+/** Longer texts are cut before they are measured, because measuring is slow. Every column is narrower. */
 const MEASURED = 1000;
 
-/** A text of others as it may stand in a table: no character of it moves the cursor, and its width can be measured. */
+/** Makes a text of another program safe for a table: without control characters and of limited length. */
 export function cellOf(text: string): string {
   return neutral(text.length > MEASURED ? text.slice(0, MEASURED) : text);
 }
 
-/** Lays rows out in at most `width` columns: by importance, what does not fit is left out, and nothing is ever wrapped. */
+/** Lays out rows in at most `width` characters. Columns that do not fit are omitted by rank. Rows never wrap. */
 export function layOut<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number): Table {
   const cells = columns.map(({ title, text }) => [title, ...rows.map((row) => cellOf(text(row)))]);
   const wanted = columns.map(({ most }, index) =>
@@ -44,13 +45,13 @@ export function layOut<Row>(columns: readonly Column<Row>[], rows: readonly Row[
   const rank = (index: number) => columns[index]?.rank ?? 0;
   for (const index of all.toSorted((a, b) => rank(a) - rank(b))) {
     const least = Math.min(want(index), columns[index]?.least ?? 0);
-    // The first one stays, however narrow it is.
+    // The first column is always shown.
     if (left < least + GAP.length && widths.size > 0) break;
-    const given = Math.max(0, Math.min(least, left - GAP.length));
-    widths.set(index, given);
-    left -= given + GAP.length;
+    const granted = Math.max(0, Math.min(least, left - GAP.length));
+    widths.set(index, granted);
+    left -= granted + GAP.length;
   }
-  // What room is left makes the short columns whole before the long ones.
+  // The remaining width goes to short columns before long ones.
   for (const index of [...widths.keys()].sort((a, b) => want(a) - want(b))) {
     const had = widths.get(index) ?? 0;
     const more = Math.max(0, Math.min(want(index) - had, left));

@@ -1,9 +1,9 @@
-/** What whoever watches has chosen. */
+/** What the user has selected. */
 export interface View {
   filter: string;
-  /** A filter is being typed. */
+  /** The user is typing a filter. */
   typing: boolean;
-  /** Rows of the table of buffers that are above its first line on the screen. */
+  /** Number of buffer rows above the first visible one. */
   scroll: number;
   help: boolean;
 }
@@ -23,16 +23,16 @@ const MOVES: Readonly<Record<string, (page: number) => number>> = {
   [`${ESC}[F`]: () => Number.POSITIVE_INFINITY,
 };
 
-/** The keys of a chunk of bytes as a terminal sends them, each whole. */
+/** Splits terminal input into keys. An escape sequence is one key. */
 export function keysOf(chunk: string): string[] {
   return chunk.match(KEY) ?? [];
 }
 
-/** What a key makes of the view; null quits. `page` is how many rows are on the screen, `last` the furthest to scroll. */
+/** The view after a key; null quits. `page` is the number of visible rows, `last` the last scroll position. */
 export function press(view: View, key: string, page: number, last: number): View | null {
   if (key === '\x03') return null;
   if (view.typing) return typed(view, key);
-  // Terminals send the same arrows in another spelling when they are in application mode.
+  // In application mode, terminals send arrows with ESC O in place of ESC [.
   const move = MOVES[key.startsWith(`${ESC}O`) ? `${ESC}[${key.slice(2)}` : key];
   if (move !== undefined) {
     return { ...view, scroll: Math.min(Math.max(0, last), Math.max(0, view.scroll + move(page))) };
@@ -64,7 +64,7 @@ function typed(view: View, key: string): View {
     case '\x15':
       return { ...view, filter: '', scroll: 0 };
     default:
-      // What is no character (an arrow, a key with Ctrl) is not typed.
+      // Arrows and keys with Ctrl are not characters of the filter.
       return /^\p{Cc}/u.test(key) ? view : { ...view, filter: view.filter + key, scroll: 0 };
   }
 }

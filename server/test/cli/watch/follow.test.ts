@@ -34,11 +34,11 @@ test('messages are put together from chunks that are cut anywhere', async () => 
 for (const [text, why] of [
   ['localhost:10043', /does not begin with http/],
   ['127.0.0.1', /does not begin with http/],
-  ['https://h:1', /speaks no TLS/],
+  ['https://h:1', /does not support TLS/],
   ['http://h:1/?x=1', /more than a host/],
   ['', /does not begin with http/],
 ] as const) {
-  test(`${JSON.stringify(text)} is no URL of a daemon`, () => {
+  test(`${JSON.stringify(text)} is not the URL of a daemon`, () => {
     assert.throws(
       () => daemonUrl(text),
       (error) => error instanceof TracerError && error.code === 'bad_usage' && why.test(error.message),
@@ -84,7 +84,7 @@ test('a stream that is cut goes on behind its last event, also where none had co
     client,
     device: undefined,
     write: async (line) => void lines.push(JSON.parse(line)),
-    tell: (text) => void told.push(text),
+    notify: (text) => void told.push(text),
     clock: { sleep: () => new Promise((resolve) => gates.push(resolve)) },
     signal: stop.signal,
   });
@@ -119,7 +119,7 @@ test('a stream that is cut goes on behind its last event, also where none had co
     ],
   );
   assert.equal(told.length, 2);
-  assert.match(told[0] ?? '', /trying again$/);
+  assert.match(told[0] ?? '', /retrying$/);
   stop.abort();
   open();
   await ended;
@@ -138,7 +138,7 @@ test('what a terminal would obey is escaped, and is the same JSON', async (t) =>
         await printJson(stdout, text);
         resolve(stdout.text);
       },
-      tell: reject,
+      notify: reject,
       clock: { sleep: async () => {} },
       signal: stop.signal,
     });
@@ -159,7 +159,7 @@ test('a daemon that was never there, and a wrong device, are errors', async (t) 
   const options = {
     client,
     write: async () => {},
-    tell: () => {},
+    notify: () => {},
     clock: { sleep: () => assert.fail('nothing is waited for') },
     signal: t.signal,
   };
@@ -178,9 +178,9 @@ test('what answers but is no daemon is said to be none', async (t) => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
   const client = new DaemonClient(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
-  await assert.rejects(client.json('/api/v1/status', STATUS, t.signal), /is no vfio-dmabuf-tracer/);
+  await assert.rejects(client.json('/api/v1/status', STATUS, t.signal), /is not a vfio-dmabuf-tracer/);
   const stream = client.stream('/api/v1/stream', undefined, t.signal);
-  await assert.rejects(stream.next(), /is no vfio-dmabuf-tracer/);
+  await assert.rejects(stream.next(), /is not a vfio-dmabuf-tracer/);
 });
 
 test('pauses double up to half a minute', () => {

@@ -23,11 +23,11 @@ async function seen(
   await server.start();
   t.after(() => server.stop());
   const client = new DaemonClient(new URL(server.urls[0] ?? ''));
-  const picture = await new Viewer(client, { device: undefined, state: undefined, ...asked }).look(t.signal);
+  const daemon = await new Viewer(client, { device: undefined, state: undefined, ...asked }).read(t.signal);
   const nowMs = Date.parse('2023-11-14T22:14:20Z');
   return {
     url: 'http://h:1',
-    picture,
+    daemon,
     view: FIRST_VIEW,
     vm: undefined,
     nowMs,
@@ -40,7 +40,7 @@ const texts = (input: FrameInput, columns = 120, rows = 40) =>
   drawFrame(input, columns, rows).lines.map(({ text }) => text);
 const told = (input: FrameInput, change: Partial<Status>): FrameInput => ({
   ...input,
-  picture: { ...input.picture, status: { ...input.picture.status, ...change } },
+  daemon: { ...input.daemon, status: { ...input.daemon.status, ...change } },
 });
 
 test('every line is as wide as the screen and there are as many as it has, whatever its size', async (t) => {
@@ -80,7 +80,7 @@ test('it says how the daemon stands, then incidents, buffers and rejections with
     lines[buffers + 2] ?? '',
     new RegExp(`^0000:41:00\\.0 +2 +8 KiB +shared +revoked +flr +${WIDE_NAME} .* qemu 101 +57 s`),
   );
-  assert.ok(at(/no_peer_to_peer: The importer cannot take memory of a device/) > buffers);
+  assert.ok(at(/no_peer_to_peer: The importer cannot use memory of a device/) > buffers);
 });
 
 test('a narrow screen keeps what matters most', async (t) => {
@@ -101,13 +101,13 @@ test('a filter is looked for everywhere, and --vm in the VMs', async (t) => {
 });
 
 test('--device and --state are asked of the daemon', async (t) => {
-  assert.equal((await seen(t, { device: '43:00.0' })).picture.total, 8);
-  assert.equal((await seen(t, { state: 'revoked' })).picture.total, 1);
+  assert.equal((await seen(t, { device: '43:00.0' })).daemon.total, 8);
+  assert.equal((await seen(t, { state: 'revoked' })).daemon.total, 1);
 });
 
 test('losses, simulation, blindness, replay and a lost connection are said in words', async (t) => {
   const input = await seen(t);
-  input.picture.incidents.incidents = [];
+  input.daemon.incidents.incidents = [];
   const has = (changed: FrameInput, pattern: RegExp, style: string) => {
     const { lines } = drawFrame(changed, 160, 40);
     assert.ok(
@@ -125,7 +125,7 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
   const replayed = { source: { kind: 'replay', name: 'a' }, buffer_state_exact: false } as const;
   has(told(input, replayed), /^INEXACT: /, 'loud');
   has(told(input, { decode_errors: 2 }), /2 lines of the stream could not be read\./, 'warning');
-  has(told(input, { missed_returns: 2 }), /2 calls were not seen to return\./, 'warning');
+  has(told(input, { missed_returns: 2 }), /The return of 2 calls was not traced\./, 'warning');
   has(told(input, { blind_seconds: 12 }), /^BLIND BEFORE: .*12\.0 s/, 'loud');
   has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
   has(
@@ -140,7 +140,7 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
   const sinceMs = input.wallMs - 5000;
   has(
     { ...input, lost: { sinceMs, why: 'nothing listens there', againMs: 1500 } },
-    /^CONNECTION LOST at 22:14:15Z, 5 s ago \(again in 2 s\): nothing listens/,
+    /^CONNECTION LOST at 22:14:15Z, 5 s ago \(retry in 2 s\): nothing listens/,
     'loud',
   );
 });
@@ -164,7 +164,7 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
   test(`a critical incident is shown after its end: ${name}`, async (t) => {
     const file = new URL(`../../../../recordings/${name}.ndjson`, import.meta.url);
     const input = await seen(t, {}, readFileSync(file, 'utf8').trimEnd().split('\n'));
-    assert.equal(input.picture.incidents.open, 0);
+    assert.equal(input.daemon.incidents.open, 0);
     const loud = drawAll(input).filter(
       ({ text, style }) => style === 'loud' && text.startsWith('CRITICAL: '),
     );
@@ -179,8 +179,8 @@ test('a verdict about one device says so', async (t) => {
 
 test('kinds that cannot be detected are a reason for attention', async (t) => {
   const input = await seen(t);
-  input.picture.incidents.incidents = [];
-  input.picture.incidents.blind_to = [{ kind: 'foreign_vm', probes: ['bind'] }];
+  input.daemon.incidents.incidents = [];
+  input.daemon.incidents.blind_to = [{ kind: 'foreign_vm', probes: ['bind'] }];
   assert.ok(texts(input).some((text) => text.startsWith('ATTENTION: ') && text.includes('foreign vm')));
 });
 

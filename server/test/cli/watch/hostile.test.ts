@@ -73,9 +73,9 @@ const ENUMS =
 const KINDS: readonly string[] = INCIDENT_KINDS;
 
 async function inputOf(client: DaemonClient, signal: AbortSignal): Promise<FrameInput> {
-  const picture = await new Viewer(client, { device: undefined, state: undefined }).look(signal);
+  const daemon = await new Viewer(client, { device: undefined, state: undefined }).read(signal);
   const common = { url: client.url, view: FIRST_VIEW, vm: undefined, nowMs: 0, wallMs: 0 };
-  return { ...common, picture, lost: { sinceMs: 0, why: EVIL, againMs: 0 } };
+  return { ...common, daemon, lost: { sinceMs: 0, why: EVIL, againMs: 0 } };
 }
 
 test('whatever a server puts into its texts, a terminal obeys none of it', async (t) => {
@@ -123,10 +123,10 @@ test('an answer with a field of another type or without one is an error that nam
           url === '/-/ready' ? 'ready\n' : JSON.stringify(asked === path ? wrong : answers.get(asked)),
         );
       });
-      const look = new Viewer(client, { device: undefined, state: undefined }).look(t.signal);
+      const look = new Viewer(client, { device: undefined, state: undefined }).read(t.signal);
       await assert.rejects(
         look,
-        isShown(/cannot be read: \/api\/v1\/|is no vfio-dmabuf-tracer/),
+        isShown(/cannot be read: \/api\/v1\/|is not a vfio-dmabuf-tracer/),
         `${path} ${JSON.stringify(wrong)}`,
       );
     }
@@ -165,11 +165,11 @@ for (const [name, answer] of [
     const client = await hostile(t, answer);
     await assert.rejects(
       client.json('/api/v1/status', STATUS, t.signal),
-      isShown(/is no vfio-dmabuf-tracer/),
+      isShown(/is not a vfio-dmabuf-tracer/),
     );
     await assert.rejects(
       client.stream('/api/v1/stream', undefined, t.signal).next(),
-      isShown(/is no vfio-dmabuf-tracer/),
+      isShown(/is not a vfio-dmabuf-tracer/),
     );
   });
 }
@@ -283,7 +283,7 @@ for (const [name, message, what] of [
       client,
       device: undefined,
       write: async (line) => void lines.push(line),
-      tell: (text) => {
+      notify: (text) => {
         lines.push(text);
         stop.abort();
       },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import stringWidth from 'string-width';
-import { ageInWords, bytesInWords, fit, fold } from '../../../src/cli/text.ts';
+import { fit, fold, formatAge, formatBytes } from '../../../src/cli/text.ts';
 import { type Column, layOut } from '../../../src/cli/watch/table.ts';
 import { neutral } from '../../../src/support/neutral.ts';
 import { EVIL_NAME } from '../../fixtures/watched-stream.ts';
@@ -38,14 +38,14 @@ test('a fitted text is as wide as it is told, wide characters too', () => {
 });
 
 test('sizes and ages are told in the largest unit that says something', () => {
-  assert.deepEqual([0, 4096, 1536, 16 << 20, 2 ** 35].map(bytesInWords), [
+  assert.deepEqual([0, 4096, 1536, 16 << 20, 2 ** 35].map(formatBytes), [
     '0 B',
     '4 KiB',
     '1.5 KiB',
     '16 MiB',
     '32 GiB',
   ]);
-  assert.deepEqual([-5, 99_000, 100_000, 7_200_000, 200_000_000].map(ageInWords), [
+  assert.deepEqual([-5, 99_000, 100_000, 7_200_000, 200_000_000].map(formatAge), [
     '0 s',
     '99 s',
     '1 min',

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { COMMANDS, commandOf } from '../../src/cli/commands.ts';
+import { commandHelp } from '../../src/cli/help.ts';
+import { bufferColumns, INCIDENT_COLUMNS, rejectionColumns } from '../../src/cli/watch/rows.ts';
+
+test('watch --help explains each column that watch shows', () => {
+  const shown = [...INCIDENT_COLUMNS, ...bufferColumns(0), ...rejectionColumns(new Map())];
+  const explained = commandOf('watch').columns?.flatMap(([titles]) => titles.split(', ')) ?? [];
+  assert.deepEqual([...explained].sort(), [...new Set(shown.map(({ title }) => title))].sort());
+  assert.match(commandHelp(commandOf('watch')), /^Columns:\n {2}SEVERITY/m);
+});
+
+test('the help prints no empty default', () => {
+  for (const command of COMMANDS) assert.doesNotMatch(commandHelp(command), /\(default \)/);
+});
+
+test('a setting in seconds has the placeholder SECONDS', () => {
+  assert.match(commandHelp(commandOf('run')), /--metrics\.keep-departed=SECONDS/);
+});
