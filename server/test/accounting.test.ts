@@ -41,7 +41,7 @@ import {
 } from './fixtures/stream-lines.ts';
 import { releaseEvent } from './http/build.ts';
 
-/** Every hop of docs/accounting.md loses something on purpose, and its metric has to say so. */
+/** Each test makes one hop of docs/accounting.md lose something, and checks that the metric of that hop counts it. */
 
 const TRACING = [HEADER, starting(1_000_000, 1), ready(1_100_000)];
 
@@ -58,7 +58,7 @@ function sampleOf(text: string, series: string): number | undefined {
 const lost = (stage: string): string =>
   `${isCountLoss(stage) ? 'counts' : 'events'}_lost_total{stage="${stage}"}`;
 
-/** The metrics of a model behind a live collector whose child behaves as the mode says, once `done` holds. */
+/** Runs a live collector with a fake bpftrace in this mode until `done` is true, and returns its model. */
 async function collected(
   t: TestContext,
   mode: string,
@@ -86,7 +86,7 @@ async function collected(
   return model;
 }
 
-/** A daemon fed with these lines by a live source that ends when it is stopped. */
+/** A daemon whose live source emits these lines and then runs until it is stopped. */
 async function daemonOf(
   t: TestContext,
   lines: readonly string[],
@@ -119,7 +119,7 @@ async function daemonOf(
   return { daemon, metrics };
 }
 
-test('probe runs that the kernel skipped', async () => {
+test('probe runs that the kernel skipped are counted as lost', async () => {
   const lines: CollectorLine[] = [];
   const watch = new LossWatch({ emit: (line) => lines.push(line), onEventsLost: () => {} });
   watch.probesMissed(3);
@@ -128,7 +128,7 @@ test('probe runs that the kernel skipped', async () => {
   assert.equal(await sample(model, lost('probe_missed')), 3);
 });
 
-test('calls whose return was not seen', async () => {
+test('calls whose return was missed are counted', async () => {
   const { model } = feed([...TRACING, counterLine('missed', '0', 2)]);
   assert.equal(await sample(model, 'missed_returns_total'), 2);
   assert.equal(model.status().missed_returns, 2);
@@ -139,7 +139,7 @@ const changed = (t: number, more: { blind: string[]; blind_since: number }): str
   return collectorLine('child', { t, generation: 1, state: 'changed', probes: child.probes, ...more });
 };
 
-test('calls of a module that was loaded, before a program has it', async () => {
+test('blind time of a probe is counted from the load of its module until a program traces it', async () => {
   const { model, more } = feed(TRACING);
   assert.equal(await sample(model, 'probe_blind_seconds_total{probe="iommufd_map"}'), 0);
   more(changed(6_000_000, { blind: ['iommufd_map'], blind_since: 2_000_000 }), heartbeat(9_000_000, 0));
@@ -147,7 +147,7 @@ test('calls of a module that was loaded, before a program has it', async () => {
   assert.equal(await sample(model, 'probe_blind_seconds_total{probe="export"}'), 0);
 });
 
-test('a count or a start that its kernel map had no room for', async () => {
+test('a full kernel map is counted as a lost count, other helper errors are not', async () => {
   const full = '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}';
   const second = full.replace('-7', '-17');
   const { model } = feed([...TRACING, full, full, second]);
@@ -155,56 +155,56 @@ test('a count or a start that its kernel map had no room for', async () => {
   assert.equal(await sample(model, 'helper_errors_total'), 3);
 });
 
-test('an event that the ring between kernel and bpftrace lost', async () => {
+test('an event that is missing at two heartbeats is counted as lost in the kernel ring', async () => {
   const { model, more } = feed([...TRACING, released(1, 5), heartbeat(2_000_000, 3)]);
-  assert.equal(await sample(model, 'events_unaccounted'), 2, 'they may be on their way');
+  assert.equal(await sample(model, 'events_unaccounted'), 2, 'they may still arrive');
   more(heartbeat(3_000_000, 3));
   assert.equal(await sample(model, lost('kernel_ring')), 2);
   assert.equal(await sample(model, 'events_unaccounted'), 0);
 });
 
-test('what bpftrace itself says it lost', async () => {
+test('a loss that bpftrace reports is counted', async () => {
   const { model } = feed([...TRACING, '{"type": "lost_events", "data": {"events": 12}}']);
   assert.equal(await sample(model, 'loss_reports_total'), 1);
 });
 
-test('a line of a read of the maps', async () => {
+test('a missing line of a counter read is counted, and the next read corrects the counter', async () => {
   const [one = '', two = ''] = counterLines('exports', { [`${DEVICE},1`]: 1, [`${DEVICE + 1},1`]: 1 });
   const { model, more } = feed([...TRACING, one, readEnd(2_000_000, 2)]);
-  assert.equal(await sample(model, 'map_lines_lost_total'), 0, 'it may be on its way');
+  assert.equal(await sample(model, 'map_lines_lost_total'), 0, 'it may still arrive');
   more(one, two, readEnd(3_000_000, 4));
   assert.equal(await sample(model, 'map_lines_lost_total'), 1);
   assert.equal(await sample(model, 'exports_total{device="0000:41:00.1",privacy="shared"}'), 1);
 });
 
-test('a line in the pipe that its child was killed in the middle of', async (t) => {
+test('a line that a killed child left incomplete is counted as lost in the splitter', async (t) => {
   const model = await collected(t, 'partial', ({ accounting }) => accounting.losses.splitter > 0);
   assert.ok(((await sample(model, lost('splitter'))) ?? 0) >= 1);
 });
 
-test('a line too long for the splitter', async (t) => {
+test('a line that is longer than the limit is counted as lost in the splitter', async (t) => {
   const model = await collected(t, 'long-line', ({ accounting }) => accounting.losses.splitter > 0);
   assert.equal(await sample(model, lost('splitter')), 1);
 });
 
-test('a line that waited in the collector and had to go', async () => {
+test('lines that the collector dropped from its queue are counted', async () => {
   const { model } = feed([...TRACING, collectorLine('loss', { t: 2_000_000, stage: 'queue', count: 4 })]);
   assert.equal(await sample(model, lost('queue')), 4);
 });
 
-test('a line that cannot be decoded', async () => {
+test('a line that cannot be decoded is counted by its reason', async () => {
   const { model } = feed([...TRACING, '{"type": "val', '{"type": "value", "data": [99]}']);
   assert.equal(await sample(model, 'decode_errors_total{reason="not_json"}'), 1);
   assert.equal(await sample(model, 'decode_errors_total{reason="unknown_tag"}'), 1);
 });
 
-test('a line that means nothing to this version', async () => {
+test('a line of unknown type is counted as an unknown record', async () => {
   const { model } = feed([...TRACING, 'a warning in plain text', '{"type": "hist", "data": {}}']);
   assert.equal(await sample(model, 'unknown_records_total'), 2);
 });
 
-test('time in which nobody looked', async () => {
-  const gone = collectorLine('child', {
+test('blind time is counted from the last heartbeat of a child that exited', async () => {
+  const exit = collectorLine('child', {
     t: 3_000_000,
     generation: 1,
     state: 'exited',
@@ -214,24 +214,24 @@ test('time in which nobody looked', async () => {
   const { model } = feed([
     ...TRACING,
     heartbeat(2_000_000, 0),
-    gone,
+    exit,
     collectorLine('tick', { t: 5_000_000 }),
   ]);
   assert.equal(await sample(model, 'blind_seconds_total'), 3);
 });
 
-test('time in which a child looked with dead probes', async () => {
-  const gone = { t: 8_000_000, generation: 1, state: 'exited', reason: 'stopped', message: '' } as const;
+test('blind time starts when the probes of the child were lost, not at its exit', async () => {
+  const exit = { t: 8_000_000, generation: 1, state: 'exited', reason: 'stopped', message: '' } as const;
   const { model } = feed([
     ...TRACING,
     ...[2, 4, 7].map((second) => heartbeat(second * 1_000_000, 0)),
-    collectorLine('child', { ...gone, blind_since: 3_000_000 }),
+    collectorLine('child', { ...exit, blind_since: 3_000_000 }),
     collectorLine('tick', { t: 9_000_000 }),
   ]);
   assert.equal(await sample(model, 'blind_seconds_total'), 6);
 });
 
-test('label sets of counters and of gauges beyond the cap, each once', async () => {
+test('each folded label set of a counter and of a gauge is counted once', async () => {
   const keys = Array.from({ length: 15 }, (_, index) => DEVICE + index);
   const counters = Object.fromEntries(keys.map((device) => [`${device},1`, 1]));
   const events = keys.map((device, inode) => exported({ t: 2_000_000, inode: inode + 1, device }));
@@ -241,7 +241,7 @@ test('label sets of counters and of gauges beyond the cap, each once', async () 
   assert.equal(await sample(model, 'buffers{device="other",privacy="other",state="other"}'), 5);
 });
 
-test('the buckets of one folded histogram are one label set', async () => {
+test('a folded histogram counts as one label set, whatever the number of its buckets', async () => {
   const buckets = Array.from({ length: 12 }, (_, name) => `2,${name + 97},0`);
   const lines = buckets.flatMap((key) =>
     [0, 1, 2].map((bucket) => counterLine('import_bucket', `${key},${bucket}`, 1)),
@@ -250,7 +250,7 @@ test('the buckets of one folded histogram are one label set', async () => {
   assert.equal(await sample(model, 'series_folded_total{metric="vfio_dmabuf_import_duration_seconds"}'), 2);
 });
 
-test('facts that made room for others while they were of use', async () => {
+test('processes that were evicted from the table are counted', async () => {
   const lines = Array.from({ length: PROCESS_LIMIT + 3 }, (_, pid) =>
     JSON.stringify({
       type: 'process',
@@ -261,12 +261,12 @@ test('facts that made room for others while they were of use', async () => {
   assert.equal(await sample(model, 'facts_evicted_total{kind="process"}'), 3);
 });
 
-test('an event that made room in the event log', async (t) => {
+test('an event that the event log evicted is counted', async (t) => {
   const { metrics } = await daemonOf(t, [...TRACING, released(1, 1), released(2, 2), released(3, 3)], 2);
   assert.equal(sampleOf(await metrics(), 'events_dropped_total{stage="event_log"}'), 1);
 });
 
-test('an event that a subscriber failed to take', async (t) => {
+test('an event for which a subscriber throws is counted as dropped', async (t) => {
   const append = t.mock.method(EventLog.prototype, 'append', () => {
     throw new Error('no');
   });
@@ -275,7 +275,7 @@ test('an event that a subscriber failed to take', async (t) => {
   assert.equal(sampleOf(await metrics(), 'events_dropped_total{stage="subscriber"}'), 1);
 });
 
-/** A server whose clients read the log through a hub, and a client that takes nothing. */
+/** A server that streams the log through a hub, and a connected client that does not read. */
 async function hubOf(t: TestContext, options: { maxClients?: number; heartbeatMs?: number }) {
   const log = new EventLog({ keep: 100, id: 'log1' });
   const hub = new StreamHub({ log, ...options });
@@ -298,7 +298,7 @@ async function hubOf(t: TestContext, options: { maxClients?: number; heartbeatMs
   return { log, hub };
 }
 
-/** Far more than the sockets between take. */
+/** Appends far more events than the socket buffers hold, until the condition is true. */
 async function flood(log: EventLog, until: () => boolean): Promise<void> {
   const end = Date.now() + 20_000;
   while (!until() && Date.now() < end) {
@@ -308,19 +308,19 @@ async function flood(log: EventLog, until: () => boolean): Promise<void> {
   }
 }
 
-test('an event that left the log before a slow reader of the stream had it', async (t) => {
+test('an event that the log evicts before a slow stream client has it is counted', async (t) => {
   const { log, hub } = await hubOf(t, {});
   await flood(log, () => hub.dropped > 0);
   assert.ok(hub.dropped > 0);
 });
 
-test('a reader of the stream that takes nothing is cut off', async (t) => {
+test('a stream client that does not read is disconnected and counted', async (t) => {
   const { log, hub } = await hubOf(t, { heartbeatMs: 10 });
   await flood(log, () => hub.stalled > 0);
   assert.equal(hub.stalled, 1);
 });
 
-test('a reader of the stream that there is no room for', async (t) => {
+test('a stream client above the limit gets a 503 and is counted', async (t) => {
   const { daemon, metrics } = await daemonOf(t, TRACING, 2);
   Object.defineProperty(StreamHub.prototype, 'full', { configurable: true, get: () => true });
   t.after(() => {
@@ -331,7 +331,7 @@ test('a reader of the stream that there is no room for', async (t) => {
 });
 const original = Object.getOwnPropertyDescriptor(StreamHub.prototype, 'full') as PropertyDescriptor;
 
-test('a line that the recording had no room for', async (t) => {
+test('a line that the recorder cannot buffer is counted', async (t) => {
   const recorder = new Recorder({ path: join(await temporaryFolder(t), 'x.ndjson'), maxPendingBytes: 10 });
   await recorder.start();
   recorder.write('longer than ten bytes');

@@ -10,7 +10,7 @@ const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^;'"]*?['"]([^'"]+)['"]|\bimport\
 
 interface Import {
   file: string;
-  /** First folder below src, or the file itself where it is in none. */
+  /** The first folder below src, or the file name if the file is directly in src. */
   part: string;
   target: string;
 }
@@ -31,10 +31,10 @@ const FILES = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
   .sort();
 const IMPORTS = FILES.flatMap(importsOf);
 
-/** What each part may import of ours, besides itself. Parts that are not named may import all. */
+/** The other parts that each part may import. A part that is not listed may import any part. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   support: [],
-  // Types only, because the page bundles it.
+  // Type imports only, because the page bundles shared/.
   shared: ['model'],
   stream: ['support'],
   model: ['shared', 'stream', 'support'],
@@ -46,14 +46,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   config: ['support'],
 };
 
-test('there is something to look at', () => {
+test('the check finds the source files and their imports', () => {
   assert.ok(FILES.length > 20);
   assert.ok(
     IMPORTS.some(({ file, target }) => file === 'model/pipeline.ts' && target === 'stream/decode.ts'),
   );
 });
 
-test('imports run one way', () => {
+test('each part imports only the parts that it is allowed to', () => {
   const ours = new Set(FILES.map(part));
   const wrong = IMPORTS.filter((one) => {
     const allowed = MAY_IMPORT[one.part];
@@ -71,7 +71,7 @@ test('prom-client is imported in one file', () => {
   assert.deepEqual(importers, ['metrics/catalogue.ts']);
 });
 
-test('the stream and the model touch no clock, no process and no network; only recordings touch files', () => {
+test('the stream and the model use no clock, process or network, and only the recorder and the reader use files', () => {
   const impure = /^node:(?!buffer)/;
   const files = IMPORTS.filter(
     ({ part, target }) => (part === 'stream' || part === 'model') && impure.test(target),
@@ -90,7 +90,7 @@ test('the stream and the model touch no clock, no process and no network; only r
   }
 });
 
-test('the page takes nothing but types and what is shared from the server, and the server nothing from the page', () => {
+test('the page imports only types and shared/ from the server, and the server imports nothing from the page', () => {
   const files = readdirSync(PAGE, { recursive: true, encoding: 'utf8' }).filter((file) =>
     /\.tsx?$/.test(file),
   );
@@ -110,7 +110,11 @@ test('the page takes nothing but types and what is shared from the server, and t
   assert.ok(types > 5);
   for (const file of FILES.filter((name) => name.startsWith('shared/'))) {
     const text = readFileSync(join(SOURCE, file), 'utf8');
-    assert.doesNotMatch(text, /^import (?!type )[^;]*?from '(?!\.\/)/m, `${file} is in the page too`);
+    assert.doesNotMatch(
+      text,
+      /^import (?!type )[^;]*?from '(?!\.\/)/m,
+      `${file} is part of the page and may import only types and shared/`,
+    );
   }
   assert.deepEqual(
     IMPORTS.filter(({ target }) => target.includes('../web')).map(({ file }) => file),

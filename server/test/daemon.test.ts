@@ -19,7 +19,7 @@ import {
   starting,
 } from './fixtures/stream-lines.ts';
 
-/** 2023-11-14, at the boot that the fixture's header tells of; moved by hand. */
+/** A clock that starts 3 s after the boot time of the fixture's header (2023-11-14). The test moves it. */
 class FakeClock implements Clock {
   us = 3_000_000;
   step = 0;
@@ -46,7 +46,7 @@ const UNAVAILABLE = collectorLine('child', {
   probes: [],
 });
 
-/** The status of a request that names this host. */
+/** The HTTP status of a request with this Host header. */
 function statusFor(daemon: Daemon, host: string): Promise<number> {
   const { port } = new URL(daemon.server.urls[0] ?? '');
   return new Promise((resolve, reject) => {
@@ -98,14 +98,14 @@ function create(
   return { daemon, source, clock, lines, ask: (path: string) => fetch(`${daemon.server.urls[0]}${path}`) };
 }
 
-test('it is not ready before the counters are read, ready while they are, and not when they grow old', async (t) => {
+test('the daemon is ready only while the last counter read is recent', async (t) => {
   const { daemon, source, clock, ask } = create(t);
   await daemon.start();
   assert.equal((await ask('/-/ready')).status, 503);
   for (const line of TRACING) source.say(line);
   assert.deepEqual(daemon.readiness(), { ready: true });
   clock.step = 3_600_000;
-  assert.deepEqual(daemon.readiness(), { ready: true }, 'a step of the wall clock changes nothing');
+  assert.deepEqual(daemon.readiness(), { ready: true }, 'a step of the wall clock does not change readiness');
   clock.us += 11_000_000;
   const late = await ask('/-/ready');
   assert.equal(late.status, 503);
@@ -113,10 +113,10 @@ test('it is not ready before the counters are read, ready while they are, and no
   assert.equal((await ask('/-/healthy')).status, 200);
 });
 
-test('a step of the wall clock, before the header, after it or in the stream, makes no counter look old', async (t) => {
+test('a step of the wall clock before or after the header does not change the age of the counters', async (t) => {
   const { daemon, source, clock, ask } = create(t);
   await daemon.start();
-  // NTP steps both before the collector has asked the host: its header has the new time.
+  // NTP steps the wall clock before the collector reads it, so the header has the new boot time.
   clock.step = 86_400_000;
   const epoch = JSON.parse(HEADER).data.boot_epoch_us + 86_400_000_000;
   source.say(HEADER.replace(/"boot_epoch_us": ?\d+/, `"boot_epoch_us":${epoch}`));
@@ -128,17 +128,17 @@ test('a step of the wall clock, before the header, after it or in the stream, ma
     );
   assert.equal(await timestamp(), epoch / 1e6 + 2.5);
   clock.step = 0;
-  assert.deepEqual(daemon.readiness(), { ready: true }, 'before the collector has noticed');
+  assert.deepEqual(daemon.readiness(), { ready: true }, 'before the collector reports the step');
   source.say(collectorLine('clock', { t: 3_000_000, boot_epoch_us: epoch - 86_400_000_000 }));
-  assert.deepEqual(daemon.readiness(), { ready: true }, 'and after');
+  assert.deepEqual(daemon.readiness(), { ready: true }, 'after the collector has reported the step');
   assert.equal(await timestamp(), epoch / 1e6 - 86_400 + 2.5);
   clock.us += 11_000_000;
   assert.match(await (await ask('/-/ready')).text(), /^not ready: the counters were last read 11\.5 s ago/);
 });
 
-test('the age of the counters of another host is right though it has booted at another time', async (t) => {
+test('the age of the counters is right if the stream comes from a host with another boot time', async (t) => {
   const { daemon, source, clock } = create(t);
-  // Ours has run for 1000 s longer; both wall clocks agree.
+  // This host booted 1000 s earlier. Both wall clocks agree.
   clock.us += 1_000_000_000;
   clock.step = -1_000_000;
   await daemon.start();
@@ -149,7 +149,7 @@ test('the age of the counters of another host is right though it has booted at a
   assert.match(late.ready ? '' : late.why, /last read 11\.5 s ago/);
 });
 
-test('a failed read of the host is counted for its source and logged, not each time', async (t) => {
+test('failed reads of the host are counted by source and logged at most once a minute', async (t) => {
   const { daemon, source, lines, clock, ask } = create(t);
   await daemon.start();
   for (const line of TRACING) source.say(line);
@@ -173,7 +173,7 @@ test('a failed read of the host is counted for its source and logged, not each t
   clock.us += 61_000_000;
   fail(6);
   assert.equal(logged().length, 2);
-  // Another collector counts from zero.
+  // A new header means a new collector, which counts from zero.
   source.say(HEADER);
   fail(2);
   assert.match(
@@ -182,7 +182,7 @@ test('a failed read of the host is counted for its source and logged, not each t
   );
 });
 
-test('a child that did not start is logged with its reason and its fix, which the status has too', async (t) => {
+test('a child that did not start is logged with its remedy, and the status has its reason and remedy', async (t) => {
   const { daemon, source, lines, ask } = create(t);
   await daemon.start();
   source.say(HEADER);
@@ -204,7 +204,7 @@ test('a child that did not start is logged with its reason and its fix, which th
   assert.deepEqual(status.problem, { reason: 'permission', message, remedy });
 });
 
-test('a host that cannot be traced is said once, with its remedy, and is served as up 0', async (t) => {
+test('a host that cannot be traced is logged once with its remedy, and vfio_dmabuf_up is 0', async (t) => {
   const { daemon, source, lines, ask } = create(t);
   await daemon.start();
   const stop = new AbortController();
@@ -212,16 +212,16 @@ test('a host that cannot be traced is said once, with its remedy, and is served 
   source.say(HEADER);
   source.say(UNAVAILABLE);
   source.say(UNAVAILABLE);
-  const told = lines.filter((line) => line.msg.includes('no BTF'));
-  assert.equal(told.length, 1);
-  assert.match(told[0]?.remedy ?? '', /CONFIG_DEBUG_INFO_BTF/);
+  const logged = lines.filter((line) => line.msg.includes('no BTF'));
+  assert.equal(logged.length, 1);
+  assert.match(logged[0]?.remedy ?? '', /CONFIG_DEBUG_INFO_BTF/);
   assert.match(await (await ask('/-/ready')).text(), /this host cannot be traced: this kernel has no BTF/);
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_up 0$/m);
   stop.abort();
   await stopped;
 });
 
-test('with --strict a host that cannot be traced ends it', async (t) => {
+test('with --strict the daemon ends if the host cannot be traced', async (t) => {
   const { daemon, source } = create(t, { strict: true });
   await daemon.start();
   const stopped = daemon.untilStopped(new AbortController().signal);
@@ -235,7 +235,7 @@ test('with --strict a host that cannot be traced ends it', async (t) => {
   });
 });
 
-test('with --strict it ends also where that is known before anyone waits', async (t) => {
+test('with --strict the daemon also ends if the host is found untraceable before untilStopped is called', async (t) => {
   const { daemon, source } = create(t, { strict: true });
   await daemon.start();
   source.say(HEADER);
@@ -243,7 +243,7 @@ test('with --strict it ends also where that is known before anyone waits', async
   await assert.rejects(daemon.untilStopped(new AbortController().signal), /cannot be traced/);
 });
 
-test('what the child says while it stops still reaches the streams, which then end', async (t) => {
+test('events that the child emits during the stop reach the stream clients before the streams end', async (t) => {
   const { daemon, source, lines, ask } = create(t);
   await daemon.start();
   for (const line of TRACING) source.say(line);
@@ -254,10 +254,10 @@ test('what the child says while it stops still reaches the streams, which then e
   await stopping;
   assert.equal(lines.filter((line) => line.msg === 'stopped').length, 1);
   assert.match(await stream.text(), /event: export\n/);
-  await assert.rejects(ask('/-/healthy'), 'nothing listens any more');
+  await assert.rejects(ask('/-/healthy'), 'the server has closed its port');
 });
 
-test('a source that does not stop is left behind at the deadline', async (t) => {
+test('the stop does not wait longer than its deadline for the source', async (t) => {
   const { daemon, source, lines } = create(t, { stopMs: 200 });
   await daemon.start();
   source.deaf = true;
@@ -265,7 +265,7 @@ test('a source that does not stop is left behind at the deadline', async (t) => 
   assert.ok(lines.some((line) => line.msg.includes('did not stop in time')));
 });
 
-test('a request for another host is rejected and logged once a minute with what to do', async (t) => {
+test('a request for another host gets a 421 and is logged once a minute with its remedy', async (t) => {
   const { daemon, lines, clock } = create(t, { allowedHosts: ['tracer.example'] });
   await daemon.start();
   assert.equal(await statusFor(daemon, 'tracer.example:10043'), 200);
@@ -279,7 +279,7 @@ test('a request for another host is rejected and logged once a minute with what 
   assert.equal(logged().length, 2);
 });
 
-test('the names of this host are allowed where others can connect, and only there', async (t) => {
+test('the names of this host are allowed only if the daemon listens beyond the loopback address', async (t) => {
   const wide = create(t, { address: '0.0.0.0:0' });
   await wide.daemon.start();
   await eventually(async () => assert.equal(await statusFor(wide.daemon, hostname()), 200));
@@ -290,21 +290,21 @@ test('the names of this host are allowed where others can connect, and only ther
   assert.equal(await statusFor(local.daemon, 'not-a-name-of-this-host'), 421);
 });
 
-test('a stop has a limit that does not need the event loop, which is called off when all has ended', async (t) => {
+test('a stop sets a kill timer outside the event loop and cancels it when the stop is complete', async (t) => {
   const limits: (number | string)[] = [];
   const killAfter = (ms: number) => {
     limits.push(ms);
-    return () => limits.push('called off');
+    return () => limits.push('cancelled');
   };
   const { daemon } = create(t, { stopMs: 200, killAfter });
   await daemon.start();
   const stopping = daemon.stop();
   assert.deepEqual(limits, [2200]);
   await stopping;
-  assert.deepEqual(limits, [2200, 'called off']);
+  assert.deepEqual(limits, [2200, 'cancelled']);
 });
 
-test('what a recording lacks is told where there is one', async (t) => {
+test('the metrics of the recording exist only while a recording is made', async (t) => {
   const name = 'vfio_dmabuf_recording_lines_dropped_total';
   const without = create(t);
   await without.daemon.start();
@@ -320,14 +320,14 @@ test('what a recording lacks is told where there is one', async (t) => {
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_up 0$/m);
 });
 
-test('a source that breaks, or ends without being asked, ends the daemon', async (t) => {
+test('the daemon ends with the error of a source that fails', async (t) => {
   const broken = create(t);
   await broken.daemon.start();
   broken.source.fail(new TracerError('child_failed', 'gone'));
   await assert.rejects(broken.daemon.untilStopped(new AbortController().signal), /gone/);
 });
 
-test('the metrics tell what the log and the streams let go, from the first scrape on', async (t) => {
+test('the counters of dropped events exist from the first scrape on', async (t) => {
   const { daemon, ask } = create(t);
   await daemon.start();
   const text = await (await ask('/metrics')).text();

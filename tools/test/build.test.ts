@@ -13,17 +13,20 @@ const build = (into: string): Promise<number | null> =>
     spawn(process.execPath, [BUILD, into], { stdio: ['ignore', 'ignore', 'inherit'] }).once('close', resolve);
   });
 
-test('builds at once into the same folder all succeed and leave one whole build', async (t) => {
+test('concurrent builds into the same folder all succeed and leave one complete build', async (t) => {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-build-'));
   t.after(() => rmSync(own, { recursive: true }));
   const into = join(own, 'dist');
   mkdirSync(join(into, 'probes'), { recursive: true });
-  writeFileSync(join(into, 'probes/gone.bt'), 'of a build before');
+  writeFileSync(join(into, 'probes/gone.bt'), 'from an earlier build');
   assert.deepEqual(await Promise.all([1, 2, 3, 4].map(() => build(into))), [0, 0, 0, 0]);
   const { status, stdout } = spawnSync(process.execPath, [join(into, 'vfio-dmabuf-tracer.mjs'), '--version']);
   assert.equal(status, 0);
   assert.match(stdout.toString(), /\d/);
-  assert.ok(!readdirSync(join(into, 'probes')).includes('gone.bt'), 'what is no longer built is gone');
+  assert.ok(
+    !readdirSync(join(into, 'probes')).includes('gone.bt'),
+    'a file that is no longer built must be removed',
+  );
   const pages = (folder: string) =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
   assert.deepEqual(pages(join(into, 'docs')).sort(), pages(DOCS).sort());
@@ -31,7 +34,7 @@ test('builds at once into the same folder all succeed and leave one whole build'
   assert.deepEqual(readdirSync(own), ['dist']);
 });
 
-test('a build of what is there already leaves it untouched, so that a reader is not disturbed', async (t) => {
+test('a build without changes does not replace the folder, so that readers are not disturbed', async (t) => {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-build-'));
   t.after(() => rmSync(own, { recursive: true }));
   const into = join(own, 'dist');

@@ -5,7 +5,7 @@ import { MAPS, type MapName } from '../../server/src/stream/maps.ts';
 import { ACCOUNTING_PAGE, accountingPage } from '../accounting-page.ts';
 import { bytesOfMap, kernelMaps } from '../capacity-table.ts';
 
-test('the memory of a map is what the kernel says (memlock in fdinfo, Linux 6.18, 2 CPUs)', () => {
+test('the computed memory of a map matches memlock in fdinfo (Linux 6.18, 2 CPUs)', () => {
   for (const [perCpu, parts, keys, memlock] of [
     [true, 1, 4096, 394_112],
     [true, 5, 4096, 525_184],
@@ -16,12 +16,12 @@ test('the memory of a map is what the kernel says (memlock in fdinfo, Linux 6.18
     [false, 1, 1000, 81_424],
   ] as const) {
     const rest = memlock - bytesOfMap({ name: 'any', parts, perCpu }, keys, 2);
-    // What remains is the map itself, whatever its size.
-    assert.ok(rest === (perCpu ? 896 : 912), `${parts} parts, ${keys} keys: ${rest} bytes are left`);
+    // The rest is the map itself, which has a fixed size.
+    assert.ok(rest === (perCpu ? 896 : 912), `${parts} parts, ${keys} keys: a difference of ${rest} bytes`);
   }
 });
 
-test('the maps are those of the composed program, with the keys that the server reads', async () => {
+test('the table has the maps of the composed program, with the keys that the server reads', async () => {
   const maps = await kernelMaps();
   const counters = maps.filter(({ perCpu }) => perCpu);
   assert.deepEqual(
@@ -35,6 +35,6 @@ test('the maps are those of the composed program, with the keys that the server 
   assert.ok(maps.some(({ name, perCpu }) => name === 'import_start' && !perCpu));
 });
 
-test('docs/accounting.md has the tables that `npm run capacity` prints: `npm run docs` writes them', async () => {
+test('docs/accounting.md has the tables of `npm run capacity`; `npm run docs` writes them', async () => {
   assert.equal(readFileSync(ACCOUNTING_PAGE, 'utf8'), await accountingPage());
 });

@@ -44,7 +44,7 @@ class Sources {
     for (const path of [...COPIED, 'docs']) {
       cpSync(join(ROOT, path), join(this.folder, path), { recursive: true });
     }
-    // Links to the packages one by one: whatever empties this folder does not reach the packages themselves.
+    // Links each package separately, so that emptying this folder does not delete the packages.
     const packages = join(this.folder, 'node_modules');
     mkdirSync(packages);
     for (const name of readdirSync(join(ROOT, 'node_modules'))) {
@@ -53,7 +53,7 @@ class Sources {
     cpSync(join(ROOT, 'package-lock.json'), join(packages, '.installed-lock'));
   }
 
-  /** Replaces the file in one step, as many editors do: no build sees half of it. */
+  /** Replaces the file atomically, as many editors do, so that no build reads half of it. */
   write(path: string, text: string): void {
     const half = join(this.folder, 'half-written');
     writeFileSync(half, text);
@@ -69,7 +69,7 @@ class Sources {
     this.write(path, text);
   }
 
-  /** Pids of the processes that work in the copy or run a program of it. */
+  /** Pids of the processes whose working directory or command line is in the copy. */
   processes(): number[] {
     return readdirSync('/proc').flatMap((name) => {
       const pid = Number(name);
@@ -103,7 +103,7 @@ class Dev {
     });
   }
 
-  /** Does something, and waits until the output from then on matches. */
+  /** Runs the action, and waits until the output after its start matches. */
   async prints(pattern: RegExp, action: () => void = () => {}): Promise<void> {
     const from = this.output.length;
     action();
@@ -117,26 +117,26 @@ class Dev {
     return { status: answer.status, text: await answer.text() };
   }
 
-  /** A program that is slow to read the recording is served before its end. */
+  /** Waits until the rejection in the recording is served. A new program is served before it has read all lines. */
   async servesRecording(): Promise<void> {
     await eventually(async () =>
       assert.match((await this.get('/api/v1/rejections')).text, /no_peer_to_peer/),
     );
   }
 
-  /** What an open page hears; ends with the test. */
-  async follow(t: TestContext): Promise<{ heard: string }> {
+  /** Collects the messages that an open page receives until the end of the test. */
+  async follow(t: TestContext): Promise<{ received: string }> {
     const abort = new AbortController();
     t.after(() => abort.abort());
     const url = /dev: (http:\S+) serves/.exec(this.output)?.[1];
     const { body } = await fetch(new URL('dev/changes', url), { signal: abort.signal });
-    const page = { heard: '' };
+    const page = { received: '' };
     body
       ?.pipeThrough(new TextDecoderStream())
       .pipeTo(
         new WritableStream({
           write: (text) => {
-            page.heard += text;
+            page.received += text;
           },
         }),
       )
@@ -145,10 +145,10 @@ class Dev {
   }
 }
 
-const builds = ({ heard }: { heard: string }): number =>
-  new Set(Array.from(heard.matchAll(/event: build\ndata: (\d+)/g), ([, build]) => build)).size;
+const builds = ({ received }: { received: string }): number =>
+  new Set(Array.from(received.matchAll(/event: build\ndata: (\d+)/g), ([, build]) => build)).size;
 
-test('a save in the page, the program or a runbook is served, and an open page hears of it', async (t) => {
+test('a saved change of the page, the program or a runbook is served, and an open page is notified', async (t) => {
   const sources = new Sources(t);
   const dev = new Dev(t, sources, RECORDING, '--port=0', '--log.level=warn');
   await dev.prints(/ready after/);
@@ -178,7 +178,7 @@ test('a save in the page, the program or a runbook is served, and an open page h
   await eventually(() => assert.equal(builds(page), 4));
 });
 
-test('a new folder is watched from its creation on', async (t) => {
+test('changes in a new folder are detected', async (t) => {
   const sources = new Sources(t);
   const dev = new Dev(t, sources, RECORDING, '--port=0', '--log.level=warn');
   await dev.prints(/ready after/);
@@ -198,7 +198,7 @@ test('a new folder is watched from its creation on', async (t) => {
   assert.match((await dev.get('/')).text, /A changed sentence/);
 });
 
-test('a mistake is reported with file and line while the last good build is served, and its fix recovers', async (t) => {
+test('a failed build is reported with file and line, and the last good build is served until the fix', async (t) => {
   const sources = new Sources(t);
   const [good, broken] = ['const POLICY = [', 'const POLICY = = ['];
   sources.edit(PAGE_ROUTE, [good, broken]);
@@ -214,12 +214,12 @@ test('a mistake is reported with file and line while the last good build is serv
   await dev.prints(/the build failed; the last good build is served.*server\/web\/app\.tsx:1:7/s, () =>
     sources.edit('server/web/app.tsx', ['import { Banners }', 'import = { Banners }']),
   );
-  await eventually(() => assert.match(page.heard, /event: problem\ndata: ".*server\/web\/app\.tsx:1:7/));
+  await eventually(() => assert.match(page.received, /event: problem\ndata: ".*server\/web\/app\.tsx:1:7/));
   assert.equal((await dev.get('/')).status, 200);
   await dev.prints(/built; nothing that is served has changed/, () =>
     sources.edit('server/web/app.tsx', ['import = { Banners }', 'import { Banners }']),
   );
-  await eventually(() => assert.match(page.heard, /event: problem\ndata: ""\n\n$/));
+  await eventually(() => assert.match(page.received, /event: problem\ndata: ""\n\n$/));
 
   const start = "throw new Error('broken at its start');\n";
   await dev.prints(/the program ended with exit code 1; .*the last good build is served/, () =>
@@ -231,19 +231,19 @@ test('a mistake is reported with file and line while the last good build is serv
   await dev.servesRecording();
 });
 
-test('SIGINT ends it with 0, also while a page is open, and leaves no process and no file', async (t) => {
+test('SIGINT ends it with exit code 0, also with an open page, and leaves no process and no file', async (t) => {
   const sources = new Sources(t);
   const dev = new Dev(t, sources, RECORDING, '--port=0');
   await dev.prints(/ready after/);
   await dev.follow(t);
-  assert.ok(sources.processes().length >= 3, 'the tool, esbuild and the program are found');
+  assert.ok(sources.processes().length >= 3, 'the tool, esbuild and the program must be running');
   dev.child.kill('SIGINT');
   assert.equal(await dev.ended, 0, dev.output);
   assert.deepEqual(sources.processes(), []);
   assert.deepEqual(builtFolders(sources), []);
 });
 
-test('SIGKILL leaves no process either, and the next start removes the files', async (t) => {
+test('SIGKILL leaves no process, and the next start removes the files', async (t) => {
   const sources = new Sources(t);
   const killed = new Dev(t, sources, RECORDING, '--port=0');
   await killed.prints(/ready after/);
@@ -257,7 +257,7 @@ test('SIGKILL leaves no process either, and the next start removes the files', a
   assert.equal(await dev.ended, 0, dev.output);
 });
 
-test('a port in use ends it with 2, the cause and a fix', async (t) => {
+test('a port in use ends it with exit code 2, the cause and a fix', async (t) => {
   const sources = new Sources(t);
   const other = createServer();
   t.after(() => other.close());
@@ -268,7 +268,7 @@ test('a port in use ends it with 2, the cause and a fix', async (t) => {
   assert.match(dev.output, /another program listens there \(EADDRINUSE\)\nfix: .*--port 10043/);
 });
 
-test('the recording comes first, --port is its own, and other flags go to the program', () => {
+test('readDevArgs reads the recording and --port, and passes other flags to the program', () => {
   const read = (...argv: string[]) => readDevArgs(argv, '/root', '/cwd');
   assert.deepEqual(read(), {
     help: false,

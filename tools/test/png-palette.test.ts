@@ -11,7 +11,7 @@ const chunk = (type: string, data: Buffer): Buffer => {
   return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
 };
 
-/** A PNG of these filtered rows, of 8 bits and three channels. */
+/** A PNG with these filtered rows, 8 bits and three channels. */
 const png = (width: number, rows: number[][]): Buffer => {
   const head = Buffer.from([0, 0, 0, width, 0, 0, 0, rows.length, 8, 2, 0, 0, 0]);
   return Buffer.concat([
@@ -22,7 +22,7 @@ const png = (width: number, rows: number[][]): Buffer => {
   ]);
 };
 
-test('every filter of PNG is undone', () => {
+test('decode reverses every filter of PNG', () => {
   const { rows } = decode(
     png(2, [
       [0, 10, 20, 30, 40, 50, 60],
@@ -44,20 +44,20 @@ test('every filter of PNG is undone', () => {
   );
 });
 
-test('few colors stay what they are, and more than 256 become like ones', () => {
+test('up to 256 colors stay exact, and more are replaced by similar ones', () => {
   const few = withPalette(
     png(2, [
       [0, 1, 2, 3, 200, 100, 50],
       [0, 200, 100, 50, 1, 2, 3],
     ]),
   );
-  assert.equal(few[25], 3, 'indexed');
+  assert.equal(few[25], 3, 'the color type is indexed');
   const at = few.indexOf('PLTE');
   assert.deepEqual([...few.subarray(at + 4, at + 10)], [1, 2, 3, 200, 100, 50]);
   const data = few.indexOf('IDAT');
   const lines = inflateSync(few.subarray(data + 4, data + 4 + few.readUInt32BE(data - 4)));
   assert.deepEqual([...lines], [0, 0, 1, 0, 1, 0]);
-  // 300 colors: the one that is everywhere stays, whatever else there is.
+  // With 300 colors, the most frequent one stays exact.
   const many = Array.from({ length: 30 }, (_, y) => [
     0,
     ...Array.from({ length: 20 }, (_, x) => (x % 2 === 0 ? [9, 9, 9] : [y * 8, x * 12, 128])).flat(),

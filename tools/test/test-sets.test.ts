@@ -8,14 +8,14 @@ import { allTests, createReach, SETS, setOf, TEST_FOLDERS } from '../test-sets.m
 const REPOSITORY = join(import.meta.dirname, '../..');
 const reach = createReach();
 const tests = allTests();
-/** Programs of Debian that a module starts by these words, or through the helper that installs them. */
+/** Patterns of the modules that start programs of Debian, by set. */
 const STARTS: Record<string, RegExp> = {
   browser: /playwright-core'/,
   terminal: /\('tmux',/,
   prometheus: /\.start\('prometheus|\('(promtool|jsonnet)',/,
 };
 const INSTALLS = /\bensurePackages\(\[|\bapt-get'/;
-/** Modules of the tests that a test file reaches. What the lab and the tools do by themselves is not run by a test. */
+/** Test modules that a test file imports, directly or not. A test does not run the code of the lab and the tools. */
 const ofTests = (file: string): string[] =>
   [...reach(file)].filter(
     (path) => path.endsWith('.ts') && TEST_FOLDERS.some((folder) => path.startsWith(`${folder}/`)),
@@ -30,31 +30,35 @@ test('every set has tests, and every test file is in a set', () => {
   assert.deepEqual(
     tracked.filter((file) => !tests.includes(file)),
     [],
-    'no test folder has it',
+    'these test files are in no test folder',
   );
 });
 
-test('a pure test reaches no module that starts or installs a program of Debian', () => {
+test('a pure test imports no module that starts or installs a program of Debian', () => {
   for (const file of tests.filter((one) => setOf(one) === 'pure' && one !== self)) {
     for (const path of ofTests(file)) {
       for (const pattern of [INSTALLS, ...Object.values(STARTS)])
-        assert.doesNotMatch(text(path), pattern, `${file} reaches ${path}: move it to the folder of its set`);
+        assert.doesNotMatch(
+          text(path),
+          pattern,
+          `${file} imports ${path}: move the test to the folder of its set`,
+        );
     }
   }
 });
 
-test('a test of another set reaches what the set is for, so that no pure test waits in a slow set', () => {
+test('a test of another set starts the program of that set, so that no pure test is in a slow set', () => {
   for (const file of tests) {
     const pattern = STARTS[setOf(file)];
     if (pattern === undefined) continue;
     assert.ok(
       ofTests(file).some((path) => pattern.test(text(path))),
-      `${file} starts nothing of its set: it is pure`,
+      `${file} does not start the program of its set: move it to a pure folder`,
     );
   }
 });
 
-test('a module is reached also where a string names it and a program runs it', () => {
+test('a module that is named in a string and run as a program counts as imported', () => {
   const reached = reach('server/test/e2e/cli.test.ts');
   for (const path of [
     'tools/build.mjs',

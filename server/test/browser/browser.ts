@@ -17,23 +17,23 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  // What an attacker's name server does: the name leads to this machine.
+  // Resolves the name to this machine, as an attacker's name server does.
   '--host-resolver-rules=MAP rebound.example 127.0.0.1',
 ];
 
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 390, height: 844 };
 
-/** What a test, or a trial of the lab, does for what it opens. */
+/** What openBrowser() needs from its caller: a test, or a scenario of the lab. */
 export interface Opener {
   after(end: () => Promise<void>): void;
   diagnostic(line: string): void;
 }
 
-/** How long Chromium waits for the next test after one, in milliseconds: a start takes seconds of CPU. */
+/** How long Chromium stays up after the last test, in milliseconds. A start takes seconds of CPU time. */
 const LINGER_MS = 2000;
 
-/** One Chromium for the tests of a process, one after the other; it ends some time after the last of them. */
+/** One Chromium for all tests of this process. It ends LINGER_MS after the last user released it. */
 class SharedBrowser {
   #browser: Promise<Browser> | undefined;
   #users = 0;
@@ -58,7 +58,7 @@ class SharedBrowser {
 }
 const shared = new SharedBrowser();
 
-/** A context of its own, which shares no cookie, storage or cache with another and ends with the test. */
+/** Opens a browser context that shares no cookie, storage or cache with another. It is closed when the test ends. */
 export async function openBrowser(t: Opener, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   await ensurePackages(['chromium'], (line) => t.diagnostic(line));
   const browser = await shared.acquire();
@@ -72,29 +72,29 @@ export async function openBrowser(t: Opener, options: BrowserContextOptions = {}
 
 export interface Opened {
   page: Page;
-  /** What a browser complains of: broken rules of the policy among them. */
-  complaints: string[];
-  /** Addresses asked beyond the origin. */
-  strangers: string[];
+  /** Console messages except console.log, and page errors. They include violations of the content security policy. */
+  consoleMessages: string[];
+  /** URLs of requests to other origins. */
+  foreignRequests: string[];
 }
 
-/** Opens the live page and waits for it to have its data. */
+/** Opens the live page and waits until it shows data. */
 export async function openPage(context: BrowserContext, url: string, hash = ''): Promise<Opened> {
   const page = await context.newPage();
-  const opened: Opened = { page, complaints: [], strangers: [] };
+  const opened: Opened = { page, consoleMessages: [], foreignRequests: [] };
   page.on('console', (message) => {
-    if (message.type() !== 'log') opened.complaints.push(message.text());
+    if (message.type() !== 'log') opened.consoleMessages.push(message.text());
   });
-  page.on('pageerror', (error) => opened.complaints.push(String(error)));
+  page.on('pageerror', (error) => opened.consoleMessages.push(String(error)));
   page.on('request', (request) => {
-    if (new URL(request.url()).origin !== new URL(url).origin) opened.strangers.push(request.url());
+    if (new URL(request.url()).origin !== new URL(url).origin) opened.foreignRequests.push(request.url());
   });
   await page.goto(`${url}/${hash}`);
   await page.locator('.headline').waitFor();
   return opened;
 }
 
-/** Nothing was asked elsewhere, and nothing was complained of. */
-export function assertClean({ complaints, strangers }: Opened): void {
-  assert.deepEqual({ complaints, strangers }, { complaints: [], strangers: [] });
+/** Asserts that the page requested no other origin and that the console has no error or warning. */
+export function assertClean({ consoleMessages, foreignRequests }: Opened): void {
+  assert.deepEqual({ consoleMessages, foreignRequests }, { consoleMessages: [], foreignRequests: [] });
 }

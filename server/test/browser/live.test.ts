@@ -28,7 +28,7 @@ const program = new Program();
 before(() => program.build());
 after(() => program.remove());
 
-/** The clock of this host, so that the daemon finds the counters fresh. */
+/** Microseconds since the boot of this host, so that the counters are recent for the daemon. */
 const now = (): number => systemClock.bootUs();
 const header = (): string =>
   collectorLine('header', {
@@ -39,14 +39,14 @@ const header = (): string =>
     t: now(),
   });
 
-interface Hand {
+interface Host {
   daemon: Daemon;
   source: FakeSource;
-  /** Says that the counters were read, as a child does each second. */
+  /** Emits a heartbeat and a counter read, as a child does each second. */
   beat: () => void;
 }
 
-async function daemonOn(t: TestContext, port: number, events?: number): Promise<Hand> {
+async function daemonOn(t: TestContext, port: number, events?: number): Promise<Host> {
   const web = loadWebFiles(join(program.dist, 'web'));
   assert.ok(web !== undefined);
   const flags = [
@@ -75,8 +75,8 @@ async function daemonOn(t: TestContext, port: number, events?: number): Promise<
   return { daemon, source, beat };
 }
 
-/** What stands between browser and daemon, and can be cut. */
-class Cable {
+/** A TCP proxy between browser and daemon whose connections the test can cut. */
+class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #to: number;
@@ -122,10 +122,10 @@ class Cable {
 
 const portOf = (daemon: Daemon): number => Number(new URL(daemon.server.urls[0] ?? '').port);
 
-test('events arrive live; where the connection is cut the page says so, catches up, and tells each event once', async (t) => {
+test('the page shows events live, reports a lost connection, and shows each event once after it reconnects', async (t) => {
   const { daemon, source } = await daemonOn(t, 0);
-  const cable = new Cable(portOf(daemon));
-  const url = await cable.start(t);
+  const proxy = new TcpProxy(portOf(daemon));
+  const url = await proxy.start(t);
   const { page } = await openPage(await openBrowser(t), url, '#feed=all');
   await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
   const events = page.locator('#rejections [role=listitem]');
@@ -136,23 +136,23 @@ test('events arrive live; where the connection is cut the page says so, catches 
   await page.locator('#buffers').getByRole('button', { name: '#7' }).waitFor();
   await page.locator('#topology .node.buffer').waitFor();
 
-  cable.pull();
+  proxy.pull();
   await page.getByText(/^Connection lost since \d\d:\d\d:\d\d$/).waitFor();
   source.say(imported({ t: now(), inode: 7, stage: 1, importer: 'vgem', errno: 95, reason: 7 }));
   source.say(imported({ t: now(), inode: 7, stage: 1, importer: 'mlx5_core' }));
   await new Promise((resolve) => setTimeout(resolve, 1500));
-  assert.equal(await events.count(), 1, 'nothing can have come');
-  cable.cut = false;
+  assert.equal(await events.count(), 1, 'no event can arrive without a connection');
+  proxy.cut = false;
   await page.getByText('Connected again').waitFor();
   await events.getByText('vgem was rejected').waitFor();
   source.say(released(now(), 7));
   await events.getByText('Released').waitFor();
   const titles = (await events.locator('.e-title').allInnerTexts()).map((text) => text.replace(/ .*/s, ''));
-  assert.deepEqual(titles, ['Released', 'mlx5_core', 'vgem', 'Exported'], 'each once, the newest first');
+  assert.deepEqual(titles, ['Released', 'mlx5_core', 'vgem', 'Exported'], 'each event once, newest first');
   await page.getByText('No device exports its memory now.').first().waitFor();
 });
 
-test('a server that is started anew is begun anew with, and nothing of the old one stays', async (t) => {
+test('after a restart of the server the page drops all data of the old one', async (t) => {
   const first = await daemonOn(t, 0);
   const port = portOf(first.daemon);
   const { page } = await openPage(await openBrowser(t), `http://127.0.0.1:${port}`, '#feed=all');
@@ -169,21 +169,21 @@ test('a server that is started anew is begun anew with, and nothing of the old o
   assert.equal(await page.locator('#buffers').getByRole('button', { name: '#7' }).count(), 0);
 });
 
-test('events that the server had let go before the page came back are told as missing', async (t) => {
+test('the page shows how many events the server evicted before the page reconnected', async (t) => {
   const { daemon, source } = await daemonOn(t, 0, 10);
-  const cable = new Cable(portOf(daemon));
-  const { page } = await openPage(await openBrowser(t), await cable.start(t), '#feed=all');
+  const proxy = new TcpProxy(portOf(daemon));
+  const { page } = await openPage(await openBrowser(t), await proxy.start(t), '#feed=all');
   source.say(exported({ t: now(), inode: 1, pid: process.pid }));
   await page.locator('#rejections [role=listitem]').getByText('Exported').waitFor();
-  cable.pull();
+  proxy.pull();
   await page.getByText(/^Connection lost since/).waitFor();
   for (let inode = 2; inode <= 31; inode += 1) source.say(exported({ t: now(), inode, pid: process.pid }));
-  cable.cut = false;
+  proxy.cut = false;
   await page.getByText('20 events are missing in this page').waitFor();
-  await page.locator('#rejections').getByText('11 events here').waitFor();
+  await page.locator('#rejections').getByText('11 events in this page').waitFor();
 });
 
-test('a child that ends makes the page say blind, and safe again when the next one traces', async (t) => {
+test('the page shows Blind after the child exits, and leaves that state when the next child traces', async (t) => {
   const { daemon, source, beat } = await daemonOn(t, 0);
   const { page } = await openPage(await openBrowser(t), daemon.server.urls[0] ?? '');
   source.say(exited(now(), 1));

@@ -23,7 +23,7 @@ import {
   tupleLine,
 } from '../fixtures/stream-lines.ts';
 
-/** Three exports (one rejected), an import that worked and one that did not, a revocation and a release. */
+/** Four exports (one rejected), an accepted and a rejected import stage, a revocation and a release. */
 export const STREAM: readonly string[] = [
   HEADER,
   starting(1_000_000, 1),
@@ -55,14 +55,14 @@ export interface BuildOptions extends Partial<AppOptions> {
   maxClients?: number;
   heartbeatMs?: number;
   lines?: readonly string[];
-  /** What the model reads in place of the lines. */
+  /** The source that the model reads instead of the lines. */
   source?: LineSource;
   onRoute?: onRouteHookHandler;
 }
 
 type Serializer = (data: unknown) => string;
 const serializers = new WeakMap<object, Serializer>();
-/** Fastify's own. A compile of the answers of all routes takes 0.3 s of CPU, so all apps of a process share one. */
+/** Fastify's compiler. It needs 0.3 s of CPU time for all routes, so all apps of a process share the serializers. */
 const compile = SerializerSelector()({}, {}) as (route: { schema: object }) => Serializer;
 const compileOnce = (route: { schema: unknown }): Serializer => {
   const schema = route.schema as object;
@@ -71,7 +71,7 @@ const compileOnce = (route: { schema: unknown }): Serializer => {
   return serializer;
 };
 
-/** An app with a real model behind it, fed with the lines; closed when the test ends. */
+/** An app whose model has applied the lines. It is closed when the test ends. */
 export async function build(t: TestContext, options: BuildOptions = {}): Promise<Built> {
   const {
     keep = 100,

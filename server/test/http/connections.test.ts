@@ -16,13 +16,13 @@ import { BIG, RawClient, serve } from './raw-client.ts';
 const times = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));
 
-test('pipelined requests are answered in their order', async (t) => {
+test('pipelined requests are answered in order', async (t) => {
   const { open } = await serve(t);
   const client = open().get('/-/healthy', '/nowhere', '/-/ready', '/api/v1/status', '/-/healthy');
   await eventually(() => assert.deepEqual(client.statuses, [200, 404, 200, 200, 200]));
 });
 
-test('a connection that pipelines scrapes behind answers it does not read takes no slot from others', async (t) => {
+test('scrapes that are pipelined behind unread answers do not use up the slots for scrapes', async (t) => {
   const { open, status, server } = await serve(t, { maxRequests: 40 });
   const client = open().stopReading();
   client.get(...times(120, () => '/openapi.json'), ...times(40, () => '/metrics'));
@@ -32,7 +32,7 @@ test('a connection that pipelines scrapes behind answers it does not read takes 
   assert.equal(await status('/metrics'), 200);
 });
 
-test('few requests of one connection are pending, and other clients are answered', async (t) => {
+test('a connection has a limit of pending requests, so that other clients are answered', async (t) => {
   const { open, status, handled, server, log_lines } = await serve(t);
   const paths = [
     '/api/v1/buffers',
@@ -53,12 +53,12 @@ test('few requests of one connection are pending, and other clients are answered
   assert.equal(log_lines.filter(({ reason }) => reason === 'pipelining').length, 1, 'logged once a minute');
 });
 
-/** Connections whose requests are only noted, with the turn of the event loop that each was handed over in. */
-function noted() {
-  const noted = { turn: 0, handled: [] as { url: string; turn: number }[] };
+/** Connections whose handler only records each request with its turn of the event loop. */
+function recording() {
+  const recorded = { turn: 0, handled: [] as { url: string; turn: number }[] };
   const connections = new Connections({
     limits: DEFAULT_LIMITS,
-    handle: ({ url = '' }) => noted.handled.push({ url, turn: noted.turn }),
+    handle: ({ url = '' }) => recorded.handled.push({ url, turn: recorded.turn }),
     isUrgent: ({ url }) => url === '/metrics',
     onDropped: () => assert.fail('nothing is dropped'),
   });
@@ -73,36 +73,36 @@ function noted() {
   };
   const nextTurn = async (): Promise<void> => {
     await new Promise((resolve) => setImmediate(resolve));
-    noted.turn += 1;
+    recorded.turn += 1;
   };
-  return { noted, accept, get, nextTurn };
+  return { recorded, accept, get, nextTurn };
 }
 
-test('one request is answered in each turn of the event loop, and a scrape waits for one other at most', async () => {
-  const { noted: seen, get, nextTurn } = noted();
+test('each turn of the event loop answers one request, and a scrape waits for at most one other request', async () => {
+  const { recorded, get, nextTurn } = recording();
   for (const url of [...times(20, () => '/api/v1/buffers'), '/metrics']) get(url);
-  assert.equal(seen.handled.length, 0);
-  while (seen.handled.length < 21 && seen.turn < 100) await nextTurn();
-  assert.equal(new Set(seen.handled.map((one) => one.turn)).size, 21, 'each in a turn of its own');
-  assert.ok(seen.handled.findIndex(({ url }) => url === '/metrics') <= 1);
+  assert.equal(recorded.handled.length, 0);
+  while (recorded.handled.length < 21 && recorded.turn < 100) await nextTurn();
+  assert.equal(new Set(recorded.handled.map((one) => one.turn)).size, 21, 'each in a separate turn');
+  assert.ok(recorded.handled.findIndex(({ url }) => url === '/metrics') <= 1);
 });
 
-test('connections that wait to be accepted do not wait for requests as well, nor requests for ever', async () => {
-  const { noted: seen, accept, get, nextTurn } = noted();
+test('pending connections are accepted before requests are answered, but they cannot delay requests forever', async () => {
+  const { recorded, accept, get, nextTurn } = recording();
   get('/api/v1/buffers');
   for (let turn = 0; turn < 10; turn++) {
     accept();
     await nextTurn();
   }
-  assert.equal(seen.handled.length, 0);
+  assert.equal(recorded.handled.length, 0);
   for (let turn = 0; turn < 100; turn++) {
     accept();
     await nextTurn();
   }
-  assert.equal(seen.handled.length, 1);
+  assert.equal(recorded.handled.length, 1);
 });
 
-test('an answer that is not taken in time ends its connection, an event stream stays', async (t) => {
+test('a connection whose answer is not read in time is closed, an event stream stays open', async (t) => {
   const { open, server, log_lines, log } = await serve(t, {
     limits: { answerSweeps: 3, sweepMs: 20, pendingBytes: Number.POSITIVE_INFINITY },
   });
@@ -116,7 +116,7 @@ test('an answer that is not taken in time ends its connection, an event stream s
   assert.ok(log.newest > 0);
 });
 
-test('scrapes that nobody reads occupy no slot', async (t) => {
+test('a scrape whose answer is not read does not occupy a slot', async (t) => {
   const values = [{ labels: {}, value: 1 }];
   const metrics = { families: async () => [{ name: 'big', help: BIG, type: 'gauge' as const, values }] };
   const { open, status, handled } = await serve(t, { maxRequests: 2, metrics });
@@ -127,7 +127,7 @@ test('scrapes that nobody reads occupy no slot', async (t) => {
   assert.equal(await status('/metrics'), 200);
 });
 
-test('scrapes that arrived before an answer began to be made share it, a later one gets its own', async () => {
+test('scrapes that arrived before an answer was started share it, a later one gets a new answer', async () => {
   let made = 0;
   const answers = new SharedAnswers({
     families: async () => {
@@ -160,7 +160,7 @@ test('an answer that failed is not shared', async () => {
   assert.equal((await answers.get('text', false, early)).toString(), '');
 });
 
-test('a request knows when it was received', async (t) => {
+test('arrivalOf returns when the server received a request', async (t) => {
   const { app, open } = await serve(t, {
     onRoute: (route) => {
       const before = performance.now();
@@ -179,13 +179,13 @@ test('a request knows when it was received', async (t) => {
   assert.deepEqual(arrived, [true, false]);
 });
 
-test('a scrape that fails leaves its slot', async (t) => {
+test('a scrape that fails frees its slot', async (t) => {
   const metrics = { families: () => Promise.reject(new Error('inside')) };
   const { app } = await build(t, { maxRequests: 1, metrics });
   for (let more = 0; more < 3; more++) assert.equal((await app.inject('/metrics')).statusCode, 500);
 });
 
-test('bytes that wait for clients are bounded: the oldest answer is dropped first, the last one never', async (t) => {
+test('unsent bytes are limited: the oldest answer is dropped first, the newest never', async (t) => {
   const limits = { pendingBytes: BIG.length / 2, sweepMs: 20, answerSweeps: 1e9 };
   const { open, server, status } = await serve(t, { limits });
   const clients: RawClient[] = [];
@@ -197,16 +197,18 @@ test('bytes that wait for clients are bounded: the oldest answer is dropped firs
     });
   }
   clients.at(-1)?.socket.resume();
-  await eventually(() => assert.ok((clients.at(-1)?.text.length ?? 0) > BIG.length, 'the newest is whole'));
+  await eventually(() =>
+    assert.ok((clients.at(-1)?.text.length ?? 0) > BIG.length, 'the newest answer is complete'),
+  );
   assert.equal(await status('/-/healthy'), 200);
 });
 
 for (const [name, first] of [
-  ['that ask for nothing', undefined],
-  ['that have asked once', '/-/healthy'],
-  ['in the middle of a header', ''],
+  ['without a request', undefined],
+  ['after one request', '/-/healthy'],
+  ['with an incomplete header', ''],
 ] as const) {
-  test(`connections ${name} lock nobody out: the oldest idle one is closed`, async (t) => {
+  test(`at the limit the oldest idle connection ${name} is closed for a new one`, async (t) => {
     const { open, server, status, log_lines } = await serve(t, { limits: { connections: 8 } });
     const clients: RawClient[] = [];
     for (let more = 1; more <= 8; more++) {
@@ -222,7 +224,7 @@ for (const [name, first] of [
     for (let more = 1; more <= 3; more++) {
       assert.equal(await status('/metrics'), 200);
       await eventually(() => assert.equal(clients.filter(({ closed }) => closed).length, more));
-      // The place of the scrape is free again.
+      // The connection of the scrape is closed.
       await eventually(() => assert.equal(server.connections.size, 7));
       clients.push(open());
       await eventually(() => assert.equal(server.connections.size, 8));
@@ -236,7 +238,7 @@ for (const [name, first] of [
   });
 }
 
-test('at the limit a connection whose answer nobody reads is closed for a new one, an event stream is not', async (t) => {
+test('at the limit a connection with an unread answer is closed for a new one, an event stream is not', async (t) => {
   const { open, server, status, handled } = await serve(t, {
     limits: { connections: 2, sweepMs: 20, answerSweeps: 1e9 },
   });
@@ -251,11 +253,11 @@ test('at the limit a connection whose answer nobody reads is closed for a new on
   assert.deepEqual([slow, memory], [0, 0]);
 });
 
-test('streams behind an answer that nobody reads leave their places when the connection is closed', async (t) => {
+test('streams that are pipelined behind an unread answer free their places when the connection closes', async (t) => {
   const { app, hub } = await build(t, { lines: [] });
   app.get('/big', () => BIG);
   await app.ready();
-  // Without the order of Connections: all of them are handled at once.
+  // A plain server without Connections handles all pipelined requests at once.
   const server = createServer((request, response) => app.routing(request, response));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
@@ -266,7 +268,7 @@ test('streams behind an answer that nobody reads leave their places when the con
   await eventually(() => assert.equal(hub.clients, 0));
 });
 
-test('a stop closes idle connections and those whose answer was under way', async (t) => {
+test('a stop closes idle connections and connections with a pending answer', async (t) => {
   const { open, server } = await serve(t);
   const idle = open().get('/-/healthy');
   await eventually(() => assert.deepEqual(idle.statuses, [200]));
@@ -276,7 +278,7 @@ test('a stop closes idle connections and those whose answer was under way', asyn
   await eventually(() => assert.deepEqual([idle.closed, busy.closed], [true, true]));
 });
 
-test('connections leave descriptors to the daemon itself', () => {
+test('the limit of connections leaves file descriptors to the rest of the daemon', () => {
   assert.equal(connectionLimit(1024), 896);
   assert.equal(connectionLimit(200), 72);
   assert.equal(connectionLimit(10), 16);
@@ -284,7 +286,7 @@ test('connections leave descriptors to the daemon itself', () => {
   assert.equal(connectionLimit(Number.POSITIVE_INFINITY), 1024);
 });
 
-test('the limit of descriptors is the soft one of this process', (t) => {
+test('descriptorLimit returns the soft limit of open files of this process', (t) => {
   const root = mkdtempSync(join(tmpdir(), 'limits-'));
   t.after(() => rmSync(root, { recursive: true }));
   mkdirSync(join(root, 'self'));

@@ -8,7 +8,7 @@ import { eventually } from '../fixtures/eventually.ts';
 import { build } from './build.ts';
 import { serve } from './raw-client.ts';
 
-/** The status of a request with this Host header: 200 where it is allowed. */
+/** The status of a request with this Host header; 200 if the host is allowed. */
 function statusOf(names: HostNames, host: string): number {
   const request = { rawHeaders: ['Accept', '*/*', 'Host', host], httpVersion: '1.1' };
   return names.check(request as IncomingMessage)?.status ?? 200;
@@ -29,7 +29,7 @@ for (const host of [
   '10.244.1.7:10043',
   '[2001:db8::7]',
 ]) {
-  test(`the host ${host} is always allowed: nobody else can point it here`, () => {
+  test(`the host ${host} is always allowed, because DNS rebinding cannot use it`, () => {
     assert.equal(statusOf(namesOf(), host), 200);
   });
 }
@@ -67,7 +67,7 @@ test('names of the listen addresses and of web.allowed-hosts are allowed', () =>
   assert.equal(statusOf(namesOf({ allowed: ['*'] }), 'evil.example'), 200);
 });
 
-test("the host's own names are those of its name service", async () => {
+test("addOwnNames allows the host name and the names of the host's addresses", async () => {
   const names = namesOf();
   const service = {
     own: 'Node-7.local',
@@ -86,7 +86,7 @@ test("the host's own names are those of its name service", async () => {
   await namesOf().addOwnNames({ ...service, lookup: () => Promise.reject(new Error('EAI_AGAIN')) });
 });
 
-test('a request for another host gets an error that says how to allow it, on every route', async (t) => {
+test('every route rejects a request for another host with a hint how to allow it', async (t) => {
   const unknown: string[] = [];
   const hosts = namesOf({ onUnknown: (name) => unknown.push(name) });
   const { app } = await build(t, { hosts });
@@ -112,7 +112,7 @@ test('a request for another host gets an error that says how to allow it, on eve
   );
 });
 
-test('a request with two Host headers, with none or with an empty one is a 400; HTTP/1.0 needs none', async (t) => {
+test('a request with two Host headers, none or an empty one gets a 400, but HTTP/1.0 needs none', async (t) => {
   const { open } = await serve(t);
   for (const [head, status] of [
     ['HTTP/1.1\r\nhost: localhost\r\nhost: localhost', 400],
@@ -132,7 +132,7 @@ test('a request with two Host headers, with none or with an empty one is a 400; 
   }
 });
 
-test('no page of another origin may embed an answer', async (t) => {
+test('every answer forbids pages of other origins to embed it', async (t) => {
   const { app } = await build(t);
   for (const url of [
     '/',

@@ -34,7 +34,7 @@ async function documentOf(app: FastifyInstance): Promise<Document> {
   return answer.json();
 }
 
-/** What the page needs is no part of the API. */
+/** Routes that only the page uses are not part of the API. */
 const isOfThePage = (url: string) => !/^\/(api|-|metrics|runbooks|docs|openapi\.json)(\/|$)/.test(url);
 
 interface Route {
@@ -43,13 +43,13 @@ interface Route {
   parameters: string[];
 }
 
-test('every route of the API is in the document with its parameters, and nothing else is', async (t) => {
+test('the document lists exactly the routes of the API, with their parameters', async (t) => {
   const routes: Route[] = [];
   const { app } = await build(t, {
     onRoute: ({ method, url, schema }) => {
       const names = (part: unknown) => Object.keys((part as { properties?: object })?.properties ?? {});
       for (const one of [method].flat()) {
-        // HEAD is what GET is, without the body.
+        // Fastify adds HEAD to each GET route.
         if (one === 'HEAD') continue;
         const query = names(schema?.querystring).map((name) => `query ${name}`);
         const params = names(schema?.params).map((name) => `path ${name}`);
@@ -59,7 +59,7 @@ test('every route of the API is in the document with its parameters, and nothing
     },
   });
   const { paths } = await documentOf(app);
-  const told = Object.entries(paths).flatMap(([path, operations]) =>
+  const documented = Object.entries(paths).flatMap(([path, operations]) =>
     Object.entries(operations).map(([method, { parameters = [] }]) => ({
       method: method.toUpperCase(),
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
@@ -69,10 +69,10 @@ test('every route of the API is in the document with its parameters, and nothing
   const byUrl = (a: Route, b: Route) => (a.url < b.url ? -1 : 1);
   const ofTheApi = routes.filter(({ url }) => !isOfThePage(url));
   assert.ok(ofTheApi.length >= 15, JSON.stringify(ofTheApi));
-  assert.deepEqual(told.sort(byUrl), ofTheApi.sort(byUrl));
+  assert.deepEqual(documented.sort(byUrl), ofTheApi.sort(byUrl));
 });
 
-test('the document is valid OpenAPI 3.1, and each answer in it says what it is', async (t) => {
+test('the document is valid OpenAPI 3.1, and each answer in it has a description', async (t) => {
   const { app } = await build(t);
   const document = await documentOf(app);
   assert.equal(document.openapi, '3.1.0');
@@ -105,7 +105,7 @@ test('the document is valid OpenAPI 3.1, and each answer in it says what it is',
   );
 });
 
-test('what the routes answer of every recording, and their errors, are as the document says', async (t) => {
+test('the answers for every recording, and the errors, match the schemas of the document', async (t) => {
   const ajv = new Ajv2020({ strict: false });
   const compiled = new Map<object, ReturnType<typeof ajv.compile>>();
   const check = (schema: object, value: unknown, what: string) => {
@@ -141,6 +141,6 @@ test('what the routes answer of every recording, and their errors, are as the do
     assert.equal(answer.statusCode, 400, path);
     check(answerOf(path, '4XX'), answer.json(), path);
   }
-  // The same check has to reject what is wrong.
+  // The same check must reject a wrong answer.
   assert.throws(() => check(answerOf('/api/v1/status', '200'), { version: 1 }, 'status'), /must/);
 });

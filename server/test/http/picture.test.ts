@@ -59,7 +59,7 @@ test('incidents are filtered by kind, state and device', async (t) => {
   assert.deepEqual([limited.total, limited.incidents.length], [2, 1]);
 });
 
-test('rejections come newest first, with what the kernel has counted', async (t) => {
+test('rejections are listed newest first, with the counts of the kernel', async (t) => {
   const ask = await asker(t, 'rejections', RejectionsAnswer);
   const all = await ask();
   assert.deepEqual(
@@ -80,20 +80,20 @@ test('rejections come newest first, with what the kernel has counted', async (t)
   assert.deepEqual(all.counts.exports, [
     { device: '0000:41:00.0', reason: 'no_ranges', errno: 'EINVAL', count: 3 },
   ]);
-  const of = async (query: string) => {
+  const countsOf = async (query: string) => {
     const { rejections, counts } = await ask(query);
     return [rejections.length, counts.imports?.length ?? null, counts.exports?.length ?? null];
   };
-  assert.deepEqual(await of('?importer=vgem'), [1, 2, null]);
-  assert.deepEqual(await of('?stage=map'), [1, 1, null]);
-  assert.deepEqual(await of('?stage=export'), [1, null, 1]);
-  assert.deepEqual(await of('?reason=revoked'), [1, 1, 0]);
-  assert.deepEqual(await of('?device=41:00.0'), [3, 2, 1]);
-  assert.deepEqual(await of('?device=42:00.0'), [0, 1, 0]);
-  assert.deepEqual(await of('?limit=1'), [1, 3, 1]);
+  assert.deepEqual(await countsOf('?importer=vgem'), [1, 2, null]);
+  assert.deepEqual(await countsOf('?stage=map'), [1, 1, null]);
+  assert.deepEqual(await countsOf('?stage=export'), [1, null, 1]);
+  assert.deepEqual(await countsOf('?reason=revoked'), [1, 1, 0]);
+  assert.deepEqual(await countsOf('?device=41:00.0'), [3, 2, 1]);
+  assert.deepEqual(await countsOf('?device=42:00.0'), [0, 1, 0]);
+  assert.deepEqual(await countsOf('?limit=1'), [1, 3, 1]);
 });
 
-test('imports tell who has attached what', async (t) => {
+test('imports list each importer with its buffer and VM', async (t) => {
   const ask = await asker(t, 'imports', ImportsAnswer);
   const all = await ask();
   assert.deepEqual(
@@ -108,7 +108,7 @@ test('imports tell who has attached what', async (t) => {
   assert.equal((await ask('?device=42:00.0')).total, 0);
 });
 
-test('all that match are counted, and only those below the limit are built', async (t) => {
+test('the total counts all matches, but only the rows below the limit are built', async (t) => {
   const { app, model } = await build(t, { lines: LINES });
   const views = t.mock.method(model, 'buffer');
   const { total, imports } = (await app.inject('/api/v1/imports?limit=1')).json();
@@ -142,7 +142,7 @@ test('the topology joins VMs, devices, buffers and importers', async (t) => {
   assert.equal((await ask('?limit=1')).total, 3);
 });
 
-test('the probes are those of the status', async (t) => {
+test('the probes route returns the dialect and the probes', async (t) => {
   const ask = await asker(t, 'probes', ProbesAnswer);
   const answer = await ask();
   assert.equal(answer.dialect, 'private-v1');

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { HttpServer, type HttpServerOptions } from '../../src/http/server.ts';
 import { type BuildOptions, type Built, build } from './build.ts';
 
-/** A socket that sends what it is given and keeps what comes, or reads nothing. */
+/** A client on a plain socket. It keeps all received text, or stops reading. */
 export class RawClient {
   readonly socket: Socket;
   text = '';
@@ -22,13 +22,13 @@ export class RawClient {
     });
   }
 
-  /** Sends requests at once; the last header of each is left to the caller. */
+  /** Pipelines a GET request for each path. */
   get(...paths: string[]): this {
     this.socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`).join(''));
     return this;
   }
 
-  /** Takes nothing more, so that the buffers of the kernel fill. */
+  /** Stops reading, so that the socket buffers fill. */
   stopReading(): this {
     this.socket.pause();
     return this;
@@ -51,10 +51,10 @@ export interface Serving extends Built {
   server: HttpServer;
   port: number;
   log_lines: LogLine[];
-  /** Paths of the requests that reached a route, in that order. */
+  /** Paths of the requests that reached a route, in order. */
   handled: string[];
   open: () => RawClient;
-  /** The status of a GET on a connection of its own. */
+  /** The status of a GET on a new connection. */
   status: (path: string) => Promise<number>;
 }
 
@@ -101,5 +101,5 @@ export async function serve(
   return { ...built, server, port, log_lines, handled, open, status };
 }
 
-/** More than the buffers of the kernel take for a client that reads nothing. */
+/** More than the socket buffers hold for a client that does not read. */
 export const BIG = 'x'.repeat(24 << 20);

@@ -23,19 +23,19 @@ const replay = {
 const problem = { reason: 'no_btf' as const, message: 'no BTF\n  here', remedy: null };
 
 for (const [name, input, why] of [
-  ['counters just read', tracing, null],
-  ['counters read as long ago as allowed', { ...tracing, counterAgeUs: 10_000_000 }, null],
-  ['counters read too long ago', { ...tracing, counterAgeUs: 10_100_000 }, /last read 10\.1 s ago/],
-  ['counters never read', { ...tracing, counterAgeUs: null }, /have not been read/],
-  ['no line yet', live('waiting'), /waiting/],
+  ['counters that were read recently', tracing, null],
+  ['counters at the age limit', { ...tracing, counterAgeUs: 10_000_000 }, null],
+  ['counters beyond the age limit', { ...tracing, counterAgeUs: 10_100_000 }, /last read 10\.1 s ago/],
+  ['counters that were never read', { ...tracing, counterAgeUs: null }, /have not been read/],
+  ['a stream without a line', live('waiting'), /waiting/],
   ['a child that starts', live('starting'), /starting/],
-  ['a child that ended', live('blind', problem), /^bpftrace does not run: no BTF here; it will/],
+  ['a child that exited', live('blind', problem), /^bpftrace does not run: no BTF here; it will/],
   ['a host that cannot be traced', live('unavailable', problem), /cannot be traced: no BTF here$/],
-  ['a stop under way', { ...tracing, stopping: true }, /stopping/],
-  ['a replay under way', replay, /still being read/],
-  ['a replay at its end, however old', { ...replay, replayed: true, counterAgeUs: 9e15 }, null],
+  ['a stop in progress', { ...tracing, stopping: true }, /stopping/],
+  ['a replay in progress', replay, /still being read/],
+  ['a replay at its end, at any age', { ...replay, replayed: true, counterAgeUs: 9e15 }, null],
 ] as const) {
-  test(`${name}: ${why === null ? 'ready' : 'not ready, in one line'}`, () => {
+  test(`the daemon is ${why === null ? 'ready' : 'not ready, with a reason in one line,'} for ${name}`, () => {
     const readiness = readinessOf(input);
     assert.equal(readiness.ready, why === null);
     if (!readiness.ready) {

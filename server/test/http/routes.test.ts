@@ -26,7 +26,7 @@ import { build, STREAM } from './build.ts';
 
 const RUNBOOKS = join(import.meta.dirname, '../../../docs/runbooks');
 
-test('metrics come as text unless OpenMetrics is asked for', async (t) => {
+test('metrics are in the text format unless the client accepts OpenMetrics', async (t) => {
   const { app } = await build(t);
   const text = await app.inject('/metrics');
   assert.equal(text.statusCode, 200);
@@ -42,7 +42,7 @@ test('metrics come as text unless OpenMetrics is asked for', async (t) => {
   assert.equal(open.headers.vary, 'accept, accept-encoding');
 });
 
-test('metrics are compressed only when asked, and to the same bytes', async (t) => {
+test('metrics are compressed only if the client accepts gzip', async (t) => {
   const { app } = await build(t);
   const plain = await app.inject('/metrics');
   const packed = await app.inject({ url: '/metrics', headers: { 'accept-encoding': 'gzip' } });
@@ -58,12 +58,12 @@ for (const [header, asked] of [
   ['br', false],
   ['*', false],
 ] as const) {
-  test(`accept-encoding ${header} ${asked ? 'asks' : 'does not ask'} for gzip`, () => {
+  test(`accept-encoding ${header} ${asked ? 'accepts' : 'does not accept'} gzip`, () => {
     assert.equal(asksFor('gzip', header), asked);
   });
 }
 
-test('a scrape beyond web.max-requests is rejected and counted, and those before it are answered', async (t) => {
+test('a scrape beyond web.max-requests is rejected and counted, and earlier scrapes are answered', async (t) => {
   const scrapes = { rejected: 0 };
   let open = (): void => {};
   const gate = new Promise<void>((resolve) => {
@@ -81,14 +81,14 @@ test('a scrape beyond web.max-requests is rejected and counted, and those before
   assert.equal((await app.inject('/metrics')).statusCode, 200);
 });
 
-test('the path of the metrics is the one of the config, and the page links it', async (t) => {
+test('the metrics are served at the configured path, and the page links to it', async (t) => {
   const { app } = await build(t, { telemetryPath: '/m' });
   assert.match((await app.inject('/')).body, /data-metrics="m"/);
   assert.equal((await app.inject('/m')).statusCode, 200);
   assert.equal((await app.inject('/metrics')).statusCode, 404);
 });
 
-test('healthy is about the process, ready about its numbers', async (t) => {
+test('/-/healthy always answers 200, and /-/ready follows the readiness', async (t) => {
   let ready = false;
   const readiness = () =>
     ready ? ({ ready } as const) : ({ ready: false, why: 'bpftrace is starting' } as const);
@@ -101,7 +101,7 @@ test('healthy is about the process, ready about its numbers', async (t) => {
   assert.equal((await app.inject('/-/ready')).statusCode, 200);
 });
 
-test('the status is what the model says, whole, and why it is not ready', async (t) => {
+test('the status has all fields of the model, and the reason why the daemon is not ready', async (t) => {
   const { app, model } = await build(t);
   const answer = await app.inject('/api/v1/status');
   assert.deepEqual(answer.json(), { ...model.status(), not_ready: null });
@@ -131,7 +131,7 @@ test('buffers are filtered by device, state and privacy', async (t) => {
   assert.equal(limited.json().total, 3);
 });
 
-test('events are read page by page with the cursor of the answer before', async (t) => {
+test('events can be read page by page with the cursor of the previous answer', async (t) => {
   const { app, log } = await build(t);
   const all = (await app.inject('/api/v1/events?limit=1000')).json();
   assert.ok(Value.Check(EventsAnswer, all));
@@ -163,7 +163,7 @@ test('events are filtered by kind, device, reason and result', async (t) => {
   assert.deepEqual(await ask('result=ok'), [1, 3, 6, 9]);
 });
 
-test('a reader that comes too late is told how many events it missed', async (t) => {
+test('an events answer has the number of events that were evicted after its cursor', async (t) => {
   const { app } = await build(t, { keep: 3 });
   const page = (await app.inject('/api/v1/events?after=2')).json();
   assert.equal(page.dropped, 5);
@@ -171,7 +171,7 @@ test('a reader that comes too late is told how many events it missed', async (t)
   assert.equal(page.reset, false);
 });
 
-test('a cursor of another log, or of this one and from beyond its end, begins anew and says so', async (t) => {
+test('a cursor from another log, or beyond the end of this log, restarts at the oldest event', async (t) => {
   const { app } = await build(t);
   for (const query of ['after=5&log=other', 'after=4000&log=log1']) {
     const page = (await app.inject(`/api/v1/events?${query}`)).json();
@@ -183,7 +183,7 @@ test('a cursor of another log, or of this one and from beyond its end, begins an
   assert.equal((await app.inject('/api/v1/events?after=11')).statusCode, 400);
 });
 
-test('without scripts too, what nobody has traced is not told as zero', async (t) => {
+test('the page without JavaScript shows no zero for what is not traced', async (t) => {
   const unavailable = untraceable(1_000_000);
   const body = async (lines: readonly string[]) => (await (await build(t, { lines })).app.inject('/')).body;
   const untraced = await body([HEADER, unavailable]);
@@ -219,21 +219,21 @@ for (const [url, message, hint] of [
   });
 }
 
-test('a path that is not there names the nearest one', async (t) => {
+test('an unknown path gets a 404 that names the nearest path', async (t) => {
   const { app } = await build(t);
   const answer = await app.inject('/api/v1/event');
   assert.equal(answer.statusCode, 404);
   assert.match(answer.json().error.hint, /did you mean \/api\/v1\/events\?/);
 });
 
-test('a method that is not there is told the ones that are', async (t) => {
+test('an unsupported method gets a 405 with the allowed methods', async (t) => {
   const { app } = await build(t);
   const answer = await app.inject({ method: 'POST', url: '/api/v1/status' });
   assert.equal(answer.statusCode, 405);
   assert.equal(answer.headers.allow, 'GET, HEAD');
 });
 
-test('nothing at a path below a route for all paths is a 404, and another method is a 405', async (t) => {
+test('below a wildcard route an unknown path gets a 404 and an unsupported method a 405', async (t) => {
   const { app } = await build(t);
   app.get('/files/*', (_request, reply) => reply.callNotFound());
   assert.equal((await app.inject('/files/none')).statusCode, 404);
@@ -241,7 +241,7 @@ test('nothing at a path below a route for all paths is a 404, and another method
   assert.equal((await app.inject({ method: 'POST', url: '/files/none' })).statusCode, 405);
 });
 
-test('a URL that cannot be decoded is rejected in the same form', async (t) => {
+test('a URL that cannot be decoded gets a 400 in the common error format', async (t) => {
   const { app } = await build(t);
   const answer = await app.inject('/%zz');
   assert.equal(answer.statusCode, 400);
@@ -267,7 +267,7 @@ test('an event of every kind passes its schema unchanged', async (t) => {
   );
 });
 
-test('a defect is a 500 that shows nothing of the inside', async (t) => {
+test('an internal error gets a 500 without its message', async (t) => {
   const metrics = { families: () => Promise.reject(new Error('inside')) };
   const { app } = await build(t, { metrics });
   const answer = await app.inject('/metrics');
@@ -283,7 +283,7 @@ const WEB: WebFiles = new Map(
   }),
 );
 
-test('the page says first how it stands, links what there is, escapes what it shows, and loads its own files only', async (t) => {
+test('the page has the summary and the links, escapes all values, and loads only its own files', async (t) => {
   const readiness = () => ({ ready: false, why: '<script>alert(1)</script>' }) as const;
   const { app } = await build(t, { readiness, web: WEB });
   const answer = await app.inject('/');
@@ -304,7 +304,7 @@ test('the page says first how it stands, links what there is, escapes what it sh
   assert.doesNotMatch((await without.app.inject('/')).body, /<script|stylesheet/);
 });
 
-test('a file of the page is kept for ever, comes packed as it is asked for, and an unknown one is told', async (t) => {
+test('files of the page may be cached forever, are compressed on request, and an unknown one gets a 404', async (t) => {
   const { app } = await build(t, { web: WEB });
   const ask = (encoding: string) =>
     app.inject({ url: '/assets/page-A.js', headers: { 'accept-encoding': encoding } });
@@ -327,7 +327,7 @@ test('a file of the page is kept for ever, comes packed as it is asked for, and 
   }
 });
 
-test('the history has the rates and durations between the reads', async (t) => {
+test('the history has the rates between counter reads', async (t) => {
   const lines = [...STREAM, ...counterRead(5_000_000, { exports: { [`${0x4100},2`]: 5 } }, 4)];
   const { app, model } = await build(t, { lines });
   const answer = await app.inject('/api/v1/history');
@@ -336,7 +336,7 @@ test('the history has the rates and durations between the reads', async (t) => {
   assert.equal(answer.json().samples[0].rates.exports, 2);
 });
 
-test('what an incident means and what to do comes with it', async (t) => {
+test('the incidents answer has the remedy of each kind', async (t) => {
   const { app } = await build(t);
   const answer = (await app.inject('/api/v1/incidents')).json();
   assert.ok(Value.Check(IncidentsAnswer, answer));
@@ -347,7 +347,7 @@ test('what an incident means and what to do comes with it', async (t) => {
     assert.match((entry as { remedy: string }).remedy, /\w{3}/);
 });
 
-test('every answer forbids guessing its type and keeping it', async (t) => {
+test('every answer except files of the page forbids content sniffing and caching', async (t) => {
   const { app } = await build(t);
   for (const url of ['/', '/metrics', '/api/v1/status', '/nowhere']) {
     const { headers } = await app.inject(url);
@@ -356,7 +356,7 @@ test('every answer forbids guessing its type and keeping it', async (t) => {
   }
 });
 
-test('the reasons are told by name, with a link from the events to them', async (t) => {
+test('each reason has a route, and the events answer links to it', async (t) => {
   const { app } = await build(t);
   const all = (await app.inject('/api/v1/reasons')).json().reasons as { name: string }[];
   assert.ok(all.length > 40);
@@ -372,7 +372,7 @@ test('the reasons are told by name, with a link from the events to them', async 
   assert.equal(rules[0].errno, 'ENODEV');
 });
 
-test('the runbook of each alert is served as text, by its name and by that of its file', async (t) => {
+test('the runbook of each alert is served as text, with and without .md in its path', async (t) => {
   const { app } = await build(t);
   const files = readdirSync(RUNBOOKS);
   assert.ok(files.length > 30);
@@ -401,7 +401,7 @@ test('links in a runbook lead to pages that this server serves, and its commands
   assert.match((await ask('/docs/README.md')).body, /\]\(http:\/\/10\.1\.2\.3:9\/docs\/reasons\.md/);
 });
 
-test('an unknown runbook is a 404 that names the nearest', async (t) => {
+test('an unknown runbook gets a 404 that names the nearest runbook', async (t) => {
   const { app } = await build(t);
   for (const path of ['VfioDmabufTracerBlynd', '..%2f..%2fpackage.json', '__proto__']) {
     const answer = await app.inject(`/runbooks/${path}`);
@@ -415,7 +415,7 @@ test('an unknown runbook is a 404 that names the nearest', async (t) => {
   }
 });
 
-test('an unknown reason is a 404 that names the nearest', async (t) => {
+test('an unknown reason gets a 404 that names the nearest reason', async (t) => {
   const { app } = await build(t);
   const answer = await app.inject('/api/v1/reasons/no_peer_to_pear');
   assert.equal(answer.statusCode, 404);

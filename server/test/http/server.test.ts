@@ -9,14 +9,14 @@ import { serve } from './raw-client.ts';
 
 const silent = pino({ level: 'silent' });
 
-/** A logger whose lines can be read. */
-function listening() {
+/** A logger that keeps its lines. */
+function keepingLogger() {
   const lines: { level: number; address?: string; url?: string }[] = [];
   const logger = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
   return { logger, lines };
 }
 
-test('it serves on every address, and a stop may be asked for twice', async (t) => {
+test('the server listens on every address, and stop() can be called again', async (t) => {
   const { app } = await build(t);
   const server = new HttpServer({ app, addresses: ['127.0.0.1:0', '[::1]:0'], logger: silent });
   await server.start();
@@ -28,7 +28,7 @@ test('it serves on every address, and a stop may be asked for twice', async (t) 
   for (const url of urls) await assert.rejects(fetch(`${url}/-/healthy`));
 });
 
-test('an address in use is a user error with its remedy, and no other address stays open', async (t) => {
+test('an address in use is an error with a remedy, and the server closes the other addresses', async (t) => {
   const first = new HttpServer({ app: (await build(t)).app, addresses: ['127.0.0.1:0'], logger: silent });
   await first.start();
   t.after(() => first.stop());
@@ -45,7 +45,7 @@ test('an address in use is a user error with its remedy, and no other address st
   assert.deepEqual(second.urls, []);
 });
 
-test('listening beyond the loopback is warned of, on the loopback it is not', async (t) => {
+test('the server logs a warning if it listens beyond the loopback address, and only then', async (t) => {
   for (const [address, warned] of [
     ['0.0.0.0:0', true],
     ['127.0.0.1:0', false],
@@ -53,7 +53,7 @@ test('listening beyond the loopback is warned of, on the loopback it is not', as
     ['[::ffff:127.0.0.1]:0', false],
     ['localhost:0', false],
   ] as const) {
-    const { logger, lines } = listening();
+    const { logger, lines } = keepingLogger();
     const server = new HttpServer({ app: (await build(t)).app, addresses: [address], logger });
     await server.start();
     assert.equal(server.loopbackOnly, !warned);
@@ -70,12 +70,12 @@ for (const [text, host, port] of [
   ['[::1]:2', '::1', 2],
   [':3', '', 3],
 ] as const) {
-  test(`${text} is host ${JSON.stringify(host)} and port ${port}`, () => {
+  test(`splitAddress splits ${text} into host ${JSON.stringify(host)} and port ${port}`, () => {
     assert.deepEqual(splitAddress(text), { host, port });
   });
 }
 
-test('only the loopback is loopback, however its addresses are written', () => {
+test('isLoopback accepts every notation of a loopback address and nothing else', () => {
   const loopback = ['127.0.0.1', '127.8.9.1', '::1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1', '::ffff:7f00:1'];
   assert.deepEqual(loopback.filter(isLoopback), loopback);
   assert.deepEqual(
@@ -84,7 +84,7 @@ test('only the loopback is loopback, however its addresses are written', () => {
   );
 });
 
-test('a name with several addresses listens on each of them, on each address once', async (t) => {
+test('a name with several addresses makes the server listen once on each address', async (t) => {
   const addresses = (host: string) =>
     host === 'two.example'
       ? ['127.0.0.1', '::1', '127.0.0.1']
@@ -107,8 +107,8 @@ test('a name with several addresses listens on each of them, on each address onc
   );
 });
 
-test('of a name those addresses are left out that this host does not have, but not all', async (t) => {
-  // 198.51.100.0/24 is for documents (RFC 5737).
+test('addresses of a name that this host does not have are skipped, and it is an error if none is left', async (t) => {
+  // 198.51.100.0/24 is reserved for documentation (RFC 5737).
   const lookup = (addresses: readonly string[]) => async () => addresses.map((address) => ({ address }));
   const some = await serve(t, {
     addresses: ['some.example:0'],

@@ -14,7 +14,7 @@ interface Message {
   data: Record<string, unknown>;
 }
 
-/** A reader of the stream that keeps what came and waits for more. */
+/** A stream client that keeps all received text. */
 class Reader {
   readonly response: IncomingMessage;
   text = '';
@@ -42,7 +42,7 @@ class Reader {
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  await eventually(() => assert.ok(condition(), `waited in vain for ${what}`), 5);
+  await eventually(() => assert.ok(condition(), `timed out waiting for ${what}`), 5);
 }
 
 async function serve(t: TestContext, options: BuildOptions = {}) {
@@ -69,7 +69,7 @@ function append(log: EventLog, count: number): void {
   for (let index = 0; index < count; index++) log.append(releaseEvent(log.newest + 1));
 }
 
-test('a reader gets what comes from now on, each with its id', async (t) => {
+test('a client without a cursor gets all new events, each with its id', async (t) => {
   const { log, open } = await serve(t);
   append(log, 2);
   const reader = await open();
@@ -87,7 +87,7 @@ test('a reader gets what comes from now on, each with its id', async (t) => {
   assert.deepEqual(reader.messages[0]?.data, { ...releaseEvent(3) });
 });
 
-test('a reader that comes back goes on behind its last event', async (t) => {
+test('a client that reconnects with Last-Event-ID continues after that event', async (t) => {
   const { log, open } = await serve(t);
   append(log, 5);
   const reader = await open('', { 'last-event-id': 'log1.3' });
@@ -98,7 +98,7 @@ test('a reader that comes back goes on behind its last event', async (t) => {
   );
 });
 
-test('a reader that comes back too late is told how many it missed, and they are counted', async (t) => {
+test('a client that reconnects too late gets the number of evicted events, and they are counted', async (t) => {
   const { log, hub, open } = await serve(t, { keep: 3 });
   append(log, 10);
   const reader = await open('', { 'last-event-id': 'log1.2' });
@@ -109,7 +109,7 @@ test('a reader that comes back too late is told how many it missed, and they are
   assert.equal(hub.dropped, 5);
 });
 
-test('a reader of an earlier run is told to begin anew', async (t) => {
+test('a client with a cursor from another log gets a reset event and all kept events', async (t) => {
   const { log, open } = await serve(t);
   append(log, 2);
   const reader = await open('', { 'last-event-id': 'before.1' });
@@ -120,7 +120,7 @@ test('a reader of an earlier run is told to begin anew', async (t) => {
   );
 });
 
-test('a reader of an earlier run was owed nothing here, also where it is cut off after the reset', async (t) => {
+test('a reset counts no event as dropped, even if the client reconnects right after it', async (t) => {
   const { log, hub, open } = await serve(t, { keep: 3 });
   append(log, 10);
   const reader = await open('', { 'last-event-id': 'before.1' });
@@ -141,7 +141,7 @@ test('a reader of an earlier run was owed nothing here, also where it is cut off
   assert.equal(hub.dropped, 0);
 });
 
-test('many readers that are far behind write in turns, so that all else goes on', async () => {
+test('the hub yields to the event loop between writes to many clients that are far behind', async () => {
   const log = new EventLog({ keep: 10_000, id: 'log1' });
   append(log, 10_000);
   const hub = new StreamHub({ log });
@@ -174,13 +174,13 @@ test('many readers that are far behind write in turns, so that all else goes on'
   hub.close();
 });
 
-test('an id that is none of ours is rejected before the stream begins', async (t) => {
+test('a malformed Last-Event-ID gets a 400 before the stream starts', async (t) => {
   const { open } = await serve(t);
   const reader = await open('', { 'last-event-id': 'nonsense' });
   assert.equal(reader.response.statusCode, 400);
 });
 
-test('filters hold for the stream too', async (t) => {
+test('the stream applies the filters of its query', async (t) => {
   const { log, open } = await serve(t);
   const reader = await open('?kind=export');
   const all = await open();
@@ -189,18 +189,18 @@ test('filters hold for the stream too', async (t) => {
   assert.equal(reader.messages.length, 0);
 });
 
-test('a reader that takes nothing loses events, is told how many, and holds nobody up', async (t) => {
+test('a client that does not read misses events, gets their number, and does not delay other clients', async (t) => {
   const { log, hub, open } = await serve(t, { keep: 50 });
   const slow = await open();
   const fast = await open();
   slow.response.pause();
-  // Far more than the socket buffers of both ends hold; in bursts, so that the fast one can keep up.
+  // Far more than the socket buffers hold, in bursts, so that the fast client can keep up.
   const total = 100_000;
   for (let burst = 0; burst < total / 50; burst++) {
     append(log, 50);
     await new Promise((resolve) => setImmediate(resolve));
     if (burst % 40 === 0)
-      await until(() => (fast.messages.at(-1)?.data.seq ?? 0) === log.newest, 'the fast one');
+      await until(() => (fast.messages.at(-1)?.data.seq ?? 0) === log.newest, 'the fast client');
     if (burst % 40 === 0) fast.text = fast.text.slice(-500);
   }
   slow.response.resume();
@@ -219,7 +219,7 @@ test('an idle stream is kept alive by comments', async (t) => {
   assert.deepEqual(reader.messages, []);
 });
 
-test('a client that goes away is forgotten, and its place is free again', async (t) => {
+test('a client that disconnects frees its place', async (t) => {
   const { hub, open } = await serve(t, { maxClients: 1 });
   const first = await open();
   assert.equal(hub.clients, 1);
@@ -236,7 +236,7 @@ test('closing the app ends the streams', async (t) => {
   const { app, hub, open } = await serve(t);
   const reader = await open();
   await app.close();
-  await until(() => reader.closed, 'the end');
+  await until(() => reader.closed, 'the end of the stream');
   assert.equal(reader.response.complete, true);
   assert.equal(hub.clients, 0);
   hub.close();

@@ -8,7 +8,7 @@ import { exported, HEADER, heartbeat, imported, ready, starting } from '../fixtu
 import { type BuildOptions, build } from './build.ts';
 
 const SECOND = 1_000_000;
-/** One rejection each ten seconds, from 10 to 60 s after boot; the stream ends at 100 s. */
+/** One rejection every 10 s, from 10 to 60 s after boot. The stream ends at 100 s. */
 const LINES = [
   HEADER,
   starting(1, 1),
@@ -29,27 +29,27 @@ async function asker(t: TestContext, path: string, schema: TSchema, options: Bui
     assert.ok(Value.Check(schema, answer.json()), answer.body);
     return answer.json();
   };
-  /** The time so many seconds before the end of the stream. */
+  /** The time this many seconds before the end of the stream. */
   const at = (secondsAgo: number) => new Date(now - secondsAgo * 1000).toISOString();
   return { app, ask, at };
 }
 
-test('rejections of a range of time, by times ago or as dates, with both ends included', async (t) => {
+test('rejections are filtered by a time range of ages or dates, and both ends are included', async (t) => {
   const { ask, at } = await asker(t, 'rejections', RejectionsAnswer);
-  const of = async (query: string) => (await ask(query)).rejections.length;
-  assert.equal(await of('since=60s'), 3);
-  assert.equal(await of('since=1m&until=50s'), 2);
-  assert.equal(await of('until=70s'), 3);
-  assert.equal(await of(`since=${at(60)}&until=${at(40)}`), 3);
-  assert.equal(await of('since=39s'), 0);
-  assert.equal(await of('since=1h&importer=mlx5_core'), 0);
+  const countOf = async (query: string) => (await ask(query)).rejections.length;
+  assert.equal(await countOf('since=60s'), 3);
+  assert.equal(await countOf('since=1m&until=50s'), 2);
+  assert.equal(await countOf('until=70s'), 3);
+  assert.equal(await countOf(`since=${at(60)}&until=${at(40)}`), 3);
+  assert.equal(await countOf('since=39s'), 0);
+  assert.equal(await countOf('since=1h&importer=mlx5_core'), 0);
   const { since, until } = await ask('since=60s');
   assert.deepEqual([since, until], [at(60), null]);
   const plus = encodeURIComponent(at(60).replace('Z', '+00:00'));
-  assert.equal(await of(`since=${plus}`), 3);
+  assert.equal(await countOf(`since=${plus}`), 3);
 });
 
-test('events of a range of time, with the cursor as before', async (t) => {
+test('events are filtered by a time range, and the cursor works within it', async (t) => {
   const { ask, at } = await asker(t, 'events', EventsAnswer);
   const all = await ask('since=60s&kind=import');
   assert.equal(all.events.length, 3);
@@ -62,7 +62,7 @@ test('events of a range of time, with the cursor as before', async (t) => {
   assert.equal((await ask(`since=60s&kind=import&after=${first.next}`)).events.length, 1);
 });
 
-test('an answer says why it may be incomplete', async (t) => {
+test('an answer lists the reasons why it may be incomplete', async (t) => {
   const whole = await asker(t, 'rejections', RejectionsAnswer);
   assert.deepEqual((await whole.ask('since=60s')).incomplete, []);
   assert.deepEqual((await whole.ask('limit=6')).incomplete, []);

@@ -15,22 +15,22 @@ interface Answer {
   body: string;
 }
 
-interface Asking {
+interface RequestOptions {
   method?: string;
   headers?: Record<string, string>;
   body?: string;
 }
 
-/** A server that really listens, and a way to ask it that changes nothing of what is sent. */
+/** A server on a real port. `ask` sends a request without normalizing its path, `raw` sends plain bytes. */
 async function listening(t: TestContext) {
   const { app } = await build(t);
   const server = new HttpServer({ app, addresses: ['127.0.0.1:0'], logger: pino({ level: 'silent' }) });
   await server.start();
   t.after(() => server.stop());
   const port = Number(new URL(server.urls[0] ?? '').port);
-  const ask = (path: string, { method = 'GET', headers = {}, body }: Asking = {}) =>
+  const ask = (path: string, { method = 'GET', headers = {}, body }: RequestOptions = {}) =>
     new Promise<Answer>((resolve, reject) => {
-      const asked = httpRequest(
+      const request = httpRequest(
         { port, host: '127.0.0.1', path, method, headers, agent: false },
         (answer) => {
           const isStream = String(answer.headers['content-type']).startsWith('text/event-stream');
@@ -46,8 +46,8 @@ async function listening(t: TestContext) {
           }
         },
       );
-      asked.on('error', reject);
-      asked.end(body);
+      request.on('error', reject);
+      request.end(body);
     });
   const raw = (bytes: string) =>
     new Promise<string>((resolve, reject) => {
@@ -63,12 +63,12 @@ async function listening(t: TestContext) {
   return { ask, raw };
 }
 
-function assertTyped(answer: Answer, what: string): ApiError['error'] {
+function assertApiError(answer: Answer, what: string): ApiError['error'] {
   assert.match(String(answer.headers['content-type']), /^application\/json/, what);
   const body = JSON.parse(answer.body);
   assert.ok(Value.Check(ApiError, body), `${what}: ${answer.body}`);
   assert.ok(body.error.hint !== null && body.error.hint !== '', `${what} has a hint`);
-  assert.ok(answer.body.length < 2000, `${what} does not send back what it got`);
+  assert.ok(answer.body.length < 2000, `${what} does not echo the request`);
   return body.error;
 }
 
@@ -114,9 +114,9 @@ for (const [path, status, message, hint] of [
   test(`${path.slice(0, 60)} is rejected with ${status} and a hint`, async (t) => {
     const { ask } = await listening(t);
     const answer = await ask(path);
-    const { message: told, hint: given } = assertTyped(answer, path);
+    const { message: actual, hint: given } = assertApiError(answer, path);
     assert.equal(answer.status, status, answer.body);
-    assert.match(told, message);
+    assert.match(actual, message);
     assert.match(given ?? '', hint);
   });
 }
@@ -126,17 +126,17 @@ test('a bad Last-Event-ID is rejected with a hint', async (t) => {
   for (const id of ['7', 'log1.x', 'log1.1234567890123456', '../1.2', long]) {
     const answer = await ask('/api/v1/stream', { headers: { 'last-event-id': id } });
     assert.equal(answer.status, 400, answer.body);
-    assert.match(assertTyped(answer, id).where ?? '', /Last-Event-ID/);
+    assert.match(assertApiError(answer, id).where ?? '', /Last-Event-ID/);
   }
 });
 
-test('a query of 10 MB is a 431 of the same shape, and the server goes on', async (t) => {
+test('a query of 10 MB gets a 431 in the common error format, and the server keeps running', async (t) => {
   const { ask, raw } = await listening(t);
   const text = await raw(`GET /api/v1/buffers?device=${'x'.repeat(10 << 20)} HTTP/1.1\r\nhost: x\r\n\r\n`);
   const [head = '', body = ''] = text.split('\r\n\r\n');
   assert.match(head, /^HTTP\/1\.1 431 /);
   assert.match(head, /\r\ncontent-type: application\/json/);
-  const error = assertTyped(
+  const error = assertApiError(
     { status: 431, headers: { 'content-type': 'application/json' }, body },
     'a query of 10 MB',
   );
@@ -144,16 +144,16 @@ test('a query of 10 MB is a 431 of the same shape, and the server goes on', asyn
   assert.equal((await ask('/-/healthy')).status, 200);
 });
 
-test('what is no HTTP is a 400 of the same shape', async (t) => {
+test('bytes that are not HTTP get a 400 in the common error format', async (t) => {
   const { raw } = await listening(t);
   for (const bytes of ['\x16\x03\x01\x02\x00\x01', 'hello\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n']) {
     const [head = '', body = ''] = (await raw(bytes)).split('\r\n\r\n');
     assert.match(head, /^HTTP\/1\.1 400 /);
-    assertTyped({ status: 400, headers: { 'content-type': 'application/json' }, body }, bytes);
+    assertApiError({ status: 400, headers: { 'content-type': 'application/json' }, body }, bytes);
   }
 });
 
-test('what Node answers or cuts by itself has the same shape too', async (t) => {
+test('errors that Node detects itself also have the common error format', async (t) => {
   const { raw } = await listening(t);
   for (const [bytes, status] of [
     ['GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
@@ -165,11 +165,11 @@ test('what Node answers or cuts by itself has the same shape too', async (t) => 
     const [head = '', body = ''] = (await raw(bytes)).split('\r\n\r\n');
     assert.match(head, new RegExp(`^HTTP/1\\.1 ${status} `), bytes);
     assert.match(head, /\r\ncross-origin-resource-policy: same-origin/);
-    assertTyped({ status, headers: { 'content-type': 'application/json' }, body }, bytes);
+    assertApiError({ status, headers: { 'content-type': 'application/json' }, body }, bytes);
   }
 });
 
-test('what is not a request is answered after the requests before it', async (t) => {
+test('malformed bytes are answered after the requests before them', async (t) => {
   const { raw } = await listening(t);
   const text = await raw(
     'GET /-/ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\nhello\r\n',
@@ -180,7 +180,7 @@ test('what is not a request is answered after the requests before it', async (t)
   );
 });
 
-test('a scrape is answered whatever its query is', async (t) => {
+test('a scrape is answered with any query', async (t) => {
   const { ask } = await listening(t);
   for (const query of ['collect[]=cpu&name[]=x', 'x', 'a=1&a=2', '%zz', `${long}=1`, '__proto__=1']) {
     const answer = await ask(`/metrics?${query}`);
@@ -189,7 +189,7 @@ test('a scrape is answered whatever its query is', async (t) => {
   }
 });
 
-test('another method than GET is a 405 that names those there are, whatever its body is', async (t) => {
+test('a method other than GET gets a 405 with the allowed methods, with any body', async (t) => {
   const { ask } = await listening(t);
   for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND']) {
     for (const [path, allow] of [
@@ -202,23 +202,23 @@ test('another method than GET is a 405 that names those there are, whatever its 
       const answer = await ask(path, { method, headers, ...(method === 'POST' ? { body: '{"a' } : {}) });
       assert.equal(answer.status, 405, `${method} ${path}: ${answer.body}`);
       assert.equal(answer.headers.allow, allow);
-      assert.match(assertTyped(answer, path).hint ?? '', /use GET/);
+      assert.match(assertApiError(answer, path).hint ?? '', /use GET/);
     }
   }
   assert.equal((await ask('/nowhere', { method: 'POST', body: '{"a' })).status, 404);
 });
 
-test('a body is rejected where none is read', async (t) => {
+test('a route that reads no body rejects a request with one', async (t) => {
   const { ask } = await listening(t);
   for (const headers of [{ 'content-length': '2' }, { 'transfer-encoding': 'chunked' }]) {
     const answer = await ask('/api/v1/status', { headers, body: '{}' });
     assert.equal(answer.status, 400);
-    assert.match(assertTyped(answer, 'a body').message, /takes no body/);
+    assert.match(assertApiError(answer, 'a body').message, /takes no body/);
   }
   assert.equal((await ask('/api/v1/status', { headers: { 'content-length': '0' } })).status, 200);
 });
 
-test('HEAD is GET without the body, and of the stream a 405', async (t) => {
+test('HEAD is answered like GET without a body, but the stream answers it with a 405', async (t) => {
   const { ask } = await listening(t);
   for (const path of ['/api/v1/status', '/metrics', '/-/ready', '/openapi.json']) {
     const answer = await ask(path, { method: 'HEAD' });
@@ -229,7 +229,7 @@ test('HEAD is GET without the body, and of the stream a 405', async (t) => {
   assert.equal((await ask('/api/v1/stream', { method: 'HEAD' })).status, 405);
 });
 
-test('whatever the query is, the answer is a success or a typed 4xx', async (t) => {
+test('any query gets a 200 or a 4xx in the common error format', async (t) => {
   const { ask } = await listening(t);
   const word = fc.oneof(
     fc.constantFrom('limit', 'after', 'log', 'device', 'kind', 'state', 'importer', 'reason', 'x', '', '[]'),
@@ -272,8 +272,8 @@ test('whatever the query is, the answer is a success or a typed 4xx', async (t) 
       const answer = await ask(url);
       seen.add(answer.status);
       if (answer.status === 200) return;
-      assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} of ${url}`);
-      assertTyped(answer, url);
+      assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} for ${url}`);
+      assertApiError(answer, url);
     }),
     { numRuns: 500 },
   );

@@ -32,7 +32,7 @@ const tracing = (options: StartingOptions = {}) => [
   ready(2_000_000),
 ];
 
-test('names follow the rules of Prometheus', () => {
+test('names and help texts follow the conventions of Prometheus', () => {
   for (const { name, help, type } of FAMILIES) {
     assert.match(name, /^[a-z][a-z0-9_]*$/);
     assert.equal(type === 'counter', name.endsWith('_total'), name);
@@ -41,7 +41,7 @@ test('names follow the rules of Prometheus', () => {
   assert.equal(new Set(FAMILIES.map(({ name }) => name)).size, FAMILIES.length);
 });
 
-test('every family that the kernel feeds names the kernel function behind it', async () => {
+test('the help of every family that counts kernel calls names a kernel function', async () => {
   for (const [name, { help }] of await scrape(PRIVATE_VM)) {
     if (
       /^(export|import|release|detach|revo|restor|private|policy|buffers|buffer_bytes|attach|lost)/.test(name)
@@ -51,7 +51,7 @@ test('every family that the kernel feeds names the kernel function behind it', a
   }
 });
 
-test('a whole real stream fills every family', async () => {
+test('the stream of a private VM has series for every family except two', async () => {
   const seen = [...(await scrape(PRIVATE_VM)).keys()];
   assert.deepEqual(
     FAMILIES.map(({ name }) => name).filter((name) => !seen.includes(name)),
@@ -59,7 +59,7 @@ test('a whole real stream fills every family', async () => {
   );
 });
 
-test('each counter whose labels are a closed set is there at 0 before its first event', async () => {
+test('each counter whose label values are all known exists with 0 before its first event', async () => {
   const families = await scrape(tracing());
   const series = (name: string) => families.get(name)?.samples.map(({ labels, value }) => [labels, value]);
   assert.deepEqual(series('releases_total'), [[{}, 0]]);
@@ -83,7 +83,7 @@ test('each counter whose labels are a closed set is there at 0 before its first 
   assert.equal(families.get('export_duration_seconds')?.samples.length, 17);
 });
 
-test('attachments are by the device and the privacy of the buffer, named or not', async () => {
+test('attachments have the device and privacy of their buffer, also with an unknown importer', async () => {
   const families = await scrape([
     ...tracing(),
     exported({ t: 3_000_000, inode: 1, privacy: 2 }),
@@ -107,7 +107,7 @@ test('attachments are by the device and the privacy of the buffer, named or not'
   );
 });
 
-test('without the helper no private family is there to look like peace', async () => {
+test('the families of private exports are absent on a kernel without private exports', async () => {
   const attached = ['export', 'release', 'attach', 'map', 'iommufd_map', 'detach', 'revoke'];
   const families = await scrape(tracing({ dialect: 'mainline', attached }));
   for (const name of [
@@ -136,35 +136,35 @@ test('a family whose probe is not attached is absent', async () => {
   assert.equal(families.has('buffers'), true);
 });
 
-test('before anything is known only the tracer itself is shown', async () => {
+test('before the first line only the metrics of the tracer itself exist', async () => {
   const families = await scrape([]);
   assert.equal(families.get('up')?.samples[0]?.value, 0);
   assert.equal(families.has('releases_total'), false);
   assert.equal(families.get('last_map_read_timestamp_seconds')?.samples[0]?.value, 0);
 });
 
-test('calls that were not seen to return are counted over restarts, where a probe waits for returns', async () => {
+test('missed returns are summed over restarts, and absent if no attached probe waits for a return', async () => {
   const missed = (count: number) => counterLine('missed', '0', count);
   const lines = [...tracing(), missed(2), missed(3), starting(5_000_000, 2), ready(6_000_000), missed(1)];
   assert.equal((await scrape(lines)).get('missed_returns_total')?.samples[0]?.value, 4);
-  const watching = await scrape(tracing({ attached: ['release', 'detach', 'unbind'] }));
-  assert.equal(watching.has('missed_returns_total'), false);
+  const without = await scrape(tracing({ attached: ['release', 'detach', 'unbind'] }));
+  assert.equal(without.has('missed_returns_total'), false);
 });
 
-test('series of a buffer that is gone go', async () => {
+test('the series of a buffer are removed with its release', async () => {
   const lines = [...tracing(), exported({ t: 3_000_000, inode: 9 })];
   assert.equal((await scrape(lines)).get('buffers')?.samples.length, 1);
   assert.equal((await scrape([...lines, released(4_000_000, 9)])).has('buffers'), false);
 });
 
-test('what may be folded is named as its family is', async () => {
+test('the label metric of series_folded_total has only names of families', async () => {
   const names = new Set(FAMILIES.map(({ name }) => `${PREFIX}${name}`));
   for (const { labels } of (await scrape([])).get('series_folded_total')?.samples ?? []) {
     assert.ok(names.has(labels.metric ?? ''), labels.metric);
   }
 });
 
-test('families are capped, and what was folded is counted', async () => {
+test('the series of a family are limited, and folded label sets are counted', async () => {
   const keys = Object.fromEntries([1, 2, 3, 4].map((index) => [`${DEVICE + index},0`, index]));
   const exports = [1, 2, 3, 4].map((index) =>
     exported({ t: 3_000_000, inode: index, device: DEVICE + index }),
@@ -190,7 +190,7 @@ test('families are capped, and what was folded is counted', async () => {
   assert.equal(folded?.find(({ labels }) => labels.metric === 'vfio_dmabuf_exports_total')?.value, 2);
 });
 
-test('every histogram is cumulative and its last bucket is its count', async () => {
+test('the buckets of every histogram are cumulative, and the last one is its count', async () => {
   const families = await scrape(PRIVATE_VM);
   for (const { name, type, samples } of families.values()) {
     if (type !== 'histogram') continue;
@@ -213,7 +213,7 @@ test('every histogram is cumulative and its last bucket is its count', async () 
   }
 });
 
-test('process metrics are there when asked for, without the gauges that end in _total', async () => {
+test('process metrics exist if they are enabled, without the gauges that end in _total', async () => {
   const { model } = feed(tracing());
   const catalogue = new Catalogue({ model, processMetrics: true });
   const text = await renderMetrics(catalogue, 'openmetrics');
@@ -224,7 +224,7 @@ test('process metrics are there when asked for, without the gauges that end in _
   assert.equal(text.includes('nodejs_active_handles_total'), false);
 });
 
-test('another part may add families, after those of the model', async () => {
+test('families that another part adds are rendered after those of the model', async () => {
   const { model } = feed(tracing());
   const catalogue = new Catalogue({ model, processMetrics: false });
   catalogue.add({
@@ -238,7 +238,7 @@ test('another part may add families, after those of the model', async () => {
   assert.throws(() => catalogue.add({ name: 'up', help: 'x', type: 'gauge', samples: () => [] }), /already/);
 });
 
-test('two catalogues in one process do not meet', async () => {
+test('two catalogues in one process do not share metrics', async () => {
   const one = new Catalogue({ model: feed(tracing()).model, processMetrics: true });
   const two = new Catalogue({ model: feed([]).model, processMetrics: true });
   assert.match(await renderMetrics(one, 'text'), /vfio_dmabuf_up 1/);

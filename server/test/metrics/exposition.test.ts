@@ -11,28 +11,28 @@ const counter = (values: MetricFamily['values'], help = 'Help.'): MetricFamily =
   values,
 });
 
-test('text 0.0.4 names a counter and its samples alike', () => {
+test('text 0.0.4 uses the same name for a counter and its samples', () => {
   assert.equal(
     renderFamilies([counter([{ labels: { a: 'x' }, value: 1 }])], 'text'),
     '# HELP things_total Help.\n# TYPE things_total counter\nthings_total{a="x"} 1\n',
   );
 });
 
-test('OpenMetrics names a counter without _total, its samples with it, and ends in EOF', () => {
+test('OpenMetrics names a counter without _total and its samples with it, and ends with EOF', () => {
   assert.equal(
     renderFamilies([counter([{ labels: { a: 'x' }, value: 1 }])], 'openmetrics'),
     '# HELP things Help.\n# TYPE things counter\nthings_total{a="x"} 1\n# EOF\n',
   );
 });
 
-test('an OpenMetrics scrape changes no later text scrape', () => {
+test('an OpenMetrics scrape does not change a later text scrape', () => {
   const families = [counter([{ labels: {}, value: 1 }])];
   const text = renderFamilies(families, 'text');
   renderFamilies(families, 'openmetrics');
   assert.equal(renderFamilies(families, 'text'), text);
 });
 
-test('HELP escapes quotes in OpenMetrics only', () => {
+test('HELP escapes quotes only in OpenMetrics', () => {
   const family = counter([{ labels: {}, value: 1 }], 'a "b" \\ c\nd');
   assert.match(renderFamilies([family], 'text'), /^# HELP things_total a "b" \\\\ c\\nd\n/);
   assert.match(renderFamilies([family], 'openmetrics'), /^# HELP things a \\"b\\" \\\\ c\\nd\n/);
@@ -43,7 +43,7 @@ test('a family without series is left out', () => {
   assert.equal(renderFamilies([counter([])], 'openmetrics'), '# EOF\n');
 });
 
-test('infinities and NaN are spelled as Prometheus reads them', () => {
+test('infinities and NaN are written as +Inf, -Inf and NaN', () => {
   const values = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN].map((value, index) => ({
     labels: { i: String(index) },
     value,
@@ -51,7 +51,7 @@ test('infinities and NaN are spelled as Prometheus reads them', () => {
   assert.match(renderFamilies([counter(values)], 'text'), / \+Inf\n.* -Inf\n.* NaN\n/);
 });
 
-test('series are sorted by their labels, the buckets of one histogram stay in order', () => {
+test('series are sorted by their labels, and the buckets of a histogram stay in order', () => {
   const bucket = (importer: string, le: string, value: number) => ({
     metricName: 'd_bucket',
     labels: { importer, le },
@@ -80,7 +80,7 @@ test('series are sorted by their labels, the buckets of one histogram stay in or
   ]);
 });
 
-test('any label value and HELP survives the way to a parser and back', () => {
+test('a parser reads back any label value and HELP', () => {
   const text = fc.string({ unit: 'binary' });
   fc.assert(
     fc.property(
@@ -104,7 +104,7 @@ test('any label value and HELP survives the way to a parser and back', () => {
   );
 });
 
-test('the order of the series does not depend on the order of their making', () => {
+test('the order of the series does not depend on the order in which they were created', () => {
   fc.assert(
     fc.property(fc.uniqueArray(fc.string(), { minLength: 2 }), (labels) => {
       const values = labels.map((a) => ({ labels: { a }, value: 1 }));
@@ -141,5 +141,5 @@ const accepts: [string | undefined, 'text' | 'openmetrics'][] = [
   ['application/vnd.google.protobuf;q=1,text/plain;version=0.0.4;q=0.2', 'text'],
 ];
 for (const [accept, format] of accepts) {
-  test(`Accept: ${accept} gives ${format}`, () => assert.equal(negotiate(accept), format));
+  test(`Accept: ${accept} selects ${format}`, () => assert.equal(negotiate(accept), format));
 }

@@ -11,13 +11,13 @@ const GOLDEN = new URL('../fixtures/golden/private-vm.prom', import.meta.url);
 
 const catalogue = () => new Catalogue({ model: feed(PRIVATE_VM).model, processMetrics: false });
 
-test('the stream of a private VM gives its metrics, byte for byte', async () => {
+test('the metrics of the stream of a private VM are byte for byte those of the golden file', async () => {
   const text = await renderMetrics(catalogue(), 'text');
   if (process.env.UPDATE_GOLDEN === '1') writeFileSync(GOLDEN, text);
   assert.equal(text, readFileSync(GOLDEN, 'utf8'));
 });
 
-test('both formats tell the same', async () => {
+test('both formats have the same samples', async () => {
   const source = catalogue();
   const text = parseExposition(await renderMetrics(source, 'text'), 'text');
   const open = parseExposition(await renderMetrics(source, 'openmetrics'), 'openmetrics');

@@ -16,12 +16,12 @@ function events(accounting: Accounting, count: number, t: number): void {
   for (let index = 0; index < count; index += 1) accounting.event('export', t);
 }
 
-test('a first start is no blind time', () => {
+test('the first start adds no blind time', () => {
   assert.equal(running().blindSeconds, 0);
   assert.equal(running().state, 'tracing');
 });
 
-test('blind time runs from the last heartbeat of the old child to the ready of the next', () => {
+test('blind time lasts from the last heartbeat of the old child until the next child is ready', () => {
   const accounting = running();
   accounting.heartbeat(2 * SECOND, 0);
   accounting.childExited(5 * SECOND, 'crashed');
@@ -37,7 +37,7 @@ test('blind time runs from the last heartbeat of the old child to the ready of t
   assert.equal(accounting.restarts.crashed, 1);
 });
 
-test('a child that never beat was blind from its start', () => {
+test('a child without a heartbeat was blind from its start', () => {
   const accounting = new Accounting();
   accounting.childStarting(3 * SECOND);
   accounting.childExited(5 * SECOND, 'start_failed');
@@ -45,7 +45,7 @@ test('a child that never beat was blind from its start', () => {
   assert.equal(accounting.blindSeconds, 4);
 });
 
-test('a child whose probes died with their module was blind since the last look before, not since its last beat', () => {
+test('a child whose probes were unloaded with their module was blind since the last good check, not its last heartbeat', () => {
   const accounting = running();
   for (const beat of [5, 8, 9]) accounting.heartbeat(beat * SECOND, 0);
   accounting.childExited(10 * SECOND, 'stopped', 5 * SECOND);
@@ -56,7 +56,7 @@ test('a child whose probes died with their module was blind since the last look 
   assert.equal(accounting.blindSeconds, 9);
 });
 
-test('a look before the tracing began makes nothing blind twice, nor the first start', () => {
+test('a check from before the child was ready adds no blind time twice, and none for the first start', () => {
   const accounting = new Accounting();
   accounting.childStarting(3 * SECOND);
   accounting.ready(6 * SECOND);
@@ -71,7 +71,7 @@ test('a look before the tracing began makes nothing blind twice, nor the first s
   assert.equal(accounting.blindSeconds, 7);
 });
 
-test('a child that was ready and never beat is not blind from its start where that was blind already', () => {
+test('the exit of a child without a heartbeat counts no blind time twice', () => {
   const accounting = running();
   accounting.heartbeat(2 * SECOND, 0);
   accounting.childExited(3 * SECOND, 'crashed');
@@ -82,7 +82,7 @@ test('a child that was ready and never beat is not blind from its start where th
   assert.equal(accounting.blindSeconds, 6);
 });
 
-test('a probe is blind from the look before its module changed until a program takes over, and the rest is not', () => {
+test('a probe is blind from the check before its module changed until a program takes over', () => {
   const accounting = running();
   accounting.heartbeat(9 * SECOND, 0);
   accounting.probesChanged(10 * SECOND, ['iommufd_file'], 5 * SECOND);
@@ -102,7 +102,7 @@ test('a probe is blind from the look before its module changed until a program t
   assert.equal(accounting.probeBlindSeconds('iommufd_file'), 21);
 });
 
-test('a module that is loaded again while programs change hands is blind once', () => {
+test('a module that is reloaded during a handover adds its blind time once', () => {
   const accounting = running();
   accounting.heartbeat(9 * SECOND, 0);
   accounting.probesChanged(10 * SECOND, ['iommufd_file'], 5 * SECOND);
@@ -113,7 +113,7 @@ test('a module that is loaded again while programs change hands is blind once', 
   assert.equal(accounting.probeBlindSeconds('iommufd_file'), 20);
 });
 
-test('where no program can take over, a probe is blind alone up to when all are', () => {
+test('without a handover a probe is blind alone until the child exits and all probes are blind', () => {
   const accounting = running();
   accounting.heartbeat(9 * SECOND, 0);
   accounting.probesChanged(10 * SECOND, ['iommufd_file'], 5 * SECOND);
@@ -126,7 +126,7 @@ test('where no program can take over, a probe is blind alone up to when all are'
   assert.equal(accounting.blindSeconds, 9);
 });
 
-test('a probe whose module changes during a start is blind alone from the ready of that child', () => {
+test('a probe whose module changes during a start is blind from when that child is ready', () => {
   const accounting = new Accounting();
   accounting.childStarting(3 * SECOND);
   accounting.probesChanged(5 * SECOND, ['iommufd_file'], 4 * SECOND);
@@ -143,7 +143,7 @@ test('a probe whose module changes during a start is blind alone from the ready 
   assert.equal(never.probeBlindSeconds('iommufd_file'), 0);
 });
 
-test('time without any child that could run is blind, and its first child is no restart', () => {
+test('time in which no child can run is blind, and the first child after it is not a restart', () => {
   const accounting = new Accounting();
   accounting.childUnavailable(SECOND, 'no_bpftrace');
   accounting.tick(4 * SECOND);
@@ -155,7 +155,7 @@ test('time without any child that could run is blind, and its first child is no 
   assert.equal(accounting.restarts.no_bpftrace, 0);
 });
 
-test('a child that takes over leaves nothing blind, and its events are accounted for apart', () => {
+test('a handover adds no blind time, and the events of the new child are counted separately', () => {
   const accounting = running();
   accounting.event('export', 2 * SECOND);
   accounting.heartbeat(2 * SECOND, 1);
@@ -175,7 +175,7 @@ test('a child that takes over leaves nothing blind, and its events are accounted
   assert.equal(accounting.lastLossAt, SECOND);
 });
 
-test('an exit at the end of a stream is no restart', () => {
+test('an exit at the end of a stream is not a restart', () => {
   const accounting = running();
   accounting.heartbeat(2 * SECOND, 0);
   accounting.childExited(3 * SECOND, 'stopped');
@@ -183,7 +183,7 @@ test('an exit at the end of a stream is no restart', () => {
   assert.equal(accounting.blindSeconds, 0);
 });
 
-test('events on their way between two processors are unaccounted but not lost', () => {
+test('events that arrive before the next heartbeat are not lost', () => {
   const accounting = running();
   events(accounting, 8, SECOND);
   accounting.heartbeat(2 * SECOND, 10);
@@ -206,7 +206,7 @@ test('events missing at two heartbeats in a row are lost', () => {
   assert.equal(accounting.lastLossAt, 3 * SECOND);
 });
 
-test('what was told as lost is not unaccounted for any more', () => {
+test('events that were counted as lost are no longer unaccounted', () => {
   const accounting = running();
   events(accounting, 8, SECOND);
   accounting.heartbeat(2 * SECOND, 10);
@@ -217,7 +217,7 @@ test('what was told as lost is not unaccounted for any more', () => {
   assert.deepEqual([accounting.losses.kernel_ring, accounting.eventsUnaccounted], [2, 1]);
 });
 
-test('what is missing when a child ends is lost, and none of it is left to its successor', () => {
+test('events that are missing when a child exits are lost, and the next child starts with none missing', () => {
   for (const reason of ['crashed', 'handed_over'] as const) {
     const accounting = running();
     accounting.heartbeat(2 * SECOND, 5);
@@ -233,7 +233,7 @@ test('what is missing when a child ends is lost, and none of it is left to its s
   }
 });
 
-test('what a dead child still delivered after its last heartbeat hides no loss', () => {
+test('events after the last heartbeat of a child do not hide a loss', () => {
   const accounting = running();
   accounting.heartbeat(2 * SECOND, 5);
   accounting.heartbeat(3 * SECOND, 5);
@@ -247,7 +247,7 @@ test('what a dead child still delivered after its last heartbeat hides no loss',
   assert.equal(accounting.losses.kernel_ring, 5);
 });
 
-test('a line that arrives after its child has ended starts no child', () => {
+test('lines that arrive after the exit of their child do not start a child', () => {
   const accounting = running();
   accounting.childExited(2 * SECOND, 'hung');
   events(accounting, 1, 2 * SECOND);
@@ -258,7 +258,7 @@ test('a line that arrives after its child has ended starts no child', () => {
   assert.equal(accounting.eventsReceived, 1);
 });
 
-test('who joins a child that runs already is not told of losses before', () => {
+test('a stream that starts in a running child counts no earlier loss', () => {
   const accounting = new Accounting();
   accounting.childStarting(0);
   events(accounting, 2, SECOND);
@@ -270,7 +270,7 @@ test('who joins a child that runs already is not told of losses before', () => {
   assert.equal(accounting.state, 'tracing');
 });
 
-test('what the collector dropped is its loss, not the ring’s', () => {
+test('events that the collector dropped are not counted as lost in the kernel ring', () => {
   const accounting = running();
   accounting.heartbeat(2 * SECOND, 6);
   accounting.loss({ t: 2 * SECOND, stage: 'queue', count: 4 });
@@ -286,7 +286,7 @@ test('what the collector dropped is its loss, not the ring’s', () => {
   });
 });
 
-test('an event that came but could not be decoded is not the ring’s loss', () => {
+test('an event that cannot be decoded is not counted as lost in the kernel ring', () => {
   const accounting = running();
   accounting.decodeFailure('bad_fields');
   accounting.heartbeat(2 * SECOND, 1);
@@ -295,7 +295,7 @@ test('an event that came but could not be decoded is not the ring’s loss', () 
   assert.equal(accounting.decodeErrors.bad_fields, 1);
 });
 
-test('losses of a collector that begins again at zero are added', () => {
+test('losses of a collector that restarts at zero are added', () => {
   const accounting = running();
   accounting.loss({ t: 1, stage: 'queue', count: 4 });
   accounting.loss({ t: 2, stage: 'queue', count: 6 });
@@ -303,7 +303,7 @@ test('losses of a collector that begins again at zero are added', () => {
   assert.equal(accounting.losses.queue, 7);
 });
 
-test('a full map told by bpftrace and by the collector is one loss', () => {
+test('a full map that bpftrace and the collector both report is counted once', () => {
   const accounting = running();
   for (let index = 0; index < 3; index += 1) accounting.helperError(true);
   accounting.loss({ t: 1, stage: 'map_full', count: 2 });
@@ -313,25 +313,25 @@ test('a full map told by bpftrace and by the collector is one loss', () => {
 
 const read = fc.record({ lines: fc.nat(5), lost: fc.nat(1), endLost: fc.boolean() });
 
-test('a read counts where nothing was lost since the last end that came, and is never held up for longer', () => {
+test('a counter read is complete if no line was lost since the last read end that arrived', () => {
   fc.assert(
     fc.property(fc.array(read), (reads) => {
       const accounting = running();
       let printed = 0;
       let lostSinceEnd = 0;
-      let wanted: number | null = null;
+      let expected: number | null = null;
       reads.forEach(({ lines, lost, endLost }, index) => {
         const t = (2 + index) * SECOND;
         accounting.heartbeat(t, 0);
-        const gone = Math.min(lines, lost);
-        for (let line = 0; line < lines - gone; line += 1) accounting.counterLine();
+        const missing = Math.min(lines, lost);
+        for (let line = 0; line < lines - missing; line += 1) accounting.counterLine();
         printed += lines;
-        lostSinceEnd += gone;
+        lostSinceEnd += missing;
         if (endLost) return;
         accounting.readEnd(t, printed);
-        if (lostSinceEnd === 0) wanted = t;
+        if (lostSinceEnd === 0) expected = t;
         lostSinceEnd = 0;
-        assert.equal(accounting.lastReadAt, wanted);
+        assert.equal(accounting.lastReadAt, expected);
       });
     }),
   );
@@ -345,7 +345,7 @@ const step = fc.oneof(
   }),
 );
 
-test('no counter goes back and nothing is negative, whatever the stream', () => {
+test('for any stream no counter decreases and none is negative', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const accounting = new Accounting();
@@ -380,7 +380,7 @@ test('no counter goes back and nothing is negative, whatever the stream', () => 
           accounting.probeBlindSeconds('a'),
         ];
         for (const seconds of [accounting.blindSeconds, accounting.probeBlindSeconds('a')])
-          assert.ok(seconds <= index, `${seconds} of ${index} s: a moment counts twice`);
+          assert.ok(seconds <= index, `${seconds} s blind in ${index} s: some time was counted twice`);
         now.forEach((value, place) => {
           assert.ok(
             value >= (before[place] ?? 0),

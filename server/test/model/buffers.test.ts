@@ -28,7 +28,7 @@ const IOMMUFD = 3;
 
 const after = (...lines: string[]) => feed([...BEGIN, ...lines]);
 
-test('an export makes a live buffer with its owner and its VM', () => {
+test('an export adds a live buffer with its owner and its VM', () => {
   const { model } = after(exported({ t: T, inode: 9, pid: 100, privacy: 2, kvm_pid: 100, vm_type: 5 }));
   assert.deepEqual(model.buffers(), [
     {
@@ -64,11 +64,11 @@ test('an export makes a live buffer with its owner and its VM', () => {
   ]);
 });
 
-test('a failed export makes none', () => {
+test('a rejected export adds no buffer', () => {
   assert.deepEqual(after(exported({ t: T, inode: 0, errno: 22, reason: 17 })).model.buffers(), []);
 });
 
-test('an export while memory is off is born revoked', () => {
+test('a buffer that is exported while memory decode is off is born revoked', () => {
   const { model } = after(exported({ t: T, inode: 9, born_revoked: true }));
   assert.equal(model.buffer(9)?.state, 'revoked');
   assert.equal(model.buffer(9)?.born_revoked, true);
@@ -89,13 +89,13 @@ test('a released buffer stays in the history, up to its limit', () => {
   );
 });
 
-test('a release that comes before its export brings no buffer to life', () => {
+test('a release that arrives before its export leaves the buffer released', () => {
   const { model } = after(released(T + 1, 9), exported({ t: T, inode: 9 }));
   assert.equal(model.buffer(9)?.state, 'released');
   assert.equal(model.buffer(9)?.bytes, 4096);
 });
 
-test('attach, map and detach of an importer', () => {
+test('attach, map and detach update the attachments of an importer', () => {
   const { model, more } = after(
     exported({ t: T, inode: 9 }),
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
@@ -121,7 +121,7 @@ test('attach, map and detach of an importer', () => {
   assert.equal(model.buffer(9)?.attachment_count, 0);
 });
 
-test('a rejected import changes nothing', () => {
+test('a rejected attach adds no attachment', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'i915', errno: 95, reason: 7 }),
@@ -135,7 +135,7 @@ const MAPPED_BY_IOMMUFD = [
   imported({ t: T + 2, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
 ];
 
-test('a revocation loses the iommufd mappings until the buffer is mapped again', () => {
+test('iommufd mappings are lost from a revocation until the buffer is remapped', () => {
   const { model, more } = after(...MAPPED_BY_IOMMUFD);
   assert.equal(model.buffer(9)?.attachments[0]?.importer, 'iommufd');
   const [event] = more(bufferState(T + 3, 9, true));
@@ -157,13 +157,13 @@ test('a revocation loses the iommufd mappings until the buffer is mapped again',
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
 });
 
-test('a second revocation loses nothing that was lost already', () => {
+test('a second revocation does not count a lost mapping again', () => {
   const { more } = after(...MAPPED_BY_IOMMUFD, bufferState(T + 3, 9, true), bufferState(T + 4, 9, false));
   const [event] = more(bufferState(T + 5, 9, true));
   assert.equal(event?.kind === 'buffer_state' && event.lost_mappings, 0);
 });
 
-test('a release closes what was lost', () => {
+test('a release clears the lost mappings', () => {
   const { model } = after(...MAPPED_BY_IOMMUFD, bufferState(T + 3, 9, true), released(T + 4, 9));
   assert.equal(model.buffer(9)?.lost_mappings, 0);
 });
@@ -174,7 +174,7 @@ const MAPPED_BY_MLX5 = [
   imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
 ];
 
-test('a dynamic importer stays mapped through a revocation until its unmap; nothing is lost', () => {
+test('a dynamic importer stays mapped after a revocation until its unmap, and loses no mapping', () => {
   const { model, more } = after(...MAPPED_BY_MLX5, bufferState(T + 3, 9, true));
   assert.equal(model.buffer(9)?.lost_mappings, 0);
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
@@ -189,14 +189,14 @@ test('a dynamic importer stays mapped through a revocation until its unmap; noth
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
 });
 
-test('where unmaps are not watched a revocation stands for them', () => {
+test('a revocation counts as the unmap if the unmap probe is not attached', () => {
   const attached = ALL_PROBES.filter((probe) => probe !== 'unmap');
   const begin = [HEADER, starting(1_000_000, 1, { attached }), ready(2_000_000)];
   const { model } = feed([...begin, ...MAPPED_BY_MLX5, bufferState(T + 3, 9, true)]);
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
 });
 
-test('an iommufd mapping that is told after the revocation that killed it is lost', () => {
+test('an iommufd mapping whose event arrives after the revocation is lost', () => {
   const [first = '', second = '', third = ''] = MAPPED_BY_IOMMUFD;
   const { model } = after(first, bufferState(T + 3, 9, true), third, second);
   assert.equal(model.buffer(9)?.lost_mappings, 1);
@@ -204,7 +204,7 @@ test('an iommufd mapping that is told after the revocation that killed it is los
   assert.equal(model.buffer(9)?.attachments[0]?.count, 1);
 });
 
-test('the newer of two changes of state wins, whichever comes first', () => {
+test('the newer of two state changes wins, in any order of arrival', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
     bufferState(T + 4, 9, false),
@@ -213,7 +213,7 @@ test('the newer of two changes of state wins, whichever comes first', () => {
   assert.equal(model.buffer(9)?.state, 'live');
 });
 
-test('an owner whose exit overtakes its export is gone, one that had the pid before is not', () => {
+test('an exit that arrives before the export marks the owner as ended, unless it is older than the export', () => {
   const { model } = after(
     collectorLine('exit', { t: T + 5, pid: 100 }),
     collectorLine('exit', { t: T + 5, pid: 200 }),
@@ -224,7 +224,7 @@ test('an owner whose exit overtakes its export is gone, one that had the pid bef
   assert.equal(model.buffer(10)?.owner?.gone, false);
 });
 
-test('in whatever order two processors hand over attach, map, unmap and detach, the counts come to the same', () => {
+test('attachments and lost mappings do not depend on the order in which the events arrive', () => {
   const lines = [
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
     imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
@@ -236,12 +236,12 @@ test('in whatever order two processors hand over attach, map, unmap and detach, 
     imported({ t: T + 8, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
     bufferState(T + 9, 9, true),
   ];
-  const shown = (order: readonly string[]) => {
+  const stateAfter = (order: readonly string[]) => {
     const buffer = after(exported({ t: T, inode: 9 }), ...order).model.buffer(9);
     const rows = buffer?.attachments.map(({ importer, count, mapped }) => [importer, count, mapped]);
     return [rows?.sort(), buffer?.attachment_count, buffer?.lost_mappings, buffer?.state];
   };
-  const wanted = [
+  const expected = [
     [
       ['iommufd', 1, false],
       ['mlx5_core', 1, true],
@@ -250,16 +250,16 @@ test('in whatever order two processors hand over attach, map, unmap and detach, 
     1,
     'revoked',
   ];
-  assert.deepEqual(shown(lines), wanted);
+  assert.deepEqual(stateAfter(lines), expected);
   fc.assert(
     fc.property(fc.shuffledSubarray(lines, { minLength: lines.length }), (order) => {
-      assert.deepEqual(shown(order), wanted);
+      assert.deepEqual(stateAfter(order), expected);
     }),
     { numRuns: 500 },
   );
 });
 
-test('a bind marks KVM’s attachment as mapped, an unbind takes the mark away', () => {
+test('a bind marks the attachment of KVM as mapped until the unbind', () => {
   const bind = tupleLine('bind', T + 2, 10, 100, 0x4100, 9, 0, 0, 0, 100, 100, 4096, 4096, 2, 'qemu');
   const { model, more } = after(
     exported({ t: T, inode: 9 }),
@@ -272,7 +272,7 @@ test('a bind marks KVM’s attachment as mapped, an unbind takes the mark away',
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
 });
 
-test('an event of a buffer that is not known yet shows it as preexisting, of a foreign dma-buf as nothing', () => {
+test('an event of an unknown buffer adds it as preexisting, an event of another dma-buf adds nothing', () => {
   const { model } = after(
     imported({ t: T, inode: 9, stage: MAP, importer: 'mlx5_core' }),
     imported({ t: T, inode: 8, stage: ATTACH, importer: 'i915', device: 0 }),
@@ -283,7 +283,7 @@ test('an event of a buffer that is not known yet shows it as preexisting, of a f
   );
 });
 
-test('an owner that has ended is marked gone', () => {
+test('the exit of the owner is marked in the buffer', () => {
   const { model } = after(
     exported({ t: T, inode: 9, pid: 100 }),
     collectorLine('exit', { t: T + 1, pid: 100 }),
@@ -291,7 +291,7 @@ test('an owner that has ended is marked gone', () => {
   assert.equal(model.buffer(9)?.owner?.gone, true);
 });
 
-test('a snapshot adds what is not known, with its holders', () => {
+test('a snapshot adds unknown buffers with their holders', () => {
   const holders = [{ pid: 5, comm: 'qemu', fds: 2 }];
   const { model } = after(
     snapshot(T, [snapshotBuffer({ inode: 7, kvm_pid: 5, revoked: true, attachments: 3, holders })]),
@@ -307,14 +307,14 @@ test('a snapshot adds what is not known, with its holders', () => {
   assert.equal(buffer?.exported_at, null);
 });
 
-test('a late export event completes what a snapshot has added', () => {
+test('a late export event completes a buffer that a snapshot has added', () => {
   const { model } = after(snapshot(T, [snapshotBuffer({ inode: 7 })]), exported({ t: T - 5, inode: 7 }));
   assert.equal(model.buffer(7)?.preexisting, false);
   assert.equal(model.buffer(7)?.owner?.comm, 'qemu');
   assert.equal(model.buffers().length, 1);
 });
 
-test('a stale snapshot brings no released buffer back', () => {
+test('a snapshot from before the release does not restore the buffer', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
     released(T + 5, 9),
@@ -324,7 +324,7 @@ test('a stale snapshot brings no released buffer back', () => {
   assert.equal(model.status().buffers.live, 0);
 });
 
-test('a complete snapshot releases what it does not show, silently, unless that is newer than its beginning', () => {
+test('a complete snapshot releases the buffers that it lacks without an event, except newer ones', () => {
   const { model, more } = after(exported({ t: T, inode: 1 }), exported({ t: T + 100, inode: 2 }));
   const events = more(snapshot(T + 50, [], { complete: false }));
   assert.equal(model.status().buffers.live, 2);
@@ -334,7 +334,7 @@ test('a complete snapshot releases what it does not show, silently, unless that 
   assert.equal(model.buffer(2)?.state, 'live');
 });
 
-test('a snapshot heals a state whose event was lost, and an event newer than it wins', () => {
+test('a snapshot corrects a state whose event was lost, but a newer event wins', () => {
   const { model, more } = after(...MAPPED_BY_IOMMUFD);
   more(snapshot(T + 100, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]));
   assert.equal(model.buffer(9)?.state, 'revoked');
@@ -346,13 +346,13 @@ test('a snapshot heals a state whose event was lost, and an event newer than it 
   assert.equal(model.buffer(9)?.state, 'live');
 });
 
-test('a snapshot without attachments clears those whose detach was lost', () => {
+test('a snapshot without attachments removes attachments whose detach was lost', () => {
   const { model } = after(...MAPPED_BY_IOMMUFD, snapshot(T + 100, [snapshotBuffer({ inode: 9 })]));
   assert.deepEqual(model.buffer(9)?.attachments, []);
   assert.equal(model.buffer(9)?.attachment_count, 0);
 });
 
-test('whom the kernel does not hold any more is not named, and more than the snapshot walks stays counted', () => {
+test('a snapshot with fewer attachments drops their names, unless it has reached the limit of its walk', () => {
   const held = [
     exported({ t: T, inode: 9 }),
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
@@ -376,7 +376,7 @@ test('whom the kernel does not hold any more is not named, and more than the sna
   assert.equal(many.model.buffer(9)?.attachments[0]?.count, 1100);
 });
 
-test('a snapshot heals a state whose event was lost also where the buffer is in use', () => {
+test('a snapshot corrects a lost state change also if a later event used the buffer', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
@@ -386,7 +386,7 @@ test('a snapshot heals a state whose event was lost also where the buffer is in 
   assert.equal(model.buffer(9)?.state, 'revoked');
 });
 
-test('a snapshot that does not know the device keeps what was known', () => {
+test('a snapshot without the device keeps the known device', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
     snapshot(T + 5, [snapshotBuffer({ inode: 9, device: 0 })]),

@@ -16,19 +16,19 @@ import {
 const SECOND = 1_000_000;
 const time = (micros: number): string => String(micros / SECOND);
 
-test('each sample tells what grew since the one before, a second', () => {
-  const book = new CounterStore(10);
+test('each sample has the rates per second since the previous sample', () => {
+  const counters = new CounterStore(10);
   const history = new History();
-  history.read(10 * SECOND, book.totals);
-  assert.deepEqual(history.samples(time), [], 'one read is no rate');
-  book.read({ name: 'exports', key: '16640,2', value: 4 });
-  book.read({ name: 'exports', key: '16896,1', value: 2 });
-  book.read({ name: 'export_rejections', key: '16640,22,17', value: 1 });
-  book.read({ name: 'revocations', key: '16640,3', value: 3 });
-  history.read(12 * SECOND, book.totals);
-  book.read({ name: 'imports', key: `1,16640,2,${packName('kvm')}`, value: 5 });
-  book.read({ name: 'import_rejections', key: `1,16640,2,${packName('kvm')},22,4`, value: 10 });
-  history.read(13 * SECOND, book.totals);
+  history.read(10 * SECOND, counters.totals);
+  assert.deepEqual(history.samples(time), [], 'one read gives no rate');
+  counters.read({ name: 'exports', key: '16640,2', value: 4 });
+  counters.read({ name: 'exports', key: '16896,1', value: 2 });
+  counters.read({ name: 'export_rejections', key: '16640,22,17', value: 1 });
+  counters.read({ name: 'revocations', key: '16640,3', value: 3 });
+  history.read(12 * SECOND, counters.totals);
+  counters.read({ name: 'imports', key: `1,16640,2,${packName('kvm')}`, value: 5 });
+  counters.read({ name: 'import_rejections', key: `1,16640,2,${packName('kvm')},22,4`, value: 10 });
+  history.read(13 * SECOND, counters.totals);
   const samples = history.samples(time);
   assert.deepEqual(
     samples.map((sample) => [sample.time, sample.seconds, ...Object.values(sample.rates)]),
@@ -39,36 +39,36 @@ test('each sample tells what grew since the one before, a second', () => {
   );
 });
 
-test('durations are those between two reads, and null where there was no call', () => {
-  const book = new CounterStore(10);
+test('durations are those of the calls between two reads, and null without a call', () => {
+  const counters = new CounterStore(10);
   const history = new History();
-  book.read({ name: 'export_bucket', key: '9', value: 1000 });
-  history.read(SECOND, book.totals);
-  // 98 below 1.024 µs, one in the next bucket, one in the last, which has no end.
-  book.read({ name: 'export_bucket', key: '0', value: 98 });
-  book.read({ name: 'export_bucket', key: '1', value: 1 });
-  book.read({ name: 'export_bucket', key: '14', value: 1 });
-  history.read(2 * SECOND, book.totals);
+  counters.read({ name: 'export_bucket', key: '9', value: 1000 });
+  history.read(SECOND, counters.totals);
+  // 98 calls below 1.024 µs, one in the next bucket, and one in the last bucket, which has no upper bound.
+  counters.read({ name: 'export_bucket', key: '0', value: 98 });
+  counters.read({ name: 'export_bucket', key: '1', value: 1 });
+  counters.read({ name: 'export_bucket', key: '14', value: 1 });
+  history.read(2 * SECOND, counters.totals);
   const [sample] = history.samples(time);
   assert.ok(Math.abs((sample?.durations.export_duration?.p50 ?? 0) - (1.024e-6 * 50) / 98) < 1e-12);
   assert.ok(Math.abs((sample?.durations.export_duration?.p99 ?? 0) - 4.096e-6) < 1e-12);
   assert.equal(sample?.durations.import_duration, null);
-  book.read({ name: 'revoke_bucket', key: '14', value: 5 });
-  history.read(3 * SECOND, book.totals);
+  counters.read({ name: 'revoke_bucket', key: '14', value: 5 });
+  history.read(3 * SECOND, counters.totals);
   assert.deepEqual(history.samples(time)[1]?.durations.revocation_duration, {
     p50: (1024 * 4 ** 13) / 1e9,
     p99: (1024 * 4 ** 13) / 1e9,
   });
 });
 
-test('it is bounded: it grows coarser up to the last half hour, and no count is lost by that', () => {
-  const book = new CounterStore(10);
+test('the history covers about half an hour in at most 240 samples and loses no count when it merges them', () => {
+  const counters = new CounterStore(10);
   const history = new History();
   for (let second = 0; second < 7200; second += 1) {
-    book.read({ name: 'exports', key: '16640,2', value: second });
-    history.read(second * SECOND, book.totals);
+    counters.read({ name: 'exports', key: '16640,2', value: second });
+    history.read(second * SECOND, counters.totals);
     if (second === 100) assert.equal(history.samples(time).length, 100);
-    // Later the samples are 4 s apart or more, so none of them can come and go between two looks.
+    // After 1000 s the samples are at least 4 s apart, so checking every 4 s misses none.
     if (second < 1000 || second % 4 === 0) assert.ok(history.samples(time).length <= 240);
   }
   const samples = history.samples(time);
@@ -78,25 +78,25 @@ test('it is bounded: it grows coarser up to the last half hour, and no count is 
   assert.ok(samples.every(({ rates }) => rates.exports === 1));
 });
 
-test('a device that leaves and comes back, and a new child, make no rate of their own', () => {
-  const book = new CounterStore(10);
+test('a parked device and a new child do not change the rates', () => {
+  const counters = new CounterStore(10);
   const history = new History();
-  book.read({ name: 'exports', key: '16640,2', value: 50 });
-  history.read(SECOND, book.totals);
-  book.park(new Set(['0000:41:00.0']));
-  history.read(2 * SECOND, book.totals);
-  book.read({ name: 'exports', key: '16640,2', value: 51 });
-  history.read(3 * SECOND, book.totals);
-  book.newChild();
-  book.read({ name: 'exports', key: '16640,2', value: 2 });
-  history.read(4 * SECOND, book.totals);
+  counters.read({ name: 'exports', key: '16640,2', value: 50 });
+  history.read(SECOND, counters.totals);
+  counters.park(new Set(['0000:41:00.0']));
+  history.read(2 * SECOND, counters.totals);
+  counters.read({ name: 'exports', key: '16640,2', value: 51 });
+  history.read(3 * SECOND, counters.totals);
+  counters.newChild();
+  counters.read({ name: 'exports', key: '16640,2', value: 2 });
+  history.read(4 * SECOND, counters.totals);
   assert.deepEqual(
     history.samples(time).map(({ rates }) => rates.exports),
     [0, 1, 2],
   );
 });
 
-test('a read of which lines are missing is no sample', () => {
+test('a counter read with missing lines adds no sample', () => {
   const { model, more } = feed([HEADER, starting(SECOND, 1), ready(SECOND), ...counterRead(2 * SECOND, {})]);
   more(...counterRead(3 * SECOND, { releases: 1 }));
   assert.equal(model.history().length, 1);

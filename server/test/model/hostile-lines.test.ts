@@ -32,7 +32,7 @@ import {
 const RECORDINGS = fileURLToPath(new URL('../../../recordings', import.meta.url));
 const T = 3_000_000;
 
-/** Runs the lines through a pipeline, and looks at all that is served of them. */
+/** Runs the lines through a pipeline and renders every answer that is served from the model. */
 async function run(lines: readonly string[]) {
   const bad: { sample: string; error?: unknown }[] = [];
   const applied: string[] = [];
@@ -65,11 +65,11 @@ async function run(lines: readonly string[]) {
 const counted = (model: TracerModel): number =>
   Object.values(model.accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
 
-/** `FUZZ_SEEDS=500 node tools/run-tests.mjs server/test/model/hostile-lines.test.ts` tries more. */
+/** The number of seeds: `FUZZ_SEEDS=500 node tools/run-tests.mjs server/test/model/hostile-lines.test.ts`. */
 const SEEDS = Number(process.env.FUZZ_SEEDS ?? 12);
 const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
 
-test('attachments that a snapshot counts are a number, however large', async () => {
+test('a snapshot may count any number of attachments', async () => {
   for (const attachments of [130_000, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
     const { model, text } = await run([...BEGIN, snapshot(T, [snapshotBuffer({ inode: 9, attachments })])]);
     assert.equal(model.buffer(9)?.attachment_count, attachments);
@@ -80,7 +80,7 @@ test('attachments that a snapshot counts are a number, however large', async () 
   }
 });
 
-test('a snapshot of a buffer with 200,000 attachments that were seen keeps them', async () => {
+test('a snapshot keeps the 200,000 attachments of a buffer that were known from events', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9 })];
   for (let index = 0; index < 200_000; index += 1)
     lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: 'mlx5_core' }));
@@ -91,7 +91,7 @@ test('a snapshot of a buffer with 200,000 attachments that were seen keeps them'
   assert.deepEqual(bad, []);
 });
 
-test('an importer’s name that no bpftrace prints never becomes a label', async () => {
+test('an importer name that is longer than bpftrace prints is rejected and does not become a label', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9 })];
   lines.push(imported({ t: T, inode: 9, stage: 1, importer: 'x'.repeat(400_000) }));
   const { model, text } = await run(lines);
@@ -99,7 +99,7 @@ test('an importer’s name that no bpftrace prints never becomes a label', async
   assert.ok(text.length < 100_000);
 });
 
-test('an incident names the first of many importers and says how many more there are, also once it is over', async () => {
+test('an open or closed incident names the first 64 importers and has the number of the others', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9, pid: 100 })];
   for (let index = 0; index < 100; index += 1)
     lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
@@ -114,7 +114,7 @@ test('an incident names the first of many importers and says how many more there
   assert.deepEqual([open[0]?.state, over[0]?.state], ['open', 'closed']);
 });
 
-test('a revocation that waits for many names the first of them', async () => {
+test('a revocation that waits for many importers names the first 64', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9 })];
   for (let index = 0; index < 100; index += 1) {
     lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
@@ -127,7 +127,7 @@ test('a revocation that waits for many names the first of them', async () => {
   assert.match(incident?.sentence ?? '', /importer-63 to unmap buffer 9, and 36 more\./);
 });
 
-test('the names that a program may claim to probe are bounded', async () => {
+test('the number of probe names that a stream can add is limited', async () => {
   const probes = (from: number) =>
     Array.from({ length: 1000 }, (_, index) => ({
       probe: `probe-${from + index}`,
@@ -146,7 +146,7 @@ test('the names that a program may claim to probe are bounded', async () => {
   assert.ok(known.filter(Boolean).length <= 1024);
 });
 
-/** mulberry32: the same numbers for the same seed, on any machine. */
+/** mulberry32: returns the same numbers for the same seed on any machine. */
 function numbers(seed: number): (limit: number) => number {
   let state = seed;
   return (limit) => {
@@ -157,7 +157,7 @@ function numbers(seed: number): (limit: number) => number {
   };
 }
 
-/** What stands in place of a value. */
+/** Replacements for a value. */
 const VALUES = [
   'null',
   'true',
@@ -182,10 +182,10 @@ const VALUES = [
   `${'['.repeat(2000)}${']'.repeat(2000)}`,
 ];
 
-/** Strings, numbers, and what is between them. */
+/** Strings, numbers, and the text between them. */
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+|[^"\d]+/g;
 
-/** One change of a line that leaves most of it as it was. */
+/** Makes one small change to a line. */
 function mutate(line: string, other: string, next: (limit: number) => number): string {
   const tokens = line.match(TOKEN) ?? [line];
   const at = next(tokens.length);
@@ -207,7 +207,7 @@ function mutate(line: string, other: string, next: (limit: number) => number): s
         .map((token) => (/^-?\d+$/.test(token) && next(4) === 0 ? String(next(6)) : token))
         .join('');
     default: {
-      // One value: what is followed by a colon is a name.
+      // Replaces one value. A token before a colon is a field name.
       const values = tokens.flatMap((token, index) =>
         /^["\d-]/.test(token) && !tokens[index + 1]?.startsWith(':') ? [index] : [],
       );
@@ -216,10 +216,10 @@ function mutate(line: string, other: string, next: (limit: number) => number): s
   }
 }
 
-/** What a line is: its type, or the tag of its tuple. */
+/** The type of a line, or the tag of its tuple. */
 const kindOf = (line: string): string => /^\{"type": ?"(?:value", ?"data": ?\[)?(\w+)/.exec(line)?.[1] ?? '';
 
-test('whatever is changed in a stream, each line is applied or counted as bad, nothing throws, and what is served is whole', async () => {
+test('each line of a mutated stream is applied or counted as bad, nothing throws, and all answers are valid', async () => {
   const recorded = ['busy-hour', 'private-v2-undeclared', 'revoke-slow-importer', 'owner-killed', 'vm-kinds']
     .map((name) => readdirSync(RECORDINGS).find((file) => file.startsWith(name) && file.endsWith('.ndjson')))
     .flatMap((file) =>
@@ -244,7 +244,7 @@ test('whatever is changed in a stream, each line is applied or counted as bad, n
   assert.ok(kinds.length > 20);
   for (let seed = 1; seed <= SEEDS; seed += 1) {
     const next = numbers(seed);
-    // Each kind as often as the others.
+    // Picks each kind with the same probability.
     const pick = (): string => {
       const lines = kinds[next(kinds.length)] ?? [];
       return lines[next(lines.length)] ?? '';
@@ -261,13 +261,13 @@ test('whatever is changed in a stream, each line is applied or counted as bad, n
       `seed ${seed}: the model threw`,
     );
     assert.equal(bad.length + applied.length, lines.length, `seed ${seed}`);
-    // A counter line may also be bad because of what came before it.
+    // A counter line may decode and still be bad, because of the lines before it.
     assert.ok(counted(model) >= bad.length, `seed ${seed}`);
     const names = new Set<string>();
     for (const { samples } of parseExposition(text, 'text')) {
       for (const { name, labels } of samples) {
         const key = wellFormed(JSON.stringify([name, Object.entries(labels)]));
-        assert.ok(!names.has(key), `seed ${seed}: ${key} is there twice`);
+        assert.ok(!names.has(key), `seed ${seed}: ${key} exists twice`);
         names.add(key);
       }
     }

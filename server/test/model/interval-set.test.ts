@@ -8,7 +8,7 @@ import { FifoMap } from '../../src/support/fifo-map.ts';
 
 const times = fc.integer({ min: 0, max: 20 });
 
-test('an interval set counts what a sorted list of beginnings would', () => {
+test('an interval set has the same counts as a sorted list of start times', () => {
   const step = fc.oneof(
     fc.record({ what: fc.constantFrom('begin' as const, 'end' as const, 'endAll' as const), t: times }),
     fc.record({ what: fc.constant('limit' as const), t: fc.integer({ min: 0, max: 4 }) }),
@@ -60,7 +60,7 @@ test('an interval set counts what a sorted list of beginnings would', () => {
   );
 });
 
-test('as many intervals as another source may count are a number', () => {
+test('an interval set accepts any count up to the largest safe integer', () => {
   const set = new IntervalSet();
   set.set(Number.MAX_SAFE_INTEGER, 5);
   set.end(6);
@@ -69,7 +69,7 @@ test('as many intervals as another source may count are a number', () => {
   assert.equal(set.endAll(5), 3);
 });
 
-test('a heap gives its items in order, whatever was removed', () => {
+test('a heap returns its items in order after any removals', () => {
   fc.assert(
     fc.property(fc.array(times), fc.array(times), (items, removed) => {
       const heap = new MinHeap<number>((one, other) => one < other);
@@ -91,7 +91,7 @@ test('a heap gives its items in order, whatever was removed', () => {
   );
 });
 
-test('deadlines become due in the order of their times, each once, with the last time that they were given', () => {
+test('each deadline is due once, in the order of the times, with its last time', () => {
   const deadlines = new Deadlines();
   for (const [key, since] of [
     [1, 30],
@@ -118,7 +118,7 @@ test('deadlines become due in the order of their times, each once, with the last
   assert.deepEqual(due(100_000), []);
 });
 
-test('the oldest key of a map is the one that was set first of those that are left', () => {
+test('the oldest key of a FIFO map is the remaining key that was set first', () => {
   const key = fc.integer({ min: 0, max: 9 });
   const step = fc.record({ what: fc.constantFrom('set', 'delete', 'oldest', 'limit'), key });
   fc.assert(

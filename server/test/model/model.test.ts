@@ -32,11 +32,11 @@ const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
 const identity = (pid: number, startTicks: number, name: string | null, t = T) =>
   collectorLine('process', { t, pid, start_ticks: startTicks, comm: 'qemu', vmm: 'qemu', name, uuid: null });
 
-test('what is counted as emitted is what becomes an event', () => {
+test('the probes count as emitted exactly the kinds of event', () => {
   assert.deepEqual([...EVENT_TAGS].sort(), EVENT_KINDS.map((kind) => TAGS[kind]).sort());
 });
 
-test('every kind of event gives one TracerEvent that its schema accepts, numbered in order', () => {
+test('every kind of line becomes one TracerEvent that is valid and numbered in order', () => {
   const { events } = feed([
     ...BEGIN,
     exported({ t: T, inode: 9, kvm_pid: 100, vm_type: 4 }),
@@ -64,7 +64,7 @@ test('every kind of event gives one TracerEvent that its schema accepts, numbere
   assert.equal(release?.kind === 'release' && release.device, '0000:41:00.0');
 });
 
-test('the status before, while and after tracing', () => {
+test('the status is right before, during and after tracing', () => {
   const { model, more } = feed([]);
   assert.equal(model.status().state, 'waiting');
   assert.ok(Check(Status, model.status()));
@@ -98,7 +98,7 @@ test('the status before, while and after tracing', () => {
   assert.equal(model.status().restarts, 1);
 });
 
-test('a counter read goes on over a restart, and a start told twice is one start', () => {
+test('counters continue over a restart, and a start that is reported twice counts once', () => {
   const { model, more } = feed([
     ...BEGIN,
     ...counterRead(T, { releases: 4 }),
@@ -116,22 +116,22 @@ const second = (s: number) => s * 1_000_000;
 const releases = (value: number) => counterLine('releases', '0', value);
 const exports = (value: number) => counterLine('exports', '16640,1', value);
 
-test('the counters are read when a whole read has come: one with a line lost does not count, the next whole one does', () => {
+test('the time of the last read advances only with a read that has all its lines', () => {
   const { model, more } = feed(BEGIN);
   const readAt = () => model.accounting.lastReadAt;
   more(heartbeat(second(3), 0), exports(1), releases(1));
-  assert.equal(readAt(), null, 'not before its end');
+  assert.equal(readAt(), null, 'not before the end of the read');
   more(readEnd(second(3) + 50, 2));
   assert.equal(readAt(), second(3) + 50);
   more(heartbeat(second(4), 0), releases(2), readEnd(second(4), 4));
   assert.equal(readAt(), second(3) + 50, 'one of two lines was lost');
-  assert.equal(model.counters.counter('releases')[0]?.value, 2, 'what came counts');
+  assert.equal(model.counters.counter('releases')[0]?.value, 2, 'the line that arrived counts');
   more(heartbeat(second(5), 0), exports(1), releases(2), readEnd(second(5), 6));
   assert.equal(readAt(), second(5));
   assert.equal(model.lastCounterReadSeconds, 1_700_000_005);
 });
 
-test('a lost end of read, with or without a line lost before it, holds up no more than that read', () => {
+test('a lost read end delays only its own read, with or without another lost line', () => {
   const { model, more } = feed(BEGIN);
   const readAt = () => model.accounting.lastReadAt;
   more(exports(1), releases(1), readEnd(second(3), 2));
@@ -139,15 +139,15 @@ test('a lost end of read, with or without a line lost before it, holds up no mor
   more(heartbeat(second(5), 0));
   assert.equal(readAt(), second(3), 'the end of the second read was lost');
   more(exports(1), releases(1), readEnd(second(5), 6));
-  assert.equal(readAt(), second(5), 'all lines of both came');
+  assert.equal(readAt(), second(5), 'all lines of both reads arrived');
   more(heartbeat(second(6), 0), releases(1));
   more(heartbeat(second(7), 0), exports(1), releases(1), readEnd(second(7), 10));
-  assert.equal(readAt(), second(5), 'a line of one of the two reads was lost: it cannot be told of which');
+  assert.equal(readAt(), second(5), 'a line of one of the two reads was lost, and it is not known of which');
   more(heartbeat(second(8), 0), exports(1), releases(1), readEnd(second(8), 12));
   assert.equal(readAt(), second(8));
 });
 
-test('a read with a line that cannot be decoded is not whole; a read without any counter is', () => {
+test('a read with a line that cannot be decoded is incomplete, a read without counters is complete', () => {
   const { model, more } = feed([...BEGIN, readEnd(second(3), 0)]);
   assert.equal(model.accounting.lastReadAt, second(3));
   more(counterLine('releases', '1,2', 1), readEnd(second(4), 1));
@@ -166,7 +166,7 @@ test('a new child counts its lines from zero', () => {
   assert.equal(model.accounting.lastReadAt, second(8));
 });
 
-test('the end of a read that comes after its child has ended counts as none', () => {
+test('a read end that arrives after the exit of its child is ignored', () => {
   const { model, more } = feed([...BEGIN, exited(second(4), 1), releases(3), readEnd(second(4), 1)]);
   assert.equal(model.accounting.lastReadAt, null);
   assert.equal(model.counters.counter('releases')[0]?.value, 3);
@@ -174,35 +174,35 @@ test('the end of a read that comes after its child has ended counts as none', ()
   assert.equal(model.accounting.lastReadAt, null);
 });
 
-test('a call that was not seen to return makes the picture inexact until a snapshot begun after it', () => {
+test('a missed return makes the buffer state inexact until a snapshot that began after it', () => {
   const missed = (value: number) => counterLine('missed', '0', value);
   const { model, more } = feed([...BEGIN, snapshot(2_500_000, []), heartbeat(second(3), 0), missed(0)]);
   assert.equal(model.bufferStateExact, true);
   more(heartbeat(second(4), 0), missed(1));
   assert.equal(model.bufferStateExact, false);
   more(snapshot(3_900_000, [], { cause: 'loss' }));
-  assert.equal(model.bufferStateExact, false, 'begun before it was told');
+  assert.equal(model.bufferStateExact, false, 'the snapshot began before the missed return was reported');
   more(snapshot(4_100_000, [], { cause: 'loss' }));
   assert.equal(model.bufferStateExact, true);
   more(heartbeat(second(5), 0), missed(1));
-  assert.equal(model.bufferStateExact, true, 'the same one');
+  assert.equal(model.bufferStateExact, true, 'no new missed return');
   more(heartbeat(second(6), 0), missed(2));
   assert.equal(model.bufferStateExact, false);
 });
 
-test('the picture is exact after a complete snapshot with no loss since it began', () => {
+test('the buffer state is exact after a complete snapshot without a loss since it began', () => {
   const { model, more } = feed(BEGIN);
   assert.equal(model.bufferStateExact, false);
   more(snapshot(2_500_000, [], { complete: false }));
   assert.equal(model.bufferStateExact, false);
   more(snapshot(1_500_000, []));
-  assert.equal(model.bufferStateExact, false, 'begun before the probes were ready');
+  assert.equal(model.bufferStateExact, false, 'the snapshot began before the probes were ready');
   more(snapshot(2_500_000, []));
   assert.equal(model.bufferStateExact, true);
   more(collectorLine('loss', { t: 4_000_000, stage: 'queue', count: 2 }));
   assert.equal(model.bufferStateExact, false);
   more(snapshot(3_900_000, [], { cause: 'loss' }));
-  assert.equal(model.bufferStateExact, false, 'begun before the loss');
+  assert.equal(model.bufferStateExact, false, 'the snapshot began before the loss');
   more(snapshot(4_100_000, [], { cause: 'loss' }));
   assert.equal(model.bufferStateExact, true);
   more(exited(5_000_000, 1));
@@ -218,10 +218,10 @@ for (const [what, lines] of [
   ['a full map', ['{"type": "helper_error", "helper": "map_update_elem", "retcode": -7}']],
   ['a loss that bpftrace reports', ['{"type": "lost_events", "data": {"events": 3}}']],
   ['a counter line that cannot be decoded', [counterLine('missed', '7', 1)]],
-  ['a call that was not seen to return', [counterLine('missed', '0', 1)]],
-  ['events missing on the ring', [heartbeat(4_000_000, 5), heartbeat(5_000_000, 5)]],
+  ['a missed return', [counterLine('missed', '0', 1)]],
+  ['a loss of events in the kernel ring', [heartbeat(4_000_000, 5), heartbeat(5_000_000, 5)]],
 ] as const) {
-  test(`${what} makes the picture inexact`, () => {
+  test(`${what} makes the buffer state inexact`, () => {
     const { model, more } = feed([...BEGIN, snapshot(2_500_000, []), heartbeat(3_000_000, 0)]);
     assert.equal(model.bufferStateExact, true);
     more(...lines);
@@ -229,7 +229,7 @@ for (const [what, lines] of [
   });
 }
 
-test('records that mean nothing to us are counted and are no error', () => {
+test('unknown records are counted and are not errors', () => {
   const { model } = feed([
     ...BEGIN,
     'WARNING: text',
@@ -242,7 +242,7 @@ test('records that mean nothing to us are counted and are no error', () => {
   assert.equal(model.status().decode_errors, 0);
 });
 
-test('a VM is named once its process is known, also where the event came first', () => {
+test('a VM gets its name when its process is known, also if the event arrived first', () => {
   const { model, more } = feed([...BEGIN, exported({ t: T, inode: 9, kvm_pid: 100 })]);
   assert.equal(model.buffer(9)?.vm?.name, null);
   more(identity(100, 55, 'guest'));
@@ -258,7 +258,7 @@ test('a VM is named once its process is known, also where the event came first',
   });
 });
 
-test('a pid that is used again does not rename the past', () => {
+test('a reused pid does not rename the VM of an older buffer', () => {
   const { model, more } = feed([
     ...BEGIN,
     identity(100, 55, 'old'),
@@ -273,7 +273,7 @@ test('a pid that is used again does not rename the past', () => {
   assert.equal(model.buffer(10)?.vm?.name, 'new');
 });
 
-test('nor where the end of the old process was not told', () => {
+test('a reused pid does not rename the VM of an older buffer, also if the exit was not reported', () => {
   const { model, more } = feed([
     ...BEGIN,
     identity(100, 55, 'old'),
@@ -283,7 +283,7 @@ test('nor where the end of the old process was not told', () => {
   assert.equal(model.buffer(9)?.vm?.name, 'old');
 });
 
-test('the table of processes is bounded and forgets those first that have ended', () => {
+test('the process table is limited and evicts processes that have ended first', () => {
   const table = new ProcessTable(3);
   for (const pid of [1, 2, 3]) table.at(pid, T);
   table.exit({ pid: 2, t: T });
@@ -294,7 +294,7 @@ test('the table of processes is bounded and forgets those first that have ended'
   assert.ok(PROCESS_LIMIT > 1000);
 });
 
-test('importers that ended long ago make room before a VM does, though nobody told their end', () => {
+test('the process table evicts importers before a VM, also if their exit was not reported', () => {
   const table = new ProcessTable(3);
   const vm = table.at(1, T, 4);
   for (let pid = 2; pid < 10; pid += 1) table.at(pid, T);
@@ -302,7 +302,7 @@ test('importers that ended long ago make room before a VM does, though nobody to
   assert.equal(table.evicted, 6);
 });
 
-test('kinds of VM and device addresses', () => {
+test('VM kinds and device addresses have their names', () => {
   assert.equal(vmKind(255), 'unknown');
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6].map(vmKind), [
     'default',
@@ -319,7 +319,7 @@ test('kinds of VM and device addresses', () => {
   assert.equal(deviceAddress(0x10000 * 0x10000 + 0x100), '10000:01:00.0');
 });
 
-test('a device of a PCI domain beyond 16 bits is the same one in counters, events, buffers and facts', () => {
+test('a device of a PCI domain beyond 16 bits has the same address in counters, events, buffers and device facts', () => {
   const device = 0x10001_8a00;
   const address = '10001:8a:00.0';
   const facts = {
@@ -352,7 +352,7 @@ test('a device of a PCI domain beyond 16 bits is the same one in counters, event
   assert.deepEqual([model.devices(), model.counters.counter('exports')], [[], []]);
 });
 
-test('the counters are exact while only events are lost, and a lower bound once a call was not counted', () => {
+test('the counters are exact if only events are lost, and a lower bound after a lost count', () => {
   const exactAfter = (stage: string): boolean =>
     feed([
       HEADER,

@@ -26,7 +26,7 @@ class FakeSource implements LineSource {
 
 const LINES = [HEADER, starting(1, 1), ready(2), exported({ t: 3, inode: 9 }), '{"broken', released(4, 9)];
 
-test('a line goes to the tee, the model and the subscribers, in this order', async () => {
+test('the pipeline passes each line to the tee, the model and the subscribers, in this order', async () => {
   const teed: string[] = [];
   const failures: string[] = [];
   const thrown: unknown[] = [];
@@ -55,7 +55,7 @@ test('a line goes to the tee, the model and the subscribers, in this order', asy
   assert.equal(model.accounting.decodeErrors.oversized_line, 1);
 });
 
-test('what the model throws is a bad line like others: counted, reported with the error, and the next line is taken in', async () => {
+test('a line for which the model throws is counted and reported with the error, and the next line is applied', async () => {
   const model = new TracerModel({ version: 'test', source: { kind: 'replay', name: 'fake' } });
   const apply = model.apply.bind(model);
   const broken = new Error('a defect');
@@ -76,7 +76,7 @@ test('what the model throws is a bad line like others: counted, reported with th
   assert.equal(model.buffer(10)?.state, 'live');
 });
 
-test('what the source rejects with is what run rejects with', async () => {
+test('run rejects with the error of the source', async () => {
   const error = new Error('gone');
   const source: LineSource = { kind: 'live', name: 'x', run: () => Promise.reject(error) };
   const model = new TracerModel({ version: 'test', source });

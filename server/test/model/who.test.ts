@@ -24,7 +24,7 @@ import {
 
 const S = 1_000_000;
 const BEGIN = [HEADER, starting(S, 1), ready(S)];
-const GRACE = 900;
+const GRACE_SECONDS = 900;
 
 const process = (pid: number, name: string | null, more: object = {}) =>
   collectorLine('process', {
@@ -56,7 +56,7 @@ async function metric(model: TracerModel, name: string): Promise<string[]> {
   return text.split('\n').filter((line) => line.startsWith(`vfio_dmabuf_${name}{`));
 }
 
-test('a VM is who made the struct kvm, else the owner, else the holder of the device, and it is said which', () => {
+test('the VM of a buffer is the creator of its KVM VM, else its owner, else the holder of the device', () => {
   const { model, more } = feed([
     ...BEGIN,
     process(100, 'kvm'),
@@ -81,11 +81,11 @@ test('a VM is who made the struct kvm, else the owner, else the holder of the de
       ],
     }),
   );
-  const told = [1, 2, 3, 4].map((inode) => {
+  const vms = [1, 2, 3, 4].map((inode) => {
     const vm = model.buffer(inode)?.vm;
     return vm && [vm.by, vm.name, vm.kind, vm.pod_uid, vm.container_id];
   });
-  assert.deepEqual(told, [
+  assert.deepEqual(vms, [
     ['kvm', 'kvm', 'snp', null, null],
     ['owner', 'owner', 'unknown', 'p', 'c'],
     null,
@@ -93,7 +93,7 @@ test('a VM is who made the struct kvm, else the owner, else the holder of the de
   ]);
 });
 
-/** KVM names a VM by the thread that made it: 120 and 121 are threads of 100. */
+/** KVM identifies a VM by the thread that created it. These are threads of process 100. */
 const thread = (pid: number, name: string | null, more: object = {}) =>
   process(pid, name, { start_ticks: 11, tgid: 100, ...more });
 const vm = (model: TracerModel, inode: number) => {
@@ -101,7 +101,7 @@ const vm = (model: TracerModel, inode: number) => {
   return [pid, by, name, kind];
 };
 
-test('a VM that a thread made is its process, whenever that is told', async () => {
+test('a VM that a thread created belongs to its process, in any order of the lines', async () => {
   const lines = [
     exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
     thread(120, 'web'),
@@ -120,14 +120,14 @@ test('a VM that a thread made is its process, whenever that is told', async () =
     assert.deepEqual(vm(model, 1), [100, 'kvm', 'web', 'snp'], order.join());
     assert.match((await metric(model, 'vm_info'))[0] ?? '', /vm="web".*kind="snp",by="kvm"/);
     more(released(4 * S, 1), heartbeat(5 * S, 2), heartbeat(5000 * S, 2));
-    assert.equal((await metric(model, 'vm_info')).length, 1, 'the process lives');
+    assert.equal((await metric(model, 'vm_info')).length, 1, 'the process still runs');
     more(collectorLine('exit', { t: 5000 * S, pid: 100, start_ticks: 10 }), heartbeat(5001 * S, 2));
-    more(heartbeat((5001 + GRACE) * S, 2));
+    more(heartbeat((5001 + GRACE_SECONDS) * S, 2));
     assert.equal((await metric(model, 'vm_info')).length, 0, 'the process has ended');
   }
 });
 
-test('a process that has made a VM by one of its threads is one, also where its command is unknown', () => {
+test('a process whose thread created a VM counts as a VM, also if it is not a known VMM', () => {
   const made = exported({ t: 3 * S, inode: 1, pid: 101, kvm_pid: 120, vm_type: 4 });
   for (const lines of [
     [made, thread(120, null, { vmm: null })],
@@ -143,7 +143,7 @@ test('a process that has made a VM by one of its threads is one, also where its 
   }
 });
 
-test('a VM whose thread has ended keeps its process, and never gets the name of who has the number next', () => {
+test('a VM keeps its process after its thread has ended, also if the thread id is reused', () => {
   const { model, more } = feed([
     ...BEGIN,
     process(100, 'web'),
@@ -164,10 +164,10 @@ test('a VM whose thread has ended keeps its process, and never gets the name of 
   assert.equal(read?.kind === 'private_read' && read.owner_vm?.name, 'web');
   more(exported({ t: 7 * S, inode: 4, pid: 120, kvm_pid: 120, vm_type: 0 }));
   assert.deepEqual(vm(model, 4), [120, 'kvm', 'other', 'default']);
-  assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp'], 'nor its kind');
+  assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp'], 'the kind does not change either');
 });
 
-test('an event names the process behind a thread also where the buffer is not known, and not once that has ended', () => {
+test('an event of an unknown buffer names the process of the thread until that process has ended', () => {
   const read = (t: number) => tupleLine('private_read', t, 100, 1, DEVICE, 77, 0, 0, 2, 120, 'qemu');
   const { more } = feed([...BEGIN, process(100, 'web'), thread(120, 'web')]);
   const owner = (t: number) =>
@@ -179,9 +179,9 @@ test('an event names the process behind a thread also where the buffer is not kn
   assert.deepEqual(owner(5 * S), [[120, null]]);
 });
 
-test('a VM whose thread was gone or another’s before it could be read is the VMM that exported, or has the device open', () => {
-  const gone = collectorLine('exit', { t: 3 * S + 1, pid: 120 });
-  for (const next of [gone, process(120, 'other'), process(120, null, { vmm: null })]) {
+test('without the process of its thread, a VM is the VMM that exported or that has the device open', () => {
+  const exit = collectorLine('exit', { t: 3 * S + 1, pid: 120 });
+  for (const next of [exit, process(120, 'other'), process(120, null, { vmm: null })]) {
     const { model, more } = feed([
       ...BEGIN,
       process(100, 'web'),
@@ -192,7 +192,7 @@ test('a VM whose thread was gone or another’s before it could be read is the V
     assert.deepEqual(vm(model, 1), [100, 'owner', 'web', 'snp']);
     const [event] = more(exported({ t: 3 * S + 2, inode: 3, pid: 100, kvm_pid: 120, vm_type: 4 }));
     assert.equal(event?.kind === 'export' && event.vm?.kind, 'snp');
-    const holds = (...pids: number[]) =>
+    const heldBy = (...pids: number[]) =>
       collectorLine('snapshot', {
         t_begin: 4 * S,
         t_end: 4 * S + 1,
@@ -202,16 +202,16 @@ test('a VM whose thread was gone or another’s before it could be read is the V
         buffers: [1, 2].map((inode) => snapshotBuffer({ inode, kvm_pid: 120, vm_type: 4 })),
         device_holders: pids.map((pid) => ({ device: DEVICE, pid })),
       });
-    more(holds(103, 100));
+    more(heldBy(103, 100));
     assert.deepEqual(vm(model, 2), [100, 'holder', 'web', 'snp']);
-    if (next === gone) continue;
-    more(holds(100, 120));
+    if (next === exit) continue;
+    more(heldBy(100, 120));
     for (const inode of [1, 2])
-      assert.deepEqual(vm(model, inode).slice(0, 2), [120, 'kvm'], 'it has the device open itself');
+      assert.deepEqual(vm(model, inode).slice(0, 2), [120, 'kvm'], 'process 120 itself has the device open');
   }
 });
 
-test('the buffer of a VM that has ended keeps its name when another VM has the device', () => {
+test('the buffer of a VM that has ended keeps the name of that VM after another VM opens the device', () => {
   const seen = (t: number, buffer: object, pid: number) =>
     collectorLine('snapshot', {
       t_begin: t,
@@ -228,14 +228,14 @@ test('the buffer of a VM that has ended keeps its name when another VM has the d
     seen(3 * S, { kvm_pid: 100, vm_type: 4 }, 100),
     collectorLine('exit', { t: 10 * S, pid: 100 }),
     process(200, 'vm-b'),
-    // The device of a buffer that its closing has revoked is not known to the kernel any more.
+    // Closing the device revoked the buffer, and then the kernel no longer knows its device.
     seen(21 * S, { device: 0, revoked: true }, 200),
   ]);
   const vm = model.buffer(7)?.vm;
   assert.deepEqual([vm?.name, vm?.kind], ['vm-a', 'snp']);
 });
 
-test('an export event of a device without a VM names the VMM that made it', () => {
+test('an export event without a KVM VM names the VMM that exported', () => {
   const { events } = feed([...BEGIN, process(100, 'web'), exported({ t: 3 * S, inode: 1, pid: 100 })]);
   assert.deepEqual(
     events.map((event) => event.kind === 'export' && [event.vm?.by, event.vm?.name]),
@@ -243,7 +243,7 @@ test('an export event of a device without a VM names the VMM that made it', () =
   );
 });
 
-test('an import tells whose call it was and what people call the device', () => {
+test('an import has the calling task, its VM and the interface name of the importing device', () => {
   const { model, events } = feed([
     ...BEGIN,
     process(100, 'web'),
@@ -265,13 +265,13 @@ test('an import tells whose call it was and what people call the device', () => 
     ['iommufd', null, 'qemu', 'web', 'task'],
     ['0000:81:00.0', 'mlx5_0', 'qemu', 'web', 'task'],
   ]);
-  const told = events.map(
+  const imports = events.map(
     (event) => event.kind === 'import' && [event.by_vm?.name, event.importer_interface],
   );
-  assert.deepEqual(told, [false, ['web', null], ['web', 'mlx5_0']]);
+  assert.deepEqual(imports, [false, ['web', null], ['web', 'mlx5_0']]);
 });
 
-test('vm_info has one series for each device: the VM of its newest buffer', async () => {
+test('vm_info has one series for each device, with the VM of its newest buffer', async () => {
   const { model, more } = feed([
     ...BEGIN,
     process(100, 'old'),
@@ -283,28 +283,32 @@ test('vm_info has one series for each device: the VM of its newest buffer', asyn
   assert.equal(rows.length, 1);
   assert.match(rows[0] ?? '', /vm="new".*by="kvm"/);
   more(released(5 * S, 2));
-  assert.match((await metric(model, 'vm_info'))[0] ?? '', /vm="new"/, 'also while it has none');
+  assert.match(
+    (await metric(model, 'vm_info'))[0] ?? '',
+    /vm="new"/,
+    'the VM stays after the release of its buffer',
+  );
 });
 
-test('a VM stays for the grace after its process has ended and its buffers are gone, in the time of the stream', async () => {
+test('a VM stays for 900 s of stream time after its process has ended and its buffers are released', async () => {
   const { model, more } = feed([
     ...BEGIN,
     process(100, 'web'),
     exported({ t: 3 * S, inode: 1, kvm_pid: 100 }),
   ]);
-  const there = async (t: number): Promise<number> => {
+  const seriesAt = async (t: number): Promise<number> => {
     more(heartbeat(t, 1));
     return (await metric(model, 'vm_info')).length;
   };
   more(released(4 * S, 1));
-  assert.equal(await there(2 * GRACE * S), 1, 'the process lives');
+  assert.equal(await seriesAt(2 * GRACE_SECONDS * S), 1, 'the process still runs');
   more(collectorLine('exit', { t: 2000 * S, pid: 100, start_ticks: 10 }));
-  assert.equal(await there(2001 * S), 1);
-  assert.equal(await there((2001 + GRACE) * S - 1), 1);
-  assert.equal(await there((2001 + GRACE) * S), 0);
+  assert.equal(await seriesAt(2001 * S), 1);
+  assert.equal(await seriesAt((2001 + GRACE_SECONDS) * S - 1), 1);
+  assert.equal(await seriesAt((2001 + GRACE_SECONDS) * S), 0);
 });
 
-test('a VM whose process has ended stays as long as a buffer does', async () => {
+test('a VM whose process has ended stays until its buffers are released', async () => {
   const { model, more } = feed([
     ...BEGIN,
     process(100, 'web'),
@@ -316,7 +320,7 @@ test('a VM whose process has ended stays as long as a buffer does', async () => 
 
 const COUNTED = { exports: { [`${DEVICE},1`]: 5, '32768,1': 2 }, releases: 7 };
 
-test('a device that has left takes its series along after the grace, and goes on from there when it is back', async () => {
+test('the series of a removed device are dropped after 900 s and continue when the device returns', async () => {
   const { model, more } = feed([
     ...BEGIN,
     device(2 * S),
@@ -326,17 +330,21 @@ test('a device that has left takes its series along after the grace, and goes on
   const count = async () =>
     (await metric(model, 'exports_total')).map((line) => line.replace(/.*device="(.*?)".*\} /, '$1 '));
   const infos = async () => (await metric(model, 'device_info')).length;
-  more(deviceGone(4 * S), heartbeat((4 + GRACE) * S - 1, 0));
+  more(deviceGone(4 * S), heartbeat((4 + GRACE_SECONDS) * S - 1, 0));
   assert.deepEqual([await infos(), await count()], [2, [`${DEVICE_ADDRESS} 5`, '0000:80:00.0 2']]);
-  more(heartbeat((4 + GRACE) * S, 0));
+  more(heartbeat((4 + GRACE_SECONDS) * S, 0));
   assert.deepEqual([await infos(), await count()], [1, ['0000:80:00.0 2']]);
   more(...counterRead(1000 * S, COUNTED, 4));
-  assert.deepEqual(await count(), ['0000:80:00.0 2'], 'what the kernel still counts does not bring it back');
+  assert.deepEqual(
+    await count(),
+    ['0000:80:00.0 2'],
+    'counters that the kernel still has do not restore the series',
+  );
   more(device(1001 * S), ...counterRead(1002 * S, { exports: { [`${DEVICE},1`]: 6 } }, 8));
   assert.deepEqual([await infos(), await count()], [2, [`${DEVICE_ADDRESS} 6`, '0000:80:00.0 2']]);
 });
 
-test('imports, detaches and attachments leave with the device of their buffer, and their totals do not go back', async () => {
+test('import series of a removed device are dropped after 900 s, but their totals do not decrease', async () => {
   const KVM = packName('kvm');
   const counted = (n: number) => ({
     imports: { [`1,${DEVICE},2,${KVM}`]: n, [`1,32768,2,${KVM}`]: 1 },
@@ -354,24 +362,28 @@ test('imports, detaches and attachments leave with the device of their buffer, a
   };
   const attachments = async () => (await metric(model, 'attachments')).length;
   const totals = () => FAMILIES.map((name) => model.counters.totals.counters[name]);
-  const there = (n: number) => [
+  const present = (n: number) => [
     [`${DEVICE_ADDRESS} ${n}`, '0000:80:00.0 1'],
     [`${DEVICE_ADDRESS} ${n}`, 'unknown 1'],
     [`${DEVICE_ADDRESS} ${n}`, 'unknown 1'],
     [`${DEVICE_ADDRESS} ${n}`],
   ];
-  const gone = [['0000:80:00.0 1'], ['unknown 1'], ['unknown 1'], []];
-  assert.deepEqual([await devices(), await attachments(), totals()], [there(5), 1, [6, 6, 6, 5]]);
-  more(released(4 * S, 1), deviceGone(4 * S), heartbeat((4 + GRACE) * S - 1, 0));
-  assert.deepEqual([await devices(), await attachments()], [there(5), 0], 'within the grace');
-  more(heartbeat((4 + GRACE) * S, 0), ...counterRead((5 + GRACE) * S, counted(5), LINES));
-  assert.deepEqual([await devices(), totals()], [gone, [6, 6, 6, 5]], 'after it');
-  more(device((6 + GRACE) * S), ...counterRead((7 + GRACE) * S, counted(8), 2 * LINES));
+  const dropped = [['0000:80:00.0 1'], ['unknown 1'], ['unknown 1'], []];
+  assert.deepEqual([await devices(), await attachments(), totals()], [present(5), 1, [6, 6, 6, 5]]);
+  more(released(4 * S, 1), deviceGone(4 * S), heartbeat((4 + GRACE_SECONDS) * S - 1, 0));
+  assert.deepEqual([await devices(), await attachments()], [present(5), 0], 'within 900 s');
+  more(heartbeat((4 + GRACE_SECONDS) * S, 0), ...counterRead((5 + GRACE_SECONDS) * S, counted(5), LINES));
+  assert.deepEqual([await devices(), totals()], [dropped, [6, 6, 6, 5]], 'after 900 s');
+  more(device((6 + GRACE_SECONDS) * S), ...counterRead((7 + GRACE_SECONDS) * S, counted(8), 2 * LINES));
   const back = (await devices()).map((lines) => lines.sort());
-  assert.deepEqual([back, totals()], [there(8).map((lines) => lines.sort()), [9, 9, 9, 8]], 'back again');
+  assert.deepEqual(
+    [back, totals()],
+    [present(8).map((lines) => lines.sort()), [9, 9, 9, 8]],
+    'after the device returned',
+  );
 });
 
-test('a device that comes back in time, or that an event names, has not left', async () => {
+test('a device that returns within 900 s, or that a later event names, keeps its series', async () => {
   for (const back of [device(5 * S), exported({ t: 5 * S, inode: 1 })]) {
     const { model, more } = feed([
       ...BEGIN,
@@ -385,7 +397,7 @@ test('a device that comes back in time, or that an event names, has not left', a
   }
 });
 
-test('a series that comes back under a new child goes on from where it stood', async () => {
+test('the series of a device that returns under a new child continues from its old value', async () => {
   const { model, more } = feed([...BEGIN, device(2 * S), ...counterRead(3 * S, COUNTED)], {
     keepDeparted: 0,
   });
@@ -395,7 +407,7 @@ test('a series that comes back under a new child goes on from where it stood', a
   assert.match(mine[0] ?? '', / 6$/);
 });
 
-test('the departed make room: series stay under the cap and none of the newcomers is folded', async () => {
+test('removed devices free their series, so that new devices are not folded', async () => {
   const { model, more } = feed(BEGIN, { seriesLimit: 10, keepDeparted: 1 });
   for (let round = 0; round < 20; round++) {
     const t = (10 + 10 * round) * S;
@@ -409,7 +421,7 @@ test('the departed make room: series stay under the cap and none of the newcomer
   assert.deepEqual(await metric(model, 'exports_total'), []);
 });
 
-test('5,000 VMs, devices and processes come and go: what is shown is bounded, and nothing stays', async () => {
+test('the series of 5,000 VMs and devices are limited, and none is left after their removal', async () => {
   const { model, more } = feed(BEGIN);
   const all = Array.from({ length: 5000 }, (_, index) => index + 1);
   const address = (index: number) => deviceAddress(0x10000 + index * 8);
@@ -431,6 +443,6 @@ test('5,000 VMs, devices and processes come and go: what is shown is bounded, an
       deviceGone(5 * S, address(index)),
     );
   }
-  more(heartbeat(6 * S, 10_000), heartbeat((6 + GRACE) * S, 10_000));
+  more(heartbeat(6 * S, 10_000), heartbeat((6 + GRACE_SECONDS) * S, 10_000));
   assert.deepEqual([Array.from(model.vms()), model.devices()], [[], []]);
 });

@@ -8,19 +8,19 @@ import { INCIDENT_ENTRIES } from '../../src/reference/incidents.ts';
 import { errnoName } from '../../src/shared/errno-names.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/stream/codes.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
-import { type Told, toldBy } from './told.ts';
+import { type ProbeReason, reasonsOfProbes } from './told.ts';
 
 const FRAGMENTS = await loadFragments(probesDirectory());
-const TOLD = toldBy(FRAGMENTS);
+const PROBE_REASONS = reasonsOfProbes(FRAGMENTS);
 
-/** `attach EOPNOTSUPP not_revocable`; `any` is an errno that the probe does not look at, or none. */
-const kindsOf = ({ stage, name, errnos }: Told): string[] =>
+/** For example `attach EOPNOTSUPP not_revocable`. `any` means that no condition of the probe tests the errno. */
+const kindsOf = ({ stage, name, errnos }: ProbeReason): string[] =>
   errnos.length === 0
     ? [`${stage} any ${name}`]
     : errnos.map((errno) => `${stage} ${errno === 512 ? 'ERESTARTSYS' : errnoName(errno)} ${name}`);
 
-const PRINTED = [...new Set(TOLD.flatMap(kindsOf))].sort();
-/** KVM's bind takes over the reason of a stage that is rejected inside it (`@bind_inner_reason`). */
+const PRINTED = [...new Set(PROBE_REASONS.flatMap(kindsOf))].sort();
+/** A bind of KVM has the reason of an attach that is rejected inside it (`@bind_inner_reason`). */
 const INSIDE_BIND = PRINTED.filter((kind) => kind.startsWith('attach ')).map((kind) =>
   kind.replace('attach', 'bind'),
 );
@@ -32,14 +32,14 @@ const RULES = [
   ),
 ].sort();
 
-test('each reason, violation and cause of the wire has one entry, and no two entries have one name', () => {
-  const wanted = [...REASONS, ...VIOLATIONS, ...CAUSES].filter((name) => name !== 'none');
-  const onTheWire = EXPLANATIONS.filter(({ topic }) => topic !== 'symptom' && topic !== 'incident').map(
+test('each reason, violation and cause of the stream has one entry with a unique name', () => {
+  const expected = [...REASONS, ...VIOLATIONS, ...CAUSES].filter((name) => name !== 'none');
+  const inStream = EXPLANATIONS.filter(({ topic }) => topic !== 'symptom' && topic !== 'incident').map(
     ({ name }) => name,
   );
-  assert.deepEqual(onTheWire.sort(), wanted.sort());
+  assert.deepEqual(inStream.sort(), expected.sort());
   assert.equal(new Set(EXPLANATIONS.map(({ name }) => name)).size, EXPLANATIONS.length);
-  assert.equal(new Set(wanted).size, wanted.length);
+  assert.equal(new Set(expected).size, expected.length);
 });
 
 for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATIONS) {
@@ -50,7 +50,7 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
     for (const rule of rules) {
       assert.match(rule.file, /^(drivers|virt|net|include)\/[a-z0-9_/-]+\.[ch]$/);
       assert.match(rule.function, /^[a-z_0-9]+$/);
-      // What a kernel can do, never a version: that is a hint beside it.
+      // `kernels` is a capability. A version is only a hint, in `mainline`.
       assert.match(rule.kernels, /^(each|those|private-v[12])\b/);
       assert.doesNotMatch(`${rule.kernels} ${rule.check}`, /\b[67]\.\d+\b/);
       assert.match(rule.mainline ?? '7.1', /^\d\.\d+( or newer| to \d\.\d+)?$/);
@@ -85,16 +85,16 @@ test('a reason for which an importer other than KVM can be rejected has a remedy
   }
 });
 
-test('the probes’ sources are read: each stage of the wire is told of', () => {
-  const stages = [...new Set(TOLD.map(({ stage }) => stage))].sort();
+test('the sources of the probes set a reason at each stage of the stream', () => {
+  const stages = [...new Set(PROBE_REASONS.map(({ stage }) => stage))].sort();
   assert.deepEqual(stages, [...STAGES.slice(1), 'export', 'private_read'].sort());
   assert.ok(PRINTED.length > 50, `only ${PRINTED.length}`);
 });
 
-test('a reason that no probe prints says so, and no other does', () => {
-  const printed = new Set(TOLD.map(({ name }) => name));
-  const silent = REASONS.filter((name) => name !== 'none' && !printed.has(name));
-  assert.deepEqual([...UNPRINTED].sort(), silent.sort(), 'UNPRINTED of server/src/reference/catalogue.ts');
+test('exactly the reasons that no probe prints are in UNPRINTED', () => {
+  const printed = new Set(PROBE_REASONS.map(({ name }) => name));
+  const unprinted = REASONS.filter((name) => name !== 'none' && !printed.has(name));
+  assert.deepEqual([...UNPRINTED].sort(), unprinted.sort(), 'UNPRINTED of server/src/reference/catalogue.ts');
   assert.equal(explain('no_peer_to_peer')?.printed, true);
 });
 
@@ -120,23 +120,23 @@ for (const [text, name] of [
   ['dma-buf unavailable, using mmap fallback, P2P DMA will not work', 'unaligned'],
   ['vfio_pci_core_map_bars', 'bar_unavailable'],
 ] as const) {
-  test(`${JSON.stringify(text)} leads to ${name}`, () => {
+  test(`the text ${JSON.stringify(text)} finds ${name}`, () => {
     assert.ok(found(text).includes(name), found(text).join(', '));
-    assert.ok(found(text).length < 12, 'not to everything');
+    assert.ok(found(text).length < 12, 'the text must not find everything');
   });
 }
 
-test('what the catalogue does not know leads nowhere, and neither do parts of words nor very short texts', () => {
-  for (const text of ['', '?!', 'pci', 'no_range', 'ibv_reg', 'a text of nobody'])
+test('an unknown text, a part of a word and a very short text find nothing', () => {
+  for (const text of ['', '?!', 'pci', 'no_range', 'ibv_reg', 'an unknown text'])
     assert.deepEqual(found(text), [], text);
 });
 
-test('a symptom says that no probe counts it', () => {
+test('a symptom is marked as not printed by any probe', () => {
   const entry = explain('bar_by_address');
   assert.deepEqual([entry?.topic, entry?.printed], ['symptom', false]);
 });
 
-test('doing without Data Direct is the remedy of not_revocable, on-demand paging is not', () => {
+test('the remedy of not_revocable is to disable Data Direct, not to use on-demand paging', () => {
   const { remedy = '' } = explain('not_revocable') ?? {};
   assert.match(remedy, /NCCL_IB_DATA_DIRECT=0/);
   assert.match(remedy, /On-demand paging does not help/);
@@ -148,21 +148,21 @@ test('bar_unavailable names both functions that map a BAR', () => {
     assert.ok(functions?.includes(name), name);
 });
 
-test('what a probe can tell at a stage, with an errno, has a rule', () => {
+test('each reason that a probe can set at a stage with an errno has a rule', () => {
   assert.deepEqual(
     PRINTED.filter((kind) => !RULES.includes(kind)),
     [],
   );
 });
 
-test('a rule is of what some probe can tell at its stage, with its errno', () => {
+test('each rule has a reason that a probe can set at its stage with its errno', () => {
   assert.deepEqual(
     RULES.filter((kind) => !PRINTED.includes(kind) && !INSIDE_BIND.includes(kind)),
     [],
   );
 });
 
-test('a cause has a rule for each function that the probe of revocations takes for it', () => {
+test('a cause has a rule for each function from which the revoke probe deduces it', () => {
   const text = FRAGMENTS.probes.find(({ name }) => name === 'revoke')?.text ?? '';
   const hooks = [...text.matchAll(/^kprobe:\{\{fn:(\w+)\}\} \{\s+@cause\[[^=]+= \{\{cause\.(\w+)\}\}/gm)];
   assert.ok(hooks.length > 6, `only ${hooks.length}`);
@@ -170,8 +170,8 @@ test('a cause has a rule for each function that the probe of revocations takes f
     const functions = explain(cause)?.rules.map((rule) => rule.function) ?? [];
     assert.ok(functions.includes(fn), `${cause}: ${fn}`);
   }
-  const told = new Set(
+  const causes = new Set(
     [...text.matchAll(/@cause\[[^\]]+\] = \{\{cause\.(\w+)\}\}/g)].map(([, cause]) => cause),
   );
-  assert.deepEqual([...told, 'unknown'].sort(), [...CAUSES].sort());
+  assert.deepEqual([...causes, 'unknown'].sort(), [...CAUSES].sort());
 });

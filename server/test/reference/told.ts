@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import type { FragmentSet } from '../../src/collector/bpftrace/fragment.ts';
 
-/** One place where a probe gives a reason, or tells a violation. */
-export interface Told {
+/** One place where a probe sets a reason or a violation. */
+export interface ProbeReason {
   probe: string;
-  /** The stage of an import, or what is told where that has none: `export`, `private_read`. */
+  /** The stage of an import, or the tag of an event without a stage: `export`, `private_read`. */
   stage: string;
   name: string;
-  /** The errnos that the innermost condition around it lets through; none where no condition looks at the errno. */
+  /** The errnos that the innermost enclosing condition accepts; empty if no condition tests the errno. */
   errnos: number[];
 }
 
 interface Block {
   stages: Set<string>;
   tags: Set<string>;
-  found: Pick<Told, 'name' | 'errnos'>[];
+  found: Pick<ProbeReason, 'name' | 'errnos'>[];
 }
 
 const TOKEN =
@@ -22,23 +22,26 @@ const TOKEN =
 const ERRNO = /\$errno == (\d+)/g;
 const ERRNOS = new RegExp(`${ERRNO.source}(?: \\|\\| ${ERRNO.source})*`, 'g');
 
-/** Reads from the sources of the probes, with their snippets put in and every conditional line kept, what they can tell. */
-export function toldBy({ probes, snippets }: FragmentSet): Told[] {
-  const whole = (text: string): string =>
+/**
+ * Reads the reasons and violations that the probes can set from their sources.
+ * Snippets are inserted, and every conditional line is kept.
+ */
+export function reasonsOfProbes({ probes, snippets }: FragmentSet): ProbeReason[] {
+  const expand = (text: string): string =>
     text.replace(/\{\{use:([\w-]+)\}\}/g, (_, name: string) => {
       const snippet = snippets.get(name);
       assert.ok(snippet !== undefined, `there is no snippet ${name}`);
-      return whole(snippet.text);
+      return expand(snippet.text);
     });
-  return probes.flatMap(({ name, text }) => toldIn(name, whole(text).replace(/\/\/.*$/gm, '')));
+  return probes.flatMap(({ name, text }) => reasonsIn(name, expand(text).replace(/\/\/.*$/gm, '')));
 }
 
-function toldIn(probe: string, text: string): Told[] {
-  const told: Told[] = [];
+function reasonsIn(probe: string, text: string): ProbeReason[] {
+  const reasons: ProbeReason[] = [];
   const conditions: string[] = [];
   let block = newBlock();
   let condition = '';
-  let given = 0;
+  let assigned = 0;
   TOKEN.lastIndex = 0;
   for (let token = TOKEN.exec(text); token !== null; token = TOKEN.exec(text)) {
     const [what, reason, kind, name = ''] = token;
@@ -51,32 +54,32 @@ function toldIn(probe: string, text: string): Told[] {
       conditions.push(condition);
       condition = '';
     } else if (what === '}') {
-      assert.notEqual(conditions.pop(), undefined, `${probe}: a } too many`);
-      if (conditions.length === 0) told.push(...endOf(probe, block));
+      assert.notEqual(conditions.pop(), undefined, `${probe}: unmatched }`);
+      if (conditions.length === 0) reasons.push(...reasonsOfBlock(probe, block));
     } else if (reason !== undefined) {
-      given += 1;
+      assigned += 1;
       if (reason !== 'none') block.found.push({ name: reason, errnos: errnosOf(probe, conditions) });
     } else if (kind === 'stage') block.stages.add(name);
     else if (kind === 'tag') block.tags.add(name);
     else if (kind === 'violation' && name !== 'none') block.found.push({ name, errnos: [] });
   }
-  assert.deepEqual(conditions, [], `${probe}: a } is missing`);
+  assert.deepEqual(conditions, [], `${probe}: missing }`);
   const named = text.match(/\{\{reason\./g)?.length ?? 0;
-  assert.equal(given, named, `${probe} names a reason in another way than by "$reason = "`);
-  return told;
+  assert.equal(assigned, named, `${probe} has a reason that is not assigned with "$reason = "`);
+  return reasons;
 }
 
 const newBlock = (): Block => ({ stages: new Set(), tags: new Set(), found: [] });
 
-function endOf(probe: string, { stages, tags, found }: Block): Told[] {
+function reasonsOfBlock(probe: string, { stages, tags, found }: Block): ProbeReason[] {
   if (found.length === 0) return [];
-  assert.notEqual(tags.size, 0, `${probe} gives a reason and prints nothing`);
+  assert.notEqual(tags.size, 0, `${probe} sets a reason but prints no event`);
   const [stage = '', ...others] = stages.size > 0 ? stages : tags;
-  assert.deepEqual(others, [], `${probe} gives a reason at more than one stage`);
+  assert.deepEqual(others, [], `${probe} sets a reason at more than one stage`);
   return found.map((one) => ({ probe, stage, ...one }));
 }
 
-/** Where the bracket that was opened before `from` is closed. */
+/** The index after the parenthesis that closes the one opened before `from`. */
 function closing(text: string, from: number): number {
   let open = 1;
   let at = from;
@@ -89,6 +92,6 @@ function closing(text: string, from: number): number {
 
 function errnosOf(probe: string, conditions: readonly string[]): number[] {
   const inner = conditions.findLast((condition) => condition.match(ERRNO) !== null) ?? '';
-  assert.ok(!inner.replace(ERRNOS, '').includes('||'), `${probe}: "${inner}" fixes no errno`);
+  assert.ok(!inner.replace(ERRNOS, '').includes('||'), `${probe}: "${inner}" does not restrict the errno`);
   return [...inner.matchAll(ERRNO)].map(([, errno]) => Number(errno));
 }

@@ -99,7 +99,7 @@ test('the reasons of a verdict begin with the most severe one, and many incident
   ]);
 });
 
-test('a safe host says what that means in its dialect, and counts no private exports that it does not know', () => {
+test('the reason of a safe verdict depends on the dialect and on the known buffers', () => {
   const first = (dialect: Status['dialect'], buffers: readonly BufferView[] | null) =>
     verdict({ dialect }, incidents(), buffers).why[0];
   assert.match(first('private-v1', model.buffers()), /^3 private exports: none/);

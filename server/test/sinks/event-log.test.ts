@@ -16,13 +16,13 @@ function filled(keep: number, count: number): EventLog {
 
 const seqs = (page: { events: TracerEvent[] }) => page.events.map(({ seq }) => seq);
 
-test('an empty log has nothing to tell and nothing lost', () => {
+test('an empty log returns no events and has dropped none', () => {
   const log = filled(3, 0);
   assert.deepEqual(log.read(0, 10), { events: [], next: 0, more: false, dropped: 0 });
   assert.deepEqual([log.oldest, log.newest, log.dropped], [1, 0, 0]);
 });
 
-test('the oldest make room, and the reader is told how many it missed', () => {
+test('a full log evicts the oldest events, and a read returns the number of evicted events after its cursor', () => {
   const log = filled(3, 5);
   assert.deepEqual([log.oldest, log.newest, log.dropped], [3, 5, 2]);
   const page = log.read(0, 10);
@@ -32,7 +32,7 @@ test('the oldest make room, and the reader is told how many it missed', () => {
   assert.equal(log.read(2, 10).dropped, 0);
 });
 
-test('the cursor goes over events that do not match, so that they are not looked at twice', () => {
+test('the cursor of a filtered read skips events that do not match', () => {
   const log = filled(10, 6);
   const page = log.read(0, 10, ({ seq }) => seq === 2);
   assert.deepEqual(seqs(page), [2]);
@@ -40,7 +40,7 @@ test('the cursor goes over events that do not match, so that they are not looked
   assert.equal(page.more, false);
 });
 
-test('reading page by page gives each kept event once, in order, whatever the sizes', () => {
+test('reading page by page returns each kept event once and in order, for any sizes', () => {
   const size = fc.integer({ min: 1, max: 20 });
   fc.assert(
     fc.property(size, fc.integer({ min: 0, max: 50 }), size, (keep, count, limit) => {
@@ -68,19 +68,19 @@ test('reading page by page gives each kept event once, in order, whatever the si
   );
 });
 
-test('a gap in the seqs is a defect and is not hidden', () => {
+test('an event whose seq does not follow the last one is an error', () => {
   const log = filled(3, 2);
   assert.throws(() => log.append(event(4)), /does not follow/);
 });
 
-test('listeners are told of each event until they leave', () => {
+test('a listener is called for each event until it unsubscribes', () => {
   const log = filled(3, 0);
   let calls = 0;
-  const leave = log.onAppend(() => {
+  const unsubscribe = log.onAppend(() => {
     calls += 1;
   });
   log.append(event(1));
-  leave();
+  unsubscribe();
   log.append(event(2));
   assert.equal(calls, 1);
 });

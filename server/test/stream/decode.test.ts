@@ -165,7 +165,7 @@ const decoded: [string, string, unknown][] = [
   ],
   ['snapshot_end', value(12, 1, 3), { type: 'snapshot_end', data: { t: 1, buffers: 3 } }],
   [
-    'bytes that no double holds, as bpftrace 0.24+ prints them',
+    'a byte count above 2^53, which bpftrace 0.24 and newer print in quotes',
     value(11, 1, 99, '9007199254740993', 16640, 0, 1, 1, 1, 44, 0, 2),
     {
       type: 'snapshot_buffer',
@@ -207,22 +207,22 @@ const decoded: [string, string, unknown][] = [
     },
   ],
   [
-    'half of a surrogate pair as what UTF-8 makes of it',
+    'half of a surrogate pair as U+FFFD',
     '{"type": "value", "data": [3,1,7,99,"a\\ud800b"]}',
     { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'a\ufffdb' } },
   ],
   [
-    'a name with an exponent and a fraction in it',
+    'a name that contains an exponent and a fraction',
     value(3, 1, 7, 99, 'a,1e3, 2.5'),
     { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'a,1e3, 2.5' } },
   ],
   [
-    'a name with bytes above 0x7f, as every bpftrace prints it',
+    'a name with bytes above 0x7f, as bpftrace prints them',
     '{"type": "value", "data": [3,1,7,99,"caf\\uffffffc3\\uffffffa9 \\uffffffff"]}',
     { type: 'release', data: { t: 1, pid: 7, inode: 99, comm: 'café \ufffd' } },
   ],
   [
-    'a map of bpftrace, of which we ask for none',
+    'a map of bpftrace as unknown',
     '{"type": "map", "data": {"@exports": {"16640,0": 3}}}',
     { type: 'unknown', data: { what: 'map' } },
   ],
@@ -231,7 +231,7 @@ const decoded: [string, string, unknown][] = [
     '{"type": "value", "data": [13,0,[16640,2],3]}',
     { type: 'counter', data: { name: 'exports', key: '16640,2', value: 3 } },
   ],
-  ['the end of a read', value(14, 123, 40), { type: 'read_end', data: { t: 123, lines: 40 } }],
+  ['a read end', value(14, 123, 40), { type: 'read_end', data: { t: 123, lines: 40 } }],
   ['an unknown type', '{"type": "printf", "data": "x"}', { type: 'unknown', data: { what: 'printf' } }],
   ['plain text', 'stdin:1:1-5: WARNING: look', { type: 'unknown', data: { what: 'text' } }],
   [
@@ -251,7 +251,7 @@ const decoded: [string, string, unknown][] = [
   ],
   ['lost events', '{"type": "lost_events", "data": {"events": 3}}', { type: 'lost_events' }],
   [
-    'lost events whose count turned hex',
+    'lost events with a hexadecimal count',
     '{"type": "lost_events", "count": c4c3, "data": {"events": c4c3}}',
     { type: 'lost_events' },
   ],
@@ -264,11 +264,11 @@ for (const [name, line, record] of decoded) {
 }
 
 const failing: [string, string, string][] = [
-  ['a cut line', '{"type": "val', 'not_json'],
+  ['a truncated line', '{"type": "val', 'not_json'],
   ['an object without a type', '{"data": 1}', 'not_a_record'],
-  ['a value that is no tuple', '{"type": "value", "data": 4}', 'not_a_record'],
+  ['a value that is not a tuple', '{"type": "value", "data": 4}', 'not_a_record'],
   ['an unknown tag', value(99, 1), 'unknown_tag'],
-  ['a tag that is no number', value('x', 1), 'unknown_tag'],
+  ['a tag that is not a number', value('x', 1), 'unknown_tag'],
   ['a tuple too short', value(3, 1, 7, 99), 'bad_fields'],
   ['a tuple too long', value(3, 1, 7, 99, 'x', 1), 'bad_fields'],
   ['a number in place of a string', value(3, 1, 7, 99, 5), 'bad_fields'],
@@ -298,15 +298,11 @@ const failing: [string, string, string][] = [
   ['a message that is an object', '{"type":"runtime_error","msg":{"toString":1}}', 'not_a_record'],
   ['a type that is an object', '{"type":{"toString":1}}', 'not_a_record'],
   [
-    'a device whose name is no PCI address',
+    'a device whose name is not a PCI address',
     '{"type":"device_gone","data":{"t":1,"device":"0000:41:00"}}',
     'bad_collector_line',
   ],
-  [
-    'a time of the collector beyond 2^53',
-    '{"type":"tick","data":{"t":9007199254740993}}',
-    'bad_collector_line',
-  ],
+  ['a collector time beyond 2^53', '{"type":"tick","data":{"t":9007199254740993}}', 'bad_collector_line'],
   [
     'start ticks whose microseconds are beyond 2^53',
     '{"type":"exit","data":{"t":1,"pid":7,"start_ticks":9007199254740991}}',
@@ -317,12 +313,12 @@ const failing: [string, string, string][] = [
   ['a collector line with a missing field', '{"type":"exit","data":{"t":5}}', 'bad_collector_line'],
   ['a collector line without data', '{"type":"header"}', 'bad_collector_line'],
   ['a header of another format', '{"type":"header","data":{"format":2}}', 'bad_collector_line'],
-  ['a counter of no map', value(13, 99, 0, 1), 'bad_map'],
+  ['a counter of an unknown map', value(13, 99, 0, 1), 'bad_map'],
   ['a counter whose key is text', value(13, 0, ['a', 2], 1), 'bad_map'],
   ['a counter with too few fields', value(13, 0, [1, 2]), 'bad_map'],
   ['a counter with too many fields', value(13, 0, [1, 2], 1, 1), 'bad_map'],
-  ['a counter that was cut off', '{"type": "value", "data": [13,0,[16640,', 'not_json'],
-  ['an end of read without its count', value(14, 123), 'bad_fields'],
+  ['a truncated counter', '{"type": "value", "data": [13,0,[16640,', 'not_json'],
+  ['a read end without its count', value(14, 123), 'bad_fields'],
 ];
 
 for (const [name, line, reason] of failing) {
@@ -331,12 +327,12 @@ for (const [name, line, reason] of failing) {
   });
 }
 
-test('has one table entry for each tag but that of counters, which are read from the text', () => {
+test('each tag except counter has one entry in the table of tuples', () => {
   const tags = Object.keys(TAGS).filter((name) => name !== 'counter');
   assert.deepEqual(Object.keys(TUPLES).sort(), tags.sort());
 });
 
-test('texts of the collector are bounded, and what is not its own is not kept', () => {
+test('texts of collector lines are limited in length, and unknown fields are dropped', () => {
   const process = {
     t: 1,
     pid: 7,
@@ -355,12 +351,12 @@ test('texts of the collector are bounded, and what is not its own is not kept', 
   assert.equal(child.type === 'child' && 'message' in child.data && child.data.message.length, 4096);
 });
 
-test('a failure keeps only the beginning of the line', () => {
+test('a failure keeps only the first 200 characters of the line', () => {
   const record = decodeLine(`{"type": "x${'y'.repeat(5000)}`);
   assert.equal(record.type === 'failure' && record.sample.length, 200);
 });
 
-test('never throws, whatever the line', () => {
+test('decodeLine does not throw for any line', () => {
   const tuple = fc.array(
     fc.oneof(
       fc.integer({ min: -1, max: 15 }),

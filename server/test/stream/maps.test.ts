@@ -17,14 +17,14 @@ const COUNTERS: readonly [string, string, MapName, string, number][] = [
   ['a map without a key', printed(number('releases'), 0, 4), 'releases', '', 4],
   ['a count of zero', printed(number('missed'), 0, 0), 'missed', '', 0],
   [
-    'a key of seven parts with 64-bit numbers, every digit',
+    'a key with 64-bit numbers, without loss of a digit',
     printed(number('import_rejections'), `[1,16640,2,${MLX5},95,8]`, 2),
     'import_rejections',
     `1,16640,2,${MLX5},95,8`,
     2,
   ],
   [
-    'the largest numbers of 64 bits',
+    'the largest 64-bit numbers',
     printed(number('detaches'), '[16640,2,18446744073709551615,9007199254740993]', 1),
     'detaches',
     '16640,2,18446744073709551615,9007199254740993',
@@ -38,7 +38,7 @@ const COUNTERS: readonly [string, string, MapName, string, number][] = [
     3,
   ],
   [
-    'a sum that no double holds',
+    'a sum above 2^53',
     printed(number('export_bytes'), '[16640,1]', '"9007199254740993"'),
     'export_bytes',
     '16640,1',
@@ -65,7 +65,7 @@ const COUNTERS: readonly [string, string, MapName, string, number][] = [
 ];
 
 for (const [what, line, name, key, value] of COUNTERS) {
-  test(`reads a counter: ${what}`, () => {
+  test(`decodes a counter line with ${what}`, () => {
     assert.deepEqual(decodeCounter(line), { name, key, value });
     assert.deepEqual(decodeLine(line), { type: 'counter', data: { name, key, value } });
   });
@@ -74,16 +74,16 @@ for (const [what, line, name, key, value] of COUNTERS) {
 const REJECTED: readonly [string, string][] = [
   ['a map number beyond the list', printed(MAP_NAMES.length, 0, 1)],
   ['a map number that is negative', printed(-1, 0, 1)],
-  ['a map number that is no number', printed('"x"', 0, 1)],
-  ['a key with a part too few', printed(number('exports'), '[1]', 1)],
-  ['a bare key where there are two parts', printed(number('exports'), 1, 1)],
-  ['a key with a part too many', printed(number('exports'), '[1,2,3]', 1)],
-  ['an import without device and privacy', printed(number('imports'), `[1,${KVM}]`, 1)],
-  ['a key where the map has none', printed(number('releases'), 1, 1)],
-  ['a list where the map has no key', printed(number('releases'), '[0,0]', 1)],
+  ['a map number that is not a number', printed('"x"', 0, 1)],
+  ['a key with one part too few', printed(number('exports'), '[1]', 1)],
+  ['a bare key for a map with two parts', printed(number('exports'), 1, 1)],
+  ['a key with one part too many', printed(number('exports'), '[1,2,3]', 1)],
+  ['a key of imports without device and privacy', printed(number('imports'), `[1,${KVM}]`, 1)],
+  ['a key for a map without keys', printed(number('releases'), 1, 1)],
+  ['a list for a map without keys', printed(number('releases'), '[0,0]', 1)],
   ['an empty key', printed(number('exports'), '[]', 1)],
   ['a key in a key', printed(number('exports'), '[[1,2]]', 1)],
-  ['two numbers that a space parts', printed(number('private_reads'), '"1 2"', 1)],
+  ['two numbers with a space between them', printed(number('private_reads'), '"1 2"', 1)],
   ['a leading zero in quotes', printed(number('exports'), '["01",2]', 1)],
   ['a negative zero in quotes', printed(number('detaches'), '["-0",2]', 1)],
   ['a value with a leading zero in quotes', printed(number('releases'), 0, '"01"')],
@@ -93,7 +93,7 @@ const REJECTED: readonly [string, string][] = [
   ['a sum beyond 64 bits', printed(number('export_ns'), 0, '"18446744073709551616"')],
   ['a device beyond 32 bits of domain', printed(number('exports'), `[${2 ** 48},2]`, 1)],
   ['a negative device', printed(number('exports'), '[-1,2]', 1)],
-  ['an errno that the kernel has not', printed(number('export_rejections'), '[1,4096,0]', 1)],
+  ['an errno above 4095', printed(number('export_rejections'), '[1,4096,0]', 1)],
   ['a word of a name beyond 64 bits', printed(number('detaches'), '["18446744073709551616",0]', 1)],
   ['a word of a name below 64 bits', printed(number('detaches'), '["-9223372036854775809",0]', 1)],
   ['a number of more than 20 digits', printed(number('private_reads'), '123456789012345678901', 1)],
@@ -104,16 +104,16 @@ const REJECTED: readonly [string, string][] = [
   ['a value that is text', printed(number('releases'), 0, '"x"')],
   ['a value that is true', printed(number('releases'), 0, 'true')],
   ['no value', printed(number('releases'), 0)],
-  ['a field too many', printed(number('exports'), '[1,2]', 3, 4)],
+  ['one field too many', printed(number('exports'), '[1,2]', 3, 4)],
 ];
 
 for (const [what, line] of REJECTED) {
-  test(`rejects as a counter: ${what}`, () => {
+  test(`rejects a counter line with ${what}`, () => {
     assert.deepEqual(decodeLine(line), { type: 'failure', reason: 'bad_map', sample: line });
   });
 }
 
-test('what has another shape is no counter', () => {
+test('a line of another form is not a counter', () => {
   for (const line of [
     '',
     'text',
@@ -138,7 +138,7 @@ const counter = fc
     ),
   );
 
-test('every key keeps every digit, whichever numbers stand in quotes and wherever a space stands', () => {
+test('a key keeps every digit, with or without quotes and spaces', () => {
   fc.assert(
     fc.property(
       counter,
@@ -156,21 +156,21 @@ test('every key keeps every digit, whichever numbers stand in quotes and whereve
   );
 });
 
-test('a key of any other number of parts is rejected', () => {
+test('a key with the wrong number of parts is rejected', () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...MAP_NAMES),
       fc.array(fc.nat(), { minLength: 1, maxLength: 9 }),
       (name, parts) => {
-        const wanted = MAPS[name].length;
-        fc.pre(parts.length !== wanted && !(wanted === 0 && parts.length === 1 && parts[0] === 0));
+        const expected = MAPS[name].length;
+        fc.pre(parts.length !== expected && !(expected === 0 && parts.length === 1 && parts[0] === 0));
         assert.equal(decodeCounter(counterLine(name, parts.join(','), 1)), 'bad_map');
       },
     ),
   );
 });
 
-test('the numbers of the maps do not change: recordings hold them', () => {
+test('the numbers of the maps do not change, because recordings contain them', () => {
   assert.deepEqual(MAP_NAMES.slice(0, 3), ['exports', 'export_bytes', 'export_rejections']);
   assert.deepEqual([number('missed'), number('emitted')], [18, 19]);
 });
@@ -182,11 +182,11 @@ for (const name of ['kvm', 'iommu', 'mlx5_core', '0000:41:00.0', 'sixteen-bytes-
   });
 }
 
-test('takes a word that was printed as a signed number', () => {
+test('unpacks a word that was printed as a signed number', () => {
   assert.equal(unpackName('-1', '0'), '\ufffd'.repeat(8));
 });
 
-test('cuts a name at its first NUL', () => {
+test('ends a name at its first NUL', () => {
   const word = Buffer.from('ab\0cdefg').readBigUInt64LE(0);
   assert.equal(unpackName(String(word), '7'), 'ab');
 });

@@ -14,7 +14,8 @@ const masked: [string, string][] = [
   ['[<ffff888101234560>] ff11000101234560', '[<[address]>] [address]'],
   ['a=0xffff888101234560,b=0xffffc90001234560', 'a=[address],b=[address]'],
 ];
-for (const [text, wanted] of masked) test(`masks ${text}`, () => assert.equal(maskAddresses(text), wanted));
+for (const [text, expected] of masked)
+  test(`masks the address in ${text}`, () => assert.equal(maskAddresses(text), expected));
 
 for (const text of [
   '0x00007f0123456789',
@@ -27,7 +28,7 @@ for (const text of [
   'ffffffff81234567ffffffff81234567ffffffff81234567ffffffff81234567',
   '8e9c7a04-0c9b-4b3b-9c9e-0123456789ab',
 ])
-  test(`leaves ${text}`, () => assert.equal(maskAddresses(text), text));
+  test(`does not mask ${text}`, () => assert.equal(maskAddresses(text), text));
 
 for (const line of [
   `{"type": "runtime_error", "msg": "bad read at 0x${ADDRESS}"}`,
@@ -37,14 +38,14 @@ for (const line of [
   `{"type": "value", "data": [99,"0x${ADDRESS}"]}`,
   `stdin:1:1-5: WARNING: kfunc_${ADDRESS}`,
 ]) {
-  test(`no address of bpftrace’s text is recorded, logged or served: ${line}`, () => {
+  test(`an address in a line of bpftrace is masked: ${line}`, () => {
     assert.ok(!maskLine(line).includes(ADDRESS));
     assert.ok(maskLine(line).includes('[address]'));
     assert.ok(!JSON.stringify(decodeLine(line)).includes(ADDRESS));
   });
 }
 
-test('numbers that a probe prints stay as they are, whatever they look like', () => {
+test('numbers that a probe prints are never masked', () => {
   for (const line of [
     '{"type": "value", "data": [13,14,[8319104478930001,9007199254740991],1]}',
     '{"type": "value", "data": [1,9007199254740991,8999999999999999]}',
@@ -52,7 +53,7 @@ test('numbers that a probe prints stay as they are, whatever they look like', ()
     assert.equal(maskLine(line), line);
 });
 
-test('no part of an address that the sample cuts is left', () => {
+test('an address at the cut of a failure sample is removed completely', () => {
   for (let at = 170; at < 200; at += 1) {
     const record = decodeLine(`{"type": "${'x '.repeat(100).slice(0, at - 10)} ${ADDRESS}`);
     assert.equal(record.type, 'failure');
@@ -60,7 +61,7 @@ test('no part of an address that the sample cuts is left', () => {
   }
 });
 
-test('a message of the collector that holds an address is served without it', () => {
+test('an address in a message of the collector is masked', () => {
   const line = JSON.stringify({
     type: 'child',
     data: {

@@ -4,7 +4,7 @@ import { TracerModel } from '../../src/model/model.ts';
 import { Pipeline } from '../../src/model/pipeline.ts';
 import type { LineSource } from '../../src/stream/source.ts';
 
-/** The metrics that a source comes to, whatever it is called. */
+/** The metrics after a source has ended. They do not depend on the name and kind of the source. */
 export async function metricsOf(source: LineSource): Promise<string> {
   const model = new TracerModel({
     version: '1.2.3',

@@ -48,11 +48,11 @@ function file(t: TestContext, content: string | Buffer, name = 'stream'): Record
   return new RecordingSource({ path });
 }
 
-test('reads a plain recording', async (t) => {
+test('a plain recording can be read', async (t) => {
   assert.deepEqual(await read(file(t, TEXT)), { lines: LINES, dropped: [], error: null });
 });
 
-test('reads a gzip recording whatever its name', async (t) => {
+test('a gzip recording can be read under any file name', async (t) => {
   assert.deepEqual(await read(file(t, gzipSync(TEXT), 'stream.txt')), {
     lines: LINES,
     dropped: [],
@@ -60,7 +60,7 @@ test('reads a gzip recording whatever its name', async (t) => {
   });
 });
 
-test('reads standard input, also one byte at a time', async () => {
+test('a recording can be read from standard input, also one byte at a time', async () => {
   const bytes = gzipSync(`${LINES.slice(0, 20).join('\n')}\n`);
   const stdin = Readable.from(Array.from(bytes, (byte) => Buffer.from([byte])));
   const { lines, error } = await read(new RecordingSource({ path: '-', stdin }));
@@ -68,7 +68,7 @@ test('reads standard input, also one byte at a time', async () => {
   assert.deepEqual(lines, LINES.slice(0, 20));
 });
 
-test('a last line cut off is counted, the others are read', async (t) => {
+test('a truncated last line is counted, and the other lines are read', async (t) => {
   const { lines, dropped, error } = await read(file(t, TEXT.slice(0, -5)));
   assert.deepEqual(
     { lines, dropped, error },
@@ -76,7 +76,7 @@ test('a last line cut off is counted, the others are read', async (t) => {
   );
 });
 
-test('a gzip recording cut off gives what it had, then says so', async (t) => {
+test('a gzip recording without its end gives all its lines and then an error', async (t) => {
   const path = join(folder(t), 'cut.gz');
   const recorder = new Recorder({ path, flushMs: 1 });
   await recorder.start();
@@ -90,7 +90,7 @@ test('a gzip recording cut off gives what it had, then says so', async (t) => {
   assert.match(error?.message ?? '', /is truncated/);
 });
 
-test('a gzip recording cut off in the middle gives the lines before', async (t) => {
+test('a gzip recording that is cut in the middle gives the lines before the cut', async (t) => {
   const packed = gzipSync(TEXT);
   const { lines, error } = await read(file(t, packed.subarray(0, packed.length / 2)));
   assert.ok(lines.length > 100, `${lines.length} lines`);
@@ -98,7 +98,7 @@ test('a gzip recording cut off in the middle gives the lines before', async (t) 
   assert.match(error?.message ?? '', /is truncated/);
 });
 
-test('a damaged gzip recording is told from a cut one', async (t) => {
+test('a damaged gzip recording has another error than a truncated one', async (t) => {
   const packed = gzipSync(TEXT);
   packed.fill(0xff, 200, 260);
   const { error } = await read(file(t, packed));
@@ -113,25 +113,25 @@ const rejected: [string, string, RegExp][] = [
   ['another format', '{"type":"header","data":{"format":7}}\n', /format is 7/],
 ];
 for (const [name, content, message] of rejected) {
-  test(`rejects ${name}`, async (t) => {
+  test(`${name} is rejected as a recording`, async (t) => {
     const { lines, error } = await read(file(t, content));
     assert.deepEqual(lines, []);
     assert.equal(error?.code, 'bad_recording');
     assert.match(error?.message ?? '', message);
     assert.ok(error?.remedy);
   });
-  test(`rejects ${name} in gzip`, async (t) => {
+  test(`${name} in gzip is rejected as a recording`, async (t) => {
     assert.match((await read(file(t, gzipSync(content)))).error?.message ?? '', message);
   });
 }
 
-test('a file that is not there is the user’s error', async (t) => {
+test('a missing file is a TracerError with the code file_unreadable', async (t) => {
   const { error } = await read(new RecordingSource({ path: join(folder(t), 'none') }));
   assert.equal(error?.code, 'file_unreadable');
   assert.match(String(error?.cause), /ENOENT/);
 });
 
-test('an abort ends the reading without an error', async () => {
+test('an abort ends the read without an error', async () => {
   const abort = new AbortController();
   const stdin = new Readable({ read() {} });
   stdin.push(`${HEADER}\n`);
@@ -141,7 +141,7 @@ test('an abort ends the reading without an error', async () => {
 });
 
 for (const name of ['stream.jsonl', 'stream.jsonl.gz']) {
-  test(`what is recorded into ${name} is what is read back`, async (t) => {
+  test(`the lines that are recorded into ${name} are read back unchanged`, async (t) => {
     const path = join(folder(t), name);
     const recorder = new Recorder({ path });
     await recorder.start();
@@ -154,20 +154,20 @@ for (const name of ['stream.jsonl', 'stream.jsonl.gz']) {
     assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES);
   });
 
-  test(`what was flushed into ${name} can be read before the recorder stops`, async (t) => {
+  test(`flushed lines of ${name} can be read before the recorder stops`, async (t) => {
     const path = join(folder(t), name);
     const recorder = new Recorder({ path, flushMs: 5 });
     t.after(() => recorder.stop());
     await recorder.start();
     for (const line of LINES.slice(0, 5)) recorder.write(line);
     await eventually(() => assert.equal(recorder.written, 5));
-    const seen = async () => (await read(new RecordingSource({ path }))).lines;
-    // What was packed reaches the file a little later.
-    await eventually(async () => assert.deepEqual(await seen(), LINES.slice(0, 5)));
+    const readBack = async () => (await read(new RecordingSource({ path }))).lines;
+    // Compressed data reaches the file a little later.
+    await eventually(async () => assert.deepEqual(await readBack(), LINES.slice(0, 5)));
   });
 }
 
-test('the recorder drops and counts what finds no room', async (t) => {
+test('the recorder drops and counts lines beyond its buffer limit', async (t) => {
   const path = join(folder(t), 'stream');
   const recorder = new Recorder({ path, maxPendingBytes: 400, flushMs: 10_000 });
   await recorder.start();
@@ -178,7 +178,7 @@ test('the recorder drops and counts what finds no room', async (t) => {
   assert.deepEqual((await read(new RecordingSource({ path }))).lines, LINES.slice(0, recorder.written));
 });
 
-test('the recorder keeps an older file, beside which it numbers its own, or replaces it where it is asked to', async (t) => {
+test('for an existing gzip file the recorder fails, uses a numbered name, or replaces the file', async (t) => {
   const path = join(folder(t), 'stream.ndjson.gz');
   const write = async (existing?: 'fail' | 'number' | 'replace') => {
     const recorder = new Recorder({ path, ...(existing === undefined ? {} : { existing }) });
@@ -197,7 +197,7 @@ test('the recorder keeps an older file, beside which it numbers its own, or repl
   assert.equal(gunzipSync(readFileSync(path)).toString(), `${HEADER}\n`);
 });
 
-test('the recorder replaces an older file where it is asked to', async (t) => {
+test('the recorder replaces a longer existing file completely', async (t) => {
   const path = join(folder(t), 'stream');
   appendFileSync(path, 'old\n'.repeat(1000));
   const recorder = new Recorder({ path, existing: 'replace' });
@@ -207,7 +207,7 @@ test('the recorder replaces an older file where it is asked to', async (t) => {
   assert.equal(readFileSync(path, 'utf8'), `${HEADER}\n`);
 });
 
-test('a path that cannot be written is the user’s error', async (t) => {
+test('a path that cannot be written is a TracerError with the code file_unwritable', async (t) => {
   const recorder = new Recorder({ path: join(folder(t), 'none', 'stream') });
   await assert.rejects(recorder.start(), (error: unknown) => {
     return error instanceof TracerError && error.code === 'file_unwritable';
@@ -217,7 +217,7 @@ test('a path that cannot be written is the user’s error', async (t) => {
   assert.equal(recorder.dropped, 1);
 });
 
-test('a full disk drops lines, is reported once with its error, and stop still resolves', async () => {
+test('on a full disk the recorder drops lines and reports the error once, and stop resolves', async () => {
   const reported: Error[] = [];
   const recorder = new Recorder({
     path: '/dev/full',
@@ -234,7 +234,7 @@ test('a full disk drops lines, is reported once with its error, and stop still r
   assert.deepEqual(reported, [recorder.error]);
 });
 
-test('gzip output is one valid stream', async (t) => {
+test('the gzip output is one valid stream', async (t) => {
   const path = join(folder(t), 'x.gz');
   const recorder = new Recorder({ path });
   await recorder.start();
@@ -243,7 +243,7 @@ test('gzip output is one valid stream', async (t) => {
   assert.equal(gunzipSync(readFileSync(path)).toString(), `${HEADER}\n`);
 });
 
-test('timers, signals and an abort get their turn between lines that take long', async (t) => {
+test('the reader yields to timers and an abort between slow lines', async (t) => {
   const stop = new AbortController();
   let lines = 0;
   await file(t, TEXT).run(() => {

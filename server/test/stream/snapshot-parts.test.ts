@@ -22,7 +22,7 @@ const snapshotOf = (count: number, t_begin = 2 * SECOND): Snapshot => ({
 });
 const linesOf = (snapshot: Snapshot): string[] => snapshotLines(snapshot).map((line) => JSON.stringify(line));
 
-test('a snapshot of 20,000 buffers comes in lines that every reader takes, and is whole again', () => {
+test('a snapshot of 20,000 buffers is split into lines below the line limit and joined again', () => {
   const snapshot = snapshotOf(20_000);
   const lines = linesOf(snapshot);
   assert.ok(lines.length > 4, `${lines.length} lines`);
@@ -39,11 +39,11 @@ test('a snapshot of 20,000 buffers comes in lines that every reader takes, and i
   assert.equal(model.bufferStateExact, true);
 });
 
-test('what fits into one line is one line', () => {
+test('a snapshot that fits into one line is not split', () => {
   assert.deepEqual(snapshotLines(snapshotOf(100)), [{ type: 'snapshot', data: snapshotOf(100) }]);
 });
 
-test('a snapshot without one of its parts takes no buffer for released, and is not exact', () => {
+test('a snapshot with a missing part releases no buffer and leaves the buffer state inexact', () => {
   const { model, more } = feed([HEADER, starting(SECOND, 1), ready(SECOND), ...linesOf(snapshotOf(5000))]);
   const [first = '', ...rest] = linesOf(snapshotOf(5000, 3 * SECOND));
   more('{"type":"loss","data":{"t":2500000,"stage":"queue","count":1}}', ...rest);
@@ -53,7 +53,7 @@ test('a snapshot without one of its parts takes no buffer for released, and is n
   assert.equal(model.bufferStateExact, true);
 });
 
-test('parts without their snapshot are bounded, and belong to no other', () => {
+test('parts without their snapshot are limited and do not join another snapshot', () => {
   const parts = new SnapshotParts();
   for (let index = 0; index <= PARTS_LIMIT; index += 1)
     parts.add({ t_begin: 1, buffers: [snapshotBuffer({ inode: index })], device_holders: [] });

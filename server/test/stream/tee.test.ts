@@ -26,41 +26,41 @@ function source(lines: readonly string[], run?: () => void): LineSource {
   };
 }
 
-test('each line is recorded before it is handed on, in order, and nothing else about the source changes', async () => {
-  const told: string[] = [];
+test('each line is recorded before it is passed on, and the kind and name of the source stay the same', async () => {
+  const calls: string[] = [];
   const recorder = {
-    start: async () => void told.push('start'),
-    write: (line: string) => void told.push(`recorded ${line}`),
-    stop: async () => void told.push('stop'),
+    start: async () => void calls.push('start'),
+    write: (line: string) => void calls.push(`recorded ${line}`),
+    stop: async () => void calls.push('stop'),
   } as unknown as Recorder;
   const both = tee(source(['a', 'b']), recorder);
   assert.deepEqual([both.kind, both.name], ['live', 'bpftrace']);
   await both.run(
-    (line) => told.push(`taken ${line}`),
+    (line) => calls.push(`applied ${line}`),
     never,
-    (why) => told.push(why),
+    (why) => calls.push(why),
   );
-  const order = ['start', 'oversized_line', 'recorded a', 'taken a', 'recorded b', 'taken b', 'stop'];
-  assert.deepEqual(told, order);
+  const order = ['start', 'oversized_line', 'recorded a', 'applied a', 'recorded b', 'applied b', 'stop'];
+  assert.deepEqual(calls, order);
 });
 
-test('what is recorded gives the same metrics as what was served', async (t) => {
+test('a replay of the recording gives the same metrics as the live source', async (t) => {
   const path = join(await temporaryFolder(t), 'stream.jsonl.gz');
   const recorder = new FileRecorder({ path });
   const served = await metricsOf(tee(source(LINES), recorder));
   assert.deepEqual([recorder.written, recorder.dropped], [LINES.length, 0]);
   const replayed = await metricsOf(new RecordingSource({ path }));
-  // The dropped line is the source's own tale and stands in no line.
+  // The source reports a dropped line by a callback, so the recording does not have it.
   assert.equal(replayed, served.replace('reason="oversized_line"} 1', 'reason="oversized_line"} 0'));
   assert.match(served, /^vfio_dmabuf_buffers\{.*\} 1$/m);
 });
 
-test('a recorder that drops holds nothing up', async (t) => {
+test('a recorder that drops lines does not delay the source', async (t) => {
   const path = join(await temporaryFolder(t), 'stream');
   const recorder = new FileRecorder({ path, maxPendingBytes: 1 });
-  const taken: string[] = [];
-  await tee(source(LINES), recorder).run((line) => taken.push(line), never);
-  assert.deepEqual(taken, LINES);
+  const applied: string[] = [];
+  await tee(source(LINES), recorder).run((line) => applied.push(line), never);
+  assert.deepEqual(applied, LINES);
   assert.deepEqual([recorder.written, recorder.dropped], [0, LINES.length]);
 });
 
@@ -77,7 +77,7 @@ test('a path that cannot be written fails before the source is started', async (
   assert.equal(started, false);
 });
 
-test('what was taken in before the source broke is in the file', async (t) => {
+test('lines from before a failure of the source are in the file', async (t) => {
   const path = join(await temporaryFolder(t), 'stream');
   const broken: LineSource = {
     ...source([]),

@@ -24,7 +24,7 @@ test('counters that are a lower bound are reported as such', () => {
   ]);
 });
 
-test('what is shown is of now, of before, or of nothing', () => {
+test('the page state is current, from before tracing ended, or unknown', () => {
   const never = { ...feed([]).model.status(), not_ready: null };
   assert.equal(knowledgeOf(null), 'never');
   assert.equal(knowledgeOf({ ...never, state: 'unavailable' }), 'never');
@@ -32,39 +32,39 @@ test('what is shown is of now, of before, or of nothing', () => {
   assert.equal(knowledgeOf(STATUS), 'now');
   assert.equal(knowledgeOf({ ...STATUS, state: 'blind' }), 'before');
   const idle = { ...never, state: 'blind', last_counter_read: never.now } as const;
-  assert.equal(knowledgeOf(idle), 'before', 'a host on which nothing happened was traced all the same');
+  assert.equal(knowledgeOf(idle), 'before', 'a host without events was also traced');
   const unread = { ...STATUS, state: 'unavailable', last_counter_read: null } as const;
   assert.equal(knowledgeOf(unread), 'before');
   assert.equal(knowledgeOf({ ...unread, events_received: 0, buffers: { live: 0, revoked: 0 } }), 'never');
 });
 
-test('a number of what is not all watched is at least so many, and none of it no zero', () => {
+test('a number from incomplete probes is shown as a lower bound, and 0 as a dash', () => {
   assert.deepEqual(
     [atLeast(0, true), atLeast(0, false), atLeast(1200, false), atLeast(1200, true)],
     ['0', '–', '≥ 1,200', '1,200'],
   );
-  const seen = (dialect: Status['dialect'], ...attached: string[]) => {
+  const completeness = (dialect: Status['dialect'], ...attached: string[]) => {
     const probes = STATUS.probes.map((one) => ({ ...one, attached: attached.includes(one.probe) }));
     const status = { ...STATUS, dialect, probes };
-    const watched = [covers(status, 'rejections'), covers(status, 'importers')];
-    assert.equal(figure(0, status, 'importers'), watched[1] === true ? '0' : '–');
-    assert.equal(figure(2, status, 'importers'), watched[1] === true ? '2' : '≥ 2');
-    assert.equal(figure(0, { ...status, state: 'blind' }, 'importers'), watched[1] === true ? '0' : '–');
+    const complete = [covers(status, 'rejections'), covers(status, 'importers')];
+    assert.equal(figure(0, status, 'importers'), complete[1] === true ? '0' : '–');
+    assert.equal(figure(2, status, 'importers'), complete[1] === true ? '2' : '≥ 2');
+    assert.equal(figure(0, { ...status, state: 'blind' }, 'importers'), complete[1] === true ? '0' : '–');
     assert.equal(figure(2, { ...status, state: 'blind' }, 'importers'), '2');
-    return watched;
+    return complete;
   };
-  assert.deepEqual(seen('private-v1', 'export', 'attach', 'detach', 'bind'), [true, true]);
-  assert.deepEqual(seen('private-v1', 'export', 'attach', 'detach'), [false, false]);
-  assert.deepEqual(seen('mainline', 'export', 'attach', 'detach'), [true, true]);
-  assert.deepEqual(seen('mainline', 'export', 'attach'), [true, false]);
-  assert.deepEqual(seen('mainline', 'attach', 'detach'), [false, true]);
-  assert.deepEqual(seen('mainline', 'export', 'detach'), [false, false]);
+  assert.deepEqual(completeness('private-v1', 'export', 'attach', 'detach', 'bind'), [true, true]);
+  assert.deepEqual(completeness('private-v1', 'export', 'attach', 'detach'), [false, false]);
+  assert.deepEqual(completeness('mainline', 'export', 'attach', 'detach'), [true, true]);
+  assert.deepEqual(completeness('mainline', 'export', 'attach'), [true, false]);
+  assert.deepEqual(completeness('mainline', 'attach', 'detach'), [false, true]);
+  assert.deepEqual(completeness('mainline', 'export', 'detach'), [false, false]);
   assert.equal(covers(STATUS, 'revocations'), true);
   assert.equal(covers({ ...STATUS, probes: [] }, 'revocations'), false);
   assert.deepEqual([covers(null, 'rejections'), covers(null, 'importers')], [false, false]);
 });
 
-test('an address and what it shows are one and the same, and nonsense in it is left out', () => {
+test('a view survives its URL hash, and invalid values in a hash are ignored', () => {
   const view = { ...DEFAULT_VIEW, buffer: 7, text: 'a b&c#d', state: 'revoked', descending: true } as const;
   assert.deepEqual(parseView(`#${viewHash(view)}`), view);
   assert.equal(viewHash(DEFAULT_VIEW), '');
@@ -73,7 +73,7 @@ test('an address and what it shows are one and the same, and nonsense in it is l
   assert.deepEqual(parseView('#reason=not_revocable').reason, 'not_revocable');
 });
 
-test('messages come whole however the stream is cut', () => {
+test('messages are complete for any split of the stream', () => {
   const text =
     'retry: 3000\n: stream of log a\n\nevent: export\nid: a.1\ndata: {"x":1}\n\n: alive\n\nevent: release\nid: a.2\ndata: {}\n\n';
   const expected = [
@@ -88,19 +88,19 @@ test('messages come whole however the stream is cut', () => {
   }
 });
 
-test('rows are found by every word, in what they show', () => {
+test('the filter finds rows that contain every word in what they show', () => {
   const rows = (change: Partial<typeof DEFAULT_VIEW>) =>
     bufferRows(model.buffers(), { ...DEFAULT_VIEW, ...change }).map(({ inode }) => inode);
   assert.deepEqual(rows({ text: 'TRAINING-b  kvm' }), [6]);
   assert.deepEqual(rows({ text: '#12' }), [12]);
   assert.deepEqual(rows({ text: 'mlx5_0 revoked' }), [10]);
-  assert.deepEqual(rows({ text: 'qemu-system-x86' }).length, 14, 'holders too');
-  assert.deepEqual(rows({ text: 'nobody' }), []);
+  assert.deepEqual(rows({ text: 'qemu-system-x86' }).length, 14, 'the filter also finds holders');
+  assert.deepEqual(rows({ text: 'no-such-vm' }), []);
   assert.deepEqual(rows({ privacy: 'private', sort: 'size', descending: true }), [11, 6, 1]);
   assert.deepEqual(rows({ state: 'released' }), []);
-  const gone: BufferView[] = model.buffers().map((buffer) => ({ ...buffer, state: 'released' }));
-  assert.equal(bufferRows(gone, DEFAULT_VIEW).length, 0);
-  assert.equal(bufferRows(gone, { ...DEFAULT_VIEW, state: 'released' }).length, 14);
+  const released: BufferView[] = model.buffers().map((buffer) => ({ ...buffer, state: 'released' }));
+  assert.equal(bufferRows(released, DEFAULT_VIEW).length, 0);
+  assert.equal(bufferRows(released, { ...DEFAULT_VIEW, state: 'released' }).length, 14);
 });
 
 test('devices are sorted by their numbers, not as text', () => {
@@ -112,7 +112,7 @@ test('devices are sorted by their numbers, not as text', () => {
   assert.deepEqual(order, ['0000:41:00.0', '2000:01:00.0', '10001:8a:00.0', 'unknown']);
 });
 
-test('sizes, spans and durations are told as people say them', () => {
+test('sizes, time spans and durations have readable units', () => {
   assert.deepEqual([0, 1023, 4096, 1536, 3 << 20, 2 ** 41].map(bytes), [
     '0 B',
     '1023 B',
@@ -141,7 +141,7 @@ test('sizes, spans and durations are told as people say them', () => {
   assert.equal(shorten('abcdef', 4), 'abc…');
 });
 
-test('a read that failed is told with its reason, and is no rejection', () => {
+test('a failed private read has its reason but is not a rejection', () => {
   const file = new URL('../../../recordings/private-bind-after-failed-lookup.ndjson', import.meta.url);
   const { events } = feed(readFileSync(file, 'utf8').trimEnd().split('\n'));
   const failed = events.filter((event) => 'errno' in event && event.errno !== 0);

@@ -7,18 +7,18 @@ import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
 
-const pictureOf = (lines: Iterable<string>, width: number): Graph =>
+const layoutOf = (lines: Iterable<string>, width: number): Graph =>
   layoutTopology(
     topologyOf(feed([...lines]).model.aliveStates(), 10_000),
     new Map([['0000:41:00.0', 2]]),
     width,
   );
 
-function assertTidy(picture: Graph): void {
-  const { boxes, width, height } = picture;
+function assertTidy(layout: Graph): void {
+  const { boxes, width, height } = layout;
   for (const box of boxes) {
-    assert.ok(box.x >= 0 && box.x + box.width <= width, `${box.id} is beside the picture`);
-    assert.ok(box.y >= 0 && box.y + box.height <= height, `${box.id} is below the picture`);
+    assert.ok(box.x >= 0 && box.x + box.width <= width, `${box.id} is beyond the left or right edge`);
+    assert.ok(box.y >= 0 && box.y + box.height <= height, `${box.id} is beyond the top or bottom edge`);
     for (const other of boxes) {
       if (box.id >= other.id) continue;
       const apart =
@@ -26,77 +26,77 @@ function assertTidy(picture: Graph): void {
         other.x + other.width <= box.x ||
         box.y + box.height <= other.y ||
         other.y + other.height <= box.y;
-      assert.ok(apart, `${box.id} lies on ${other.id}`);
+      assert.ok(apart, `${box.id} overlaps ${other.id}`);
     }
   }
   const ids = new Set(boxes.map(({ id }) => id));
-  for (const { from, to, path } of picture.lines) {
+  for (const { from, to, path } of layout.lines) {
     assert.ok(ids.has(from) && ids.has(to));
     assert.doesNotMatch(path, /NaN|Infinity/);
   }
 }
 
 for (const width of [330, 820, 1380]) {
-  test(`boxes lie in the picture and never on each other, ${width} wide`, () => {
+  test(`boxes stay in the layout and do not overlap at a width of ${width} px`, () => {
     for (const options of [
       {},
       { vms: 1, buffers: 1, rejections: 0 },
       { vms: 3, buffers: 60 },
       { vms: 40, buffers: 400 },
     ])
-      assertTidy(pictureOf(busyHost(options), width));
-    assertTidy(pictureOf(manyVms({ vms: 300 }), width));
+      assertTidy(layoutOf(busyHost(options), width));
+    assertTidy(layoutOf(manyVms({ vms: 300 }), width));
   });
 }
 
-test('few buffers are drawn one by one, in the frames of their VMs, and nothing is folded', () => {
-  const picture = pictureOf(busyHost(), 1380);
-  assert.equal(picture.boxes.filter(({ kind }) => kind === 'buffer').length, 14);
-  assert.deepEqual(picture.folded, []);
+test('few buffers are drawn one by one in the frames of their VMs, and none is folded', () => {
+  const layout = layoutOf(busyHost(), 1380);
+  assert.equal(layout.boxes.filter(({ kind }) => kind === 'buffer').length, 14);
+  assert.deepEqual(layout.folded, []);
   assert.deepEqual(
-    picture.groups.map(({ title }) => title),
+    layout.groups.map(({ title }) => title),
     ['VM training-a', 'VM training-b', 'VM inference-eu', 'VM web-7'],
   );
-  assert.equal(picture.boxes.find(({ id }) => id === 'device:0000:41:00.0')?.detail, '2 exports rejected');
-  const states = new Set(picture.lines.map(({ state }) => state));
+  assert.equal(layout.boxes.find(({ id }) => id === 'device:0000:41:00.0')?.detail, '2 exports rejected');
+  const states = new Set(layout.lines.map(({ state }) => state));
   assert.deepEqual([...states].sort(), ['attached', 'export', 'mapped', 'rejected', 'revoked']);
-  for (const line of picture.lines) assert.equal(line.broken !== null, line.state === 'rejected');
+  for (const line of layout.lines) assert.equal(line.broken !== null, line.state === 'rejected');
 });
 
-test('alike buffers of a device are drawn as one, then devices too, and it says so', () => {
-  const some = pictureOf(busyHost({ vms: 2, buffers: 60, rejections: 0 }), 1380);
+test('many similar buffers, and then devices, are folded into one box, and the layout reports it', () => {
+  const some = layoutOf(busyHost({ vms: 2, buffers: 60, rejections: 0 }), 1380);
   const drawn = some.boxes.filter(({ kind }) => kind === 'buffer');
   assert.ok(drawn.length < 29);
   assert.deepEqual(some.folded, [`60 buffers are drawn as ${drawn.length}, alike ones as one`]);
-  const many = pictureOf(busyHost({ vms: 40, buffers: 2000 }), 1380);
+  const many = layoutOf(busyHost({ vms: 40, buffers: 2000 }), 1380);
   assert.ok(many.boxes.length < 50, `${many.boxes.length} boxes`);
   assert.match(many.folded.join('; '), /35 devices are drawn as one; 2,000 buffers are drawn as \d+/);
-  const whole = many.boxes.filter(({ kind }) => kind === 'device');
-  assert.equal(whole.length, 6);
-  assert.ok(whole.some(({ id }) => id === OTHER_DEVICES));
+  const devices = many.boxes.filter(({ kind }) => kind === 'device');
+  assert.equal(devices.length, 6);
+  assert.ok(devices.some(({ id }) => id === OTHER_DEVICES));
   const shown = many.boxes
     .filter(({ kind }) => kind === 'buffer')
     .reduce(
       (sum, { title }) => sum + Number(/^(\d[\d,]*) buffer/.exec(title)?.[1]?.replace(',', '') ?? 1),
       0,
     );
-  assert.equal(shown, 2000, 'each buffer is in one of the boxes');
+  assert.equal(shown, 2000, 'each buffer is in exactly one box');
 });
 
-test('many importers are drawn as one, but for those that matter most', () => {
-  const picture = pictureOf(manyVms({ vms: 300 }), 1380);
-  assert.ok(picture.boxes.filter(({ kind }) => kind === 'importer').length <= 16);
-  assert.match(picture.folded.join('; '), /importers are drawn as one/);
+test('many importers are folded into one box, except the most important ones', () => {
+  const layout = layoutOf(manyVms({ vms: 300 }), 1380);
+  assert.ok(layout.boxes.filter(({ kind }) => kind === 'importer').length <= 16);
+  assert.match(layout.folded.join('; '), /importers are drawn as one/);
 });
 
-test('reasons and crosses of rejected lines never lie on each other, and a reason that has no room is left to the title', () => {
+test('labels and crosses of rejected lines do not overlap, and a label without space is only in the title', () => {
   for (const [width, options] of [
     [1380, { vms: 2, buffers: 6, rejections: 12 }],
     [1380, { vms: 4, buffers: 60, rejections: 60 }],
     [820, { vms: 2, buffers: 6, rejections: 12 }],
     [330, { vms: 2, buffers: 6, rejections: 12 }],
   ] as const) {
-    const { lines } = pictureOf(busyHost(options), width);
+    const { lines } = layoutOf(busyHost(options), width);
     const rejected = lines.filter(({ state }) => state === 'rejected');
     const labels = rejected.flatMap(({ broken, label, full }) => {
       assert.match(full, /rejected: \w+/);

@@ -34,12 +34,12 @@ const NO_PEER_TO_PEER = 7;
 const begin = (options: StartingOptions = {}) => [HEADER, starting(S, 1, options), ready(2 * S)];
 const watch = (lines: readonly string[], options: StartingOptions = {}) => {
   const fed = feed([...begin(options), ...lines]);
-  const shown = () => {
+  const validIncidents = () => {
     const incidents = fed.model.incidents();
     for (const incident of incidents) assert.ok(Check(Incident, incident), JSON.stringify(incident));
     return incidents;
   };
-  return { ...fed, incidents: shown, first: () => shown()[0] };
+  return { ...fed, incidents: validIncidents, first: () => validIncidents()[0] };
 };
 const mainline = {
   dialect: 'mainline',
@@ -56,7 +56,7 @@ interface BindFields {
   errno?: number;
   violation?: number;
   vm?: number;
-  /** The thread that made the VM. */
+  /** The thread that created the VM. */
   maker?: number;
   owner?: number;
   privacy?: number;
@@ -96,7 +96,7 @@ const HELD_BY_IOMMUFD = [
   imported({ t: T + 2, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
 ];
 
-test('a revocation that waits is told after a second, with whom it waits for, and closes with its duration', () => {
+test('a revocation that waits for a second opens an incident with the importers that it waits for', () => {
   const { first, more, model } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(4.9 * S, 4)]);
   assert.equal(first(), undefined);
   more(heartbeat(5.1 * S, 4));
@@ -123,7 +123,7 @@ test('a revocation that waits is told after a second, with whom it waits for, an
   assert.equal(model.status().open_incidents.revoke_waiting, 0);
 });
 
-test('a revocation that is quick is none, whichever of its two events comes first', () => {
+test('a fast revocation opens no incident, in any order of its two events', () => {
   for (const lines of [
     [bufferState(4 * S, 9, true), revokeCall(4 * S + 50, 60_000)],
     [revokeCall(4 * S + 50, 60_000), bufferState(4 * S, 9, true)],
@@ -133,7 +133,7 @@ test('a revocation that is quick is none, whichever of its two events comes firs
   }
 });
 
-test('a revocation that waited between two heartbeats is told once, at its end', () => {
+test('a revocation that waited between two heartbeats is reported once, at its end', () => {
   const { incidents } = watch([
     ...HELD_BY_MLX5,
     bufferState(4 * S, 9, true),
@@ -145,7 +145,7 @@ test('a revocation that waited between two heartbeats is told once, at its end',
   );
 });
 
-test('the second buffer of a call belongs to the same wait', () => {
+test('the buffers of one revocation call share one incident', () => {
   const { incidents, more } = watch([
     ...HELD_BY_MLX5,
     exported({ t: T, inode: 10, privacy: 0 }),
@@ -167,7 +167,7 @@ test('the second buffer of a call belongs to the same wait', () => {
   );
 });
 
-test('a revocation whose end was lost closes with the next call of the device, and says so', () => {
+test('a waiting revocation whose end was lost closes inexactly with the next call of the device', () => {
   const { first, more } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
   more(bufferState(7 * S, 9, false));
   assert.equal(first()?.closed_by, 'next_call');
@@ -178,7 +178,7 @@ test('a revocation whose end was lost closes with the next call of the device, a
   assert.equal(first()?.waited_seconds, 2.9);
 });
 
-test('a snapshot ends a wait where nobody holds the buffer, and not where somebody does', () => {
+test('a snapshot closes a waiting revocation if the buffer has no attachment, and only then', () => {
   const waiting = [...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)];
   const { first, more } = watch(waiting);
   more(snapshot(6 * S, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]));
@@ -188,7 +188,7 @@ test('a snapshot ends a wait where nobody holds the buffer, and not where somebo
   assert.equal(first()?.exact, false);
 });
 
-test('after a loss a wait is not exact, and a snapshot ends one that waits for nobody known', () => {
+test('after a loss a waiting revocation is inexact, and a snapshot closes it if no importer is known', () => {
   const { first, more } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)]);
   assert.equal(first()?.exact, true);
   more(collectorLine('loss', { t: 6.5 * S, stage: 'queue', count: 2 }));
@@ -200,14 +200,14 @@ test('after a loss a wait is not exact, and a snapshot ends one that waits for n
   assert.equal(first()?.closed_by, 'snapshot');
 });
 
-test('without unmaps being watched a wait says that it cannot name the importers', () => {
+test('a waiting revocation names no importer if the unmap probe is not attached, and its sentence has the reason', () => {
   const attached = ALL_PROBES.filter((probe) => probe !== 'unmap');
   const { first } = watch([...HELD_BY_MLX5, bufferState(4 * S, 9, true), heartbeat(6 * S, 4)], { attached });
   assert.deepEqual(first()?.importers, []);
   assert.match(first()?.sentence ?? '', /unmaps are not traced here/);
 });
 
-test('a map that iommufd rejects after it was given the memory maps nothing: what is lost stays lost', () => {
+test('a map that iommufd rejects after it got the memory does not remap it, so the mapping stays lost', () => {
   const { model, incidents, more } = watch([
     ...HELD_BY_IOMMUFD,
     bufferState(4 * S, 9, true),
@@ -218,14 +218,14 @@ test('a map that iommufd rejects after it was given the memory maps nothing: wha
     imported({ t: attach, inode: 9, stage: ATTACH, importer: 'iommu' }),
     imported({ t: map, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
     detached(detach, 9, 'iommu'),
-    // A call is told a little after its duration was taken: it seems to begin after it was given the memory.
+    // The event has a time shortly after the end of its duration, so the call seems to begin after it got the memory.
     tupleLine('import', rejected, 15_000, 100, IOMMUFD, DEVICE, 9, 17, 1, 'iommu', 'iommu', 'qemu'),
   );
   const lost = () => incidents().filter(({ kind }) => kind === 'mappings_lost');
   assert.equal(model.buffer(9)?.lost_mappings, 1);
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
   assert.ok(lost().some(({ state }) => state === 'open'));
-  // One that was rejected before it had the memory, and a later one, take nothing back.
+  // A call that is rejected before it gets the memory does not undo the remap.
   more(
     imported({ t: 8 * S, inode: 9, stage: ATTACH, importer: 'iommu' }),
     imported({ t: 8 * S + 1, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
@@ -236,7 +236,7 @@ test('a map that iommufd rejects after it was given the memory maps nothing: wha
 });
 
 for (const dialect of ['mainline', 'private-v1'] as const)
-  test(`an attach that came before a snapshot told whose memory it is was an offer of it (${dialect})`, () => {
+  test(`an attach before the snapshot that shows the VM of the buffer opens the incident (${dialect})`, () => {
     const secret = dialect === 'mainline' ? { vm_type: 4, privacy: 0 } : { privacy: 2 };
     const options = dialect === 'mainline' ? mainline : {};
     const { first } = watch(
@@ -250,7 +250,7 @@ for (const dialect of ['mainline', 'private-v1'] as const)
     assert.deepEqual(first()?.importers[0]?.importer, 'mlx5_core');
   });
 
-test('memory of a confidential VM that a snapshot finds attached is told, though nobody saw by whom', () => {
+test('a snapshot that finds memory of a confidential VM attached opens an incident with an unknown importer', () => {
   const found = (more: object) =>
     watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, vm_type: 4, ...more })])], mainline);
   const { first } = found({ attachments: 2 });
@@ -260,15 +260,15 @@ test('memory of a confidential VM that a snapshot finds attached is told, though
   assert.deepEqual(found({ attachments: 2, vm_type: 0 }).incidents(), []);
 });
 
-test('a private buffer of a device without a VM is told also where only a snapshot shows it', () => {
+test('a snapshot with a private buffer of a device without a VM opens an incident', () => {
   const found = (more: object) =>
     watch([snapshot(3 * S, [snapshotBuffer({ inode: 9, privacy: 2, ...more })])]).incidents();
   assert.equal(found({ kvm: false })[0]?.kind, 'private_without_vm');
   assert.deepEqual(found({ kvm: true }), []);
-  assert.deepEqual(found({}), [], 'a recording of before tells nothing of it');
+  assert.deepEqual(found({}), [], 'an older recording does not have this field');
 });
 
-test('a buffer that was there before us is an orphan once its VM has ended', () => {
+test('a preexisting buffer is orphaned after its VM has ended', () => {
   const { first } = watch([
     snapshot(3 * S, [snapshotBuffer({ inode: 9, kvm_pid: 100, attachments: 1 })]),
     exit(4 * S, 100),
@@ -277,7 +277,7 @@ test('a buffer that was there before us is an orphan once its VM has ended', () 
   assert.equal(first()?.kind, 'orphaned');
 });
 
-test('lost mappings are an incident until they are mapped again', () => {
+test('lost mappings are an incident until they are remapped', () => {
   const { first, more } = watch([
     ...HELD_BY_IOMMUFD,
     bufferState(4 * S, 9, true),
@@ -295,12 +295,12 @@ test('lost mappings are an incident until they are mapped again', () => {
   assert.equal(first()?.closed_at, at(7 * S + 1));
 });
 
-test('lost mappings close with the buffer', () => {
+test('the release of the buffer closes the incident of its lost mappings', () => {
   const { first } = watch([...HELD_BY_IOMMUFD, bufferState(4 * S, 9, true), released(5 * S, 9)]);
   assert.equal(first()?.closed_by, 'released');
 });
 
-test('a detach of iommufd, and a revocation of what nobody has mapped, lose nothing', () => {
+test('a detach by iommufd, and a revocation of an unmapped buffer, lose no mapping', () => {
   const { incidents } = watch([
     ...HELD_BY_IOMMUFD,
     detached(T + 3, 9, 'iommu'),
@@ -311,7 +311,7 @@ test('a detach of iommufd, and a revocation of what nobody has mapped, lose noth
   assert.deepEqual(incidents(), []);
 });
 
-test('a buffer that outlives its owner is told after ten seconds, with who holds it', () => {
+test('a buffer is orphaned 10 s after the exit of its owner, and the incident names its holders', () => {
   const holders = [{ pid: 5, comm: 'holder', fds: 2 }];
   const { first, more } = watch([...HELD_BY_MLX5, exit(4 * S, 100), heartbeat(13.9 * S, 3)]);
   assert.equal(first(), undefined);
@@ -329,7 +329,7 @@ test('a buffer that outlives its owner is told after ten seconds, with who holds
   assert.deepEqual(first()?.holders, holders);
 });
 
-test('a buffer that goes with its owner is no orphan, also where the exit is told first', () => {
+test('a buffer that is released when its owner exits is not orphaned, also if the exit arrives first', () => {
   const { incidents } = watch([
     exit(4 * S, 100),
     exported({ t: T, inode: 9, privacy: 0 }),
@@ -339,7 +339,7 @@ test('a buffer that goes with its owner is no orphan, also where the exit is tol
   assert.deepEqual(incidents(), []);
 });
 
-test('an export while memory is off is an incident until the memory is given back', () => {
+test('an export while memory decode is off is an incident until the buffer is restored or released', () => {
   const born = exported({ t: T, inode: 9, privacy: 0, born_revoked: true });
   const { first, more } = watch([born]);
   assert.equal(first()?.kind, 'born_revoked');
@@ -350,7 +350,7 @@ test('an export while memory is off is an incident until the memory is given bac
   assert.equal(watch([bufferState(4 * S, 9, false), born]).first()?.state, 'closed');
 });
 
-test('a snapshot that shows a born revoked buffer live closes the incident and is not exact', () => {
+test('a snapshot that shows a born revoked buffer as live closes the incident, which is then inexact', () => {
   const { first } = watch([
     exported({ t: T, inode: 9, privacy: 0, born_revoked: true }),
     snapshot(4 * S, [snapshotBuffer({ inode: 9, privacy: 0 })]),
@@ -359,7 +359,7 @@ test('a snapshot that shows a born revoked buffer live closes the incident and i
   assert.equal(first()?.exact, false);
 });
 
-test('an export that nobody attaches is told after five minutes, and not one that was attached or released', () => {
+test('an export that is neither attached nor released for five minutes opens an incident', () => {
   const lines = [
     exported({ t: T, inode: 7, privacy: 0 }),
     exported({ t: T, inode: 8, privacy: 0 }),
@@ -378,7 +378,7 @@ test('an export that nobody attaches is told after five minutes, and not one tha
   assert.equal(first()?.closed_by, 'imported');
 });
 
-test('the threshold of an export without importer can be set, and without the attach probe it is not watched', () => {
+test('the never_imported threshold can be set, and the incident needs the attach probe', () => {
   const lines = [exported({ t: T, inode: 7, privacy: 0 }), heartbeat(6 * S, 1)];
   const soon = feed([...begin(), ...lines], { incidents: { neverImportedUs: S } });
   assert.equal(soon.model.incidents()[0]?.kind, 'never_imported');
@@ -389,7 +389,7 @@ test('the threshold of an export without importer can be set, and without the at
   assert.equal('never_imported' in blind.model.status().open_incidents, false);
 });
 
-test('a private export of a device without a VM is open while the buffer lives', () => {
+test('a private export of a device without a VM is an incident until the release', () => {
   const { first, more } = watch([exported({ t: T, inode: 9, privacy: 2 })]);
   assert.equal(first()?.kind, 'private_without_vm');
   more(released(4 * S, 9));
@@ -398,7 +398,7 @@ test('a private export of a device without a VM is open while the buffer lives',
   assert.deepEqual(watch([exported({ t: T, inode: 9, privacy: 1 })]).incidents(), []);
 });
 
-test('a release that overtakes its export leaves nothing open', () => {
+test('a release that arrives before its export leaves no incident open', () => {
   const { incidents, model } = watch([
     released(T + 9, 9),
     exported({ t: T, inode: 9, privacy: 2, born_revoked: true }),
@@ -426,7 +426,7 @@ const offer = (t: number, errno = 0) =>
     reason: errno === 0 ? 0 : NO_PEER_TO_PEER,
   });
 
-test('a private buffer that is offered to another than KVM is told, rejected or accepted, as one', () => {
+test('accepted and rejected offers of a private buffer to another importer than KVM are one incident', () => {
   const { incidents, first, more } = watch([PRIVATE, offer(T + 1, 95)]);
   assert.equal(first()?.kind, 'private_offered');
   assert.equal(first()?.severity, 'warning');
@@ -440,7 +440,7 @@ test('a private buffer that is offered to another than KVM is told, rejected or 
   assert.equal(first()?.closed_by, 'released');
 });
 
-test('KVM attaching and binding a private buffer of its own VM is no incident', () => {
+test('KVM can attach and bind a private buffer of its own VM without an incident', () => {
   const { incidents } = watch([
     PRIVATE,
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'kvm' }),
@@ -452,11 +452,11 @@ test('KVM attaching and binding a private buffer of its own VM is no incident', 
   assert.deepEqual(incidents(), []);
 });
 
-test('an offer that overtakes the export is told all the same', () => {
+test('an offer that arrives before the export opens an incident', () => {
   assert.equal(watch([offer(T + 1, 95), PRIVATE]).first()?.kind, 'private_offered');
 });
 
-test('where privacy is undeclared a buffer counts as private from its bind on, and that is said', () => {
+test('a buffer with undeclared privacy counts as private after KVM has bound it', () => {
   const undeclared = exported({ t: T, inode: 9, privacy: 0, kvm_pid: 200 });
   const bound = bind(T + 5, { vm: 200, privacy: 0 });
   const v2 = { dialect: 'private-v2' } as const;
@@ -468,7 +468,7 @@ test('where privacy is undeclared a buffer counts as private from its bind on, a
   assert.equal(watch([undeclared, offer(T + 6), bound], v2).first()?.kind, 'private_offered');
 });
 
-test('a bind to another VM is open until KVM unbinds it there', () => {
+test('a bind to another VM is an incident until KVM unbinds the buffer there', () => {
   const { first, more, incidents } = watch([
     PRIVATE,
     bind(T + 1, { violation: 1 }),
@@ -486,7 +486,7 @@ test('a bind to another VM is open until KVM unbinds it there', () => {
   assert.equal(incidents().length, 1);
 });
 
-test('a bind to a VM that a thread has made is of its process, and ends with it', () => {
+test('the incident of a bind names the process of the VM, and closes when it ends', () => {
   const { first, more } = watch([PRIVATE, bind(T + 1, { violation: 1, maker: 301 }), unbind(T + 2, 301)]);
   assert.equal(first()?.vm?.pid, 300);
   assert.equal(first()?.state, 'open');
@@ -496,7 +496,7 @@ test('a bind to a VM that a thread has made is of its process, and ends with it'
   assert.deepEqual([first()?.kind, first()?.closed_by], ['accepted_not_vfio', 'vm_gone']);
 });
 
-test('an unbind that overtakes its bind leaves nothing open, and a rejected bind is no incident', () => {
+test('an unbind that arrives before its bind closes the incident, and a rejected bind opens none', () => {
   assert.equal(
     watch([PRIVATE, unbind(T + 9, 300), bind(T + 1, { violation: 1 })]).first()?.closed_by,
     'unbound',
@@ -504,7 +504,7 @@ test('an unbind that overtakes its bind leaves nothing open, and a rejected bind
   assert.deepEqual(watch([PRIVATE, bind(T + 1, { errno: 22 })]).incidents(), []);
 });
 
-test('a bind accepted after a failed lookup, of whatever dma-buf, closes with its VM', () => {
+test('a bind that was accepted after a failed lookup is an incident until its VM ends', () => {
   const { first, more } = watch([bind(T, { inode: 77, violation: 2, owner: 0, privacy: 0 })]);
   assert.equal(first()?.kind, 'accepted_not_vfio');
   assert.equal(first()?.inode, 77);
@@ -513,7 +513,7 @@ test('a bind accepted after a failed lookup, of whatever dma-buf, closes with it
   assert.equal(watch([exit(5 * S, 300), bind(T, { violation: 2 })]).first()?.closed_by, 'vm_gone');
 });
 
-test('in mainline an importer of a confidential VM’s device is told, KVM and plain VMs are not', () => {
+test('on mainline an importer other than KVM that attaches memory of a confidential VM opens an incident', () => {
   const export_ = (vm_type: number) => exported({ t: T, inode: 9, privacy: 0, kvm_pid: 200, vm_type });
   const attach = (importer: string, errno = 0) =>
     imported({ t: T + 1, inode: 9, stage: ATTACH, importer, errno });
@@ -530,7 +530,7 @@ test('in mainline an importer of a confidential VM’s device is told, KVM and p
   assert.deepEqual(watch([export_(5), attach('mlx5_core')]).incidents(), []);
 });
 
-test('what a snapshot confirms is exact again after a gap, what only events tell is not', () => {
+test('after a gap an incident is exact again if a snapshot can confirm it, and only then', () => {
   const { incidents, more } = watch([
     exported({ t: T, inode: 9, privacy: 2 }),
     exported({ t: T, inode: 10, privacy: 0 }),
@@ -550,7 +550,7 @@ test('what a snapshot confirms is exact again after a gap, what only events tell
   assert.deepEqual(exact(), { mappings_lost: false, private_without_vm: true });
   more(snapshot(9 * S, []));
   assert.deepEqual(
-    incidents().map(({ closed_by, exact: sure }) => [closed_by, sure]),
+    incidents().map(({ closed_by, exact }) => [closed_by, exact]),
     [
       ['snapshot', false],
       ['snapshot', false],
@@ -558,7 +558,7 @@ test('what a snapshot confirms is exact again after a gap, what only events tell
   );
 });
 
-test('open incidents are bounded for each kind, what does not fit is counted once, and closed ones are bounded', () => {
+test('open incidents are limited for each kind, folded ones are counted once, and closed ones are limited', () => {
   const { model, more } = feed(begin(), { incidents: { open: 2, closed: 3 } });
   const inodes = [1, 2, 3, 4, 5];
   more(...inodes.map((inode) => exported({ t: T, inode, privacy: 2 })));
@@ -574,29 +574,29 @@ test('open incidents are bounded for each kind, what does not fit is counted onc
   );
 });
 
-test('what is grave, can happen on this kernel and would not be seen is named with the probes that it lacks', () => {
+test('blindTo lists the serious kinds that this kernel can have but that no attached probe detects', () => {
   const kinds = (options: StartingOptions) => watch([], options).model.blindTo();
-  const of = (kind: string, ...probes: string[]) => ({ kind, probes });
+  const blind = (kind: string, ...probes: string[]) => ({ kind, probes });
   assert.deepEqual(kinds({}), []);
-  assert.deepEqual(kinds(mainline), [], 'a kernel without private exports has nothing to bind');
+  assert.deepEqual(kinds(mainline), [], 'a kernel without private exports has no binds');
   assert.deepEqual(kinds({ dialect: 'private-v1', attached: ['export', 'release', 'private_read'] }), [
-    of('private_offered', 'attach'),
-    of('foreign_vm', 'bind'),
-    of('accepted_not_vfio', 'bind'),
+    blind('private_offered', 'attach'),
+    blind('foreign_vm', 'bind'),
+    blind('accepted_not_vfio', 'bind'),
   ]);
   assert.deepEqual(kinds({ dialect: 'private-v2', attached: ['attach', 'bind', 'private_read'] }), []);
   assert.deepEqual(kinds({ dialect: 'mainline', attached: ['attach'] }), [
-    of('confidential_shared', 'export'),
+    blind('confidential_shared', 'export'),
   ]);
   const { model } = watch([starting(T, 2, { attached: ALL_PROBES.filter((probe) => probe !== 'attach') })]);
   assert.deepEqual(
     model.blindTo(),
-    [of('private_offered', 'attach')],
-    'what was attached before is of no use',
+    [blind('private_offered', 'attach')],
+    'probes of an earlier child do not count',
   );
 });
 
-test('the gravest of the open incidents come first, of these the newest', () => {
+test('incidents are sorted by state, severity and age: open, critical and newest first', () => {
   const { incidents } = watch([
     PRIVATE,
     offer(T + 1),
@@ -616,7 +616,7 @@ test('the gravest of the open incidents come first, of these the newest', () => 
   );
 });
 
-test('opening and closing are events, numbered with the others', () => {
+test('opening and closing an incident are events with a sequence number', () => {
   const { events } = watch([exported({ t: T, inode: 9, privacy: 2 }), released(4 * S, 9)]);
   assert.deepEqual(
     events.map((event) => [event.seq, event.kind === 'incident' ? event.change : event.kind, event.time]),

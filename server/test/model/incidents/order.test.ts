@@ -23,7 +23,7 @@ import {
 
 const S = 1_000_000;
 const BEGIN = [HEADER, starting(S, 1), ready(2 * S)];
-/** Events of two processors come at most so much out of order. */
+/** The most by which events of two processors arrive out of order, in microseconds. */
 const SKEW_US = 100;
 
 interface Line {
@@ -35,7 +35,7 @@ const inode = fc.integer({ min: 1, max: 3 });
 const importer = fc.constantFrom('mlx5_core', 'iommu', 'kvm');
 const errno = fc.constantFrom(0, 0, 95);
 
-/** One event of any kind, made for the time at which it happens. */
+/** Makes one line of any kind for its time. */
 const step: fc.Arbitrary<(t: number) => string> = fc.oneof(
   fc
     .record({
@@ -97,8 +97,8 @@ const step: fc.Arbitrary<(t: number) => string> = fc.oneof(
   fc.constant((t: number) => heartbeat(t, 0)),
 );
 
-/** A story with gaps of microseconds and of minutes, and the order in which its lines come. */
-const story: fc.Arbitrary<Line[]> = fc
+/** Lines with gaps from microseconds to minutes, in their order of arrival. */
+const stream: fc.Arbitrary<Line[]> = fc
   .array(
     fc.record({
       step,
@@ -117,9 +117,9 @@ const story: fc.Arbitrary<Line[]> = fc
       .sort((a, b) => a.arrives - b.arrives);
   });
 
-test('in any story and any order within 100 us counts are never negative, and what opens is open or closed', () => {
+test('for any lines, up to 100 us out of order, no count is negative and every incident is open or closed', () => {
   fc.assert(
-    fc.property(story, (lines) => {
+    fc.property(stream, (lines) => {
       const limits = { open: 3, closed: 5 };
       const { model, more } = feed(BEGIN, { incidents: limits });
       const opened = { opened: 0, closed: 0 };
@@ -152,7 +152,7 @@ test('in any story and any order within 100 us counts are never negative, and wh
   );
 });
 
-test('one whole story comes to the same incidents in whatever order its lines come', () => {
+test('the number of incidents does not depend on the order of the lines', () => {
   const t = 4 * S;
   const lines = [
     exported({ t, inode: 9, privacy: 2, born_revoked: true }),
@@ -169,9 +169,9 @@ test('one whole story comes to the same incidents in whatever order its lines co
     const { model } = feed([...BEGIN, ...order, released(5 * S, 9), heartbeat(400 * S, 0)]);
     return INCIDENT_KINDS.map((kind) => [kind, model.incidentCounts(kind)] as const);
   };
-  const wanted = counts(lines);
+  const expected = counts(lines);
   assert.deepEqual(
-    wanted.flatMap(([kind, { opened }]) => (opened > 0 ? [[kind, opened]] : [])),
+    expected.flatMap(([kind, { opened }]) => (opened > 0 ? [[kind, opened]] : [])),
     [
       ['mappings_lost', 1],
       ['born_revoked', 1],
@@ -182,7 +182,7 @@ test('one whole story comes to the same incidents in whatever order its lines co
   );
   fc.assert(
     fc.property(fc.shuffledSubarray(lines, { minLength: lines.length }), (order) => {
-      assert.deepEqual(counts(order), wanted);
+      assert.deepEqual(counts(order), expected);
     }),
     { numRuns: 300 },
   );
