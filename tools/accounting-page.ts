@@ -5,7 +5,7 @@ import { kernelMaps, measureHosts, memoryTable, seriesTable } from './capacity-t
 export const ACCOUNTING_PAGE = join(import.meta.dirname, '../docs/accounting.md');
 
 /** The text of docs/accounting.md with its capacity tables measured again. The text around the tables is kept. */
-export const accountingPage = async (): Promise<string> => {
+export async function accountingPage(): Promise<string> {
   const page = readFileSync(ACCOUNTING_PAGE, 'utf8');
   const tables = [seriesTable(await measureHosts()), memoryTable(await kernelMaps())];
   return tables.reduce((text, table) => {
@@ -14,4 +14,4 @@ export const accountingPage = async (): Promise<string> => {
     if (old === undefined) throw new Error(`docs/accounting.md has no table that begins with "${firstCell}"`);
     return text.replace(old, () => table);
   }, page);
-};
+}

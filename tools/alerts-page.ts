@@ -16,12 +16,13 @@ interface AlertRule {
 }
 
 /** The texts of `# Fires when ...` above the alerts of a rule file, by alert. */
-const firesWhen = (text: string): Map<string, string> =>
-  new Map(
+function firesWhen(text: string): Map<string, string> {
+  return new Map(
     [...text.matchAll(/^ +# Fires when (.+)\.\n(?: +#.*\n)* +- alert: (\w+)$/gm)].map(
       ([, when = '', alert = '']) => [alert, when],
     ),
   );
+}
 
 function table(file: string): string {
   const text = readFileSync(join(RULES, file), 'utf8');
@@ -46,7 +47,7 @@ function table(file: string): string {
 }
 
 /** docs/alerts.md, generated from dashboards/rules. */
-export const alertsPage = (): string => {
+export function alertsPage(): string {
   const sections = Object.entries(GROUPS).map(([file, title]) => `## ${title}\n\n${table(file)}`);
   return `# Alerts
 
@@ -57,4 +58,4 @@ stays active until that span has passed. [dashboards](../dashboards/README.md#ru
 the rules and what the severities mean. [alert-drill.md](alert-drill.md) shows how to try them.
 
 ${sections.join('\n')}`;
-};
+}

@@ -52,7 +52,7 @@ const ERRNOS: Readonly<Record<string, number>> = { ERESTARTSYS: 512, ...constant
 const ANY_ERRNO = 5;
 
 /** Each stage, reason and errno that the catalogue has for imports. */
-const rejections = (): Rejection[] => {
+function rejections(): Rejection[] {
   const found = new Map<string, Rejection>();
   for (const [reason, { rules }] of Object.entries(REASON_ENTRIES) as [Reason, Entry][]) {
     for (const { stage, errno } of rules) {
@@ -62,14 +62,14 @@ const rejections = (): Rejection[] => {
     }
   }
   return [...found.values()];
-};
+}
 
-const errnoOf = (name: string | null): number => {
+function errnoOf(name: string | null): number {
   if (name === null) return ANY_ERRNO;
   const errno = ERRNOS[name];
   if (errno === undefined) throw new Error(`the catalogue of reasons has an unknown errno: ${name}`);
   return errno;
-};
+}
 
 interface Host {
   title: string;
@@ -81,7 +81,7 @@ interface Host {
 }
 
 /** The keys of the kernel maps and the stream lines of the buffers on such a host. */
-const contentsOf = ({ privacies, kinds, importers }: Host) => {
+function contentsOf({ privacies, kinds, importers }: Host) {
   const maps: Partial<Record<MapName, Record<string, number>>> = {};
   const count = (map: MapName, ...key: (string | number)[]): void => {
     const keys = maps[map] ?? {};
@@ -122,7 +122,7 @@ const contentsOf = ({ privacies, kinds, importers }: Host) => {
     }
   }
   return { maps, events };
-};
+}
 
 export interface Measured {
   title: string;
@@ -141,7 +141,7 @@ export interface Measured {
   scrapeMs: number;
 }
 
-const measure = async (host: Host): Promise<Measured> => {
+async function measure(host: Host): Promise<Measured> {
   const { maps, events } = contentsOf(host);
   const model = new TracerModel({
     version: '0.0.0',
@@ -176,10 +176,10 @@ const measure = async (host: Host): Promise<Measured> => {
     readMs,
     scrapeMs,
   };
-};
+}
 
 /** Measures the hosts of the table: typical ones, one with private and shared buffers, and one with every rejection. */
-export const measureHosts = async (): Promise<Measured[]> => {
+export async function measureHosts(): Promise<Measured[]> {
   const many = Number.POSITIVE_INFINITY;
   const hosts: readonly Host[] = [
     { title: 'each device: 2 importers, 1 kind of rejection', privacies: [SHARED], kinds: 1, importers: 2 },
@@ -205,7 +205,7 @@ export const measureHosts = async (): Promise<Measured[]> => {
   const measured: Measured[] = [];
   for (const host of hosts) measured.push(await measure(host));
   return measured;
-};
+}
 
 /** A map of the bpftrace program: number of 64-bit numbers in its key, and whether it has one value per CPU. */
 export interface KernelMap {
@@ -215,7 +215,7 @@ export interface KernelMap {
 }
 
 /** The maps with keys in the bpftrace program for a host that has all traced functions. */
-export const kernelMaps = async (): Promise<KernelMap[]> => {
+export async function kernelMaps(): Promise<KernelMap[]> {
   const fragments = await loadFragments(probesDirectory());
   const wanted = wantedBy(fragments);
   const facts: ProbeFacts = {
@@ -231,7 +231,7 @@ export const kernelMaps = async (): Promise<KernelMap[]> => {
   for (const [, name = '', key = '', counts] of program.matchAll(/@(\w+)\[([^\]]*)\] = (count|sum)?/g))
     maps.set(name, { name, parts: key.split(',').length, perCpu: counts !== undefined });
   return [...maps.values()];
-};
+}
 
 /**
  * Bytes that the kernel allocates for a map when it is created: it allocates all keys at once (`htab_map_alloc` in
@@ -239,18 +239,24 @@ export const kernelMaps = async (): Promise<KernelMap[]> => {
  * Each key needs a `struct htab_elem` of 48 bytes, the key, and the value or a pointer to its values per CPU. A map
  * without values per CPU has a spare element per CPU. The fixed part of about 900 bytes is not included.
  */
-export const bytesOfMap = ({ parts, perCpu }: KernelMap, keys: number, cpus: number): number => {
+export function bytesOfMap({ parts, perCpu }: KernelMap, keys: number, cpus: number): number {
   const element = 48 + 8 * parts + 8;
   const buckets = 16 * 2 ** Math.ceil(Math.log2(keys));
   return buckets + (perCpu ? keys * (element + 8 * cpus) : (keys + cpus) * element);
-};
+}
 
-const number = (value: number): string => value.toLocaleString('en-US');
-const kilobytes = (bytes: number): string => `${number(Math.round(bytes / 1000))} kB`;
-const megabytes = (bytes: number): string => `${number(Math.round(bytes / 1e6))} MB`;
+function number(value: number): string {
+  return value.toLocaleString('en-US');
+}
+function kilobytes(bytes: number): string {
+  return `${number(Math.round(bytes / 1000))} kB`;
+}
+function megabytes(bytes: number): string {
+  return `${number(Math.round(bytes / 1e6))} MB`;
+}
 /** The table of series in docs/accounting.md. */
-export const seriesTable = (measured: readonly Measured[]): string =>
-  markdownTable([
+export function seriesTable(measured: readonly Measured[]): string {
+  return markdownTable([
     [
       `${DEVICES} devices`,
       'lines of a read',
@@ -270,12 +276,13 @@ export const seriesTable = (measured: readonly Measured[]): string =>
       kilobytes(bytes),
     ]),
   ]);
+}
 
 const CPUS = [2, 64, 256] as const;
 const KEYS = [DEFAULTS.keys, 2 * DEFAULTS.keys, 4 * DEFAULTS.keys] as const;
 
 /** The table of kernel memory in docs/accounting.md. */
-export const memoryTable = (maps: readonly KernelMap[]): string => {
+export function memoryTable(maps: readonly KernelMap[]): string {
   const largest = maps.find(({ name }) => name === 'import_rejections');
   if (largest === undefined) throw new Error('the program has no map of rejections');
   return markdownTable([
@@ -286,4 +293,4 @@ export const memoryTable = (maps: readonly KernelMap[]): string => {
       kilobytes(bytesOfMap(largest, keys, 64)),
     ]),
   ]);
-};
+}

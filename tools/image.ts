@@ -52,36 +52,38 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
 const BASE_SOURCES = SOURCES('http://mirror.invalid/debian');
 
 const started = Date.now();
-const log = (line: string): void => {
+function log(line: string): void {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
-};
+}
 
 /**
  * Runs buildah with its own storage, separate from other images on this machine. Needs neither a container engine nor
  * overlayfs.
  */
-const buildah = (args: readonly string[], onLine?: (line: string) => void): Promise<string> => {
+function buildah(args: readonly string[], onLine?: (line: string) => void): Promise<string> {
   const store = join(cacheRoot(), 'containers');
   return run(
     'buildah',
     ['--root', join(store, 'root'), '--runroot', join(store, 'run'), '--storage-driver', 'vfs', ...args],
     { env: { ...process.env, BUILDAH_ISOLATION: 'chroot' }, ...(onLine && { onLine }) },
   );
-};
+}
 
-const hasImage = (name: string): Promise<boolean> =>
-  buildah(['inspect', '--type', 'image', name]).then(
+function hasImage(name: string): Promise<boolean> {
+  return buildah(['inspect', '--type', 'image', name]).then(
     () => true,
     () => false,
   );
+}
 
 /** Adds the architecture to a name, if it is not that of this machine. */
-const marked = (name: string, architecture: Architecture): string =>
-  architecture === ownArchitecture ? name : `${name}-${architecture}`;
+function marked(name: string, architecture: Architecture): string {
+  return architecture === ownArchitecture ? name : `${name}-${architecture}`;
+}
 
 /** A folder of the cache with Debian's minimal tree as `base.tar`, and the URL of its mirror in the file `mirror`. */
-const baseTree = (architecture: Architecture, mirror: string | undefined): Promise<string> =>
-  cached(marked('container-base', architecture), digest(['2', BASE_SOURCES]), log, async (target) => {
+function baseTree(architecture: Architecture, mirror: string | undefined): Promise<string> {
+  return cached(marked('container-base', architecture), digest(['2', BASE_SOURCES]), log, async (target) => {
     await ensurePackages(['debootstrap'], log);
     const tree = join(target, 'tree');
     const args = [`--arch=${architecture}`, '--variant=minbase', 'trixie', tree];
@@ -105,9 +107,10 @@ const baseTree = (architecture: Architecture, mirror: string | undefined): Promi
     ]);
     rmSync(tree, { recursive: true });
   });
+}
 
 /** Stores the base image under the name in the Dockerfile, so that buildah pulls nothing from a registry. */
-const ensureBase = async (architecture: Architecture): Promise<{ key: string; mirror: string }> => {
+async function ensureBase(architecture: Architecture): Promise<{ key: string; mirror: string }> {
   const directory = await baseTree(architecture, await debianMirror());
   const tar = join(directory, 'base.tar');
   const key = digest([tar]);
@@ -121,10 +124,10 @@ const ensureBase = async (architecture: Architecture): Promise<{ key: string; mi
   }
   await buildah(['tag', tag, BASE]);
   return { key, mirror: readFileSync(join(directory, 'mirror'), 'utf8') };
-};
+}
 
 /** Builds the image if the storage does not have it, and resolves with its name. */
-const ensureImage = async (architecture: Architecture, version: string): Promise<string> => {
+async function ensureImage(architecture: Architecture, version: string): Promise<string> {
   const { key, mirror } = await ensureBase(architecture);
   const repository = marked(NAME, architecture);
   const name = `${repository}:${digest([key], INPUTS)}`;
@@ -171,7 +174,7 @@ const ensureImage = async (architecture: Architecture, version: string): Promise
     .filter((other) => other.startsWith(`${repository}:`) && other !== name);
   for (const other of outdated) await buildah(['rmi', other]);
   return name;
-};
+}
 
 interface ImageConfig {
   User: string;
@@ -181,7 +184,7 @@ interface ImageConfig {
   Healthcheck?: { Test: string[] };
 }
 
-const same = (what: string, found: string, wanted: string): void => {
+function same(what: string, found: string, wanted: string): void {
   if (found === wanted) {
     log(`ok      ${what}`);
     return;
@@ -191,10 +194,10 @@ const same = (what: string, found: string, wanted: string): void => {
   throw new CommandError(
     `${what}: line ${line + 1} is ${JSON.stringify(a[line])}, not ${JSON.stringify(b[line])}`,
   );
-};
+}
 
 /** Folder of the streams to replay: the recordings, or a stream of the unit tests if there are no recordings. */
-const streams = async (own: string): Promise<string> => {
+async function streams(own: string): Promise<string> {
   const recordings = join(REPOSITORY, 'recordings');
   if (existsSync(recordings) && readdirSync(recordings).some((file) => file.endsWith('.ndjson')))
     return recordings;
@@ -202,7 +205,7 @@ const streams = async (own: string): Promise<string> => {
   const { PRIVATE_VM } = await import('../server/test/fixtures/golden/private-vm.ts');
   writeFileSync(join(own, 'private-vm.ndjson'), `${PRIVATE_VM.join('\n')}\n`);
   return own;
-};
+}
 
 /** Script that starts the image's entry point and command, waits for its health check to pass, and stops it. */
 const SERVE = `
@@ -214,7 +217,7 @@ kill -TERM $pid; wait $pid || { echo "exit $? after SIGTERM:"; cat /tmp/log; exi
 "$@" && { echo "the health check passes although the program has stopped"; exit 9; }
 echo served`;
 
-const tryImage = async (architecture: Architecture, name: string, version: string): Promise<void> => {
+async function tryImage(architecture: Architecture, name: string, version: string): Promise<void> {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
   const container = (await buildah(['from', '--arch', architecture, '--pull-never', name])).trim();
   const inside = (command: readonly string[], ...options: string[]): Promise<string> =>
@@ -280,7 +283,7 @@ const tryImage = async (architecture: Architecture, name: string, version: strin
     await buildah(['rm', container]);
     rmSync(own, { recursive: true });
   }
-};
+}
 
 try {
   if (process.getuid?.() !== 0)

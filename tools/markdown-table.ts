@@ -1,8 +1,8 @@
 /** A formatted Markdown table: each column is as wide as its widest cell. The first row is the head. */
-export const markdownTable = (rows: readonly (readonly string[])[]): string => {
+export function markdownTable(rows: readonly (readonly string[])[]): string {
   const [head = [], ...body] = rows;
   const widths = head.map((_, column) => Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[], fill = ' '): string =>
     `| ${widths.map((width, column) => (row[column] ?? '').padEnd(width, fill)).join(' | ')} |\n`;
   return [line(head), line([], '-'), ...body.map((row) => line(row))].join('');
-};
+}

@@ -34,7 +34,7 @@ The program also serves metrics of its own process (\`process_*\`, \`nodejs_*\`)
 `;
 
 /** Starts the built program, waits until /metrics matches `complete`, and returns the text. */
-const serve = async (program: string, args: readonly string[], complete: RegExp): Promise<string> => {
+async function serve(program: string, args: readonly string[], complete: RegExp): Promise<string> {
   const flags = ['--web.listen-address=127.0.0.1:0', '--web.disable-exporter-metrics', '--log.format=json'];
   const child = spawn(process.execPath, [program, ...args, ...flags], { env: {} });
   let log = '';
@@ -56,10 +56,10 @@ const serve = async (program: string, args: readonly string[], complete: RegExp)
     child.kill();
     await closed;
   }
-};
+}
 
 /** Every family that the program can serve, in the order in which it serves them. */
-export const allFamilies = async (): Promise<ParsedFamily[]> => {
+export async function allFamilies(): Promise<ParsedFamily[]> {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-docs-'));
   try {
     const build = spawnSync(process.execPath, [join(REPOSITORY, 'tools/build.mjs'), join(own, 'dist')]);
@@ -94,21 +94,21 @@ export const allFamilies = async (): Promise<ParsedFamily[]> => {
   } finally {
     rmSync(own, { recursive: true });
   }
-};
+}
 
-const labelsOf = ({ name, samples }: ParsedFamily): string[] => {
+function labelsOf({ name, samples }: ParsedFamily): string[] {
   const [sample] = samples;
   if (sample !== undefined) return Object.keys(sample.labels).filter((label) => label !== 'le');
   const counter = name.replace(/^vfio_dmabuf_/, '').replace(/_total$/, '') as keyof typeof COUNTERS;
   if (COUNTERS[counter] === undefined) throw new Error(`the labels of ${name} are unknown: it has no sample`);
   return [...COUNTERS[counter]];
-};
+}
 
 const DETAILS: ReadonlyMap<string, string | undefined> = new Map(
   FAMILIES.map(({ name, details }) => [`${PREFIX}${name}`, details]),
 );
 
-const row = (family: ParsedFamily): string => {
+function row(family: ParsedFamily): string {
   const labels = labelsOf(family).map((label) => `\`${label}\``);
   const cells = [
     `\`${family.name}\``,
@@ -117,10 +117,10 @@ const row = (family: ParsedFamily): string => {
     [family.help, DETAILS.get(family.name) ?? ''].join(' ').trim().replaceAll('|', '\\|'),
   ];
   return `| ${cells.join(' | ')} |`;
-};
+}
 
 /** The text of docs/metrics.md. */
-export const pageOf = (families: readonly ParsedFamily[]): string => {
+export function pageOf(families: readonly ParsedFamily[]): string {
   const table = ['| metric | type | labels | meaning |', '| --- | --- | --- | --- |'];
   return `${INTRODUCTION}\n${[...table, ...families.map(row)].join('\n')}\n`;
-};
+}

@@ -59,11 +59,11 @@ const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanati
 };
 
 /** The text of docs/reasons.md. */
-export const reasonsPage = (): string => {
+export function reasonsPage(): string {
   // docs/incidents.md has the incidents.
   const parts = TOPICS.filter((topic) => topic !== 'incident').flatMap((topic) => [
     `## ${TITLES[topic]}`,
     ...EXPLANATIONS.filter((entry) => entry.topic === topic).map(paragraph),
   ]);
   return `${[INTRODUCTION.trimEnd(), ...parts].join('\n\n')}\n`;
-};
+}

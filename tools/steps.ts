@@ -19,7 +19,9 @@ const TALLY = /^lab: (\d+) passed, (\d+) failed$/m;
 /**
  * `CELL: NAME`, without the sentence and the seconds that follow. A repeated run in another guest has the same subject.
  */
-const subjectOf = (title: string): string => title.split(': ', 2).join(': ');
+function subjectOf(title: string): string {
+  return title.split(': ', 2).join(': ');
+}
 
 /**
  * The checks of a step, in the order of their first result. If a check ran again because its guest was lost, its last

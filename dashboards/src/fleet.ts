@@ -24,7 +24,9 @@ import {
 import { firingAlerts, notTracedPanel, privateMemoryPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
-const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`;
+function perHost(expr: string): string {
+  return `sum by (cluster, instance) (${expr})`;
+}
 
 /** Which host needs attention? */
 export const fleet = (): Dashboard =>

@@ -7,8 +7,12 @@ import { firingAlerts, privateMemoryPanel } from './trust.ts';
 import { deviceVariable, hostVariable } from './variables.ts';
 
 const DEVICE = `${HOST},device=~"$device"`;
-const live = (title: string, rest = '') => toLivePage(title, '${instance}', rest);
-const perDevice = (expr: string): string => `sum by (device) (${expr})`;
+function live(title: string, rest = '') {
+  return toLivePage(title, '${instance}', rest);
+}
+function perDevice(expr: string): string {
+  return `sum by (device) (${expr})`;
+}
 
 /** What is wrong on this host, with which device, and are the numbers reliable? */
 export const host = (): Dashboard =>

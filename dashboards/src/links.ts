@@ -14,8 +14,9 @@ export interface ValueLink {
   outside?: boolean;
 }
 
-const carried = (...names: readonly string[]): string =>
-  names.map((name) => `\${${name}:queryparam}`).join('&');
+function carried(...names: readonly string[]): string {
+  return names.map((name) => `\${${name}:queryparam}`).join('&');
+}
 const CARRIED = carried('datasource', 'cluster');
 
 /** A link to another dashboard. It keeps data source, cluster and time, and sets more variables, which may be the cluster. */

@@ -92,7 +92,9 @@ function thresholds(steps: Steps): ThresholdsConfigBuilder {
     ]);
 }
 
-const refId = (index: number): string => String.fromCharCode(65 + index);
+function refId(index: number): string {
+  return String.fromCharCode(65 + index);
+}
 
 function queryBuilder(
   { expr, legend }: Query,
@@ -238,7 +240,9 @@ export interface TableSpec extends PanelSpec {
 const NO_VALUE = '–';
 
 /** The cell of a column in the row of the link. */
-export const cell = (title: string): string => `\${__data.fields.${title}}`;
+export function cell(title: string): string {
+  return `\${__data.fields.${title}}`;
+}
 
 /** The host of a row, in a table with these two columns. */
 export const ROW_HOST: HostName = { cluster: cell('Cluster'), instance: cell('Host') };

@@ -10,15 +10,23 @@ const DEVICE = `${FLEET},device=~"$device"`;
 const VM = `${DEVICE},vm=~"$vm"`;
 const PRIVATE_KINDS = 'private_without_vm|private_offered|foreign_vm|accepted_not_vfio|confidential_shared';
 /** With the VM of the device. Devices without a VM are left out. */
-const byVm = (metric: string, matchers = ''): string =>
-  `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
-  `* on (cluster, job, instance, device) group_left (vm, kind) vfio_dmabuf_vm_info{${VM}}`;
-const incidentsOf = (kind: string): string => `sum(vfio_dmabuf_incidents{${FLEET},kind=~"${kind}"})`;
-const violationsOf = (kind: string): string =>
-  `sum(${grown('vfio_dmabuf_policy_violations_total', `${FLEET},kind="${kind}"`)})`;
+function byVm(metric: string, matchers = ''): string {
+  return (
+    `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
+    `* on (cluster, job, instance, device) group_left (vm, kind) vfio_dmabuf_vm_info{${VM}}`
+  );
+}
+function incidentsOf(kind: string): string {
+  return `sum(vfio_dmabuf_incidents{${FLEET},kind=~"${kind}"})`;
+}
+function violationsOf(kind: string): string {
+  return `sum(${grown('vfio_dmabuf_policy_violations_total', `${FLEET},kind="${kind}"`)})`;
+}
 const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
 const PRIVATE = `${DEVICE},privacy="private"`;
-const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
+function live(title: string, rest: string) {
+  return toLivePage(title, cell('Host'), rest);
+}
 
 /** Is the private memory of VMs safe, and which VM owns it? */
 export const privacy = (): Dashboard =>

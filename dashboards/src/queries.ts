@@ -65,8 +65,9 @@ export function hostState(matchers: string): string {
 }
 
 /** Hosts that are down or blind. */
-export const notTraced = (matchers: string): string =>
-  `count(${targets(matchers)}) - (sum(vfio_dmabuf_up{${matchers}}) or vector(0))`;
+export function notTraced(matchers: string): string {
+  return `count(${targets(matchers)}) - (sum(vfio_dmabuf_up{${matchers}}) or vector(0))`;
+}
 
 export function quantile(q: number, metric: string, matchers: string, labels = ''): string {
   const by = labels === '' ? 'le' : `le, ${labels}`;

@@ -13,9 +13,13 @@ const BUFFERS = 'device=~"$device",privacy=~"$privacy"';
 const REJECTED = `${REJECTED_TO_ALL},${BUFFERS}`;
 const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
 /** Rejections by the device of the buffer. */
-const byDevice = (matchers: string): string => grownBy('cluster, instance, device', REJECTIONS, matchers);
+function byDevice(matchers: string): string {
+  return grownBy('cluster, instance, device', REJECTIONS, matchers);
+}
 const STEP_COUNT = 'vfio_dmabuf_import_duration_seconds_count';
-const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
+function live(title: string, rest: string) {
+  return toLivePage(title, cell('Host'), rest);
+}
 
 /** Which importers are rejected, why, and what is the fix? */
 export const rejections = (): Dashboard =>

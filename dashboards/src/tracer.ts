@@ -17,7 +17,9 @@ import { notTracedPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
 const EMPTY = 'no host answers';
-const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
+function live(title: string, rest: string) {
+  return toLivePage(title, cell('Host'), rest);
+}
 
 /** A panel with the growth of the tracer's own counters in each interval. They exist at 0. */
 function losses(

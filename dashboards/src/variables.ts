@@ -8,8 +8,9 @@ import {
 
 export const DATASOURCE = { type: 'prometheus', uid: '${datasource}' };
 
-export const datasourceVariable = (): DatasourceVariableBuilder =>
-  new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus');
+export function datasourceVariable(): DatasourceVariableBuilder {
+  return new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus');
+}
 
 export interface ValuesOf {
   name: string;
@@ -48,17 +49,18 @@ export function valuesOf({
     .current({ selected: true, text: ['All'], value: ['$__all'] });
 }
 
-export const clusterVariable = (): QueryVariableBuilder =>
-  valuesOf({
+export function clusterVariable(): QueryVariableBuilder {
+  return valuesOf({
     name: 'cluster',
     label: 'Cluster',
     description: 'The label cluster that your Prometheus adds. Leave it at All if there is none.',
     selector: 'vfio_dmabuf_build_info',
     of: 'cluster',
   });
+}
 
-export const hostVariable = (single = false): QueryVariableBuilder =>
-  valuesOf({
+export function hostVariable(single = false): QueryVariableBuilder {
+  return valuesOf({
     name: 'instance',
     label: 'Host',
     description: 'The address at which Prometheus scrapes the tracer of the host.',
@@ -66,18 +68,20 @@ export const hostVariable = (single = false): QueryVariableBuilder =>
     of: 'instance',
     single,
   });
+}
 
-export const deviceVariable = (matchers: string): QueryVariableBuilder =>
-  valuesOf({
+export function deviceVariable(matchers: string): QueryVariableBuilder {
+  return valuesOf({
     name: 'device',
     label: 'Device',
     description: 'PCI address of a device that exports or imports memory.',
     selector: `vfio_dmabuf_device_info{${matchers}}`,
     of: 'device',
   });
+}
 
-export const privacyVariable = (selector: string): QueryVariableBuilder =>
-  valuesOf({
+export function privacyVariable(selector: string): QueryVariableBuilder {
+  return valuesOf({
     name: 'privacy',
     label: 'Privacy',
     description:
@@ -85,18 +89,20 @@ export const privacyVariable = (selector: string): QueryVariableBuilder =>
     selector,
     of: 'privacy',
   });
+}
 
-export const vmVariable = (matchers: string): QueryVariableBuilder =>
-  valuesOf({
+export function vmVariable(matchers: string): QueryVariableBuilder {
+  return valuesOf({
     name: 'vm',
     label: 'VM',
     description: 'The VM of a device. Panels that use it leave out devices without a selected VM.',
     selector: `vfio_dmabuf_vm_info{${matchers}}`,
     of: 'vm',
   });
+}
 
 /** The URL of the runbooks, with a slash at the end. Any host that answers serves them. The mixin can set another URL. */
-export const runbooksVariable = (): QueryVariableBuilder => {
+export function runbooksVariable(): QueryVariableBuilder {
   const hosts = 'vfio_dmabuf_build_info{cluster=~"$cluster"}';
   const query = `query_result(label_replace(${hosts}, "base", "http://$1/runbooks/", "instance", "(.+)"))`;
   return new QueryVariableBuilder('runbooks')
@@ -110,4 +116,4 @@ export const runbooksVariable = (): QueryVariableBuilder => {
     .hide(VariableHide.HideVariable)
     .multi(false)
     .includeAll(false);
-};
+}

@@ -18,8 +18,9 @@ export interface RuleFile {
   groups: { name: string; rules: Rule[] }[];
 }
 
-export const readRules = (file: string): Rule[] =>
-  (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups.flatMap(({ rules }) => rules);
+export function readRules(file: string): Rule[] {
+  return (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups.flatMap(({ rules }) => rules);
+}
 
 /** The labels that the scrape configuration adds to each series. */
 const TARGET = ['cluster', 'job', 'instance'];

@@ -11,18 +11,21 @@ import { readQuery } from './promql.ts';
 
 const dashboards = readDashboards();
 const entries = [...dashboards];
-const each = (check: (dashboard: Dashboard, file: string) => void): void => {
+function each(check: (dashboard: Dashboard, file: string) => void): void {
   assert.equal(entries.length, 5);
   for (const [file, dashboard] of entries) check(dashboard, file);
-};
-const eachPanel = (check: (panel: Panel, where: string, dashboard: Dashboard) => void): void =>
+}
+function eachPanel(check: (panel: Panel, where: string, dashboard: Dashboard) => void): void {
   each((dashboard, file) => {
     for (const panel of panelsOf(dashboard)) check(panel, `${file}: ${panel.title}`, dashboard);
   });
-const variablesOf = (dashboard: Dashboard): string[] =>
-  (dashboard.templating?.list ?? []).map(({ name }) => name);
-const all = (value: unknown, pattern: RegExp): string[] =>
-  [...JSON.stringify(value).matchAll(pattern)].map(([, found = '']) => found);
+}
+function variablesOf(dashboard: Dashboard): string[] {
+  return (dashboard.templating?.list ?? []).map(({ name }) => name);
+}
+function all(value: unknown, pattern: RegExp): string[] {
+  return [...JSON.stringify(value).matchAll(pattern)].map(([, found = '']) => found);
+}
 
 /** Families that no panel shows, and why. */
 const NOT_SHOWN: Record<string, string> = {

@@ -21,14 +21,18 @@ export function readDashboards(): Map<string, Dashboard> {
   );
 }
 
-export const panelsOf = (dashboard: Dashboard): Panel[] =>
-  (dashboard.panels ?? []).filter((panel): panel is Panel => panel.type !== 'row');
+export function panelsOf(dashboard: Dashboard): Panel[] {
+  return (dashboard.panels ?? []).filter((panel): panel is Panel => panel.type !== 'row');
+}
 
-export const targetsOf = (panel: Panel): Target[] => (panel.targets ?? []) as unknown as Target[];
+export function targetsOf(panel: Panel): Target[] {
+  return (panel.targets ?? []) as unknown as Target[];
+}
 
 /** A query with every variable at All. */
-export const withAll = (expr: string): string =>
-  substituted(expr, Object.fromEntries(VARIABLES.map((name) => [name, '.*'])));
+export function withAll(expr: string): string {
+  return substituted(expr, Object.fromEntries(VARIABLES.map((name) => [name, '.*'])));
+}
 
 const VARIABLES = ['cluster', 'instance', 'device', 'privacy', 'vm', 'importer', 'stage', 'reason'];
 

@@ -153,12 +153,14 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
   };
 }
 
-const attached = (t: number, inode: number, importer: string, stage = 1) =>
-  imported({ t, inode, stage, importer });
-const bind = (t: number, inode: number, violation: number) =>
-  tupleLine('bind', t, 10, 300, DEVICE, inode, 0, 0, violation, 300, 200, 4096, 4096, 2, 'qemu');
-const vmProcess = (t: number) =>
-  collectorLine('process', {
+function attached(t: number, inode: number, importer: string, stage = 1) {
+  return imported({ t, inode, stage, importer });
+}
+function bind(t: number, inode: number, violation: number) {
+  return tupleLine('bind', t, 10, 300, DEVICE, inode, 0, 0, violation, 300, 200, 4096, 4096, 2, 'qemu');
+}
+function vmProcess(t: number) {
+  return collectorLine('process', {
     t,
     pid: 200,
     start_ticks: 77,
@@ -167,8 +169,9 @@ const vmProcess = (t: number) =>
     name: 'vault',
     uuid: '2b1c9f3e-0000-4000-8000-000000000001',
   });
-const deviceLine = (t: number) =>
-  collectorLine('device', {
+}
+function deviceLine(t: number) {
+  return collectorLine('device', {
     t,
     device: '0000:41:00.0',
     vendor_id: '10de',
@@ -177,6 +180,7 @@ const deviceLine = (t: number) =>
     iommu_group: '42',
     numa_node: 1,
   });
+}
 
 /** A private kernel on which all counters grow, with an open incident of each of its kinds. */
 export function busyHost(): LiveHost {

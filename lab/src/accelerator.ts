@@ -30,7 +30,7 @@ export interface TrialOptions {
  * Chooses KVM if it boots the guest's kernel to its first program and offers nested SVM. Otherwise chooses emulation.
  * An existing /dev/kvm is not enough: some hosts create a VM and then cannot run this kernel.
  */
-export const chooseAccelerator = async (options: TrialOptions): Promise<Accelerator> => {
+export async function chooseAccelerator(options: TrialOptions): Promise<Accelerator> {
   const emulation = { name: 'tcg', cpu: ARCHITECTURES[options.architecture].cpu } as const;
   if (options.architecture !== 'amd64') return { ...emulation, why: 'the lab tries KVM for amd64 only' };
   const output = await tryKvm(options);
@@ -41,7 +41,7 @@ export const chooseAccelerator = async (options: TrialOptions): Promise<Accelera
     ...emulation,
     why: `KVM cannot boot the guest: ${reason?.trim() ?? 'the guest did not start in time'}`,
   };
-};
+}
 
 /** Boots the kernel on KVM up to its first program. Resolves with the output of QEMU and of the guest. */
 const tryKvm = ({

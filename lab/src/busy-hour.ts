@@ -16,7 +16,7 @@ const LIMIT_SECONDS = 7200;
  * Shell script that runs the demo's sessions in turn, with a flood after every 100 sessions, for this many guest
  * minutes.
  */
-const load = (minutes: number): string => {
+function load(minutes: number): string {
   const sessions = PASS.map(({ steps }, index) => `${index}) ${sessionOf(steps)} ;;`);
   return `now() { cut -d. -f1 /proc/uptime; }
     pass=0; end=$(($(now) + ${minutes * 60}))
@@ -28,13 +28,13 @@ const load = (minutes: number): string => {
       pass=$((pass + 1)); sleep 2
     done
     echo "$pass sessions"`;
-};
+}
 
 /**
  * Records a busy host for this many minutes of guest time. The tests use the recording to show that an hour of a host
  * replays to the same bytes. Guest time passes faster than time on this machine.
  */
-export const busyHour = async (minutes: number, log: (line: string) => void): Promise<number> => {
+export async function busyHour(minutes: number, log: (line: string) => void): Promise<number> {
   if (!Number.isInteger(minutes) || minutes < 1)
     throw new Error('--minutes: must be a whole number, 1 or more');
   const lab = await Lab.open({
@@ -58,4 +58,4 @@ export const busyHour = async (minutes: number, log: (line: string) => void): Pr
   } finally {
     await lab.close();
   }
-};
+}

@@ -15,11 +15,12 @@ import { dirname, join, relative } from 'node:path';
 import { readStat } from '../../server/src/collector/host/proc.ts';
 
 /** The lab's build cache, outside the repository. */
-export const cacheRoot = (): string =>
-  join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'vfio-dmabuf-tracer', 'lab');
+export function cacheRoot(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'vfio-dmabuf-tracer', 'lab');
+}
 
 /** A short digest of texts and of the contents of files and folders: the cache key of what is built from them. */
-export const digest = (texts: readonly string[], paths: readonly string[] = []): string => {
+export function digest(texts: readonly string[], paths: readonly string[] = []): string {
   const hash = createHash('sha256');
   for (const text of texts) hash.update(`${text.length}:${text}`);
   for (const path of paths) {
@@ -29,32 +30,28 @@ export const digest = (texts: readonly string[], paths: readonly string[] = []):
     }
   }
   return hash.digest('hex').slice(0, 16);
-};
+}
 
-const filesBelow = (path: string): string[] =>
-  statSync(path).isFile()
+function filesBelow(path: string): string[] {
+  return statSync(path).isFile()
     ? [path]
     : readdirSync(path, { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map((entry) => join(entry.parentPath, entry.name))
         .sort();
+}
 
 /** Older folders of one name that are kept, so that two checkouts can share the cache without rebuilding. */
 const OTHERS_KEPT = 2;
 
 /** Marks a folder of the cache as used now. */
-export const markUsed = (directory: string): void => {
+export function markUsed(directory: string): void {
   const now = new Date();
   utimesSync(directory, now, now);
-};
+}
 
 /** Keeps the `kept` most recently used folders NAME-KEY and removes the others. */
-export const removeLeastUsed = (
-  root: string,
-  name: string,
-  kept: number,
-  log: (line: string) => void,
-): void => {
+export function removeLeastUsed(root: string, name: string, kept: number, log: (line: string) => void): void {
   const used = readdirSync(root)
     .filter((entry) => entry.slice(0, entry.lastIndexOf('-')) === name && !entry.endsWith('.partial'))
     .map((entry) => ({ entry, at: statSync(join(root, entry)).mtimeMs }))
@@ -63,24 +60,24 @@ export const removeLeastUsed = (
     log(`${name}: removing ${entry}, the least recently used`);
     rmSync(join(root, entry), { recursive: true, force: true });
   }
-};
+}
 
 /**
  * Returns the folder NAME-KEY of the cache. Calls `build` if it does not exist. The build goes into a folder with
  * another name, which is renamed when it is complete, so a folder with the final name is always complete. Keeps some
  * folders with other keys.
  */
-export const cached = async (
+export async function cached(
   name: string,
   key: string,
   log: (line: string) => void,
   build: (directory: string) => Promise<void>,
-): Promise<string> => {
+): Promise<string> {
   const final = join(cacheRoot(), `${name}-${key}`);
   if (!existsSync(final)) await withCacheLock(name, log, () => buildPart(name, final, log, build));
   markUsed(final);
   return final;
-};
+}
 
 /** Builds a folder of the cache, unless another process built it before this one got the lock. */
 const buildPart = async (
@@ -108,17 +105,17 @@ const buildPart = async (
 };
 
 /** Identifies a running process by pid and start time, because a pid can be reused; undefined if it does not run. */
-const processOf = async (pid: number): Promise<string | undefined> => {
+async function processOf(pid: number): Promise<string | undefined> {
   const stat = await readStat('/proc', pid);
   return stat === null ? undefined : `${pid} ${stat.startTicks}`;
-};
+}
 
 /** Runs `action` while this process has the lock of the name. Takes over the lock of a process that no longer runs. */
-export const withCacheLock = async <T>(
+export async function withCacheLock<T>(
   name: string,
   log: (line: string) => void,
   action: () => Promise<T>,
-): Promise<T> => {
+): Promise<T> {
   const lock = join(cacheRoot(), 'locks', name);
   mkdirSync(dirname(lock), { recursive: true });
   for (let reported = false; ; ) {
@@ -143,4 +140,4 @@ export const withCacheLock = async <T>(
   } finally {
     rmSync(lock, { force: true });
   }
-};
+}

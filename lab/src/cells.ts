@@ -9,11 +9,14 @@ export interface Cell {
   dialect: GuestDialect;
 }
 
-export const nameOf = ({ kernel, suite, dialect }: Cell): string => `${kernel}/${suite}/${dialect}`;
+export function nameOf({ kernel, suite, dialect }: Cell): string {
+  return `${kernel}/${suite}/${dialect}`;
+}
 
 /** The user spaces that the lab can combine with a kernel. */
-const suitesOf = (kernel: Kernel): readonly Suite[] =>
-  architectureOf(kernel) === 'amd64' ? SUITES : ['trixie'];
+function suitesOf(kernel: Kernel): readonly Suite[] {
+  return architectureOf(kernel) === 'amd64' ? SUITES : ['trixie'];
+}
 
 /** All cells. A kernel without VFIO dma-buf export has no exporter to rebuild, so it has only the mainline dialect. */
 export const CELLS: readonly Cell[] = KERNELS.flatMap((kernel) =>
@@ -42,7 +45,10 @@ export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
 );
 
 /** The usual kernel as the distribution built it, with either version of bpftrace. */
-export const isUsual = ({ kernel, dialect }: Cell): boolean =>
-  kernel === USUAL_KERNEL && dialect === 'mainline';
+export function isUsual({ kernel, dialect }: Cell): boolean {
+  return kernel === USUAL_KERNEL && dialect === 'mainline';
+}
 /** For trials that do not depend on the version of bpftrace. */
-export const isUsualOnce = (cell: Cell): boolean => isUsual(cell) && cell.suite === 'trixie';
+export function isUsualOnce(cell: Cell): boolean {
+  return isUsual(cell) && cell.suite === 'trixie';
+}

@@ -9,7 +9,7 @@ const STATIC_IMPORT = /(?:\bfrom|\bimport) ?"(\.[^"]+\.mjs)"/g;
  * The code that `vfio-dmabuf-tracer record` loads: the entry, the command, and their static imports. Hashes in the
  * names of chunks are removed, so that a change of the server alone does not change these texts.
  */
-export const collectorCode = (program: string): string[] => {
+export function collectorCode(program: string): string[] {
   const entry = join(program, 'vfio-dmabuf-tracer.mjs');
   const chunks = join(program, 'chunks');
   const record = readdirSync(chunks).find((name) => name.replace(HASH, '') === 'record.mjs');
@@ -23,4 +23,4 @@ export const collectorCode = (program: string): string[] => {
   return [...reached]
     .map((file) => `${relative(program, file)}\n${readFileSync(file, 'utf8')}`.replaceAll(HASH, ''))
     .sort();
-};
+}

@@ -81,7 +81,7 @@ export interface DemoOptions {
 }
 
 /** An event as one line for the terminal. */
-const describe = (event: TracerEvent): string => {
+function describe(event: TracerEvent): string {
   const time = event.time.slice(11, 23);
   if (event.kind === 'incident') return `${time} incident ${event.change}: ${event.incident.sentence}`;
   const who = `${event.comm}[${event.pid}]`;
@@ -108,10 +108,10 @@ const describe = (event: TracerEvent): string => {
     default:
       return event satisfies never;
   }
-};
+}
 
 /** Prints events from the server's event stream until aborted. */
-const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
+async function follow(lab: Lab, signal: AbortSignal): Promise<void> {
   const response = await fetch(`${lab.url}/api/v1/stream`, { signal });
   let pending = '';
   for await (const chunk of response.body ?? []) {
@@ -123,7 +123,7 @@ const follow = async (lab: Lab, signal: AbortSignal): Promise<void> => {
       if (event?.kind !== undefined) console.log(`        ${describe(event)}`);
     }
   }
-};
+}
 
 /** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, reject and revoke. */
 export const demo = async ({ once, log }: DemoOptions): Promise<number> => {

@@ -50,13 +50,13 @@ export interface Outcome {
 }
 
 /** Runs one scenario or trial and records the result. If the guest no longer answers, it fails without being run. */
-const attempt = async (
+async function attempt(
   outcome: Outcome,
   name: string,
   title: string,
   log: Log,
   action: () => Promise<void>,
-): Promise<void> => {
+): Promise<void> {
   const { cell, passed, failed } = outcome;
   const begun = Date.now();
   const where = `${nameOf(cell)}: ${name}`;
@@ -72,32 +72,35 @@ const attempt = async (
       `FAILED  ${where}: ${title}\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
     );
   }
-};
+}
 
-const recordingOf = (scenario: Scenario): string => join(RECORDINGS, `${scenario.name}.ndjson`);
+function recordingOf(scenario: Scenario): string {
+  return join(RECORDINGS, `${scenario.name}.ndjson`);
+}
 
 /** Replays a recording and writes its metrics next to it. */
-export const keepMetrics = async (recording: string): Promise<void> => {
+export async function keepMetrics(recording: string): Promise<void> {
   const program = join(PROGRAM, 'vfio-dmabuf-tracer.mjs');
   writeFileSync(
     join(RECORDINGS, recording.replace(/\.ndjson(\.gz)?$/, '.metrics')),
     // The metrics contain the recording's path. Run in its folder, so that they contain only its name.
     await run(process.execPath, [program, 'replay', recording, '--print', 'metrics'], { cwd: RECORDINGS }),
   );
-};
+}
 
-const keepRecording = async (scenario: Scenario, lines: readonly string[]): Promise<void> => {
+async function keepRecording(scenario: Scenario, lines: readonly string[]): Promise<void> {
   const file = recordingOf(scenario);
   writeFileSync(file, `${lines.join('\n')}\n`);
   await keepMetrics(basename(file));
-};
+}
 
 /**
  * Only the usual kernel with the scenario's dialect is compared with the recording. Other cells compare events and
  * metrics.
  */
-const isRecorded = ({ kernel, dialect }: Cell, scenario: Scenario): boolean =>
-  kernel === USUAL_KERNEL && dialect === scenario.dialect;
+function isRecorded({ kernel, dialect }: Cell, scenario: Scenario): boolean {
+  return kernel === USUAL_KERNEL && dialect === scenario.dialect;
+}
 
 /** Boots one guest and runs its scenarios and trials. */
 export const runGroup = async (

@@ -45,11 +45,12 @@ export class GuestError extends Error {
 /** Lines of the console in an error. */
 const CONSOLE_LINES = 40;
 
-const listen = (path: string, onConnection: (socket: Socket) => void): Promise<Server> =>
-  new Promise((resolve) => {
+function listen(path: string, onConnection: (socket: Socket) => void): Promise<Server> {
+  return new Promise((resolve) => {
     const server = createServer(onConnection);
     server.listen(path, () => resolve(server));
   });
+}
 
 /** One running guest. It sends commands to the guest's agent and keeps the guest's console and log. */
 export class Guest {

@@ -26,18 +26,19 @@ const REJECTED = 20;
  * Makes calls that iommufd itself rejects, so only the probe in iommufd can count them. They are not part of the load,
  * because the module cannot be unloaded while such a call runs.
  */
-const rejectedByIommufd = async (lab: Lab): Promise<void> => {
+async function rejectedByIommufd(lab: Lab): Promise<void> {
   const calls = Array.from({ length: REJECTED }, () => 'iommufd=0,8192');
   const steps = await lab.session(`device=${RESETTABLE}`, 'export=2,0:4096', ...calls);
   assert.equal(steps.filter(({ verb, errno }) => verb === 'iommufd' && errno === 22).length, REJECTED);
-};
+}
 
 /** Waits until the program of this generation has taken over. */
-const untilGeneration = (lab: Lab, generation: number): Promise<void> =>
-  lab.until(`generation ${generation} to trace`, 400, async () => {
+function untilGeneration(lab: Lab, generation: number): Promise<void> {
+  return lab.until(`generation ${generation} to trace`, 400, async () => {
     const status = await lab.status();
     return status.generation === generation && status.state === 'tracing';
   });
+}
 
 export const HANDOVER: Trial = {
   name: 'handover',

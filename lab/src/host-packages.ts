@@ -24,7 +24,9 @@ const PACKAGES = {
 } as const;
 export type HostPackage = keyof typeof PACKAGES;
 
-const packageName = (name: HostPackage): string => (name === 'xz' ? 'xz-utils' : name);
+function packageName(name: HostPackage): string {
+  return name === 'xz' ? 'xz-utils' : name;
+}
 
 /**
  * Runs under a lock, because tests that run in parallel may need the same packages. Maintainer scripts ask policy-rc.d
@@ -66,7 +68,7 @@ export const ensurePackages = async (
 };
 
 /** The Debian mirror of this machine's apt; undefined if there is none, and debootstrap then uses its default. */
-export const debianMirror = async (): Promise<string | undefined> => {
+export async function debianMirror(): Promise<string | undefined> {
   if (!(await hasCommand('apt-get'))) return undefined;
   const targets = await run('apt-get', [
     'indextargets',
@@ -75,18 +77,18 @@ export const debianMirror = async (): Promise<string | undefined> => {
   ]).catch(() => '');
   const line = targets.split('\n').find((target) => / Debian Debian main$/.test(target));
   return line?.split(' ')[0];
-};
+}
 
 const BINFMT = '/proc/sys/fs/binfmt_misc';
 
 /** Lets this machine run programs of another architecture with QEMU's user mode, for trees that are built here. */
-export const ensureProgramsOf = async (
+export async function ensureProgramsOf(
   architecture: Architecture,
   log: (line: string) => void,
-): Promise<void> => {
+): Promise<void> {
   if (architecture !== 'arm64' || process.arch === 'arm64') return;
   await ensurePackages(['qemu-user-static', 'binfmt-support'], log);
   if (existsSync(`${BINFMT}/qemu-aarch64`)) return;
   if (!existsSync(`${BINFMT}/register`)) await run('mount', ['-t', 'binfmt_misc', 'binfmt_misc', BINFMT]);
   if (!existsSync(`${BINFMT}/qemu-aarch64`)) await run('update-binfmts', ['--enable', 'qemu-aarch64']);
-};
+}

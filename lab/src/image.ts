@@ -37,10 +37,10 @@ export interface Image {
 const LAB = join(import.meta.dirname, '..');
 
 /** Writes an image of an ext4 file system of this size (`truncate -s`) with the contents of a folder. */
-export const buildDisk = async (tree: string, file: string, size: string): Promise<void> => {
+export async function buildDisk(tree: string, file: string, size: string): Promise<void> {
   await run('truncate', ['-s', size, file]);
   await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1', '-d', tree, file]);
-};
+}
 
 /** The tree that builds for an architecture, and the prefix of its compiler's tools. */
 interface Builder {
@@ -52,7 +52,7 @@ interface Builder {
  * Builds the disk that is /lab in the guest: scripts, the lab's modules and workloads. The program has its own disk
  * (stage.ts).
  */
-const buildLabDisk = async (file: string, workloads: string, labModules: string | null): Promise<void> => {
+async function buildLabDisk(file: string, workloads: string, labModules: string | null): Promise<void> {
   const content = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-lab-disk-'));
   try {
     mkdirSync(join(content, 'program'));
@@ -64,14 +64,14 @@ const buildLabDisk = async (file: string, workloads: string, labModules: string 
   } finally {
     rmSync(content, { recursive: true, force: true });
   }
-};
+}
 
-const buildModules = async (
+async function buildModules(
   kernel: KernelFiles,
   { tree, compilerPrefix }: Builder,
   directory: string,
   log: Log,
-): Promise<void> => {
+): Promise<void> {
   const build = `CROSS_COMPILE=${compilerPrefix} sh /lab/modules/build.sh ${kernel.release} /kernel/source /out`;
   await inTree(tree, build, {
     log: (line) => {
@@ -79,9 +79,9 @@ const buildModules = async (
     },
     mounts: { ...kernelMounts(kernel), '/lab': LAB, '/out': directory },
   });
-};
+}
 
-const buildWorkloads = async ({ tree, compilerPrefix }: Builder, directory: string): Promise<void> => {
+async function buildWorkloads({ tree, compilerPrefix }: Builder, directory: string): Promise<void> {
   await inTree(
     tree,
     `cp -r /lab/workloads /lab/modules /tmp/
@@ -89,10 +89,10 @@ const buildWorkloads = async ({ tree, compilerPrefix }: Builder, directory: stri
      rm -rf /tmp/workloads /tmp/modules`,
     { mounts: { '/lab': LAB, '/out': directory } },
   );
-};
+}
 
 /** Returns the files that a guest with this user space and kernel boots from. Builds what the cache does not have. */
-export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promise<Image> => {
+export async function ensureImage(suite: Suite, kernel: Kernel, log: Log): Promise<Image> {
   const architecture = architectureOf(kernel);
   const { qemuPackage, compilerPrefix } = ARCHITECTURES[architecture];
   await ensurePackages([qemuPackage, 'e2fsprogs', 'zstd'], log);
@@ -173,18 +173,20 @@ export const ensureImage = async (suite: Suite, kernel: Kernel, log: Log): Promi
     initramfs: join(boot, 'initramfs.gz'),
     disks: [join(disk, 'root.ext4'), join(modulesDisk, 'modules.ext4'), join(labDisk, 'lab.ext4')],
   };
-};
+}
 
 /** Adds the architecture to the name of a part, if it is not the builder's. */
-const marked = (name: string, architecture: Architecture): string =>
-  architecture === BUILDER.architecture ? name : `${name}-${architecture}`;
+function marked(name: string, architecture: Architecture): string {
+  return architecture === BUILDER.architecture ? name : `${name}-${architecture}`;
+}
 
 /**
  * The cache key of what is built from other folders of the cache, whose names contain their keys, and from files of the
  * lab.
  */
-const keyOf = (from: readonly string[], ...paths: readonly string[]): string =>
-  digest(
+function keyOf(from: readonly string[], ...paths: readonly string[]): string {
+  return digest(
     from.map((text) => basename(text)),
     paths.map((path) => join(LAB, path)),
   );
+}

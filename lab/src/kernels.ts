@@ -39,16 +39,22 @@ const ORIGIN: Readonly<Record<Kernel, Origin>> = {
   },
 };
 
-export const exportsDmaBufs = (kernel: Kernel): boolean => ORIGIN[kernel].exportsDmaBufs;
-export const architectureOf = (kernel: Kernel): Architecture => ORIGIN[kernel].architecture;
+export function exportsDmaBufs(kernel: Kernel): boolean {
+  return ORIGIN[kernel].exportsDmaBufs;
+}
+export function architectureOf(kernel: Kernel): Architecture {
+  return ORIGIN[kernel].architecture;
+}
 /** Bytes in a page of this kernel. */
-export const pageSizeOf = (kernel: Kernel): number => ORIGIN[kernel].pageSize;
+export function pageSizeOf(kernel: Kernel): number {
+  return ORIGIN[kernel].pageSize;
+}
 
 /** Everything that determines what is fetched. These texts are part of the cache key. */
-export const kernelRecipe = (kernel: Kernel): string[] => {
+export function kernelRecipe(kernel: Kernel): string[] {
   const { suite, flavour, architecture } = ORIGIN[kernel];
   return ['3', kernel, suite, flavour, architecture];
-};
+}
 
 /** A fetched kernel: its folder and its release (`uname -r`). */
 export interface KernelFiles {
@@ -56,16 +62,20 @@ export interface KernelFiles {
   release: string;
 }
 
-export const kernelIn = (directory: string): KernelFiles => ({
-  directory,
-  release: readFileSync(join(directory, 'release'), 'utf8').trim(),
-});
+export function kernelIn(directory: string): KernelFiles {
+  return {
+    directory,
+    release: readFileSync(join(directory, 'release'), 'utf8').trim(),
+  };
+}
 
 /** The folder that becomes /lib/modules of a guest with this kernel. */
-export const modulesOf = ({ directory }: KernelFiles): string => join(directory, 'root/usr/lib/modules');
+export function modulesOf({ directory }: KernelFiles): string {
+  return join(directory, 'root/usr/lib/modules');
+}
 
 /** Bind mounts (path in the tree, folder) for a tree that builds something for this kernel. */
-export const kernelMounts = ({ directory }: KernelFiles): Record<string, string> => {
+export function kernelMounts({ directory }: KernelFiles): Record<string, string> {
   const root = join(directory, 'root');
   const kbuild = readdirSync(join(root, 'usr/lib')).filter((name) => name.startsWith('linux-kbuild-'));
   return Object.fromEntries([
@@ -75,7 +85,7 @@ export const kernelMounts = ({ directory }: KernelFiles): Record<string, string>
       join(root, path),
     ]),
   ]);
-};
+}
 
 /**
  * Fetches a kernel into a folder. `root/` contains its unpacked packages: image, modules, and headers if the lab builds
@@ -137,12 +147,12 @@ export const fetchKernel = async (
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'overlay'];
 
 /** Builds the initramfs that mounts a guest's disks. `busybox` has its programs; `init` is its first program. */
-export const buildInitramfs = async (
+export async function buildInitramfs(
   kernel: KernelFiles,
   tree: string,
   directory: string,
   { busybox, init }: { busybox: string; init: string },
-): Promise<void> => {
+): Promise<void> {
   mkdirSync(join(directory, 'content/modules'), { recursive: true });
   mkdirSync(join(directory, 'content/bin'));
   writeFileSync(join(directory, 'content/init'), readFileSync(init), { mode: 0o755 });
@@ -161,4 +171,4 @@ export const buildInitramfs = async (
      rm -rf ../content`,
     { mounts: { ...kernelMounts(kernel), '/initramfs': directory } },
   );
-};
+}

@@ -55,12 +55,14 @@ const KEEPS_A_VM = `
   ! grep 'verb=vm ret=-' /run/kept-vm.out`;
 
 /** Shell script that runs in every guest after its boot. The oracle's probes depend on the dialect. */
-const prepareScript = (kernel: Kernel, dialect: GuestDialect): string =>
-  [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [oracleScript(dialect)] : [])].join('\n');
+function prepareScript(kernel: Kernel, dialect: GuestDialect): string {
+  return [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [oracleScript(dialect)] : [])].join('\n');
+}
 
 /** Shell text that expands to the device of the guest's port with this name (machine.ts). */
-const portOf = (name: string): string =>
-  `$(for port in /sys/class/virtio-ports/*; do [ "$(cat $port/name)" != lab.${name} ] || echo /dev/\${port##*/}; done)`;
+function portOf(name: string): string {
+  return `$(for port in /sys/class/virtio-ports/*; do [ "$(cat $port/name)" != lab.${name} ] || echo /dev/\${port##*/}; done)`;
+}
 
 const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
 
@@ -70,7 +72,7 @@ const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('
 /** Chosen once for all guests of an architecture, when the first one starts. */
 const accelerators = new Map<Architecture, Promise<Accelerator>>();
 
-const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
+function accelerate(image: Image, log: Log): Promise<Accelerator> {
   const { architecture } = image;
   const chosen =
     accelerators.get(architecture) ??
@@ -80,7 +82,7 @@ const accelerate = (image: Image, log: Log): Promise<Accelerator> => {
     });
   accelerators.set(architecture, chosen);
   return chosen;
-};
+}
 
 /**
  * Upper bound for the duration of one counter read. A read that ends later than this after a call began after the call.
@@ -104,6 +106,7 @@ export class Lab {
   #guest: Guest;
   #server: HostServer | undefined;
 
+  // biome-ignore lint/style/useConsistentMemberAccessibility: a constructor has no # form
   private constructor(
     options: LabOptions,
     image: Image,
@@ -457,11 +460,12 @@ export class Lab {
 }
 
 /** The command that runs a workload session of these steps. */
-export const sessionOf = (steps: readonly string[]): string =>
-  `/lab/bin/session ${steps.map((step) => `'${step}'`).join(' ')}`;
+export function sessionOf(steps: readonly string[]): string {
+  return `/lab/bin/session ${steps.map((step) => `'${step}'`).join(' ')}`;
+}
 
-const parseSteps = (lines: readonly string[]): Step[] =>
-  lines.flatMap((line) => {
+function parseSteps(lines: readonly string[]): Step[] {
+  return lines.flatMap((line) => {
     const fields = Object.fromEntries(line.split(' ').map((pair) => pair.split('=')));
     if (fields.verb === undefined) return [];
     return [
@@ -473,3 +477,4 @@ const parseSteps = (lines: readonly string[]): Step[] =>
       },
     ];
   });
+}

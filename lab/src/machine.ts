@@ -13,12 +13,14 @@ export const LAB_DEVICES = {
 } as const;
 
 /** Arguments for an ivshmem device; `master` lets QEMU save its contents with the machine. */
-const memoryDevice = (id: string, size: string, place: string): string[] => [
-  '-object',
-  `memory-backend-ram,id=${id},size=${size},share=on`,
-  '-device',
-  `ivshmem-plain,memdev=${id},master=on,${place}`,
-];
+function memoryDevice(id: string, size: string, place: string): string[] {
+  return [
+    '-object',
+    `memory-backend-ram,id=${id},size=${size},share=on`,
+    '-device',
+    `ivshmem-plain,memdev=${id},master=on,${place}`,
+  ];
+}
 
 const DEVICES = [
   ...memoryDevice('bar0', '16M', 'bus=pcie.0,addr=8.0'),
@@ -62,7 +64,7 @@ export interface MachineOptions {
  * The arguments of QEMU for one machine. A machine can resume from the saved state of another one with the same
  * arguments.
  */
-export const machineArguments = (options: MachineOptions): string[] => {
+export function machineArguments(options: MachineOptions): string[] {
   const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
   const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);
   const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
@@ -94,10 +96,10 @@ export const machineArguments = (options: MachineOptions): string[] => {
     ...DEVICES,
     ...(state === undefined ? [] : ['-incoming', `exec:${state}`]),
   ];
-};
+}
 
 /** Arguments for a port of the guest; its /sys/class/virtio-ports/<port>/name is lab.ID. */
-const port = (id: string, chardev: string): string[] => {
+function port(id: string, chardev: string): string[] {
   const [kind, ...options] = chardev.split(',');
   return [
     '-chardev',
@@ -105,4 +107,4 @@ const port = (id: string, chardev: string): string[] => {
     '-device',
     `virtserialport,chardev=${id},name=lab.${id}`,
   ];
-};
+}

@@ -36,15 +36,15 @@ const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid]
   --update      writes the recordings of the scenarios instead of comparing with them`;
 
 const started = Date.now();
-const log = (line: string): void => {
+function log(line: string): void {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
-};
+}
 
 /**
  * Groups the scenarios and trials of all cells by guest. The longest group comes first, so that no long one runs alone
  * at the end.
  */
-const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], everyday = false): Group[] => {
+function groupsOf(wanted: (name: string) => boolean, cells: readonly Cell[], everyday = false): Group[] {
   const groups = cells.flatMap((cell): Group[] => {
     const scenarios = SCENARIOS.flatMap((scenario) =>
       wanted(scenario.name) && (!everyday || isEveryday(scenario, cell))
@@ -65,13 +65,13 @@ const groupsOf = (wanted: (name: string) => boolean, cells: readonly Cell[], eve
   const weight = ({ scenarios, trials }: Group): number =>
     scenarios.length + trials.reduce((sum, { guest }) => sum + (guest === 'own' ? 60 : 10), 0);
   return groups.filter((group) => weight(group) > 0).sort((a, b) => weight(b) - weight(a));
-};
+}
 
 /**
  * Runs a group. If its guest was lost, runs the rest in a second guest, and reports the crash: an emulated machine does
  * not always survive when its kernel patches its code. If the second guest is lost too, the group fails.
  */
-const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outcome> => {
+async function runGroupTwice(group: Group, options: GroupOptions): Promise<Outcome> {
   const first = await runGroup(group, options);
   if (!first.lost) return first;
   log(`${nameOf(group.cell)}: the guest was lost; running in another guest: ${first.failed.join(', ')}`);
@@ -84,10 +84,10 @@ const runGroupTwice = async (group: Group, options: GroupOptions): Promise<Outco
     crashed: [...first.crashed, ...first.failed.slice(0, 1), ...second.crashed],
     inexact: [...first.inexact, ...second.inexact],
   };
-};
+}
 
 /** Runs the demo. If the guest was lost, logs the end of its console and runs the demo in another guest. */
-const demoTwice = async (options: DemoOptions): Promise<number> => {
+async function demoTwice(options: DemoOptions): Promise<number> {
   try {
     return await demo(options);
   } catch (error) {
@@ -95,7 +95,7 @@ const demoTwice = async (options: DemoOptions): Promise<number> => {
     log(`the guest was lost; starting another one: ${error.message}`);
     return demo(options);
   }
-};
+}
 
 /**
  * Guests that run at the same time, for two cores. With three, compiling the probes takes longer than the daemon waits.
@@ -103,11 +103,11 @@ const demoTwice = async (options: DemoOptions): Promise<number> => {
 const GUESTS = 2;
 
 /** Runs groups, `GUESTS` at a time. Calls `done` with each outcome. */
-const runGroups = async (
+async function runGroups(
   groups: Group[],
   options: Omit<GroupOptions, 'log'>,
   done: (outcome: Outcome) => void = () => {},
-): Promise<number> => {
+): Promise<number> {
   const outcomes: Outcome[] = [];
   const worker = async (): Promise<void> => {
     for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
@@ -131,7 +131,7 @@ const runGroups = async (
   );
   console.log(`lab: ${passed} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;
-};
+}
 
 /** Runs the truth table on the cells whose names begin with `prefix`, and writes the results to docs/. */
 const matrix = async (prefix: string): Promise<number> => {
@@ -148,7 +148,7 @@ const matrix = async (prefix: string): Promise<number> => {
   );
 };
 
-const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
+async function exec(files: readonly string[], cell: Cell): Promise<number> {
   const [first] = files;
   if (first === undefined) throw new Error(`exec: FILE is missing\n${USAGE}`);
   for (const file of files) if (!existsSync(file)) throw new Error(`exec: ${file} does not exist`);
@@ -176,9 +176,9 @@ const exec = async (files: readonly string[], cell: Cell): Promise<number> => {
   } finally {
     await lab.close();
   }
-};
+}
 
-const shell = async (cell: Cell): Promise<number> => {
+async function shell(cell: Cell): Promise<number> {
   const lab = await Lab.open({ ...cell, log });
   try {
     log('a shell in the guest; see /lab/bin and /lab/dist; exit ends it');
@@ -187,20 +187,20 @@ const shell = async (cell: Cell): Promise<number> => {
   } finally {
     await lab.close();
   }
-};
+}
 
 /** The value of an option with a fixed set of values. @throws Error that lists them. */
-const oneOf = <T extends string>(option: string, value: string, known: readonly T[]): T => {
+function oneOf<T extends string>(option: string, value: string, known: readonly T[]): T {
   const found = known.find((name) => name === value);
   if (found === undefined) throw new Error(`--${option} ${value}: must be one of ${known.join(', ')}`);
   return found;
-};
+}
 
-const minutesOf = (text: string): number => {
+function minutesOf(text: string): number {
   const minutes = Number(text);
   if (!(minutes > 0)) throw new Error(`--minutes ${text}: must be a number above 0`);
   return minutes;
-};
+}
 
 const GUEST_OPTIONS = ['kernel', 'guest', 'dialect'];
 /** The options of each command. Any other first argument is the name of a scenario or trial. */
@@ -215,14 +215,14 @@ const OPTIONS_OF: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** @throws Error for arguments that the command would ignore. */
-const checkArguments = (what: string, options: readonly string[], operands: readonly string[]): void => {
+function checkArguments(what: string, options: readonly string[], operands: readonly string[]): void {
   const known = OPTIONS_OF[what] ?? [...GUEST_OPTIONS, 'update', 'keep'];
   const unknown = options.filter((option) => !known.includes(option)).map((option) => `--${option}`);
   if (what in OPTIONS_OF && what !== 'exec') unknown.push(...operands);
   if (unknown.length === 0) return;
   const list = known.map((option) => `--${option}`).join(', ');
   throw new Error(`${what} does not accept ${unknown.join(', ')}; its options: ${list || 'none'}`);
-};
+}
 
 const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({

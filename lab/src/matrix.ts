@@ -19,7 +19,7 @@ export interface CellResult extends Cell {
   notApplicable: Record<string, number>;
 }
 
-export const resultOf = ({ cell, release, bpftrace, passed, failed }: Outcome): CellResult => {
+export function resultOf({ cell, release, bpftrace, passed, failed }: Outcome): CellResult {
   const notApplicable: Record<string, number> = {};
   for (const scenario of SCENARIOS) {
     const why = explainUnmet(scenario, cell);
@@ -27,20 +27,22 @@ export const resultOf = ({ cell, release, bpftrace, passed, failed }: Outcome): 
   }
   const isRow = (name: string): boolean => !/^(start|boot) \(/.test(name);
   return { ...cell, release, bpftrace, passed: passed.filter(isRow).length, failed, notApplicable };
-};
+}
 
-const readResults = (): CellResult[] => JSON.parse(readFileSync(RESULTS, 'utf8')) as CellResult[];
+function readResults(): CellResult[] {
+  return JSON.parse(readFileSync(RESULTS, 'utf8')) as CellResult[];
+}
 
 /** Replaces the stored results of some cells and rewrites the page. */
-export const keepResults = (fresh: readonly CellResult[]): void => {
+export function keepResults(fresh: readonly CellResult[]): void {
   const known = new Map([...readResults(), ...fresh].map((result) => [nameOf(result), result]));
   const results = CELLS.flatMap((cell) => known.get(nameOf(cell)) ?? []);
   writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
   writeFileSync(PAGE, pageOf(results));
-};
+}
 
 /** The text of docs/kernels.md. */
-export const pageOf = (results: readonly CellResult[]): string => {
+export function pageOf(results: readonly CellResult[]): string {
   const rows = results.map(({ release, bpftrace, dialect, passed, failed, notApplicable }) => {
     const others = Object.entries(notApplicable).map(([why, count]) => `${count}: ${why}`);
     return [
@@ -59,7 +61,7 @@ export const pageOf = (results: readonly CellResult[]): string => {
   return [ABOVE, cells, BELOW, markdownTable(DIALECTS), SWITCHES_ABOVE, markdownTable(SWITCHES), END].join(
     '\n',
   );
-};
+}
 
 const ABOVE = `# Kernels
 

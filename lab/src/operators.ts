@@ -13,24 +13,21 @@ const RULES = join(import.meta.dirname, '../../dashboards/rules');
 const REJECTED = [`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0'];
 
 /** Configuration that scrapes the daemon every 5 s and evaluates the rules of dashboards/rules. */
-const configuration = (
-  target: string,
-): string => `global: { scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s }
+function configuration(target: string): string {
+  return `global: { scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s }
 rule_files: ['${RULES}/*.yaml']
 scrape_configs:
   - job_name: vfio-dmabuf-tracer
     static_configs: [{ targets: ['${target}'], labels: { cluster: lab } }]
 `;
+}
 
 /**
  * Runs all queries of dashboards, annotations, rules and alerts, and counts the panel queries that have data for this
  * host.
  * @throws Error if Prometheus rejects a query.
  */
-const answers = async (
-  target: string,
-  prometheus: OwnServer,
-): Promise<{ asked: number; answered: number }> => {
+async function answers(target: string, prometheus: OwnServer): Promise<{ asked: number; answered: number }> {
   let [asked, answered] = [0, 0];
   for (const { of, expr } of expressions(target)) {
     const empty = (await prometheus.query(expr)).length === 0;
@@ -39,7 +36,7 @@ const answers = async (
     if (!empty) answered += 1;
   }
   return { asked, answered };
-};
+}
 
 export const OPERATORS: Trial = {
   name: 'operators',

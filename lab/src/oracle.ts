@@ -26,11 +26,11 @@ const PRIVATE_ONLY = ['private_read', 'bind'];
 /** Up to 7.0 the core's function had another name. The lab's `legacy` exporter uses that name too. */
 const LEGACY = { invalidate: { probe: 'dma_buf_move_notify', key: 'common_pid' } };
 
-const add = (counts: OracleCounts, name: string, outcome: string, count: number): void => {
+function add(counts: OracleCounts, name: string, outcome: string, count: number): void {
   const calls = counts[name] ?? {};
   calls[outcome] = (calls[outcome] ?? 0) + count;
   counts[name] = calls;
-};
+}
 
 /** Calls of one function by outcome: `0`, `value` (a descriptor or pointer), `-22` for EINVAL. */
 export type Calls = Record<string, number>;
@@ -40,7 +40,7 @@ export type OracleCounts = Record<string, Calls>;
 const TRACING = '/sys/kernel/tracing';
 
 /** Shell script that starts the oracle in a guest, on the functions that exist in its dialect. */
-export const oracleScript = (dialect: GuestDialect): string => {
+export function oracleScript(dialect: GuestDialect): string {
   const events = Object.entries({ ...EVENTS, ...(dialect === 'legacy' && LEGACY) }).filter(
     ([name]) => dialect.startsWith('private') || !PRIVATE_ONLY.includes(name),
   );
@@ -51,10 +51,10 @@ export const oracleScript = (dialect: GuestDialect): string => {
     ];
   });
   return ['set -e', ...lines].join('\n');
-};
+}
 
 /** Reads what the oracle has counted since it was started. @throws Error if a histogram was full and dropped calls. */
-export const readOracle = async (guest: Guest): Promise<OracleCounts> => {
+export async function readOracle(guest: Guest): Promise<OracleCounts> {
   const { output } = await guest.run(`grep -rE '^{|Dropped: [1-9]' ${TRACING}/events/oracle --include=hist`);
   const counts: OracleCounts = {};
   for (const found of output.split('\n')) {
@@ -67,17 +67,17 @@ export const readOracle = async (guest: Guest): Promise<OracleCounts> => {
     if (/Dropped: [1-9]/.test(line)) throw new Error(`the oracle dropped calls of ${name}`);
   }
   return counts;
-};
+}
 
 /** `-N` for an errno, `0`, or `value` for a descriptor or a pointer. The histogram prints return values as unsigned. */
-const outcomeOf = (value: bigint): string => {
+function outcomeOf(value: bigint): string {
   const signed = BigInt.asIntN(64, value);
   if (signed === 0n) return '0';
   return signed < 0n && signed > -4096n ? String(signed) : 'value';
-};
+}
 
 /** The calls between two reads of the oracle. */
-export const oracleSince = (before: OracleCounts, after: OracleCounts): OracleCounts => {
+export function oracleSince(before: OracleCounts, after: OracleCounts): OracleCounts {
   const difference: OracleCounts = {};
   for (const [name, calls] of Object.entries(after)) {
     for (const [outcome, count] of Object.entries(calls)) {
@@ -86,17 +86,17 @@ export const oracleSince = (before: OracleCounts, after: OracleCounts): OracleCo
     }
   }
   return difference;
-};
+}
 
 /**
  * Compares the tracer's metrics with the oracle's counts; each difference is one line. If the kernel skipped probe runs
  * and the tracer reported that, each metric may be lower by up to `skipped` calls. It must never be higher.
  */
-export const contradictions = (
+export function contradictions(
   recorded: OracleCounts,
   delta: Readonly<Record<string, number>>,
   skipped = 0,
-): string[] => {
+): string[] {
   const counted = (name: string, ...labels: string[]): number =>
     Object.entries(delta)
       .filter(
@@ -164,4 +164,4 @@ export const contradictions = (
       ([what, byTracer, byOracle]) =>
         `${what}: the tracer counted ${byTracer}, the oracle counted ${byOracle}`,
     );
-};
+}

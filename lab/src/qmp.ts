@@ -8,6 +8,7 @@ export class Qmp {
   readonly #socket: Socket;
   readonly #lines: AsyncIterator<string>;
 
+  // biome-ignore lint/style/useConsistentMemberAccessibility: a constructor has no # form
   private constructor(socket: Socket, lines: Interface) {
     this.#socket = socket;
     this.#lines = lines[Symbol.asyncIterator]();

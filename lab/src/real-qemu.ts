@@ -21,17 +21,17 @@ export const START_QEMU = `rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/mon
     -monitor pipe:/tmp/monitor >/tmp/qemu.out 2>&1 & echo $! >/tmp/qemu.pid
   cat /tmp/monitor.out >/dev/null &`;
 
-const buffersOf = async (lab: Lab): Promise<BufferView[]> => {
+async function buffersOf(lab: Lab): Promise<BufferView[]> {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
-};
+}
 
 /** How often buffers were revoked and restored after this event. */
-const turns = async (lab: Lab, after: number): Promise<{ revoked: number; restored: number }> => {
+async function turns(lab: Lab, after: number): Promise<{ revoked: number; restored: number }> {
   const states = (await lab.events(after)).filter((event) => event.kind === 'buffer_state');
   const revoked = states.filter((event) => event.revoked).length;
   return { revoked, restored: states.length - revoked };
-};
+}
 
 export const QEMU_VM: Trial = {
   name: 'qemu-vm',
@@ -113,5 +113,8 @@ export const QEMU_VM: Trial = {
   },
 };
 
-const pick = (event: TracerEvent | undefined): object =>
-  event?.kind === 'buffer_state' ? { device: event.device, revoked: event.revoked, cause: event.cause } : {};
+function pick(event: TracerEvent | undefined): object {
+  return event?.kind === 'buffer_state'
+    ? { device: event.device, revoked: event.revoked, cause: event.cause }
+    : {};
+}

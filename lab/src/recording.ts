@@ -6,22 +6,23 @@ interface Line {
   type: string;
   data: unknown;
 }
-const parse = (text: string): Line | undefined => {
+function parse(text: string): Line | undefined {
   try {
     return JSON.parse(text) as Line;
   } catch {
     return undefined;
   }
-};
+}
 
 /** The tuple of a line that a probe printed; empty for any other line. */
-const tupleOf = (line: Line | undefined): (number | string)[] =>
-  line?.type === 'value' && Array.isArray(line.data) ? line.data : [];
+function tupleOf(line: Line | undefined): (number | string)[] {
+  return line?.type === 'value' && Array.isArray(line.data) ? line.data : [];
+}
 
-const tagOf = (line: Line | undefined): number | undefined => {
+function tagOf(line: Line | undefined): number | undefined {
   const [tag] = tupleOf(line);
   return tag === undefined ? undefined : Number(tag);
-};
+}
 
 /**
  * A counter line: the map's number and the key as printed, because JSON.parse would round 64-bit numbers, and the
@@ -29,16 +30,16 @@ const tagOf = (line: Line | undefined): number | undefined => {
  */
 const COUNTER = new RegExp(`^\\{"type": ?"value", ?"data": ?\\[${TAGS.counter},(.*),(\\d+)\\]\\}$`);
 
-const counterOf = (text: string): { key: string; value: number } | undefined => {
+function counterOf(text: string): { key: string; value: number } | undefined {
   const [, key, value] = COUNTER.exec(text) ?? [];
   return key === undefined ? undefined : { key: key.replaceAll(/["\s]/g, ''), value: Number(value) };
-};
+}
 
 /**
  * Cuts the lines from `from` on into a stream that can be replayed alone. It begins with the header and the lines of
  * the running child, and its counters start at 0. Counter lines that repeat the previous value are left out.
  */
-export const sliceStream = (lines: readonly string[], from: number): string[] => {
+export function sliceStream(lines: readonly string[], from: number): string[] {
   const head = lines.slice(0, from).map((text) => ({ text, line: parse(text) }));
   const base = new Map<string, number>();
   let emitted = 0;
@@ -79,15 +80,15 @@ export const sliceStream = (lines: readonly string[], from: number): string[] =>
     }
   }
   return withoutIdleBeats(result);
-};
+}
 
 /** Removes a heartbeat and its read_end if no line is between them and another heartbeat follows. */
-const withoutIdleBeats = (lines: readonly string[]): string[] => {
+function withoutIdleBeats(lines: readonly string[]): string[] {
   const tags = lines.map((text) => tagOf(parse(text)));
   const idle = (index: number): boolean =>
     tags[index] === TAGS.heartbeat && tags[index + 1] === TAGS.read_end && tags[index + 2] === TAGS.heartbeat;
   return lines.filter((_, index) => !idle(index) && !(index > 0 && idle(index - 1)));
-};
+}
 
 /** Positions of times and durations, pids, and inodes in each tuple (docs/stream.md). */
 const TIMES: Readonly<Record<number, number[]>> = { 2: [2], 4: [2], 7: [2], 9: [2] };
@@ -114,11 +115,12 @@ const INODES: Readonly<Record<number, number[]>> = {
 };
 
 /** Whether a counter contains durations, which differ from run to run. */
-const isDuration = (key: string): boolean =>
-  /_(ns|bucket)$/.test(MAP_NAMES[Number(key.slice(0, key.indexOf(',')))] ?? '');
+function isDuration(key: string): boolean {
+  return /_(ns|bucket)$/.test(MAP_NAMES[Number(key.slice(0, key.indexOf(',')))] ?? '');
+}
 
 /** The events and counters of a stream without times, with pids and inodes numbered in order of appearance. */
-const comparable = (lines: readonly string[]): { events: string[]; counters: Map<string, number> } => {
+function comparable(lines: readonly string[]): { events: string[]; counters: Map<string, number> } {
   const names = new Map<string, string>();
   const name = (kind: string, value: number): string | number => {
     if (value === 0) return 0;
@@ -142,12 +144,12 @@ const comparable = (lines: readonly string[]): { events: string[]; counters: Map
     events.push(JSON.stringify(event));
   }
   return { events, counters };
-};
+}
 
 /**
  * Differences between two streams of the same scenario, one line each; empty if their events and counters are the same.
  */
-export const compareStreams = (recorded: readonly string[], fresh: readonly string[]): string[] => {
+export function compareStreams(recorded: readonly string[], fresh: readonly string[]): string[] {
   const [a, b] = [comparable(recorded), comparable(fresh)];
   const differences: string[] = [];
   for (let index = 0; index < Math.max(a.events.length, b.events.length); index++) {
@@ -162,4 +164,4 @@ export const compareStreams = (recorded: readonly string[], fresh: readonly stri
     if (before !== now) differences.push(`counter ${key}: recorded ${before}, now ${now}`);
   }
   return differences;
-};
+}

@@ -83,23 +83,25 @@ let saves = 0;
 /** States that guests of this process are making, by folder. */
 const making = new Map<string, Promise<void>>();
 
-const savedRoot = (): string => join(cacheRoot(), 'saved');
+function savedRoot(): string {
+  return join(cacheRoot(), 'saved');
+}
 
 const versions = new Map<string, string>();
 
 /** Output of `qemu --version`; cached. */
-export const qemuVersion = (qemu: string): string => {
+export function qemuVersion(qemu: string): string {
   const version = versions.get(qemu) ?? spawnSync(qemu, ['--version'], { encoding: 'utf8' }).stdout ?? '';
   versions.set(qemu, version);
   return version;
-};
+}
 
 /** Removes half-saved states of runs that were killed. */
-export const removeHalfSaved = (): void => {
+export function removeHalfSaved(): void {
   if (!existsSync(savedRoot())) return;
   for (const entry of readdirSync(savedRoot())) {
     const pid = /\.(\d+)-\d+\.partial$/.exec(entry)?.[1];
     if (pid !== undefined && !existsSync(`/proc/${pid}`))
       rmSync(join(savedRoot(), entry), { recursive: true, force: true });
   }
-};
+}

@@ -41,7 +41,7 @@ export interface Baseline {
 }
 
 /** Waits until the guest has settled, and returns its baseline. */
-export const baselineOf = async (lab: Lab): Promise<Baseline> => {
+export async function baselineOf(lab: Lab): Promise<Baseline> {
   const { losses } = await lab.settle();
   return {
     samples: await lab.samples(),
@@ -50,7 +50,7 @@ export const baselineOf = async (lab: Lab): Promise<Baseline> => {
     event: (await lab.events(0)).at(-1)?.seq ?? 0,
     line: lab.linesRead(),
   };
-};
+}
 
 /** Result of a scenario that passed. */
 export interface ScenarioResult {
@@ -64,11 +64,7 @@ export interface ScenarioResult {
 /**
  * Runs one scenario. @throws Error with all differences from what the scenario expects and from the oracle's counts.
  */
-export const runScenario = async (
-  scenario: Scenario,
-  lab: Lab,
-  before: Baseline,
-): Promise<ScenarioResult> => {
+export async function runScenario(scenario: Scenario, lab: Lab, before: Baseline): Promise<ScenarioResult> {
   const problems: string[] = [];
   await scenario.run(lab).catch(async (error: unknown) => {
     if (error instanceof GuestError) throw error;
@@ -109,29 +105,29 @@ export const runScenario = async (
       line,
     },
   };
-};
+}
 
 /**
  * Probe runs that the kernel skipped since these losses were reported. Waits 12 s, because the tracer reads them every
  * 10 s.
  */
-export const missedSince = async (lab: Lab, losses: Status['losses']): Promise<number> => {
+export async function missedSince(lab: Lab, losses: Status['losses']): Promise<number> {
   await sleep(12_000);
   const { losses: now } = await lab.status();
   return (now.probe_missed ?? 0) - (losses.probe_missed ?? 0);
-};
+}
 
 /**
  * Decides whether skipped probe runs explain the problems. Resolves with 0 if the list is empty. Resolves with the
  * number of skipped runs if the tracer reported skipped runs and no more calls than that are missing: its counts are
  * then the lower bound that it reports. @throws Error with the problems otherwise.
  */
-export const acceptSkippedRuns = async (
+export async function acceptSkippedRuns(
   lab: Lab,
   losses: Status['losses'],
   problems: readonly string[],
   { recorded, delta }: { recorded: OracleCounts; delta: Readonly<Record<string, number>> },
-): Promise<number> => {
+): Promise<number> {
   if (problems.length === 0) return 0;
   const skipped = await missedSince(lab, losses);
   if (skipped > 0 && contradictions(recorded, delta, skipped).length === 0) return skipped;
@@ -140,26 +136,28 @@ export const acceptSkippedRuns = async (
   throw new Error(
     `${problems.join('\n')}\nlosses ${JSON.stringify(now)}, helper errors ${errors}, skipped probe runs ${skipped}`,
   );
-};
+}
 
 /** The message of an assertion that fails; empty if it passes. */
-const failuresOf = (check: () => void): string[] => {
+function failuresOf(check: () => void): string[] {
   try {
     check();
     return [];
   } catch (error) {
     return [error instanceof Error ? error.message : String(error)];
   }
-};
+}
 
-const pick = (event: KernelEvent, wanted: object): object =>
-  Object.fromEntries(Object.keys(wanted).map((key) => [key, event[key as keyof KernelEvent]]));
+function pick(event: KernelEvent, wanted: object): object {
+  return Object.fromEntries(Object.keys(wanted).map((key) => [key, event[key as keyof KernelEvent]]));
+}
 
-const sorted = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
-  Object.fromEntries(Object.entries(metrics).sort(([a], [b]) => (a < b ? -1 : 1)));
+function sorted(metrics: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(metrics).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
 
 /** @throws AssertionError if the stream differs from the committed recording of the scenario. */
-export const assertSameStream = (recorded: readonly string[], fresh: readonly string[]): void => {
+export function assertSameStream(recorded: readonly string[], fresh: readonly string[]): void {
   const differences = compareStreams(recorded, fresh);
   assert.deepEqual(differences, [], 'the stream differs from the recording');
-};
+}

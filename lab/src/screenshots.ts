@@ -37,7 +37,7 @@ const SESSIONS: readonly { name: string; steps: readonly string[] }[] = [
 ];
 
 /** Boots a guest with a VM of real QEMU and sessions, and writes the screenshots of its page to docs/images. */
-export const screenshots = async (log: (line: string) => void): Promise<number> => {
+export async function screenshots(log: (line: string) => void): Promise<number> {
   const lab = await Lab.tracing({ suite: 'trixie', kernel: USUAL_KERNEL, dialect: 'private-v1', log });
   try {
     await lab.command(`echo ${PLAIN} >/sys/module/vfio_pci_core/parameters/private_devices`);
@@ -54,4 +54,4 @@ export const screenshots = async (log: (line: string) => void): Promise<number> 
   } finally {
     await lab.close();
   }
-};
+}

@@ -13,8 +13,8 @@ export interface RunOptions {
 }
 
 /** Runs a command and resolves with its standard output. @throws CommandError with its last lines if it fails. */
-export const run = (command: string, args: readonly string[], options: RunOptions = {}): Promise<string> =>
-  new Promise((resolve, reject) => {
+export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: options.cwd,
       env: options.env ?? process.env,
@@ -44,10 +44,12 @@ export const run = (command: string, args: readonly string[], options: RunOption
         );
     });
   });
+}
 
 /** Whether the command is on the PATH. */
-export const hasCommand = (command: string): Promise<boolean> =>
-  run('sh', ['-c', `command -v ${command}`]).then(
+export function hasCommand(command: string): Promise<boolean> {
+  return run('sh', ['-c', `command -v ${command}`]).then(
     () => true,
     () => false,
   );
+}

@@ -16,7 +16,7 @@ export interface Stage {
 const SIZE = '64M';
 
 /** Builds a disk with what changes between runs: the built program as dist/, and the caller's files as files/. */
-export const makeStage = async (files: readonly string[] = []): Promise<Stage> => {
+export async function makeStage(files: readonly string[] = []): Promise<Stage> {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run npm run build`);
   const root = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-stage-'));
   const content = join(root, 'content');
@@ -27,4 +27,4 @@ export const makeStage = async (files: readonly string[] = []): Promise<Stage> =
   await buildDisk(content, disk, SIZE);
   rmSync(content, { recursive: true });
   return { disk, remove: () => rmSync(root, { recursive: true, force: true }) };
-};
+}

@@ -6,7 +6,7 @@ import type { Lab } from './lab.ts';
 const LONGEST_SECONDS = 86_400;
 
 /** Connects this terminal, or piped input, to a shell in the guest. Resolves when the shell has ended. */
-export const shellIn = async (lab: Lab): Promise<void> => {
+export async function shellIn(lab: Lab): Promise<void> {
   const socket = createConnection(lab.guest.shellSocket);
   await once(socket, 'connect');
   const { stdin, stdout } = process;
@@ -23,4 +23,4 @@ export const shellIn = async (lab: Lab): Promise<void> => {
     stdin.pause();
     socket.destroy();
   }
-};
+}

@@ -14,14 +14,17 @@ const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'
 /** The tree in which everything for all guests is built. */
 export const BUILDER = { suite: 'trixie', architecture: 'amd64' } as const;
 
-const isBuilder = (suite: Suite, architecture: Architecture): boolean =>
-  suite === BUILDER.suite && architecture === BUILDER.architecture;
+function isBuilder(suite: Suite, architecture: Architecture): boolean {
+  return suite === BUILDER.suite && architecture === BUILDER.architecture;
+}
 
 /** Everything that determines the contents of a tree. These texts are the cache key. */
-export const treeRecipe = (suite: Suite, architecture: Architecture): string[] => [
-  ...['3', suite, ...(architecture === BUILDER.architecture ? [] : [architecture]), ...GUEST_PACKAGES],
-  ...(isBuilder(suite, architecture) ? [...BUILD_PACKAGES, ...ARCHITECTURES[architecture].vmPackages] : []),
-];
+export function treeRecipe(suite: Suite, architecture: Architecture): string[] {
+  return [
+    ...['3', suite, ...(architecture === BUILDER.architecture ? [] : [architecture]), ...GUEST_PACKAGES],
+    ...(isBuilder(suite, architecture) ? [...BUILD_PACKAGES, ...ARCHITECTURES[architecture].vmPackages] : []),
+  ];
+}
 
 export interface InTreeOptions {
   log?: Log;
@@ -30,8 +33,8 @@ export interface InTreeOptions {
 }
 
 /** Runs a shell script in a tree with chroot, in new mount and pid namespaces. */
-export const inTree = (tree: string, script: string, options: InTreeOptions = {}): Promise<string> =>
-  run(
+export function inTree(tree: string, script: string, options: InTreeOptions = {}): Promise<string> {
+  return run(
     'unshare',
     [
       ...['--mount', '--pid', '--fork', '--propagation', 'private', 'sh', '-euc'],
@@ -48,6 +51,7 @@ export const inTree = (tree: string, script: string, options: InTreeOptions = {}
       ...(options.log && { onLine: options.log }),
     },
   );
+}
 
 const APT = 'apt-get -o Dpkg::Options::=--force-unsafe-io -y -q --no-install-recommends';
 
@@ -55,13 +59,13 @@ const APT = 'apt-get -o Dpkg::Options::=--force-unsafe-io -y -q --no-install-rec
  * Installs Debian into a folder. Needs root, because debootstrap creates device nodes and uses chroot. The programs of
  * another architecture run with QEMU's user mode, which must be registered on this machine (host-packages.ts).
  */
-export const buildTree = async (
+export async function buildTree(
   suite: Suite,
   architecture: Architecture,
   tree: string,
   mirror: string | undefined,
   log: Log,
-): Promise<void> => {
+): Promise<void> {
   mkdirSync(tree, { recursive: true });
   const arguments_ = [
     `--arch=${architecture}`,
@@ -88,24 +92,23 @@ export const buildTree = async (
   }
   // The modules of the kernel come from another disk, which is mounted here.
   await inTree(tree, 'apt-get clean; rm -rf /var/lib/apt/lists/*; mkdir -p /usr/lib/modules');
-};
+}
 
 /** Everything that determines what `buildCrossTree` adds to the builder. These texts are part of the cache key. */
-export const crossRecipe = (architecture: Architecture): string[] => [
-  '1',
-  ...ARCHITECTURES[architecture].compilerPackages,
-];
+export function crossRecipe(architecture: Architecture): string[] {
+  return ['1', ...ARCHITECTURES[architecture].compilerPackages];
+}
 
 /**
  * Copies the builder and installs a cross compiler. A copy, so that guests of the builder's architecture need no
  * rebuild.
  */
-export const buildCrossTree = async (
+export async function buildCrossTree(
   builder: string,
   architecture: Architecture,
   tree: string,
   log: Log,
-): Promise<void> => {
+): Promise<void> {
   await run('cp', ['-a', `${builder}/.`, tree]);
   await inTree(
     tree,
@@ -114,16 +117,16 @@ export const buildCrossTree = async (
      apt-get clean; rm -rf /var/lib/apt/lists/*`,
     { log: progress(`builder for ${architecture}`, log) },
   );
-};
+}
 
 const STEPS = /^(?:I: (?:Retrieving|Extracting|Configuring|Unpacking)|Setting up|Unpacking|Get:\d+) *(\S+)/;
 
 /** Logs the progress of package tools, at most one line every 2 s. */
-export const progress = (name: string, log: Log): Log => {
+export function progress(name: string, log: Log): Log {
   let last = 0;
   return (line) => {
     if (!STEPS.test(line) || Date.now() - last < 2000) return;
     last = Date.now();
     log(`${name}: ${line.slice(0, 100)}`);
   };
-};
+}

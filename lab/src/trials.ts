@@ -12,18 +12,19 @@ import { acceptSkippedRuns } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
-const liveBuffers = async (lab: Lab): Promise<BufferView[]> => {
+async function liveBuffers(lab: Lab): Promise<BufferView[]> {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
-};
+}
 
 /** Counter samples that are lower than before. */
-const decreased = (before: Samples, after: Samples): string[] =>
-  [...before].flatMap(([key, value]) =>
+function decreased(before: Samples, after: Samples): string[] {
+  return [...before].flatMap(([key, value]) =>
     /_(total|count|sum|bucket)(\{|$)/.test(key) && (after.get(key) ?? 0) < value
       ? [`${key}: ${value} -> ${after.get(key)}`]
       : [],
   );
+}
 
 const FLOOD = { exports: 80_000, rejected: 40_000, vgem: 14_000 };
 

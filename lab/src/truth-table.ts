@@ -34,26 +34,28 @@ const OF_KVM_AMD: readonly string[] = ['vm-kinds', 'confidential-shared'];
 const NOTIFIES_TWICE: readonly string[] = ['revoke-close-of-revoked'];
 
 /** The scenario on a kernel of 6.19 or 7.0, where iommufd does not pin. */
-const ofLegacy = (scenario: Scenario): Scenario => ({
-  ...scenario,
-  ...(NOTIFIES_TWICE.includes(scenario.name) && { repeatedInvalidations: 1 }),
-  metrics: Object.fromEntries(
-    Object.entries(scenario.metrics).filter(([key]) => !key.includes('stage="pin"')),
-  ),
-  events: scenario.events.filter((event) => !('stage' in event && event.stage === 'pin')),
-});
+function ofLegacy(scenario: Scenario): Scenario {
+  return {
+    ...scenario,
+    ...(NOTIFIES_TWICE.includes(scenario.name) && { repeatedInvalidations: 1 }),
+    metrics: Object.fromEntries(
+      Object.entries(scenario.metrics).filter(([key]) => !key.includes('stage="pin"')),
+    ),
+    events: scenario.events.filter((event) => !('stage' in event && event.stage === 'pin')),
+  };
+}
 
 /** Why a scenario cannot run on a cell; undefined if it can. */
-export const explainUnmet = (scenario: Scenario, { kernel, dialect }: Cell): string | undefined => {
+export function explainUnmet(scenario: Scenario, { kernel, dialect }: Cell): string | undefined {
   if (!exportsDmaBufs(kernel)) return 'no VFIO dma-buf export';
   if (architectureOf(kernel) !== 'amd64' && OF_KVM_AMD.includes(scenario.name)) return 'marks VMs in kvm_amd';
   if (scenario.dialect === dialect) return undefined;
   if (scenario.dialect !== 'mainline' || dialect !== 'legacy') return `of ${scenario.dialect}`;
   return SINCE_7_1.includes(scenario.name) ? 'since 7.1' : undefined;
-};
+}
 
 /** The scenario with the events and metrics that the cell must report; undefined if it cannot run there. */
-export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined => {
+export function scenarioOn(scenario: Scenario, cell: Cell): Scenario | undefined {
   if (explainUnmet(scenario, cell) !== undefined) return undefined;
   const { metrics, events, ...rest } =
     cell.dialect === 'legacy' && scenario.dialect !== 'legacy' ? ofLegacy(scenario) : scenario;
@@ -62,7 +64,7 @@ export const scenarioOn = (scenario: Scenario, cell: Cell): Scenario | undefined
     metrics: expectedOn(cell.kernel, metrics),
     events: events.map((event) => expectedOn(cell.kernel, event)),
   };
-};
+}
 
 /**
  * One scenario for each probe fragment (probes/NAME.bt). `all` runs only these on a cell that differs from another one
@@ -96,7 +98,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
 };
 
 /** Whether `all` runs this scenario on the cell. The matrix runs all scenarios of every cell. */
-export const isEveryday = (scenario: Scenario, { suite, dialect }: Cell): boolean => {
+export function isEveryday(scenario: Scenario, { suite, dialect }: Cell): boolean {
   if (dialect === 'legacy') return scenario.dialect === 'legacy' || NOTIFIES_TWICE.includes(scenario.name);
   return suite === 'trixie' || dialect !== 'mainline' || Object.values(SPOT_CHECKS).includes(scenario.name);
-};
+}

@@ -14,13 +14,16 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { cached, cacheRoot, withCacheLock } from '../src/cache.ts';
 
-const silent = (): void => undefined;
+function silent(): void {
+  undefined;
+}
 
 /** Entries of the cache without its locks. */
-const parts = (): string[] =>
-  readdirSync(cacheRoot())
+function parts(): string[] {
+  return readdirSync(cacheRoot())
     .filter((entry) => entry !== 'locks')
     .sort();
+}
 
 let home = '';
 beforeEach(() => {
@@ -29,7 +32,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(home, { recursive: true }));
 
-const build = async (directory: string): Promise<void> => writeFileSync(join(directory, 'file'), 'whole');
+async function build(directory: string): Promise<void> {
+  return writeFileSync(join(directory, 'file'), 'whole');
+}
 
 test('an existing folder is not built again', async () => {
   const first = await cached('thing', 'key', silent, build);

@@ -12,7 +12,7 @@ after(() => rmSync(folder, { recursive: true }));
  * A built program whose entry loads commands on demand, with these contents of the shared chunk and of the server's
  * chunk.
  */
-const built = (name: string, shared: string, server: string): string => {
+function built(name: string, shared: string, server: string): string {
   const program = join(folder, name);
   const hash = (text: string): string => Buffer.from(text.padEnd(8)).toString('hex').toUpperCase().slice(-8);
   const [sharedName, serverName] = [`chunk-${hash(shared)}.mjs`, `serve-${hash(server)}.mjs`];
@@ -23,7 +23,7 @@ const built = (name: string, shared: string, server: string): string => {
   write(`chunks/${sharedName}`, shared);
   write(`chunks/${serverName}`, server);
   return program;
-};
+}
 
 test('a change of the server alone does not change the code of the collector', () => {
   assert.deepEqual(

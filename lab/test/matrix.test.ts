@@ -7,7 +7,9 @@ import { type CellResult, pageOf, resultOf } from '../src/matrix.ts';
 import { explainUnmet, isEveryday, SCENARIOS, SPOT_CHECKS, scenarioOn } from '../src/truth-table.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
-const cell = (kernel: Cell['kernel'], dialect: Cell['dialect']): Cell => ({ kernel, suite: 'sid', dialect });
+function cell(kernel: Cell['kernel'], dialect: Cell['dialect']): Cell {
+  return { kernel, suite: 'sid', dialect };
+}
 
 test('docs/kernels.md is generated from docs/kernels.json', () => {
   const results = JSON.parse(readFileSync(join(DOCS, 'kernels.json'), 'utf8')) as CellResult[];

@@ -3,20 +3,26 @@ import { test } from 'node:test';
 import { MAP_NAMES } from '../../server/src/stream/maps.ts';
 import { compareStreams, sliceStream } from '../src/recording.ts';
 
-const value = (...data: (number | string)[]): string => JSON.stringify({ type: 'value', data });
+function value(...data: (number | string)[]): string {
+  return JSON.stringify({ type: 'value', data });
+}
 const RELEASES = MAP_NAMES.indexOf('releases');
 const EXPORTS = MAP_NAMES.indexOf('exports');
 const IMPORTS = MAP_NAMES.indexOf('imports');
 const EXPORT_NS = MAP_NAMES.indexOf('export_ns');
 /** A counter line as bpftrace prints it. The key is text, because a JSON parser would round its numbers. */
-const counter = (map: number, key: string, count: number): string =>
-  `{"type": "value", "data": [13,${map},${key},${count}]}`;
-const sliced = (map: number, key: string, count: number): string =>
-  `{"type":"value","data":[13,${map},${key},${count}]}`;
+function counter(map: number, key: string, count: number): string {
+  return `{"type": "value", "data": [13,${map},${key},${count}]}`;
+}
+function sliced(map: number, key: string, count: number): string {
+  return `{"type":"value","data":[13,${map},${key},${count}]}`;
+}
 const HEADER = JSON.stringify({ type: 'header', data: {} });
 const STARTING = JSON.stringify({ type: 'child', data: { state: 'starting' } });
 
-const release = (t: number, pid: number, inode: number): string => value(3, t, pid, inode, 'session');
+function release(t: number, pid: number, inode: number): string {
+  return value(3, t, pid, inode, 'session');
+}
 
 const BIG = '[1,7310575183467606885,0]';
 

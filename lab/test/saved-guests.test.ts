@@ -6,7 +6,9 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { cacheRoot } from '../src/cache.ts';
 import { removeHalfSaved, SavedGuest } from '../src/saved-guests.ts';
 
-const silent = (): void => undefined;
+function silent(): void {
+  undefined;
+}
 let home = '';
 let before: string | undefined;
 beforeEach(() => {
@@ -20,10 +22,15 @@ afterEach(() => {
   else process.env.XDG_CACHE_HOME = before;
 });
 
-const saved = (machine: string, files: string[] = []): SavedGuest =>
-  new SavedGuest('booted-7.3', [machine], files, silent);
-const write = async (directory: string): Promise<void> => writeFileSync(join(directory, 'state.zst'), 'x');
-const entries = (): string[] => readdirSync(join(cacheRoot(), 'saved'));
+function saved(machine: string, files: string[] = []): SavedGuest {
+  return new SavedGuest('booted-7.3', [machine], files, silent);
+}
+async function write(directory: string): Promise<void> {
+  return writeFileSync(join(directory, 'state.zst'), 'x');
+}
+function entries(): string[] {
+  return readdirSync(join(cacheRoot(), 'saved'));
+}
 
 test('only the machine that saved a state finds it', async () => {
   assert.equal(await saved('a').find(), undefined);

@@ -4,11 +4,11 @@ import { test } from 'node:test';
 import { StreamTap } from '../src/stream-tap.ts';
 
 const HEADER = JSON.stringify({ type: 'header', data: { format: 1, boot_epoch_us: 1 } });
-const feed = (tap: StreamTap): (() => string) => {
+function feed(tap: StreamTap): () => string {
   const server = new PassThrough();
   tap.feed(server);
   return () => String(server.read() ?? '');
-};
+}
 
 test('a server gets all lines, earlier and later ones, in full', () => {
   const tap = new StreamTap();

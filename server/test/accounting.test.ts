@@ -55,8 +55,9 @@ function sampleOf(text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.split(' ').at(-1));
 }
 
-const lost = (stage: string): string =>
-  `${isCountLoss(stage) ? 'counts' : 'events'}_lost_total{stage="${stage}"}`;
+function lost(stage: string): string {
+  return `${isCountLoss(stage) ? 'counts' : 'events'}_lost_total{stage="${stage}"}`;
+}
 
 /** Runs a live collector with a fake bpftrace in this mode until `done` is true, and returns its model. */
 async function collected(
@@ -134,10 +135,10 @@ test('calls whose return was missed are counted', async () => {
   assert.equal(model.status().missed_returns, 2);
 });
 
-const changed = (t: number, more: { blind: string[]; blind_since: number }): string => {
+function changed(t: number, more: { blind: string[]; blind_since: number }): string {
   const child = JSON.parse(starting(t, 1)).data;
   return collectorLine('child', { t, generation: 1, state: 'changed', probes: child.probes, ...more });
-};
+}
 
 test('blind time of a probe is counted from the load of its module until a program traces it', async () => {
   const { model, more } = feed(TRACING);

@@ -15,7 +15,9 @@ interface Import {
   target: string;
 }
 
-const part = (file: string) => file.split('/')[0] as string;
+function part(file: string) {
+  return file.split('/')[0] as string;
+}
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(SOURCE, file), 'utf8');

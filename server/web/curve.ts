@@ -10,7 +10,9 @@ function blossom([x1, y1, x2, y2]: Curve, t: number, u: number, v: number): { x:
   };
   return { x: interpolate(x1, middle, middle, x2), y: interpolate(y1, y1, y2, y2) };
 }
-export const pointAt = (curve: Curve, t: number): { x: number; y: number } => blossom(curve, t, t, t);
+export function pointAt(curve: Curve, t: number): { x: number; y: number } {
+  return blossom(curve, t, t, t);
+}
 
 /** The part of the curve between two parameters in 0 to 1, as an SVG path. */
 export function part(curve: Curve, from: number, to: number): string {
@@ -23,4 +25,6 @@ export function part(curve: Curve, from: number, to: number): string {
   return `M${points[0]}C${points.slice(1).join(' ')}`;
 }
 
-const round = (value: number): number => Math.round(value * 10) / 10;
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

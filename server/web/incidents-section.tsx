@@ -12,7 +12,9 @@ const CLOSED_SHOWN = 5;
 const FEW = 6;
 const MANY = 200;
 
-const openOnes = (open: number): string => (open === 0 ? 'none open' : `${open} open`);
+function openOnes(open: number): string {
+  return open === 0 ? 'none open' : `${open} open`;
+}
 const NOTES: Readonly<Record<Knowledge, (open: number) => string>> = {
   now: openOnes,
   before: (open) => `${openOnes(open)} when tracing ended`,

@@ -17,12 +17,14 @@ interface Curve {
 /** Two counter reads that are further apart have a gap between them: the rates in it are unknown. */
 const GAP_SECONDS = 30;
 
-const curve = (name: string, color: string, value: Curve['value'], dashed = false): Curve => ({
-  name,
-  color,
-  dashed,
-  value,
-});
+function curve(name: string, color: string, value: Curve['value'], dashed = false): Curve {
+  return {
+    name,
+    color,
+    dashed,
+    value,
+  };
+}
 
 const RATES: readonly Curve[] = [
   curve('exports', '--plot-1', ({ rates }) => rates.exports),
@@ -43,8 +45,9 @@ const TIMES: readonly Curve[] = (
   curve(`${name} p99`, color, ({ durations }) => durations[key]?.p99 ?? null, true),
 ]);
 
-const rate = (value: number): string =>
-  `${value === 0 ? '0' : value < 0.1 ? value.toFixed(3) : value.toFixed(1)}/s`;
+function rate(value: number): string {
+  return `${value === 0 ? '0' : value < 0.1 ? value.toFixed(3) : value.toFixed(1)}/s`;
+}
 
 export function Plots({ store }: { store: Store }) {
   const samples = store.history.value;
@@ -177,8 +180,9 @@ function Plot({ title, samples, curves, text, logarithmic }: PlotProps) {
 
 const HEIGHT = 220;
 
-const known = (column: ArrayLike<unknown> = []): number =>
-  Array.from(column).filter((one) => one != null).length;
+function known(column: ArrayLike<unknown> = []): number {
+  return Array.from(column).filter((one) => one != null).length;
+}
 
 function dataOf(samples: readonly HistorySample[], curves: readonly Curve[]): UPlot.AlignedData {
   const times: number[] = [];

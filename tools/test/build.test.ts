@@ -8,10 +8,11 @@ import { test } from 'node:test';
 const DOCS = join(import.meta.dirname, '../../docs');
 const BUILD = join(import.meta.dirname, '../build.mjs');
 
-const build = (into: string): Promise<number | null> =>
-  new Promise((resolve) => {
+function build(into: string): Promise<number | null> {
+  return new Promise((resolve) => {
     spawn(process.execPath, [BUILD, into], { stdio: ['ignore', 'ignore', 'inherit'] }).once('close', resolve);
   });
+}
 
 test('concurrent builds into the same folder all succeed and leave one complete build', async (t) => {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-build-'));

@@ -145,8 +145,9 @@ class Dev {
   }
 }
 
-const builds = ({ received }: { received: string }): number =>
-  new Set(Array.from(received.matchAll(/event: build\ndata: (\d+)/g), ([, build]) => build)).size;
+function builds({ received }: { received: string }): number {
+  return new Set(Array.from(received.matchAll(/event: build\ndata: (\d+)/g), ([, build]) => build)).size;
+}
 
 test('a saved change of the page, the program or a runbook is served, and an open page is notified', async (t) => {
   const sources = new Sources(t);
@@ -287,5 +288,6 @@ test('readDevArgs reads the recording and --port, and passes other flags to the 
   assert.throws(() => read('--web.listen-address=:80'), /does not accept .*:80\nfix: use --port/);
 });
 
-const builtFolders = (sources: Sources): string[] =>
-  readdirSync(sources.folder).filter((name) => name.startsWith('.dist-dev-'));
+function builtFolders(sources: Sources): string[] {
+  return readdirSync(sources.folder).filter((name) => name.startsWith('.dist-dev-'));
+}

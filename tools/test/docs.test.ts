@@ -9,11 +9,14 @@ import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
-const read = (path: string): string => readFileSync(join(REPOSITORY, path), 'utf8');
-const pagesBelow = (folder: string): string[] =>
-  readdirSync(join(REPOSITORY, folder), { recursive: true, encoding: 'utf8' })
+function read(path: string): string {
+  return readFileSync(join(REPOSITORY, path), 'utf8');
+}
+function pagesBelow(folder: string): string[] {
+  return readdirSync(join(REPOSITORY, folder), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => join(folder, file));
+}
 const PAGES = [
   ...readdirSync(REPOSITORY).filter((file) => file.endsWith('.md')),
   ...['dashboards', 'docs', 'lab', 'probes'].flatMap(pagesBelow),
@@ -25,7 +28,7 @@ before(async () => {
 });
 
 /** The labels of each series that a query can name, including the series of histograms. */
-const series = (): Map<string, Set<string>> => {
+function series(): Map<string, Set<string>> {
   const known = new Map<string, Set<string>>();
   for (const { name, type, samples } of families) {
     const labels = new Set(samples.flatMap((sample) => Object.keys(sample.labels)));
@@ -34,7 +37,7 @@ const series = (): Map<string, Set<string>> => {
     if (type === 'histogram') known.set(name, labels);
   }
   return known;
-};
+}
 
 test('docs/metrics.md matches the served metrics', () => {
   assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'run `npm run docs` to write it again');

@@ -3,16 +3,16 @@ import { test } from 'node:test';
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
 import { decode, withPalette } from '../png-palette.ts';
 
-const chunk = (type: string, data: Buffer): Buffer => {
+function chunk(type: string, data: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(type), data]);
   const ends = Buffer.alloc(8);
   ends.writeUInt32BE(data.length);
   ends.writeUInt32BE(crc32(body), 4);
   return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
-};
+}
 
 /** A PNG with these filtered rows, 8 bits and three channels. */
-const png = (width: number, rows: number[][]): Buffer => {
+function png(width: number, rows: number[][]): Buffer {
   const head = Buffer.from([0, 0, 0, width, 0, 0, 0, rows.length, 8, 2, 0, 0, 0]);
   return Buffer.concat([
     Buffer.from('89504e470d0a1a0a', 'hex'),
@@ -20,7 +20,7 @@ const png = (width: number, rows: number[][]): Buffer => {
     chunk('IDAT', deflateSync(Buffer.from(rows.flat()))),
     chunk('IEND', Buffer.alloc(0)),
   ]);
-};
+}
 
 test('decode reverses every filter of PNG', () => {
   const { rows } = decode(

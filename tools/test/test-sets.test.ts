@@ -16,11 +16,14 @@ const STARTS: Record<string, RegExp> = {
 };
 const INSTALLS = /\bensurePackages\(\[|\bapt-get'/;
 /** Test modules that a test file imports, directly or not. A test does not run the code of the lab and the tools. */
-const ofTests = (file: string): string[] =>
-  [...reach(file)].filter(
+function ofTests(file: string): string[] {
+  return [...reach(file)].filter(
     (path) => path.endsWith('.ts') && TEST_FOLDERS.some((folder) => path.startsWith(`${folder}/`)),
   );
-const text = (path: string): string => readFileSync(join(REPOSITORY, path), 'utf8');
+}
+function text(path: string): string {
+  return readFileSync(join(REPOSITORY, path), 'utf8');
+}
 const self = 'tools/test/test-sets.test.ts';
 
 test('every set has tests, and every test file is in a set', () => {

@@ -29,11 +29,11 @@ const SHARED_RUNBOOK: Readonly<Record<string, string>> = {
 };
 const testFiles = readdirSync(join(RULES, 'tests')).map((file) => join(RULES, 'tests', file));
 
-const tool = (command: string, args: readonly string[]): string => {
+function tool(command: string, args: readonly string[]): string {
   const run = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 64 << 20 });
   assert.equal(run.status, 0, `${run.error?.message ?? ''}${run.stdout}${run.stderr}`);
   return run.stdout;
-};
+}
 
 interface AlertTest {
   name?: string;
@@ -133,17 +133,20 @@ test('queries of runbooks parse and name existing metrics and labels', () => {
   assert.ok(queries > 50);
 });
 
-const evaluate = (config: string): Record<string, unknown> =>
-  JSON.parse(
+function evaluate(config: string): Record<string, unknown> {
+  return JSON.parse(
     tool('jsonnet', [
       '-e',
       `local mixin = (import '${MIXIN}') + { _config+:: ${config} };
        { dashboards: mixin.grafanaDashboards, alerts: mixin.prometheusAlerts, rules: mixin.prometheusRules }`,
     ]),
   );
-const committed = (...files: readonly string[]): RuleFile => ({
-  groups: files.flatMap((file) => (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups),
-});
+}
+function committed(...files: readonly string[]): RuleFile {
+  return {
+    groups: files.flatMap((file) => (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups),
+  };
+}
 
 test('the mixin returns the committed dashboards, rules and alerts', () => {
   const { dashboards, alerts, rules } = evaluate('{}');

@@ -3,7 +3,7 @@ import { sizeOn } from '../page-size.ts';
 import type { Scenario } from '../scenario.ts';
 import { exported, KIB, PLAIN, RESETTABLE, rejectedExport, sum } from './names.ts';
 
-const rejected = (
+function rejected(
   name: string,
   title: string,
   step: string,
@@ -13,33 +13,35 @@ const rejected = (
   ranges: number,
   region = 2,
   barParameter?: [name: string, value: string],
-): Scenario => ({
-  name: `export-${name}`,
-  title,
-  dialect: 'mainline',
-  run: async (lab) => {
-    const set = (value: string): Promise<unknown> =>
-      lab.command(`echo '${value}' >/sys/module/lab_bars/parameters/${barParameter?.[0]}`);
-    if (barParameter !== undefined) await set(barParameter[1]);
-    const [, rejection] = await lab.session(`device=${PLAIN}`, step);
-    if (barParameter !== undefined) await set('');
-    assert.equal(rejection?.errno, errno);
-  },
-  metrics: rejectedExport(PLAIN, code, reason),
-  events: [
-    {
-      kind: 'export',
-      device: PLAIN,
-      region,
-      ranges,
-      bytes: 0,
-      inode: 0,
-      errno,
-      reason,
-      comm: 'session',
-    } as never,
-  ],
-});
+): Scenario {
+  return {
+    name: `export-${name}`,
+    title,
+    dialect: 'mainline',
+    run: async (lab) => {
+      const set = (value: string): Promise<unknown> =>
+        lab.command(`echo '${value}' >/sys/module/lab_bars/parameters/${barParameter?.[0]}`);
+      if (barParameter !== undefined) await set(barParameter[1]);
+      const [, rejection] = await lab.session(`device=${PLAIN}`, step);
+      if (barParameter !== undefined) await set('');
+      assert.equal(rejection?.errno, errno);
+    },
+    metrics: rejectedExport(PLAIN, code, reason),
+    events: [
+      {
+        kind: 'export',
+        device: PLAIN,
+        region,
+        ranges,
+        bytes: 0,
+        inode: 0,
+        errno,
+        reason,
+        comm: 'session',
+      } as never,
+    ],
+  };
+}
 
 export const EXPORTS: readonly Scenario[] = [
   {

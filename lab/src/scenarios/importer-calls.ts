@@ -22,47 +22,54 @@ const OTHER = 'lab_importer';
  */
 const SAME = 'vfio-pci';
 
-const errnos = (steps: readonly Step[]): number[] => steps.map((step) => step.errno);
+function errnos(steps: readonly Step[]): number[] {
+  return steps.map((step) => step.errno);
+}
 
 /**
  * A scenario with one buffer of one page. `steps` are the importers' calls, each with the errno that it must return.
  */
-const withBuffer = (
+function withBuffer(
   name: string,
   title: string,
   steps: readonly (readonly [step: string, errno: number])[],
   metrics: readonly Record<string, number>[],
   events: readonly ExpectedEvent[],
   dialect: Scenario['dialect'] = 'mainline',
-): Scenario => ({
-  name,
-  title,
-  dialect,
-  run: async (lab) => {
-    const done = await lab.session(
-      `device=${PLAIN}`,
-      'export=2,0:4096',
-      ...steps.map(([step]) => step),
-      'close=0',
-    );
-    assert.deepEqual(errnos(done), [0, 0, ...steps.map(([, errno]) => errno), 0]);
-  },
-  metrics: sum(exported(PLAIN, 4 * KIB), ...metrics, { releases_total: 1 }),
-  events: [{ kind: 'export', errno: 0 }, ...events, { kind: 'release', device: PLAIN }],
-});
+): Scenario {
+  return {
+    name,
+    title,
+    dialect,
+    run: async (lab) => {
+      const done = await lab.session(
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        ...steps.map(([step]) => step),
+        'close=0',
+      );
+      assert.deepEqual(errnos(done), [0, 0, ...steps.map(([, errno]) => errno), 0]);
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), ...metrics, { releases_total: 1 }),
+    events: [{ kind: 'export', errno: 0 }, ...events, { kind: 'release', device: PLAIN }],
+  };
+}
 
-const accepted = (importer: string, stage: string): ExpectedEvent =>
-  ({ kind: 'import', stage, device: PLAIN, importer, errno: 0, reason: 'none' }) as never;
-const rejected = (importer: string, stage: string, errno: number, reason: string): ExpectedEvent =>
-  ({ kind: 'import', stage, device: PLAIN, importer, errno, reason }) as never;
+function accepted(importer: string, stage: string): ExpectedEvent {
+  return { kind: 'import', stage, device: PLAIN, importer, errno: 0, reason: 'none' } as never;
+}
+function rejected(importer: string, stage: string, errno: number, reason: string): ExpectedEvent {
+  return { kind: 'import', stage, device: PLAIN, importer, errno, reason } as never;
+}
 
 /** Binds a device to another driver: lab_importer or vfio-pci. */
-const rebind = (lab: Lab, device: string, driver: string): Promise<string> =>
-  lab.command(
+function rebind(lab: Lab, device: string, driver: string): Promise<string> {
+  return lab.command(
     `cd /sys/bus/pci/devices/${device}
      echo ${device} >driver/unbind; echo ${driver} >driver_override; echo ${device} >/sys/bus/pci/drivers_probe
      [ "$(basename "$(readlink driver)")" = ${driver} ]`,
   );
+}
 
 export const IMPORTER_CALLS: readonly Scenario[] = [
   withBuffer(

@@ -15,10 +15,10 @@ import {
   sum,
 } from './names.ts';
 
-const buffers = async (lab: Lab): Promise<BufferView[]> => {
+async function buffers(lab: Lab): Promise<BufferView[]> {
   const { body } = await lab.get('/api/v1/buffers');
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers.filter(({ state }) => state !== 'released');
-};
+}
 
 /** The mark of a VM (an argument of the step `vm`), and the kind that the tracer must report. */
 const KINDS = [

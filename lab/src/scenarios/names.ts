@@ -5,22 +5,26 @@ export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE } = LAB_DE
 export const KIB = 1024;
 
 /** Samples that change when `count` buffers are exported; `bytes` is their total size. */
-export const exported = (
+export function exported(
   device: string,
   bytes: number,
   count = 1,
   privacy = 'undeclared',
-): Record<string, number> => ({
-  [`exports_total{device="${device}",privacy="${privacy}"}`]: count,
-  [`exported_bytes_total{device="${device}",privacy="${privacy}"}`]: bytes,
-  export_duration_seconds_count: count,
-});
+): Record<string, number> {
+  return {
+    [`exports_total{device="${device}",privacy="${privacy}"}`]: count,
+    [`exported_bytes_total{device="${device}",privacy="${privacy}"}`]: bytes,
+    export_duration_seconds_count: count,
+  };
+}
 
 /** Samples that change with one rejected export. */
-export const rejectedExport = (device: string, errno: string, reason: string): Record<string, number> => ({
-  [`export_rejections_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
-  export_duration_seconds_count: 1,
-});
+export function rejectedExport(device: string, errno: string, reason: string): Record<string, number> {
+  return {
+    [`export_rejections_total{device="${device}",errno="${errno}",reason="${reason}"}`]: 1,
+    export_duration_seconds_count: 1,
+  };
+}
 
 /** Labels of imports that come from the buffer: the exporting device and the privacy. */
 export interface BufferLabels {
@@ -35,64 +39,78 @@ export const PRIVATE_BUFFER: BufferLabels = { device: PLAIN, privacy: 'private' 
 export const UNKNOWN_DEVICE: BufferLabels = { device: 'unknown', privacy: 'undeclared' };
 
 /** Samples that change with `count` successful import calls of one stage. */
-export const imported = (
+export function imported(
   importer: string,
   stage: string,
   count = 1,
   { device, privacy }: BufferLabels = USUAL,
-): Record<string, number> => ({
-  [`imports_total{device="${device}",importer="${importer}",privacy="${privacy}",stage="${stage}"}`]: count,
-  [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: count,
-});
+): Record<string, number> {
+  return {
+    [`imports_total{device="${device}",importer="${importer}",privacy="${privacy}",stage="${stage}"}`]: count,
+    [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: count,
+  };
+}
 
 /** Samples that change with one rejected import call. */
-export const rejectedImport = (
+export function rejectedImport(
   importer: string,
   stage: string,
   errno: string,
   reason: string,
   { device, privacy }: BufferLabels = USUAL,
-): Record<string, number> => ({
-  [`import_rejections_total{device="${device}",errno="${errno}",importer="${importer}",privacy="${privacy}",reason="${reason}",stage="${stage}"}`]: 1,
-  [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
-});
+): Record<string, number> {
+  return {
+    [`import_rejections_total{device="${device}",errno="${errno}",importer="${importer}",privacy="${privacy}",reason="${reason}",stage="${stage}"}`]: 1,
+    [`import_duration_seconds_count{importer="${importer}",stage="${stage}"}`]: 1,
+  };
+}
 
 /** The sample that changes with `count` detaches of an importer. */
-export const detached = (
+export function detached(
   importer: string,
   count = 1,
   { device, privacy }: BufferLabels = USUAL,
-): Record<string, number> => ({
-  [`detaches_total{device="${device}",importer="${importer}",privacy="${privacy}"}`]: count,
-});
+): Record<string, number> {
+  return {
+    [`detaches_total{device="${device}",importer="${importer}",privacy="${privacy}"}`]: count,
+  };
+}
 
 /** The sample that changes with one unmap of an importer. */
-export const unmapped = (importer: string): Record<string, number> => ({
-  [`unmaps_total{device="${USUAL.device}",importer="${importer}",privacy="${USUAL.privacy}"}`]: 1,
-});
+export function unmapped(importer: string): Record<string, number> {
+  return {
+    [`unmaps_total{device="${USUAL.device}",importer="${importer}",privacy="${USUAL.privacy}"}`]: 1,
+  };
+}
 
 /** Samples that change when one buffer is revoked. */
-export const revoked = (device: string, cause: string): Record<string, number> => ({
-  [`revocations_total{cause="${cause}",device="${device}"}`]: 1,
-  revocation_duration_seconds_count: 1,
-});
+export function revoked(device: string, cause: string): Record<string, number> {
+  return {
+    [`revocations_total{cause="${cause}",device="${device}"}`]: 1,
+    revocation_duration_seconds_count: 1,
+  };
+}
 
 /** The sample that changes with one policy violation. */
-export const violation = (kind: string): Record<string, number> => ({
-  [`policy_violations_total{kind="${kind}"}`]: 1,
-});
+export function violation(kind: string): Record<string, number> {
+  return {
+    [`policy_violations_total{kind="${kind}"}`]: 1,
+  };
+}
 
 /** The sample that changes with an incident that is closed again by the end of the scenario. */
-export const opened = (kind: string): Record<string, number> => ({ [`incidents_total{kind="${kind}"}`]: 1 });
+export function opened(kind: string): Record<string, number> {
+  return { [`incidents_total{kind="${kind}"}`]: 1 };
+}
 
 /** Adds up the changes of several actions. */
-export const sum = (...changes: Record<string, number>[]): Record<string, number> => {
+export function sum(...changes: Record<string, number>[]): Record<string, number> {
   const result: Record<string, number> = {};
   for (const change of changes) {
     for (const [key, value] of Object.entries(change)) result[key] = (result[key] ?? 0) + value;
   }
   return result;
-};
+}
 
 /** iommufd attaches and pins before it maps the range. */
 export const IOMMUFD_ATTACHES = sum(imported('iommufd', 'attach'), imported('iommufd', 'pin'));

@@ -18,9 +18,9 @@ import {
 } from './names.ts';
 
 /** Sets the devices whose exports are private from now on (v1 only). */
-const makePrivate = async (lab: Lab, devices: string): Promise<void> => {
+async function makePrivate(lab: Lab, devices: string): Promise<void> {
   await lab.command(`echo '${devices}' >/sys/module/vfio_pci_core/parameters/private_devices`);
-};
+}
 
 const READ = { 'private_data_reads_total{importer="kvm"}': 1 };
 const READ_REJECTED = {
@@ -28,12 +28,12 @@ const READ_REJECTED = {
 };
 
 /** A bind that KVM rejects. VM a owns the plain device, unless `device` opens it without a VM. */
-const rejectedBind = (
+function rejectedBind(
   name: string,
   title: string,
   reason: string,
   options: { isPrivate: boolean; device?: string; bind: string; read: boolean },
-): Scenario => {
+): Scenario {
   const privacy = options.isPrivate ? 'private' : 'shared';
   return {
     name: `private-bind-${name}`,
@@ -68,12 +68,12 @@ const rejectedBind = (
       { kind: 'release' },
     ],
   };
-};
+}
 
 /**
  * A bind of a buffer that VFIO did not export. `stale` is the value of the variable that the posted code leaves unset.
  */
-const foreign = (name: string, title: string, source: string, stale: number): Scenario => {
+function foreign(name: string, title: string, source: string, stale: number): Scenario {
   const accepted = stale === 0;
   return {
     name: `private-bind-${name}`,
@@ -112,14 +112,14 @@ const foreign = (name: string, title: string, source: string, stale: number): Sc
         : { kind: 'bind', errno: 22, reason: 'not_vfio', violation: 'none' },
     ],
   };
-};
+}
 
 /** A bind on AMD's public kernel, where KVM only checks the size. VM a owns the plain device. */
-const amdBind = (
+function amdBind(
   name: string,
   title: string,
   options: { setup?: string[]; bind: string; errno: number; reason: string; violation: string },
-): Scenario => {
+): Scenario {
   const { setup = [`device=${PLAIN},vm=a`, 'export=2,0:4096'], bind, errno, reason } = options;
   const accepted = errno === 0;
   const isExport = setup.some((step) => step.startsWith('export='));
@@ -170,7 +170,7 @@ const amdBind = (
       ...(isExport ? [{ kind: 'release' } as const] : []),
     ],
   };
-};
+}
 
 const AMD: readonly Scenario[] = [
   amdBind('accepted', 'without a lookup KVM binds the buffer of its own VM', {

@@ -17,46 +17,50 @@ import {
   UNKNOWN_DEVICE,
 } from './names.ts';
 
-const bufferIn = async (lab: Lab, state: string): Promise<BufferView | undefined> => {
+async function bufferIn(lab: Lab, state: string): Promise<BufferView | undefined> {
   const { body } = await lab.get(`/api/v1/buffers?state=${state}`);
   return (JSON.parse(body) as { buffers: BufferView[] }).buffers[0];
-};
+}
 
-const restored = (device: string, cause: string): Record<string, number> => ({
-  [`restorations_total{cause="${cause}",device="${device}"}`]: 1,
-});
+function restored(device: string, cause: string): Record<string, number> {
+  return {
+    [`restorations_total{cause="${cause}",device="${device}"}`]: 1,
+  };
+}
 
 /** A scenario in which one operation revokes the memory of a device and restores it. */
-const cycle = (
+function cycle(
   name: string,
   title: string,
   device: string,
   region: number,
   cause: string,
   ...operation: string[]
-): Scenario => ({
-  name: `revoke-${name}`,
-  title,
-  dialect: 'mainline',
-  run: async (lab) => {
-    const steps = await lab.session(`device=${device}`, `export=${region},0:4096`, ...operation, 'close=0');
-    assert.deepEqual(
-      steps.map((step) => step.errno),
-      steps.map(() => 0),
-    );
-  },
-  metrics: sum(exported(device, 4 * KIB), revoked(device, cause), restored(device, cause), {
-    releases_total: 1,
-  }),
-  events: [
-    { kind: 'export', device, errno: 0 },
-    { kind: 'buffer_state', device, revoked: true, cause, lost_mappings: 0 } as never,
-    { kind: 'revoke_call', device, revoked: true, cause, buffers: 1 } as never,
-    { kind: 'buffer_state', device, revoked: false, cause } as never,
-    { kind: 'revoke_call', device, revoked: false, cause, buffers: 1 } as never,
-    { kind: 'release', device },
-  ],
-});
+): Scenario {
+  return {
+    name: `revoke-${name}`,
+    title,
+    dialect: 'mainline',
+    run: async (lab) => {
+      const steps = await lab.session(`device=${device}`, `export=${region},0:4096`, ...operation, 'close=0');
+      assert.deepEqual(
+        steps.map((step) => step.errno),
+        steps.map(() => 0),
+      );
+    },
+    metrics: sum(exported(device, 4 * KIB), revoked(device, cause), restored(device, cause), {
+      releases_total: 1,
+    }),
+    events: [
+      { kind: 'export', device, errno: 0 },
+      { kind: 'buffer_state', device, revoked: true, cause, lost_mappings: 0 } as never,
+      { kind: 'revoke_call', device, revoked: true, cause, buffers: 1 } as never,
+      { kind: 'buffer_state', device, revoked: false, cause } as never,
+      { kind: 'revoke_call', device, revoked: false, cause, buffers: 1 } as never,
+      { kind: 'release', device },
+    ],
+  };
+}
 
 /** iommufd maps a buffer, loses the mapping when memory decode goes off and on, and maps the buffer again. */
 const MAPPED_TWICE = sum(

@@ -27,8 +27,9 @@ const MEMORY_LIMIT = 16;
 const KVM = 'kvm';
 const IOMMUFD = 'iommufd';
 
-const keyOf = ({ importer, importerDevice }: Pick<ImporterState, 'importer' | 'importerDevice'>): string =>
-  `${importer}\n${importerDevice}`;
+function keyOf({ importer, importerDevice }: Pick<ImporterState, 'importer' | 'importerDevice'>): string {
+  return `${importer}\n${importerDevice}`;
+}
 
 /**
  * The importers of one buffer. There may be many, so each query has an index. Call `update` after each change of the

@@ -3,7 +3,9 @@ import { MinHeap } from './min-heap.ts';
 /** The most ends without a beginning that are kept. A burst of reordered events has fewer. */
 const EARLY_LIMIT = 16;
 
-const isEarlier = (one: number, other: number): boolean => one < other;
+function isEarlier(one: number, other: number): boolean {
+  return one < other;
+}
 
 /**
  * Counts intervals that have begun and not ended, by event time. Events of two processors may arrive out of order: an

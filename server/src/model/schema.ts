@@ -4,8 +4,9 @@ import { ChildReason, Dialect, Holder, ProbeState } from '../stream/wire.ts';
 
 /** Schemas of the data that the API shows. Times are ISO 8601 in UTC; `boot_us` is microseconds since boot. */
 
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
-  Type.Union([schema, Type.Null()]);
+function Nullable<T extends Parameters<typeof Type.Union>[0][number]>(schema: T) {
+  return Type.Union([schema, Type.Null()]);
+}
 const DeviceAddress = Type.String({
   description: 'PCI address, e.g. 0000:41:00.0; unknown if the kernel no longer has it',
 });

@@ -13,20 +13,29 @@ const MICROS_PER_TICK = 10_000;
 /** JSON numbers are exact up to this value. */
 const LARGEST = Number.MAX_SAFE_INTEGER;
 const Micros = Type.Integer({ minimum: 0, maximum: LARGEST, description: 'microseconds since boot' });
-const Count = (description?: string) =>
-  Type.Integer({ minimum: 0, maximum: LARGEST, ...(description === undefined ? {} : { description }) });
+function Count(description?: string) {
+  return Type.Integer({
+    minimum: 0,
+    maximum: LARGEST,
+    ...(description === undefined ? {} : { description }),
+  });
+}
 const Pid = Type.Integer({ minimum: 0, maximum: LARGEST });
-const StartTicks = (description?: string) =>
-  Type.Integer({
+function StartTicks(description?: string) {
+  return Type.Integer({
     minimum: 0,
     maximum: Math.floor(LARGEST / MICROS_PER_TICK),
     ...(description === undefined ? {} : { description }),
   });
+}
 const Generation = Type.Integer({ minimum: 1, maximum: LARGEST });
 /** The format of `pciAddress`: a domain has 32 bits, and at least four digits. */
-const DeviceAddress = (description: string) =>
-  Type.String({ pattern: '^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$', description });
-const PackedDevice = (description: string) => Type.Integer({ minimum: 0, maximum: 2 ** 48 - 1, description });
+function DeviceAddress(description: string) {
+  return Type.String({ pattern: '^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$', description });
+}
+function PackedDevice(description: string) {
+  return Type.Integer({ minimum: 0, maximum: 2 ** 48 - 1, description });
+}
 /** A limit against bad input; a program has a few dozen probes. */
 const MOST_PROBES = 1024;
 

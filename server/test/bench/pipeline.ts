@@ -11,16 +11,16 @@ const VMS = 5000;
 const ROUNDS = 5;
 const lines = [...manyVms({ vms: VMS })];
 
-const parse = (): void => {
+function parse(): void {
   for (const line of lines) JSON.parse(line);
-};
-const decode = (): void => {
+}
+function decode(): void {
   for (const line of lines) decodeLine(line);
-};
-const whole = (): void => {
+}
+function whole(): void {
   const model = new TracerModel({ version: 'bench', source: { kind: 'replay', name: 'bench' } });
   for (const line of lines) model.apply(decodeLine(line));
-};
+}
 
 /** Seconds of the fastest round. */
 const fastest = new Map<string, number>();

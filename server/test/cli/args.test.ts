@@ -3,8 +3,12 @@ import { test } from 'node:test';
 import { readArgs } from '../../src/cli/args.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 
-const problems = (...argv: string[]) => readArgs(argv).problems.map((problem) => problem.what);
-const remedies = (...argv: string[]) => readArgs(argv).problems.map((problem) => problem.remedy);
+function problems(...argv: string[]) {
+  return readArgs(argv).problems.map((problem) => problem.what);
+}
+function remedies(...argv: string[]) {
+  return readArgs(argv).problems.map((problem) => problem.remedy);
+}
 
 test('without arguments the command is run', () => {
   const args = readArgs([]);

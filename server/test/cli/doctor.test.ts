@@ -128,23 +128,24 @@ test('on a good host each check has the state found, and docs/doctor.md describe
 
 type Change = (host: Host) => Promise<Partial<DiagnoseOptions> | undefined>;
 
-const without =
-  (root: 'procRoot' | 'sysRoot', path: string): Change =>
-  async (host) => {
+function without(root: 'procRoot' | 'sysRoot', path: string): Change {
+  return async (host) => {
     await rm(join(host[root], path), { recursive: true });
     return undefined;
   };
-const written =
-  (root: 'proc' | 'sys', path: string, text: string): Change =>
-  async (host) => {
+}
+function written(root: 'proc' | 'sys', path: string, text: string): Change {
+  return async (host) => {
     await host.write(root, path, text);
     return undefined;
   };
-const capabilities = (...bits: bigint[]): string =>
-  `CapEff:\t${bits
+}
+function capabilities(...bits: bigint[]): string {
+  return `CapEff:\t${bits
     .reduce((all, bit) => all | (1n << bit), 0n)
     .toString(16)
     .padStart(16, '0')}\n`;
+}
 
 const CASES: readonly [
   what: string,
@@ -604,8 +605,9 @@ test('the remedy for a device of a variant driver never proposes vfio-pci', asyn
 });
 
 const CAPABILITIES = { dacOverride: 1n, dacRead: 2n, ptrace: 19n, perfmon: 38n, bpf: 39n };
-const status = (bits: readonly bigint[], ambient: readonly bigint[] = bits): string =>
-  `${capabilities(...bits)}${capabilities(...ambient).replace('CapEff', 'CapAmb')}`;
+function status(bits: readonly bigint[], ambient: readonly bigint[] = bits): string {
+  return `${capabilities(...bits)}${capabilities(...ambient).replace('CapEff', 'CapAmb')}`;
+}
 
 test('the capabilities that a user other than root needs depend on the version of bpftrace', async (t) => {
   const host = await goodHost(t);

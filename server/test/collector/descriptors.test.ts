@@ -8,7 +8,9 @@ import { build } from 'esbuild';
 import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { fakeHost } from './fake-host.ts';
 
-const url = (path: string): string => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
+function url(path: string): string {
+  return JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
+}
 
 /**
  * Runs a module with a limit of open files; returns its exit code and output. The module is bundled first, because the module

@@ -101,5 +101,6 @@ export async function until(condition: () => boolean, seconds = 120): Promise<vo
     assert.ok(Date.now() < end, `the condition was not met within ${seconds} s: ${condition}`);
 }
 
-export const has = (run: Live, type: StreamRecord['type']): boolean =>
-  run.records().some((record) => record.type === type);
+export function has(run: Live, type: StreamRecord['type']): boolean {
+  return run.records().some((record) => record.type === type);
+}

@@ -29,7 +29,9 @@ function failure(run: () => unknown): TracerError {
 }
 
 const empty = { environment: {}, flags: [], file: undefined };
-const flag = (key: ConfigKey, raw: unknown) => ({ key, raw, where: `flag --${key}` });
+function flag(key: ConfigKey, raw: unknown) {
+  return { key, raw, where: `flag --${key}` };
+}
 
 test('without a source each key has its default, and each default is a valid value', () => {
   const config = loadConfig(empty);
@@ -137,7 +139,7 @@ test('a config file that does not exist is a user error that names it', () => {
 });
 
 /** The variables that the kubelet sets for a Service. Its name is in upper case and has `_` for `-` (envvars.FromServices). */
-const serviceLinks = (service: string, host = '10.0.0.1', protocol = 'tcp'): Record<string, string> => {
+function serviceLinks(service: string, host = '10.0.0.1', protocol = 'tcp'): Record<string, string> {
   const url = `${protocol}://${host.includes(':') ? `[${host}]` : host}:10043`;
   const port = `${service}_PORT_10043_${protocol.toUpperCase()}`;
   return {
@@ -150,7 +152,7 @@ const serviceLinks = (service: string, host = '10.0.0.1', protocol = 'tcp'): Rec
     [`${port}_PORT`]: '10043',
     [`${port}_ADDR`]: host,
   };
-};
+}
 
 for (const [name, environment] of Object.entries({
   'with the name of the program': serviceLinks('VFIO_DMABUF_TRACER'),

@@ -23,7 +23,9 @@ before(() => {
 after(() => program.remove());
 
 /** A gzip file as a killed recorder leaves it: all bytes are there, but the end of the gzip stream is missing. */
-const flushed = (text: string) => gzipSync(text, { finishFlush: constants.Z_SYNC_FLUSH });
+function flushed(text: string) {
+  return gzipSync(text, { finishFlush: constants.Z_SYNC_FLUSH });
+}
 
 test('--version prints only the version', () => {
   const { code, stdout, stderr } = program.run(['--version']);

@@ -64,12 +64,12 @@ type Serializer = (data: unknown) => string;
 const serializers = new WeakMap<object, Serializer>();
 /** Fastify's compiler. It needs 0.3 s of CPU time for all routes, so all apps of a process share the serializers. */
 const compile = SerializerSelector()({}, {}) as (route: { schema: object }) => Serializer;
-const compileOnce = (route: { schema: unknown }): Serializer => {
+function compileOnce(route: { schema: unknown }): Serializer {
   const schema = route.schema as object;
   const serializer = serializers.get(schema) ?? compile({ ...route, schema });
   serializers.set(schema, serializer);
   return serializer;
-};
+}
 
 /** An app whose model has applied the lines. It is closed when the test ends. */
 export async function build(t: TestContext, options: BuildOptions = {}): Promise<Built> {

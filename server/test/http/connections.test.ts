@@ -13,8 +13,9 @@ import { eventually } from '../fixtures/eventually.ts';
 import { build } from './build.ts';
 import { BIG, RawClient, serve } from './raw-client.ts';
 
-const times = <T>(count: number, make: (index: number) => T): T[] =>
-  Array.from({ length: count }, (_, i) => make(i));
+function times<T>(count: number, make: (index: number) => T): T[] {
+  return Array.from({ length: count }, (_, i) => make(i));
+}
 
 test('pipelined requests are answered in order', async (t) => {
   const { open } = await serve(t);

@@ -14,8 +14,9 @@ function statusOf(names: HostNames, host: string): number {
   return names.check(request as IncomingMessage)?.status ?? 200;
 }
 
-const namesOf = (options: Partial<HostNamesOptions> = {}) =>
-  new HostNames({ addresses: ['127.0.0.1:10043'], allowed: [], ...options });
+function namesOf(options: Partial<HostNamesOptions> = {}) {
+  return new HostNames({ addresses: ['127.0.0.1:10043'], allowed: [], ...options });
+}
 
 for (const host of [
   'localhost',

@@ -35,7 +35,9 @@ async function documentOf(app: FastifyInstance): Promise<Document> {
 }
 
 /** Routes that only the page uses are not part of the API. */
-const isOfThePage = (url: string) => !/^\/(api|-|metrics|runbooks|docs|openapi\.json)(\/|$)/.test(url);
+function isOfThePage(url: string) {
+  return !/^\/(api|-|metrics|runbooks|docs|openapi\.json)(\/|$)/.test(url);
+}
 
 interface Route {
   method: string;

@@ -27,7 +27,7 @@ const LINES = [
   }),
 ];
 
-const asker = async (t: TestContext, path: string, schema: TSchema = Type.Unknown()) => {
+async function asker(t: TestContext, path: string, schema: TSchema = Type.Unknown()) {
   const { app } = await build(t, { lines: LINES });
   return async (query = '') => {
     const answer = await app.inject(`/api/v1/${path}${query}`);
@@ -35,7 +35,7 @@ const asker = async (t: TestContext, path: string, schema: TSchema = Type.Unknow
     assert.ok(Value.Check(schema, answer.json()), answer.body);
     return answer.json();
   };
-};
+}
 
 test('incidents are filtered by kind, state and device', async (t) => {
   const ask = await asker(t, 'incidents', IncidentsAnswer);

@@ -9,13 +9,12 @@ const tracing: ReadinessInput = {
   replayed: false,
   stopping: false,
 };
-const live = (
-  state: ReadinessInput['status']['state'],
-  problem: ReadinessInput['status']['problem'] = null,
-) => ({
-  ...tracing,
-  status: { ...tracing.status, state, problem },
-});
+function live(state: ReadinessInput['status']['state'], problem: ReadinessInput['status']['problem'] = null) {
+  return {
+    ...tracing,
+    status: { ...tracing.status, state, problem },
+  };
+}
 const replay = {
   ...tracing,
   status: { ...tracing.status, source: { kind: 'replay' as const, name: 'x.gz' } },

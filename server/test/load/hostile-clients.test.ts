@@ -23,7 +23,9 @@ before(() => {
 });
 after(() => program.remove());
 
-const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make);
+function times<T>(count: number, make: () => T): T[] {
+  return Array.from({ length: count }, make);
+}
 
 /** Serves a recording. `open` connects a client that does not read, and is closed when the test ends. */
 async function serve(t: TestContext): Promise<{ serving: Serving; open: () => RawClient }> {
@@ -55,13 +57,14 @@ async function scrapeAll({ url }: Serving): Promise<string> {
   return text;
 }
 
-const sampleOf = (text: string, series: string): number =>
-  Number(
+function sampleOf(text: string, series: string): number {
+  return Number(
     text
       .split('\n')
       .find((line) => line.startsWith(`${series} `))
       ?.slice(series.length + 1),
   );
+}
 
 for (const [name, attack, reason] of [
   [

@@ -26,11 +26,9 @@ async function scrape(lines: readonly string[], seriesLimit = 500): Promise<Map<
   return new Map(parseExposition(text, 'text').map((family) => [family.name.slice(PREFIX.length), family]));
 }
 
-const tracing = (options: StartingOptions = {}) => [
-  HEADER,
-  starting(1_000_000, 1, options),
-  ready(2_000_000),
-];
+function tracing(options: StartingOptions = {}) {
+  return [HEADER, starting(1_000_000, 1, options), ready(2_000_000)];
+}
 
 test('names and help texts follow the conventions of Prometheus', () => {
   for (const { name, help, type } of FAMILIES) {

@@ -4,12 +4,14 @@ import fc from 'fast-check';
 import { type MetricFamily, negotiate, renderFamilies } from '../../src/metrics/exposition.ts';
 import { parseExposition } from '../fixtures/parse-exposition.ts';
 
-const counter = (values: MetricFamily['values'], help = 'Help.'): MetricFamily => ({
-  name: 'things_total',
-  help,
-  type: 'counter',
-  values,
-});
+function counter(values: MetricFamily['values'], help = 'Help.'): MetricFamily {
+  return {
+    name: 'things_total',
+    help,
+    type: 'counter',
+    values,
+  };
+}
 
 test('text 0.0.4 uses the same name for a counter and its samples', () => {
   assert.equal(

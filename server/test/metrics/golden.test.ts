@@ -9,7 +9,9 @@ import { parseExposition } from '../fixtures/parse-exposition.ts';
 
 const GOLDEN = new URL('../fixtures/golden/private-vm.prom', import.meta.url);
 
-const catalogue = () => new Catalogue({ model: feed(PRIVATE_VM).model, processMetrics: false });
+function catalogue() {
+  return new Catalogue({ model: feed(PRIVATE_VM).model, processMetrics: false });
+}
 
 test('the metrics of the stream of a private VM are byte for byte those of the golden file', async () => {
   const text = await renderMetrics(catalogue(), 'text');

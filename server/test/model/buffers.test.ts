@@ -26,7 +26,9 @@ const ATTACH = 1;
 const MAP = 2;
 const IOMMUFD = 3;
 
-const after = (...lines: string[]) => feed([...BEGIN, ...lines]);
+function after(...lines: string[]) {
+  return feed([...BEGIN, ...lines]);
+}
 
 test('an export adds a live buffer with its owner and its VM', () => {
   const { model } = after(exported({ t: T, inode: 9, pid: 100, privacy: 2, kvm_pid: 100, vm_type: 5 }));

@@ -14,7 +14,9 @@ import {
 } from '../fixtures/stream-lines.ts';
 
 const SECOND = 1_000_000;
-const time = (micros: number): string => String(micros / SECOND);
+function time(micros: number): string {
+  return String(micros / SECOND);
+}
 
 test('each sample has the rates per second since the previous sample', () => {
   const counters = new CounterStore(10);

@@ -62,8 +62,9 @@ async function run(lines: readonly string[]) {
   return { model, bad, applied, text };
 }
 
-const counted = (model: TracerModel): number =>
-  Object.values(model.accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
+function counted(model: TracerModel): number {
+  return Object.values(model.accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
+}
 
 /** The number of seeds: `FUZZ_SEEDS=500 node tools/run-tests.mjs server/test/model/hostile-lines.test.ts`. */
 const SEEDS = Number(process.env.FUZZ_SEEDS ?? 12);
@@ -217,7 +218,9 @@ function mutate(line: string, other: string, next: (limit: number) => number): s
 }
 
 /** The type of a line, or the tag of its tuple. */
-const kindOf = (line: string): string => /^\{"type": ?"(?:value", ?"data": ?\[)?(\w+)/.exec(line)?.[1] ?? '';
+function kindOf(line: string): string {
+  return /^\{"type": ?"(?:value", ?"data": ?\[)?(\w+)/.exec(line)?.[1] ?? '';
+}
 
 test('each line of a mutated stream is applied or counted as bad, nothing throws, and all answers are valid', async () => {
   const recorded = ['busy-hour', 'private-v2-undeclared', 'revoke-slow-importer', 'owner-killed', 'vm-kinds']

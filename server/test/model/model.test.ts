@@ -29,8 +29,17 @@ import {
 const T = 3_000_000;
 const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
 
-const identity = (pid: number, startTicks: number, name: string | null, t = T) =>
-  collectorLine('process', { t, pid, start_ticks: startTicks, comm: 'qemu', vmm: 'qemu', name, uuid: null });
+function identity(pid: number, startTicks: number, name: string | null, t = T) {
+  return collectorLine('process', {
+    t,
+    pid,
+    start_ticks: startTicks,
+    comm: 'qemu',
+    vmm: 'qemu',
+    name,
+    uuid: null,
+  });
+}
 
 test('the probes count as emitted exactly the kinds of event', () => {
   assert.deepEqual([...EVENT_TAGS].sort(), EVENT_KINDS.map((kind) => TAGS[kind]).sort());
@@ -112,9 +121,15 @@ test('counters continue over a restart, and a start that is reported twice count
   assert.equal(model.status().generation, 2);
 });
 
-const second = (s: number) => s * 1_000_000;
-const releases = (value: number) => counterLine('releases', '0', value);
-const exports = (value: number) => counterLine('exports', '16640,1', value);
+function second(s: number) {
+  return s * 1_000_000;
+}
+function releases(value: number) {
+  return counterLine('releases', '0', value);
+}
+function exports(value: number) {
+  return counterLine('exports', '16640,1', value);
+}
 
 test('the time of the last read advances only with a read that has all its lines', () => {
   const { model, more } = feed(BEGIN);

@@ -26,8 +26,8 @@ const S = 1_000_000;
 const BEGIN = [HEADER, starting(S, 1), ready(S)];
 const GRACE_SECONDS = 900;
 
-const process = (pid: number, name: string | null, more: object = {}) =>
-  collectorLine('process', {
+function process(pid: number, name: string | null, more: object = {}) {
+  return collectorLine('process', {
     t: 2 * S,
     pid,
     start_ticks: 10,
@@ -37,8 +37,9 @@ const process = (pid: number, name: string | null, more: object = {}) =>
     uuid: null,
     ...more,
   });
-const device = (t: number, address = DEVICE_ADDRESS, more: object = {}) =>
-  collectorLine('device', {
+}
+function device(t: number, address = DEVICE_ADDRESS, more: object = {}) {
+  return collectorLine('device', {
     t,
     device: address,
     vendor_id: '10de',
@@ -48,8 +49,10 @@ const device = (t: number, address = DEVICE_ADDRESS, more: object = {}) =>
     numa_node: 0,
     ...more,
   });
-const deviceGone = (t: number, address = DEVICE_ADDRESS) =>
-  collectorLine('device_gone', { t, device: address });
+}
+function deviceGone(t: number, address = DEVICE_ADDRESS) {
+  return collectorLine('device_gone', { t, device: address });
+}
 
 async function metric(model: TracerModel, name: string): Promise<string[]> {
   const text = await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
@@ -94,12 +97,13 @@ test('the VM of a buffer is the creator of its KVM VM, else its owner, else the 
 });
 
 /** KVM identifies a VM by the thread that created it. These are threads of process 100. */
-const thread = (pid: number, name: string | null, more: object = {}) =>
-  process(pid, name, { start_ticks: 11, tgid: 100, ...more });
-const vm = (model: TracerModel, inode: number) => {
+function thread(pid: number, name: string | null, more: object = {}) {
+  return process(pid, name, { start_ticks: 11, tgid: 100, ...more });
+}
+function vm(model: TracerModel, inode: number) {
   const { pid, by, name, kind } = model.buffer(inode)?.vm ?? {};
   return [pid, by, name, kind];
-};
+}
 
 test('a VM that a thread created belongs to its process, in any order of the lines', async () => {
   const lines = [

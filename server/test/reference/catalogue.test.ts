@@ -14,10 +14,11 @@ const FRAGMENTS = await loadFragments(probesDirectory());
 const PROBE_REASONS = reasonsOfProbes(FRAGMENTS);
 
 /** For example `attach EOPNOTSUPP not_revocable`. `any` means that no condition of the probe tests the errno. */
-const kindsOf = ({ stage, name, errnos }: ProbeReason): string[] =>
-  errnos.length === 0
+function kindsOf({ stage, name, errnos }: ProbeReason): string[] {
+  return errnos.length === 0
     ? [`${stage} any ${name}`]
     : errnos.map((errno) => `${stage} ${errno === 512 ? 'ERESTARTSYS' : errnoName(errno)} ${name}`);
+}
 
 const PRINTED = [...new Set(PROBE_REASONS.flatMap(kindsOf))].sort();
 /** A bind of KVM has the reason of an attach that is rejected inside it (`@bind_inner_reason`). */
@@ -98,7 +99,9 @@ test('exactly the reasons that no probe prints are in UNPRINTED', () => {
   assert.equal(explain('no_peer_to_peer')?.printed, true);
 });
 
-const found = (text: string) => findExplanations(text).map(({ name }) => name);
+function found(text: string) {
+  return findExplanations(text).map(({ name }) => name);
+}
 
 for (const [text, name] of [
   ['IOMMU_IOAS_MAP failed: Bad address, PCI BAR?', 'bar_by_address'],

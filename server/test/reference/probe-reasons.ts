@@ -69,7 +69,9 @@ function reasonsIn(probe: string, text: string): ProbeReason[] {
   return reasons;
 }
 
-const newBlock = (): Block => ({ stages: new Set(), tags: new Set(), found: [] });
+function newBlock(): Block {
+  return { stages: new Set(), tags: new Set(), found: [] };
+}
 
 function reasonsOfBlock(probe: string, { stages, tags, found }: Block): ProbeReason[] {
   if (found.length === 0) return [];

@@ -23,10 +23,9 @@ const RECORDING = /\.ndjson(\.gz)?$/;
 const recordings = files.filter((file) => RECORDING.test(file)).sort();
 const program = new Program();
 /** Each recording is replayed in two places; the whole set covers all places. */
-const placesOf = (index: number): readonly Place[] => [
-  PLACES[0],
-  PLACES[1 + (index % (PLACES.length - 1))] ?? PLACES[1],
-];
+function placesOf(index: number): readonly Place[] {
+  return [PLACES[0], PLACES[1 + (index % (PLACES.length - 1))] ?? PLACES[1]];
+}
 /** The metrics of the recordings that are replayed in a place, by recording. */
 const metricsIn = new Map<Place, Promise<Map<string, string>>>();
 

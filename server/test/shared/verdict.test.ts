@@ -12,45 +12,49 @@ const LIVE = { kind: 'live', name: 'bpftrace' } as const;
 const STATUS: Status = { ...model.status(), source: LIVE, not_ready: null };
 const REPLAY = { kind: 'replay', name: 'a.ndjson' } as const;
 
-const incidents = (...severities: ('info' | 'warning' | 'critical')[]): Incidents => ({
-  total: severities.length,
-  open: severities.length,
-  not_detected: [],
-  not_applicable: [],
-  blind_to: [],
-  folded: 0,
-  kinds: {},
-  incidents: severities.map((severity, index) => ({
-    id: index + 1,
-    kind: 'orphaned',
-    severity,
-    state: 'open',
-    sentence: `${severity} ${index}.`,
-    device: '0000:41:00.0',
-    inode: null,
-    vm: null,
-    importers: [],
-    holders: [],
-    count: 1,
-    since: STATUS.now,
-    opened_at: STATUS.now,
-    closed_at: null,
-    closed_by: null,
-    waited_seconds: null,
-    exact: true,
-  })),
-});
+function incidents(...severities: ('info' | 'warning' | 'critical')[]): Incidents {
+  return {
+    total: severities.length,
+    open: severities.length,
+    not_detected: [],
+    not_applicable: [],
+    blind_to: [],
+    folded: 0,
+    kinds: {},
+    incidents: severities.map((severity, index) => ({
+      id: index + 1,
+      kind: 'orphaned',
+      severity,
+      state: 'open',
+      sentence: `${severity} ${index}.`,
+      device: '0000:41:00.0',
+      inode: null,
+      vm: null,
+      importers: [],
+      holders: [],
+      count: 1,
+      since: STATUS.now,
+      opened_at: STATUS.now,
+      closed_at: null,
+      closed_by: null,
+      waited_seconds: null,
+      exact: true,
+    })),
+  };
+}
 
-const closed = (...severities: Parameters<typeof incidents>): Incidents => {
+function closed(...severities: Parameters<typeof incidents>): Incidents {
   const all = incidents(...severities);
   for (const incident of all.incidents) incident.state = 'closed';
   return all;
-};
-const verdict = (
+}
+function verdict(
   change: Partial<Status>,
   known: VerdictInput['incidents'] = incidents(),
   buffers: readonly BufferView[] | null = [],
-) => verdictOf({ status: { ...STATUS, ...change }, incidents: known, buffers });
+) {
+  return verdictOf({ status: { ...STATUS, ...change }, incidents: known, buffers });
+}
 
 test('the verdict is the most severe level that applies, and a host with losses is never safe', () => {
   const level = (...input: Parameters<typeof verdict>) => verdict(...input).level;

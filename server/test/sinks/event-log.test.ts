@@ -14,7 +14,9 @@ function filled(keep: number, count: number): EventLog {
   return log;
 }
 
-const seqs = (page: { events: TracerEvent[] }) => page.events.map(({ seq }) => seq);
+function seqs(page: { events: TracerEvent[] }) {
+  return page.events.map(({ seq }) => seq);
+}
 
 test('an empty log returns no events and has dropped none', () => {
   const log = filled(3, 0);

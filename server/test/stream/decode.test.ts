@@ -5,7 +5,9 @@ import { TAGS } from '../../src/stream/codes.ts';
 import { DECODE_REASONS, decodeLine } from '../../src/stream/decode.ts';
 import { TUPLES } from '../../src/stream/tuples.ts';
 
-const value = (...data: unknown[]) => JSON.stringify({ type: 'value', data });
+function value(...data: unknown[]) {
+  return JSON.stringify({ type: 'value', data });
+}
 const EXPORT = [2, 10, 5000, 7, 16640, 0, 0, 2, 1, 4096, 99, 1, 0, 1, 7, 5, 'qemu'];
 const EXPORTED = {
   t: 10,

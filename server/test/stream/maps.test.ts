@@ -5,9 +5,12 @@ import { decodeLine } from '../../src/stream/decode.ts';
 import { decodeCounter, MAP_NAMES, MAPS, type MapName, splitKey, unpackName } from '../../src/stream/maps.ts';
 import { counterLine, packName } from '../fixtures/stream-lines.ts';
 
-const number = (name: MapName): number => MAP_NAMES.indexOf(name);
-const printed = (...fields: readonly (string | number)[]): string =>
-  `{"type": "value", "data": [13,${fields.join(',')}]}`;
+function number(name: MapName): number {
+  return MAP_NAMES.indexOf(name);
+}
+function printed(...fields: readonly (string | number)[]): string {
+  return `{"type": "value", "data": [13,${fields.join(',')}]}`;
+}
 const KVM = packName('kvm');
 const MLX5 = packName('mlx5_core');
 
@@ -127,7 +130,9 @@ const WORD = { min: -(2n ** 63n), max: 2n ** 64n - 1n };
 const SMALL = { min: 0n, max: 63n };
 const SUMS: readonly MapName[] = ['export_bytes', 'export_ns', 'revoke_ns', 'import_ns'];
 
-const partOf = (part: string) => fc.bigInt(part.startsWith('name') ? WORD : SMALL);
+function partOf(part: string) {
+  return fc.bigInt(part.startsWith('name') ? WORD : SMALL);
+}
 const counter = fc
   .constantFrom(...MAP_NAMES)
   .chain((name) =>

@@ -9,18 +9,22 @@ import { DEVICE, HEADER, ready, snapshotBuffer, starting } from '../fixtures/str
 
 const SECOND = 1_000_000;
 
-const snapshotOf = (count: number, t_begin = 2 * SECOND): Snapshot => ({
-  t_begin,
-  t_end: t_begin + 1000,
-  cause: 'start',
-  complete: true,
-  errors: [],
-  buffers: Array.from({ length: count }, (_, index) =>
-    snapshotBuffer({ inode: index + 1, holders: [{ pid: 7, comm: 'qemu', fds: 1 }] }),
-  ),
-  device_holders: Array.from({ length: count }, () => ({ device: DEVICE, pid: 7 })),
-});
-const linesOf = (snapshot: Snapshot): string[] => snapshotLines(snapshot).map((line) => JSON.stringify(line));
+function snapshotOf(count: number, t_begin = 2 * SECOND): Snapshot {
+  return {
+    t_begin,
+    t_end: t_begin + 1000,
+    cause: 'start',
+    complete: true,
+    errors: [],
+    buffers: Array.from({ length: count }, (_, index) =>
+      snapshotBuffer({ inode: index + 1, holders: [{ pid: 7, comm: 'qemu', fds: 1 }] }),
+    ),
+    device_holders: Array.from({ length: count }, () => ({ device: DEVICE, pid: 7 })),
+  };
+}
+function linesOf(snapshot: Snapshot): string[] {
+  return snapshotLines(snapshot).map((line) => JSON.stringify(line));
+}
 
 test('a snapshot of 20,000 buffers is split into lines below the line limit and joined again', () => {
   const snapshot = snapshotOf(20_000);

@@ -33,11 +33,14 @@ async function opened(path: string, existing: Existing = 'fail'): Promise<WriteT
   return target;
 }
 
-const end = ({ sink }: WriteTarget, text: string) =>
-  new Promise<void>((resolve) => sink.end(text, () => sink.once('close', resolve)));
+function end({ sink }: WriteTarget, text: string) {
+  return new Promise<void>((resolve) => sink.end(text, () => sink.once('close', resolve)));
+}
 
-const isUnwritable = (what: RegExp) => (error: unknown) =>
-  error instanceof TracerError && error.code === 'file_unwritable' && what.test(error.describe());
+function isUnwritable(what: RegExp) {
+  return (error: unknown) =>
+    error instanceof TracerError && error.code === 'file_unwritable' && what.test(error.describe());
+}
 
 async function pipe(t: TestContext): Promise<string> {
   const path = join(await temporaryFolder(t), 'pipe');

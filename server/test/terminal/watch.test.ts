@@ -180,12 +180,13 @@ async function fed(t: TestContext) {
   await serving.until(async () => (await seqs(serving.url)) > 0, 'the first events');
   return { serving, feed };
 }
-const seqs = async (url: string) =>
-  ((await (await fetch(`${url}/api/v1/events?limit=1`)).json()) as { newest: number }).newest;
-const clients = async (url: string) => {
+async function seqs(url: string) {
+  return ((await (await fetch(`${url}/api/v1/events?limit=1`)).json()) as { newest: number }).newest;
+}
+async function clients(url: string) {
   const text = await (await fetch(`${url}/metrics`)).text();
   return /^vfio_dmabuf_stream_clients (\d+)$/m.exec(text)?.[1];
-};
+}
 
 test('--json prints each event when it arrives, one per line, until it is stopped', async (t) => {
   const { serving, feed } = await fed(t);

@@ -22,21 +22,27 @@ export const Diagnosis = Type.Object({
 });
 export type Diagnosis = Static<typeof Diagnosis>;
 
-export const found = (name: string, message: string): Check => ({
-  name,
-  state: 'found',
-  message,
-  remedy: null,
-});
-export const warning = (name: string, message: string, remedy: string): Check => ({
-  name,
-  state: 'warning',
-  message,
-  remedy,
-});
-export const missing = (name: string, message: string, remedy: string): Check => ({
-  name,
-  state: 'missing',
-  message,
-  remedy,
-});
+export function found(name: string, message: string): Check {
+  return {
+    name,
+    state: 'found',
+    message,
+    remedy: null,
+  };
+}
+export function warning(name: string, message: string, remedy: string): Check {
+  return {
+    name,
+    state: 'warning',
+    message,
+    remedy,
+  };
+}
+export function missing(name: string, message: string, remedy: string): Check {
+  return {
+    name,
+    state: 'missing',
+    message,
+    remedy,
+  };
+}

@@ -46,7 +46,9 @@ const HELP = [
   '`vfio-dmabuf-tracer reasons NAME` explains a reason.',
 ];
 const MOST_INCIDENTS = 4;
-const line = (text: string, style: Style = 'plain'): Line => ({ text, style });
+function line(text: string, style: Style = 'plain'): Line {
+  return { text, style };
+}
 
 /** Draws the screen: problems first, then the buffers, then the newest rejections. The buffers get the remaining rows. */
 export function drawFrame(input: FrameInput, columns: number, rows: number): Frame {

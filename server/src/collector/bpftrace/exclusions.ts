@@ -21,19 +21,19 @@ interface Exclusion {
 
 /** Fragments that bpftrace has rejected on this host: each is excluded for some time, then retried. */
 export class Exclusions {
-  private readonly timing: ExclusionTiming;
-  private readonly now: () => number;
-  private readonly fragments = new Map<string, Exclusion>();
+  readonly #timing: ExclusionTiming;
+  readonly #now: () => number;
+  readonly #fragments = new Map<string, Exclusion>();
 
   /** `now` is in milliseconds since boot. */
   constructor(timing: ExclusionTiming, now: () => number) {
-    this.timing = timing;
-    this.now = now;
+    this.#timing = timing;
+    this.#now = now;
   }
 
   /** The fragments that are excluded now, each with the reason. */
   get reasons(): ReadonlyMap<string, string> {
-    const active = [...this.fragments].filter(([, { active }]) => active);
+    const active = [...this.#fragments].filter(([, { active }]) => active);
     return new Map(active.map(([name, { reason }]) => [name, reason]));
   }
 
@@ -50,30 +50,30 @@ export class Exclusions {
     const part =
       parts.find(({ firstLine, lastLine }) => line !== null && line >= firstLine && line <= lastLine) ??
       parts.find((candidate) => name !== null && candidate.functions.includes(name));
-    const known = part === undefined ? undefined : this.fragments.get(part.probe);
+    const known = part === undefined ? undefined : this.#fragments.get(part.probe);
     if (part === undefined || known?.active === true) return false;
     const failures = (known?.failures ?? 0) + 1;
-    const { exclusionMs, exclusionMaxMs } = this.timing;
+    const { exclusionMs, exclusionMaxMs } = this.#timing;
     const wait = Math.min(exclusionMaxMs, exclusionMs * 2 ** (failures - 1));
     const reason = `bpftrace rejected this probe, retry within ${Math.ceil(wait / 60_000)} min: ${end.message}`;
-    this.fragments.set(part.probe, { reason, until: this.now() + wait, failures, active: true });
+    this.#fragments.set(part.probe, { reason, until: this.#now() + wait, failures, active: true });
     return true;
   }
 
   /** Whether an exclusion has expired, so that a program with its fragment must be tried. */
   get expired(): boolean {
-    return [...this.fragments.values()].some(({ active, until }) => active && until <= this.now());
+    return [...this.#fragments.values()].some(({ active, until }) => active && until <= this.#now());
   }
 
   /** Ends expired exclusions. A fragment that fails again is excluded for longer. */
   expire(): void {
-    for (const exclusion of this.fragments.values())
-      if (exclusion.until <= this.now()) exclusion.active = false;
+    for (const exclusion of this.#fragments.values())
+      if (exclusion.until <= this.#now()) exclusion.active = false;
   }
 
   /** Drops all exclusions and failure counts, for example after the loaded modules have changed. */
   clear(): void {
-    this.fragments.clear();
+    this.#fragments.clear();
   }
 }
 

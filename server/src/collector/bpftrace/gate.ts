@@ -45,43 +45,43 @@ export class GateWatch {
   /** Consecutive complete reads, all started after `until`, that found no call in flight. */
   quietReads = 0;
 
-  private reading: { t: number; inFlight: number; counters: number } | null = null;
-  private printed = 0;
-  private offsetNs = 0;
+  #reading: { t: number; inFlight: number; counters: number } | null = null;
+  #printed = 0;
+  #offsetNs = 0;
 
   /** Returns true for a gate record, which must not be passed on. */
   receive(line: string): boolean {
     const tag = tagOf(line);
-    if (tag === TAGS.counter && this.reading !== null) this.reading.counters++;
-    if (tag === TAGS.read_end) this.readEnded(line);
+    if (tag === TAGS.counter && this.#reading !== null) this.#reading.counters++;
+    if (tag === TAGS.read_end) this.#readEnded(line);
     if (tag !== TAGS.gate && tag !== TAGS.in_flight) return false;
     const record = decodeLine(line);
-    if (record.type === 'in_flight' && this.reading !== null) this.reading.inFlight++;
+    if (record.type === 'in_flight' && this.#reading !== null) this.#reading.inFlight++;
     if (record.type !== 'gate') return true;
     const { t, clock, from, until } = record.data;
     if (clock === 0) {
-      this.reading = { t, inFlight: 0, counters: 0 };
+      this.#reading = { t, inFlight: 0, counters: 0 };
       this.from = from / NS;
       this.until = until / NS;
     } else {
       this.began = { t, clock };
-      this.offsetNs = clock - t * 1000;
+      this.#offsetNs = clock - t * 1000;
     }
     return true;
   }
 
   /** Converts microseconds since boot to seconds of the scheduler clock. */
   secondAt(bootUs: number): number {
-    return (bootUs * 1000 + this.offsetNs) / NS;
+    return (bootUs * 1000 + this.#offsetNs) / NS;
   }
 
-  private readEnded(line: string): void {
+  #readEnded(line: string): void {
     const record = decodeLine(line);
-    const { reading } = this;
-    this.reading = null;
+    const reading = this.#reading;
+    this.#reading = null;
     if (record.type !== 'read_end') return;
-    const complete = reading !== null && reading.counters === record.data.lines - this.printed;
-    this.printed = record.data.lines;
+    const complete = reading !== null && reading.counters === record.data.lines - this.#printed;
+    this.#printed = record.data.lines;
     if (!complete || this.secondAt(reading.t) <= this.until) {
       this.quietReads = 0;
       return;

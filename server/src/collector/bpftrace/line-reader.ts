@@ -28,14 +28,14 @@ type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 
  * losses.
  */
 export class LineReader {
-  private readonly identities: Identities;
-  private readonly losses: Losses;
-  private readonly buffers: Buffers;
+  readonly #identities: Identities;
+  readonly #losses: Losses;
+  readonly #buffers: Buffers;
 
   constructor(options: { identities: Identities; losses: Losses; buffers: Buffers }) {
-    this.identities = options.identities;
-    this.losses = options.losses;
-    this.buffers = options.buffers;
+    this.#identities = options.identities;
+    this.#losses = options.losses;
+    this.#buffers = options.buffers;
   }
 
   /** Looks up the processes and devices that an event names. At arrival, because they may end or be removed soon. */
@@ -43,38 +43,38 @@ export class LineReader {
     if (!isEvent(line)) return;
     const record = decodeLine(line);
     if (record.type === 'failure' || !('data' in record)) return;
-    this.buffers.event(record);
+    this.#buffers.event(record);
     const fields = record.data as Readonly<Record<string, unknown>>;
     const t = Number(fields.t);
-    if (typeof fields.device === 'number') this.identities.seeDevice(fields.device);
-    if (typeof fields.importer_device === 'string') this.identities.seeImporter(fields.importer_device);
+    if (typeof fields.device === 'number') this.#identities.seeDevice(fields.device);
+    if (typeof fields.importer_device === 'string') this.#identities.seeImporter(fields.importer_device);
     for (const name of VM_FIELDS) {
       const pid = fields[name];
-      if (typeof pid === 'number') this.identities.seeProcess(pid, true, t);
+      if (typeof pid === 'number') this.#identities.seeProcess(pid, true, t);
     }
     if (typeof fields.pid === 'number') {
       // KVM accepts a bind only from the process of the VM.
       const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
-      this.identities.seeProcess(fields.pid, owner, t);
+      this.#identities.seeProcess(fields.pid, owner, t);
     }
   }
 
   /** Updates the loss counts of the running child. */
   account(line: string): void {
-    if (isEvent(line)) this.losses.eventReceived();
+    if (isEvent(line)) this.#losses.eventReceived();
     const tag = tagOf(line);
     // A line without a tag is a message of bpftrace itself, which may report a loss.
     if (tag !== null && tag !== TAGS.heartbeat && tag !== TAGS.counter && !EVENT_TAGS.has(tag)) return;
     const record = decodeLine(line);
-    if (record.type === 'heartbeat') this.losses.heartbeat(record.data.emitted);
+    if (record.type === 'heartbeat') this.#losses.heartbeat(record.data.emitted);
     else if (record.type === 'counter') {
-      if (record.data.name === 'missed') this.losses.returnsMissed(record.data.value);
+      if (record.data.name === 'missed') this.#losses.returnsMissed(record.data.value);
     } else if (
       record.type === 'failure' ||
       record.type === 'lost_events' ||
       (record.type === 'helper_error' && record.data.map_full)
     ) {
-      this.losses.lossReported();
+      this.#losses.lossReported();
     }
   }
 }

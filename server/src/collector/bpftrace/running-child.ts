@@ -39,25 +39,25 @@ export class RunningChild {
   /** Microseconds since boot: from here on its probes may be detached, although it was stopped later. */
   blindSince: number | null = null;
 
-  private readonly options: RunningChildOptions;
-  private readonly child: BpftraceChild;
-  private held: string[] | null;
+  readonly #options: RunningChildOptions;
+  readonly #child: BpftraceChild;
+  #held: string[] | null;
 
   constructor(options: RunningChildOptions, held: boolean) {
-    this.options = options;
+    this.#options = options;
     this.plan = options.plan;
     this.generation = options.generation;
-    this.held = held ? [] : null;
+    this.#held = held ? [] : null;
     let becomeReady: (ready: boolean) => void = () => {};
     this.ready = new Promise((resolve) => {
       becomeReady = resolve;
     });
-    this.child = new BpftraceChild({
+    this.#child = new BpftraceChild({
       launch: options.launch,
       program: options.program,
       timing: options.timing,
       faults: options.faults,
-      onLine: (line) => this.receive(line),
+      onLine: (line) => this.#receive(line),
       onReady: () => {
         this.isReady = true;
         becomeReady(true);
@@ -65,7 +65,7 @@ export class RunningChild {
       },
       onDropped: options.onDropped,
     });
-    this.ended = this.child.run().then((end) => {
+    this.ended = this.#child.run().then((end) => {
       this.isReady = false;
       becomeReady(false);
       return end;
@@ -73,25 +73,25 @@ export class RunningChild {
   }
 
   get pid(): number | undefined {
-    return this.child.pid;
+    return this.#child.pid;
   }
 
   stop(reason?: ChildReason, message?: string): void {
-    this.child.stop(reason, message);
+    this.#child.stop(reason, message);
   }
 
   /** The child takes over: passes on the buffered lines, and from now on each line when it arrives. */
   release(): void {
-    const lines = this.held ?? [];
-    this.held = null;
-    for (const line of lines) this.options.onLine(line);
+    const lines = this.#held ?? [];
+    this.#held = null;
+    for (const line of lines) this.#options.onLine(line);
   }
 
-  private receive(line: string): void {
+  #receive(line: string): void {
     if (this.gate.receive(line)) return;
-    this.options.onArrival(line);
-    if (this.held === null) this.options.onLine(line);
-    else if (this.held.length < HELD_LINES) this.held.push(line);
-    else if (isEvent(line)) this.options.onHeldDropped();
+    this.#options.onArrival(line);
+    if (this.#held === null) this.#options.onLine(line);
+    else if (this.#held.length < HELD_LINES) this.#held.push(line);
+    else if (isEvent(line)) this.#options.onHeldDropped();
   }
 }

@@ -15,48 +15,48 @@ const ORDER: readonly SnapshotCause[] = ['start', 'gap', 'loss', 'owner_exit'];
 
 /** Takes one snapshot at a time. Requests that arrive before the next one starts share it. */
 export class SnapshotScheduler {
-  private readonly options: SchedulerOptions;
-  private readonly requested = new Set<SnapshotCause>();
-  private readonly lastAt = new Map<SnapshotCause, number>();
-  private wake: () => void = () => {};
+  readonly #options: SchedulerOptions;
+  readonly #requested = new Set<SnapshotCause>();
+  readonly #lastAt = new Map<SnapshotCause, number>();
+  #wake: () => void = () => {};
 
   constructor(options: SchedulerOptions) {
-    this.options = options;
+    this.#options = options;
   }
 
   request(cause: SnapshotCause): void {
-    this.requested.add(cause);
-    this.wake();
+    this.#requested.add(cause);
+    this.#wake();
   }
 
   /** Runs until the signal is aborted; `take` must not reject. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, take } = this.options;
+    const { clock, take } = this.#options;
     while (!signal.aborted) {
-      const cause = ORDER.find((candidate) => this.requested.has(candidate) && this.dueIn(candidate) <= 0);
+      const cause = ORDER.find((candidate) => this.#requested.has(candidate) && this.#dueIn(candidate) <= 0);
       if (cause === undefined) {
-        await this.waitForRequest(signal);
+        await this.#waitForRequest(signal);
         continue;
       }
       // One snapshot satisfies all requests from before its start.
-      this.requested.clear();
+      this.#requested.clear();
       await take(cause, signal);
-      this.lastAt.set(cause, clock.bootUs());
+      this.#lastAt.set(cause, clock.bootUs());
     }
   }
 
-  private dueIn(cause: SnapshotCause): number {
-    const last = this.lastAt.get(cause);
+  #dueIn(cause: SnapshotCause): number {
+    const last = this.#lastAt.get(cause);
     if (last === undefined) return 0;
-    return this.options.spacingMs[cause] - (this.options.clock.bootUs() - last) / 1000;
+    return this.#options.spacingMs[cause] - (this.#options.clock.bootUs() - last) / 1000;
   }
 
-  private async waitForRequest(signal: AbortSignal): Promise<void> {
+  async #waitForRequest(signal: AbortSignal): Promise<void> {
     const wakeUp = new AbortController();
-    this.wake = () => wakeUp.abort();
-    const waits = [...this.requested].map((cause) => this.dueIn(cause));
+    this.#wake = () => wakeUp.abort();
+    const waits = [...this.#requested].map((cause) => this.#dueIn(cause));
     const stopOrWakeUp = AbortSignal.any([signal, wakeUp.signal]);
-    await this.options.clock.sleep(Math.max(1, Math.min(60_000, ...waits)), stopOrWakeUp);
-    this.wake = () => {};
+    await this.#options.clock.sleep(Math.max(1, Math.min(60_000, ...waits)), stopOrWakeUp);
+    this.#wake = () => {};
   }
 }

@@ -74,39 +74,39 @@ function openBtf(bytes: Buffer, base: Btf | null = null): Btf {
 
 /** Searches for one set of names in the BTF of the kernel, then in that of each module. */
 export class BtfSearch {
-  private readonly wanted: BtfNames;
-  private readonly names: ReadonlyMap<number, string[]>;
-  private base: Btf | null = null;
-  private baseOffsets: Offsets = new Map();
+  readonly #wanted: BtfNames;
+  readonly #names: ReadonlyMap<number, string[]>;
+  #base: Btf | null = null;
+  #baseOffsets: Offsets = new Map();
 
   constructor(wanted: BtfNames) {
-    this.wanted = wanted;
+    this.#wanted = wanted;
     const names = new Map<number, string[]>();
     for (const name of new Set([...wanted.functions, ...wanted.members.flatMap((path) => path.split('.'))])) {
       names.set(hashOf(name), [...(names.get(hashOf(name)) ?? []), name]);
     }
-    this.names = names;
+    this.#names = names;
   }
 
   /** The wanted names that the kernel itself defines. To be called first. */
   searchKernel(bytes: Buffer): BtfFound {
-    this.base = openBtf(bytes);
-    this.baseOffsets = locate(this.base, this.names);
-    return this.search(this.base, [this.baseOffsets]);
+    this.#base = openBtf(bytes);
+    this.#baseOffsets = locate(this.#base, this.#names);
+    return this.#search(this.#base, [this.#baseOffsets]);
   }
 
   /** The wanted names that a module defines. Their strings may be in the BTF of the kernel. */
   searchModule(bytes: Buffer): BtfFound {
-    const btf = openBtf(bytes, this.base);
-    return this.search(btf, [this.baseOffsets, locate(btf, this.names)]);
+    const btf = openBtf(bytes, this.#base);
+    return this.#search(btf, [this.#baseOffsets, locate(btf, this.#names)]);
   }
 
-  private search(btf: Btf, located: readonly Offsets[]): BtfFound {
+  #search(btf: Btf, located: readonly Offsets[]): BtfFound {
     const offsets = (name: string): number[] => located.flatMap((names) => names.get(name) ?? []);
     const functionAt = new Map<number, string>();
-    for (const name of this.wanted.functions) for (const at of offsets(name)) functionAt.set(at, name);
+    for (const name of this.#wanted.functions) for (const at of offsets(name)) functionAt.set(at, name);
     const structAt = new Map<number, { path: string; member: ReadonlySet<number> }[]>();
-    for (const path of this.wanted.members) {
+    for (const path of this.#wanted.members) {
       const [struct = '', member = ''] = path.split('.');
       for (const at of offsets(struct)) {
         structAt.set(at, [...(structAt.get(at) ?? []), { path, member: new Set(offsets(member)) }]);

@@ -35,13 +35,13 @@ interface Known {
 
 /** Reports the facts of PCI devices, at first sight and after each change of the driver, and when a device departs. */
 export class DeviceWatch {
-  private readonly options: DeviceWatchOptions;
-  private readonly devices = new FifoMap<number, Known>();
+  readonly #options: DeviceWatchOptions;
+  readonly #devices = new FifoMap<number, Known>();
   /** Devices that have departed, the longest ago first. */
-  private readonly departed = new FifoMap<number, true>();
+  readonly #departed = new FifoMap<number, true>();
 
   constructor(options: DeviceWatchOptions) {
-    this.options = options;
+    this.#options = options;
   }
 
   /**
@@ -49,9 +49,9 @@ export class DeviceWatch {
    * @returns a promise that resolves when the device was reported; undefined if it was reported before
    */
   see(packed: number, exporter: boolean): Promise<void> | undefined {
-    const known = this.devices.get(packed);
+    const known = this.#devices.get(packed);
     if (known === undefined) {
-      this.evictAtLimit();
+      this.#evictAtLimit();
       const entry: Known = {
         exporter,
         reported: true,
@@ -60,49 +60,49 @@ export class DeviceWatch {
         reading: false,
         unread: false,
       };
-      this.devices.set(packed, entry);
-      return this.report(packed, entry);
+      this.#devices.set(packed, entry);
+      return this.#report(packed, entry);
     }
     known.exporter ||= exporter;
     if (known.reported) return undefined;
     known.reported = true;
-    return this.report(packed, known);
+    return this.#report(packed, known);
   }
 
   /** Facts may have changed while nothing was traced: the next event that names a device reports it again. */
   invalidate(): void {
-    for (const known of this.devices.values()) known.reported = false;
+    for (const known of this.#devices.values()) known.reported = false;
   }
 
   /** Reports devices that departed, returned, or have another driver. */
   async poll(): Promise<void> {
     let checked = 0;
-    for (const [packed, known] of [...this.devices.entries()]) {
+    for (const [packed, known] of [...this.#devices.entries()]) {
       if (++checked % 128 === 0) await yieldToEventLoop();
       if (known.reading) continue;
       try {
-        const driver = await readDriver(this.options.sysRoot, pciAddress(packed));
-        if (driver !== known.driver || known.unread) await this.report(packed, known);
+        const driver = await readDriver(this.#options.sysRoot, pciAddress(packed));
+        if (driver !== known.driver || known.unread) await this.#report(packed, known);
       } catch (error) {
-        this.options.onError('device', error);
+        this.#options.onError('device', error);
       }
     }
   }
 
-  private async report(packed: number, known: Known): Promise<void> {
+  async #report(packed: number, known: Known): Promise<void> {
     known.reading = true;
     try {
-      await this.options.limitReads(() => this.read(packed, known));
+      await this.#options.limitReads(() => this.#read(packed, known));
       known.unread = false;
     } catch (error) {
       known.unread = true;
-      this.options.onError('device', error);
+      this.#options.onError('device', error);
     }
     known.reading = false;
   }
 
-  private async read(packed: number, known: Known): Promise<void> {
-    const { sysRoot, pciIds, emit, bootUs } = this.options;
+  async #read(packed: number, known: Known): Promise<void> {
+    const { sysRoot, pciIds, emit, bootUs } = this.#options;
     const device = pciAddress(packed);
     const facts = await readPci(sysRoot, device, pciIds);
     const present =
@@ -113,21 +113,21 @@ export class DeviceWatch {
       if (present || !known.departed) emit({ type: 'device', data: { t: bootUs(), ...facts } });
       if (present) {
         known.departed = false;
-        this.departed.delete(packed);
+        this.#departed.delete(packed);
         return;
       }
     }
     if (!known.departed) emit({ type: 'device_gone', data: { t: bootUs(), device } });
     known.departed = true;
-    if (this.devices.get(packed) === known && !this.departed.has(packed)) this.departed.set(packed, true);
+    if (this.#devices.get(packed) === known && !this.#departed.has(packed)) this.#departed.set(packed, true);
   }
 
   /** At the limit, evicts the device that departed first; if none has departed, the one that was inserted first. */
-  private evictAtLimit(): void {
-    if (this.devices.size < this.options.limit) return;
-    const oldest = this.departed.oldest() ?? this.devices.oldest();
+  #evictAtLimit(): void {
+    if (this.#devices.size < this.#options.limit) return;
+    const oldest = this.#departed.oldest() ?? this.#devices.oldest();
     if (oldest === undefined) return;
-    this.devices.delete(oldest);
-    this.departed.delete(oldest);
+    this.#devices.delete(oldest);
+    this.#departed.delete(oldest);
   }
 }

@@ -8,18 +8,18 @@ export type OnHostError = (source: HostSource, error: unknown) => void;
 
 /** Counts failed reads of the host, cumulative for each source, and reports counts that have grown. */
 export class HostErrors {
-  private readonly counts = new Map<HostSource, { count: number; reported: number; message: string }>();
+  readonly #counts = new Map<HostSource, { count: number; reported: number; message: string }>();
 
   readonly note: OnHostError = (source, error) => {
-    const known = this.counts.get(source) ?? { count: 0, reported: 0, message: '' };
+    const known = this.#counts.get(source) ?? { count: 0, reported: 0, message: '' };
     known.count += 1;
     known.message = describeError(error);
-    this.counts.set(source, known);
+    this.#counts.set(source, known);
   };
 
   /** Emits a line for each source that has failed since the last report. `t` is in microseconds since boot. */
   report(t: number, emit: (line: CollectorLine) => void): void {
-    for (const [source, known] of this.counts) {
+    for (const [source, known] of this.#counts) {
       if (known.count === known.reported) continue;
       known.reported = known.count;
       emit({ type: 'host_error', data: { t, source, count: known.count, message: known.message } });

@@ -52,29 +52,29 @@ interface Known {
 
 /** Reports the identity of each process and device once, and when an owner process ends or a device departs. */
 export class IdentityWatch {
-  private readonly options: IdentityWatchOptions;
-  private readonly limit: number;
-  private readonly processes = new FifoMap<number, Known>();
+  readonly #options: IdentityWatchOptions;
+  readonly #limit: number;
+  readonly #processes = new FifoMap<number, Known>();
   /** Processes that have ended or own nothing: they are evicted first. */
-  private readonly idle = new FifoMap<number, true>();
-  private readonly devices: DeviceWatch;
-  private readonly reads = new Set<Promise<void>>();
-  private readonly limitReads: LimitFunction = pLimit(READS_LIMIT);
-  private readonly onError: OnHostError;
+  readonly #idle = new FifoMap<number, true>();
+  readonly #devices: DeviceWatch;
+  readonly #reads = new Set<Promise<void>>();
+  readonly #limitReads: LimitFunction = pLimit(READS_LIMIT);
+  readonly #onError: OnHostError;
 
   constructor(options: IdentityWatchOptions) {
-    this.options = options;
+    this.#options = options;
     const { sysRoot, bootUs, emit, onError = () => {}, pciIds = new PciIds(), limit = 8192 } = options;
-    this.limit = limit;
-    this.onError = onError;
-    this.devices = new DeviceWatch({
+    this.#limit = limit;
+    this.#onError = onError;
+    this.#devices = new DeviceWatch({
       sysRoot,
       bootUs,
       emit,
       pciIds,
       onError,
       limit,
-      limitReads: this.limitReads,
+      limitReads: this.#limitReads,
     });
   }
 
@@ -86,22 +86,22 @@ export class IdentityWatch {
    */
   seeProcess(pid: number, owner: boolean, t: number): void {
     if (pid <= 0) return;
-    const known = this.processes.get(pid);
+    const known = this.#processes.get(pid);
     if (known !== undefined) {
       known.owner ||= owner;
       known.named = true;
       known.namedAt = Math.max(known.namedAt, t);
-      this.updateIdle(pid, known);
+      this.#updateIdle(pid, known);
       // Another process may have the pid now.
       if (known.startTicks === ENDED) {
-        this.track(this.identify(pid, known, t));
+        this.#track(this.#identify(pid, known, t));
       } else if (owner && t - known.checkedAt > RECHECK_US) {
         known.checkedAt = t;
-        this.track(this.check(pid, known));
+        this.#track(this.#check(pid, known));
       }
       return;
     }
-    this.evictAtLimit();
+    this.#evictAtLimit();
     const entry: Known = {
       startTicks: null,
       owner,
@@ -111,133 +111,133 @@ export class IdentityWatch {
       checkedAt: t,
       namedAt: t,
     };
-    this.processes.set(pid, entry);
-    this.updateIdle(pid, entry);
-    this.track(this.identify(pid, entry, t));
+    this.#processes.set(pid, entry);
+    this.#updateIdle(pid, entry);
+    this.#track(this.#identify(pid, entry, t));
   }
 
   /** An event named this device (`domain << 16 | bus << 8 | devfn`) as the exporter of its memory. */
   seeDevice(packed: number): void {
-    if (packed > 0) this.track(this.devices.see(packed, true));
+    if (packed > 0) this.#track(this.#devices.see(packed, true));
   }
 
   /** An event named this device as importer. Only the name of a PCI device is an address; others are ignored. */
   seeImporter(name: string): void {
     const packed = packPciAddress(name);
-    if (packed !== null) this.track(this.devices.see(packed, false));
+    if (packed !== null) this.#track(this.#devices.see(packed, false));
   }
 
   /**
    * Facts of devices may have changed while nothing was traced: the next event that names a device reports it again.
    */
   invalidateDevices(): void {
-    this.devices.invalidate();
+    this.#devices.invalidate();
   }
 
   /** Checks whether processes have ended, and whether devices have departed or changed. */
   async poll(): Promise<void> {
     let checked = 0;
-    for (const [pid, entry] of [...this.processes.entries()]) {
+    for (const [pid, entry] of [...this.#processes.entries()]) {
       if (++checked % 128 === 0) await yieldToEventLoop();
-      await this.check(pid, entry);
+      await this.#check(pid, entry);
     }
-    await this.devices.poll();
+    await this.#devices.poll();
   }
 
-  private async check(pid: number, entry: Known): Promise<void> {
+  async #check(pid: number, entry: Known): Promise<void> {
     const { named, startTicks } = entry;
     if (startTicks === null || startTicks === ENDED) return;
     if (startTicks === UNREAD) {
-      await this.identify(pid, entry, entry.checkedAt);
+      await this.#identify(pid, entry, entry.checkedAt);
       return;
     }
     entry.named = false;
     let stat: ProcStat | null;
     try {
-      stat = await this.limitReads(() => readStat(this.options.procRoot, pid));
+      stat = await this.#limitReads(() => readStat(this.#options.procRoot, pid));
     } catch (error) {
       // It counts as unchanged until it can be read again.
       entry.named ||= named;
-      this.onError('process', error);
+      this.#onError('process', error);
       return;
     }
     // A concurrent check may have updated the entry first.
     if (entry.startTicks !== startTicks || (stat?.startTicks ?? ENDED) === startTicks) return;
-    if (entry.owner) this.reportEnd(pid, entry, stat === null);
+    if (entry.owner) this.#reportEnd(pid, entry, stat === null);
     entry.startTicks = ENDED;
-    this.updateIdle(pid, entry);
+    this.#updateIdle(pid, entry);
     if (stat === null) return;
-    this.processes.delete(pid);
-    this.idle.delete(pid);
+    this.#processes.delete(pid);
+    this.#idle.delete(pid);
     // The process that got the pid is reported when an event names it; now, if an event may have named it already.
-    if (named) this.seeProcess(pid, entry.owner, this.options.bootUs());
+    if (named) this.seeProcess(pid, entry.owner, this.#options.bootUs());
   }
 
   /** Resolves when no read is pending. */
   async settled(): Promise<void> {
-    while (this.reads.size > 0) await Promise.all(this.reads);
+    while (this.#reads.size > 0) await Promise.all(this.#reads);
   }
 
-  private async identify(pid: number, entry: Known, t: number): Promise<void> {
+  async #identify(pid: number, entry: Known, t: number): Promise<void> {
     entry.startTicks = null;
     let facts: ProcessFacts | null;
     try {
-      facts = await this.limitReads(() => readProcess(this.options.procRoot, pid));
+      facts = await this.#limitReads(() => readProcess(this.#options.procRoot, pid));
     } catch (error) {
       entry.startTicks = UNREAD;
-      this.onError('process', error);
+      this.#onError('process', error);
       return;
     }
     if (facts === null) {
       entry.startTicks = ENDED;
-      this.updateIdle(pid, entry);
-      if (entry.owner) this.reportEnd(pid, entry, true);
+      this.#updateIdle(pid, entry);
+      if (entry.owner) this.#reportEnd(pid, entry, true);
       return;
     }
     // It started after the event: the named process has ended, and another one has the pid. The end is reported before
     // the new one.
-    if (entry.owner && startMicros(facts.start_ticks) > t) this.reportEnd(pid, entry, false);
+    if (entry.owner && startMicros(facts.start_ticks) > t) this.#reportEnd(pid, entry, false);
     entry.startTicks = facts.start_ticks;
-    this.updateIdle(pid, entry);
+    this.#updateIdle(pid, entry);
     entry.thread = facts.tgid !== undefined;
     entry.endReported = false;
-    const now = this.options.bootUs();
-    this.options.emit({ type: 'process', data: { t: now, ...facts } });
+    const now = this.#options.bootUs();
+    this.#options.emit({ type: 'process', data: { t: now, ...facts } });
     if (facts.tgid !== undefined) this.seeProcess(facts.tgid, entry.owner, now);
   }
 
   /** `free`: no other process has the pid now, so all events that named it meant the process that has ended. */
-  private reportEnd(pid: number, entry: Known, free: boolean): void {
+  #reportEnd(pid: number, entry: Known, free: boolean): void {
     const { startTicks, namedAt, endReported, thread } = entry;
     if (endReported || thread) return;
     entry.endReported = true;
     // This clock may be some milliseconds behind the kernel's. An end before the event would belong to another process.
-    const t = free ? Math.max(this.options.bootUs(), namedAt) : this.options.bootUs();
+    const t = free ? Math.max(this.#options.bootUs(), namedAt) : this.#options.bootUs();
     const start = startTicks === null || startTicks < 0 ? {} : { start_ticks: startTicks };
-    this.options.emit({ type: 'exit', data: { t, pid, ...start } });
-    this.options.onOwnerExit();
+    this.#options.emit({ type: 'exit', data: { t, pid, ...start } });
+    this.#options.onOwnerExit();
   }
 
   /** At the limit, evicts the oldest process that has ended or owns nothing; if there is none, the oldest process. */
-  private evictAtLimit(): void {
-    if (this.processes.size < this.limit) return;
-    const oldest = this.idle.oldest() ?? this.processes.oldest();
+  #evictAtLimit(): void {
+    if (this.#processes.size < this.#limit) return;
+    const oldest = this.#idle.oldest() ?? this.#processes.oldest();
     if (oldest === undefined) return;
-    this.processes.delete(oldest);
-    this.idle.delete(oldest);
+    this.#processes.delete(oldest);
+    this.#idle.delete(oldest);
   }
 
   /** Updates `idle` after a change of `owner` or `startTicks`. */
-  private updateIdle(pid: number, entry: Known): void {
+  #updateIdle(pid: number, entry: Known): void {
     // The entry may have been evicted while it was read.
-    if (this.processes.get(pid) !== entry) return;
-    if (entry.owner && entry.startTicks !== ENDED) this.idle.delete(pid);
-    else if (!this.idle.has(pid)) this.idle.set(pid, true);
+    if (this.#processes.get(pid) !== entry) return;
+    if (entry.owner && entry.startTicks !== ENDED) this.#idle.delete(pid);
+    else if (!this.#idle.has(pid)) this.#idle.set(pid, true);
   }
 
-  private track(read: Promise<void> | undefined): void {
+  #track(read: Promise<void> | undefined): void {
     if (read === undefined) return;
-    this.reads.add(read);
-    void read.finally(() => this.reads.delete(read));
+    this.#reads.add(read);
+    void read.finally(() => this.#reads.delete(read));
   }
 }

@@ -16,31 +16,31 @@ export interface ModuleWatchOptions {
 
 /** Compares the loaded modules with those of the last successful check. */
 export class ModuleWatch {
-  private readonly sysRoot: string;
-  private readonly options: ModuleWatchOptions;
-  private modules: ReadonlyMap<string, number> = new Map();
-  private checkedAt = 0;
+  readonly #sysRoot: string;
+  readonly #options: ModuleWatchOptions;
+  #modules: ReadonlyMap<string, number> = new Map();
+  #checkedAt = 0;
 
   constructor(sysRoot: string, options: ModuleWatchOptions) {
-    this.sysRoot = sysRoot;
-    this.options = options;
+    this.#sysRoot = sysRoot;
+    this.#options = options;
   }
 
   /** Never rejects. If the list cannot be read, the error is counted and `changed` is empty. */
   async check(): Promise<ModuleDiff> {
-    const { bootUs, onError } = this.options;
-    const before = this.modules;
-    const since = this.checkedAt;
+    const { bootUs, onError } = this.#options;
+    const before = this.#modules;
+    const since = this.#checkedAt;
     const at = bootUs();
     let now: Map<string, number>;
     try {
-      now = await loadedModules(this.sysRoot);
+      now = await loadedModules(this.#sysRoot);
     } catch (error) {
       onError('modules', error);
       return { changed: new Set(), since };
     }
-    this.modules = now;
-    this.checkedAt = at;
+    this.#modules = now;
+    this.#checkedAt = at;
     const names = [...before.keys(), ...now.keys()];
     return { changed: new Set(names.filter((name) => before.get(name) !== now.get(name))), since };
   }

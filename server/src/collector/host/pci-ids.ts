@@ -30,35 +30,35 @@ interface Pending extends Query {
  * names are absent.
  */
 export class PciIds {
-  private readonly files: readonly string[];
-  private queued: Pending[] = [];
-  private reading = false;
+  readonly #files: readonly string[];
+  #queued: Pending[] = [];
+  #reading = false;
 
   constructor(files: readonly string[] = PCI_IDS_FILES) {
-    this.files = files;
+    this.#files = files;
   }
 
   /** @throws if the list exists and cannot be read now */
   find(query: Query): Promise<PciNames> {
     return new Promise((resolve, reject) => {
-      this.queued.push({ ...query, names: {}, resolve, reject });
-      if (!this.reading) void this.read();
+      this.#queued.push({ ...query, names: {}, resolve, reject });
+      if (!this.#reading) void this.#read();
     });
   }
 
-  private async read(): Promise<void> {
-    this.reading = true;
-    while (this.queued.length > 0) {
-      const queries = this.queued;
-      this.queued = [];
+  async #read(): Promise<void> {
+    this.#reading = true;
+    while (this.#queued.length > 0) {
+      const queries = this.#queued;
+      this.#queued = [];
       try {
-        for (const file of this.files) if (await scan(file, queries)) break;
+        for (const file of this.#files) if (await scan(file, queries)) break;
         for (const { names, resolve } of queries) resolve(names);
       } catch (error) {
         for (const { reject } of queries) reject(error);
       }
     }
-    this.reading = false;
+    this.#reading = false;
   }
 }
 

@@ -19,11 +19,15 @@ interface Vmm {
   read: (argv: readonly string[]) => Omit<VmIdentity, 'vmm'>;
 }
 
-const nameless = (): Omit<VmIdentity, 'vmm'> => ({ name: null, uuid: null });
-const named = (option: string) => (argv: readonly string[]) => ({
-  name: asName(lastValue(argv, option)),
-  uuid: null,
-});
+function nameless(): Omit<VmIdentity, 'vmm'> {
+  return { name: null, uuid: null };
+}
+function named(option: string) {
+  return (argv: readonly string[]) => ({
+    name: asName(lastValue(argv, option)),
+    uuid: null,
+  });
+}
 
 /** Program name of each VMM, and its options for the VM's name and UUID. Most have neither option. */
 const VMMS: readonly Vmm[] = [

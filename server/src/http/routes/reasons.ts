@@ -47,10 +47,12 @@ export const ReasonView = Type.Object({
   docs: Type.String({ description: 'its section in the docs of this version' }),
 });
 
-const viewOf = (entry: Explanation): Static<typeof ReasonView> => ({
-  ...entry,
-  user_space: [...entry.user_space],
-});
+function viewOf(entry: Explanation): Static<typeof ReasonView> {
+  return {
+    ...entry,
+    user_space: [...entry.user_space],
+  };
+}
 
 export const reasonsRoute: AppPlugin = (app, _options, done) => {
   app.get(

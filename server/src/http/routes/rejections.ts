@@ -61,11 +61,13 @@ export const RejectionsAnswer = Type.Object({
   ),
 });
 
-const stageOf = (event: Rejection): string => (event.kind === 'import' ? event.stage : event.kind);
-const importerOf = (event: Rejection): string | null => {
+function stageOf(event: Rejection): string {
+  return event.kind === 'import' ? event.stage : event.kind;
+}
+function importerOf(event: Rejection): string | null {
   if (event.kind === 'import') return event.importer;
   return event.kind === 'bind' ? 'kvm' : null;
-};
+}
 
 /** The rejections, with their reason and importer. */
 export const rejectionsRoute: AppPlugin = (app, options, done) => {
@@ -127,13 +129,17 @@ function counted<T extends { count: number }>(
     .sort((a, b) => b.count - a.count);
 }
 
-const importCount = (
+function importCount(
   { device = '', privacy = '', importer = '', stage = '', reason = '', errno = '' }: Labels,
   count: number,
-) => ({ device, privacy, importer, stage, reason, errno, count });
-const exportCount = ({ device = '', reason = '', errno = '' }: Labels, count: number) => ({
-  device,
-  reason,
-  errno,
-  count,
-});
+) {
+  return { device, privacy, importer, stage, reason, errno, count };
+}
+function exportCount({ device = '', reason = '', errno = '' }: Labels, count: number) {
+  return {
+    device,
+    reason,
+    errno,
+    count,
+  };
+}

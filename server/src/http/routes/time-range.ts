@@ -9,13 +9,14 @@ const DATE_TIME =
   '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})';
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
-const Bound = (what: string) =>
-  Type.Optional(
+function Bound(what: string) {
+  return Type.Optional(
     Type.String({
       pattern: `^(${AGO}|${DATE_TIME})$`,
       description: `${what}: an RFC 3339 time such as 2026-11-27T08:00:00Z, or a time ago such as 90s, 15m, 1h or 2d`,
     }),
   );
+}
 
 /** The times of the wanted events. A time ago is relative to `now` of /api/v1/status, so that a replay has it too. */
 export const TimeRangeQuery = Type.Object({

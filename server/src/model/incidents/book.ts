@@ -80,8 +80,9 @@ export interface IncidentChange {
 /** The most keys of folded incidents that are kept, so that each is counted once. */
 const FOLDED_KEYS_LIMIT = 10_000;
 
-const zeros = () =>
-  Object.fromEntries(INCIDENT_KINDS.map((kind) => [kind, 0])) as Record<IncidentKind, number>;
+function zeros() {
+  return Object.fromEntries(INCIDENT_KINDS.map((kind) => [kind, 0])) as Record<IncidentKind, number>;
+}
 
 /** The incidents: at most one open per kind and subject, up to a limit per kind. Counts those that open and close. */
 export class IncidentStore {

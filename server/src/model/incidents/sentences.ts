@@ -93,8 +93,9 @@ function vmName(vm: VmRef | null): string {
   return vm === null ? 'an unknown VM' : `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
 }
 
-const importerName = ({ importer, importer_device: device }: Incident['importers'][number]): string =>
-  device === importer || device === '' ? importer : `${importer} ${device}`;
+function importerName({ importer, importer_device: device }: Incident['importers'][number]): string {
+  return device === importer || device === '' ? importer : `${importer} ${device}`;
+}
 
 function importersOf({ importers }: Names): string {
   const names = [...importers.shown.map(importerName), ...moreText(importers.more)].join(', ');
@@ -125,6 +126,12 @@ function moreText(more: number): string[] {
   return more > 0 ? [`and ${more} more`] : [];
 }
 
-const timesText = (count: number): string => (count === 1 ? 'once' : `${count} times`);
-const times = (count: number): string => (count === 1 ? '' : `, ${count} times`);
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+function timesText(count: number): string {
+  return count === 1 ? 'once' : `${count} times`;
+}
+function times(count: number): string {
+  return count === 1 ? '' : `, ${count} times`;
+}
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

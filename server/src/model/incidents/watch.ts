@@ -450,8 +450,9 @@ export class IncidentWatch {
   }
 }
 
-const keyOf = ({ importer, importer_device, inode }: Importer): string =>
-  `${inode}\n${importer}\n${importer_device}`;
+function keyOf({ importer, importer_device, inode }: Importer): string {
+  return `${inode}\n${importer}\n${importer_device}`;
+}
 
 function* waitersOf({ inode, importers }: BufferState): Generator<Importer> {
   for (const { importer, importerDevice } of importers.waitedFor())

@@ -36,12 +36,15 @@ async function seen(
   };
 }
 
-const texts = (input: FrameInput, columns = 120, rows = 40) =>
-  drawFrame(input, columns, rows).lines.map(({ text }) => text);
-const withStatus = (input: FrameInput, change: Partial<Status>): FrameInput => ({
-  ...input,
-  daemon: { ...input.daemon, status: { ...input.daemon.status, ...change } },
-});
+function texts(input: FrameInput, columns = 120, rows = 40) {
+  return drawFrame(input, columns, rows).lines.map(({ text }) => text);
+}
+function withStatus(input: FrameInput, change: Partial<Status>): FrameInput {
+  return {
+    ...input,
+    daemon: { ...input.daemon, status: { ...input.daemon.status, ...change } },
+  };
+}
 
 test('a frame fills a screen of any size exactly', async (t) => {
   const input = await seen(t);

@@ -36,13 +36,15 @@ async function hostile(
   return new DaemonClient(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`), options);
 }
 
-const isShown = (what: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof TracerError && error.isUserError, String(error));
-  assert.match(error.message, what);
-  assert.doesNotMatch(error.describe(), /[^\P{Cc}\n]|\p{Cf}/u);
-  assert.ok(error.describe().length < 2000);
-  return true;
-};
+function isShown(what: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof TracerError && error.isUserError, String(error));
+    assert.match(error.message, what);
+    assert.doesNotMatch(error.describe(), /[^\P{Cc}\n]|\p{Cf}/u);
+    assert.ok(error.describe().length < 2000);
+    return true;
+  };
+}
 
 /** All answers of a real daemon that `watch` reads, by path without the query. */
 async function genuine(t: TestContext): Promise<Map<string, unknown>> {

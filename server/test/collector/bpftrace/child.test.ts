@@ -50,7 +50,9 @@ async function start(
   return { child, lines, dropped: () => dropped, ready, end };
 }
 
-const isBeat = (line: string): boolean => /"data": ?\[1,/.test(line);
+function isBeat(line: string): boolean {
+  return /"data": ?\[1,/.test(line);
+}
 
 test('a child is ready after its ready record, and it may be stopped more than once', async (t) => {
   const run = await start(t, 'normal');

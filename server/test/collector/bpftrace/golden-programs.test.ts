@@ -9,8 +9,9 @@ import { KERNEL_FACTS } from '../../fixtures/golden/kernel-facts.ts';
 /** `UPDATE_GOLDEN=1` writes the files from the probes. Review the difference before you commit it. */
 const isUpdate = process.env.UPDATE_GOLDEN === '1';
 
-const composed = async (facts: ProbeFacts): Promise<Composed> =>
-  compose(facts, await loadFragments(probesDirectory()));
+async function composed(facts: ProbeFacts): Promise<Composed> {
+  return compose(facts, await loadFragments(probesDirectory()));
+}
 
 /** The code of each fragment in the program, and of the parts before and after them. Comments may change freely. */
 function sections({ program, parts }: Composed): Map<string, string> {

@@ -6,18 +6,20 @@ import { probesDirectory } from '../../../src/support/probes-directory.ts';
 const { probes, snippets } = await loadFragments(probesDirectory());
 
 /** The functions at whose entry this snippet marks the task. */
-const markedBy = (snippet: string): string[] =>
-  probes.flatMap(({ text }) =>
+function markedBy(snippet: string): string[] {
+  return probes.flatMap(({ text }) =>
     [...text.matchAll(/^kprobe:\{\{fn:(\w+)\}\}[^\n]*\n(?:(?!^\}).*\n)*?^\{\{use:([\w-]+)\}\}/gm)]
       .filter(([, , used]) => used === snippet)
       .map(([, name = '']) => name),
   );
+}
 
 /** The functions in the conditions of the lines that read a mark. */
-const readersOf = (text: string, mark: string): string[][] =>
-  [...text.matchAll(new RegExp(`if \\(${mark}\\[.*//\\? fn:(\\S+)$`, 'gm'))].map(([, names = '']) =>
+function readersOf(text: string, mark: string): string[][] {
+  return [...text.matchAll(new RegExp(`if \\(${mark}\\[.*//\\? fn:(\\S+)$`, 'gm'))].map(([, names = '']) =>
     names.split('|'),
   );
+}
 
 test('the layers below report what they counted to every call of an importer that marks the task', () => {
   const marked = [...new Set(markedBy('call-begin'))];

@@ -4,12 +4,15 @@ import { LiveBuffers } from '../../../src/collector/bpftrace/live-buffers.ts';
 import type { StreamRecord } from '../../../src/stream/decode.ts';
 import type { SnapshotBuffer } from '../../../src/stream/wire.ts';
 
-const exported = (inode: number, t: number, errno = 0): StreamRecord =>
-  ({ type: 'export', data: { t, inode, errno } }) as StreamRecord;
-const released = (inode: number): StreamRecord =>
-  ({ type: 'release', data: { t: 9, inode } }) as StreamRecord;
-const listed = (...inodes: number[]): SnapshotBuffer[] =>
-  inodes.map((inode) => ({ inode }) as SnapshotBuffer);
+function exported(inode: number, t: number, errno = 0): StreamRecord {
+  return { type: 'export', data: { t, inode, errno } } as StreamRecord;
+}
+function released(inode: number): StreamRecord {
+  return { type: 'release', data: { t: 9, inode } } as StreamRecord;
+}
+function listed(...inodes: number[]): SnapshotBuffer[] {
+  return inodes.map((inode) => ({ inode }) as SnapshotBuffer);
+}
 
 test('an export makes a buffer live and its release ends it', () => {
   const buffers = new LiveBuffers();

@@ -4,10 +4,10 @@ import { Simulation } from '../../../src/collector/bpftrace/simulation.ts';
 import { type Faults, readFaults } from '../../../src/support/faults.ts';
 import { heartbeat, released, unmapped } from '../../fixtures/stream-lines.ts';
 
-const faults = (text: string): Faults => {
+function faults(text: string): Faults {
   const read = readFaults(text);
   return typeof read === 'string' ? assert.fail(read) : read;
-};
+}
 
 test('loss=10% drops a tenth of the events, always the same ones, and no other lines', () => {
   const lost = (): number[] => {

@@ -18,13 +18,15 @@ import { fakeHost } from '../fake-host.ts';
 import { has, live } from '../live-run.ts';
 import { testFragments } from '../test-fragments.ts';
 
-const bcc = (cause: string): string =>
-  `${cause}\nERROR: Error attaching probe: kprobe:vfio_pci_core:vfio_pci_core_feature_dma_buf\n`;
+function bcc(cause: string): string {
+  return `${cause}\nERROR: Error attaching probe: kprobe:vfio_pci_core:vfio_pci_core_feature_dma_buf\n`;
+}
 const libbpf = (cause: string): string =>
   "ERROR: Unable to attach probe: kprobe:vfio_pci_core:vfio_pci_core_feature_dma_buf. If this is expected, set the 'missing_probes' config variable to 'warn'.\n" +
   `[WARN] libbpf: prog 'kprobe_vfio_1': failed to create kprobe 'vfio_pci_core:f+0x0' perf event: ${cause}\n`;
-const load = (cause: string): string =>
-  `ERROR: Unknown BPF object load failure. Try using the "-d libbpf" option to see the full loading log.\n${cause}\n`;
+function load(cause: string): string {
+  return `ERROR: Unknown BPF object load failure. Try using the "-d libbpf" option to see the full loading log.\n${cause}\n`;
+}
 
 const CAUSES: readonly [text: string, reason: string, errno: string | null][] = [
   [bcc('cannot attach kprobe, Permission denied'), 'permission', 'EACCES'],

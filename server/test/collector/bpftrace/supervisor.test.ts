@@ -247,12 +247,13 @@ test('a loaded module with a probe starts a new program, and the probe is report
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 
-const loadGate = (host: FakeHost): Promise<void> =>
-  host.loadModule(
+function loadGate(host: FakeHost): Promise<void> {
+  return host.loadModule(
     'gate',
     [],
     ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
   );
+}
 
 // Both wait for the cut as long as in production, so they run at the same time.
 describe('a handover', { concurrency: true }, () => {

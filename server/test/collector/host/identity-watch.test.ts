@@ -20,7 +20,9 @@ import {
 import { type FakeHost, fakeHost } from '../fake-host.ts';
 
 const SECOND = 1_000_000;
-const qemu = (name: string): string[] => ['qemu-system-x86_64', '-name', name];
+function qemu(name: string): string[] {
+  return ['qemu-system-x86_64', '-name', name];
+}
 
 /** An IdentityWatch on a fake /proc and /sys, and a model that applies its lines. The test sets the time. */
 async function setUp(t: TestContext) {
@@ -59,8 +61,9 @@ async function setUp(t: TestContext) {
   return { host, model, more, watch, lines, types, exports, poll, named, clock };
 }
 
-const removeProcess = (host: FakeHost, pid: number) =>
-  rm(join(host.procRoot, String(pid)), { recursive: true });
+function removeProcess(host: FakeHost, pid: number) {
+  return rm(join(host.procRoot, String(pid)), { recursive: true });
+}
 
 test('if a process number is reused between two polls, the old buffer keeps its VM and the new buffer gets the new VM', async (t) => {
   const { host, exports, poll, named, types } = await setUp(t);
@@ -337,4 +340,6 @@ test('a thousand processes that are named at once are read a few at a time', asy
   assert.ok(most > 0 && most <= 64, `${most} files were open`);
 });
 
-const openFiles = (): number => readdirSync('/proc/self/fd').length;
+function openFiles(): number {
+  return readdirSync('/proc/self/fd').length;
+}

@@ -3,7 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { pageBytes } from '../../../src/collector/host/page-size.ts';
 
-const auxv = (...values: bigint[]): Buffer => Buffer.from(BigUint64Array.from(values).buffer);
+function auxv(...values: bigint[]): Buffer {
+  return Buffer.from(BigUint64Array.from(values).buffer);
+}
 
 test('the page size is the one in the auxiliary vector of this process', () => {
   assert.equal(pageBytes(), Number(execFileSync('getconf', ['PAGESIZE'], { encoding: 'utf8' })));

@@ -31,8 +31,10 @@ const MAP = 2;
 const IOMMUFD = 3;
 const NO_PEER_TO_PEER = 7;
 
-const begin = (options: StartingOptions = {}) => [HEADER, starting(S, 1, options), ready(2 * S)];
-const watch = (lines: readonly string[], options: StartingOptions = {}) => {
+function begin(options: StartingOptions = {}) {
+  return [HEADER, starting(S, 1, options), ready(2 * S)];
+}
+function watch(lines: readonly string[], options: StartingOptions = {}) {
   const fed = feed([...begin(options), ...lines]);
   const validIncidents = () => {
     const incidents = fed.model.incidents();
@@ -40,16 +42,21 @@ const watch = (lines: readonly string[], options: StartingOptions = {}) => {
     return incidents;
   };
   return { ...fed, incidents: validIncidents, first: () => validIncidents()[0] };
-};
+}
 const mainline = {
   dialect: 'mainline',
   attached: ALL_PROBES.filter((probe) => !['bind', 'unbind', 'private_read'].includes(probe)),
 } as const;
 
-const at = (micros: number) => new Date(1_700_000_000_000 + micros / 1000).toISOString();
-const revokeCall = (t: number, ns: number, pid = 100, revoked = true) =>
-  tupleLine('revoke_call', t, ns, pid, DEVICE, revoked, 3, 1, 'qemu');
-const exit = (t: number, pid: number) => collectorLine('exit', { t, pid });
+function at(micros: number) {
+  return new Date(1_700_000_000_000 + micros / 1000).toISOString();
+}
+function revokeCall(t: number, ns: number, pid = 100, revoked = true) {
+  return tupleLine('revoke_call', t, ns, pid, DEVICE, revoked, 3, 1, 'qemu');
+}
+function exit(t: number, pid: number) {
+  return collectorLine('exit', { t, pid });
+}
 
 interface BindFields {
   inode?: number;
@@ -61,7 +68,7 @@ interface BindFields {
   owner?: number;
   privacy?: number;
 }
-const bind = (t: number, fields: BindFields = {}) => {
+function bind(t: number, fields: BindFields = {}) {
   const f = { inode: 9, errno: 0, violation: 0, vm: 300, owner: 200, privacy: 2, ...fields };
   const { maker = f.vm } = f;
   const reason = f.errno === 0 ? 0 : 4;
@@ -82,8 +89,10 @@ const bind = (t: number, fields: BindFields = {}) => {
     f.privacy,
     'qemu',
   );
-};
-const unbind = (t: number, pid: number, inode = 9) => tupleLine('unbind', t, pid, DEVICE, inode, 200, 'qemu');
+}
+function unbind(t: number, pid: number, inode = 9) {
+  return tupleLine('unbind', t, pid, DEVICE, inode, 200, 'qemu');
+}
 
 const HELD_BY_MLX5 = [
   exported({ t: T, inode: 9, privacy: 0 }),
@@ -416,8 +425,8 @@ test('a release that arrives before its export leaves no incident open', () => {
 });
 
 const PRIVATE = exported({ t: T, inode: 9, privacy: 2, kvm_pid: 200, vm_type: 4 });
-const offer = (t: number, errno = 0) =>
-  imported({
+function offer(t: number, errno = 0) {
+  return imported({
     t,
     inode: 9,
     stage: ATTACH,
@@ -425,6 +434,7 @@ const offer = (t: number, errno = 0) =>
     errno,
     reason: errno === 0 ? 0 : NO_PEER_TO_PEER,
   });
+}
 
 test('accepted and rejected offers of a private buffer to another importer than KVM are one incident', () => {
   const { incidents, first, more } = watch([PRIVATE, offer(T + 1, 95)]);
