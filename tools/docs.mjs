@@ -1,5 +1,4 @@
-// npm run docs: regenerates docs/metrics.md and docs/reasons.md, and the tables of docs/incidents.md and
-// docs/accounting.md.
+// npm run docs: generates docs/metrics.md, docs/reasons.md, docs/alerts.md, and tables of docs/incidents.md and docs/accounting.md.
 import { ensurePackages, runTypeScript } from './setup.mjs';
 
 ensurePackages();

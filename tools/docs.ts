@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { ACCOUNTING_PAGE, accountingPage } from './accounting-page.ts';
+import { ALERTS_PAGE, alertsPage } from './alerts-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from './incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
@@ -9,6 +10,7 @@ const pages = {
   [REASONS_PAGE]: reasonsPage(),
   [INCIDENTS_PAGE]: incidentsPage(),
   [ACCOUNTING_PAGE]: await accountingPage(),
+  [ALERTS_PAGE]: alertsPage(),
 };
 for (const [path, text] of Object.entries(pages)) {
   writeFileSync(path, text);

@@ -1,6 +1,6 @@
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
 
-const COLOURS = 256;
+const COLORS = 256;
 
 interface Picture {
   width: number;
@@ -11,33 +11,33 @@ interface Picture {
 }
 
 /**
- * Converts a screenshot to a PNG with at most 256 colours, a quarter of the size. A page has few colours on surfaces,
- * and many at the edges of letters and lines. The 256 most common colours are kept, and each other colour is replaced
+ * Converts a screenshot to a PNG with at most 256 colors, a quarter of the size. A page has few colors on surfaces,
+ * and many at the edges of letters and lines. The 256 most common colors are kept, and each other color is replaced
  * by the nearest of them. Accepts what browsers write: 8 bits per channel, not interlaced.
  */
 export function withPalette(png: Buffer): Buffer {
   const { width, height, depth, rows } = decode(png);
   const counts = new Map<number, number>();
-  const colourAt = (row: Buffer, x: number): number => row.readUIntBE(x * depth, 3);
+  const colorAt = (row: Buffer, x: number): number => row.readUIntBE(x * depth, 3);
   for (const row of rows) {
     for (let x = 0; x < width; x += 1) {
-      const colour = colourAt(row, x);
-      counts.set(colour, (counts.get(colour) ?? 0) + 1);
+      const color = colorAt(row, x);
+      counts.set(color, (counts.get(color) ?? 0) + 1);
     }
   }
   const palette = [...counts]
     .sort((a, b) => b[1] - a[1])
-    .slice(0, COLOURS)
-    .map(([colour]) => colour);
-  const indexes = new Map(palette.map((colour, index) => [colour, index]));
+    .slice(0, COLORS)
+    .map(([color]) => color);
+  const indexes = new Map(palette.map((color, index) => [color, index]));
   const lines = rows.map((row) => {
     const line = Buffer.alloc(width + 1);
     for (let x = 0; x < width; x += 1) {
-      const colour = colourAt(row, x);
-      let index = indexes.get(colour);
+      const color = colorAt(row, x);
+      let index = indexes.get(color);
       if (index === undefined) {
-        index = nearest(palette, colour);
-        indexes.set(colour, index);
+        index = nearest(palette, color);
+        indexes.set(color, index);
       }
       line[x + 1] = index;
     }
@@ -49,18 +49,15 @@ export function withPalette(png: Buffer): Buffer {
   return Buffer.concat([
     png.subarray(0, 8),
     chunk('IHDR', head),
-    chunk(
-      'PLTE',
-      Buffer.from(palette.flatMap((colour) => [colour >> 16, (colour >> 8) & 255, colour & 255])),
-    ),
+    chunk('PLTE', Buffer.from(palette.flatMap((color) => [color >> 16, (color >> 8) & 255, color & 255]))),
     chunk('IDAT', deflateSync(Buffer.concat(lines), { level: 9, memLevel: 9 })),
     chunk('IEND', Buffer.alloc(0)),
   ]);
 }
 
-function nearest(palette: readonly number[], colour: number): number {
+function nearest(palette: readonly number[], color: number): number {
   const distance = (other: number): number =>
-    [16, 8, 0].reduce((sum, bits) => sum + (((colour >> bits) & 255) - ((other >> bits) & 255)) ** 2, 0);
+    [16, 8, 0].reduce((sum, bits) => sum + (((color >> bits) & 255) - ((other >> bits) & 255)) ** 2, 0);
   let best = 0;
   for (const [index, other] of palette.entries())
     if (distance(other) < distance(palette[best] ?? 0)) best = index;

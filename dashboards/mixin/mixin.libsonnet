@@ -1,12 +1,12 @@
-// Dashboards, recording rules and alerts for users of jsonnet, in the layout of a monitoring mixin. They are the
-// files beside this one; what a Prometheus may want otherwise is in _config.
+// Dashboards, recording rules and alerts for users of jsonnet, in the layout of a monitoring mixin. They come from the
+// files next to this folder. _config has what differs between Prometheus servers.
 {
   local mixin = self,
 
   _config+:: {
-    // The selector of the scrape job, wherever a rule has to know it.
+    // The selector of the scrape job, for the rules that need it.
     selector: 'job="vfio-dmabuf-tracer"',
-    // Where the runbooks are, with a slash at the end; null for the hosts, which serve them.
+    // The URL of the runbooks, with a slash at the end. null: the hosts serve them.
     runbookBase: null,
     // Tags of all dashboards.
     dashboardTags: ['vfio-dmabuf-tracer'],
@@ -14,12 +14,17 @@
 
   local rules(text) = std.parseYaml(std.strReplace(text, 'job="vfio-dmabuf-tracer"', mixin._config.selector)).groups,
 
+  // The file of a runbook. Two alerts can have the same one.
+  local page(url) =
+    local parts = std.split(std.strReplace(url, '{{ end }}', '/'), '/');
+    parts[std.length(parts) - 1],
+
   local alerts(text) = [
     group {
       rules: [
         rule + (
           if mixin._config.runbookBase == null then {}
-          else { annotations+: { runbook_url: mixin._config.runbookBase + rule.alert + '.md' } }
+          else { annotations+: { runbook_url: mixin._config.runbookBase + page(rule.annotations.runbook_url) } }
         )
         for rule in group.rules
       ],

@@ -14,7 +14,7 @@ const DASHBOARDS: Readonly<Record<DashboardName, () => Dashboard>> = {
   tracer,
 };
 
-/** Every dashboard as the text of its file, by the file's name. */
+/** The text of each dashboard, by the name of its file. */
 export function dashboardFiles(): Map<string, string> {
   return new Map(
     Object.entries(DASHBOARDS).map(([name, build]) => [

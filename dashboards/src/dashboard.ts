@@ -18,7 +18,7 @@ import { clusterVariable, DATASOURCE, datasourceVariable, runbooksVariable } fro
 const WIDTH = 24;
 
 export interface Section {
-  /** None for the first one: what has to be seen at once needs no heading. */
+  /** The first section has none, so that its panels are at the top. */
   title?: string;
   panels: readonly AnyPanel[];
 }
@@ -28,13 +28,13 @@ export interface DashboardSpec {
   description: string;
   /** After data source and cluster. */
   variables: readonly { build(): VariableModel }[];
-  /** The matchers that annotations follow. */
+  /** The matchers in the queries of annotations. */
   matchers: string;
   links?: readonly ValueLink[];
   sections: readonly Section[];
 }
 
-/** Puts the panels into rows from left to right; ids are their numbers in that order, so that a link to one stays. */
+/** Puts the panels into rows from left to right. Their ids are their positions, so links to a panel do not change. */
 export function createDashboard(spec: DashboardSpec): Dashboard {
   const builder = new DashboardBuilder(`VFIO dma-buf / ${TITLES[spec.name]}`)
     .uid(UIDS[spec.name])
@@ -92,7 +92,7 @@ function annotations(matchers: string): Builder<AnnotationQuery>[] {
     );
   return [
     annotation(
-      'Revokes',
+      'Revocations',
       'orange',
       `${grownBy('cluster, instance, device, cause', 'vfio_dmabuf_revocations_total', matchers, '2m')} > 0`,
       'Memory of {{device}} was revoked',
@@ -103,12 +103,12 @@ function annotations(matchers: string): Builder<AnnotationQuery>[] {
       'red',
       `vfio_dmabuf_up{${matchers}} == 0`,
       'Nothing is traced on {{instance}}',
-      'Counters stand still meanwhile.',
+      'Counters keep their last value.',
     ),
   ];
 }
 
-/** As with links: the SDK would put its switch into a menu. */
+/** The SDK would put the switch of an annotation into a menu, as it does with links. */
 function shownAnnotation(annotation: AnnotationQueryBuilder): Builder<AnnotationQuery> {
   return {
     build: () => {

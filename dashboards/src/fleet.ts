@@ -19,19 +19,18 @@ import {
   hostState,
   ON_HOST,
   targets,
-  zeroWhereWatched,
+  zeroWhereTraced,
 } from './queries.ts';
-import { breachesPanel, firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
+import { firingAlerts, notTracedPanel, privateMemoryPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
 const perHost = (expr: string): string => `sum by (cluster, instance) (${expr})`;
 
-/** Which host needs me? */
+/** Which host needs attention? */
 export const fleet = (): Dashboard =>
   createDashboard({
     name: 'fleet',
-    description:
-      'All hosts: which are traced, where private memory is in danger, where imports are rejected.',
+    description: 'All hosts: which are traced, where private memory is at risk, where imports are rejected.',
     variables: [hostVariable()],
     matchers: FLEET,
     sections: [
@@ -39,7 +38,7 @@ export const fleet = (): Dashboard =>
         panels: [
           statPanel({
             title: 'Hosts traced',
-            description: 'Hosts on which bpftrace runs now, of those that Prometheus scrapes.',
+            description: 'Hosts on which bpftrace runs now, and hosts that Prometheus knows.',
             width: 4,
             height: 4,
             queries: [
@@ -50,36 +49,36 @@ export const fleet = (): Dashboard =>
             links: [toDashboard('tracer', 'The tracer itself', {})],
           }),
           notTracedPanel(FLEET, 4),
-          breachesPanel(FLEET, 4, {}),
+          privateMemoryPanel(FLEET, 4, {}),
           statPanel({
             title: 'Open incidents',
             description:
-              'Incidents that are open now, without buffers that nobody has imported yet. /api/v1/incidents of a host tells each.',
+              'Incidents that are open now, without never_imported. /api/v1/incidents of a host lists them.',
             width: 4,
             height: 4,
             queries: [{ expr: `sum(vfio_dmabuf_incidents{${FLEET},kind!="never_imported"})` }],
             steps: ZERO_IS_GOOD,
-            empty: 'no host can tell',
+            empty: 'no host has the probes for incidents',
           }),
           statPanel({
             title: 'Rejected import stages',
             description:
-              'Import steps that the kernel rejected in the time shown; 0 only where a probe watches for them.',
+              'Import stages that the kernel rejected in the time range. 0 only if a probe traces them.',
             width: 4,
             height: 4,
             queries: [
               {
-                expr: zeroWhereWatched(grown('vfio_dmabuf_import_rejections_total', FLEET), FLEET, 'attach'),
+                expr: zeroWhereTraced(grown('vfio_dmabuf_import_rejections_total', FLEET), FLEET, 'attach'),
               },
             ],
             steps: ZERO_IS_GOOD,
-            empty: 'no host watches imports',
+            empty: 'no host traces imports',
             links: [toDashboard('rejections', 'Importer rejections', {})],
           }),
           statPanel({
             title: 'Hosts with counts too low',
             description:
-              'Hosts that in the time shown had a full kernel map, skipped probes, missed returns or calls given up at a handover: their counters are lower bounds.',
+              'Hosts with a full kernel map, skipped probes, missed returns or calls given up at a handover in the time range: their counters are lower bounds.',
             width: 4,
             height: 4,
             queries: [
@@ -98,8 +97,8 @@ export const fleet = (): Dashboard =>
           tablePanel({
             title: 'Hosts',
             description:
-              'Each host in one row, the worst state first. A dash stands where the host cannot tell: the probe is not attached, nothing was read yet, or the tracer is down. ' +
-              'Rejected and Lost are counted over the time shown.',
+              'One row for each host, the worst state first. A dash means unknown: the probe is not attached, nothing was read yet, or the tracer is down. ' +
+              'Rejected and Lost are counts in the time range.',
             width: 24,
             height: 9,
             queries: [
@@ -172,12 +171,12 @@ export const fleet = (): Dashboard =>
         ],
       },
       {
-        title: 'What is rejected and taken away',
+        title: 'Rejections and revocations',
         panels: [
           seriesPanel({
             title: 'Rejected import stages, by reason',
             description:
-              'Import steps that the kernel rejected in each interval. Absent where nothing was rejected, and where nothing watches.',
+              'Import stages that the kernel rejected in each interval. Hosts without rejections, and hosts that are not traced, are absent.',
             width: 12,
             height: 8,
             queries: [
@@ -188,7 +187,7 @@ export const fleet = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
             links: [
               toDashboard('rejections', 'Importer rejections', { reason: '${__field.labels.reason}' }),
               runbook('VfioDmabufImportRejected'),
@@ -197,7 +196,7 @@ export const fleet = (): Dashboard =>
           tablePanel({
             title: 'The same rejection on many hosts',
             description:
-              'Rejections in the time shown by importer and reason, and on how many hosts. Many hosts at once have one cause: a kernel, a driver, a VMM.',
+              'Rejections in the time range by importer and reason, and the number of hosts. Many hosts at once usually have one cause: a kernel, a driver, a VMM.',
             width: 12,
             height: 8,
             queries: [
@@ -219,11 +218,11 @@ export const fleet = (): Dashboard =>
               { from: 'B', title: 'Rejected', unit: 'short' },
             ],
             sortBy: { column: 'Hosts', desc: true },
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
           }),
           seriesPanel({
             title: 'Revocations, by cause',
-            description: 'Buffers whose memory was taken away from all importers in each interval.',
+            description: 'Buffers whose memory was revoked from all importers in each interval.',
             width: 12,
             height: 8,
             queries: [
@@ -234,26 +233,24 @@ export const fleet = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was revoked on a host that is watched',
+            empty: 'no revocations on traced hosts',
           }),
           seriesPanel({
             title: 'Open incidents, by kind',
-            description:
-              'Incidents that are open, over all hosts. A kind that no host can tell of is absent.',
+            description: 'Open incidents of all hosts. A kind is absent if no host has its probes attached.',
             width: 12,
             height: 8,
             queries: [{ expr: `sum by (kind) (vfio_dmabuf_incidents{${FLEET}})`, legend: '{{kind}}' }],
-            empty: 'no host can tell',
+            empty: 'no host has the probes for incidents',
           }),
         ],
       },
       {
-        title: 'What is shared',
+        title: 'Shared memory',
         panels: [
           seriesPanel({
             title: 'Buffers, by privacy and state',
-            description:
-              'VFIO dma-bufs that exist. undeclared is what a kernel without private exports says of each.',
+            description: 'VFIO dma-bufs that exist. On a kernel without private exports each is undeclared.',
             width: 8,
             height: 8,
             queries: [
@@ -263,11 +260,11 @@ export const fleet = (): Dashboard =>
               },
             ],
             stack: true,
-            empty: 'no buffer exists on a host that is traced',
+            empty: 'no buffers on traced hosts',
           }),
           seriesPanel({
             title: 'Memory shared',
-            description: 'Bytes of device memory in the buffers that exist.',
+            description: 'Bytes of device memory in existing buffers.',
             width: 8,
             height: 8,
             unit: 'bytes',
@@ -275,12 +272,12 @@ export const fleet = (): Dashboard =>
               { expr: `sum by (privacy) (vfio_dmabuf_buffer_bytes{${FLEET}})`, legend: '{{privacy}}' },
             ],
             stack: true,
-            empty: 'no buffer exists on a host that is traced',
+            empty: 'no buffers on traced hosts',
           }),
           tablePanel({
             title: 'Kernels',
             description:
-              'What the hosts run, and what their kernels can say of exports. A dialect core or none cannot be traced.',
+              'Kernel and bpftrace of the hosts, and the dialect of the kernel. Hosts with the dialect core or none cannot be traced.',
             width: 8,
             height: 8,
             queries: [

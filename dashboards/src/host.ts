@@ -2,19 +2,19 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, mapping, STATE_MAPPING, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
-import { grown, grownEachBy, HOST, hostState, quantile, zeroWhereWatched } from './queries.ts';
-import { breachesPanel, firingAlerts } from './trust.ts';
+import { grown, grownEachBy, HOST, hostState, quantile, zeroWhereTraced } from './queries.ts';
+import { firingAlerts, privateMemoryPanel } from './trust.ts';
 import { deviceVariable, hostVariable } from './variables.ts';
 
 const DEVICE = `${HOST},device=~"$device"`;
 const live = (title: string, rest = '') => toLivePage(title, '${instance}', rest);
 const perDevice = (expr: string): string => `sum by (device) (${expr})`;
 
-/** What is wrong on this host, with which device, and can I believe it? */
+/** What is wrong on this host, with which device, and are the numbers reliable? */
 export const host = (): Dashboard =>
   createDashboard({
     name: 'host',
-    description: 'One host: its devices, their VMs, who imports, what was rejected, what was taken away.',
+    description: 'One host: its devices and VMs, imports, rejections and revocations.',
     variables: [hostVariable(true), deviceVariable(HOST)],
     matchers: HOST,
     links: [
@@ -26,9 +26,9 @@ export const host = (): Dashboard =>
       {
         panels: [
           statPanel({
-            title: 'Traced?',
+            title: 'Traced now',
             description:
-              'Whether bpftrace runs on this host now. While it does not, every counter here stands still.',
+              'Whether bpftrace runs on this host now. If not, all counters here keep their last value.',
             width: 4,
             height: 4,
             queries: [{ expr: hostState(HOST) }],
@@ -40,28 +40,28 @@ export const host = (): Dashboard =>
               runbook('VfioDmabufTracerDown'),
             ],
           }),
-          breachesPanel(HOST, 5, { instance: '${instance}' }),
+          privateMemoryPanel(HOST, 5, { instance: '${instance}' }),
           statPanel({
             title: 'Open incidents',
-            description: 'Incidents that are open now, without buffers that nobody has imported yet.',
+            description: 'Incidents that are open now, without never_imported.',
             width: 4,
             height: 4,
             queries: [{ expr: `sum(vfio_dmabuf_incidents{${HOST},kind!="never_imported"})` }],
             steps: ZERO_IS_GOOD,
-            empty: 'this host cannot tell',
+            empty: 'the probes for incidents are not attached',
             links: [live('Incidents of this host', 'api/v1/incidents?state=open')],
           }),
           statPanel({
             title: 'Rejected import stages',
             description:
-              'Import steps that the kernel rejected in the time shown; 0 only while a probe watches for them.',
+              'Import stages that the kernel rejected in the time range. 0 only if a probe traces them.',
             width: 4,
             height: 4,
             queries: [
-              { expr: zeroWhereWatched(grown('vfio_dmabuf_import_rejections_total', HOST), HOST, 'attach') },
+              { expr: zeroWhereTraced(grown('vfio_dmabuf_import_rejections_total', HOST), HOST, 'attach') },
             ],
             steps: ZERO_IS_GOOD,
-            empty: 'imports are not watched',
+            empty: 'imports are not traced',
             links: [
               toDashboard('rejections', 'Importer rejections', { instance: '${instance}' }),
               live('Who was rejected', 'api/v1/rejections'),
@@ -70,18 +70,18 @@ export const host = (): Dashboard =>
           statPanel({
             title: 'Lost mappings',
             description:
-              'iommufd mappings that a revocation made dead and that nobody has made again: device-to-device DMA to them faults.',
+              'iommufd mappings that a revocation removed and that were not remapped. Device-to-device DMA to them faults.',
             width: 3,
             height: 4,
-            queries: [{ expr: zeroWhereWatched(`vfio_dmabuf_lost_mappings{${HOST}}`, HOST, 'iommufd_map') }],
+            queries: [{ expr: zeroWhereTraced(`vfio_dmabuf_lost_mappings{${HOST}}`, HOST, 'iommufd_map') }],
             steps: ZERO_IS_GOOD,
-            empty: 'not watched',
+            empty: 'not traced',
             links: [runbook('VfioDmabufLostMappings')],
           }),
           statPanel({
-            title: 'Source and picture',
+            title: 'Source and buffer state',
             description:
-              'live is this host, replay a recording. exact: the buffers were reconciled with the kernel after the last loss or gap.',
+              'live: this host; replay: a recording. exact: a snapshot has confirmed the buffers since the last loss or blind time.',
             width: 4,
             height: 4,
             queries: [
@@ -107,7 +107,7 @@ export const host = (): Dashboard =>
           tablePanel({
             title: 'Devices',
             description:
-              'Devices that export or import memory, with the VM that each belongs to. Revoked and Rejected are counted over the time shown; a dash stands where there is no such series.',
+              'Devices that export or import memory, and their VMs. Revocations and rejections are counts in the time range. A dash means that there is no such series.',
             width: 24,
             height: 8,
             queries: [
@@ -152,11 +152,11 @@ export const host = (): Dashboard =>
               { from: 'iommu_group', title: 'Group' },
               { from: 'numa_node', title: 'NUMA' },
               { from: 'C', title: 'Live' },
-              { from: 'D', title: 'Dead', steps: ZERO_IS_GOOD },
+              { from: 'D', title: 'RevokedNow', steps: ZERO_IS_GOOD },
               { from: 'F', title: 'Private' },
               { from: 'E', title: 'Bytes', unit: 'bytes' },
               { from: 'G', title: 'LostMappings', steps: ZERO_IS_GOOD },
-              { from: 'H', title: 'Revoked', unit: 'short' },
+              { from: 'H', title: 'Revocations', unit: 'short' },
               { from: 'I', title: 'Rejected', unit: 'short', steps: ZERO_IS_GOOD },
               {
                 from: 'K',
@@ -173,17 +173,16 @@ export const host = (): Dashboard =>
               { from: 'J', title: 'Incidents', steps: ZERO_IS_GOOD },
             ],
             hide: ['A', 'B'],
-            empty: 'no device has exported or imported here, or nothing is traced',
+            empty: 'no exports or imports on this host, or nothing is traced',
           }),
           firingAlerts(HOST, 12, 7),
           seriesPanel({
             title: 'Open incidents, by kind',
-            description:
-              'What is wrong now, by kind. A kind that the attached probes cannot tell of is absent.',
+            description: 'Open incidents by kind. A kind is absent if its probes are not attached.',
             width: 12,
             height: 7,
             queries: [{ expr: `sum by (kind) (vfio_dmabuf_incidents{${HOST}})`, legend: '{{kind}}' }],
-            empty: 'this host cannot tell',
+            empty: 'the probes for incidents are not attached',
             links: [live('These incidents', 'api/v1/incidents?kind=${__field.labels.kind}')],
           }),
         ],
@@ -193,7 +192,7 @@ export const host = (): Dashboard =>
         panels: [
           seriesPanel({
             title: 'Exports and releases',
-            description: 'Exports that gave a descriptor and buffers whose last reference went, a second.',
+            description: 'Exports that returned a descriptor, and released buffers, per second.',
             width: 8,
             height: 8,
             unit: 'ops',
@@ -207,7 +206,7 @@ export const host = (): Dashboard =>
                 legend: 'released, all devices',
               },
             ],
-            empty: 'no export was seen, or its probe is not attached',
+            empty: 'no exports, or the probe is not attached',
           }),
           seriesPanel({
             title: 'Exports rejected, by reason',
@@ -222,7 +221,7 @@ export const host = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'no export was rejected, or its probe is not attached',
+            empty: 'no rejected exports, or the probe is not attached',
             links: [
               live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
               live('On the live page', '#reason=${__field.labels.reason}'),
@@ -231,7 +230,7 @@ export const host = (): Dashboard =>
           }),
           seriesPanel({
             title: 'Duration of exports',
-            description: 'Time that export calls take, rejected ones too: median and 99th percentile.',
+            description: 'Duration of export calls, rejected ones included: median and 99th percentile.',
             width: 8,
             height: 8,
             unit: 's',
@@ -239,11 +238,11 @@ export const host = (): Dashboard =>
               { expr: quantile(0.5, 'vfio_dmabuf_export_duration_seconds', HOST), legend: 'p50' },
               { expr: quantile(0.99, 'vfio_dmabuf_export_duration_seconds', HOST), legend: 'p99' },
             ],
-            empty: 'no export was seen, or its probe is not attached',
+            empty: 'no exports, or the probe is not attached',
           }),
           seriesPanel({
             title: 'Buffers, by device and state',
-            description: 'VFIO dma-bufs that exist: live ones may be mapped, revoked ones may not.',
+            description: 'VFIO dma-bufs that exist. Live ones may be mapped, revoked ones may not.',
             width: 12,
             height: 8,
             queries: [
@@ -253,11 +252,11 @@ export const host = (): Dashboard =>
               },
             ],
             stack: true,
-            empty: 'no buffer exists, or nothing is traced',
+            empty: 'no buffers, or nothing is traced',
           }),
           seriesPanel({
             title: 'Memory exported',
-            description: 'Bytes of device memory that exports gave out, a second.',
+            description: 'Bytes of device memory that were exported, per second.',
             width: 12,
             height: 8,
             unit: 'Bps',
@@ -267,7 +266,7 @@ export const host = (): Dashboard =>
                 legend: '{{device}}',
               },
             ],
-            empty: 'no export was seen, or its probe is not attached',
+            empty: 'no exports, or the probe is not attached',
           }),
         ],
       },
@@ -275,8 +274,8 @@ export const host = (): Dashboard =>
         title: 'Imports',
         panels: [
           seriesPanel({
-            title: 'Import steps',
-            description: 'Steps of imports that succeeded, a second, by importer.',
+            title: 'Import stages',
+            description: 'Import stages that succeeded, per second, by importer.',
             width: 8,
             height: 8,
             unit: 'ops',
@@ -286,7 +285,7 @@ export const host = (): Dashboard =>
                 legend: '{{importer}}: {{stage}}',
               },
             ],
-            empty: 'no import was seen, or its probe is not attached',
+            empty: 'no imports, or the probes are not attached',
           }),
           seriesPanel({
             title: 'Rejected import stages, by reason',
@@ -306,7 +305,7 @@ export const host = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'no import was rejected, or its probe is not attached',
+            empty: 'no rejected imports, or the probes are not attached',
             links: [
               live('What this reason means', 'api/v1/reasons/${__field.labels.reason}'),
               live('On the live page', '#reason=${__field.labels.reason}'),
@@ -316,7 +315,7 @@ export const host = (): Dashboard =>
           seriesPanel({
             title: 'Attachments',
             description:
-              'Who has attached buffers of which device now. unknown are attachments that only a snapshot has counted.',
+              'Attachments now, by exporting device and importer. unknown: only a snapshot has counted the attachment.',
             width: 8,
             height: 8,
             queries: [
@@ -326,7 +325,7 @@ export const host = (): Dashboard =>
               },
             ],
             stack: true,
-            empty: 'nobody has attached a buffer, or nothing is traced',
+            empty: 'no attachments, or nothing is traced',
             links: [
               live(
                 'These attachments',
@@ -341,8 +340,7 @@ export const host = (): Dashboard =>
         panels: [
           seriesPanel({
             title: 'Revocations and restorations',
-            description:
-              'Buffers whose memory was taken away in each interval, and those that were given back, by who did it.',
+            description: 'Buffers that were revoked or restored in each interval, by cause.',
             width: 8,
             height: 8,
             queries: [
@@ -356,12 +354,12 @@ export const host = (): Dashboard =>
               },
             ],
             bars: true,
-            empty: 'nothing was revoked, or its probe is not attached',
+            empty: 'no revocations, or the probe is not attached',
           }),
           seriesPanel({
             title: 'Duration of revocations',
             description:
-              'Time that the calls that revoke take. Since Linux 7.1 they wait for every importer; a reset of the device takes as long.',
+              'Duration of the calls that revoke. Since Linux 7.1 they wait for every importer; a reset of the device takes as long.',
             width: 8,
             height: 8,
             unit: 's',
@@ -369,7 +367,7 @@ export const host = (): Dashboard =>
               { expr: quantile(0.5, 'vfio_dmabuf_revocation_duration_seconds', HOST), legend: 'p50' },
               { expr: quantile(0.99, 'vfio_dmabuf_revocation_duration_seconds', HOST), legend: 'p99' },
             ],
-            empty: 'nothing was revoked, or its probe is not attached',
+            empty: 'no revocations, or the probe is not attached',
             links: [
               live('Revocations that wait', 'api/v1/incidents?kind=revoke_waiting'),
               runbook('VfioDmabufRevocationSlow'),
@@ -378,11 +376,11 @@ export const host = (): Dashboard =>
           seriesPanel({
             title: 'Lost mappings, by device',
             description:
-              'iommufd mappings that a revocation made dead and that nobody has made again. The kernel never does.',
+              'iommufd mappings that a revocation removed and that were not remapped. The kernel never remaps them.',
             width: 8,
             height: 8,
             queries: [{ expr: perDevice(`vfio_dmabuf_lost_mappings{${DEVICE}}`), legend: '{{device}}' }],
-            empty: 'no buffer exists, or the probes are not attached',
+            empty: 'no buffers, or the probes are not attached',
             links: [runbook('VfioDmabufLostMappings')],
           }),
         ],

@@ -10,7 +10,7 @@ import { type DashboardName, TITLES, UIDS } from './names.ts';
 export interface ValueLink {
   title: string;
   url: string;
-  /** Opens beside Grafana: a host's own page. */
+  /** Opens in a new tab: a page of a host. */
   outside?: boolean;
 }
 
@@ -18,7 +18,7 @@ const carried = (...names: readonly string[]): string =>
   names.map((name) => `\${${name}:queryparam}`).join('&');
 const CARRIED = carried('datasource', 'cluster');
 
-/** Another dashboard with the same data source, cluster and time, and more variables set, which may be the cluster. */
+/** A link to another dashboard. It keeps data source, cluster and time, and sets more variables, which may be the cluster. */
 export function toDashboard(
   name: DashboardName,
   title: string,
@@ -29,24 +29,24 @@ export function toDashboard(
   return { title, url: `/d/${UIDS[name]}?\${__url_time_range}&${rest}${set.join('')}` };
 }
 
-/** The host's own page, or a part of it. */
+/** The live page of a host, or another of its paths. */
 export function toLivePage(title: string, instance: string, rest = ''): ValueLink {
   return { title, url: `http://${instance}/${rest}`, outside: true };
 }
 
-/** How a panel names a host: two clusters may have the same `instance`. */
+/** A host in a link. Two clusters may have the same `instance`. */
 export interface HostName extends Record<string, string> {
   cluster: string;
   instance: string;
 }
 
-/** Of the host of a series. */
+/** The host of a series. */
 export const SERIES_HOST: HostName = {
   cluster: '${__field.labels.cluster}',
   instance: '${__field.labels.instance}',
 };
 
-/** The links of one host: its dashboard and its own page. */
+/** The links of one host: its dashboard and its live page. */
 export const hostLinks = (host: HostName): ValueLink[] => [
   toDashboard('host', 'This host', host),
   toLivePage('Live page of this host', host.instance),
@@ -56,7 +56,7 @@ export function runbook(alert: string, title = `Runbook ${alert}`): ValueLink {
   return { title, url: `\${runbooks}${alert}.md`, outside: true };
 }
 
-/** The SDK puts every link into a menu of its own; these are to be seen. */
+/** The SDK puts each link into a menu; without `placement` it is visible. */
 function shown(link: DashboardLinkBuilder): Builder<DashboardLink> {
   return {
     build: () => {
@@ -71,8 +71,8 @@ export function linkBuilder({ title, url, outside = false }: ValueLink): Builder
 }
 
 /**
- * In the head of every dashboard: the others, with time, data source and cluster. The hosts chosen go along too, but not to the
- * dashboard of one host, which could make nothing of several.
+ * The links at the top of every dashboard, to the others. They keep time, data source and cluster. They also keep the selected
+ * hosts, except to the dashboard of one host, which cannot show several.
  */
 export function familyLinks(from: DashboardName): Builder<DashboardLink>[] {
   const others = (Object.keys(UIDS) as DashboardName[]).filter((name) => name !== from);

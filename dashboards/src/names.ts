@@ -1,4 +1,4 @@
-/** One tag for all. */
+/** The tag of all dashboards. */
 export const TAG = 'vfio-dmabuf-tracer';
 
 export const UIDS = {

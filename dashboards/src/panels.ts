@@ -35,13 +35,13 @@ import { DATASOURCE } from './variables.ts';
 
 const SOURCE: DataSourceRef = DATASOURCE;
 
-/** What all panels have. A description is asked for, and words for the state in which there is nothing to show. */
+/** What all panels have. */
 export interface PanelSpec {
   title: string;
   description: string;
   width: number;
   height: number;
-  /** Shown where there is no series: says what that means. */
+  /** Shown if there is no series: explains what that means. */
   empty: string;
   unit?: string;
   links?: readonly ValueLink[];
@@ -52,11 +52,11 @@ export interface Query {
   legend?: string;
 }
 
-/** From this value on a colour. Below the first there is no value at all, and that is grey: never the green of a zero. */
+/** The color from this value on. No value is grey, never the green of a zero. */
 export type Steps = readonly (readonly [from: number, color: string])[];
 const UNKNOWN = '#7d7d7d';
 export const NEUTRAL: Steps = [[0, 'text']];
-/** Of a stat, which is filled with it. */
+/** The fill color of a stat. */
 const INFORMATION: Steps = [[0, 'semi-dark-blue']];
 export const ZERO_IS_GOOD: Steps = [
   [0, 'green'],
@@ -105,7 +105,7 @@ function queryBuilder(
   return instant ? query.instant() : query.range();
 }
 
-/** The part that the builders of all kinds of panels share; each returns itself. */
+/** The methods that the builders of all kinds of panels share; each returns its builder. */
 interface Common {
   title(title: string): unknown;
   description(description: string): unknown;
@@ -140,7 +140,7 @@ export interface StatSpec extends PanelSpec {
   decimals?: number;
 }
 
-/** Big numbers of this moment; the colour fills the panel, so that it is seen before it is read. */
+/** Current values in large digits; the color fills the panel. */
 export function statPanel(spec: StatSpec): AnyPanel {
   const queries = spec.queries.map((query, index) =>
     queryBuilder(query, index, true, PromQueryFormat.TimeSeries),
@@ -165,13 +165,13 @@ export function statPanel(spec: StatSpec): AnyPanel {
 
 export interface SeriesSpec extends PanelSpec {
   queries: readonly Query[];
-  /** Bars are for what happened in an interval (grownEach), lines for what is. */
+  /** Bars show what happened in an interval (grownEach), lines show a state. */
   bars?: boolean;
   stack?: boolean;
   max?: number;
 }
 
-/** No bar stands for less time than passes between two scrapes. */
+/** A bar must not cover less time than the interval between two scrapes. */
 const SHORTEST_BAR = '1m';
 
 export function seriesPanel(spec: SeriesSpec): AnyPanel {
@@ -215,7 +215,7 @@ export function timelinePanel(spec: TimelineSpec): AnyPanel {
 export interface Column {
   /** The label, or the letter of the query whose value it is. */
   from: string;
-  /** One word: links name it. */
+  /** One word, because links refer to it. */
   title: string;
   unit?: string;
   width?: number;
@@ -225,28 +225,28 @@ export interface Column {
 }
 
 export interface TableSpec extends PanelSpec {
-  /** Each must have no labels but those that name a row and those that are columns. */
+  /** Their only labels are those that identify a row and those that are columns. */
   queries: readonly Query[];
   columns: readonly Column[];
-  /** Letters of the queries whose value says nothing: those that bring labels alone. */
+  /** Letters of the queries that only provide labels; their values are hidden. */
   hide?: readonly string[];
   /** Title of the column that sorts the rows. */
   sortBy?: { column: string; desc: boolean };
 }
 
-/** Stands in an empty cell, which would else have the words for the empty table. */
+/** The text of an empty cell. Without it Grafana shows the text for the empty table there. */
 const NO_VALUE = '–';
 
-/** The row's cell of a column, for a link. */
+/** The cell of a column in the row of the link. */
 export const cell = (title: string): string => `\${__data.fields.${title}}`;
 
-/** The row's host, in a table that has these two columns. */
+/** The host of a row, in a table with these two columns. */
 export const ROW_HOST: HostName = { cluster: cell('Cluster'), instance: cell('Host') };
 
-/** One row for each label set; queries are merged into its columns, and a column that has no value stays empty. */
+/** One row for each label set. Queries are merged into its columns; a column without a value stays empty. */
 export function tablePanel(spec: TableSpec): AnyPanel {
   const queries = spec.queries.map((query, index) => queryBuilder(query, index, true, PromQueryFormat.Table));
-  // With one query Grafana calls its values `Value`, with several `Value #A`.
+  // Grafana calls the values of a single query `Value`, of several `Value #A`.
   const field = (from: string): string =>
     /^[A-Z]$/.test(from) ? (spec.queries.length > 1 ? `Value #${from}` : 'Value') : from;
   const titles = spec.columns.map(({ from, title }) => [field(from), title]);
@@ -265,7 +265,7 @@ export function tablePanel(spec: TableSpec): AnyPanel {
     .filterable(true);
   const linked = JSON.stringify(spec.columns.map((column) => column.links ?? []));
   for (const column of spec.columns) {
-    // A link takes the cell as it is shown.
+    // A link uses the text that the cell shows.
     const noValue = linked.includes(cell(column.title)) ? '' : NO_VALUE;
     const properties: { id: string; value: unknown }[] = [{ id: 'noValue', value: noValue }];
     if (column.unit !== undefined) properties.push({ id: 'unit', value: column.unit });

@@ -2,14 +2,14 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
-import { FLEET, grown, grownBy, grownEach, grownEachBy, ON_HOST, zeroWhereWatched } from './queries.ts';
-import { firingAlerts, notTracedPanel } from './trust.ts';
+import { FLEET, grown, grownBy, grownEach, grownEachBy, ON_HOST, zeroWhereTraced } from './queries.ts';
+import { notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 
 const DEVICE = `${FLEET},device=~"$device"`;
 const VM = `${DEVICE},vm=~"$vm"`;
 const PRIVATE_KINDS = 'private_without_vm|private_offered|foreign_vm|accepted_not_vfio|confidential_shared';
-/** With the VM that the device belongs to; devices without a VM are left out. */
+/** With the VM of the device. Devices without a VM are left out. */
 const byVm = (metric: string, matchers = ''): string =>
   `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
   `* on (cluster, job, instance, device) group_left (vm, kind) vfio_dmabuf_vm_info{${VM}}`;
@@ -20,11 +20,11 @@ const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
 const PRIVATE = `${DEVICE},privacy="private"`;
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
-/** Is the memory of confidential VMs safe, and whose is it? */
+/** Is the private memory of VMs safe, and which VM owns it? */
 export const privacy = (): Dashboard =>
   createDashboard({
     name: 'privacy',
-    description: 'Whether private device memory is safe, which VM owns it, who has asked for it.',
+    description: 'Whether private device memory is safe, which VM owns it, and which importers asked for it.',
     variables: [hostVariable(), deviceVariable(FLEET), vmVariable(DEVICE)],
     matchers: FLEET,
     sections: [
@@ -33,7 +33,7 @@ export const privacy = (): Dashboard =>
           statPanel({
             title: 'Accepted against the rules',
             description:
-              'Binds that KVM accepted although the buffer is another VM’s, or although its lookup had failed, in the time shown and open now: a defect of the kernel.',
+              'Binds that KVM accepted although another VM owns the buffer, or although its lookup failed: in the time range, and open now. This is a kernel defect.',
             width: 4,
             height: 4,
             queries: [
@@ -42,13 +42,13 @@ export const privacy = (): Dashboard =>
               { expr: incidentsOf('foreign_vm|accepted_not_vfio'), legend: 'open now' },
             ],
             steps: ZERO_OR_ALARM,
-            empty: 'no kernel with private exports is watched',
+            empty: 'no traced kernel has private exports',
             links: [runbook('VfioDmabufPolicyViolation')],
           }),
           statPanel({
             title: 'Private memory offered',
             description:
-              'Private buffers that another importer than KVM tried to attach, in the time shown and open now. An incident says whether it was accepted.',
+              'Private buffers that an importer other than KVM tried to attach: in the time range, and open now. The incident shows whether it was accepted.',
             width: 4,
             height: 4,
             queries: [
@@ -56,24 +56,24 @@ export const privacy = (): Dashboard =>
               { expr: incidentsOf('private_offered'), legend: 'open now' },
             ],
             steps: ZERO_OR_ALARM,
-            empty: 'no kernel with private exports is watched',
+            empty: 'no traced kernel has private exports',
             links: [runbook('VfioDmabufPrivateMemoryOffered')],
           }),
           statPanel({
             title: 'Confidential memory shared',
             description:
-              'Buffers of devices of confidential VMs that another importer than KVM has attached now, on kernels without private exports.',
+              'Buffers of confidential VMs that an importer other than KVM has attached now, on kernels without private exports.',
             width: 4,
             height: 4,
             queries: [{ expr: incidentsOf('confidential_shared') }],
             steps: ZERO_OR_ALARM,
-            empty: 'no mainline kernel is watched',
+            empty: 'no mainline kernel is traced',
             links: [runbook('VfioDmabufConfidentialShared')],
           }),
           statPanel({
             title: 'Private without a VM',
             description:
-              'Private exports of devices that belong to no VM, in the time shown and open now. No VM can bind them.',
+              'Private exports of devices without a VM: in the time range, and open now. No VM can bind them.',
             width: 4,
             height: 4,
             queries: [
@@ -81,13 +81,13 @@ export const privacy = (): Dashboard =>
               { expr: incidentsOf('private_without_vm'), legend: 'open now' },
             ],
             steps: ZERO_IS_GOOD,
-            empty: 'no kernel with private exports is watched',
+            empty: 'no traced kernel has private exports',
             links: [runbook('VfioDmabufPrivateWithoutVm')],
           }),
           statPanel({
             title: 'Private-export support',
             description:
-              'Hosts by what their kernel can say: private-v1 and private-v2 know private exports, mainline calls every export undeclared.',
+              'Hosts by the dialect of their kernel. private-v1 and private-v2 have private exports; on mainline every export is undeclared.',
             width: 4,
             height: 4,
             queries: [
@@ -102,7 +102,7 @@ export const privacy = (): Dashboard =>
           tablePanel({
             title: 'VMs and their devices',
             description:
-              'Each device that has exported, with the VM it belongs to and how that is known. The kind is that of KVM; unknown where the kernel links the device to no VM.',
+              'Each device that has exported, its VM, and how the VM is known. The kind comes from KVM; it is unknown if the kernel links the device to no VM.',
             width: 24,
             height: 9,
             queries: [
@@ -153,18 +153,18 @@ export const privacy = (): Dashboard =>
               { from: 'F', title: 'Incidents', steps: ZERO_IS_GOOD },
             ],
             hide: ['A', 'E'],
-            empty: 'no device has exported, or nothing is traced',
+            empty: 'no exports, or nothing is traced',
           }),
         ],
       },
       {
-        title: 'Breaches',
+        title: 'Policy violations',
         panels: [
           seriesPanel({
-            title: 'Violations, by kind',
+            title: 'Policy violations, by kind',
             description:
-              'What the rules of private exports forbid, in each interval. Counted in the kernel: lost events do not change it.',
-            width: 8,
+              'Calls that broke a rule for private exports, in each interval. They are counted in the kernel, so lost events do not change them.',
+            width: 12,
             height: 8,
             queries: [
               {
@@ -174,7 +174,7 @@ export const privacy = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'no kernel with private exports is watched',
+            empty: 'no traced kernel has private exports',
             links: [
               toLivePage(
                 'These incidents',
@@ -185,10 +185,10 @@ export const privacy = (): Dashboard =>
             ],
           }),
           seriesPanel({
-            title: 'Open breaches, by kind',
+            title: 'Open private-memory incidents, by kind',
             description:
-              'Incidents about private memory that are open. A kind that no host can tell of is absent.',
-            width: 8,
+              'Open incidents about private memory. A kind is absent if no host has its probes attached.',
+            width: 12,
             height: 8,
             queries: [
               {
@@ -196,7 +196,7 @@ export const privacy = (): Dashboard =>
                 legend: '{{instance}}: {{kind}}',
               },
             ],
-            empty: 'no host can tell',
+            empty: 'no host has the probes for incidents',
             links: [
               toLivePage(
                 'These incidents',
@@ -205,7 +205,6 @@ export const privacy = (): Dashboard =>
               ),
             ],
           }),
-          firingAlerts(FLEET, 8, 8),
         ],
       },
       {
@@ -214,7 +213,7 @@ export const privacy = (): Dashboard =>
           tablePanel({
             title: 'Private exports that were rejected',
             description:
-              'Rejected import calls of private buffers in the time shown: whose buffer it was, who asked, and by which rule the kernel rejected it.',
+              'Rejected import calls of private buffers in the time range: the exporting device and VM, the importer, and the reason.',
             width: 16,
             height: 9,
             queries: [
@@ -251,12 +250,12 @@ export const privacy = (): Dashboard =>
             ],
             hide: ['B'],
             sortBy: { column: 'Rejected', desc: true },
-            empty: 'no private export was rejected by a kernel that is watched',
+            empty: 'no rejected private exports on traced hosts',
           }),
           seriesPanel({
-            title: 'Private buffers that others attached',
+            title: 'Private buffers attached by others than KVM',
             description:
-              'Attachments of private buffers in each interval, without those of KVM, by the device that exported the buffer. Each was accepted by the kernel.',
+              'Attachments of private buffers that the kernel accepted in each interval, without those of KVM, by exporting device.',
             width: 8,
             height: 9,
             queries: [
@@ -271,8 +270,7 @@ export const privacy = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty:
-              'nobody but KVM has attached a private buffer, or no kernel with private exports is watched',
+            empty: 'only KVM attached private buffers, or no traced kernel has private exports',
             links: [runbook('VfioDmabufPrivateMemoryOffered')],
           }),
         ],
@@ -283,7 +281,7 @@ export const privacy = (): Dashboard =>
           seriesPanel({
             title: 'Reads of private data',
             description:
-              'Reads of a buffer’s VFIO data by importers in each interval, and rejected ones. Absent where the kernel has no private dialect.',
+              'Lookups of the VFIO data of a buffer by importers in each interval, and rejected ones. Absent if no kernel has a private dialect.',
             width: 8,
             height: 8,
             queries: [
@@ -301,12 +299,12 @@ export const privacy = (): Dashboard =>
               },
             ],
             bars: true,
-            empty: 'no kernel with private exports is watched',
+            empty: 'no traced kernel has private exports',
           }),
           seriesPanel({
             title: 'Binds of KVM',
             description:
-              'Buffers that KVM bound to a VM in each interval, and binds that it rejected, by device and reason.',
+              'Buffers that KVM bound to a VM in each interval, and rejected binds by device and reason.',
             width: 8,
             height: 8,
             queries: [
@@ -320,44 +318,43 @@ export const privacy = (): Dashboard =>
               },
             ],
             bars: true,
-            empty: 'KVM has bound no buffer, or its probe is not attached',
+            empty: 'no binds, or the probe is not attached',
             links: [toDashboard('rejections', 'Rejected binds', { stage: 'bind' })],
           }),
           seriesPanel({
             title: 'Rejected binds',
             description:
-              'Whether anybody watches binds at all: 0 is there only where the probe of binds is attached and the host is traced.',
+              'Rejected binds in each interval. 0 only if the probe of binds is attached and the host is traced.',
             width: 8,
             height: 8,
             queries: [
               {
-                expr: zeroWhereWatched(grownEach(REJECTIONS, `${DEVICE},stage="bind"`), FLEET, 'bind'),
+                expr: zeroWhereTraced(grownEach(REJECTIONS, `${DEVICE},stage="bind"`), FLEET, 'bind'),
                 legend: 'rejected',
               },
             ],
             bars: true,
-            empty: 'nobody watches binds',
+            empty: 'no host traces binds',
           }),
         ],
       },
       {
-        title: 'Whose memory is shared',
+        title: 'Shared memory by VM',
         panels: [
           seriesPanel({
             title: 'Buffers, by VM',
-            description: 'VFIO dma-bufs that exist, by the VM that their device belongs to.',
+            description: 'VFIO dma-bufs that exist, by the VM of their device.',
             width: 8,
             height: 8,
             queries: [
               { expr: `sum by (vm, kind) (${byVm('vfio_dmabuf_buffers')})`, legend: '{{vm}} ({{kind}})' },
             ],
             stack: true,
-            empty: 'no VM has exported, or nothing is traced',
+            empty: 'no exports of VMs, or nothing is traced',
           }),
           seriesPanel({
             title: 'Memory shared, by VM',
-            description:
-              'Bytes of device memory in the buffers that exist, by the VM that their device belongs to.',
+            description: 'Bytes of device memory in existing buffers, by the VM of their device.',
             width: 8,
             height: 8,
             unit: 'bytes',
@@ -368,12 +365,12 @@ export const privacy = (): Dashboard =>
               },
             ],
             stack: true,
-            empty: 'no VM has exported, or nothing is traced',
+            empty: 'no exports of VMs, or nothing is traced',
           }),
           seriesPanel({
             title: 'Exports, by privacy',
             description:
-              'Exports that gave a descriptor in each interval. undeclared is what a kernel without private exports says of each.',
+              'Exports that returned a descriptor in each interval. On a kernel without private exports each is undeclared.',
             width: 8,
             height: 8,
             queries: [
@@ -384,7 +381,7 @@ export const privacy = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'no export was seen, or its probe is not attached',
+            empty: 'no exports, or the probe is not attached',
           }),
         ],
       },

@@ -1,15 +1,15 @@
-/** What a query is about: the variables of a dashboard as matchers, to be put between the braces of a selector. */
+/** The variables of a dashboard as matchers, for the braces of a selector. */
 export const FLEET = 'cluster=~"$cluster",instance=~"$instance"';
-/** On dashboards where the variable host has one value. */
+/** For the dashboard on which the variable host has one value. */
 export const HOST = 'cluster=~"$cluster",instance="$instance"';
 
-/** What makes a host one of its own, wherever the scrape configuration has put the label cluster. */
+/** Identifies a host, whether or not the scrape configuration adds the label cluster. */
 export const ON_HOST = 'on (cluster, job, instance)';
 
 /**
- * How much a counter has grown in a window. A counter of something that had never happened begins with its first sample at 1, of
- * which increase() makes 0, so a series that was not there before counts whole; the hour keeps a failed scrape from
- * making old counts new where the host did not answer then (dashboards/rules/recording.yaml).
+ * The growth of a counter in a window. A counter of something that had never happened starts with 1, for which increase() returns 0.
+ * So a series that did not exist before counts with its full value. The hour prevents that a failed scrape makes old counts new
+ * (dashboards/rules/recording.yaml).
  */
 export function grown(metric: string, matchers: string, window = '$__range'): string {
   const series = `${metric}{${matchers}}`;
@@ -20,9 +20,9 @@ export function grown(metric: string, matchers: string, window = '$__range'): st
 }
 
 /**
- * How much a counter has grown in each interval of a panel of bars: the difference of two samples, so that the bars are whole
- * numbers and add up to what happened, which those of increase() over a window longer than the step do not. A counter that began
- * anew, or was not there in the hour before, counts whole.
+ * The growth of a counter in each interval of a bar panel, as the difference of two samples. So bars are whole numbers and add up to
+ * the total; those of increase() over a window longer than the step do not. A counter that was reset, or did not exist in the hour
+ * before, counts with its full value.
  */
 export function grownEach(metric: string, matchers: string): string {
   const series = `${metric}{${matchers}}`;
@@ -33,26 +33,23 @@ export function grownEachBy(labels: string, metric: string, matchers: string): s
   return `sum by (${labels}) (${grownEach(metric, matchers)})`;
 }
 
-/** The sum of what grew, by labels. */
+/** The growth in a window, summed by labels. */
 export function grownBy(labels: string, metric: string, matchers: string, window?: string): string {
   return `sum by (${labels}) (${grown(metric, matchers, window)})`;
 }
 
-/**
- * A sum that is 0 only where a tracing host has the probe that would tell otherwise; without one it has no value, and the panel says
- * so in words: a zero must not look like peace.
- */
-export function zeroWhereWatched(sum: string, matchers: string, probe: string): string {
-  const watching =
+/** A sum that is 0 only if a traced host has the probe attached. Otherwise it has no value, and the panel shows its `empty` text. */
+export function zeroWhereTraced(sum: string, matchers: string, probe: string): string {
+  const traced =
     `vfio_dmabuf_probe_attached{${matchers},probe="${probe}"} == 1 and ${ON_HOST} ` +
     `vfio_dmabuf_up{${matchers}} == 1`;
-  return `sum(${sum}) or 0 * count(${watching})`;
+  return `sum(${sum}) or 0 * count(${traced})`;
 }
 
 /**
- * Targets that have served this program's metrics within a day, whether or not they answer now; and those that never have, if
- * nothing else answers in their job, so that a host that never came up is known as well. Free of the job's name, and in a job
- * that others share their targets do not count.
+ * Targets that have served this program's metrics within a day, whether or not they answer now. Also targets that never have, if no
+ * other exporter answers in their job, so that a host that never came up is known. The query does not depend on the name of the
+ * job. In a job that other exporters share, their targets do not count.
  */
 export function targets(matchers: string): string {
   const ours = 'last_over_time(vfio_dmabuf_build_info[1d])';
@@ -62,7 +59,7 @@ export function targets(matchers: string): string {
   );
 }
 
-/** 2 where a host is traced, 1 where its tracer answers and is blind, 0 where it does not answer. */
+/** 2: the host is traced. 1: its tracer answers and is blind. 0: it does not answer. */
 export function hostState(matchers: string): string {
   return `(up{${matchers}} == 1) + ${ON_HOST} vfio_dmabuf_up{${matchers}} or (${targets(matchers)}) == 0`;
 }

@@ -2,11 +2,11 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
-import { FLEET, grown, grownBy, grownEachBy, quantile, zeroWhereWatched } from './queries.ts';
-import { firingAlerts, notTracedPanel } from './trust.ts';
+import { FLEET, grown, grownBy, grownEachBy, quantile, zeroWhereTraced } from './queries.ts';
+import { notTracedPanel } from './trust.ts';
 import { hostVariable, privacyVariable, valuesOf } from './variables.ts';
 
-/** Durations have neither device nor privacy. */
+/** Matchers for durations, which have neither device nor privacy. */
 const STAGES = `${FLEET},importer=~"$importer",stage=~"$stage"`;
 const REJECTED_TO_ALL = `${STAGES},reason=~"$reason"`;
 const BUFFERS = 'device=~"$device",privacy=~"$privacy"';
@@ -17,19 +17,19 @@ const byDevice = (matchers: string): string => grownBy('cluster, instance, devic
 const STEP_COUNT = 'vfio_dmabuf_import_duration_seconds_count';
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
-/** Who is rejected, why, and what is to be done? */
+/** Which importers are rejected, why, and what is the fix? */
 export const rejections = (): Dashboard =>
   createDashboard({
     name: 'rejections',
     description:
-      'Which importer was rejected at which stage, which device exported the buffer, why, and where the explanation and the remedy are.',
+      'Which importer was rejected at which stage, which device exported the buffer, and why. Links lead to the explanation and the fix.',
     variables: [
       hostVariable(),
       valuesOf({
         name: 'device',
         label: 'Device',
         description:
-          'PCI address of the device that exported the buffer. Shares and durations do not follow it: they are of all devices.',
+          'PCI address of the device that exported the buffer. Shares and durations ignore it, because durations have no device.',
         selector: `${REJECTIONS}{${FLEET}}`,
         of: 'device',
       }),
@@ -37,7 +37,7 @@ export const rejections = (): Dashboard =>
       valuesOf({
         name: 'importer',
         label: 'Importer',
-        description: 'The driver of the device that imports, or iommufd or kvm.',
+        description: 'The driver of the importing device, or iommufd or kvm.',
         selector: `${STEP_COUNT}{${FLEET}}`,
         of: 'importer',
       }),
@@ -51,7 +51,7 @@ export const rejections = (): Dashboard =>
       valuesOf({
         name: 'reason',
         label: 'Reason',
-        description: 'Why the kernel rejected. Only panels of rejections follow it.',
+        description: 'Why the kernel rejected the call. Only panels of rejections use it.',
         selector: `${REJECTIONS}{${FLEET}}`,
         of: 'reason',
       }),
@@ -63,18 +63,18 @@ export const rejections = (): Dashboard =>
           statPanel({
             title: 'Rejected import stages',
             description:
-              'Import stages that the kernel rejected in the time shown; 0 only where a probe watches for them.',
+              'Import stages that the kernel rejected in the time range. 0 only if a probe traces them.',
             width: 5,
             height: 4,
-            queries: [{ expr: zeroWhereWatched(grown(REJECTIONS, REJECTED), FLEET, 'attach') }],
+            queries: [{ expr: zeroWhereTraced(grown(REJECTIONS, REJECTED), FLEET, 'attach') }],
             steps: ZERO_IS_GOOD,
-            empty: 'no host watches imports',
+            empty: 'no host traces imports',
             links: [runbook('VfioDmabufImportRejected')],
           }),
           statPanel({
             title: 'Share of rejected stages',
             description:
-              'Of what an importer asked for at one stage in the time shown, what the kernel rejected, at its worst stage, over all devices; the five worst importers.',
+              'Share of calls that the kernel rejected in the time range, at the worst stage of each importer, over all devices. The five worst importers.',
             width: 9,
             height: 4,
             unit: 'percentunit',
@@ -89,13 +89,13 @@ export const rejections = (): Dashboard =>
               [0.05, 'orange'],
               [0.5, 'red'],
             ],
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
             links: [runbook('VfioDmabufImportsFailing')],
           }),
           statPanel({
             title: 'Hosts that rejected',
             description:
-              'Hosts on which an import stage was rejected in the time shown, of those that watch for it.',
+              'Hosts with a rejected import stage in the time range, and hosts that trace imports.',
             width: 5,
             height: 4,
             queries: [
@@ -103,16 +103,16 @@ export const rejections = (): Dashboard =>
                 expr: `count(sum by (cluster, job, instance) (${grown(REJECTIONS, REJECTED)}) > 0) or 0 * count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`,
                 legend: 'rejected',
               },
-              { expr: `count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`, legend: 'watch' },
+              { expr: `count(vfio_dmabuf_probe_attached{${FLEET},probe="attach"} == 1)`, legend: 'traced' },
             ],
-            empty: 'no host watches imports',
+            empty: 'no host traces imports',
             links: [runbook('VfioDmabufRejectionsOnManyHosts')],
           }),
           notTracedPanel(FLEET, 5),
           tablePanel({
             title: 'Who was rejected, and why',
             description:
-              'Rejected import calls in the time shown. Device is the exporting device: unknown where it was closed before, or where VFIO did not export the buffer. The links of Reason explain it and say what to do; those of Host show who it was.',
+              'Rejected import calls in the time range. Device is the exporting device; unknown if it was closed before, or if VFIO did not export the buffer. The links of Reason lead to the explanation and the fix, those of Host to the processes.',
             width: 24,
             height: 9,
             queries: [
@@ -153,12 +153,12 @@ export const rejections = (): Dashboard =>
               { from: 'A', title: 'Rejected', unit: 'short' },
             ],
             sortBy: { column: 'Rejected', desc: true },
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
           }),
         ],
       },
       {
-        title: 'When',
+        title: 'Over time',
         panels: [
           seriesPanel({
             title: 'Rejected, by reason',
@@ -168,11 +168,11 @@ export const rejections = (): Dashboard =>
             queries: [{ expr: grownEachBy('reason', REJECTIONS, REJECTED), legend: '{{reason}}' }],
             bars: true,
             stack: true,
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
           }),
           seriesPanel({
             title: 'Rejected, by importer and stage',
-            description: 'Rejected import stages in each interval, by who asked and at which stage.',
+            description: 'Rejected import stages in each interval, by importer and stage.',
             width: 12,
             height: 8,
             queries: [
@@ -183,12 +183,12 @@ export const rejections = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
           }),
           seriesPanel({
             title: 'Rejected, by device',
             description:
-              'Rejected import calls in each interval, by the device that exported the buffer; the ten devices with the most.',
+              'Rejected import calls in each interval, by exporting device. The ten devices with the most.',
             width: 12,
             height: 8,
             queries: [
@@ -199,7 +199,7 @@ export const rejections = (): Dashboard =>
             ],
             bars: true,
             stack: true,
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
             links: [
               toLivePage(
                 'Rejections of its buffers',
@@ -210,8 +210,7 @@ export const rejections = (): Dashboard =>
           }),
           tablePanel({
             title: 'Whose buffers were rejected',
-            description:
-              'Rejected import calls in the time shown, by the device that exported the buffer and the VM that the device belongs to.',
+            description: 'Rejected import calls in the time range, by exporting device and its VM.',
             width: 12,
             height: 8,
             queries: [
@@ -242,13 +241,12 @@ export const rejections = (): Dashboard =>
             ],
             hide: ['C'],
             sortBy: { column: 'Rejected', desc: true },
-            empty: 'nothing was rejected by a kernel that is watched',
+            empty: 'no rejections on traced hosts',
           }),
           tablePanel({
             title: 'Exports rejected',
-            description:
-              'Before an import comes the export: rejected ones in the time shown, by device and reason.',
-            width: 12,
+            description: 'Rejected exports in the time range, by device and reason.',
+            width: 24,
             height: 8,
             queries: [
               {
@@ -271,17 +269,16 @@ export const rejections = (): Dashboard =>
               { from: 'A', title: 'Rejected', unit: 'short' },
             ],
             sortBy: { column: 'Rejected', desc: true },
-            empty: 'no export was rejected by a kernel that is watched',
+            empty: 'no rejected exports on traced hosts',
           }),
-          firingAlerts(FLEET, 12, 8),
         ],
       },
       {
-        title: 'What is asked for',
+        title: 'Successful calls and durations',
         panels: [
           seriesPanel({
             title: 'Stages that succeeded',
-            description: 'Import stages that succeeded, a second, by importer and stage.',
+            description: 'Import stages that succeeded, per second, by importer and stage.',
             width: 8,
             height: 8,
             unit: 'ops',
@@ -291,11 +288,11 @@ export const rejections = (): Dashboard =>
                 legend: '{{importer}}: {{stage}}',
               },
             ],
-            empty: 'no import was seen, or its probe is not attached',
+            empty: 'no imports, or the probes are not attached',
           }),
           seriesPanel({
             title: 'Duration of import stages, p99',
-            description: '99th percentile of the time that import stages take, rejected ones too.',
+            description: '99th percentile of the duration of import stages, rejected ones included.',
             width: 8,
             height: 8,
             unit: 's',
@@ -305,11 +302,11 @@ export const rejections = (): Dashboard =>
                 legend: '{{importer}}: {{stage}}',
               },
             ],
-            empty: 'no import was seen, or its probe is not attached',
+            empty: 'no imports, or the probes are not attached',
           }),
           seriesPanel({
             title: 'Detaches and unmaps',
-            description: 'Importers that detached, and mappings that they gave back, a second.',
+            description: 'Attachments and mappings that importers ended, per second.',
             width: 8,
             height: 8,
             unit: 'ops',
@@ -323,7 +320,7 @@ export const rejections = (): Dashboard =>
                 legend: '{{importer}}: unmapped',
               },
             ],
-            empty: 'nobody let go, or the probes are not attached',
+            empty: 'no detaches or unmaps, or the probes are not attached',
             links: [toDashboard('fleet', 'Fleet', {})],
           }),
         ],

@@ -1,6 +1,6 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
-import { hostLinks, runbook, SERIES_HOST, toLivePage, type ValueLink } from './links.ts';
+import { hostLinks, runbook, toLivePage, type ValueLink } from './links.ts';
 import {
   cell,
   type PanelSpec,
@@ -13,13 +13,13 @@ import {
   ZERO_OR_ALARM,
 } from './panels.ts';
 import { FLEET, grownEach, hostState, ON_HOST } from './queries.ts';
-import { firingAlerts, notTracedPanel, stateTimeline } from './trust.ts';
+import { notTracedPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
 const EMPTY = 'no host answers';
 const live = (title: string, rest: string) => toLivePage(title, cell('Host'), rest);
 
-/** Counters of the tracer's own, which exist at 0, as how much they grew in each interval. */
+/** A panel with the growth of the tracer's own counters in each interval. They exist at 0. */
 function losses(
   title: string,
   description: string,
@@ -41,12 +41,12 @@ function losses(
   });
 }
 
-/** Can the numbers be believed, and if not, since when and why? */
+/** Are the numbers reliable, and if not, since when and why? */
 export const tracer = (): Dashboard =>
   createDashboard({
     name: 'tracer',
     description:
-      'Whether the numbers can be believed: what is traced, what was lost at which hop, what the tracer costs.',
+      'Whether the numbers are reliable: what is traced, what was lost at which hop, and what the tracer costs.',
     variables: [hostVariable()],
     matchers: FLEET,
     sections: [
@@ -56,7 +56,7 @@ export const tracer = (): Dashboard =>
           statPanel({
             title: 'Oldest counters',
             description:
-              'How long ago the kernel maps of the host that is worst were last read; a second is usual. Replays do not count.',
+              'Age of the last read of the kernel maps, on the worst host. One second is usual. Replays are left out.',
             width: 4,
             height: 4,
             unit: 's',
@@ -133,7 +133,7 @@ export const tracer = (): Dashboard =>
           tablePanel({
             title: 'Tracers',
             description:
-              'Each host’s tracer. A source replay is a recording and no host; faults say that losses are made on purpose.',
+              'The tracer of each host. Source replay: a recording, not a host. Faults: losses that the tracer simulates.',
             width: 24,
             height: 8,
             queries: [
@@ -176,12 +176,12 @@ export const tracer = (): Dashboard =>
             hide: ['B', 'C', 'D', 'E'],
             empty: EMPTY,
           }),
-          stateTimeline(FLEET, 8, 8),
+          stateTimeline(FLEET, 12, 8),
           tablePanel({
             title: 'Probes that are not attached',
             description:
-              'What these would count is absent, which is not zero. Some are rightly missing where the kernel has not what they watch; the host says why.',
-            width: 8,
+              'Their metrics are absent, not zero. Some are not attached because the kernel lacks their functions. The link of a host shows the reason.',
+            width: 12,
             height: 8,
             queries: [
               { expr: `count by (cluster, instance, probe) (vfio_dmabuf_probe_attached{${FLEET}} == 0)` },
@@ -194,25 +194,25 @@ export const tracer = (): Dashboard =>
             hide: ['A'],
             empty: 'all probes are attached, or no host answers',
           }),
-          firingAlerts(FLEET, 8, 8),
         ],
       },
       {
         title: 'Lost in the kernel and on the way',
         panels: [
-          losses('Losses, by hop', 'What was lost in each interval, by the hop at which it went.', [
-            { metric: 'vfio_dmabuf_events_lost_total', by: 'stage', legend: '{{stage}}' },
-            { metric: 'vfio_dmabuf_counts_lost_total', by: 'stage', legend: '{{stage}}' },
-          ]),
           losses(
-            'Missed returns',
-            'Calls whose return no probe has seen: they are in no counter and no event.',
-            [{ metric: 'vfio_dmabuf_missed_returns_total', legend: 'returns' }],
+            'Losses, by hop',
+            'Lost events, lost counts and missed returns in each interval, by the hop that lost them.',
+            [
+              { metric: 'vfio_dmabuf_events_lost_total', by: 'stage', legend: 'event: {{stage}}' },
+              { metric: 'vfio_dmabuf_counts_lost_total', by: 'stage', legend: 'count: {{stage}}' },
+              { metric: 'vfio_dmabuf_missed_returns_total', legend: 'count: missed return' },
+            ],
+            { links: [runbook('VfioDmabufEventsLost'), runbook('VfioDmabufCountsIncomplete')] },
           ),
           seriesPanel({
             title: 'Events unaccounted for',
             description:
-              'Emitted at the last heartbeat, and neither arrived nor told as lost by then. It falls back to 0 when they come or are told as lost.',
+              'Events printed before the last heartbeat that are neither received nor counted as lost. It returns to 0 when they are.',
             width: 8,
             height: 7,
             queries: [
@@ -222,11 +222,11 @@ export const tracer = (): Dashboard =>
               },
             ],
             empty: EMPTY,
-            links: [runbook('VfioDmabufCountsDoNotReconcile')],
+            links: [runbook('VfioDmabufEventsLost')],
           }),
           seriesPanel({
             title: 'Events, by kind',
-            description: 'Events that arrived from the probes, a second.',
+            description: 'Events that arrived from the probes, per second.',
             width: 8,
             height: 7,
             unit: 'ops',
@@ -241,8 +241,9 @@ export const tracer = (): Dashboard =>
           }),
           losses(
             'Lost lines of map reads',
-            'Lines of the reads of the kernel maps that were missing: the next read says them again, so counts are late and not wrong.',
+            'Missing lines of the reads of the kernel maps. The next read repeats them, so counts are late and not wrong.',
             [{ metric: 'vfio_dmabuf_map_lines_lost_total', legend: 'lines' }],
+            { links: [runbook('VfioDmabufCountersStale')] },
           ),
           losses(
             'Undecodable lines',
@@ -252,19 +253,15 @@ export const tracer = (): Dashboard =>
               { metric: 'vfio_dmabuf_unknown_records_total', legend: 'unknown record' },
             ],
           ),
-          losses(
-            'bpftrace errors',
-            'BPF helpers that failed, and times that bpftrace itself reported losses.',
-            [
-              { metric: 'vfio_dmabuf_helper_errors_total', legend: 'helper error' },
-              { metric: 'vfio_dmabuf_loss_reports_total', legend: 'loss report' },
-            ],
-          ),
+          losses('bpftrace errors', 'Failed BPF helpers, and reports of losses by bpftrace.', [
+            { metric: 'vfio_dmabuf_helper_errors_total', legend: 'helper error' },
+            { metric: 'vfio_dmabuf_loss_reports_total', legend: 'loss report' },
+          ]),
           losses(
             'Restarts of bpftrace',
-            'Children started in place of one that ended, by why it ended; handed_over is planned, and blind for no moment.',
+            'Children that replaced one that had ended, by the reason of the end. handed_over is planned and causes no blind time.',
             [{ metric: 'vfio_dmabuf_collector_restarts_total', by: 'reason', legend: '{{reason}}' }],
-            { links: [runbook('VfioDmabufCollectorFlapping')] },
+            { links: [runbook('VfioDmabufBlindTime')] },
           ),
           losses(
             'Blind time',
@@ -274,7 +271,7 @@ export const tracer = (): Dashboard =>
           ),
           losses(
             'Blind time of single probes',
-            'Seconds of each interval in which a probe alone was not attached, because its module was loaded or loaded again: its counters are too low.',
+            'Seconds of each interval in which a probe was not attached because its module was loaded or reloaded. Its counters are too low.',
             [{ metric: 'vfio_dmabuf_probe_blind_seconds_total', by: 'probe', legend: '{{probe}}' }],
             { unit: 's', links: [runbook('VfioDmabufProbeBlindTime')] },
           ),
@@ -283,18 +280,10 @@ export const tracer = (): Dashboard =>
       {
         title: 'Lost in the server',
         panels: [
-          losses(
-            'Evicted facts and folded incidents',
-            'Facts of devices, processes and VMs that made room, and incidents that were not opened because 500 of their kind were open.',
-            [
-              { metric: 'vfio_dmabuf_facts_evicted_total', by: 'kind', legend: 'facts of {{kind}}' },
-              { metric: 'vfio_dmabuf_incidents_folded_total', by: 'kind', legend: 'incidents {{kind}}' },
-            ],
-          ),
           seriesPanel({
             title: 'Series folded',
             description:
-              'Label sets that are in the series `other` because a family has as many as it may have: of gauges now, of counters since the child began.',
+              'Label sets that were added to the series `other` because the family is at its limit: of gauges now, of counters since the start of the child.',
             width: 8,
             height: 7,
             queries: [
@@ -311,14 +300,8 @@ export const tracer = (): Dashboard =>
             links: [runbook('VfioDmabufSeriesFolded')],
           }),
           losses(
-            'Incidents opened',
-            'Incidents that were opened in each interval, by kind; they are found in events, which may be lost.',
-            [{ metric: 'vfio_dmabuf_incidents_total', by: 'kind', legend: '{{kind}}' }],
-            { links: [toLivePage('Incidents of this host', SERIES_HOST.instance, 'api/v1/incidents')] },
-          ),
-          losses(
             'Events dropped by the server',
-            'event_log made room for newer ones, which is normal once it is full; sse had a reader too slow; subscriber is a defect.',
+            'event_log: evicted for newer events, which is normal once the log is full. sse: a client was too slow. subscriber: a defect.',
             [
               { metric: 'vfio_dmabuf_events_dropped_total', by: 'stage', legend: '{{stage}}' },
               { metric: 'vfio_dmabuf_recording_lines_dropped_total', legend: 'recording' },
@@ -327,28 +310,14 @@ export const tracer = (): Dashboard =>
           ),
           losses(
             'Failed reads of the host',
-            'Reads of /proc and /sys that failed although something may be there, by what was read. Old values are kept.',
+            'Failed reads of /proc and /sys, by what was read. The old values are kept.',
             [{ metric: 'vfio_dmabuf_host_read_errors_total', by: 'source', legend: '{{source}}' }],
             { links: [runbook('VfioDmabufHostReadErrors')] },
           ),
           seriesPanel({
-            title: 'Clients',
-            description: 'Clients that read /api/v1/stream now, and all open connections.',
-            width: 8,
-            height: 7,
-            queries: [
-              { expr: `sum by (instance) (vfio_dmabuf_stream_clients{${FLEET}})`, legend: '{{instance}}' },
-              {
-                expr: `sum by (instance) (vfio_dmabuf_http_connections{${FLEET}})`,
-                legend: '{{instance}}: connections',
-              },
-            ],
-            empty: EMPTY,
-          }),
-          seriesPanel({
             title: 'Recording',
             description:
-              '1 while the recording can be written, 0 after its file has failed; empty where nothing is recorded.',
+              '1 while the recording can be written, 0 after its file has failed. Empty if nothing is recorded.',
             width: 8,
             height: 7,
             queries: [
@@ -359,7 +328,7 @@ export const tracer = (): Dashboard =>
           }),
           losses(
             'Rejected by the server',
-            'Stream clients that were rejected or cut off, scrapes that were rejected, and connections that were closed.',
+            'Stream clients that were rejected or disconnected, rejected scrapes, and closed connections.',
             [
               {
                 metric: 'vfio_dmabuf_stream_clients_rejected_total',
@@ -382,7 +351,7 @@ export const tracer = (): Dashboard =>
           seriesPanel({
             title: 'Processor time of the daemon',
             description:
-              'Seconds of a processor that the daemon takes, a second; without its bpftrace child and without the probes in the kernel.',
+              'Processor seconds that the daemon uses, per second, without its bpftrace child and the probes in the kernel.',
             width: 8,
             height: 7,
             unit: 'percentunit',
@@ -411,7 +380,7 @@ export const tracer = (): Dashboard =>
           seriesPanel({
             title: 'Delay of the event loop, p99',
             description:
-              '99th percentile of how late the daemon comes to its work. Where it is high, lines wait and scrapes are slow.',
+              '99th percentile of the delay of the event loop of the daemon. If it is high, lines wait and scrapes are slow.',
             width: 8,
             height: 7,
             unit: 's',

@@ -11,13 +11,13 @@ import {
 } from './panels.ts';
 import { grown, hostState, notTraced } from './queries.ts';
 
-/** Panels that stand on several dashboards: whether what is beside them can be believed, and what fires. */
+/** Panels of several dashboards: whether the numbers are reliable, and which alerts fire. */
 
 export function notTracedPanel(matchers: string, width: number): AnyPanel {
   return statPanel({
     title: 'Hosts not traced',
     description:
-      'Hosts whose tracer does not answer or is blind. Their counters stand still: whatever else is shown here says nothing of them.',
+      'Hosts whose tracer does not answer or is blind. Their counters keep their last value, so the other panels do not cover them.',
     width,
     height: 4,
     queries: [{ expr: notTraced(matchers) }],
@@ -31,13 +31,13 @@ export function notTracedPanel(matchers: string, width: number): AnyPanel {
   });
 }
 
-/** `more` are the variables that the dashboard of private exports is opened with. */
-export function breachesPanel(matchers: string, width: number, more: Record<string, string>): AnyPanel {
+/** `more`: variables for the link to the dashboard of private exports. */
+export function privateMemoryPanel(matchers: string, width: number, more: Record<string, string>): AnyPanel {
   return statPanel({
     title: 'Private-memory findings',
     description:
-      'What the rules of private exports forbid, in the time shown, and incidents of it that are open now, those of confidential memory ' +
-      'that is shared too. Each kind has a value only where a kernel and its probes can tell of it.',
+      'Policy violations in the time range, rejected offers included, and open incidents about private and confidential memory. ' +
+      'A kind has a value only if a kernel and its probes can detect it.',
     width,
     height: 4,
     queries: [
@@ -48,7 +48,7 @@ export function breachesPanel(matchers: string, width: number, more: Record<stri
       },
     ],
     steps: ZERO_OR_ALARM,
-    empty: 'no kernel here can tell',
+    empty: 'no traced kernel can detect this',
     links: [
       toDashboard('privacy', 'Private exports and VMs', more),
       runbook('VfioDmabufPolicyViolation'),
@@ -60,7 +60,7 @@ export function breachesPanel(matchers: string, width: number, more: Record<stri
 
 export function stateTimeline(matchers: string, width: number, height: number): AnyPanel {
   return timelinePanel({
-    title: 'Was it traced?',
+    title: 'Traced over time',
     description:
       'When each host was traced, blind (the daemon answers, bpftrace does not run) or did not answer.',
     width,
@@ -76,7 +76,7 @@ export function firingAlerts(matchers: string, width: number, height: number): A
   return tablePanel({
     title: 'Firing alerts',
     description:
-      'Alerts of dashboards/rules that fire. Empty also where these rules are not loaded: the panels beside do not need them.',
+      'Firing alerts of dashboards/rules. Also empty if these rules are not loaded; the other panels do not need them.',
     width,
     height,
     queries: [
@@ -94,6 +94,6 @@ export function firingAlerts(matchers: string, width: number, height: number): A
       { from: 'device', title: 'Device' },
     ],
     hide: ['A'],
-    empty: 'no alert fires, or the rules are not loaded',
+    empty: 'no firing alerts, or the rules are not loaded',
   });
 }

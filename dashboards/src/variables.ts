@@ -18,11 +18,11 @@ export interface ValuesOf {
   /** `label_values(SELECTOR, LABEL)` */
   selector: string;
   of: string;
-  /** One value at a time; else several, and all by default. */
+  /** One value at a time. Otherwise several, by default all. */
   single?: boolean;
 }
 
-/** A variable whose values are those of a label. All is `.*`, which also fits series without that label. */
+/** A variable with the values of a label. All is `.*`, which also matches series without that label. */
 export function valuesOf({
   name,
   label,
@@ -52,7 +52,7 @@ export const clusterVariable = (): QueryVariableBuilder =>
   valuesOf({
     name: 'cluster',
     label: 'Cluster',
-    description: 'The label cluster that your Prometheus adds; leave it at All where there is none.',
+    description: 'The label cluster that your Prometheus adds. Leave it at All if there is none.',
     selector: 'vfio_dmabuf_build_info',
     of: 'cluster',
   });
@@ -81,7 +81,7 @@ export const privacyVariable = (selector: string): QueryVariableBuilder =>
     name: 'privacy',
     label: 'Privacy',
     description:
-      'What the export of a buffer says: private, shared, or undeclared where the kernel has no private exports.',
+      'What the export of a buffer declares: private, shared, or undeclared if the kernel has no private exports.',
     selector,
     of: 'privacy',
   });
@@ -90,19 +90,18 @@ export const vmVariable = (matchers: string): QueryVariableBuilder =>
   valuesOf({
     name: 'vm',
     label: 'VM',
-    description:
-      'The VM that a device belongs to. Panels that follow it leave out devices that belong to none of the VMs chosen.',
+    description: 'The VM of a device. Panels that use it leave out devices without a selected VM.',
     selector: `vfio_dmabuf_vm_info{${matchers}}`,
     of: 'vm',
   });
 
-/** Where the runbooks are, with a slash at the end: any host that answers serves them. The mixin may know a better place. */
+/** The URL of the runbooks, with a slash at the end. Any host that answers serves them. The mixin can set another URL. */
 export const runbooksVariable = (): QueryVariableBuilder => {
   const hosts = 'vfio_dmabuf_build_info{cluster=~"$cluster"}';
   const query = `query_result(label_replace(${hosts}, "base", "http://$1/runbooks/", "instance", "(.+)"))`;
   return new QueryVariableBuilder('runbooks')
     .label('Runbooks')
-    .description('Where the runbooks are, with a slash at the end; see dashboards/README.md.')
+    .description('The URL of the runbooks, with a slash at the end; see dashboards/README.md.')
     .datasource(DATASOURCE)
     .query({ query, refId: 'variable-runbooks' })
     .definition(query)

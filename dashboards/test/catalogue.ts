@@ -21,10 +21,10 @@ export interface RuleFile {
 export const readRules = (file: string): Rule[] =>
   (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups.flatMap(({ rules }) => rules);
 
-/** Labels that the scrape configuration adds to each series. */
+/** The labels that the scrape configuration adds to each series. */
 const TARGET = ['cluster', 'job', 'instance'];
 
-/** Metrics of Prometheus itself, and process metrics that are not in docs/metrics.md. */
+/** Metrics of Prometheus itself, and those of the process, which docs/metrics.md leaves out. */
 const OTHERS: Record<string, string[]> = {
   up: [],
   scrape_duration_seconds: [],
@@ -37,11 +37,11 @@ const OTHERS: Record<string, string[]> = {
 
 export interface Metric {
   labels: ReadonlySet<string>;
-  /** The family in docs/metrics.md. Metrics of Prometheus and of the recording rules have none. */
+  /** Its family in docs/metrics.md; none for metrics of Prometheus and of the rules. */
   family?: string;
 }
 
-/** The families in docs/metrics.md. tools/test/docs.test.ts checks that the program serves them. */
+/** The families of docs/metrics.md, which tools/test/docs.test.ts compares with what the program serves. */
 export function families(): { name: string; type: string; labels: string[] }[] {
   const page = readFileSync(join(REPOSITORY, 'docs/metrics.md'), 'utf8');
   return [...page.matchAll(/^\| `(vfio_dmabuf_\w+)` \| (\w+) \| ([^|]+) \|/gm)].map(

@@ -8,12 +8,12 @@ export const JSON_FOLDER = join(REPOSITORY, 'dashboards/json');
 export interface Target {
   refId: string;
   expr: string;
-  /** The minimum step. */
+  /** The shortest step. */
   interval?: string;
   datasource: { type: string; uid: string };
 }
 
-/** The committed dashboards by file name. */
+/** The committed dashboards, by the name of their file. */
 export function readDashboards(): Map<string, Dashboard> {
   const files = readdirSync(JSON_FOLDER).sort();
   return new Map(
@@ -26,13 +26,13 @@ export const panelsOf = (dashboard: Dashboard): Panel[] =>
 
 export const targetsOf = (panel: Panel): Target[] => (panel.targets ?? []) as unknown as Target[];
 
-/** A query with every variable at All, for checks that do not depend on the values. */
+/** A query with every variable at All. */
 export const withAll = (expr: string): string =>
   substituted(expr, Object.fromEntries(VARIABLES.map((name) => [name, '.*'])));
 
 const VARIABLES = ['cluster', 'instance', 'device', 'privacy', 'vm', 'importer', 'stage', 'reason'];
 
-/** A query as Grafana sends it, with the values of its variables and of Grafana's intervals. */
+/** A query as Grafana would send it: with its variables and windows set. */
 export function substituted(expr: string, values: Readonly<Record<string, string>>): string {
   const builtIn = { __range: '1h', __rate_interval: '1m', __interval: '1m' };
   const all: Record<string, string> = { ...builtIn, ...values };

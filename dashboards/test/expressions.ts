@@ -7,7 +7,7 @@ export interface Expression {
   expr: string;
 }
 
-/** All expressions of panels, annotations and rules, as Grafana sends them. The dashboard _Host_ shows `instance`. */
+/** Every expression of every panel and annotation as Grafana would send it, and of every rule. _Host_ shows `instance`. */
 export function expressions(instance: string): Expression[] {
   const found: Expression[] = [];
   for (const [file, dashboard] of readDashboards()) {

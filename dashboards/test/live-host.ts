@@ -23,12 +23,12 @@ import {
 } from '../../server/test/fixtures/stream-lines.ts';
 
 const S = 1_000_000;
-/** The stream time at which a host starts. Lines of its past have times in the hour before. */
+/** The time of the stream when a host starts. The hour before it can have events. */
 const NOW = 3600 * S;
 const TICK_MS = 300;
 const IMPORTERS = ['kvm', 'iommu', 'mlx5_core', 'vgem'] as const;
 
-/** A daemon in this process whose stream is written by the test, so that its counters change. */
+/** A daemon in this process. The test writes its stream, so its counters change. */
 export class LiveHost implements LineSource {
   readonly kind = 'live';
   readonly name = 'bpftrace';
@@ -37,10 +37,10 @@ export class LiveHost implements LineSource {
   readonly #tick: (host: LiveHost, count: number) => readonly string[];
   readonly #simulation: string | undefined;
   readonly #started = Date.now();
-  #say: (line: string) => void = () => {};
-  /** The number of lines of all counter reads so far. Each read end contains it. */
+  #write: (line: string) => void = () => {};
+  /** Lines of counter reads so far. Each read ends with this number. */
   read = 0;
-  /** If true, no tick is emitted, as after the exit of the child. */
+  /** Writes nothing by itself, as if its child had ended. */
   quiet = false;
 
   constructor({ past, tick, config = {}, simulation }: LiveHostOptions) {
@@ -68,19 +68,19 @@ export class LiveHost implements LineSource {
     return this.daemon.server.urls[0]?.replace('http://', '') ?? '';
   }
 
-  /** The lines of a complete read of these maps. */
+  /** A complete read of these maps. */
   counters(maps: Partial<Record<MapName, MapContent>>): string[] {
     const lines = counterRead(this.now, maps, this.read);
     this.read += lines.length - 1;
     return lines;
   }
 
-  say(...lines: readonly string[]): void {
-    for (const line of lines) this.#say(line);
+  write(...lines: readonly string[]): void {
+    for (const line of lines) this.#write(line);
   }
 
   run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    this.#say = onLine;
+    this.#write = onLine;
     const header = {
       format: 1,
       tracer: '0.1.0',
@@ -89,12 +89,12 @@ export class LiveHost implements LineSource {
       t: S,
       ...(this.#simulation === undefined ? {} : { simulation: this.#simulation }),
     } as const;
-    this.say(collectorLine('header', header), ...this.#past(this));
+    this.write(collectorLine('header', header), ...this.#past(this));
     let count = 0;
     const timer = setInterval(() => {
       if (this.quiet) return;
       count += 1;
-      this.say(...this.#tick(this, count));
+      this.write(...this.#tick(this, count));
     }, TICK_MS);
     return new Promise((resolve) =>
       signal.addEventListener('abort', () => {
@@ -106,19 +106,19 @@ export class LiveHost implements LineSource {
 }
 
 export interface LiveHostOptions {
-  /** Lines that are emitted at the start, with times before now. */
+  /** The lines at the start, with times before now. */
   past: (host: LiveHost) => readonly string[];
-  /** Lines that are emitted at each tick. `count` is the number of the tick. */
+  /** The lines of a tick; `count` is its number. */
   tick: (host: LiveHost, count: number) => readonly string[];
   config?: Partial<Config>;
-  /** The simulated faults that the header reports. */
+  /** Faults that its collector reports as simulated. */
   simulation?: string;
 }
 
-/** The kernel maps with the value `n` in every counter. */
+/** Every counter of the kernel at `n`. */
 function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
   const stages = IMPORTERS.flatMap((name) => [1, 3, 4].map((stage) => `${stage},${packName(name)}`));
-  const withDevice = stages.map((stage) => stage.replace(',', `,${DEVICE},2,`));
+  const ofDevice = stages.map((stage) => stage.replace(',', `,${DEVICE},2,`));
   const each = (keys: readonly string[], rest = ''): Record<string, number> =>
     Object.fromEntries(keys.map((key) => [`${key}${rest}`, n]));
   const names = IMPORTERS.map(packName);
@@ -132,9 +132,9 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     revocations: { [`${DEVICE},2`]: n },
     restores: { [`${DEVICE},2`]: n },
     revoke_ns: 2e9 * n,
-    // Bucket 11 contains two seconds.
+    // Bucket 11 has two seconds.
     revoke_bucket: { '4': n, '11': n },
-    imports: each(withDevice),
+    imports: each(ofDevice),
     import_rejections: {
       ...each(
         names.map((name) => `1,${DEVICE},2,${name}`),
@@ -178,11 +178,11 @@ const deviceLine = (t: number) =>
     numa_node: 1,
   });
 
-/** A kernel with private exports on which all counters grow and every possible kind of incident is open. */
+/** A private kernel on which all counters grow, with an open incident of each of its kinds. */
 export function busyHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const OLD = 600;
-  const ofVm = { pid: 200, kvm_pid: 200, vm_type: 4, privacy: 2 };
+  const mine = { pid: 200, kvm_pid: 200, vm_type: 4, privacy: 2 };
   return new LiveHost({
     past: () => [
       starting(at(OLD + 2), 1),
@@ -190,22 +190,22 @@ export function busyHost(): LiveHost {
       deviceLine(at(OLD)),
       vmProcess(at(OLD)),
       snapshot(at(OLD), []),
-      exported({ t: at(OLD), inode: 1, ...ofVm }),
+      exported({ t: at(OLD), inode: 1, ...mine }),
       // Bound by another VM, and accepted after a failed lookup.
       attached(at(OLD), 1, 'kvm'),
       bind(at(OLD), 1, 1),
       bind(at(OLD), 77, 2),
       // Offered to a network card.
       attached(at(OLD), 1, 'mlx5_core'),
-      // Private export of a device without a VM, and never imported.
+      // The device has no VM, and the buffer is never imported.
       exported({ t: at(OLD), inode: 2, privacy: 2, pid: 201 }),
       // Exported while memory decode was off.
-      exported({ t: at(OLD), inode: 3, ...ofVm, born_revoked: true }),
-      // Its owner exits.
+      exported({ t: at(OLD), inode: 3, ...mine, born_revoked: true }),
+      // Its exporter ends.
       exported({ t: at(OLD), inode: 4, pid: 202, privacy: 1 }),
       collectorLine('exit', { t: at(OLD - 1), pid: 202 }),
-      // A revocation removes the mapping of iommufd, and the call has not ended.
-      exported({ t: at(OLD), inode: 5, ...ofVm }),
+      // iommufd's mapping is revoked, and the revoking call waits.
+      exported({ t: at(OLD), inode: 5, ...mine }),
       attached(at(OLD), 5, 'iommu'),
       attached(at(OLD), 5, 'iommu', 3),
       bufferState(at(30), 5, true),
@@ -217,10 +217,7 @@ export function busyHost(): LiveHost {
   });
 }
 
-/**
- * A mainline kernel whose tracer has every kind of trouble: its child crashes, a module is reloaded, events and counts
- * are lost, and counters are not read. It also reports simulated faults.
- */
+/** A mainline kernel whose tracer crashes, loses events, cannot read its counters, and simulates a fault. A module is reloaded repeatedly. */
 export function troubledHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const probes = {
@@ -260,7 +257,7 @@ export function troubledHost(): LiveHost {
         '{"type": "helper_error", "msg": "", "helper": "map_update_elem", "retcode": -7}',
         '{"type": "lost_events", "data": {"events": 3}}',
       ];
-      // The child crashes at every fourth tick. Between the crashes each heartbeat reports more missing events.
+      // A crash at every fourth tick. Between them the child is up and has emitted more events than arrived, more at each heartbeat.
       if (count % 4 === 0) {
         const generation = 1 + count / 4;
         const message = {
@@ -268,7 +265,7 @@ export function troubledHost(): LiveHost {
           generation: generation - 1,
           state: 'exited',
           reason: 'crashed',
-          message: 'gone',
+          message: 'ended',
         } as const;
         return [
           ...trouble,
@@ -278,13 +275,13 @@ export function troubledHost(): LiveHost {
           heartbeat(t + 200_000, 1000 * count),
         ];
       }
-      // After a crash a module is reloaded, and its probe is blind until the next crash.
+      // Then a module is reloaded, and its probe is blind until the crash.
       const { data } = JSON.parse(starting(t, 1, probes));
-      const changed = { t, generation: 1, state: 'changed', probes: data.probes } as const;
+      const again = { t, generation: 1, state: 'changed', probes: data.probes } as const;
       const blind = { blind: ['attach'], blind_since: t - 100_000 };
       return [
         ...trouble,
-        ...(count % 4 === 1 ? [collectorLine('child', { ...changed, ...blind })] : []),
+        ...(count % 4 === 1 ? [collectorLine('child', { ...again, ...blind })] : []),
         heartbeat(t, 1000 * count),
       ];
     },

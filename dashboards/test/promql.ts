@@ -10,10 +10,8 @@ export interface Query {
   grouped: string[];
 }
 
-/**
- * Reads a query.
- * @throws if the grammar of Prometheus finds an error.
- */
+/** Reads a query.
+ * @throws if Prometheus' grammar finds an error */
 export function readQuery(expr: string): Query {
   const query: Query = { selectors: [], grouped: [] };
   let inGrouping = -1;

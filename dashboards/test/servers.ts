@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../lab/src/free-port.ts';
 
-/** A server program of Debian with its own configuration, folder and free loopback port. */
+/** A server of Debian with a separate configuration and folder, on a free port of the loopback address. */
 export class OwnServer {
   readonly folder = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-dashboards-'));
   url = '';
@@ -52,7 +52,7 @@ export class OwnServer {
     return answer.data;
   }
 
-  /** The series of an instant query at the current time. */
+  /** The series of an instant query, now. */
   async query(query: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
     type Answer = {
       resultType: string;
@@ -79,7 +79,7 @@ export function startAlertmanager(server: OwnServer, config: string): Promise<vo
   ]);
 }
 
-/** Waits up to 90 s for a condition, because test machines can be slow and shared. */
+/** Waits for a condition for up to 90 s, because the test machines are slow and shared. */
 export async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + 90_000; !(await condition()); ) {
     if (Date.now() > end) throw new Error(`timed out waiting for ${what}`);

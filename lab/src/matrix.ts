@@ -102,11 +102,11 @@ const DIALECTS = [
 ];
 
 const SWITCHES_ABOVE = `For 6.19 to 7.1 the archive has images without modules, so these kernels cannot boot. The lab builds
-the exporter of a newer kernel with the behaviour of 6.19 and 7.0, and tries it as \`legacy\`:
+the exporter of a newer kernel with the behavior of 6.19 and 7.0, and tries it as \`legacy\`:
 `;
 
 const SWITCHES = [
-  ['behaviour of 6.19 and 7.0', 'in the lab'],
+  ['behavior of 6.19 and 7.0', 'in the lab'],
   ['attach accepts importers whose mappings cannot be revoked', 'reproduced: the check is removed'],
   [
     'a pin is rejected with EOPNOTSUPP (`vfio_pci_dma_buf_pin`)',

@@ -71,7 +71,7 @@ export const OPERATORS: Trial = {
       await eventually(async () => assert.notEqual(await newest(), before));
       await rejections.first().click();
       const explained = page.locator('.opened');
-      await explained.getByText('What to do:').waitFor();
+      await explained.getByText('Fix:').waitFor();
       assert.match((await explained.textContent()) ?? '', /peer-to-peer/);
       await page.keyboard.press('Escape');
       await page.getByLabel('Filter').fill('no such device');

@@ -9,9 +9,9 @@ const folder = mkdtempSync(join(tmpdir(), 'accelerator-'));
 after(() => rmSync(folder, { recursive: true }));
 
 /** The lab's choice if QEMU behaves like this shell script. */
-const decide = (behaviour: string, ms = 60_000): ReturnType<typeof chooseAccelerator> => {
+const decide = (behavior: string, ms = 60_000): ReturnType<typeof chooseAccelerator> => {
   const qemu = join(folder, 'qemu');
-  writeFileSync(qemu, `#!/bin/sh\n${behaviour}\n`);
+  writeFileSync(qemu, `#!/bin/sh\n${behavior}\n`);
   chmodSync(qemu, 0o755);
   return chooseAccelerator({ architecture: 'amd64', vmlinuz: 'vmlinuz', initramfs: 'initramfs', qemu, ms });
 };

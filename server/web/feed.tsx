@@ -61,7 +61,7 @@ export function Feed({ store }: { store: Store }) {
           {known === 'never'
             ? 'not known'
             : [
-                `${count(shown.length, 'event')} in this page`,
+                `${count(shown.length, 'event')} here`,
                 ...(isCounted ? [`${figure(counted, status, 'rejections')} rejected since the start`] : []),
               ].join(', ')}
         </p>

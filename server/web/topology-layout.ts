@@ -23,7 +23,7 @@ export interface Box {
   private: boolean;
   revoked: boolean;
   bad: boolean;
-  /** The buffer of this box; null if the box stands for several, or for none. */
+  /** The buffer of this box; null if the box contains several, or for none. */
   inode: number | null;
 }
 export interface Line {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { before, test } from 'node:test';
 import type { ParsedFamily } from '../../server/test/fixtures/parse-exposition.ts';
+import { ALERTS_PAGE, alertsPage } from '../alerts-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from '../incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
@@ -23,7 +24,7 @@ before(async () => {
   families = await allFamilies();
 });
 
-/** The labels of each series that a query can name, including the series of histograms. */
+/** Labels by the name of each series, those of histograms included. */
 const series = (): Map<string, Set<string>> => {
   const known = new Map<string, Set<string>>();
   for (const { name, type, samples } of families) {
@@ -35,16 +36,20 @@ const series = (): Map<string, Set<string>> => {
   return known;
 };
 
-test('docs/metrics.md matches the served metrics', () => {
-  assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'run `npm run docs` to write it again');
+test('docs/metrics.md is generated from what the program serves', () => {
+  assert.equal(readFileSync(METRICS_PAGE, 'utf8'), pageOf(families), 'run `npm run docs`');
 });
 
-test('docs/reasons.md matches the catalogue', () => {
-  assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'run `npm run docs` to write it again');
+test('docs/reasons.md is generated from the catalogue', () => {
+  assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'run `npm run docs`');
 });
 
-test('the table of docs/incidents.md matches the catalogue', () => {
-  assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'run `npm run docs` to write it again');
+test('the table of docs/incidents.md is generated from the catalogue', () => {
+  assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'run `npm run docs`');
+});
+
+test('docs/alerts.md is generated from the rules', () => {
+  assert.equal(readFileSync(ALERTS_PAGE, 'utf8'), alertsPage(), 'run `npm run docs`');
 });
 
 test('every metric that a page names is served', () => {
@@ -55,7 +60,7 @@ test('every metric that a page names is served', () => {
   }
 });
 
-test('every label in a query of dashboards/README.md is a label of its metric', () => {
+test('every label in a query is a label of its metric', () => {
   const known = series();
   let queries = 0;
   for (const [, block = ''] of read('dashboards/README.md').matchAll(/```promql\n(.*?)```/gs)) {
@@ -64,13 +69,13 @@ test('every label in a query of dashboards/README.md is a label of its metric', 
       const names = query.match(/vfio_dmabuf_[a-z_]+/g) ?? [];
       assert.notEqual(names.length, 0, query);
       const labels = new Set(names.flatMap((name) => [...(known.get(name) ?? [])]));
-      const named = [
+      const asked = [
         ...[...query.matchAll(/\b(?:by|on) \(([a-z_, ]+)\)/g)].flatMap(([, list = '']) => list.split(', ')),
         ...[...query.matchAll(/([a-z_]+)="/g)].map(([, label = '']) => label),
       ];
-      // A family without series in all streams of the tests has no known labels.
+      // One family has no series in any stream of the tests, so its labels are unknown here.
       if (names.every((name) => known.get(name)?.size === 0)) continue;
-      for (const label of named) assert.ok(labels.has(label), `${label} in ${query}`);
+      for (const label of asked) assert.ok(labels.has(label), `${label} in ${query}`);
     }
   }
   assert.ok(queries > 20);
@@ -78,7 +83,8 @@ test('every label in a query of dashboards/README.md is a label of its metric', 
 
 test('every setting, environment variable and npm script that a page names exists', async () => {
   const { CONFIG_KEYS, environmentName } = await import('../../server/src/config/schema.ts');
-  const flags = new Set<string>([...CONFIG_KEYS, 'config.file', 'config.check']);
+  const ofAmtool = 'alertmanager.url';
+  const flags = new Set<string>([...CONFIG_KEYS, 'config.file', 'config.check', ofAmtool]);
   const variables = new Set([...CONFIG_KEYS, 'config.file' as const].map(environmentName));
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   for (const page of [...PAGES, 'Dockerfile']) {

@@ -16,18 +16,18 @@ interface Alert {
   annotations: Record<string, string>;
 }
 
-test('Alertmanager notifies its receiver of a blind tracer and of the end of that alert', {
+test('Alertmanager notifies its receiver about a blind tracer, and about the end', {
   timeout: 300_000,
 }, async (t) => {
   await ensurePackages(['prometheus', 'prometheus-alertmanager'], console.log);
-  const notified: Alert[] = [];
+  const received: Alert[] = [];
   const receiver = createServer((request, response) => {
     let body = '';
     request.on('data', (chunk) => {
       body += chunk;
     });
     request.on('end', () => {
-      notified.push(...(JSON.parse(body) as { alerts: Alert[] }).alerts);
+      received.push(...(JSON.parse(body) as { alerts: Alert[] }).alerts);
       response.end();
     });
   });
@@ -56,7 +56,7 @@ receivers:
       - { url: 'http://127.0.0.1:${(receiver.address() as AddressInfo).port}/', send_resolved: true }
 `,
   );
-  // The committed rules, except that every `for` is 1 s.
+  // The committed rules, with `for` shortened.
   const rules = RULE_FILES.map((file) => {
     const path = join(prometheus.folder, file);
     writeFileSync(path, readFileSync(join(RULES, file), 'utf8').replaceAll(/^( +for:) .*$/gm, '$1 1s'));
@@ -75,7 +75,7 @@ scrape_configs:
 `,
   );
   const blind = (status: string) =>
-    notified.find((alert) => alert.labels.alertname === 'VfioDmabufTracerBlind' && alert.status === status);
+    received.find((alert) => alert.labels.alertname === 'VfioDmabufTracerBlind' && alert.status === status);
   const inAlertmanager = async (): Promise<boolean> => {
     const filter = new URLSearchParams({ filter: 'alertname="VfioDmabufTracerBlind"', active: 'true' });
     const answer = await fetch(`${alertmanager.url}/api/v2/alerts?${filter}`);
@@ -88,10 +88,10 @@ scrape_configs:
   );
   assert.equal(blind('firing'), undefined);
   host.quiet = true;
-  const exit = { generation: 1, state: 'exited', reason: 'crashed', message: 'gone' } as const;
-  host.say(collectorLine('child', { t: host.now, ...exit }));
+  const ended = { generation: 1, state: 'exited', reason: 'crashed', message: 'ended' } as const;
+  host.write(collectorLine('child', { t: host.now, ...ended }));
   await until(
-    'the notification of the alert',
+    'the alert to be received',
     async () => blind('firing') !== undefined && (await inAlertmanager()),
   );
   const { labels, annotations } = blind('firing') ?? assert.fail();
@@ -102,14 +102,14 @@ scrape_configs:
     job: 'vfio-dmabuf-tracer',
     severity: 'warning',
   });
-  assert.match(annotations.description ?? '', new RegExp(`runs on ${host.address} .*which is not peace`));
+  assert.match(annotations.description ?? '', new RegExp(`has traced ${host.address} .*calls are missed`));
   assert.equal(annotations.runbook_url, `http://${host.address}/runbooks/VfioDmabufTracerBlind.md`);
   assert.match(await (await fetch(annotations.runbook_url ?? '')).text(), /^# VfioDmabufTracerBlind\n/);
   assert.equal(blind('resolved'), undefined);
 
-  host.say(starting(host.now, 2), ready(host.now + 1));
+  host.write(starting(host.now, 2), ready(host.now + 1));
   await until(
-    'the notification of its end',
+    'its end to be received',
     async () => blind('resolved') !== undefined && !(await inAlertmanager()),
   );
 });

@@ -13,14 +13,14 @@ before(() => ensurePackages(['prometheus'], console.log));
 after(() => rmSync(folder, { recursive: true }));
 
 interface Case {
-  /** Samples every 15 s from time 0 on, in the notation of promtool. */
+  /** Samples every 15 s from 0 on, in promtool's notation. */
   series: Record<string, string>;
   expr: string;
   at: string;
   expected: Record<string, number>;
 }
 
-/** Evaluates a query with promtool on the given samples. The keys of `expected` are the labels of the series. */
+/** Evaluates a query on given samples with promtool; the expected series are named by their labels. */
 function assertAnswer({ series, expr, at, expected }: Case): void {
   const unit = {
     tests: [
@@ -43,15 +43,15 @@ function assertAnswer({ series, expr, at, expected }: Case): void {
   assert.equal(run.status, 0, `${run.error?.message ?? ''}${run.stdout}${run.stderr}`);
 }
 
-test('the sum of all bars is the growth, also with failed or rare scrapes, new counters and restarts', () => {
+test('bars add up to the total: with failed or rare scrapes, at the start of a counter, and after a reset', () => {
   assertAnswer({
     series: {
       'x_total{host="steady"}': '5+0x21 6+0x7 7+0x60',
       'x_total{host="scrapes fail"}': '5+0x21 6+0x4 stale _x5 7+0x60',
       'x_total{host="a scrape a minute"}': `5 _x3 ${'5 _x3 '.repeat(5)}6 _x3 ${'7 _x3 '.repeat(12)}`,
-      'x_total{host="starts"}': '_x26 1+0x60',
+      'x_total{host="begins"}': '_x26 1+0x60',
       'x_total{host="restarts"}': '100+0x30 3+0x60',
-      'x_total{host="idle"}': '5+0x90',
+      'x_total{host="rests"}': '5+0x90',
     },
     expr: `sum_over_time((sum by (host) (${grownEach('x_total', '')}))[10m:1m])`,
     at: '15m',
@@ -59,22 +59,22 @@ test('the sum of all bars is the growth, also with failed or rare scrapes, new c
       '{host="steady"}': 2,
       '{host="scrapes fail"}': 2,
       '{host="a scrape a minute"}': 2,
-      '{host="starts"}': 1,
+      '{host="begins"}': 1,
       '{host="restarts"}': 3,
-      '{host="idle"}': 0,
+      '{host="rests"}': 0,
     },
   });
 });
 
-test('growth includes the first value of a counter, also after a restart, and failed scrapes add nothing', () => {
-  // One scrape each 15 s: the window of ten minutes begins at sample 20 and ends at sample 60.
+test('a new counter counts with its full value, also after a restart, but not again after failed scrapes', () => {
+  // Scrapes every 15 s: the window of ten minutes begins at sample 20 and ends at sample 60.
   const answers = { always: '1x60', gap: '1x9 stale _x19 1x30' };
   const hosts: Record<string, [keyof typeof answers, string]> = {
-    starts: ['always', '_x40 3x20'],
+    begins: ['always', '_x40 3x20'],
     restarts: ['always', '5x9 stale _x29 5x20'],
     'scrapes fail': ['gap', '5x9 stale _x19 5x30'],
     'away, restarts': ['gap', '5x9 stale _x19 2x30'],
-    idle: ['always', '5x60'],
+    rests: ['always', '5x60'],
   };
   const series = Object.entries(hosts).flatMap(([instance, [answered, values]]) => [
     [`vfio_dmabuf_build_info{instance="${instance}"}`, answers[answered]],
@@ -85,11 +85,11 @@ test('growth includes the first value of a counter, also after a restart, and fa
     expr: grownBy('instance', 'x_total', '', '10m'),
     at: '15m',
     expected: {
-      '{instance="starts"}': 3,
+      '{instance="begins"}': 3,
       '{instance="restarts"}': 5,
       '{instance="scrapes fail"}': 0,
       '{instance="away, restarts"}': 2,
-      '{instance="idle"}': 0,
+      '{instance="rests"}': 0,
     },
   });
 });
@@ -100,7 +100,7 @@ const HOSTS = {
   'vfio_dmabuf_build_info{cluster="north",job="tracer",instance="a"}': '1x40',
   'vfio_dmabuf_up{cluster="north",job="tracer",instance="a"}': '1x40',
   'up{cluster="north",job="tracer",instance="never"}': '0x40',
-  // A shared job: a host that has disappeared, another exporter, and a target that was never up and can be anything.
+  // A job that other exporters share: a host that no longer answers, another exporter, and a target that never answered.
   'up{job="pods",instance="b"}': '1x40',
   'vfio_dmabuf_build_info{job="pods",instance="b"}': '1x40',
   'vfio_dmabuf_up{job="pods",instance="b"}': '1x40',
@@ -109,11 +109,11 @@ const HOSTS = {
   'vfio_dmabuf_up{job="pods",instance="gone"}': '1x9 stale',
   'up{job="pods",instance="other"}': '1x40',
   'up{job="pods",instance="down"}': '0x40',
-  // The same address in another cluster is another host.
+  // The same address in another cluster is a different host.
   'up{cluster="south",job="pods",instance="b"}': '1x40',
 };
 
-test('targets are the hosts that served the tracer, and hosts that never came up in a job without other exporters', () => {
+test('known hosts: those that serve or served the tracer, and those that never came up if no other exporter is in their job', () => {
   assertAnswer({
     series: HOSTS,
     expr: `sum by (job, instance) (${targets('')})`,
@@ -127,6 +127,6 @@ test('targets are the hosts that served the tracer, and hosts that never came up
   });
 });
 
-test('notTraced counts hosts that have disappeared or never came up', () => {
+test('hosts that no longer answer or never came up count as not traced', () => {
   assertAnswer({ series: HOSTS, expr: notTraced(''), at: '10m', expected: { '{}': 2 } });
 });

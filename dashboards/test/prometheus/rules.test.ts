@@ -15,13 +15,18 @@ const RUNBOOKS = join(REPOSITORY, 'docs/runbooks');
 const MIXIN = join(REPOSITORY, 'dashboards/mixin/mixin.libsonnet');
 const rules = RULE_FILES.flatMap(readRules);
 const alerts = rules.filter(({ alert }) => alert !== undefined);
-/** Alerts without a host, or for a host that does not answer. */
-const WITHOUT_HOST = [
+/** Alerts about no host, or about one that does not answer. */
+const OF_NO_HOST = [
   'VfioDmabufTracerDown',
   'VfioDmabufTracerAbsent',
   'VfioDmabufFleetBlind',
   'VfioDmabufRejectionsOnManyHosts',
 ];
+/** Alerts that share the runbook of another alert. A short page under their own name leads there. */
+const SHARED_RUNBOOK: Readonly<Record<string, string>> = {
+  VfioDmabufCollectorFlapping: 'VfioDmabufBlindTime',
+  VfioDmabufCountsDoNotReconcile: 'VfioDmabufEventsLost',
+};
 const testFiles = readdirSync(join(RULES, 'tests')).map((file) => join(RULES, 'tests', file));
 
 const tool = (command: string, args: readonly string[]): string => {
@@ -43,14 +48,14 @@ test('promtool accepts the rules', () => {
   tool('promtool', ['check', 'rules', ...RULE_FILES.map((file) => join(RULES, file))]);
 });
 
-test('the unit tests of the rules pass in promtool', () => {
+test('promtool runs their unit tests', () => {
   tool('promtool', ['test', 'rules', ...testFiles]);
 });
 
-test('every alert has unit tests for not firing, firing and resolved, in this order', () => {
+test('every alert has a unit test: not firing, firing and resolved, in this order', () => {
   for (const { alert = '' } of alerts) {
     const cases = unitTests.filter(({ name }) => name === alert);
-    assert.ok(cases.length > 0, `${alert} has no test with its name`);
+    assert.ok(cases.length > 0, `${alert} has no test of its name`);
     for (const { alert_rule_test: times = [] } of cases) {
       assert.ok(
         times.every(({ alertname }) => alertname === alert),
@@ -65,7 +70,7 @@ test('every alert has unit tests for not firing, firing and resolved, in this or
   }
 });
 
-test('every recorded series has a unit test or is used by another rule', () => {
+test('every recorded series is tested, or a tested rule uses it', () => {
   const tested = unitTests.flatMap(({ promql_expr_test: queries = [] }) => queries.map(({ expr }) => expr));
   const used = rules.flatMap(({ expr }) => readQuery(expr).selectors.map(({ metric }) => metric));
   for (const { record } of rules) {
@@ -75,25 +80,31 @@ test('every recorded series has a unit test or is used by another rule', () => {
   }
 });
 
-test('every alert has a severity, a summary, a description and a runbook of four parts', () => {
+test('every alert has a severity, a summary, a description that says what to do, and a runbook of five parts', () => {
   assert.ok(alerts.length >= 30);
   for (const { alert = '', labels, annotations = {} } of alerts) {
     assert.match(alert, /^VfioDmabuf[A-Z]\w+$/);
     assert.match(labels?.severity ?? '', /^(critical|warning|info)$/, alert);
     assert.match(annotations.summary ?? '', /^.{20,}\.$/, alert);
     assert.match(annotations.description ?? '', /^.{60,}\.$/, alert);
-    // The runbook is served by the host of the alert, or by any host if that one does not answer.
+    // On the host itself, if the alert is about one that answers.
     const any =
       '{{ with query "vfio_dmabuf_build_info" }}http://{{ . | first | label "instance" }}/runbooks/{{ else }}docs/runbooks/{{ end }}';
-    const base = WITHOUT_HOST.includes(alert) ? any : 'http://{{ $labels.instance }}/runbooks/';
-    assert.equal(annotations.runbook_url, `${base}${alert}.md`, alert);
-    const page = readFileSync(join(RUNBOOKS, `${alert}.md`), 'utf8');
+    const base = OF_NO_HOST.includes(alert) ? any : 'http://{{ $labels.instance }}/runbooks/';
+    const runbook = SHARED_RUNBOOK[alert] ?? alert;
+    assert.equal(annotations.runbook_url, `${base}${runbook}.md`, alert);
+    const page = readFileSync(join(RUNBOOKS, `${runbook}.md`), 'utf8');
+    if (runbook !== alert) {
+      assert.ok(page.includes(`\`${alert}\``), `${runbook}.md does not name ${alert}`);
+      const pointer = readFileSync(join(RUNBOOKS, `${alert}.md`), 'utf8');
+      assert.ok(pointer.includes(`(${runbook}.md)`), `${alert}.md does not lead to ${runbook}.md`);
+    }
     const headings = [...page.matchAll(/^(#+ .*)$/gm)]
       .map(([, heading]) => heading)
       .filter((text) => !/^# [a-z]/.test(text ?? ''));
     assert.deepEqual(
       headings,
-      [`# ${alert}`, '## Meaning', '## Impact', '## Diagnosis', '## Mitigation'],
+      [`# ${runbook}`, '## Meaning', '## Impact', '## Diagnosis', '## Fix', '## Verification'],
       alert,
     );
     assert.match(page, /```(sh|promql)\n/, alert);
@@ -101,7 +112,7 @@ test('every alert has a severity, a summary, a description and a runbook of four
   assert.deepEqual(readdirSync(RUNBOOKS).sort(), alerts.map(({ alert }) => `${alert}.md`).sort());
 });
 
-test('queries of runbooks parse and name only existing metrics and labels', () => {
+test('queries of runbooks parse and name existing metrics and labels', () => {
   const known = catalogue();
   let queries = 0;
   for (const page of readdirSync(RUNBOOKS)) {
@@ -134,7 +145,7 @@ const committed = (...files: readonly string[]): RuleFile => ({
   groups: files.flatMap((file) => (parse(readFileSync(join(RULES, file), 'utf8')) as RuleFile).groups),
 });
 
-test('the mixin evaluates to the committed dashboards, rules and alerts', () => {
+test('the mixin returns the committed dashboards, rules and alerts', () => {
   const { dashboards, alerts, rules } = evaluate('{}');
   assert.deepEqual(rules, committed('recording.yaml'));
   assert.deepEqual(alerts, committed('alerts-tracer.yaml', 'alerts-sharing.yaml'));
@@ -144,7 +155,7 @@ test('the mixin evaluates to the committed dashboards, rules and alerts', () => 
   assert.deepEqual(dashboards, Object.fromEntries(expected));
 });
 
-test('the settings of the mixin for selector, runbooks and tags apply everywhere', () => {
+test('the selector, runbooks and tags of the mixin are applied everywhere', () => {
   const config = {
     selector: 'job="dmabuf"',
     runbookBase: 'https://runbooks.example/',

@@ -46,7 +46,7 @@ async function prettyStream(options: LoggerOptions): Promise<NodeJS.WritableStre
     const { default: pretty } = (await import(name)) as {
       default: (options: object) => NodeJS.WritableStream;
     };
-    // Its input is neutralized, because it decodes the escapes of JSON. Its output contains escape codes for colours.
+    // Its input is neutralized, because it decodes the escapes of JSON. Its output contains escape codes for colors.
     const stream = pretty({ destination: options.fd, sync: true, colorize: options.terminal });
     return neutralStream(stream, neutralValues);
   } catch {

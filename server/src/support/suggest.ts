@@ -14,7 +14,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   return best;
 }
 
-/** Minimum number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
+/** Minimum number of insertions, deletions, replacements and swaps of neighbors that turn `a` into `b`. */
 export function editDistance(a: string, b: string): number {
   const width = b.length + 1;
   const cell = new Array<number>((a.length + 1) * width).fill(0);

@@ -2,7 +2,7 @@ import { TracerModel } from '../../src/model/model.ts';
 import { decodeLine } from '../../src/stream/decode.ts';
 import { FLOODS, flood } from '../fixtures/floods.ts';
 
-/** Time of a line when ten times as much is kept, as a ratio to its time before, in the same run: 1.0 where the work per line is constant. */
+/** Prints how much longer a line takes when ten times as much is kept. The ratio is 1.0 if the work per line is constant. */
 
 const COUNT = Number(process.argv[2] ?? 4000);
 const ROUNDS = 2;

@@ -2,7 +2,10 @@ import { TracerModel } from '../../src/model/model.ts';
 import { decodeLine } from '../../src/stream/decode.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
 
-/** Lines a second through decoder and model, beside JSON.parse of the same lines in the same run: only the ratio travels. */
+/**
+ * Prints the lines per second of the decoder and the model, next to JSON.parse of the same lines in the same run. Only the ratio can
+ * be compared between machines.
+ */
 
 const VMS = 5000;
 const ROUNDS = 5;
@@ -30,7 +33,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
   }
 }
 const peer = fastest.get('parse') ?? 0;
-const told: Record<string, string> = {
+const labels: Record<string, string> = {
   parse: 'JSON.parse',
   decode: 'decode',
   whole: 'decode and model',
@@ -39,6 +42,6 @@ console.log(`${lines.length} lines of ${VMS} VMs, the fastest of ${ROUNDS} round
 for (const [name, seconds] of fastest) {
   const rate = Math.round(lines.length / seconds).toLocaleString('en-US');
   console.log(
-    `${(told[name] ?? name).padEnd(17)} ${rate.padStart(12)} lines/s  ${(seconds / peer).toFixed(2)} x JSON.parse`,
+    `${(labels[name] ?? name).padEnd(17)} ${rate.padStart(12)} lines/s  ${(seconds / peer).toFixed(2)} x JSON.parse`,
   );
 }

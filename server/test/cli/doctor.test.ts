@@ -23,7 +23,7 @@ interface Host extends FakeHost {
 
 const PRIVATE_ONLY = /^(kvm_vfio_dmabuf|vfio_dma_buf_get_data|kvm_gmem)/;
 
-/** A host on which all is well. */
+/** A host on which each check has the state `found`. */
 async function goodHost(t: TestContext): Promise<Host> {
   const host = await fakeHost(t);
   const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
@@ -79,12 +79,12 @@ async function checksOf(options: DiagnoseOptions): Promise<Record<string, Check>
   const missing = diagnosis.checks.some(({ state }) => state === 'missing');
   assert.equal(diagnosis.traceable, !missing);
   for (const { name, state, remedy } of diagnosis.checks) {
-    assert.equal(remedy === null, state === 'found', `${name} has a remedy where it needs one`);
+    assert.equal(remedy === null, state === 'found', `${name} has a remedy only if it is not found`);
   }
   return Object.fromEntries(diagnosis.checks.map((check) => [check.name, check]));
 }
 
-test('a host on which all is well is told so, row by row', async (t) => {
+test('on a good host each check has the state found, and docs/doctor.md describes the checks', async (t) => {
   const { options } = await goodHost(t);
   const diagnosis = await diagnose(options);
   assert.equal(diagnosis.traceable, true);
@@ -116,7 +116,7 @@ test('a host on which all is well is told so, row by row', async (t) => {
   assert.deepEqual(
     described,
     diagnosis.checks.map(({ name }) => name),
-    'docs/doctor.md tells of each',
+    'docs/doctor.md describes each check',
   );
   const checks = await checksOf(options);
   assert.equal(checks.kernel?.message, '7.3.4');
@@ -203,7 +203,7 @@ const CASES: readonly [
     /CONFIG_KPROBES/,
   ],
   [
-    'kprobes switched off',
+    'disabled kprobes',
     'kprobes',
     'missing',
     written('sys', 'kernel/debug/kprobes/enabled', '0\n'),
@@ -211,7 +211,7 @@ const CASES: readonly [
     /echo 1 >/,
   ],
   [
-    'ftrace switched off',
+    'disabled ftrace',
     'kprobes',
     'missing',
     written('proc', 'sys/kernel/ftrace_enabled', '0\n'),
@@ -236,7 +236,7 @@ const CASES: readonly [
     /--privileged/,
   ],
   [
-    'root that may not look into others',
+    'root that may not inspect other processes',
     'privilege',
     'warning',
     written('proc', 'self/status', capabilities(38n, 39n)),
@@ -269,7 +269,7 @@ const CASES: readonly [
     /outside/,
   ],
   [
-    'a clock that was never set',
+    'a wall clock that was never set',
     'clock',
     'warning',
     async () => ({ wallMs: 1000 }),
@@ -303,7 +303,7 @@ const CASES: readonly [
 ];
 
 for (const [what, name, state, change, message, remedy] of CASES) {
-  test(`${what} is told as ${state}, with what mends it`, async (t) => {
+  test(`${what} is reported as ${state} with a remedy`, async (t) => {
     const host = await goodHost(t);
     const { [name]: check } = await checksOf({ ...host.options, ...(await change(host)) });
     assert.ok(check !== undefined);
@@ -313,7 +313,7 @@ for (const [what, name, state, change, message, remedy] of CASES) {
   });
 }
 
-test('a bpftrace that is too old is told by its version', async (t) => {
+test('a bpftrace that is too old is reported with its version', async (t) => {
   const { options, write, procRoot } = await goodHost(t);
   await write('proc', 'old', '#!/bin/sh\necho bpftrace v0.22.1\n');
   const path = join(procRoot, 'old');
@@ -323,7 +323,7 @@ test('a bpftrace that is too old is told by its version', async (t) => {
   assert.match(bpftrace?.message ?? '', /is bpftrace 0\.22\.1; 0\.23\.0 up to/);
 });
 
-test('a kernel from before 6.19 without export, and one whose module was built without, are told apart', async (t) => {
+test('a kernel older than 6.19 and a module without dma-buf export are reported by different checks', async (t) => {
   const host = await goodHost(t);
   await rm(join(host.sysRoot, 'kernel/btf/vfio_pci_core'));
   await writeFile(join(host.sysRoot, 'kernel/tracing/available_filter_functions'), 'dma_buf_export\n');
@@ -342,7 +342,7 @@ test('a kernel from before 6.19 without export, and one whose module was built w
   assert.match((await checksOf(host.options)).vfio_pci_core?.remedy ?? '', /`modprobe vfio-pci`/);
 });
 
-test('a function that the kernel does not let be traced is a warning that says what is not seen', async (t) => {
+test('a function that the kernel does not allow to be traced is a warning that names the probe', async (t) => {
   const host = await goodHost(t);
   const list = join(host.sysRoot, 'kernel/tracing/available_filter_functions');
   await writeFile(
@@ -354,7 +354,7 @@ test('a function that the kernel does not let be traced is a warning that says w
   assert.match(probes?.message ?? '', /unmap \(unmap\): function vfio_pci_dma_buf_unmap exists, but/);
 });
 
-test('buffers that cannot be listed are a warning', async (t) => {
+test('a kernel that cannot list its buffers is a warning', async (t) => {
   const host = await goodHost(t);
   const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
   await host.loadModule(
@@ -367,7 +367,7 @@ test('buffers that cannot be listed are a warning', async (t) => {
   assert.match(snapshots?.message ?? '', /bpf_iter__dmabuf/);
 });
 
-test('the report is plain without colour, and folds where it is told the width', async (t) => {
+test('the report has no escape sequences without color, and is folded if the width is known', async (t) => {
   const diagnosis = await diagnose({ ...(await goodHost(t)).options, bpftrace: 'no-such-program' });
   const plain = styled(report(diagnosis, { color: false, columns: undefined }));
   assert.ok(!plain.includes('\x1b'));
@@ -383,7 +383,7 @@ test('the report is plain without colour, and folds where it is told the width',
   }
 });
 
-test('colour is for terminals, and NO_COLOR forbids it', () => {
+test('color is used on terminals only, and NO_COLOR disables it', () => {
   assert.equal(wantsColor({ isTTY: true }, {}), true);
   assert.equal(wantsColor({ isTTY: true }, { NO_COLOR: '' }), true);
   assert.equal(wantsColor({ isTTY: true }, { NO_COLOR: '1' }), false);
@@ -391,7 +391,7 @@ test('colour is for terminals, and NO_COLOR forbids it', () => {
   assert.equal(wantsColor({} as NodeJS.WriteStream, {}), false);
 });
 
-/** Writes an executable script and gives its path. */
+/** Writes an executable script; returns its path. */
 async function script(host: Host, name: string, text: string): Promise<string> {
   await host.write('proc', name, `#!/bin/sh\n${text}\n`);
   const path = join(host.procRoot, name);
@@ -484,7 +484,7 @@ const RELEASES: readonly [osRelease: string, version: string | null, remedy: Reg
   ['ID=debian\nVERSION_ID="13"', '1.0.0', /^update vfio-dmabuf-tracer, or .*0\.23 to 0\.x/, /apt-get/],
 ];
 
-test('what is proposed for bpftrace depends on the distribution, and is never the version that was rejected', async (t) => {
+test('the remedy for bpftrace depends on the distribution, and never proposes the version that was rejected', async (t) => {
   const host = await goodHost(t);
   for (const [text, version, expected, never] of RELEASES) {
     await writeFile(join(host.etcRoot, 'os-release'), `${text}\n`);
@@ -500,7 +500,7 @@ test('what is proposed for bpftrace depends on the distribution, and is never th
   assert.match(unknown?.remedy ?? '', /package manager; if it has none/);
 });
 
-test('other packages are proposed in the words of the distribution', async (t) => {
+test('the remedies for other packages use the package manager of the distribution', async (t) => {
   const host = await goodHost(t);
   await writeFile(
     join(host.etcRoot, 'os-release'),
@@ -537,7 +537,7 @@ const HELPERS: readonly [what: string, text: string, message: RegExp, remedy: Re
 ];
 
 for (const [what, text, message, remedy] of HELPERS) {
-  test(`a bpftrace that cannot be run (${what}) is reported with what it wrote, how it ended, and a fix`, async (t) => {
+  test(`a bpftrace that cannot be run (${what}) is reported with its output, its exit and a remedy`, async (t) => {
     const host = await goodHost(t);
     const { bpftrace } = await checksOf({ ...host.options, bpftrace: await script(host, 'broken', text) });
     assert.equal(bpftrace?.state, 'missing');
@@ -546,7 +546,7 @@ for (const [what, text, message, remedy] of HELPERS) {
   });
 }
 
-test('a bpftrace whose interpreter does not exist, or that is no program, says so', async (t) => {
+test('a bpftrace whose interpreter does not exist is reported with that cause', async (t) => {
   const host = await goodHost(t);
   await host.write('proc', 'lost', '#!/no/such/interpreter\n');
   const lost = join(host.procRoot, 'lost');
@@ -556,7 +556,7 @@ test('a bpftrace whose interpreter does not exist, or that is no program, says s
   assert.match(bpftrace?.remedy ?? '', /interpreter/);
 });
 
-test('other helper commands that cannot run are reported with what they wrote', async (t) => {
+test('other helper commands that cannot be run are reported with their output', async (t) => {
   const host = await goodHost(t);
   const loader = 'error while loading shared libraries: libcap-ng.so.0: cannot open shared object file';
   for (const name of ['setpriv', 'taskset']) await script(host, name, `echo "${loader}" >&2; exit 127`);
@@ -567,11 +567,15 @@ test('other helper commands that cannot run are reported with what they wrote', 
   }
 });
 
-test('a variant driver that has the callback is found by the symbols of the kernel, or by its name', async (t) => {
+test('a variant driver that can export is recognized by the symbols of the kernel, or else by its name', async (t) => {
   const host = await goodHost(t);
   const drivers = ['nvgrace_gpu_vfio_pci', 'some_new_vfio_pci'];
   await host.bind('0000:42:00.0', 'nvgrace_gpu_vfio_pci');
-  assert.equal((await checksOf(host.options)).devices?.state, 'found', 'no symbols can be read');
+  assert.equal(
+    (await checksOf(host.options)).devices?.state,
+    'found',
+    'the name decides if no symbols can be read',
+  );
   await host.bind('0000:43:00.0', 'some_new_vfio_pci');
   const symbols = drivers.map(
     (name) => `0000000000000000 t ${name.slice(0, 4)}_get_dmabuf_phys\t[${name}]\n`,
@@ -582,7 +586,7 @@ test('a variant driver that has the callback is found by the symbols of the kern
   assert.match(devices?.message ?? '', /0000:42:00\.0 \(nvgrace_gpu_vfio_pci\), 0000:43:00\.0/);
 });
 
-test('a device of a variant driver is never to be bound to vfio-pci', async (t) => {
+test('the remedy for a device of a variant driver never proposes vfio-pci', async (t) => {
   const names = ['mlx5', 'hisi_acc', 'pds', 'virtio', 'qat', 'xe', 'nvgrace_gpu'];
   for (const symbols of [null, '0000000000000000 T dma_buf_export\n']) {
     const host = await goodHost(t);
@@ -594,7 +598,7 @@ test('a device of a variant driver is never to be bound to vfio-pci', async (t) 
     assert.equal(
       /nvgrace/.test(devices?.message ?? ''),
       symbols !== null,
-      'the kernel decides where it can be asked',
+      'the symbols decide if they can be read',
     );
   }
 });
@@ -603,7 +607,7 @@ const CAPABILITIES = { dacOverride: 1n, dacRead: 2n, ptrace: 19n, perfmon: 38n, 
 const status = (bits: readonly bigint[], ambient: readonly bigint[] = bits): string =>
   `${capabilities(...bits)}${capabilities(...ambient).replace('CapEff', 'CapAmb')}`;
 
-test('which capabilities another user than root needs depends on the version of bpftrace', async (t) => {
+test('the capabilities that a user other than root needs depend on the version of bpftrace', async (t) => {
   const host = await goodHost(t);
   const all = Object.values(CAPABILITIES);
   const options = { ...host.options, uid: 1000 };

@@ -22,7 +22,7 @@ import { fakeHost } from '../collector/fake-host.ts';
 import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { metricsOf } from '../stream/metrics-of.ts';
 
-/** The commands on a host of files with a child that speaks like bpftrace: they run wherever the tests do. */
+/** The configuration of a fake host with a fake bpftrace, so that the commands run on any machine. */
 async function host(t: TestContext): Promise<Pick<CommandContext, 'config' | 'host'>> {
   const { procRoot, sysRoot, loadModule, addProcess } = await fakeHost(t);
   const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
@@ -41,11 +41,11 @@ async function host(t: TestContext): Promise<Pick<CommandContext, 'config' | 'ho
 
 async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (const end = Date.now() + 20_000; !(await condition()); await wait(20)) {
-    assert.ok(Date.now() < end, `waited in vain for ${what}`);
+    assert.ok(Date.now() < end, `timed out while waiting for ${what}`);
   }
 }
 
-test('a child that traces makes the daemon ready; what it served is what it recorded; the stop ends both', async (t) => {
+test('the daemon is ready when the child traces, and its recording replays to the same buffers', async (t) => {
   const context = await host(t);
   const logger = pino({ level: 'silent' });
   const path = join(await temporaryFolder(t), 'served.jsonl.gz');
@@ -62,7 +62,7 @@ test('a child that traces makes the daemon ready; what it served is what it reco
   await daemon.start();
   const [url = ''] = daemon.server.urls;
   const ask = async (page: string) => (await fetch(`${url}${page}`)).text();
-  await until(async () => (await fetch(`${url}/-/ready`)).status === 200, 'it to be ready');
+  await until(async () => (await fetch(`${url}/-/ready`)).status === 200, 'the daemon to be ready');
   await until(() => daemon.model.status().buffer_state_exact, 'the snapshot');
   const status = JSON.parse(await ask('/api/v1/status')) as Status;
   assert.equal(status.state, 'tracing');
@@ -77,7 +77,7 @@ test('a child that traces makes the daemon ready; what it served is what it reco
   assert.match(replayed, /^vfio_dmabuf_buffers\{device="0000:41:00.0".*\} 1$/m);
 });
 
-test('what record has written can be replayed', async (t) => {
+test('a file that record wrote can be replayed', async (t) => {
   const file = join(await temporaryFolder(t), 'made.jsonl.gz');
   const stop = new AbortController();
   const { stdout, stderr, stdin } = process;

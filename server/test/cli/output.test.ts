@@ -6,10 +6,10 @@ import fc from 'fast-check';
 import { print, printData, printJson, type Span, styled } from '../../src/cli/output.ts';
 import { TracerError } from '../../src/support/errors.ts';
 import { Collected } from '../fixtures/collected.ts';
-import { EVIL_NAME } from '../fixtures/watched-stream.ts';
+import { EVIL_NAME } from '../fixtures/watch-stream.ts';
 
 const SOURCE = fileURLToPath(new URL('../../src', import.meta.url));
-/** The one place through which everything goes that is printed, and what writes the frames that it has made. */
+/** The only files that may write to standard output or standard error. */
 const PRINTERS = ['cli/output.ts', 'cli/watch/screen.ts', 'support/write-all.ts'];
 
 test('no other file writes to standard output or standard error', () => {
@@ -35,7 +35,7 @@ async function printed(run: (stream: Collected) => Promise<void>): Promise<strin
   return stream.text;
 }
 
-test('a text for people has no character that a terminal obeys, but line feeds and tabs', async () => {
+test('printed text has no control characters except line feeds and tabs', async () => {
   assert.equal(
     await printed((to) => print(to, `a\t${EVIL_NAME}\r\n`)),
     'a\tevil\ufffd]0;owned\ufffd\ufffd[2J\ufffdvm\ufffd\n',
@@ -48,12 +48,12 @@ test('a text for people has no character that a terminal obeys, but line feeds a
   );
 });
 
-test('only what asks for a colour has one, and its text cannot end it', () => {
+test('only a span with a color is colored, and its text cannot end the color', () => {
   const spans: Span[] = ['\x1b[31mred', { text: 'a\x1b[0mb', sgr: '1;31' }, { text: 'plain', sgr: '' }];
   assert.equal(styled(spans), '\ufffd[31mred\x1b[1;31ma\ufffd[0mb\x1b[0mplain');
 });
 
-test('JSON is the same with its dangerous characters escaped', async () => {
+test('control characters in JSON are escaped, and the JSON has the same value', async () => {
   const escaped = await printed((to) => printJson(to, JSON.stringify('\x7f\u009b31m\u202e\u2028\u{e0041}')));
   assert.equal(escaped, '"\\u007f\\u009b31m\\u202e\\u2028\\udb40\\udc41"\n');
   await fc.assert(
@@ -65,7 +65,7 @@ test('JSON is the same with its dangerous characters escaped', async () => {
   );
 });
 
-test('data keeps each byte, but on a terminal', async () => {
+test('data is printed unchanged, except on a terminal', async () => {
   const text = `x{name="${EVIL_NAME}"} 1\n`;
   assert.equal(await printed((to) => printData(to, text)), text);
   assert.doesNotMatch(
@@ -74,7 +74,7 @@ test('data keeps each byte, but on a terminal', async () => {
   );
 });
 
-test('the place and the remedy of an error are one line each, whatever they are made of', () => {
+test('the place and the remedy of an error are one line each, even if they contain line feeds', () => {
   const error = new TracerError('bad_usage', 'wrong', {
     where: 'a\n  fix: run this\x1b[2J',
     remedy: 'b\nc',

@@ -13,21 +13,21 @@ import { fakeHost } from '../collector/fake-host.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
-/** Pauses short enough for a test; the age of a loss that asks for a snapshot too. */
+/** Pauses that are short enough for a test, also the one between snapshots after a loss. */
 const TIMING = {
   restartMs: 50,
   tickMs: 50,
   spacingMs: { ...DEFAULT_TIMING.spacingMs, loss: 50 },
 };
 
-interface Watched {
-  /** A sample of the metrics as they are served; 0 where there is none. */
+interface Served {
+  /** The value of a served series; 0 if it is absent. */
   sample: (series: string) => Promise<number>;
   until: (condition: () => Promise<boolean>, what: string) => Promise<void>;
   ask: (path: string) => Promise<string>;
 }
 
-async function watch(t: TestContext, simulate: string, mode: string, argument = ''): Promise<Watched> {
+async function serve(t: TestContext, simulate: string, mode: string, argument = ''): Promise<Served> {
   const { procRoot, sysRoot, loadModule, addProcess } = await fakeHost(t);
   const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
   await loadModule('vfio_pci_core', functions, members);
@@ -60,14 +60,14 @@ async function watch(t: TestContext, simulate: string, mode: string, argument = 
       return Number(line?.split(' ').at(-1) ?? 0);
     },
     until: (condition, what) =>
-      eventually(async () => assert.ok(await condition(), `waited in vain for ${what}`), 100),
+      eventually(async () => assert.ok(await condition(), `timed out while waiting for ${what}`), 100),
   };
 }
 
 const EXACT = 'buffer_state_exact';
 
-test('a simulated loss is in the losses of the ring, and the picture is exact again once it ends', async (t) => {
-  const { sample, until, ask } = await watch(t, 'loss=10%', 'busy', '100');
+test('a simulated loss is counted as a loss of the kernel ring, and the state is exact again after a snapshot', async (t) => {
+  const { sample, until, ask } = await serve(t, 'loss=10%', 'busy', '100');
   const lost = () => sample('events_lost_total{stage="kernel_ring"}');
   await until(async () => (await lost()) === 10, 'ten of a hundred events to be lost');
   assert.equal(await sample('events_total{kind="export"}'), 90);
@@ -80,28 +80,31 @@ test('a simulated loss is in the losses of the ring, and the picture is exact ag
   assert.match(await ask('/'), /Simulated.*loss=10%: some data here is simulated/s);
 });
 
-test('a simulated malformed line is a decode error, and a snapshot makes the picture exact again', async (t) => {
-  const { sample, until } = await watch(t, 'malformed=1/1s', 'counting');
+test('a simulated malformed line is counted as a decode error, and the state is exact again after a snapshot', async (t) => {
+  const { sample, until } = await serve(t, 'malformed=1/1s', 'counting');
   const errors = () => sample('decode_errors_total{reason="not_json"}');
   await until(async () => (await errors()) >= 1, 'a malformed line');
-  await until(async () => (await sample(EXACT)) === 1, 'the picture to be exact again');
+  await until(async () => (await sample(EXACT)) === 1, 'the state to be exact again');
   const before = await errors();
   await until(async () => (await errors()) > before, 'the next one');
   assert.equal(await sample('events_lost_total{stage="kernel_ring"}'), 0);
 });
 
-test('a simulated crash is a restart and blind time, and the next child traces again', async (t) => {
-  const { sample, until } = await watch(t, 'crash=3s', 'counting');
+test('a simulated crash is counted as a restart and as blind time, and the next child traces again', async (t) => {
+  const { sample, until } = await serve(t, 'crash=3s', 'counting');
   const killed = () => sample('collector_restarts_total{reason="killed"}');
   await until(async () => (await killed()) >= 1, 'a child to be killed and replaced');
-  await until(async () => (await sample('up')) === 1 && (await sample(EXACT)) === 1, 'it to trace again');
+  await until(
+    async () => (await sample('up')) === 1 && (await sample(EXACT)) === 1,
+    'the next child to trace',
+  );
   assert.ok((await sample('blind_seconds_total')) > 0);
   const before = await killed();
   await until(async () => (await killed()) > before, 'the next crash');
 });
 
-test('without faults nothing says that there are any', async (t) => {
-  const { sample, until, ask } = await watch(t, '', 'busy', '20');
+test('without faults, no output reports a simulation', async (t) => {
+  const { sample, until, ask } = await serve(t, '', 'busy', '20');
   await until(async () => (await sample('events_total{kind="export"}')) === 20, 'all events');
   assert.equal(await sample('events_lost_total{stage="kernel_ring"}'), 0);
   assert.doesNotMatch(await ask('/metrics'), /simulation_info/);

@@ -8,18 +8,18 @@ import { has, live } from './live-run.ts';
 
 const DAY_MS = 86_400_000;
 
-test('after a step of the wall clock, times and the age of the counters are right again without a restart', async (t) => {
+test('after the wall clock steps, event times and the age of the counters become correct without a restart', async (t) => {
   let step = -DAY_MS;
   const clock: Clock = { ...systemClock, wallMs: () => systemClock.wallMs() + step };
   const run = await live(t, { mode: 'busy', argument: '1000000', clock });
   await eventually(() => assert.ok(run.records().filter(({ type }) => type === 'export').length > 2));
   const clockLines = () => run.records().flatMap((record) => (record.type === 'clock' ? [record.data] : []));
-  assert.deepEqual(clockLines(), [], 'nothing is reported without a step');
+  assert.deepEqual(clockLines(), [], 'no clock line is reported without a step');
   step = 0;
   await eventually(() => assert.equal(clockLines().length, 1));
   const seen = run.lines.length;
   await eventually(() => assert.ok(run.lines.length > seen + 50));
-  assert.equal(clockLines().length, 1, 'once for each step');
+  assert.equal(clockLines().length, 1, 'a step is reported once');
   const [{ t: at, boot_epoch_us } = assert.fail()] = clockLines();
   assert.ok(Math.abs((boot_epoch_us + at) / 1000 - systemClock.wallMs()) < 600_000);
 
@@ -27,13 +27,13 @@ test('after a step of the wall clock, times and the age of the counters are righ
   const times: string[] = [];
   for (const line of run.lines) for (const event of model.apply(decodeLine(line))) times.push(event.time);
   const ageMs = (time: string | undefined) => systemClock.wallMs() - Date.parse(time ?? '');
-  assert.ok(ageMs(times[0]) > DAY_MS - 600_000, 'before the step: a day behind');
+  assert.ok(ageMs(times[0]) > DAY_MS - 600_000, 'before the step, event times are a day behind');
   assert.ok(Math.abs(ageMs(times.at(-1))) < 600_000, times.at(-1));
   assert.ok(Math.abs(systemClock.wallMs() / 1000 - model.lastCounterReadSeconds) < 600);
   assert.ok(has(run, 'heartbeat'));
 });
 
-test('a step back is reported as well, a difference below half a second is not', async (t) => {
+test('a step back is reported, and a difference below half a second is not', async (t) => {
   let step = 0;
   const clock: Clock = { ...systemClock, wallMs: () => systemClock.wallMs() + step };
   const run = await live(t, { mode: 'normal', clock });

@@ -11,8 +11,8 @@ import { fakeHost } from './fake-host.ts';
 const url = (path: string): string => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
 
 /**
- * Runs a module under a limit of open files and gives what it printed. It is bundled before, because the loader of modules opens
- * hundreds of files at once.
+ * Runs a module with a limit of open files; returns its exit code and output. The module is bundled first, because the module
+ * loader opens hundreds of files at once.
  */
 async function underLimit(script: string, limit: number): Promise<{ code: number | null; text: string }> {
   const outfile = script.replace(/\.mts$/, '.bundle.mjs');
@@ -43,7 +43,7 @@ const EXHAUST = `
   export const free = () => { for (const fd of held.splice(0)) closeSync(fd); };
 `;
 
-test('without a free descriptor the child that runs goes on, nothing is reported as gone, and a restart is tried until it works', async (t) => {
+test('without a free descriptor the running child continues, no exit is reported, and a restart is retried until it succeeds', async (t) => {
   const host = await fakeHost(t);
   await host.addProcess(55, 9, ['qemu-kvm', '-name', 'db']);
   const folder = await temporaryFolder(t);
@@ -67,7 +67,7 @@ test('without a free descriptor the child that runs goes on, nothing is reported
      const ended = source.run((line) => records.push(JSON.parse(line)), stop.signal);
      const until = async (what, found) => {
        for (const end = Date.now() + 90_000; !found(); await new Promise((resolve) => setTimeout(resolve, 20)))
-         if (Date.now() > end) { console.log('never: ' + what, JSON.stringify(records.slice(-20))); process.exit(3); }
+         if (Date.now() > end) { console.log('timed out: ' + what, JSON.stringify(records.slice(-20))); process.exit(3); }
      };
      const count = (found) => records.filter(found).length;
      const child = (state) => ({ type, data }) => type === 'child' && data.state === state;
@@ -75,7 +75,7 @@ test('without a free descriptor the child that runs goes on, nothing is reported
      await until('snapshot', () => count(({ type }) => type === 'snapshot') > 0 && count(({ type }) => type === 'process') > 0);
      exhaust();
      await until('errors', () => count(failed('modules')) > 3 && count(failed('process')) > 3);
-     const calm = { children: count(({ type }) => type === 'child'), exits: count(({ type }) => type === 'exit') };
+     const beforeKill = { children: count(({ type }) => type === 'child'), exits: count(({ type }) => type === 'exit') };
      const pid = records.find(child('starting')) && process._getActiveHandles().find((handle) => handle.spawnfile)?.pid;
      process.kill(pid, 'SIGKILL');
      await until('failed restarts', () => count(({ type, data }) => type === 'child' && data.reason === 'resources') >= 3);
@@ -85,18 +85,18 @@ test('without a free descriptor the child that runs goes on, nothing is reported
      await until('recovery', () => count(({ data }) => Array.isArray(data) && data[0] === 1) > before + 3);
      stop.abort();
      await ended;
-     console.log(JSON.stringify({ calm, reason, unavailable: count(child('unavailable')), exits: count(({ type }) => type === 'exit') }));`,
+     console.log(JSON.stringify({ beforeKill, reason, unavailable: count(child('unavailable')), exits: count(({ type }) => type === 'exit') }));`,
   );
   const { code, text } = await underLimit(script, 100);
   assert.equal(code, 0, text);
   const result = JSON.parse(text.trim().split('\n').at(-1) ?? '');
-  assert.deepEqual(result.calm, { children: 1, exits: 0 });
+  assert.deepEqual(result.beforeKill, { children: 1, exits: 0 });
   assert.match(result.reason.message, /not started: .*EMFILE/);
   assert.match(result.reason.remedy, /LimitNOFILE=/);
   assert.deepEqual([result.unavailable, result.exits], [0, 0]);
 });
 
-test('a helper command that finds no free descriptor does not end the program', async (t) => {
+test('a helper command that cannot get a descriptor does not end the program', async (t) => {
   const folder = await temporaryFolder(t);
   const bpftrace = await fakeBpftrace(t, 'normal');
   await writeFile(join(folder, 'exhaust.mts'), EXHAUST);
@@ -120,10 +120,10 @@ test('a helper command that finds no free descriptor does not end the program', 
   );
   const { code, text } = await underLimit(script, 100);
   assert.equal(code, 0, text);
-  const [[bpftraceThen, guardThen], [bpftraceNow, guardNow, unvisited]] = JSON.parse(text);
+  const [[bpftraceThen, guardThen], [bpftraceNow, guardNow, notVisited]] = JSON.parse(text);
   assert.equal(bpftraceThen.reason, 'resources');
   assert.match(bpftraceThen.message, /EMFILE/);
   assert.deepEqual([guardThen.command, guardThen.final], [[], false]);
   assert.equal(bpftraceNow.version, '0.23.2');
-  assert.deepEqual([guardNow.final, unvisited], [true, 0]);
+  assert.deepEqual([guardNow.final, notVisited], [true, 0]);
 });

@@ -9,13 +9,13 @@ export interface FakeHost {
   sysRoot: string;
   /** With the os-release of Debian 13. */
   etcRoot: string;
-  /** Writes the type information of one more module; a member is `struct.member`. */
+  /** Adds a module: its type information and its traceable functions. A member is written as `struct.member`. */
   loadModule: (name: string, functions: readonly string[], members?: readonly string[]) => Promise<void>;
-  /** A thread has the process it is of as `tgid`. */
+  /** Adds a process. For a thread, `tgid` is the number of its process. */
   addProcess: (pid: number, startTicks: number, command?: string[], tgid?: number) => Promise<void>;
 }
 
-/** Roots of a /proc and a /sys of a kernel 7.3 with dma_buf_export and vfio_pci_core. */
+/** Creates a /proc, a /sys and an /etc of a host with kernel 7.3, dma_buf_export and vfio_pci_core. */
 export async function fakeHost(t: TestContext): Promise<FakeHost> {
   const root = await temporaryFolder(t);
   const procRoot = join(root, 'proc');
@@ -54,7 +54,7 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
     );
     const lines = functions.map((func) => `${func} [${name}]\n`);
     await writeFile(traceable, lines.join(''), { flag: 'a' });
-    // At once, as the kernel does it: nobody reads half of it.
+    // A rename, so that no reader gets half of the file: the kernel adds it at once too.
     const unfinished = join(root, `${name}.btf`);
     await writeFile(unfinished, bytes);
     await rename(unfinished, join(sysRoot, 'kernel/btf', name));
@@ -64,7 +64,7 @@ export async function fakeHost(t: TestContext): Promise<FakeHost> {
     const folder = join(procRoot, String(pid));
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, 'stat'), `${pid} (qemu) S ${'0 '.repeat(18)}${startTicks} 0\n`);
-    await writeFile(join(folder, 'cmdline'), command.map((word) => `${word}\0`).join(''));
+    await writeFile(join(folder, 'cmdline'), command.map((argument) => `${argument}\0`).join(''));
     await writeFile(join(folder, 'status'), `Name:\tqemu\nTgid:\t${tgid}\nNgid:\t0\nPid:\t${pid}\n`);
   };
   return { procRoot, sysRoot, etcRoot, loadModule, addProcess };

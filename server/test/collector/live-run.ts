@@ -14,7 +14,7 @@ export const TIMING: SupervisorTiming = {
   readyMs: 20_000,
   silenceMs: 20_000,
   stopMs: 500,
-  // As in operation: a fake that reads its orders too late on a loaded machine hands nothing over.
+  // As in production: on a loaded machine, a fake that reads its command too late does not hand over.
   cutAheadMs: 6000,
   commandPollMs: 1000,
   drainMs: 3000,
@@ -72,7 +72,7 @@ export async function live(t: TestContext, setup: Setup): Promise<Live> {
   const controller = new AbortController();
   const ended = source.run((line) => lines.push(line), controller.signal);
   const decoded: StreamRecord[] = [];
-  // Tests poll it, so each line is decoded once.
+  // Tests poll this function, so it decodes each line only once.
   const records = (): StreamRecord[] => {
     for (const line of lines.slice(decoded.length)) {
       const record = decodeLine(line);
@@ -98,7 +98,7 @@ export async function live(t: TestContext, setup: Setup): Promise<Live> {
 
 export async function until(condition: () => boolean, seconds = 120): Promise<void> {
   for (const end = Date.now() + seconds * 1000; !condition(); await wait(10))
-    assert.ok(Date.now() < end, `not within ${seconds} s: ${condition}`);
+    assert.ok(Date.now() < end, `the condition was not met within ${seconds} s: ${condition}`);
 }
 
 export const has = (run: Live, type: StreamRecord['type']): boolean =>

@@ -1,6 +1,6 @@
 import { type FragmentSet, parseFragment } from '../../src/collector/bpftrace/fragment.ts';
 
-/** Two probes and a snapshot program that fit the fake host. */
+/** Two probes and a snapshot program that fit the fake host, and the probe `extra`, whose function is missing there. */
 export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSet {
   const fragment = (name: string, body: string): ReturnType<typeof parseFragment> =>
     parseFragment(

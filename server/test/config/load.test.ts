@@ -25,24 +25,24 @@ function failure(run: () => unknown): TracerError {
     assert.ok(error instanceof TracerError);
     return error;
   }
-  return assert.fail('nothing was wrong');
+  return assert.fail('no error was thrown');
 }
 
 const empty = { environment: {}, flags: [], file: undefined };
 const flag = (key: ConfigKey, raw: unknown) => ({ key, raw, where: `flag --${key}` });
 
-test('without any source every key has its default, and each default is a valid value', () => {
+test('without a source each key has its default, and each default is a valid value', () => {
   const config = loadConfig(empty);
   assert.deepEqual(config['web.listen-address'], ['127.0.0.1:10043']);
   assert.equal(config['stale-after'], 10);
   for (const key of CONFIG_KEYS) {
     const { default: value } = keySchema(key);
-    // An empty text stands for a setting that is not given, and cannot be given.
+    // An empty default means that the setting is not given; an empty value is not allowed.
     assert.equal('value' in readSetting(flag(key, value)), value !== '', key);
   }
 });
 
-test('flags win over the environment, the environment over the file', (t) => {
+test('flags override the environment, and the environment overrides the file', (t) => {
   const file = fileOf(t, 'events:\n  keep: 1\nlog:\n  level: error\nstrict: true\n');
   const config = loadConfig({
     environment: { VFIO_DMABUF_TRACER_EVENTS_KEEP: '2', VFIO_DMABUF_TRACER_LOG_LEVEL: 'debug' },
@@ -54,7 +54,7 @@ test('flags win over the environment, the environment over the file', (t) => {
   assert.equal(config.strict, true);
 });
 
-test('hosts are allowed by name, below a domain, or all', (t) => {
+test('allowed hosts are names, all names below a domain, or all hosts', (t) => {
   const file = fileOf(t, 'web:\n  allowed-hosts: [tracer, "*.example.com"]\n');
   assert.deepEqual(loadConfig({ ...empty, file })['web.allowed-hosts'], ['tracer', '*.example.com']);
   const environment = { VFIO_DMABUF_TRACER_WEB_ALLOWED_HOSTS: 'tracer.monitoring.svc, *' };
@@ -68,13 +68,13 @@ test('hosts are allowed by name, below a domain, or all', (t) => {
   }
 });
 
-test('the file may also be named by the environment', (t) => {
+test('the environment may name the config file', (t) => {
   const file = fileOf(t, 'strict: true');
   const environment = { VFIO_DMABUF_TRACER_CONFIG_FILE: file };
   assert.equal(loadConfig({ ...empty, environment }).strict, true);
 });
 
-test('everything that is wrong is said at once, with its place and its remedy', (t) => {
+test('all problems are reported at once, each with its place and its remedy', (t) => {
   const file = fileOf(t, 'web:\n  listn-address: x\n  max-requests: many\nevents: 5\n');
   const error = failure(() =>
     loadConfig({
@@ -100,14 +100,14 @@ test('everything that is wrong is said at once, with its place and its remedy', 
   assert.match(error.message, /^6 problems in the settings:/);
 });
 
-test('one wrong thing alone keeps its parts apart', () => {
+test('a single problem has its message, place and remedy in separate fields', () => {
   const error = failure(() => loadConfig({ ...empty, flags: [flag('log.level', 'loud')] }));
   assert.equal(error.message, 'log.level cannot be "loud"');
   assert.equal(error.where, 'flag --log.level');
   assert.match(error.remedy ?? '', /one of trace, debug/);
 });
 
-test('broken YAML is told with line and column', () => {
+test('broken YAML is reported with line and column', () => {
   const { problems } = parseConfig('web:\n  - [1\nlog: {', 'c.yaml');
   assert.ok(problems.length > 0);
   assert.match(problems[0]?.where ?? '', /^c\.yaml:\d+:\d+$/);
@@ -126,17 +126,17 @@ test('an empty file and a file of comments set nothing', () => {
   }
 });
 
-test('a list is not a config', () => {
+test('a config file with a list is an error', () => {
   assert.match(parseConfig('- a\n- b\n', 'c.yaml').problems[0]?.what ?? '', /not a map/);
 });
 
-test('a file that is not there is a user error that names it', () => {
+test('a config file that does not exist is a user error that names it', () => {
   const error = failure(() => loadConfig({ ...empty, file: '/nowhere/tracer.yaml' }));
   assert.equal(error.code, 'file_unreadable');
   assert.equal(error.where, '/nowhere/tracer.yaml');
 });
 
-/** What the kubelet sets for a Service, whose name is in upper case and has `_` for `-` (envvars.FromServices). */
+/** The variables that the kubelet sets for a Service. Its name is in upper case and has `_` for `-` (envvars.FromServices). */
 const serviceLinks = (service: string, host = '10.0.0.1', protocol = 'tcp'): Record<string, string> => {
   const url = `${protocol}://${host.includes(':') ? `[${host}]` : host}:10043`;
   const port = `${service}_PORT_10043_${protocol.toUpperCase()}`;
@@ -153,9 +153,9 @@ const serviceLinks = (service: string, host = '10.0.0.1', protocol = 'tcp'): Rec
 };
 
 for (const [name, environment] of Object.entries({
-  'of the program’s own name': serviceLinks('VFIO_DMABUF_TRACER'),
-  'whose name begins as ours': serviceLinks('VFIO_DMABUF_TRACER_METRICS'),
-  'that is called like a setting': serviceLinks('VFIO_DMABUF_TRACER_RECORD'),
+  'with the name of the program': serviceLinks('VFIO_DMABUF_TRACER'),
+  'whose name begins with that of the program': serviceLinks('VFIO_DMABUF_TRACER_METRICS'),
+  'with the name of a setting': serviceLinks('VFIO_DMABUF_TRACER_RECORD'),
   'with IPv6 and UDP': serviceLinks('VFIO_DMABUF_TRACER_A', 'fd00::1', 'udp'),
   'and of another': {
     ...serviceLinks('VFIO_DMABUF_TRACER_A'),
@@ -174,7 +174,7 @@ for (const [name, environment] of Object.entries({
   });
 }
 
-test('a variable that looks like one of a Service but has another value is a misspelt setting', () => {
+test('a variable with the name of a Service variable but another value is reported as a misspelt setting', () => {
   for (const [name, value] of [
     ['PORT', '9100'],
     ['WEB_PORT', ':9100'],
@@ -195,7 +195,7 @@ test('a variable that looks like one of a Service but has another value is a mis
   }
 });
 
-test('no setting of ours is taken for a variable of a Service, whatever its value is', () => {
+test('a setting is never treated as a variable of a Service, whatever its value is', () => {
   for (const key of CONFIG_KEYS) {
     for (const value of ['10.0.0.1', '80', 'tcp', 'tcp://10.0.0.1:80']) {
       const onWarning = () => assert.fail(key);
@@ -208,7 +208,7 @@ test('no setting of ours is taken for a variable of a Service, whatever its valu
   }
 });
 
-test('a setting that is empty is an error in each source, and names the place', (t) => {
+test('an empty setting is an error with its place, in each source', (t) => {
   for (const key of CONFIG_KEYS.filter((one) => keySchema(one).type !== 'array')) {
     assert.match(failure(() => loadConfig({ ...empty, flags: [flag(key, '')] })).message, /cannot be empty$/);
     const name = environmentName(key);
@@ -225,7 +225,7 @@ test('a setting that is empty is an error in each source, and names the place', 
 });
 
 for (const text of ['web:\n', 'web:\n  # listen-address: [":1"]\nlog:\n', 'web: ~\n', 'web: {}\n']) {
-  test(`the empty section of ${JSON.stringify(text)} is as if it were absent`, () => {
+  test(`the empty section of ${JSON.stringify(text)} is treated as absent`, () => {
     assert.deepEqual(parseConfig(text, 'c.yaml'), { settings: [], problems: [] });
   });
 }
@@ -233,7 +233,7 @@ for (const text of ['web:\n', 'web:\n  # listen-address: [":1"]\nlog:\n', 'web: 
 for (const section of [
   ...new Set(CONFIG_KEYS.filter((key) => key.includes('.')).map((key) => key.split('.')[0] ?? '')),
 ]) {
-  test(`a value of the section ${section} that is no map is an error that says so, with its line`, () => {
+  test(`a value of the section ${section} that is not a map is an error with its line`, () => {
     for (const value of ['5', '[a]', '"a text"', '""', 'true']) {
       const { problems } = parseConfig(`strict: true\n${section}: ${value}\n`, 'c.yaml');
       assert.equal(problems.length, 1, value);
@@ -244,7 +244,7 @@ for (const section of [
   });
 }
 
-test('an alias is what it stands for, a map or nothing', () => {
+test('a YAML alias is resolved to its map or its value', () => {
   const aliased = parseConfig('log: &x {level: info}\nweb: *x\n', 'c.yaml');
   assert.match(aliased.problems[0]?.what ?? '', /^web\.level is not a key/);
   assert.deepEqual(
@@ -253,7 +253,7 @@ test('an alias is what it stands for, a map or nothing', () => {
   );
 });
 
-for (const [address, right] of [
+for (const [address, valid] of [
   ['127.0.0.1:10043', true],
   ['[::1]:10043', true],
   [':9100', true],
@@ -264,23 +264,23 @@ for (const [address, right] of [
   ['http://x:1', false],
   ['', false],
 ] as const) {
-  test(`the address ${JSON.stringify(address)} is ${right ? 'taken' : 'rejected'}`, () => {
+  test(`the address ${JSON.stringify(address)} is ${valid ? 'accepted' : 'rejected'}`, () => {
     const read = readSetting(flag('web.listen-address', [address]));
-    assert.equal('value' in read, right);
+    assert.equal('value' in read, valid);
   });
 }
 
-test('the environment gives several addresses with commas', () => {
+test('several addresses in the environment are separated by commas', () => {
   const environment = { VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS: '127.0.0.1:1, [::1]:2' };
   assert.deepEqual(loadConfig({ ...empty, environment })['web.listen-address'], ['127.0.0.1:1', '[::1]:2']);
 });
 
-test('the names of the environment are all different, and none is the one of the file', () => {
+test('the environment variables of all keys and of the config file have different names', () => {
   const names = [...CONFIG_KEYS.map(environmentName), environmentName('config.file')];
   assert.equal(new Set(names).size, names.length);
 });
 
-test('any number within its bounds reads back the same from a text; any beyond is rejected', () => {
+test('a number within its limits is read from text, and any other number is rejected', () => {
   const { minimum = 0, maximum = 0 } = keySchema('events.keep');
   fc.assert(
     fc.property(fc.integer(), (number) => {
@@ -291,7 +291,7 @@ test('any number within its bounds reads back the same from a text; any beyond i
   );
 });
 
-test('no text whatever makes the loader fail but with a TracerError that has something to say', () => {
+test('for any input, the loader fails only with a TracerError that has a description', () => {
   const key = fc.constantFrom(...CONFIG_KEYS);
   fc.assert(
     fc.property(fc.string(), fc.array(fc.tuple(key, fc.string())), (yaml, pairs) => {

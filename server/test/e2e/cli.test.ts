@@ -22,10 +22,10 @@ before(() => {
 });
 after(() => program.remove());
 
-/** gzip as a recorder leaves it that was killed: all bytes are there, the end of the stream is not. */
+/** A gzip file as a killed recorder leaves it: all bytes are there, but the end of the gzip stream is missing. */
 const flushed = (text: string) => gzipSync(text, { finishFlush: constants.Z_SYNC_FLUSH });
 
-test('--version prints the version alone', () => {
+test('--version prints only the version', () => {
   const { code, stdout, stderr } = program.run(['--version']);
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
@@ -46,11 +46,11 @@ for (const command of COMMANDS) {
   });
 }
 
-test('the help says how many keys a map holds unless told otherwise', () => {
+test('the help has the default number of keys of a map', () => {
   assert.match(program.run(['run', '--help']).stdout, /^ {2}--bpftrace\.map-keys=N .*\(default 4096\)$/m);
 });
 
-test('an unknown flag and a bad value are told together, with remedies, and end with 2', () => {
+test('an unknown flag and bad values are reported together with remedies, and the exit code is 2', () => {
   const { code, stdout, stderr } = program.run(['--strct', '--stale-after=soon', '--web.max-requests=-1']);
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /did you mean --strict\?/);
@@ -59,7 +59,7 @@ test('an unknown flag and a bad value are told together, with remedies, and end 
   assert.doesNotMatch(stderr, /\.mjs:\d+|^\s+at /m);
 });
 
-test('--config.check says whether the settings are correct, with the line where they are not', () => {
+test('--config.check reports whether the settings are correct, and the line of a wrong setting', () => {
   assert.equal(program.run(['--config.check']).stdout, 'the configuration is correct\n');
   const file = join(program.folder, 'bad.yaml');
   writeFileSync(file, 'log:\n  level: loud\n');
@@ -68,7 +68,7 @@ test('--config.check says whether the settings are correct, with the line where 
   assert.ok(stderr.includes(`${file}:2:10`), stderr);
 });
 
-test('a replay prints the same bytes each time, plain, packed or from the standard input', () => {
+test('a replay prints the same bytes each time, from a plain file, a gzip file or the standard input', () => {
   const first = program.run(['replay', plain, '--print', 'metrics']);
   assert.equal(first.code, 0, first.stderr);
   assert.match(first.stdout, /^vfio_dmabuf_exports_total\{device="0000:41:00.0",privacy="private"\} 1$/m);
@@ -92,11 +92,11 @@ test('a replay prints its events, one line of JSON each', () => {
 });
 
 for (const [name, content] of [
-  ['a packed file that is cut before its header ends', gzipSync(`${STREAM.join('\n')}\n`).subarray(0, 60)],
-  ['a file that is no recording', 'hello\nworld\n'],
+  ['a gzip file that is cut before its header ends', gzipSync(`${STREAM.join('\n')}\n`).subarray(0, 60)],
+  ['a file that is not a recording', 'hello\nworld\n'],
   ['an empty file', ''],
 ] as const) {
-  test(`${name} is rejected without a stack, and nothing is printed as if it were true`, () => {
+  test(`${name} is rejected without a stack trace, and no metrics are printed`, () => {
     const file = join(program.folder, 'broken');
     writeFileSync(file, content);
     const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
@@ -110,7 +110,7 @@ for (const [how, content, lines] of [
   ['between two lines', (text: string) => flushed(text), 13],
   ['within a line', (text: string) => flushed(text.slice(0, -8)), 12],
 ] as const) {
-  test(`a packed recording that a crash cut ${how} prints what it had, and then says that it is not whole`, () => {
+  test(`a gzip recording that a crash cut ${how} is replayed up to the cut, and reported as incomplete`, () => {
     const text = STREAM.slice(0, 13).map((line) => `${line}\n`);
     const file = join(program.folder, 'cut.gz');
     writeFileSync(file, content(text.join('')));
@@ -136,7 +136,7 @@ for (const [how, content, lines] of [
   });
 }
 
-test('a plain recording cut within its last line is told as far as it is whole, and the rest counted', () => {
+test('a plain recording that is cut within its last line is replayed up to that line, and the line is counted', () => {
   const file = join(program.folder, 'cut');
   writeFileSync(file, `${STREAM.join('\n')}`);
   const { code, stdout, stderr } = program.run(['replay', file, '--print=metrics']);
@@ -144,16 +144,16 @@ test('a plain recording cut within its last line is told as far as it is whole, 
   assert.match(stdout, /^vfio_dmabuf_decode_errors_total\{reason="truncated_line"\} 1$/m);
 });
 
-test('a file that is not there is named', () => {
+test('a file that does not exist is named in the error', () => {
   const { code, stderr } = program.run(['replay', '/nowhere.gz', '--print=metrics']);
   assert.equal(code, 1);
   assert.match(stderr, /\/nowhere\.gz/);
 });
 
-test('a served replay is ready when it is read, says what it is, and stops with 0', async (t) => {
+test('a served replay is ready when it was read, is marked as a replay, and exits with 0', async (t) => {
   const serving = await program.serve(t, ['replay', packed]);
   const ask = (path: string) => fetch(`${serving.url}${path}`);
-  await serving.until(async () => (await ask('/-/ready')).status === 200, 'it to be ready');
+  await serving.until(async () => (await ask('/-/ready')).status === 200, 'the replay to be ready');
   const status = (await (await ask('/api/v1/status')).json()) as { source: object };
   assert.deepEqual(status.source, { kind: 'replay', name: 'stream.jsonl.gz' });
   assert.match(await (await ask('/')).text(), /replay of .*not this host/);
@@ -180,13 +180,13 @@ for (const [command, file] of [
   });
 }
 
-test('a broken recording ends a served replay with 1', () => {
+test('a served replay of a broken recording exits with 1', () => {
   const file = join(program.folder, 'broken');
   writeFileSync(file, 'hello\n');
   assert.equal(program.run(['replay', file, '--web.listen-address=127.0.0.1:0']).code, 1);
 });
 
-test('an address in use is told with its remedy and ends with 1', async (t) => {
+test('an address in use is reported with a remedy, and the exit code is 1', async (t) => {
   const serving = await program.serve(t, ['replay', packed]);
   const address = serving.url.slice('http://'.length);
   const { code, stderr } = program.run(['replay', plain, `--web.listen-address=${address}`]);
@@ -195,11 +195,11 @@ test('an address in use is told with its remedy and ends with 1', async (t) => {
   assert.match(stderr, /fix: .*--web\.listen-address/);
 });
 
-test('the probes lie beside the built program', () => {
+test('the probes are in the folder of the built program', () => {
   assert.ok(existsSync(join(program.dist, 'probes', 'export.bt')));
 });
 
-test('reasons lists all, explains the named ones, and gives the same as JSON', () => {
+test('reasons lists all reasons, explains named ones, and prints them as JSON', () => {
   const list = program.run(['reasons']);
   assert.equal(list.code, 0);
   assert.match(list.stdout, /^no_peer_to_peer +reason +The importer cannot use memory/m);
@@ -217,16 +217,16 @@ test('reasons lists all, explains the named ones, and gives the same as JSON', (
   );
 });
 
-test('an unknown reason is told with the nearest one, and ends with 2', () => {
+test('an unknown reason is reported with the nearest one, and the exit code is 2', () => {
   const { code, stdout, stderr } = program.run(['reasons', 'no_range', 'topology']);
   assert.deepEqual([code, stdout], [2, '']);
   assert.match(stderr, /there is no reason "no_range", .*\n.*\n.*did you mean no_ranges\?/);
 });
 
-test('reasons finds what explains a line of a log, quoted or not, and a setting', () => {
+test('reasons finds the explanation of a log line, quoted or not, and of a setting', () => {
   const line = ['qemu-system-x86_64:', 'IOMMU_IOAS_MAP', 'failed:', 'Bad', 'address,', 'PCI', 'BAR?'];
-  for (const words of [line, [line.join(' ')]]) {
-    const { code, stdout } = program.run(['reasons', ...words]);
+  for (const args of [line, [line.join(' ')]]) {
+    const { code, stdout } = program.run(['reasons', ...args]);
     assert.equal(code, 0);
     assert.match(stdout, /^bar_by_address \(symptom\)\n.*\n {2}No probe of this version prints it\.$/m);
     assert.match(stdout, /^ {2}user space shows: IOMMU_IOAS_MAP failed: Bad address, PCI BAR\?$/m);
@@ -240,12 +240,12 @@ test('reasons finds what explains a line of a log, quoted or not, and a setting'
 
 const NO_BPFTRACE = '--bpftrace.path=/nowhere/bpftrace';
 
-test('record writes a new file for its owner only, keeps one that exists, and replaces it where it is asked to', async (t) => {
+test('record writes a new file for its owner only, keeps an existing file, and replaces it with --overwrite', async (t) => {
   const file = join(program.folder, 'recorded.ndjson');
   const recordOnce = async (...flags: string[]): Promise<[number | null, string]> => {
     const recording = program.start(t, ['record', file, NO_BPFTRACE, ...flags]);
-    await recording.until(() => /"recording;|exists/.test(recording.log), 'it to record, or not');
-    // Where it does not record, it ends by itself: a signal at that moment would end it first.
+    await recording.until(() => /"recording;|exists/.test(recording.log), 'the recording to start or fail');
+    // If it does not record, it exits by itself; a signal would end it before that.
     if (!recording.log.includes('exists')) recording.child.kill('SIGTERM');
     return [await recording.ended, recording.log];
   };
@@ -274,23 +274,20 @@ test('record does not follow a symbolic link', () => {
   assert.equal(readFileSync(victim, 'utf8'), 'precious');
 });
 
-test('SIGTERM ends a record to a named pipe without a reader, and a run that records to one', async (t) => {
+test('SIGTERM ends record and run while their named pipe has no reader', async (t) => {
   const pipe = join(program.folder, 'pipe');
   assert.equal(spawnSync('mkfifo', [pipe]).status, 0);
   const recording = program.start(t, ['record', pipe, NO_BPFTRACE]);
-  await recording.until(() => recording.log.includes('no reader yet'), 'it to wait');
+  await recording.until(() => recording.log.includes('no reader yet'), 'record to wait for a reader');
   recording.child.kill('SIGTERM');
   assert.equal(await recording.ended, 0);
   const serving = await program.serve(t, ['run', `--record=${pipe}`, NO_BPFTRACE]);
-  await serving.until(
-    () => serving.log.includes('cannot be traced'),
-    'it to try to trace without waiting for a reader',
-  );
+  await serving.until(() => serving.log.includes('cannot be traced'), 'run to start without a reader');
   serving.child.kill('SIGTERM');
   assert.equal(await serving.ended, 0);
 });
 
-test('a run that is started again numbers its recording', async (t) => {
+test('each new run records to a file with the next number', async (t) => {
   const file = join(program.folder, 'service.ndjson');
   for (const name of ['service.ndjson', 'service.2.ndjson', 'service.3.ndjson']) {
     const serving = await program.serve(t, ['run', `--record=${file}`, NO_BPFTRACE]);
@@ -304,7 +301,7 @@ test('a run that is started again numbers its recording', async (t) => {
   }
 });
 
-test('record to standard output goes on in a file where it stands, and writes to a pipe', async (t) => {
+test('record to standard output appends to a file, and writes to a pipe', async (t) => {
   const file = join(program.folder, 'appended');
   writeFileSync(file, 'before\n');
   const fd = openSync(file, 'a');
@@ -329,7 +326,7 @@ test('record to standard output goes on in a file where it stands, and writes to
   assert.equal(await piped.ended, 0);
 });
 
-test('an empty path to record to is an error, and so is each other empty value', () => {
+test('an empty recording path and other empty values are errors', () => {
   for (const args of [
     ['run', '--record='],
     ['record', ''],
@@ -345,7 +342,7 @@ test('an empty path to record to is an error, and so is each other empty value',
   assert.match(stderr, /record cannot be empty\n.*VFIO_DMABUF_TRACER_RECORD/);
 });
 
-test('variables of a Kubernetes Service get one warning, on standard error', () => {
+test('variables of a Kubernetes Service cause one warning on standard error', () => {
   const env = {
     VFIO_DMABUF_TRACER_METRICS_SERVICE_HOST: '10.0.0.1',
     VFIO_DMABUF_TRACER_METRICS_PORT: 'tcp://10.0.0.1:10043',
@@ -359,7 +356,7 @@ test('variables of a Kubernetes Service get one warning, on standard error', () 
   );
 });
 
-test('an error that quotes a file, the environment or the command line has nothing that a terminal obeys', () => {
+test('an error that quotes a file, the environment or the command line has no control characters', () => {
   const evil = 'x\x1b]0;owned\x07\x1b[2J\u009b31m\u202e';
   const file = join(program.folder, 'evil.yaml');
   writeFileSync(file, JSON.stringify({ [evil]: 1, log: { level: evil } }));
@@ -382,7 +379,7 @@ test('an error that quotes a file, the environment or the command line has nothi
   }
 });
 
-test('doctor tells what this host lacks, ends with 1, and gives the same as JSON', () => {
+test('doctor reports what is not found on this host, exits with 1, and prints the same checks as JSON', () => {
   const args = ['doctor', '--bpftrace.path=/nowhere/bpftrace'];
   const { code, stdout, stderr } = program.run(args);
   assert.deepEqual([code, stderr], [1, '']);

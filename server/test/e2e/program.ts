@@ -10,10 +10,10 @@ import { eventually } from '../fixtures/eventually.ts';
 const BUILD = fileURLToPath(new URL('../../../tools/build.mjs', import.meta.url));
 const SHARED = process.env.TRACER_TEST_DIST;
 
-/** The built program, far from any node_modules, and a folder of its own for what the tests write. */
+/** The built program, outside of any node_modules, and a temporary folder for the files of the tests. */
 export class Program {
   readonly folder: string;
-  /** Where the build is: one for all test files where tools/run-tests.mjs made it, else one in the folder. */
+  /** The folder of the build: shared by all test files if tools/run-tests.mjs made it, else in `folder`. */
   readonly dist: string;
   readonly path: string;
 
@@ -33,7 +33,7 @@ export class Program {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs it to its end; the environment has nothing but what is given. */
+  /** Runs it to its end; the environment has only the given variables. */
   run(
     args: readonly string[],
     options: { input?: string | Buffer; env?: Record<string, string>; cwd?: string } = {},
@@ -49,12 +49,12 @@ export class Program {
     return { code: run.status, stdout: run.stdout.toString(), stderr: run.stderr.toString() };
   }
 
-  /** Starts it; whoever does has to end it. */
+  /** Starts it; the caller has to end it. */
   spawn(args: readonly string[]): Serving {
     return new Serving(spawn(process.execPath, [this.path, ...args], { env: {} }));
   }
 
-  /** Starts it; killed when the test ends. */
+  /** Starts it; it is killed when the test ends. */
   start(t: TestContext, args: readonly string[]): Serving {
     const serving = this.spawn(args);
     t.after(() => serving.child.kill('SIGKILL'));
@@ -89,12 +89,12 @@ export class Serving {
   }
 
   async listening(): Promise<void> {
-    await this.until(() => this.url !== '', 'it to listen');
+    await this.until(() => this.url !== '', 'the program to listen');
   }
 
   async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
     await eventually(async () =>
-      assert.ok(await condition(), `waited in vain for ${what}; its log:\n${this.log}`),
+      assert.ok(await condition(), `timed out while waiting for ${what}; its log:\n${this.log}`),
     );
   }
 }

@@ -10,7 +10,7 @@ after(() => program.remove());
 
 const nowhere = '--bpftrace.path=/nowhere/bpftrace';
 
-test('a host that cannot be traced is served as up 0, not ready, with the remedy in the log', async (t) => {
+test('on a host that cannot be traced, up is 0, the daemon is not ready, and the log has the remedy', async (t) => {
   const serving = await program.serve(t, ['run', nowhere]);
   const ask = (path: string) => fetch(`${serving.url}${path}`);
   await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
@@ -26,18 +26,18 @@ test('a host that cannot be traced is served as up 0, not ready, with the remedy
   assert.equal(await serving.ended, 0);
 });
 
-test('with --strict it ends with 3 and says what to do', () => {
+test('with --strict, run exits with 3 and prints the remedy', () => {
   const { code, stderr } = program.run(['--strict', nowhere, '--web.listen-address=127.0.0.1:0']);
   assert.equal(code, 3);
   assert.match(stderr, /^vfio-dmabuf-tracer: this host cannot be traced: .+\n {2}fix: .+\n$/);
 });
 
-test('record --strict ends with 3 as well', () => {
+test('record --strict exits with 3', () => {
   const file = join(program.folder, 'untraceable.jsonl');
   assert.equal(program.run(['record', file, '--strict', nowhere]).code, 3);
 });
 
-test('probes prints a program to stdout and what is missing to stderr', () => {
+test('probes prints a program to stdout, and what is missing to stderr', () => {
   const { code, stdout, stderr } = program.run(['probes', nowhere]);
   assert.equal(code, 0);
   assert.match(stdout, /^BEGIN \{$/m);
@@ -49,7 +49,7 @@ for (const args of [
   ['record', '/nowhere/x.gz'],
   ['run', '--record=/nowhere/x.gz', '--web.listen-address=127.0.0.1:0'],
 ]) {
-  test(`a recording that ${args[0]} cannot write is named at the start, and ends with 1`, () => {
+  test(`${args[0]} exits with 1 at the start if it cannot write the recording, and names the file`, () => {
     const { code, stderr } = program.run([...args, nowhere]);
     assert.equal(code, 1);
     assert.match(
@@ -59,7 +59,7 @@ for (const args of [
   });
 }
 
-test('run --record on a full disk is reported at once, in the log and in the metrics, and serves on', async (t) => {
+test('run --record on a full disk reports it at once in the log and the metrics, and continues to serve', async (t) => {
   const serving = await program.serve(t, ['run', nowhere, '--record=/dev/full', '--log.format=json']);
   const ask = (path: string) => fetch(`${serving.url}${path}`);
   await eventually(async () =>
@@ -73,7 +73,7 @@ test('run --record on a full disk is reported at once, in the log and in the met
   assert.equal(await serving.ended, 0);
 });
 
-test('run --record writes what it serves, tells of it in the metrics, and what it wrote can be replayed', async (t) => {
+test('run --record writes what it serves, has metrics of the recording, and the recording can be replayed', async (t) => {
   const file = join(program.folder, 'served.jsonl.gz');
   const serving = await program.serve(t, ['run', nowhere, `--record=${file}`]);
   await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
@@ -88,7 +88,7 @@ test('run --record writes what it serves, tells of it in the metrics, and what i
   assert.doesNotMatch(stdout, /recording_lines_dropped/);
 });
 
-test('run --simulate says at once that it does, and what is served and recorded says so too', async (t) => {
+test('run --simulate reports the simulation in its log, its metrics and its recording', async (t) => {
   const file = join(program.folder, 'simulated.jsonl');
   const serving = await program.serve(t, [
     'run',
@@ -105,7 +105,7 @@ test('run --simulate says at once that it does, and what is served and recorded 
   assert.match(program.run(['replay', file, '--print=metrics']).stdout, /^vfio_dmabuf_simulation_info\{/m);
 });
 
-test('a fault that cannot be simulated is told with what could be, from a flag or the environment', () => {
+test('an unknown fault in a flag or the environment is reported with a valid one', () => {
   const flag = program.run(['run', nowhere, '--simulate=loss=200%']);
   assert.equal(flag.code, 2);
   assert.match(

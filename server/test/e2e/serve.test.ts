@@ -7,11 +7,11 @@ const program = new Program();
 before(() => program.build());
 after(() => program.remove());
 
-test('serve - follows the stream of another collector live, and ends with an error when the stream ends', async (t) => {
+test('serve - follows the stream of another collector live, and exits with 1 when the stream ends', async (t) => {
   const serving = await program.serve(t, ['serve', '-']);
   const { stdin } = serving.child;
   const ask = (path: string): Promise<Response> => fetch(serving.url + path);
-  assert.equal((await ask('/-/ready')).status, 503, 'no line has come yet');
+  assert.equal((await ask('/-/ready')).status, 503, 'no line has arrived yet');
   const second = 1_000_000;
   const start = JSON.parse(HEADER) as { data: { boot_epoch_us: number } };
   start.data.boot_epoch_us = Date.now() * 1000 - 3 * second;
@@ -24,7 +24,7 @@ test('serve - follows the stream of another collector live, and ends with an err
     readEnd(3 * second, 0),
   ];
   stdin?.write(`${lines.join('\n')}\n`);
-  await serving.until(async () => (await ask('/-/ready')).status === 200, 'it to be ready');
+  await serving.until(async () => (await ask('/-/ready')).status === 200, 'the daemon to be ready');
   const status = (await (await ask('/api/v1/status')).json()) as { source: unknown; state: string };
   assert.deepEqual([status.source, status.state], [{ kind: 'live', name: '-' }, 'tracing']);
   stdin?.write(`${heartbeat(4 * second, 1)}\n`);

@@ -8,9 +8,9 @@ import { manyVms } from '../fixtures/many-vms.ts';
 import { RawClient } from '../http/raw-client.ts';
 
 const SCRAPES = 30;
-/** Far more than a scrape takes, also on a busy machine, and far less than the minute that clients were locked out for. */
+/** Much longer than a scrape takes on a busy machine, and much shorter than the minute for which these clients blocked scrapes before. */
 const SCRAPE_MS = 15_000;
-/** Without bounds these clients made it take 4 GB. */
+/** Without limits, these clients made the daemon use 4 GB. */
 const MAX_RESIDENT = 700 << 20;
 
 const program = new Program();
@@ -25,7 +25,7 @@ after(() => program.remove());
 
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make);
 
-/** Serves a recording; the clients that are opened are closed when the test ends. */
+/** Serves a recording. `open` connects a client that does not read, and is closed when the test ends. */
 async function serve(t: TestContext): Promise<{ serving: Serving; open: () => RawClient }> {
   const serving = await program.serve(t, ['replay', recording]);
   await eventually(async () => assert.equal((await fetch(`${serving.url}/-/ready`)).status, 200));
@@ -41,7 +41,7 @@ async function serve(t: TestContext): Promise<{ serving: Serving; open: () => Ra
   return { serving, open };
 }
 
-/** Scrapes one after the other, each on a connection of its own; gives the last one. */
+/** Scrapes one after the other, each on a new connection; returns the text of the last scrape. */
 async function scrapeAll({ url }: Serving): Promise<string> {
   let text = '';
   for (let scrape = 0; scrape < SCRAPES; scrape++) {
@@ -65,7 +65,7 @@ const sampleOf = (text: string, series: string): number =>
 
 for (const [name, attack, reason] of [
   [
-    'that pipeline requests and read no answer',
+    'that pipeline requests and do not read the answers',
     (open: () => RawClient) => {
       for (const client of times(7, open)) client.get(...times(1400, () => '/api/v1/buffers?limit=10000'));
     },
@@ -79,7 +79,7 @@ for (const [name, attack, reason] of [
     'pipelining',
   ],
   [
-    'that open more connections than there may be',
+    'that open more connections than the limit',
     (open: () => RawClient) => {
       times(550, open);
       for (const client of times(550, open)) client.get('/-/healthy');
@@ -87,7 +87,7 @@ for (const [name, attack, reason] of [
     'limit',
   ],
   [
-    'that read no answer on many connections, and streams that are far behind',
+    'that do not read answers on many connections, and that stream from far behind',
     (open: () => RawClient) => {
       for (const client of times(40, open)) client.get('/metrics');
       for (const client of times(200, open)) client.get('/api/v1/buffers?limit=10000');
@@ -99,7 +99,7 @@ for (const [name, attack, reason] of [
     undefined,
   ],
 ] as const) {
-  test(`clients ${name} neither lock scrapes out nor fill the memory`, async (t) => {
+  test(`clients ${name} do not block scrapes and do not fill the memory`, async (t) => {
     const { serving, open } = await serve(t);
     attack(open);
     const text = await scrapeAll(serving);

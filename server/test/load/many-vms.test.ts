@@ -8,9 +8,9 @@ import { manyVms } from '../fixtures/many-vms.ts';
 import { parseExposition } from '../fixtures/parse-exposition.ts';
 
 const VMS = 5000;
-/** Enough to fill the series. */
+/** Enough VMs to reach the limit of series. */
 const SOME_VMS = 2000;
-/** Resident memory is wider than what the model holds: it holds what nobody has collected yet (1.28 when this was written). */
+/** A wide limit, because resident memory includes garbage that is not collected yet (1.28 when this was written). */
 const RESIDENT_RATIO = 2;
 const MAX_SERIES = 2000;
 const MAX_LABEL_SETS = 500;
@@ -51,7 +51,7 @@ async function scrape(serving: Serving): Promise<Scraped> {
   return { text, ms: performance.now() - begin };
 }
 
-/** Serves the stream of so many VMs to its end, with scrapes meanwhile; gives the last scrape and the fastest of five. */
+/** Serves the stream of `vms` VMs to its end, and scrapes meanwhile. Returns the last scrape, and the time of the fastest one after that. */
 async function replay(t: TestContext, vms: number): Promise<Scraped & { during: number; rss: number }> {
   const serving = await program.serve(t, ['replay', streams.get(vms) ?? '']);
   let during = 0;
@@ -61,7 +61,7 @@ async function replay(t: TestContext, vms: number): Promise<Scraped & { during: 
     if (!isReady) during += 1;
     return isReady;
   };
-  // A scrape takes the processor from the replay, so they come some time apart.
+  // A scrape takes processor time from the replay, so there is a pause between scrapes.
   while (!(await ready())) await wait(100);
   let last = await scrape(serving);
   for (let again = 0; again < 5; again += 1) {
@@ -73,7 +73,7 @@ async function replay(t: TestContext, vms: number): Promise<Scraped & { during: 
   return { ...last, during, rss };
 }
 
-test('thousands of VMs stay under the cap of series, what is folded is counted, and memory is flat', async (t) => {
+test('thousands of VMs stay below the limit of series, folded series are counted, and memory does not grow', async (t) => {
   const small = await replay(t, 10);
   const many = await replay(t, VMS);
   const more = await replay(t, 4 * VMS);
@@ -88,9 +88,9 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
     families
       .find((family) => family.name === `vfio_dmabuf_${name}`)
       ?.samples.find(({ labels }) => Object.values(labels).includes(metric))?.value ?? 0;
-  // A map of the kernel holds 4096 keys, here one for each importer; the histogram has room for 500 of them.
+  // A kernel map has at most 4096 keys, here one for each importer; the histogram has at most 500 label sets.
   assert.equal(value('series_folded_total', 'vfio_dmabuf_import_duration_seconds'), 4096 - MAX_LABEL_SETS);
-  // Imports have two keys for each device. Those of devices that have left make room, so fewer are folded.
+  // Imports have two keys for each device. The series of removed devices are dropped, so fewer are folded.
   assert.equal(value('series_folded_total', 'vfio_dmabuf_imports_total'), 2000);
   assert.ok(value('counts_lost_total', 'map_full') > 0);
   const durations =
@@ -98,7 +98,7 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
   assert.equal(
     durations.reduce((sum, { name, value }) => sum + (name.endsWith('_count') ? value : 0), 0),
     4096,
-    'folding loses nothing',
+    'folding does not lose counts',
   );
   assert.equal(value('facts_evicted_total', 'process'), 0);
   assert.equal(value('decode_errors_total', 'not_json'), 0);
@@ -111,7 +111,7 @@ test('thousands of VMs stay under the cap of series, what is folded is counted, 
   assert.ok(more.rss / many.rss <= RESIDENT_RATIO, `memory grew by ${ratio(more.rss, many.rss)}`);
 });
 
-test('a host of thousands of VMs replays to the same bytes from any folder, in any zone and language', () => {
+test('a host with thousands of VMs replays to the same bytes from any folder, in any time zone and language', () => {
   const path = streams.get(SOME_VMS) ?? '';
   const places = [
     { env: { TZ: 'UTC' }, path },

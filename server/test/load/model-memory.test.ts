@@ -8,13 +8,13 @@ import { manyVms } from '../fixtures/many-vms.ts';
 
 const VMS = 5000;
 /**
- * What the model holds after a collection may grow by so much while eight times as many VMs come and go: 200 bytes kept of each
- * VM are more. The same VMs give 15 to 19 MB, as the tables of V8 grow and shrink by halves.
+ * The highest ratio of the model's memory after eight times as many VMs to that before, after garbage collections. A leak of 200
+ * bytes per VM exceeds it. The same VMs need 15 to 19 MB, because V8 grows and shrinks its tables by halves.
  */
 const HEAP_RATIO = 1.4;
 
-/** Bytes that a model holds after so many VMs, when all that can be collected is. */
-function heldAfter(vms: number): number {
+/** Bytes that a model needs after this number of VMs and a garbage collection. */
+function bytesAfter(vms: number): number {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const model = new TracerModel({ version: 'test', source: { kind: 'replay', name: 'test' } });
@@ -22,13 +22,13 @@ function heldAfter(vms: number): number {
   const before = process.memoryUsage().heapUsed;
   for (const line of manyVms({ vms })) model.apply(decodeLine(line));
   collect();
-  const held = process.memoryUsage().heapUsed - before;
+  const bytes = process.memoryUsage().heapUsed - before;
   assert.ok(model.revision > vms);
-  return held;
+  return bytes;
 }
 
-test('the model holds no more after eight times as many VMs', (t) => {
-  const ratio = heldAfter(8 * VMS) / heldAfter(VMS);
+test('the model does not need more memory after eight times as many VMs', (t) => {
+  const ratio = bytesAfter(8 * VMS) / bytesAfter(VMS);
   t.diagnostic(`heap of the model after ${8 * VMS} VMs to that after ${VMS}: ${ratio.toFixed(2)}`);
   assert.ok(ratio <= HEAP_RATIO, String(ratio));
 });

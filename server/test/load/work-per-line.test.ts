@@ -8,7 +8,7 @@ import { FLOODS, flood } from '../fixtures/floods.ts';
 
 const FEW = 1000;
 const MANY = 10 * FEW;
-/** A line takes the same time whatever is kept. Work that grows with it would take ten times as long. */
+/** The time of a line does not depend on the kept state. Work that grows with the state would take ten times as long. */
 const RATIO = 4;
 const ROUNDS = 3;
 
@@ -18,7 +18,7 @@ function replay(lines: readonly string[]): TracerModel {
   return model;
 }
 
-/** Microseconds of processor time of the fastest round: other programs on the machine take no part in it. */
+/** Processor time of the fastest round in microseconds. It does not include other programs on the machine. */
 async function fastest(work: () => unknown): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -31,10 +31,10 @@ async function fastest(work: () => unknown): Promise<number> {
 }
 
 for (const name of Object.keys(FLOODS)) {
-  test(`a line takes no longer when ten times as much is kept: ${name}`, async (t) => {
+  test(`a line does not take longer when ten times as much is kept: ${name}`, async (t) => {
     const few = [...flood(name, FEW)];
     const many = [...flood(name, MANY)];
-    // The same number of lines in both, so that neither the compiler nor the collector of garbage favours one.
+    // Both have the same number of lines, so that the compiler and the garbage collector do not favor one.
     const times = Math.round(many.length / few.length);
     const before = await fastest(() => {
       for (let time = 0; time < times; time += 1) replay(few);
@@ -45,7 +45,7 @@ for (const name of Object.keys(FLOODS)) {
   });
 }
 
-test('a scrape takes no longer when ten times as many buffers and importers are there', async (t) => {
+test('a scrape does not take longer with ten times as many buffers', async (t) => {
   const scrape = (count: number): Promise<number> => {
     const model = replay([
       ...flood('importers of one buffer', 10),

@@ -10,7 +10,7 @@ const FOLDER = fileURLToPath(new URL('../../../recordings', import.meta.url));
 const REPLAYS = fileURLToPath(new URL('replays.mjs', import.meta.url));
 
 type Place = Readonly<Record<string, string>>;
-/** Places and languages of the process that must not change a byte: numbers, times and sorting depend on them. */
+/** Time zones and languages that must not change the output. Numbers, times and sorting can depend on them. */
 const PLACES = [
   {},
   { TZ: 'Pacific/Chatham', LANG: 'de_DE.UTF-8', LC_ALL: 'de_DE.UTF-8' },
@@ -22,12 +22,12 @@ const files = readdirSync(FOLDER);
 const RECORDING = /\.ndjson(\.gz)?$/;
 const recordings = files.filter((file) => RECORDING.test(file)).sort();
 const program = new Program();
-/** Two places for each recording, and all places over the whole set. */
+/** Each recording is replayed in two places; the whole set covers all places. */
 const placesOf = (index: number): readonly Place[] => [
   PLACES[0],
   PLACES[1 + (index % (PLACES.length - 1))] ?? PLACES[1],
 ];
-/** The metrics of the recordings that are replayed in a place, by the names of the recordings. */
+/** The metrics of the recordings that are replayed in a place, by recording. */
 const metricsIn = new Map<Place, Promise<Map<string, string>>>();
 
 before(() => {
@@ -39,14 +39,14 @@ before(() => {
 });
 after(() => program.remove());
 
-/** What the program prints of these recordings, by their names. */
+/** The output of the program for these recordings, by recording. */
 function replays(
   place: Place,
   what: 'metrics' | 'events',
   names: readonly string[],
 ): Promise<Map<string, string>> {
   const child = spawn(process.execPath, [REPLAYS, program.path, what, ...names], {
-    // The name of the source is in the metrics, so the recordings are named from their own folder.
+    // The metrics have the name of the source, so the recordings are named relative to their folder.
     cwd: FOLDER,
     env: place,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -80,7 +80,7 @@ function read(output: Buffer): Map<string, string> {
   return printed;
 }
 
-test('there are recordings, each with the metrics that it comes to', () => {
+test('there are recordings, and each has a file of its metrics', () => {
   assert.ok(recordings.length > 0, 'no recordings/*.ndjson: `npm run lab -- all --update` writes them');
   assert.deepEqual(
     files.filter((file) => file.endsWith('.metrics')).sort(),
@@ -89,7 +89,7 @@ test('there are recordings, each with the metrics that it comes to', () => {
 });
 
 for (const [index, recording] of recordings.entries()) {
-  test(`${recording} comes to its metrics, byte for byte, wherever it is replayed`, async () => {
+  test(`${recording} replays to its metrics byte for byte in any time zone and language`, async () => {
     const wanted = readFileSync(join(FOLDER, recording.replace(RECORDING, '.metrics')), 'utf8');
     for (const place of placesOf(index)) {
       assert.equal((await metricsIn.get(place))?.get(recording), wanted, JSON.stringify(place));
@@ -97,7 +97,7 @@ for (const [index, recording] of recordings.entries()) {
   });
 }
 
-test('the events of a recording are the same wherever it is replayed', async () => {
+test('the events of a recording are the same in any time zone and language', async () => {
   const [recording = ''] = recordings;
   const [here, ...elsewhere] = await Promise.all(
     PLACES.map((place) => replays(place, 'events', [recording])),

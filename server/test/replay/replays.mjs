@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 
 const [program, what, ...recordings] = process.argv.slice(2);
 const { exit, stdout, stderr } = process;
-// Each run of the program adds listeners for a reader that goes away.
+// Each run of the program adds listeners for a reader that closes the pipe.
 for (const stream of [stdout, stderr]) stream.setMaxListeners(0);
 const write = stdout.write.bind(stdout);
 let printed = [];

@@ -27,7 +27,7 @@ for (const [text, why] of [
   ['crash=0s', /a time above 0/],
   ['crash=soon', /a time above 0, such as 5m/],
 ] as const) {
-  test(`${JSON.stringify(text)} is told to be wrong`, () => {
+  test(`${JSON.stringify(text)} is rejected with the cause`, () => {
     const read = readFaults(text);
     assert.ok(typeof read === 'string');
     assert.match(read, why);

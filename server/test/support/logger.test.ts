@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const logger = new URL('../../src/support/logger.ts', import.meta.url).href;
 
-/** A logger writes to a descriptor: it is watched from outside, in a process of its own. */
+/** The output of a logger in a separate process, because a logger writes to a descriptor. */
 function logged(options: object, statement: string): string {
   const program = `import { createLogger } from ${JSON.stringify(logger)};
     const log = await createLogger(${JSON.stringify(options)}); ${statement}`;
@@ -19,15 +19,15 @@ function logged(options: object, statement: string): string {
 
 const json = { level: 'info', format: 'json', fd: 1, terminal: false };
 
-test('a line is JSON with its level in words and its time in ISO 8601', () => {
-  const line = JSON.parse(logged(json, `log.debug('unheard'); log.info({ url: 'x' }, 'listening')`));
+test('a line is JSON with its level as text and its time in ISO 8601', () => {
+  const line = JSON.parse(logged(json, `log.debug('hidden'); log.info({ url: 'x' }, 'listening')`));
   assert.equal(line.level, 'info');
   assert.equal(line.msg, 'listening');
   assert.equal(new Date(line.time).toISOString(), line.time);
   assert.deepEqual(Object.keys(line).sort(), ['level', 'msg', 'time', 'url']);
 });
 
-test('what may be a credential is not written', () => {
+test('values that may be credentials are redacted', () => {
   const text = logged(
     json,
     `log.info({ token: 'hush', req: { password: 'hush', headers: { authorization: 'hush', cookie: 'hush' } } })`,
@@ -41,16 +41,16 @@ test('auto is pretty on a terminal and JSON elsewhere', () => {
   assert.doesNotMatch(logged({ ...json, format: 'auto', terminal: true }, `log.info('hello')`), /^\{/);
 });
 
-const SPEAKS = `log.warn({ why: 'a\\x1b[2J\\u009b31m\\u202eb\\\\u001bc' }, 'the daemon says \\x1b]0;owned\\x07')`;
+const HOSTILE = `log.warn({ why: 'a\\x1b[2J\\u009b31m\\u202eb\\\\u001bc' }, 'the daemon says \\x1b]0;owned\\x07')`;
 
-test('a line holds nothing that a terminal obeys, and is the same JSON', () => {
-  const text = logged(json, SPEAKS);
+test('control characters in a JSON line are escaped, and the JSON has the same value', () => {
+  const text = logged(json, HOSTILE);
   assert.doesNotMatch(text.trimEnd(), /\p{Cc}|\p{Cf}/u);
   assert.equal(JSON.parse(text).why, 'a\x1b[2J\u009b31m\u202eb\\u001bc');
 });
 
-test('a pretty line, in which nothing is escaped, has a replacement character for it', () => {
-  const text = logged({ ...json, format: 'pretty' }, SPEAKS);
+test('control characters in a pretty line are replaced', () => {
+  const text = logged({ ...json, format: 'pretty' }, HOSTILE);
   assert.match(text, /the daemon says \ufffd\]0;owned\ufffd/);
   assert.match(text, /a\ufffd\[2J\ufffd31m\ufffdb/);
   assert.doesNotMatch(text, /[^\P{Cc}\n]|\p{Cf}/u);

@@ -10,7 +10,7 @@ class FakeProcess extends EventEmitter {
   }
 }
 
-test('the first signal asks for the stop, the second ends the process with 128 + its number', () => {
+test('the first signal requests the stop, and the second ends the process with 128 + its number', () => {
   const host = new FakeProcess();
   const stop = stopOnSignals(host);
   assert.equal(stop.signal.aborted, false);
@@ -22,7 +22,7 @@ test('the first signal asks for the stop, the second ends the process with 128 +
   assert.deepEqual(host.exits, [130]);
 });
 
-test('nothing listens any more after dispose', () => {
+test('dispose removes the signal listeners', () => {
   const host = new FakeProcess();
   const stop = stopOnSignals(host);
   stop.dispose();

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { didYouMean, editDistance, nearest } from '../../src/support/suggest.ts';
 
-test('the nearest known word is named', () => {
+test('the nearest known word is suggested', () => {
   assert.equal(nearest('--strct', ['--strict', '--print']), '--strict');
   assert.equal(
     nearest('web.listen-adress', ['web.listen-address', 'web.telemetry-path']),
@@ -12,8 +12,8 @@ test('the nearest known word is named', () => {
   assert.equal(nearest('rnu', ['run', 'record']), 'run');
 });
 
-test('a word far from all is not guessed at', () => {
-  assert.equal(nearest('--colour', ['--strict', '--print']), undefined);
+test('a word that is far from all known words gets no suggestion', () => {
+  assert.equal(nearest('--color', ['--strict', '--print']), undefined);
   assert.equal(didYouMean('zebra', ['run', 'probes']), 'known: run, probes');
 });
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { withinDeadline } from '../../src/support/deadline.ts';
 import { Throttle } from '../../src/support/throttle.ts';
 
-test('one passes in each interval and is told how many did not', () => {
+test('one call passes in each interval, and gets the number of calls that did not', () => {
   let now = 5_000_000;
   const clock = { bootUs: () => now, wallMs: () => 0, sleep: async () => {} };
   const throttle = new Throttle({ clock, everyMs: 1000 });
@@ -16,7 +16,7 @@ test('one passes in each interval and is told how many did not', () => {
   assert.equal(throttle.pass(), undefined);
 });
 
-test('a deadline tells work in time from work that is late, and leaves no timer behind', async () => {
+test('a deadline reports whether work was in time, and leaves no timer behind', async () => {
   assert.equal(await withinDeadline(Promise.resolve(1), 60_000), true);
   assert.equal(await withinDeadline(new Promise(() => {}), 5), false);
   await assert.rejects(withinDeadline(Promise.reject(new Error('broken')), 60_000), /broken/);

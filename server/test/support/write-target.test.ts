@@ -55,7 +55,7 @@ test('a new file is readable for its owner only, whatever the umask is', async (
 });
 
 for (const existing of ['fail', 'number', 'replace'] as const) {
-  test(`a symbolic link is not followed, to whatever it leads (${existing})`, async (t) => {
+  test(`a symbolic link is not followed, whatever its target is (${existing})`, async (t) => {
     const folder = await temporaryFolder(t);
     const victim = join(folder, 'victim');
     writeFileSync(victim, 'precious');
@@ -76,7 +76,7 @@ for (const existing of ['fail', 'number', 'replace'] as const) {
   });
 }
 
-test('a link to a device or a pipe is followed only where nobody else can have made it', async (t) => {
+test('a link to a device or a pipe is followed only if no other user can have created it', async (t) => {
   const folder = await temporaryFolder(t);
   const link = join(folder, 'port');
   symlinkSync('/dev/null', link);
@@ -86,7 +86,7 @@ test('a link to a device or a pipe is followed only where nobody else can have m
   await assert.rejects(openTarget(link, 'fail', never), isUnwritable(/symbolic link, which is not followed/));
 });
 
-test('an existing file is kept, with another name of it and its mode, unless it is to be replaced', async (t) => {
+test('an existing file is kept unless it is to be replaced, and a hard link to it keeps its text', async (t) => {
   const folder = await temporaryFolder(t);
   const path = join(folder, 'stream.ndjson.gz');
   const other = join(folder, 'other');
@@ -105,10 +105,10 @@ test('an existing file is kept, with another name of it and its mode, unless it 
   await end(await opened(path, 'replace'), 'new');
   assert.equal(readFileSync(path, 'utf8'), 'new');
   assert.equal(statSync(path).mode & 0o777, 0o600);
-  assert.equal(readFileSync(other, 'utf8'), 'old', 'another name of the old file has its old text');
+  assert.equal(readFileSync(other, 'utf8'), 'old', 'a hard link to the old file has its old text');
 });
 
-test('an empty file is one that exists, and a name without an ending gets its number at the end', async (t) => {
+test('an empty file counts as existing, and a name without a suffix gets its number at the end', async (t) => {
   const path = join(await temporaryFolder(t), '.hidden');
   writeFileSync(path, '');
   await assert.rejects(openTarget(path, 'fail', never), isUnwritable(/exists/));
@@ -117,14 +117,14 @@ test('an empty file is one that exists, and a name without an ending gets its nu
   await end(target, '');
 });
 
-test('a folder, a folder that is not there and a socket are errors', async (t) => {
+test('a folder and a path in a missing folder are errors', async (t) => {
   const folder = await temporaryFolder(t);
   mkdirSync(join(folder, 'in'));
   await assert.rejects(openTarget(join(folder, 'in'), 'replace', never), isUnwritable(/it is a folder/));
   await assert.rejects(openTarget(join(folder, 'none', 'x'), 'fail', never), isUnwritable(/ENOENT/));
 });
 
-test('a named pipe without a reader does not block: the wait ends with the signal', async (t) => {
+test('opening a named pipe without a reader does not block, and ends with the abort signal', async (t) => {
   const path = await pipe(t);
   const stop = new AbortController();
   let waits = 0;
@@ -138,7 +138,7 @@ test('a named pipe without a reader does not block: the wait ends with the signa
   assert.equal(await opening, null);
 });
 
-test('a named pipe is written to when its reader comes, and is no file', async (t) => {
+test('a named pipe is written to when it has a reader, and is not a file', async (t) => {
   const path = await pipe(t);
   const opening = opened(path);
   const reading = readFile(path, 'utf8');
@@ -148,19 +148,19 @@ test('a named pipe is written to when its reader comes, and is no file', async (
   assert.equal(await reading, 'through the pipe');
 });
 
-/** A reader that has the pipe open and reads nothing until it is asked to. */
+/** Opens the pipe for reading, and does not read. */
 function reader(t: TestContext, path: string): number {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   t.after(() => closeSync(fd));
   return fd;
 }
 
-test('a pipe that takes no more holds no thread: what was kept comes out whole when it is read', async (t) => {
+test('a full pipe does not occupy a thread, and all pending text arrives when it is read', async (t) => {
   const path = await pipe(t);
   const fd = reader(t, path);
   const text = 'x'.repeat(300_000);
   const ended = end(await opened(path), text);
-  // Each of them needs a thread of the pool.
+  // Each of these reads needs a thread of the pool.
   await Promise.all(Array.from({ length: 16 }, () => readFile('/proc/self/stat')));
   const buffer = Buffer.alloc(65_536);
   let bytes = 0;
@@ -175,7 +175,7 @@ test('a pipe that takes no more holds no thread: what was kept comes out whole w
   await ended;
 });
 
-test('a recorder whose reader reads no more stops in time, and counts what it did not write', async (t) => {
+test('a recorder whose reader stops reading stops in time, and counts the lines that it did not write', async (t) => {
   const path = await pipe(t);
   reader(t, path);
   const recorder = new Recorder({ path, stopMs: 50 });
@@ -189,7 +189,7 @@ test('a recorder whose reader reads no more stops in time, and counts what it di
   assert.equal(recorder.written + recorder.dropped, 100);
 });
 
-test('a recorder that queues takes lines before there is a reader, who gets them from the first on', async (t) => {
+test('a recorder with a queue accepts lines before it has a reader, and the reader gets all of them', async (t) => {
   const path = await pipe(t);
   const waited: string[] = [];
   const recorder = new Recorder({ path, queue: true, onWait: (file) => waited.push(file) });
@@ -204,7 +204,7 @@ test('a recorder that queues takes lines before there is a reader, who gets them
   assert.equal(recorder.dropped, 0);
 });
 
-test('a recorder that queues keeps no more than it may, and stops without a reader', async (t) => {
+test('a recorder with a queue drops lines beyond its limit, and stops without a reader', async (t) => {
   const recorder = new Recorder({ path: await pipe(t), queue: true, maxPendingBytes: 25 });
   await recorder.start();
   for (let index = 0; index < 5; index++) recorder.write('123456789');
@@ -213,7 +213,7 @@ test('a recorder that queues keeps no more than it may, and stops without a read
   assert.deepEqual([recorder.written, recorder.dropped], [0, 5]);
 });
 
-test('a character device is written to as it is', async () => {
+test('a character device is written to under its path', async () => {
   for (const path of ['/dev/null', '/proc/self/fd/2']) {
     const target = await opened(path);
     assert.equal(target.path, path);

@@ -6,7 +6,7 @@ import type { TestContext } from 'node:test';
 import { ensurePackages } from '../../../lab/src/host-packages.ts';
 import { eventually } from '../fixtures/eventually.ts';
 
-/** A shell in a real terminal of tmux, on a server of its own that ends with the test. */
+/** A shell in a real terminal of tmux, on a separate tmux server that ends with the test. */
 export class Terminal {
   readonly #socket = `test-${randomBytes(6).toString('hex')}`;
 
@@ -19,12 +19,12 @@ export class Terminal {
     return terminal;
   }
 
-  /** Presses keys by tmux's names of them. */
+  /** Presses keys, by their names in tmux. */
   press(...keys: string[]): void {
     this.#tmux('send-keys', ...keys);
   }
 
-  /** Types a text as it is. */
+  /** Types a text literally. */
   type(text: string): void {
     this.#tmux('send-keys', '-l', text);
   }
@@ -38,12 +38,12 @@ export class Terminal {
     this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
   }
 
-  /** The lines that are on the screen now. */
+  /** The current lines of the screen. */
   get lines(): string[] {
     return this.#tmux('capture-pane', '-p').replace(/\n$/, '').split('\n');
   }
 
-  /** Whether the other screen is shown, and whether there is a cursor. */
+  /** Whether the alternate screen and the cursor are shown. */
   get mode(): { alternate: boolean; cursor: boolean } {
     const [alternate, cursor] = this.#tmux('display-message', '-p', '#{alternate_on} #{cursor_flag}')
       .trim()
@@ -51,7 +51,7 @@ export class Terminal {
     return { alternate: alternate === '1', cursor: cursor === '1' };
   }
 
-  /** The process that the shell is waiting for. */
+  /** The number of the process that the shell waits for. */
   get foreground(): number {
     const shell = this.#tmux('display-message', '-p', '#{pane_pid}').trim();
     const children = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim().split(' ');
@@ -59,7 +59,7 @@ export class Terminal {
     return Number(children[0]);
   }
 
-  /** Everything that is sent to the terminal from now on goes to this file as well. */
+  /** Copies everything that is sent to the terminal from now on to this file. */
   record(path: string): void {
     this.#tmux('pipe-pane', `cat > '${path}'`);
   }
@@ -67,7 +67,7 @@ export class Terminal {
   async until(condition: (text: string) => boolean, what: string): Promise<void> {
     await eventually(() => {
       const text = this.lines.join('\n');
-      assert.ok(condition(text), `waited in vain for ${what}:\n${text}`);
+      assert.ok(condition(text), `timed out while waiting for ${what}:\n${text}`);
     }, 50);
   }
 

@@ -7,15 +7,15 @@ import stringWidth from 'string-width';
 import { Program, type Serving } from '../e2e/program.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { exported } from '../fixtures/stream-lines.ts';
-import { WATCHED, WIDE_NAME } from '../fixtures/watched-stream.ts';
+import { WATCH_STREAM, WIDE_NAME } from '../fixtures/watch-stream.ts';
 import { Terminal } from './terminal.ts';
 
 const program = new Program();
 let recording: string;
 before(() => {
   program.build();
-  recording = join(program.folder, 'watched.ndjson');
-  writeFileSync(recording, `${WATCHED.join('\n')}\n`);
+  recording = join(program.folder, 'watch.ndjson');
+  writeFileSync(recording, `${WATCH_STREAM.join('\n')}\n`);
 });
 after(() => program.remove());
 
@@ -25,7 +25,7 @@ async function replayed(t: TestContext): Promise<Serving> {
   return serving;
 }
 
-/** The program watching in a terminal whose screen had something before. */
+/** Runs `watch` in a terminal whose screen had text before. */
 async function watching(t: TestContext, url: string, ...flags: string[]): Promise<Terminal> {
   const terminal = await Terminal.open(t, 120, 40);
   await terminal.until((text) => text.includes('$'), 'the shell');
@@ -42,19 +42,19 @@ async function assertRestored(terminal: Terminal, code = 0): Promise<void> {
   const text = terminal.lines.join('\n');
   assert.match(text, /^was-here-before$/m);
   assert.doesNotMatch(text, /Newest rejections/);
-  // What is typed is shown again, and lines are broken where they are too long.
+  // The terminal echoes what is typed again, and wraps long lines.
   terminal.type('x'.repeat(130));
   await terminal.until((shown) => /x{100}\n?x+/.test(shown), 'the echo of what is typed');
 }
 
-test('it fills a terminal, follows its size, is filtered, and gives it back', async (t) => {
+test('watch fills a terminal, follows its size, filters, and restores the terminal at its end', async (t) => {
   const { url } = await replayed(t);
   const terminal = await watching(t, url);
   assert.equal(terminal.mode.alternate, true);
   assert.equal(terminal.mode.cursor, false);
   const wide = terminal.lines;
   assert.equal(wide.length, 40);
-  assert.match(wide[1] ?? '', /^REPLAY of watched\.ndjson: not this host, not now/);
+  assert.match(wide[1] ?? '', /^REPLAY of watch\.ndjson: not this host, not now/);
   assert.ok(
     wide.some((text) => /^DEVICE .* OWNER +AGE$/.test(text)),
     wide.join('\n'),
@@ -93,19 +93,19 @@ test('it fills a terminal, follows its size, is filtered, and gives it back', as
   await assertRestored(terminal);
 });
 
-test('Ctrl-C gives the terminal back', async (t) => {
+test('Ctrl-C restores the terminal', async (t) => {
   const terminal = await watching(t, (await replayed(t)).url);
   terminal.press('C-c');
   await assertRestored(terminal);
 });
 
-test('SIGTERM gives the terminal back', async (t) => {
+test('SIGTERM restores the terminal', async (t) => {
   const terminal = await watching(t, (await replayed(t)).url);
   process.kill(terminal.foreground, 'SIGTERM');
   await assertRestored(terminal);
 });
 
-test('a daemon that goes away is said to be gone, since when, and is found again', async (t) => {
+test('a lost connection is shown with its time, and watch reconnects when the daemon is back', async (t) => {
   const first = await replayed(t);
   const { port } = new URL(first.url);
   const terminal = await watching(t, first.url, '--state=revoked');
@@ -114,7 +114,7 @@ test('a daemon that goes away is said to be gone, since when, and is found again
   await terminal.until((text) => /^CONNECTION LOST at \d\d:\d\d:\d\dZ, /m.test(text), 'the loss');
   assert.ok(
     terminal.lines.some((text) => text.startsWith('Buffers (1)')),
-    'what was seen is still shown',
+    'the last table is still shown',
   );
   await first.ended;
   program.start(t, ['replay', recording, `--web.listen-address=127.0.0.1:${port}`]);
@@ -123,27 +123,27 @@ test('a daemon that goes away is said to be gone, since when, and is found again
   await assertRestored(terminal);
 });
 
-test('a table in which nothing changes is not written again, and a key writes one frame', async (t) => {
+test('an unchanged table is not written again, and a key writes one frame', async (t) => {
   const terminal = await watching(t, (await replayed(t)).url);
   const sent = join(program.folder, 'sent');
   terminal.record(sent);
-  // The first look after the one that is shown may still come.
+  // The first read after the one that is shown may still be written.
   await new Promise((resolve) => setTimeout(resolve, 3000));
   assert.equal(readFileSync(sent, 'utf8'), '');
   terminal.press('j');
   await terminal.until((text) => /rows 2 to/.test(text), 'the next row');
-  // What writes the file may be behind the screen.
+  // The file may be written later than the screen.
   const frames = (): number => readFileSync(sent, 'utf8').split('\x1b[?2026h').length - 1;
   await eventually(() => assert.ok(frames() > 0));
   await new Promise((resolve) => setTimeout(resolve, 1000));
   assert.equal(frames(), 1);
 });
 
-test('without a terminal the tables are printed once, and nothing of a terminal is in them', async (t) => {
+test('without a terminal the tables are printed once, without escape sequences', async (t) => {
   const { url } = await replayed(t);
   const { code, stdout, stderr } = program.run(['watch', url]);
   assert.deepEqual([code, stderr], [0, '']);
-  assert.match(stdout, /^REPLAY of watched\.ndjson/m);
+  assert.match(stdout, /^REPLAY of watch\.ndjson/m);
   assert.equal([...stdout.matchAll(/^0000:.* {2}(live|revoked) {2}/gm)].length, 40);
   assert.ok(!stdout.includes('\x1b'));
   const { stdout: few } = program.run(['watch', `${url}/`, '--device', '43:00.0', '--vm=WEB', '--once']);
@@ -164,7 +164,7 @@ for (const [args, code, message] of [
   [['--state=lve'], 2, /--state cannot be "lve"\n.*\n.*did you mean live\?/],
   [['--json', '--vm=x'], 2, /--vm cannot be combined with --json/],
 ] as const) {
-  test(`watch ${args.join(' ')} ends with ${code} and says why`, () => {
+  test(`watch ${args.join(' ')} exits with ${code} and prints the cause`, () => {
     const run = program.run(['watch', ...args]);
     assert.deepEqual([run.code, run.stdout], [code, '']);
     assert.match(run.stderr, message);
@@ -172,11 +172,11 @@ for (const [args, code, message] of [
   });
 }
 
-/** A daemon that is told its stream line by line. */
+/** A daemon that reads its stream from the test, line by line. */
 async function fed(t: TestContext) {
   const serving = await program.serve(t, ['replay', '-']);
   const feed = (...lines: string[]) => void serving.child.stdin?.write(`${lines.join('\n')}\n`);
-  feed(...WATCHED);
+  feed(...WATCH_STREAM);
   await serving.until(async () => (await seqs(serving.url)) > 0, 'the first events');
   return { serving, feed };
 }
@@ -187,7 +187,7 @@ const clients = async (url: string) => {
   return /^vfio_dmabuf_stream_clients (\d+)$/m.exec(text)?.[1];
 };
 
-test('--json tells each event as it comes, one a line, until it is stopped', async (t) => {
+test('--json prints each event when it arrives, one per line, until it is stopped', async (t) => {
   const { serving, feed } = await fed(t);
   const json = program.start(t, ['watch', serving.url, '--json', '--device=41:00.0']);
   await serving.until(async () => (await clients(serving.url)) === '1', 'the stream to be read');
@@ -212,7 +212,7 @@ test('--json tells each event as it comes, one a line, until it is stopped', asy
   assert.equal(await json.ended, 0);
 });
 
-test('--json ends quietly when its reader has seen enough', async (t) => {
+test('--json exits with 0 when its reader closes the pipe', async (t) => {
   const { serving, feed } = await fed(t);
   const command = `${process.execPath} ${program.path} watch ${serving.url} --json | head -n 1; echo "status $?"`;
   const pipe = spawn('sh', ['-c', command]);

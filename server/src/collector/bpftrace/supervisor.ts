@@ -70,7 +70,7 @@ export class Supervisor implements LineSource {
     retryAt: 0,
     reported: false,
     /** The host could not be inspected, so it is not known which probes the running program lacks. */
-    uninspected: false,
+    unchecked: false,
   };
   /** The last facts that were read without an error. */
   private facts: HostFacts | null = null;
@@ -188,7 +188,7 @@ export class Supervisor implements LineSource {
       }
       reported = '';
       this.plan = plan;
-      if (!this.pending.uninspected) this.clearPending();
+      if (!this.pending.unchecked) this.clearPending();
       const startedAt = clock.bootUs();
       const end = await this.runChild(plan, signal);
       lastEnd = end;
@@ -212,7 +212,7 @@ export class Supervisor implements LineSource {
   private async inspect(): Promise<HostFacts> {
     const facts = await this.options.inspect();
     for (const message of facts.errors ?? []) this.errors.note('facts', new Error(message));
-    this.pending.uninspected = facts.errors !== undefined;
+    this.pending.unchecked = facts.errors !== undefined;
     if (facts.errors === undefined) this.facts = facts;
     return this.facts ?? facts;
   }
@@ -391,7 +391,7 @@ export class Supervisor implements LineSource {
       if (hasChanged) this.wake();
       return;
     }
-    if (pending.changed.size > 0 || pending.uninspected) {
+    if (pending.changed.size > 0 || pending.unchecked) {
       if (clock.bootUs() < pending.retryAt) return;
       if (await this.followChange(running, signal)) {
         this.clearPending();
@@ -418,7 +418,7 @@ export class Supervisor implements LineSource {
     this.pending.changed.clear();
     this.pending.failures = 0;
     this.pending.retryAt = 0;
-    this.pending.uninspected = false;
+    this.pending.unchecked = false;
   }
 
   /** Returns false if the host prevents the change now: the running program continues, and a retry follows. */

@@ -15,7 +15,7 @@ import { build, releaseEvent } from '../../http/build.ts';
 
 const STATUS = Compile(Status);
 
-test('messages are put together from chunks that are cut anywhere', async () => {
+test('messages are assembled from chunks that are cut anywhere', async () => {
   const text = 'retry: 3000\nid: a.0\n: log\n\n: alive\n\nevent: export\nid: a.1\ndata: {"x":1}\n\n';
   for (let cut = 0; cut < text.length; cut++) {
     const chunks = async function* () {
@@ -38,7 +38,7 @@ for (const [text, why] of [
   ['http://h:1/?x=1', /more than a host/],
   ['', /does not begin with http/],
 ] as const) {
-  test(`${JSON.stringify(text)} is not the URL of a daemon`, () => {
+  test(`${JSON.stringify(text)} is rejected as the URL of a daemon`, () => {
     assert.throws(
       () => daemonUrl(text),
       (error) => error instanceof TracerError && error.code === 'bad_usage' && why.test(error.message),
@@ -46,7 +46,7 @@ for (const [text, why] of [
   });
 }
 
-/** A daemon whose connections can be cut, and that can be away. */
+/** A daemon that can be shut down, which cuts its connections, and restarted. */
 async function daemon(t: TestContext) {
   const { app, log, hub } = await build(t, { lines: [], keep: 5 });
   await app.ready();
@@ -54,37 +54,37 @@ async function daemon(t: TestContext) {
   const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   await listen(0);
   const { port } = server.address() as AddressInfo;
-  const away = async () => {
+  const shutDown = async () => {
     const closed = new Promise((resolve) => server.close(resolve));
     server.closeAllConnections();
     await closed;
   };
-  t.after(() => away());
+  t.after(() => shutDown());
   return {
     log,
     hub,
-    away,
-    back: () => listen(port),
+    shutDown,
+    restart: () => listen(port),
     client: new DaemonClient(new URL(`http://127.0.0.1:${port}`)),
   };
 }
 
-test('a stream that is cut goes on behind its last event, also where none had come, and tells what was dropped', async (t) => {
-  const { log, hub, away, back, client } = await daemon(t);
+test('a stream that is cut continues after its last event, also if it had none, and reports dropped events', async (t) => {
+  const { log, hub, shutDown, restart, client } = await daemon(t);
   const lines: { kind: string; seq?: number; count?: number }[] = [];
-  const told: string[] = [];
+  const notices: string[] = [];
   const gates: (() => void)[] = [];
   const stop = new AbortController();
   t.after(() => stop.abort());
   const until = (condition: () => boolean, what: string) =>
     eventually(() =>
-      assert.ok(condition(), `waited in vain for ${what}: ${JSON.stringify({ lines, told })}`),
+      assert.ok(condition(), `timed out while waiting for ${what}: ${JSON.stringify({ lines, notices })}`),
     );
   const ended = follow({
     client,
     device: undefined,
     write: async (line) => void lines.push(JSON.parse(line)),
-    notify: (text) => void told.push(text),
+    notify: (text) => void notices.push(text),
     clock: { sleep: () => new Promise((resolve) => gates.push(resolve)) },
     signal: stop.signal,
   });
@@ -93,18 +93,18 @@ test('a stream that is cut goes on behind its last event, also where none had co
   };
   const open = () => gates.shift()?.();
   await until(() => hub.clients === 1, 'the connection');
-  await away();
+  await shutDown();
   await until(() => gates.length === 1, 'the loss');
   append(2);
-  await back();
+  await restart();
   open();
-  await until(() => lines.length === 2, 'the two that came meanwhile');
-  await away();
+  await until(() => lines.length === 2, 'the two events that were added meanwhile');
+  await shutDown();
   await until(() => gates.length === 1, 'the second loss');
   append(7);
-  await back();
+  await restart();
   open();
-  await until(() => lines.length === 8, 'what is kept of the seven');
+  await until(() => lines.length === 8, 'the events that the log kept of the seven');
   assert.deepEqual(
     lines.map(({ kind, seq, count }) => [kind, seq ?? count]),
     [
@@ -118,14 +118,14 @@ test('a stream that is cut goes on behind its last event, also where none had co
       ['release', 9],
     ],
   );
-  assert.equal(told.length, 2);
-  assert.match(told[0] ?? '', /retrying$/);
+  assert.equal(notices.length, 2);
+  assert.match(notices[0] ?? '', /retrying$/);
   stop.abort();
   open();
   await ended;
 });
 
-test('what a terminal would obey is escaped, and is the same JSON', async (t) => {
+test('control characters in an event are escaped, and the JSON has the same value', async (t) => {
   const { log, hub, client } = await daemon(t);
   const stop = new AbortController();
   const comm = 'a\u009b31m\u202eb\u{e0001}';
@@ -154,18 +154,18 @@ test('what a terminal would obey is escaped, and is the same JSON', async (t) =>
   assert.equal(JSON.parse(line).comm, comm);
 });
 
-test('a daemon that was never there, and a wrong device, are errors', async (t) => {
-  const { away, back, client } = await daemon(t);
+test('a daemon that cannot be reached and a wrong device are errors', async (t) => {
+  const { shutDown, restart, client } = await daemon(t);
   const options = {
     client,
     write: async () => {},
     notify: () => {},
-    clock: { sleep: () => assert.fail('nothing is waited for') },
+    clock: { sleep: () => assert.fail('follow must not wait') },
     signal: t.signal,
   };
-  await away();
+  await shutDown();
   await assert.rejects(follow({ ...options, device: undefined }), /nothing listens there/);
-  await back();
+  await restart();
   await assert.rejects(follow({ ...options, device: 'gpu' }), (error) => {
     return (
       error instanceof TracerError && error.code === 'bad_usage' && /device cannot be/.test(error.message)
@@ -173,7 +173,7 @@ test('a daemon that was never there, and a wrong device, are errors', async (t) 
   });
 });
 
-test('what answers but is no daemon is said to be none', async (t) => {
+test('a server that is not a daemon is an error', async (t) => {
   const server = createServer((_request, response) => response.end('<html>'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
@@ -183,6 +183,6 @@ test('what answers but is no daemon is said to be none', async (t) => {
   await assert.rejects(stream.next(), /is not a vfio-dmabuf-tracer/);
 });
 
-test('pauses double up to half a minute', () => {
+test('pauses double up to 30 s', () => {
   assert.deepEqual([0, 1, 2, 6, 50].map(pauseMs), [500, 1000, 2000, 30_000, 30_000]);
 });

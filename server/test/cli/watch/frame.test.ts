@@ -10,13 +10,13 @@ import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
 import { HttpServer } from '../../../src/http/server.ts';
 import type { Status } from '../../../src/model/schema.ts';
 import { busyHost } from '../../fixtures/busy-host.ts';
-import { WATCHED, WIDE_NAME } from '../../fixtures/watched-stream.ts';
+import { WATCH_STREAM, WIDE_NAME } from '../../fixtures/watch-stream.ts';
 import { build } from '../../http/build.ts';
 
 async function seen(
   t: TestContext,
   asked: Partial<Asked> = {},
-  lines: readonly string[] = WATCHED,
+  lines: readonly string[] = WATCH_STREAM,
 ): Promise<FrameInput> {
   const { app } = await build(t, { lines: [...lines], keep: 1000 });
   const server = new HttpServer({ app, addresses: ['127.0.0.1:0'], logger: pino({ level: 'silent' }) });
@@ -38,12 +38,12 @@ async function seen(
 
 const texts = (input: FrameInput, columns = 120, rows = 40) =>
   drawFrame(input, columns, rows).lines.map(({ text }) => text);
-const told = (input: FrameInput, change: Partial<Status>): FrameInput => ({
+const withStatus = (input: FrameInput, change: Partial<Status>): FrameInput => ({
   ...input,
   daemon: { ...input.daemon, status: { ...input.daemon.status, ...change } },
 });
 
-test('every line is as wide as the screen and there are as many as it has, whatever its size', async (t) => {
+test('a frame fills a screen of any size exactly', async (t) => {
   const input = await seen(t);
   for (const [columns, rows] of [
     [120, 40],
@@ -61,7 +61,7 @@ test('every line is as wide as the screen and there are as many as it has, whate
   }
 });
 
-test('it says how the daemon stands, then incidents, buffers and rejections with the sentence of the reason', async (t) => {
+test('a frame shows the state of the daemon, then incidents, buffers and rejections with the sentence of the reason', async (t) => {
   const lines = texts(await seen(t));
   assert.match(lines[1] ?? '', /^Tracing; kernel 7\.3\.4, dialect private-v1/);
   const at = (pattern: RegExp) => lines.findIndex((text) => pattern.test(text));
@@ -83,7 +83,7 @@ test('it says how the daemon stands, then incidents, buffers and rejections with
   assert.ok(at(/no_peer_to_peer: The importer cannot use memory of a device/) > buffers);
 });
 
-test('a narrow screen keeps what matters most', async (t) => {
+test('a narrow screen keeps the most important columns', async (t) => {
   const lines = texts(await seen(t), 60, 20);
   assert.ok(
     lines.some((text) => /^DEVICE +SIZE +PRIVACY +STATE +VM +$/.test(text)),
@@ -91,7 +91,7 @@ test('a narrow screen keeps what matters most', async (t) => {
   );
 });
 
-test('a filter is looked for everywhere, and --vm in the VMs', async (t) => {
+test('a filter matches all texts, and --vm matches VMs only', async (t) => {
   const input = await seen(t);
   const filtered = texts({ ...input, view: { ...FIRST_VIEW, filter: 'WEB-1' } });
   assert.ok(filtered.some((text) => text.startsWith('Buffers (8 of 40)')));
@@ -100,12 +100,12 @@ test('a filter is looked for everywhere, and --vm in the VMs', async (t) => {
   assert.ok(texts({ ...input, vm: 'train' }).some((text) => text.startsWith('Buffers (8 of 40)')));
 });
 
-test('--device and --state are asked of the daemon', async (t) => {
+test('the daemon filters by --device and --state', async (t) => {
   assert.equal((await seen(t, { device: '43:00.0' })).daemon.total, 8);
   assert.equal((await seen(t, { state: 'revoked' })).daemon.total, 1);
 });
 
-test('losses, simulation, blindness, replay and a lost connection are said in words', async (t) => {
+test('losses, simulation, blind time, replay and a lost connection are each reported in a line', async (t) => {
   const input = await seen(t);
   input.daemon.incidents.incidents = [];
   const has = (changed: FrameInput, pattern: RegExp, style: string) => {
@@ -117,24 +117,28 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
   };
   const live = { kind: 'live', name: 'bpftrace' } as const;
   has(
-    told(input, { losses: { ring: 3, splitter: 0 } }),
+    withStatus(input, { losses: { ring: 3, splitter: 0 } }),
     /3 events or counts were lost \(ring 3\): /,
     'warning',
   );
-  has(told(input, { buffer_state_exact: false }), /A snapshot is being taken after a blind time/, 'warning');
-  const replayed = { source: { kind: 'replay', name: 'a' }, buffer_state_exact: false } as const;
-  has(told(input, replayed), /^INEXACT: /, 'loud');
-  has(told(input, { decode_errors: 2 }), /2 lines of the stream could not be read\./, 'warning');
-  has(told(input, { missed_returns: 2 }), /The return of 2 calls was not traced\./, 'warning');
-  has(told(input, { blind_seconds: 12 }), /^BLIND BEFORE: .*12\.0 s/, 'loud');
-  has(told(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
   has(
-    told(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),
+    withStatus(input, { buffer_state_exact: false }),
+    /A snapshot is being taken after a blind time/,
+    'warning',
+  );
+  const replayed = { source: { kind: 'replay', name: 'a' }, buffer_state_exact: false } as const;
+  has(withStatus(input, replayed), /^INEXACT: /, 'loud');
+  has(withStatus(input, { decode_errors: 2 }), /2 lines of the stream could not be read\./, 'warning');
+  has(withStatus(input, { missed_returns: 2 }), /The return of 2 calls was not traced\./, 'warning');
+  has(withStatus(input, { blind_seconds: 12 }), /^BLIND BEFORE: .*12\.0 s/, 'loud');
+  has(withStatus(input, { simulation: 'loss=10%' }), /^SIMULATED: loss=10%/, 'loud');
+  has(
+    withStatus(input, { source: { kind: 'replay', name: 'a\x1b[2J.gz' } }),
     /^REPLAY of a\ufffd\[2J\.gz: not this host/,
     'warning',
   );
   const problem = { reason: 'killed', message: 'killed', remedy: null } as const;
-  const blind = told(input, { state: 'blind', source: live, problem });
+  const blind = withStatus(input, { state: 'blind', source: live, problem });
   has(blind, /^BLIND: Nothing is traced now: bpftrace does not run\./, 'loud');
   has(blind, /^ {2}killed\./, 'loud');
   const sinceMs = input.wallMs - 5000;
@@ -145,7 +149,7 @@ test('losses, simulation, blindness, replay and a lost connection are said in wo
   );
 });
 
-test('the table is scrolled below its header', async (t) => {
+test('the rows of the table scroll, and its header does not', async (t) => {
   const input = await seen(t);
   const { page, last } = drawFrame(input, 120, 40);
   assert.equal(last, 40 - page);
@@ -154,7 +158,7 @@ test('the table is scrolled below its header', async (t) => {
   assert.ok(end.some((text) => /^DEVICE /.test(text)));
 });
 
-test('what is printed once is whole', async (t) => {
+test('a single print has all rows and all incidents', async (t) => {
   const lines = drawAll(await seen(t)).map(({ text }) => text);
   assert.equal(lines.filter((text) => / {2}(live|revoked) {2}/.test(text)).length, 40);
   assert.ok(lines.includes('Open incidents (9)'));
@@ -172,7 +176,7 @@ for (const name of ['private-bind-after-failed-lookup', 'private-offered']) {
   });
 }
 
-test('a verdict about one device says so', async (t) => {
+test('a verdict about one device names the device', async (t) => {
   const lines = texts(await seen(t, { device: '43:00.0' }));
   assert.match(lines[2] ?? '', /^[A-Z ]+ \(43:00\.0 only\): /);
 });
@@ -184,7 +188,7 @@ test('kinds that cannot be detected are a reason for attention', async (t) => {
   assert.ok(texts(input).some((text) => text.startsWith('ATTENTION: ') && text.includes('foreign vm')));
 });
 
-test('the rejections of which it shows the newest are all that were counted, not all that were asked for', async (t) => {
+test('the title of the newest rejections has the number that was counted, not the number that was requested', async (t) => {
   const lines = [...busyHost({ vms: 2, buffers: 6, rejections: 150 })];
   const titles = async (asked: Partial<Asked>) => {
     const input = await seen(t, asked, lines);
@@ -192,5 +196,5 @@ test('the rejections of which it shows the newest are all that were counted, not
   };
   assert.match((await titles({}))[0] ?? '', /^Newest rejections \(7 of 151\)/);
   const ofDevice = (await titles({ device: '41:00.0' }))[0] ?? '';
-  assert.match(ofDevice, /^Newest rejections \(1\)/, 'fewer than are asked for are all');
+  assert.match(ofDevice, /^Newest rejections \(1\)/, 'if there are fewer than requested, they are all');
 });

@@ -16,12 +16,12 @@ import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
 import { INCIDENT_KINDS, Status } from '../../../src/model/schema.ts';
 import { TracerError } from '../../../src/support/errors.ts';
 import { Collected } from '../../fixtures/collected.ts';
-import { WATCHED } from '../../fixtures/watched-stream.ts';
+import { WATCH_STREAM } from '../../fixtures/watch-stream.ts';
 import { build } from '../../http/build.ts';
 
 const STATUS = Compile(Status);
 
-/** Anybody can listen at the daemon's port while it is away. */
+/** A client of a server with any answer. Any program can listen on the daemon's port while the daemon does not run. */
 async function hostile(
   t: TestContext,
   answer: RequestListener,
@@ -44,9 +44,9 @@ const isShown = (what: RegExp) => (error: unknown) => {
   return true;
 };
 
-/** All answers that a daemon of ours gives to a look, by path without the query. */
+/** All answers of a real daemon that `watch` reads, by path without the query. */
 async function genuine(t: TestContext): Promise<Map<string, unknown>> {
-  const { app } = await build(t, { lines: [...WATCHED], keep: 1000 });
+  const { app } = await build(t, { lines: [...WATCH_STREAM], keep: 1000 });
   const answers = new Map<string, unknown>();
   for (const path of ['status', 'incidents', 'rejections', 'reasons', 'buffers']) {
     answers.set(`/api/v1/${path}`, (await app.inject(`/api/v1/${path}`)).json());
@@ -54,7 +54,7 @@ async function genuine(t: TestContext): Promise<Map<string, unknown>> {
   return answers;
 }
 
-/** A server that answers as ours does, with what `change` makes of each text in each answer. */
+/** A client of a server with the answers of a real daemon, in which `change` replaces each text. */
 async function changed(t: TestContext, change: (text: string, key: string) => string): Promise<DaemonClient> {
   const answers = await genuine(t);
   return await hostile(t, ({ url = '' }, response) => {
@@ -67,7 +67,7 @@ async function changed(t: TestContext, change: (text: string, key: string) => st
 }
 
 const EVIL = '\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\u{e0041}\r\n\x9d';
-/** What is one of a few words is checked by the schema; of the rest nothing is known. */
+/** The schema allows only certain values in these fields; other texts may be anything. */
 const ENUMS =
   /^(kind|state|severity|change|by|stage|reason|cause|revoke_cause|privacy|dialect|violation|reader|closed_by)$/;
 const KINDS: readonly string[] = INCIDENT_KINDS;
@@ -78,7 +78,7 @@ async function inputOf(client: DaemonClient, signal: AbortSignal): Promise<Frame
   return { ...common, daemon, lost: { sinceMs: 0, why: EVIL, againMs: 0 } };
 }
 
-test('whatever a server puts into its texts, a terminal obeys none of it', async (t) => {
+test('control characters in the texts of a server do not reach the terminal', async (t) => {
   let evil = 0;
   const client = await changed(t, (text, key) => {
     if (ENUMS.test(key) || KINDS.includes(text) || /^\d{4}-\d\d-\d\dT/.test(text)) return text;
@@ -104,7 +104,7 @@ test('whatever a server puts into its texts, a terminal obeys none of it', async
   assert.doesNotMatch(terminal.text.replaceAll(new RegExp(own, 'g'), ''), /\p{Cc}|\p{Cf}/u);
 });
 
-test('a text of megabytes in each cell is cut before it is measured', async (t) => {
+test('a very long text of a cell is cut before its width is measured', async (t) => {
   const long = 'w'.repeat(100_000);
   assert.ok(cellOf(long).length <= 1000);
   const input = await inputOf(await changed(t, (text, key) => (key === 'comm' ? long : text)), t.signal);
@@ -113,7 +113,7 @@ test('a text of megabytes in each cell is cut before it is measured', async (t) 
   assert.ok(performance.now() - before < 2000);
 });
 
-test('an answer with a field of another type or without one is an error that names it, never a stack', async (t) => {
+test('an answer with a missing field or a wrong type is an error that names it, without a stack trace', async (t) => {
   const answers = await genuine(t);
   for (const path of answers.keys()) {
     for (const wrong of [null, 7, 'text', [], {}, { buffers: [{}] }, true]) {
@@ -146,11 +146,11 @@ test('an answer with a field of another type or without one is an error that nam
 });
 
 for (const [name, answer] of [
-  ['no JSON', (_request, response) => response.end('<html>')],
-  ['half of a JSON', (_request, response) => response.end('{"version":')],
+  ['text that is not JSON', (_request, response) => response.end('<html>')],
+  ['incomplete JSON', (_request, response) => response.end('{"version":')],
   ['a redirect to itself', (request, response) => response.writeHead(302, { location: request.url }).end()],
   [
-    'a packed answer',
+    'a compressed answer',
     (_request, response) => {
       response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(10 << 20)));
     },
@@ -161,7 +161,7 @@ for (const [name, answer] of [
   ],
   ['null as an error', (_request, response) => response.writeHead(400).end('null')],
 ] as [string, RequestListener][]) {
-  test(`${name} is the answer of a stranger`, async (t) => {
+  test(`${name} is rejected as the answer of another program`, async (t) => {
     const client = await hostile(t, answer);
     await assert.rejects(
       client.json('/api/v1/status', STATUS, t.signal),
@@ -174,7 +174,7 @@ for (const [name, answer] of [
   });
 }
 
-test('what a server says is wrong is shown on one short line', async (t) => {
+test('the error message of a server is shown on one short line', async (t) => {
   const error = {
     code: 'x',
     message: `${EVIL}${'m'.repeat(1e6)}`,
@@ -187,7 +187,7 @@ test('what a server says is wrong is shown on one short line', async (t) => {
   await assert.rejects(client.json('/api/v1/status', STATUS, t.signal), isShown(/owned.*mmm/));
 });
 
-/** Sends for as long as anybody takes it, and counts. */
+/** Sends as long as the client reads, and counts the bytes. */
 function flood(chunk: Buffer): { answer: RequestListener; sent: () => number } {
   let sent = 0;
   const answer: RequestListener = (_request, response) => {
@@ -204,7 +204,7 @@ function flood(chunk: Buffer): { answer: RequestListener; sent: () => number } {
   return { answer, sent: () => sent };
 }
 
-test('an answer without an end is cut off at its limit', async (t) => {
+test('an endless answer is cut off at its size limit', async (t) => {
   const { answer, sent } = flood(Buffer.alloc(65_536, ' '));
   const client = await hostile(t, answer);
   const before = process.memoryUsage().rss;
@@ -217,7 +217,7 @@ test('an answer without an end is cut off at its limit', async (t) => {
   assert.ok(process.memoryUsage().rss - before < 400 << 20);
 });
 
-test('an answer that comes a byte at a time ends too, and so do headers', async (t) => {
+test('an answer or headers that arrive a byte at a time are cut off at the time limit', async (t) => {
   const slowly: RequestListener = (_request, response) => {
     const timer = setInterval(() => response.write(' '), 20);
     response.on('close', () => clearInterval(timer));
@@ -238,7 +238,7 @@ test('an answer that comes a byte at a time ends too, and so do headers', async 
   );
 });
 
-test('a stream that is healthy is not ended by the time limit of an answer', async (t) => {
+test('the time limit of an answer does not end a healthy stream', async (t) => {
   const client = await hostile(
     t,
     (_request, response) => {
@@ -253,27 +253,31 @@ test('a stream that is healthy is not ended by the time limit of an answer', asy
   assert.match(text, /kind/);
 });
 
-test('a message without an end is not kept', async () => {
+test('an endless message is an error at its size limit', async () => {
   const chunk = 'x'.repeat(1 << 20);
   let given = 0;
   const endless = async function* () {
     for (; given < 1000; given++) yield chunk;
   };
   await assert.rejects(async () => {
-    for await (const _ of messagesOf(endless())) assert.fail('there is none');
+    for await (const _ of messagesOf(endless())) assert.fail('no message is complete');
   }, RangeError);
   assert.ok(given < 20, `${given} MiB`);
 });
 
 for (const [name, message, what] of [
-  ['no JSON', 'id: a.1\ndata: {"kind"\n\n', /must be an event/],
+  ['text that is not JSON', 'id: a.1\ndata: {"kind"\n\n', /must be an event/],
   ['a number', 'id: a.1\ndata: 7\n\n', /must be an event/],
-  ['no kind', 'id: a.1\ndata: {"kind":7}\n\n', /must be an event/],
-  ['a mark of a list', 'event: dropped\nid: a.1\ndata: [1]\n\n', /must be an object/],
-  ['an id that no header may have', 'id: a\u0100x\ndata: {"kind":"x"}\n\n', /id: has a wrong character/],
+  ['a wrong kind', 'id: a.1\ndata: {"kind":7}\n\n', /must be an event/],
+  ['a list of dropped events', 'event: dropped\nid: a.1\ndata: [1]\n\n', /must be an object/],
+  [
+    'an id that is not allowed in a header',
+    'id: a\u0100x\ndata: {"kind":"x"}\n\n',
+    /id: has a wrong character/,
+  ],
   ['an id of kilobytes', `id: ${'a'.repeat(5000)}\ndata: {"kind":"x"}\n\n`, /id: has a wrong character/],
 ] as const) {
-  test(`a stream with ${name} is an error, never a stack`, async (t) => {
+  test(`a stream with ${name} is an error without a stack trace`, async (t) => {
     const client = await hostile(t, (_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).end(message);
     });

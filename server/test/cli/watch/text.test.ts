@@ -5,15 +5,15 @@ import stringWidth from 'string-width';
 import { fit, fold, formatAge, formatBytes } from '../../../src/cli/text.ts';
 import { type Column, layOut } from '../../../src/cli/watch/table.ts';
 import { neutral } from '../../../src/support/neutral.ts';
-import { EVIL_NAME } from '../../fixtures/watched-stream.ts';
+import { EVIL_NAME } from '../../fixtures/watch-stream.ts';
 
-test('what a terminal would obey is shown and not sent', () => {
+test('control characters are replaced with a visible character', () => {
   assert.equal(neutral(EVIL_NAME), 'evil\ufffd]0;owned\ufffd\ufffd[2J\ufffdvm');
   assert.equal(neutral('a\u009b31mb\u200bc\ud800d'), 'a\ufffd31mb\ufffdc\ufffdd');
   assert.equal(neutral('仮想 é ok'), '仮想 é ok');
 });
 
-test('a neutral text has no control character, whatever it was', () => {
+test('a neutral text has no control characters, for any input', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       assert.doesNotMatch(neutral(text), /[\p{Cc}\p{Cf}\p{Cs}]/u);
@@ -21,7 +21,7 @@ test('a neutral text has no control character, whatever it was', () => {
   );
 });
 
-test('a fitted text is as wide as it is told, wide characters too', () => {
+test('a fitted text has the given width, also with wide characters', () => {
   assert.equal(fit('abc', 5), 'abc  ');
   assert.equal(fit('abcdef', 5), 'abcd…');
   assert.equal(fit('仮想機械', 6), '仮想… ');
@@ -37,7 +37,7 @@ test('a fitted text is as wide as it is told, wide characters too', () => {
   );
 });
 
-test('sizes and ages are told in the largest unit that says something', () => {
+test('sizes and ages are given in the largest unit that fits', () => {
   assert.deepEqual([0, 4096, 1536, 16 << 20, 2 ** 35].map(formatBytes), [
     '0 B',
     '4 KiB',
@@ -69,7 +69,7 @@ const ROWS: [string, string, string][] = [
   ['be', '12345', '仮想'],
 ];
 
-test('a table shows all where there is room, cuts long cells first, and leaves out by rank', () => {
+test('a table shows all columns if they fit, else it cuts long cells, and then omits columns by rank', () => {
   assert.deepEqual(layOut(COLUMNS, ROWS, 80), {
     header: 'A          B  C',
     rows: ['alpha      1  gamma gamma gamma', 'be     12345  仮想'],
@@ -84,7 +84,7 @@ test('a table shows all where there is room, cuts long cells first, and leaves o
   assert.equal(layOut(COLUMNS, ROWS, 2).rows[1], '1…');
 });
 
-test('no line of a table is wider than it may be', () => {
+test('no line of a table is wider than the given width', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.string(), fc.string(), fc.string())),

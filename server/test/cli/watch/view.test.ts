@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FIRST_VIEW, keysOf, press, type View } from '../../../src/cli/watch/view.ts';
 
-/** What the keys make of the first view, on a screen of 5 rows of 20; null where they quit. */
+/** The first view after these keys, on a screen that shows 5 of 20 rows; null if a key quits. */
 function after(...keys: string[]): View | null {
   let view: View | null = FIRST_VIEW;
   for (const key of keys) {
-    assert.ok(view !== null, 'it has quit already');
+    assert.ok(view !== null, 'the view has already quit');
     view = press(view, key, 5, 15);
   }
   return view;
@@ -25,14 +25,14 @@ test('a chunk is split into whole keys', () => {
   assert.deepEqual(keysOf('仮😀'), ['仮', '😀']);
 });
 
-test('q and Ctrl-C quit, but q is a letter where a filter is typed', () => {
+test('q and Ctrl-C quit, but q is a letter while a filter is typed', () => {
   assert.equal(after('q'), null);
   assert.equal(after('\x03'), null);
   assert.equal(after('/', 'q')?.filter, 'q');
   assert.equal(after('/', '\x03'), null);
 });
 
-test('a filter is typed, mended, kept and cleared', () => {
+test('a filter can be typed, corrected, kept and cleared', () => {
   assert.deepEqual(after('/', 'w', 'x', '\x7f', 'é', '\x1b[A', '\t'), {
     ...FIRST_VIEW,
     typing: true,
@@ -55,7 +55,7 @@ test('scrolling stays within the table', () => {
   assert.equal(after('\x1b[F', '/', 'a')?.scroll, 0);
 });
 
-test('? shows the help and takes it away', () => {
+test('? shows the help and hides it again', () => {
   assert.equal(after('?')?.help, true);
   assert.equal(after('?', '?')?.help, false);
   assert.equal(after('?', '\x1b')?.help, false);

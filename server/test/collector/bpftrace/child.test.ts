@@ -52,7 +52,7 @@ async function start(
 
 const isBeat = (line: string): boolean => /"data": ?\[1,/.test(line);
 
-test('a child is ready at its ready record, and stops when asked, also twice', async (t) => {
+test('a child is ready after its ready record, and it may be stopped more than once', async (t) => {
   const run = await start(t, 'normal');
   await run.ready;
   assert.match(run.lines[0] ?? '', /attached_probes/);
@@ -73,7 +73,7 @@ test('a child that ignores SIGINT is killed', async (t) => {
   assert.ok(!existsSync(`/proc/${run.child.pid}`));
 });
 
-test('a child that was asked to stop before it began still ends', async (t) => {
+test('a child that is stopped before it starts still ends', async (t) => {
   const path = await fakeBpftrace(t, 'normal');
   const child = new BpftraceChild({
     launch: { path, guard: [], env: process.env },
@@ -85,7 +85,7 @@ test('a child that was asked to stop before it began still ends', async (t) => {
   assert.equal((await child.run()).reason, 'stopped');
 });
 
-test('a child that crashes, is killed or ends in the middle of a line tells so', async (t) => {
+test('a child that crashes, is killed or ends within a line reports how it ended', async (t) => {
   const crash = await (await start(t, 'crash')).end;
   assert.deepEqual([crash.reason, crash.ready], ['crashed', true]);
   assert.equal(crash.message, 'exited with 1: ERROR: something at [address] broke');
@@ -95,7 +95,7 @@ test('a child that crashes, is killed or ends in the middle of a line tells so',
   assert.equal(partial.dropped(), 1);
 });
 
-test('a child that cannot start names the reason', async (t) => {
+test('a child that cannot start reports the reason', async (t) => {
   for (const [sample, reason] of [
     ['not-root-0.23', 'not_root'],
     ['lockdown-0.27', 'lockdown'],
@@ -107,7 +107,7 @@ test('a child that cannot start names the reason', async (t) => {
   }
 });
 
-test('a path that cannot be run is a child that did not start', async () => {
+test('a path that cannot be run ends with start_failed', async () => {
   const child = new BpftraceChild({
     launch: { path: '/nonexistent/bpftrace', guard: [], env: process.env },
     program: '',
@@ -119,7 +119,7 @@ test('a path that cannot be run is a child that did not start', async () => {
   assert.match(end.message, /ENOENT/);
 });
 
-test('a child that never gets ready, or falls silent, is ended', async (t) => {
+test('a child that does not become ready, or stops printing, is ended', async (t) => {
   const late = await (await start(t, 'never-ready', '', { readyMs: 200 })).end;
   assert.deepEqual([late.reason, late.message], ['start_failed', 'not ready within 0.2 s']);
   const hung = await start(t, 'hung', '', { silenceMs: 200 });
@@ -127,7 +127,7 @@ test('a child that never gets ready, or falls silent, is ended', async (t) => {
   assert.deepEqual([end.reason, end.ready], ['hung', true]);
 });
 
-test('garbage, bytes that are no text and blank lines do not stop the lines that follow', async (t) => {
+test('the lines after garbage, binary data and blank lines are still read', async (t) => {
   for (const mode of ['garbage', 'binary']) {
     const run = await start(t, mode);
     await run.ready;
@@ -138,7 +138,7 @@ test('garbage, bytes that are no text and blank lines do not stop the lines that
   }
 });
 
-test('a line of 10 MB is dropped whole and counted', async (t) => {
+test('a line of 10 MB is dropped completely and counted', async (t) => {
   const run = await start(t, 'long-line');
   await eventually(() => assert.ok(run.lines.some(isBeat)));
   assert.equal(run.dropped(), 1);
@@ -147,7 +147,7 @@ test('a line of 10 MB is dropped whole and counted', async (t) => {
   await run.end;
 });
 
-test('a flood comes through whole and in order', async (t) => {
+test('all lines of a flood arrive in order', async (t) => {
   const run = await start(t, 'flood', '50000');
   await eventually(() => assert.ok(run.lines.some(isBeat)));
   const events = run.lines.filter((line) => /"data": ?\[2,/.test(line));
@@ -157,7 +157,7 @@ test('a flood comes through whole and in order', async (t) => {
   await run.end;
 });
 
-test('a child sees only the variables that are meant for it', () => {
+test('a child gets only the environment variables that it needs', () => {
   const env = childEnvironment(
     { PATH: '/bin', TOKEN: 'x', BPFTRACE_BTF: '/b', BPFTRACE_COLOR: 'always' },
     99,
@@ -168,7 +168,7 @@ test('a child sees only the variables that are meant for it', () => {
 });
 
 for (const guarded of [true, false]) {
-  test(`no child is left when the tracer is killed, ${guarded ? 'with' : 'without'} setpriv`, async (t) => {
+  test(`the child ends when the tracer is killed, ${guarded ? 'with' : 'without'} setpriv`, async (t) => {
     const path = await fakeBpftrace(t, guarded ? 'stubborn' : 'normal');
     const guard = guarded ? (await findGuard(process.env.PATH ?? '')).command : [];
     const module = new URL('../../../src/collector/bpftrace/child.ts', import.meta.url);
@@ -192,15 +192,15 @@ for (const guarded of [true, false]) {
     });
     assert.ok(existsSync(`/proc/${pid}`));
     parent.kill('SIGKILL');
-    // The process that takes over orphans may reap it late, or never: a zombie is as good as gone.
+    // The process that adopts orphans may reap the child late or never. A zombie counts as ended.
     await eventually(async () =>
       assert.equal(await readStat('/proc', pid), null, 'the child outlived its parent'),
     );
   });
 }
 
-for (const how of ['stops', 'is killed', 'has ended before its child was seen'] as const) {
-  test(`nothing that bpftrace has forked is left when it ${how}`, async (t) => {
+for (const how of ['stops', 'is killed', 'ends before its child was found'] as const) {
+  test(`a process that bpftrace forked is ended when bpftrace ${how}`, async (t) => {
     const file = join(await temporaryFolder(t), 'pid');
     const run = await start(t, 'forks', file);
     await run.ready;
@@ -210,7 +210,9 @@ for (const how of ['stops', 'is killed', 'has ended before its child was seen'] 
     else process.kill(run.child.pid ?? 0, how === 'is killed' ? 'SIGKILL' : 'SIGTERM');
     const end = await run.end;
     assert.equal(end.reason, how === 'stops' ? 'stopped' : how === 'is killed' ? 'killed' : 'crashed');
-    await eventually(async () => assert.equal(await readStat('/proc', forked), null, 'it was left behind'));
+    await eventually(async () =>
+      assert.equal(await readStat('/proc', forked), null, 'the forked process still runs'),
+    );
   });
 }
 

@@ -11,7 +11,7 @@ import { StderrTail } from '../../../src/collector/bpftrace/stderr-tail.ts';
 
 const FOLDER = new URL('../../fixtures/fake-bpftrace/stderr/', import.meta.url);
 
-/** Written by bpftrace 0.23.2 and 0.27.1. */
+/** The reason and the failed line of each file; bpftrace 0.23.2 and 0.27.1 wrote them. */
 const SAMPLES: Record<string, [string, number | null]> = {
   'bad-config-0.23': ['compile_error', 1],
   'bad-config-0.27': ['compile_error', 1],
@@ -36,7 +36,7 @@ function tailOf(...chunks: (string | Buffer)[]): StderrTail {
   return tail;
 }
 
-test('each way in which bpftrace fails to start has its reason', () => {
+test('each recorded start failure of bpftrace has its reason', () => {
   const files = readdirSync(FOLDER).map((name) => name.replace(/\.txt$/, ''));
   assert.deepEqual(files.sort(), Object.keys(SAMPLES).sort());
   for (const [name, [reason, line]] of Object.entries(SAMPLES)) {
@@ -48,7 +48,7 @@ test('each way in which bpftrace fails to start has its reason', () => {
   assert.equal(classifyStart(''), 'start_failed');
 });
 
-test('the function that could not be loaded or attached is found by its longest name', () => {
+test('the function that failed to load or attach is the longest name that matches', () => {
   const names = ['dma_buf_attach', 'vfio_pci_dma_buf_attach', 'other'];
   const text = 'ERROR: Error loading BPF program for fentry_vfio_pci_core_vfio_pci_dma_buf_attach_1.\nother';
   assert.equal(failedFunction(text, names), 'vfio_pci_dma_buf_attach');
@@ -59,7 +59,7 @@ test('the function that could not be loaded or attached is found by its longest 
   assert.equal(failedFunction('WARNING: other', names), null);
 });
 
-test('of a long stderr the beginning and the end are kept', () => {
+test('the beginning and the end of a long stderr are kept', () => {
   const tail = tailOf('ERROR: first\n', 'x'.repeat(100_000), '\n', Buffer.from('last wörd'));
   const text = tail.text();
   assert.ok(text.length < 9000);
@@ -68,7 +68,7 @@ test('of a long stderr the beginning and the end are kept', () => {
   assert.match(text, /last wörd$/);
 });
 
-test('kernel addresses are taken out, other numbers are not', () => {
+test('kernel addresses are replaced, and other numbers are kept', () => {
   const text = tailOf(
     'R1=0xffff888012345678 ffffffffa0001234 pid 4242 hash 0123456789abcdef deadbeef',
   ).text();

@@ -37,7 +37,7 @@ const facts: ProbeFacts = {
   bpftraceVersion: [0, 23, 2],
 };
 
-/** A host that has all that the fragments may ask for. */
+/** A host with everything that the fragments may need. */
 function everythingOf(fragments: FragmentSet): ProbeFacts {
   const wanted = wantedBy(fragments);
   return {
@@ -68,7 +68,7 @@ test('placeholders become numbers, functions and snippets', () => {
   assert.doesNotMatch(program, /\{\{|\/\/\?/);
 });
 
-test('a member becomes its byte and the bit in it; one that is not there leaves the fragment out', () => {
+test('a member becomes its byte offset and its bit, and a fragment with a missing member is left out', () => {
   const two = HEADER.replace('name: one', 'name: two');
   const { program, probes } = compose(
     facts,
@@ -87,7 +87,7 @@ test('a member becomes its byte and the bit in it; one that is not there leaves 
   );
 });
 
-test('the program begins with ready and ends with a heartbeat that walks the counters that are written', () => {
+test('the program begins with ready and ends with a heartbeat that reads each written counter', () => {
   const header = HEADER.replace('maps: -', 'maps: @releases, @exports, @restores,\n//   @missed');
   const text = `${header}kprobe:{{fn:f}} { @releases[0] = count(); @exports[1, 2] = sum(2); @missed[0] = count(); print(@restores);\n@restores[1, 2] = count(); //? none\n}\n`;
   const two = HEADER.replace('name: one', 'name: two').replace('maps: -', 'maps: @missed');
@@ -114,7 +114,7 @@ test('the program begins with ready and ends with a heartbeat that walks the cou
   );
 });
 
-test('a counter gets its key before it counts, for the loser of two that add one key at once loses what it adds', () => {
+test('a counter adds its key with 0 before it counts, because one of two concurrent inserts of a key loses its value', () => {
   const header = HEADER.replace('maps: -', 'maps: @exports, @export_bytes');
   const text = `${header}kprobe:{{fn:f}} { if (1) { @exports[$d, 0] = count(); } @export_bytes[$d, 0] = sum($n); @seen[1] = count(); @emitted = count(); }\n`;
   const { program } = compose(facts, set({ one: text }));
@@ -127,7 +127,7 @@ test('a counter gets its key before it counts, for the loser of two that add one
   );
 });
 
-test('a heartbeat without any counter still ends its read', () => {
+test('a heartbeat without counters still prints the end of its read', () => {
   const { program } = compose(facts, set({}));
   assert.ok(
     program.endsWith(
@@ -136,7 +136,7 @@ test('a heartbeat without any counter still ends its read', () => {
   );
 });
 
-test('a map that nobody reads is an error', () => {
+test('a map that is not read is an error', () => {
   const text = `${HEADER.replace('maps: -', 'maps: @stray')}kprobe:{{fn:f}} { @stray[0] = count(); }\n`;
   assert.throws(
     () => compose(facts, set({ one: text })),
@@ -144,7 +144,7 @@ test('a map that nobody reads is an error', () => {
   );
 });
 
-test('conditional lines and blocks are kept where their condition holds', () => {
+test('conditional lines and blocks are kept if their condition is true', () => {
   const text = `${HEADER}kprobe:{{fn:f}} {
 a //? s.m
 b //? s.none
@@ -205,7 +205,7 @@ test('a fragment whose needs are not met is left out, with a reason for each of 
   for (const dropped of ['2', '3', '4', '5']) assert.ok(!program.includes(`{ ${dropped} }`));
 });
 
-test('the lines of each part are those of the program', () => {
+test('the line numbers of each part match the program', () => {
   const two = HEADER.replace('name: one', 'name: two');
   const { program, parts } = compose(
     facts,
@@ -229,7 +229,7 @@ test('an excluded fragment is left out with the reason of its exclusion', () => 
   assert.equal(probes[0]?.reason, 'rejected');
 });
 
-test('the host is asked for what stands in needs, conditions and placeholders, kept or not', () => {
+test('all names in needs, conditions and placeholders are looked up on the host, also those of dropped lines', () => {
   const header = HEADER.replace('needs: -', 'needs: a|b, !s.c');
   const wanted = wantedBy(
     set(
@@ -243,7 +243,7 @@ test('the host is asked for what stands in needs, conditions and placeholders, k
   for (const name of ['s.b', 's.c', 's.h', 's.o']) assert.ok(wanted.members.includes(name), name);
 });
 
-test('the dialect follows from what buffers keep and what KVM does', () => {
+test('the dialect follows from the members of buffers and the functions of KVM', () => {
   const dialect = (functions: string[], members: string[] = []): string =>
     dialectOf({
       ...facts,
@@ -255,16 +255,16 @@ test('the dialect follows from what buffers keep and what KVM does', () => {
   const owner = 'vfio_dma_buf_data.kvm';
   assert.equal(dialect([exporter, 'kvm_vfio_dmabuf_bind'], [flag, owner]), 'private-v1');
   assert.equal(dialect([exporter, 'vfio_dma_buf_get_data'], [owner]), 'private-v2');
-  // KVM binds: neither a lookup nor a VM that the buffer keeps is needed.
+  // KVM binds buffers, so neither a lookup nor a VM member of the buffer is needed.
   assert.equal(dialect([exporter, 'kvm_vfio_dmabuf_bind']), 'private-v2');
-  // The name of the lookup alone promises nothing.
+  // The lookup function alone does not show a private dialect.
   assert.equal(dialect([exporter, 'vfio_dma_buf_get_data']), 'mainline');
   assert.equal(dialect([exporter, 'dma_buf_export']), 'mainline');
   assert.equal(dialect(['dma_buf_export']), 'core');
   assert.equal(dialect([]), 'none');
 });
 
-test('what is unknown in a fragment is an error with file and line', () => {
+test('an unknown placeholder or condition in a fragment is an error with file and line', () => {
   const body = (text: string): FragmentSet =>
     set({ one: `${HEADER}ok\n${text}\n` }, { loop: '{{use:loop}}', bad: '\n{{nix}}' });
   const cases: [string, string, RegExp][] = [
@@ -284,7 +284,7 @@ test('what is unknown in a fragment is an error with file and line', () => {
   for (const [text, where, message] of cases) throwsAt(() => compose(facts, body(text)), where, message);
 });
 
-test('a header that is wrong is an error with file and line', () => {
+test('a wrong header is an error with file and line', () => {
   const cases: [string, string, RegExp][] = [
     ['', 'p.bt:1', /"needs" is missing/],
     [HEADER.replace('// maps: -\n', ''), 'p.bt:1', /"maps" is missing/],
@@ -297,7 +297,7 @@ test('a header that is wrong is an error with file and line', () => {
   for (const [text, where, message] of cases) throwsAt(() => parseFragment('p.bt', text), where, message);
 });
 
-test('the probes of this repository are understood, and each map and record is named once', async () => {
+test('the probes of this repository are all attached if the host has everything, and none if it has nothing', async () => {
   const probes = await loadFragments(probesDirectory());
   const everything = everythingOf(probes);
   const nothing: ProbeFacts = {
@@ -320,13 +320,13 @@ test('the probes of this repository are understood, and each map and record is n
   assert.ok(none.probes.every((probe) => !probe.attached && probe.reason !== null));
   const snapshot = composeOneshot('snapshot', everything, probes);
   assert.ok('program' in snapshot);
-  // bpftrace asserts that an iterator stands alone, and reads no module's types for it.
+  // bpftrace asserts that only BEGIN and END are next to an iterator, and does not read types of modules for it.
   assert.deepEqual(snapshot.program.match(/^\S+(?= \{$)/gm), ['BEGIN', 'iter:dmabuf', 'END']);
   assert.doesNotMatch(snapshot.program, /struct (vfio|kvm)/);
   assert.ok('reason' in composeOneshot('snapshot', nothing, probes));
 });
 
-test('the size of a page is the host’s, never a constant', async () => {
+test('the page size in a program is that of the host', async () => {
   const fragments = await loadFragments(probesDirectory());
   const host = everythingOf(fragments);
   const uses = (pageBytes: number): [number, number] => {
@@ -339,7 +339,7 @@ test('the size of a page is the host’s, never a constant', async () => {
   for (const { file, text } of texts) assert.doesNotMatch(text, /\b4095\b|<< 12\b|>> 12\b/, file);
 });
 
-test('each key in the probes has the parts that the server reads, device and privacy first', async () => {
+test('each map key in the probes has the parts that the server reads, with device and privacy in their places', async () => {
   const fragments = await loadFragments(probesDirectory());
   const { program } = compose(everythingOf(fragments), fragments);
   const counted = [...program.matchAll(/@(\w+)\[([^\]]*)\] = (?:count|sum)\(/g)];
@@ -348,16 +348,16 @@ test('each key in the probes has the parts that the server reads, device and pri
     const parts: readonly string[] | undefined = MAPS[name as MapName];
     assert.ok(parts !== undefined, name);
     seen.add(name);
-    const words = key.split(', ');
-    assert.equal(words.length, Math.max(1, parts.length), `@${name}[${key}]`);
+    const values = key.split(', ');
+    assert.equal(values.length, Math.max(1, parts.length), `@${name}[${key}]`);
     if (!parts.includes('name0') || !parts.includes('device')) continue;
-    assert.equal(words[parts.indexOf('device')], '$dev', `@${name}[${key}]`);
-    assert.equal(words[parts.indexOf('privacy')], '$privacy', `@${name}[${key}]`);
+    assert.equal(values[parts.indexOf('device')], '$dev', `@${name}[${key}]`);
+    assert.equal(values[parts.indexOf('privacy')], '$privacy', `@${name}[${key}]`);
   }
   for (const name of ['imports', 'import_rejections', 'detaches', 'unmaps']) assert.ok(seen.has(name), name);
 });
 
-test('the privacy of an import is what the buffer has kept, and undeclared where the kernel keeps none', async () => {
+test('the privacy of an import is read from the buffer, and is undeclared if the kernel does not store it', async () => {
   const fragments = await loadFragments(probesDirectory());
   const host = everythingOf(fragments);
   const { 'vfio_dma_buf_data.is_private': _, ...members } = host.members;
@@ -370,7 +370,7 @@ test('the privacy of an import is what the buffer has kept, and undeclared where
   assert.ok(count({ ...host, members }, undeclared) >= count(host, kept));
 });
 
-test('an importer’s own call leaves nothing of its buffer behind', async () => {
+test('all that the call of an importer stores about its buffer is deleted', async () => {
   const fragments = await loadFragments(probesDirectory());
   const { program } = compose(everythingOf(fragments), fragments);
   const kept = [...program.matchAll(/@(call_(?:inode|bytes|exporter|privacy))\[\$task\] = /g)].map(
@@ -378,12 +378,12 @@ test('an importer’s own call leaves nothing of its buffer behind', async () =>
   );
   const names = new Set(kept);
   assert.equal(names.size, 4);
-  // At the begin of a call, where the one before was missed, and at its end.
+  // It is deleted at the end of a call, and at the begin, in case the end of the call before was missed.
   const places = program.split('delete(@call_inode[$task])').length - 1;
   for (const name of names) assert.equal(program.split(`delete(@${name}[$task])`).length - 1, places, name);
 });
 
-test('KVM’s bind is judged by the buffer itself, with and without a lookup', async () => {
+test('the owner in a KVM bind is read from the buffer, with and without a lookup', async () => {
   const fragments = await loadFragments(probesDirectory());
   const host = everythingOf(fragments);
   const without = (...names: string[]): ProbeFacts => ({
@@ -397,7 +397,7 @@ test('KVM’s bind is judged by the buffer itself, with and without a lookup', a
     assert.match(bind, /\$owner = \(uint64\)\$private->export_data\.kvm;/);
     assert.match(bind, /\$owner = \(uint64\)\$vdev->vdev\.kvm;/);
   }
-  // What KVM's bind is rejected with inside is not counted a second time: each count of an import first asks for the bind.
+  // A rejection inside KVM's bind is counted by the bind only, so each count of an import first checks whether a bind runs.
   const { program } = compose(host, fragments);
   const counts =
     program.split('@import_rejections[$stage, $dev, $privacy, $n0, $n1, $errno, $reason] = sum((uint64)0)')
@@ -405,7 +405,7 @@ test('KVM’s bind is judged by the buffer itself, with and without a lookup', a
   assert.equal(program.split('@bind_inner_reason[(uint64)curtask] = (uint64)$reason').length - 1, counts);
 });
 
-test('kvm_amd is asked for SEV only where it is a module: a built-in one may not be who made the VM', async () => {
+test('SEV is read from kvm_amd only if kvm_amd is a module, because a VM may not belong to a built-in one', async () => {
   const fragments = await loadFragments(probesDirectory());
   const amd = everythingOf(fragments);
   const asked = (facts: ProbeFacts): boolean[] => {
@@ -419,7 +419,7 @@ test('kvm_amd is asked for SEV only where it is a module: a built-in one may not
   assert.deepEqual(asked({ ...amd, members }), [false, false]);
 });
 
-test('no fragment uses fentry or fexit: those are skipped, and their scratch memory is overwritten, under preemption', async () => {
+test('no fragment uses fentry or fexit, because preemption makes them skip calls and overwrite their scratch memory', async () => {
   const { probes, oneshots, snippets } = await loadFragments(probesDirectory());
   assert.ok(probes.length > 0);
   for (const { file, text } of [...probes, ...oneshots.values(), ...snippets.values()]) {
@@ -427,13 +427,13 @@ test('no fragment uses fentry or fexit: those are skipped, and their scratch mem
   }
 });
 
-test('no program prints a map: bpftrace would look its keys up by system call, and kprobes miss calls meanwhile', async () => {
+test('no program prints a map, because kprobes miss calls while bpftrace looks up its keys by system call', async () => {
   const fragments = await loadFragments(probesDirectory());
   const { program } = compose(everythingOf(fragments), fragments);
   assert.doesNotMatch(program, /\bprint\(@/);
 });
 
-test('every counter of the probes of this repository is read, those that snippets write too', async () => {
+test('every counter that the probes or their snippets write is read', async () => {
   const fragments = await loadFragments(probesDirectory());
   const { program } = compose(everythingOf(fragments), fragments);
   const written = program.matchAll(/@(\w+)(?:\[[^\]]*\])? = (?:count|sum)\(/g);
@@ -446,7 +446,7 @@ test('every counter of the probes of this repository is read, those that snippet
   assert.deepEqual(MAP_NAMES.filter((name) => name !== 'emitted').sort(), read);
 });
 
-test('what counts, or marks a call whose return counts, asks at its entry whether the call is its own', async () => {
+test('each kprobe that counts, or marks a call whose return counts, first checks the gate', async () => {
   const fragments = await loadFragments(probesDirectory());
   const { program, gated } = compose(everythingOf(fragments), fragments);
   assert.ok(gated);
@@ -459,12 +459,12 @@ test('what counts, or marks a call whose return counts, asks at its entry whethe
     if (matters && !byMark)
       assert.match(block, /< @gate_from \|\| \$arrived >= @gate_until\) \{ return; \}/, head);
   }
-  // Every mark of a call is looked at before a program is given up.
+  // The program reports each mark of a call in flight, so that a handover can wait for it.
   for (const [, mark] of program.matchAll(/@(\w+_start)\[/g))
     assert.ok(program.includes(`for ($kv : @${mark}) { print((17,`), mark);
 });
 
-test('a standby counts nothing until it is told; a kernel without a scheduler clock gets no gate', async () => {
+test('a standby counts nothing until its gate opens, and a kernel without a scheduler clock has no gate', async () => {
   const fragments = await loadFragments(probesDirectory());
   const host = everythingOf(fragments);
   assert.match(standby(compose(host, fragments).program), /@gate_from = \(uint64\)0x7fffffffffffffff;/);

@@ -19,7 +19,7 @@ const facts: ConditionFacts = {
   bpftrace: [0, 23, 2],
 };
 
-test('a condition holds or says why not', () => {
+test('a condition is met, or the reason is returned', () => {
   const cases: [string, string | null][] = [
     ['dma_buf_export', null],
     ['fn:dma_buf_export, kvm.userspace_pid, dialect:mainline, bpftrace>=0.23', null],
@@ -47,7 +47,7 @@ test('a condition holds or says why not', () => {
     assert.equal(explainUnmet(parseCondition(text, 'x'), facts), expected, text);
 });
 
-test('without a bpftrace none is new enough', () => {
+test('without bpftrace, a condition on its version is not met', () => {
   const without = { ...facts, bpftrace: null };
   assert.equal(
     explainUnmet(parseCondition('bpftrace>=0.23', 'x'), without),
@@ -55,7 +55,7 @@ test('without a bpftrace none is new enough', () => {
   );
 });
 
-test('what is no condition is an error that says where', () => {
+test('text that is not a condition is an error with its place', () => {
   for (const text of [
     '',
     'a b',
@@ -76,8 +76,8 @@ test('what is no condition is an error that says where', () => {
   }
 });
 
-test('parsing either gives terms or a TracerError', () => {
-  const word = fc.constantFrom(
+test('parsing returns terms or throws a TracerError', () => {
+  const token = fc.constantFrom(
     'fn:',
     'a',
     'b.c',
@@ -92,9 +92,9 @@ test('parsing either gives terms or a TracerError', () => {
     '.',
   );
   fc.assert(
-    fc.property(fc.array(word, { maxLength: 8 }), (words) => {
+    fc.property(fc.array(token, { maxLength: 8 }), (tokens) => {
       try {
-        assert.ok(parseCondition(words.join(''), 'x').length > 0);
+        assert.ok(parseCondition(tokens.join(''), 'x').length > 0);
       } catch (error) {
         assert.ok(error instanceof TracerError);
       }
@@ -102,7 +102,7 @@ test('parsing either gives terms or a TracerError', () => {
   );
 });
 
-test('a negated condition holds exactly where the condition does not', () => {
+test('a negated condition is met exactly if the condition is not', () => {
   const atom = fc.constantFrom(
     'attach',
     'none',
@@ -113,13 +113,13 @@ test('a negated condition holds exactly where the condition does not', () => {
   );
   fc.assert(
     fc.property(atom, (text) => {
-      const holds = explainUnmet(parseCondition(text, 'x'), facts) === null;
-      assert.equal(explainUnmet(parseCondition(`!${text}`, 'x'), facts) === null, !holds);
+      const isMet = explainUnmet(parseCondition(text, 'x'), facts) === null;
+      assert.equal(explainUnmet(parseCondition(`!${text}`, 'x'), facts) === null, !isMet);
     }),
   );
 });
 
-test('versions compare by their numbers', () => {
+test('versions are compared as numbers', () => {
   assert.ok(compareVersions([0, 9], [0, 23]) < 0);
   assert.ok(compareVersions([0, 23, 0], [0, 23]) === 0);
   assert.ok(compareVersions([1], [0, 99, 9]) > 0);

@@ -6,13 +6,13 @@ import { loadFragments } from '../../../src/collector/bpftrace/fragment.ts';
 import { probesDirectory } from '../../../src/support/probes-directory.ts';
 import { KERNEL_FACTS } from '../../fixtures/golden/kernel-facts.ts';
 
-/** `UPDATE_GOLDEN=1` writes the files from the probes: read the difference before it is committed. */
+/** `UPDATE_GOLDEN=1` writes the files from the probes. Review the difference before you commit it. */
 const isUpdate = process.env.UPDATE_GOLDEN === '1';
 
 const composed = async (facts: ProbeFacts): Promise<Composed> =>
   compose(facts, await loadFragments(probesDirectory()));
 
-/** The code of each fragment in the program, and of what stands before and after them; comments may change freely. */
+/** The code of each fragment in the program, and of the parts before and after them. Comments may change freely. */
 function sections({ program, parts }: Composed): Map<string, string> {
   const lines = program.split('\n');
   const isCode = (line: string): boolean => !/^ *\/\//.test(line);
@@ -25,7 +25,7 @@ function sections({ program, parts }: Composed): Map<string, string> {
 }
 
 for (const [name, facts] of Object.entries(KERNEL_FACTS)) {
-  test(`the program for ${name} is the golden one`, async () => {
+  test(`the program for ${name} matches its golden file`, async () => {
     const mainline = sections(await composed(KERNEL_FACTS.mainline));
     const here = await composed(facts);
     const missing = here.probes

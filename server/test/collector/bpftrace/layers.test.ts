@@ -5,7 +5,7 @@ import { probesDirectory } from '../../../src/support/probes-directory.ts';
 
 const { probes, snippets } = await loadFragments(probesDirectory());
 
-/** The functions at whose entry a layer marks the task. */
+/** The functions at whose entry this snippet marks the task. */
 const markedBy = (snippet: string): string[] =>
   probes.flatMap(({ text }) =>
     [...text.matchAll(/^kprobe:\{\{fn:(\w+)\}\}[^\n]*\n(?:(?!^\}).*\n)*?^\{\{use:([\w-]+)\}\}/gm)]
@@ -13,13 +13,13 @@ const markedBy = (snippet: string): string[] =>
       .map(([, name = '']) => name),
   );
 
-/** The functions on which the lines of a text that read a mark depend. */
+/** The functions in the conditions of the lines that read a mark. */
 const readersOf = (text: string, mark: string): string[][] =>
   [...text.matchAll(new RegExp(`if \\(${mark}\\[.*//\\? fn:(\\S+)$`, 'gm'))].map(([, names = '']) =>
     names.split('|'),
   );
 
-test('every importer’s own call that marks the task is told what the layers below it counted', () => {
+test('the layers below report what they counted to every call of an importer that marks the task', () => {
   const marked = [...new Set(markedBy('call-begin'))];
   assert.ok(marked.length > 5, marked.join());
   for (const name of ['mark-counted', 'mark-acquired', 'vmap-end']) {
@@ -29,9 +29,9 @@ test('every importer’s own call that marks the task is told what the layers be
   }
 });
 
-test('every call of the dma-buf core that marks the task is told what the exporter counted', () => {
+test('the exporter reports what it counted to the calls of the dma-buf core that mark the task', () => {
   const marked = markedBy('core-begin');
   const [names = []] = readersOf(snippets.get('mark-counted')?.text ?? '', '@core_start');
-  // Where a kernel has one of these it has the others of dma-buf.c too.
+  // A kernel with one of these functions has the others of dma-buf.c too.
   assert.ok(names.length > 0 && names.every((name) => marked.includes(name)), names.join());
 });

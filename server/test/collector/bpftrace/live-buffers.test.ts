@@ -20,18 +20,18 @@ test('an export makes a buffer live and its release ends it', () => {
   assert.equal(buffers.any, false);
 });
 
-test('a rejected export leaves no buffer', () => {
+test('a rejected export adds no buffer', () => {
   const buffers = new LiveBuffers();
   buffers.event(exported(0, 1, 22));
   assert.equal(buffers.any, false);
 });
 
-test('a snapshot adds buffers whose export was not seen, and a complete one removes those whose release was lost', () => {
+test('a snapshot adds buffers whose export was not traced, and a complete one removes those whose release was lost', () => {
   const buffers = new LiveBuffers();
   buffers.event(exported(7, 1));
   buffers.snapshot({ buffers: listed(8), complete: false, t_begin: 5 });
   buffers.event(released(8));
-  assert.equal(buffers.any, true, 'an incomplete snapshot does not prove that 7 is gone');
+  assert.equal(buffers.any, true, 'an incomplete snapshot does not prove that buffer 7 was released');
   buffers.snapshot({ buffers: [], complete: true, t_begin: 6 });
   assert.equal(buffers.any, false);
 });

@@ -9,7 +9,7 @@ const faults = (text: string): Faults => {
   return typeof read === 'string' ? assert.fail(read) : read;
 };
 
-test('a tenth of the events is dropped, always the same ones, and nothing but events', () => {
+test('loss=10% drops a tenth of the events, always the same ones, and no other lines', () => {
   const lost = (): number[] => {
     const child = new Simulation({ faults: faults('loss=10%'), bootUs: () => 0 }).child();
     return Array.from({ length: 1000 }, (_, i) => i).filter((i) => {
@@ -23,7 +23,7 @@ test('a tenth of the events is dropped, always the same ones, and nothing but ev
   assert.deepEqual(all.pass(released(1, 1)), []);
 });
 
-test('malformed lines come behind the line that is due, by the clock, over all children', () => {
+test('malformed lines are added at their rate over all children, after the next line of a child', () => {
   let now = 5_000_000;
   const simulation = new Simulation({ faults: faults('malformed=2/60s'), bootUs: () => now });
   const child = simulation.child();
@@ -38,7 +38,7 @@ test('malformed lines come behind the line that is due, by the clock, over all c
   assert.equal(simulation.child().pass(heartbeat(1, 1)).length, 3);
 });
 
-test('each child is killed at its age, and one without faults never', () => {
+test('crash=5m ends each child at that age, and without faults no child crashes', () => {
   let now = 0;
   const simulation = new Simulation({ faults: faults('crash=5m'), bootUs: () => now });
   const first = simulation.child();

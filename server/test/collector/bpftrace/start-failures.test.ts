@@ -89,7 +89,7 @@ const CAUSES: readonly [text: string, reason: string, errno: string | null][] = 
   ],
 ];
 
-test('why a probe cannot be attached is named by its errno, in the words of each version', () => {
+test('a failure to attach a probe is classified by its errno, from the text of each bpftrace version', () => {
   for (const [text, reason, errno] of CAUSES) {
     assert.equal(startErrno(text), errno, text);
     assert.equal(classifyStart(text), reason, text);
@@ -101,7 +101,7 @@ test('why a probe cannot be attached is named by its errno, in the words of each
 });
 
 for (const mode of ['attach-fails', 'attach-fails-silently'] as const) {
-  test(`a host that denies the attach is retried and traced as soon as it allows it (${mode})`, async (t) => {
+  test(`a host that does not permit the attach is retried, and traced as soon as it does (${mode})`, async (t) => {
     const allowed = join(await temporaryFolder(t), 'allowed');
     const errno = mode === 'attach-fails' ? 'Permission denied' : '-EACCES';
     const run = await live(t, { mode, argument: `${allowed}|${errno}` });
@@ -127,7 +127,7 @@ for (const mode of ['attach-fails', 'attach-fails-silently'] as const) {
   });
 }
 
-test('where no function can be attached and nobody says why, no fragment is blamed for it', async (t) => {
+test('if no function can be attached and the errno is unknown, no fragment is excluded', async (t) => {
   const allowed = join(await temporaryFolder(t), 'allowed');
   const run = await live(t, { mode: 'attach-fails-silently', argument: `${allowed}|` });
   await eventually(() => assert.ok(run.children().filter(({ state }) => state === 'exited').length >= 5));
@@ -136,7 +136,7 @@ test('where no function can be attached and nobody says why, no fragment is blam
   await eventually(() => assert.ok(has(run, 'heartbeat')));
 });
 
-test('a fragment that was rejected is tried again after a while, next to the program that runs', async (t) => {
+test('a rejected fragment is retried after a pause, next to the running program', async (t) => {
   const fixed = join(await temporaryFolder(t), 'fixed');
   const run = await live(t, {
     mode: 'reject-until',
@@ -147,7 +147,7 @@ test('a fragment that was rejected is tried again after a while, next to the pro
   const running = run.children().at(-1);
   assert.ok(running?.state === 'starting' && running.probes[1]?.attached === false);
   const since = run.lines.length;
-  // Several trials fail meanwhile, and the program that runs is not stopped for them.
+  // Several retries fail meanwhile, and do not stop the running program.
   await eventually(() => assert.ok(run.lines.length > since + 100));
   assert.equal(run.children().at(-1), running);
   await writeFile(fixed, '');
@@ -159,7 +159,7 @@ test('a fragment that was rejected is tried again after a while, next to the pro
   assert.ok(exited?.state === 'exited' && /can be attached now/.test(exited.message));
 });
 
-test('an exclusion expires, and lasts longer each time', async (t) => {
+test('an exclusion expires, and the next one lasts longer, up to a limit', async (t) => {
   const host = await fakeHost(t);
   const fragments = testFragments();
   const { procRoot, sysRoot, etcRoot } = host;
@@ -185,7 +185,7 @@ test('an exclusion expires, and lasts longer each time', async (t) => {
   } as const;
   for (const wait of [60_000, 120_000, 150_000, 150_000]) {
     assert.equal(exclusions.note(plan, rejected), true);
-    assert.equal(exclusions.note(plan, rejected), false, 'it is excluded already');
+    assert.equal(exclusions.note(plan, rejected), false, 'it is already excluded');
     now += wait - 1;
     assert.equal(exclusions.expired, false);
     now += 1;

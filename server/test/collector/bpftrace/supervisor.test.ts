@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../../../src/support/clock.ts';
 import type { FakeHost } from '../fake-host.ts';
 import { has, type Live, live, until } from '../live-run.ts';
 
-test('a stream begins with its header and the child, and ends with the end of the child', async (t) => {
+test('a stream begins with its header and the start of the child, and ends with the exit of the child', async (t) => {
   const run = await live(t, { mode: 'normal' });
   await until(() => run.snapshots().length > 0);
   await run.stop();
@@ -35,7 +35,7 @@ test('a stream begins with its header and the child, and ends with the end of th
   assert.equal(run.lines.length, count);
 });
 
-test('at the start, every buffer that lives is told, with its device and the process of its VM', async (t) => {
+test('at the start, a snapshot reports each live buffer with its device and the process of its VM', async (t) => {
   const run = await live(t, {
     mode: 'normal',
     argument: '77',
@@ -53,7 +53,7 @@ test('at the start, every buffer that lives is told, with its device and the pro
   assert.ok(process?.type === 'process' && process.data.name === 'web' && process.data.vmm === 'qemu');
 });
 
-test('a child that keeps crashing is restarted after pauses that grow up to a bound, and each gap is reconciled', async (t) => {
+test('a child that keeps crashing is restarted after pauses that grow up to a limit', async (t) => {
   const pauses: number[] = [];
   const clock: Clock = {
     ...systemClock,
@@ -75,7 +75,7 @@ test('a child that keeps crashing is restarted after pauses that grow up to a bo
   assert.ok(has(run, 'tick'));
 });
 
-test('after a stable time the pauses begin anew', async (t) => {
+test('after a child was stable, the next pause is the shortest one again', async (t) => {
   const pauses: number[] = [];
   const clock: Clock = {
     ...systemClock,
@@ -89,7 +89,7 @@ test('after a stable time the pauses begin anew', async (t) => {
   assert.deepEqual(pauses.slice(0, 3), [1000, 1000, 1000]);
 });
 
-test('a child that falls silent is replaced', async (t) => {
+test('a child that stops printing is replaced', async (t) => {
   const run = await live(t, { mode: 'hung', timing: { silenceMs: 200 } });
   await until(() => run.children().some((child) => child.generation === 2));
   const exited = run.children().find((child) => child.state === 'exited');
@@ -104,7 +104,7 @@ test('stop ends a child that ignores SIGINT', async (t) => {
   assert.ok(last?.state === 'exited' && last.reason === 'stopped');
 });
 
-test('a probe that bpftrace rejects is left out, and the rest runs', async (t) => {
+test('a probe that bpftrace rejects is left out, and the other probes are attached', async (t) => {
   const run = await live(t, { mode: 'reject', argument: '{ export }' });
   await until(() => has(run, 'heartbeat'));
   const [first, rejected, second] = run.children();
@@ -122,7 +122,7 @@ test('a probe that bpftrace rejects is left out, and the rest runs', async (t) =
   );
 });
 
-test('a host that cannot be traced is told once, with ticks, until it can be', async (t) => {
+test('a host that cannot be traced is reported once, and ticks follow until it can be traced', async (t) => {
   const run = await live(t, {
     mode: 'normal',
     prepare: async (host) => {
@@ -139,7 +139,7 @@ test('a host that cannot be traced is told once, with ticks, until it can be', a
   await until(() => has(run, 'heartbeat'));
 });
 
-test('each obstacle has its reason', async (t) => {
+test('each obstacle to tracing has its reason', async (t) => {
   for (const [setup, reason] of [
     [{ mode: 'none' }, 'no_bpftrace'],
     [{ mode: 'version', argument: '0.22.1' }, 'unsupported_bpftrace'],
@@ -153,8 +153,8 @@ test('each obstacle has its reason', async (t) => {
   }
 });
 
-/** Unloads a module and loads it again between two looks, and gives when, in microseconds since boot. */
-async function loadAgain(host: FakeHost, name: string): Promise<number> {
+/** Reloads a module between two checks; returns the time, in microseconds since boot. */
+async function reloadModule(host: FakeHost, name: string): Promise<number> {
   const module = join(host.sysRoot, 'kernel/btf', name);
   const again = join(host.sysRoot, name);
   await copyFile(module, again);
@@ -163,8 +163,8 @@ async function loadAgain(host: FakeHost, name: string): Promise<number> {
   return t;
 }
 
-/** Waits until modules were looked at since the program runs; gives a moment before the last look. */
-async function someLooks(run: Live): Promise<number> {
+/** Waits for a check of the modules while the program runs; returns a time before the last check, in microseconds since boot. */
+async function moduleChecks(run: Live): Promise<number> {
   await until(() => has(run, 'heartbeat'));
   const began = systemClock.bootUs();
   await wait(900);
@@ -175,30 +175,30 @@ function assertBetween(earliest: number, t: number | undefined, latest: number):
   assert.ok(t !== undefined && earliest < t && t <= latest, `${earliest} < ${t} <= ${latest}`);
 }
 
-test('a module that was unloaded and loaded again gets its probes anew, though the program is the same', async (t) => {
+test('the probes of a reloaded module are attached again, although the program is the same', async (t) => {
   const run = await live(t, { mode: 'normal', timing: { modulesMs: 300 } });
-  const began = await someLooks(run);
-  const died = await loadAgain(run.host, 'vfio_pci_core');
+  const began = await moduleChecks(run);
+  const reloaded = await reloadModule(run.host, 'vfio_pci_core');
   await until(() => run.children().length >= 3);
   const [, exited, second] = run.children();
   assert.ok(exited?.state === 'exited' && exited.message === 'the loaded modules have changed');
-  assertBetween(began, exited.blind_since, died);
+  assertBetween(began, exited.blind_since, reloaded);
   assert.ok(second?.state === 'starting' && second.generation === 2);
 });
 
-test('of another module that was loaded again, its probes are told as blind since the look before', async (t) => {
+test('the probes of another reloaded module are reported as blind since the check before', async (t) => {
   const run = await live(t, {
     mode: 'normal',
     timing: { modulesMs: 300 },
     prepare: (host) => host.loadModule('extra', ['extra_function']),
   });
-  const began = await someLooks(run);
-  const died = await loadAgain(run.host, 'extra');
+  const began = await moduleChecks(run);
+  const reloaded = await reloadModule(run.host, 'extra');
   await until(() => run.children().length >= 4);
   const [, changed, exited, second] = run.children();
   assert.ok(changed?.state === 'changed' && changed.generation === 1);
   assert.deepEqual(changed.blind, ['extra']);
-  assertBetween(began, changed.blind_since, died);
+  assertBetween(began, changed.blind_since, reloaded);
   assert.deepEqual(
     changed.probes.map(({ attached }) => attached),
     [true, true, false],
@@ -208,7 +208,7 @@ test('of another module that was loaded again, its probes are told as blind sinc
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 
-test('of a module that is unloaded, no probe is blind: nothing can call it', async (t) => {
+test('no probe of an unloaded module is blind, because its functions cannot be called', async (t) => {
   const run = await live(t, {
     mode: 'normal',
     prepare: (host) => host.loadModule('extra', ['extra_function']),
@@ -224,7 +224,7 @@ test('of a module that is unloaded, no probe is blind: nothing can call it', asy
   assert.equal(exited.blind_since, undefined);
 });
 
-test('a module that does not matter leaves the child alone', async (t) => {
+test('a loaded module without a probe does not restart the child', async (t) => {
   const run = await live(t, { mode: 'normal' });
   await until(() => has(run, 'heartbeat'));
   await run.host.loadModule('unrelated', ['something']);
@@ -232,9 +232,9 @@ test('a module that does not matter leaves the child alone', async (t) => {
   assert.equal(run.children().length, 1);
 });
 
-test('a module that matters makes a new program, and its probes were blind until then', async (t) => {
+test('a loaded module with a probe starts a new program, and the probe is reported as blind until then', async (t) => {
   const run = await live(t, { mode: 'normal', timing: { modulesMs: 300 } });
-  const began = await someLooks(run);
+  const began = await moduleChecks(run);
   const loaded = systemClock.bootUs();
   await run.host.loadModule('extra', ['extra_function']);
   await until(() => run.children().length >= 4);
@@ -254,9 +254,9 @@ const loadGate = (host: FakeHost): Promise<void> =>
     ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'],
   );
 
-// Both wait as long as in operation for the cut, so they wait at the same time.
+// Both wait for the cut as long as in production, so they run at the same time.
 describe('a handover', { concurrency: true }, () => {
-  test('a program that must change hands over to the next: each event comes once, in order, and nothing is blind', async (t) => {
+  test('the old program hands over to the new one: each event is reported once, in order, without a blind period', async (t) => {
     const run = await live(t, {
       mode: 'gated',
       prepare: loadGate,
@@ -268,12 +268,12 @@ describe('a handover', { concurrency: true }, () => {
     assert.deepEqual(changed?.state === 'changed' && changed.blind, ['extra']);
     assert.ok(exited?.state === 'exited' && exited.reason === 'handed_over');
     assert.ok(second?.state === 'starting' && second.generation === 2 && second.probes[2]?.attached === true);
-    const told = run.records().length;
+    const before = run.records().length;
     await until(
       () =>
         run
           .records()
-          .slice(told)
+          .slice(before)
           .filter(({ type }) => type === 'export').length > 5,
     );
     const beats = run.records().flatMap((record) => (record.type === 'export' ? [record.data.inode] : []));
@@ -289,7 +289,7 @@ describe('a handover', { concurrency: true }, () => {
     );
   });
 
-  test('a processor that does not give way at a handover is a loss that is told', async (t) => {
+  test('a processor that does not give way at a handover is reported as a loss', async (t) => {
     const run = await live(t, {
       mode: 'gated',
       prepare: async (host) => {
@@ -308,7 +308,7 @@ describe('a handover', { concurrency: true }, () => {
   });
 });
 
-test('where a program cannot be told, the old one is stopped and the new one started', async (t) => {
+test('if a program cannot get a gate command, the old one is stopped and the new one is started', async (t) => {
   const run = await live(t, {
     mode: 'normal',
     prepare: loadGate,
@@ -322,7 +322,7 @@ test('where a program cannot be told, the old one is stopped and the new one sta
   assert.ok(second?.state === 'starting' && second.probes[2]?.attached === true);
 });
 
-test('events make their process known, and the end of an owner is told and reconciled', async (t) => {
+test('an event identifies its process, and the exit of an owner is reported and followed by a snapshot', async (t) => {
   const run = await live(t, {
     mode: 'events',
     argument: '55',
@@ -340,7 +340,7 @@ test('events make their process known, and the end of an owner is told and recon
   assert.equal(run.snapshots().filter((snapshot) => snapshot.cause === 'owner_exit').length, 1);
 });
 
-test('the end of an owner that has released all its buffers asks for no snapshot', async (t) => {
+test('the exit of an owner that has released all its buffers does not request a snapshot', async (t) => {
   const run = await live(t, {
     mode: 'released',
     argument: '55',
@@ -356,14 +356,14 @@ test('the end of an owner that has released all its buffers asks for no snapshot
   );
 });
 
-test('events that were emitted and did not come ask for one snapshot', async (t) => {
+test('emitted events that did not arrive request one snapshot', async (t) => {
   const run = await live(t, { mode: 'lossy' });
   await until(() => run.snapshots().some((snapshot) => snapshot.cause === 'loss'));
   await wait(100);
   assert.equal(run.snapshots().filter((snapshot) => snapshot.cause === 'loss').length, 1);
 });
 
-test('a line that is too long is told as a loss', async (t) => {
+test('a line that is too long is reported as a loss', async (t) => {
   const run = await live(t, { mode: 'long-line' });
   await until(() => has(run, 'loss'));
   const losses = run.records().filter((record) => record.type === 'loss');

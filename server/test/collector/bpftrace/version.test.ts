@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findBpftrace, parseVersion } from '../../../src/collector/bpftrace/version.ts';
 import { fakeBpftrace, temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
-test('versions are read as bpftrace prints them', () => {
+test('a version is parsed from the output of bpftrace', () => {
   const cases: [string, number[] | null][] = [
     ['bpftrace v0.23.2\n', [0, 23, 2]],
     ['bpftrace v0.24.1-5-gdeadbeef', [0, 24, 1]],
@@ -16,7 +16,7 @@ test('versions are read as bpftrace prints them', () => {
   for (const [output, expected] of cases) assert.deepEqual(parseVersion(output), expected, output);
 });
 
-test('bpftrace is found by path and by name, and only where its version is supported', async (t) => {
+test('bpftrace is found by path and by name, if its version is supported', async (t) => {
   const path = await fakeBpftrace(t, 'normal');
   const searchPath = `/nonexistent:${dirname(path)}`;
   const expected = { path, version: '0.23.2', parts: [0, 23, 2] };
@@ -30,7 +30,7 @@ test('bpftrace is found by path and by name, and only where its version is suppo
   assert.ok('reason' in odd && odd.reason === 'unsupported_bpftrace' && odd.remedy !== '');
 });
 
-test('a bpftrace that is not there or cannot be run is no bpftrace', async (t) => {
+test('a bpftrace that does not exist or cannot be run is reported as no_bpftrace', async (t) => {
   const folder = await temporaryFolder(t);
   for (const command of ['bpftrace', join(folder, 'bpftrace'), folder]) {
     const found = await findBpftrace({ command, searchPath: folder });

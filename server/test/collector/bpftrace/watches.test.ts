@@ -29,7 +29,7 @@ function losses(): { watch: LossWatch; lines: CollectorLine[]; lost: () => numbe
   return { watch, lines, lost: () => lost };
 }
 
-test('a record that comes after the heartbeat that counts it is not lost', () => {
+test('an event that arrives after the heartbeat that counts it is not lost', () => {
   const { watch, lost } = losses();
   watch.childStarted();
   watch.heartbeat(1);
@@ -48,29 +48,29 @@ test('a record that comes after the heartbeat that counts it is not lost', () =>
   assert.equal(lost(), 1);
 });
 
-test('a loss under traffic that never pauses is seen at the next heartbeat', () => {
+test('a loss under constant traffic is detected at the next heartbeat', () => {
   const { watch, lost } = losses();
   watch.childStarted();
   let emitted = 0;
-  const second = (happened: number, came: number): void => {
-    emitted += happened;
-    for (let event = 0; event < came; event++) watch.eventReceived();
+  const second = (events: number, received: number): void => {
+    emitted += events;
+    for (let event = 0; event < received; event++) watch.eventReceived();
     watch.heartbeat(emitted);
   };
   second(1000, 998);
   second(1000, 1002);
-  assert.equal(lost(), 0, 'only late');
+  assert.equal(lost(), 0, 'the events were only late');
   second(1000, 900);
   second(1000, 1000);
   assert.equal(lost(), 1);
   second(1000, 1000);
-  assert.equal(lost(), 1, 'the same loss is told once');
+  assert.equal(lost(), 1, 'the same loss is reported once');
   second(1000, 900);
   second(1000, 1000);
   assert.equal(lost(), 2);
 });
 
-test('a call that was not seen to return asks for a snapshot, once, also after another child', () => {
+test('each new missed return requests a snapshot, also after a restart of the child', () => {
   const { watch, lines, lost } = losses();
   watch.childStarted();
   for (const total of [0, 1, 1, 3]) watch.returnsMissed(total);
@@ -81,19 +81,19 @@ test('a call that was not seen to return asks for a snapshot, once, also after a
   watch.returnsMissed(1);
   assert.equal(lost(), 3);
   watch.report(1);
-  assert.deepEqual(lines, [], 'the counter itself is in the stream');
+  assert.deepEqual(lines, [], 'the stream already has the counter');
 });
 
-test('the reader tells events, heartbeats and missed returns apart', () => {
-  const told: string[] = [];
+test('the reader distinguishes events, heartbeats, missed returns and reported losses', () => {
+  const reported: string[] = [];
   const reader = new LineReader({
     buffers: { event: () => {} },
     identities: { seeDevice: () => {}, seeImporter: () => {}, seeProcess: () => {} },
     losses: {
-      eventReceived: () => told.push('event'),
-      heartbeat: (emitted) => told.push(`heartbeat ${emitted}`),
-      returnsMissed: (total) => told.push(`missed ${total}`),
-      lossReported: () => told.push('loss'),
+      eventReceived: () => reported.push('event'),
+      heartbeat: (emitted) => reported.push(`heartbeat ${emitted}`),
+      returnsMissed: (total) => reported.push(`missed ${total}`),
+      lossReported: () => reported.push('loss'),
     },
   });
   for (const line of [
@@ -113,10 +113,10 @@ test('the reader tells events, heartbeats and missed returns apart', () => {
     reader.account(line);
   }
   const seen = ['heartbeat 5', 'event', 'event', 'missed 2'];
-  assert.deepEqual(told, [...seen, 'loss', 'loss', 'loss', 'event', 'loss']);
+  assert.deepEqual(reported, [...seen, 'loss', 'loss', 'loss', 'event', 'loss']);
 });
 
-test('who exports, and a VM and who binds to it, own something; another task does not', () => {
+test('an exporting process, a VM and a process that binds to it are owners; another task is not', () => {
   const seen: string[] = [];
   const { watch } = losses();
   const reader = new LineReader({
@@ -138,13 +138,13 @@ test('who exports, and a VM and who binds to it, own something; another task doe
   );
 });
 
-test('losses are cumulative over children and told when they have grown', () => {
+test('losses are cumulative over children, and reported when they have grown', () => {
   const { watch, lines, lost } = losses();
   watch.probesMissed(3);
   assert.equal(lost(), 0);
   watch.report(1);
   watch.report(2);
-  assert.equal(lost(), 1, 'a snapshot is asked for after the line, which makes it newer than the loss');
+  assert.equal(lost(), 1, 'the snapshot is requested after the line, so it is newer than the loss');
   watch.childStarted();
   watch.probesMissed(0);
   watch.probesMissed(2);
@@ -160,14 +160,14 @@ test('losses are cumulative over children and told when they have grown', () => 
   );
 });
 
-test('requests that wait become one snapshot, of the gravest cause, and loss is spaced out', async (t) => {
-  const taken: SnapshotCause[] = [];
+test('pending requests become one snapshot with the most important cause, and snapshots after a loss are spaced out', async (t) => {
+  const causes: SnapshotCause[] = [];
   let release = (): void => {};
   const scheduler = new SnapshotScheduler({
     clock: systemClock,
     spacingMs: { start: 0, gap: 0, loss: 60_000, owner_exit: 0 },
     take: async (cause) => {
-      taken.push(cause);
+      causes.push(cause);
       await new Promise<void>((resolve) => {
         release = resolve;
       });
@@ -182,20 +182,20 @@ test('requests that wait become one snapshot, of the gravest cause, and loss is 
     release();
     await run;
   });
-  const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
-  assert.deepEqual(taken, ['start']);
+  const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(causes, ['start']);
   scheduler.request('loss');
   release();
-  await turn();
-  assert.deepEqual(taken, ['start', 'loss']);
+  await pause();
+  assert.deepEqual(causes, ['start', 'loss']);
   release();
-  await turn();
+  await pause();
   scheduler.request('loss');
-  await turn();
-  assert.deepEqual(taken, ['start', 'loss']);
+  await pause();
+  assert.deepEqual(causes, ['start', 'loss']);
   scheduler.request('owner_exit');
-  await turn();
-  assert.deepEqual(taken, ['start', 'loss', 'owner_exit']);
+  await pause();
+  assert.deepEqual(causes, ['start', 'loss', 'owner_exit']);
 });
 
 interface Identities {
@@ -220,7 +220,7 @@ async function identities(t: TestContext, limit?: number): Promise<Identities> {
   return { host, watch, lines, ends: () => ends };
 }
 
-test('a process is told once; its end only where it owned something', async (t) => {
+test('a process is reported once, and its exit only if it is an owner', async (t) => {
   const { host, watch, lines, ends } = await identities(t);
   await host.addProcess(1, 10);
   await host.addProcess(2, 20);
@@ -239,7 +239,7 @@ test('a process is told once; its end only where it owned something', async (t) 
   assert.equal(ends(), 1);
 });
 
-test('a number that passes to another process is another process', async (t) => {
+test('a process that reuses a number is reported as another process', async (t) => {
   const { host, watch, lines, ends } = await identities(t);
   await host.addProcess(1, 10);
   watch.seeProcess(1, true, 1_000_000);
@@ -255,7 +255,7 @@ test('a number that passes to another process is another process', async (t) => 
   assert.equal(ends(), 1);
 });
 
-test('an owner that has ended already is told once, however often it is named', async (t) => {
+test('the exit of an owner that had already ended is reported once, however often events name it', async (t) => {
   const { watch, lines, ends } = await identities(t);
   for (let time = 0; time < 3; time++) {
     watch.seeProcess(9, true, 1_000_000);
@@ -269,7 +269,7 @@ test('an owner that has ended already is told once, however often it is named', 
   assert.equal(ends(), 1);
 });
 
-test('what is remembered is bounded, and owners are kept longest', async (t) => {
+test('the number of known processes is limited, and owners are evicted last', async (t) => {
   const { host, watch, lines } = await identities(t, 2);
   for (const pid of [1, 2, 3]) await host.addProcess(pid, pid);
   watch.seeProcess(1, true, 1_000_000);
@@ -304,7 +304,7 @@ async function snapshotOf(
   });
 }
 
-async function hold(host: FakeHost, pid: number, inode: number): Promise<void> {
+async function addHolder(host: FakeHost, pid: number, inode: number): Promise<void> {
   const folder = join(host.procRoot, String(pid));
   await mkdir(join(folder, 'fd'), { recursive: true });
   await mkdir(join(folder, 'fdinfo'), { recursive: true });
@@ -312,12 +312,12 @@ async function hold(host: FakeHost, pid: number, inode: number): Promise<void> {
   await writeFile(join(folder, 'fdinfo', '3'), `ino:\t${inode}\nsize:\t4096\nexp_name:\tvfio_pci_core\n`);
 }
 
-test('a snapshot joins the list of the kernel with who holds the buffers', async (t) => {
+test('a snapshot joins the buffers that the kernel lists with their holders', async (t) => {
   const host = await fakeHost(t);
   await host.addProcess(50, 1);
-  await hold(host, 50, 7);
+  await addHolder(host, 50, 7);
   await host.addProcess(51, 1);
-  await hold(host, 51, 8);
+  await addHolder(host, 51, 8);
   const snapshot = await snapshotOf(t, host, { program: 'iter:dmabuf' });
   assert.ok(snapshot.complete && snapshot.t_begin > 5 && snapshot.t_end > snapshot.t_begin);
   assert.deepEqual(
@@ -326,7 +326,7 @@ test('a snapshot joins the list of the kernel with who holds the buffers', async
   );
 });
 
-test('a snapshot without buffers begins before the walk, not at its end', async (t) => {
+test('a snapshot without buffers has the begin of the walk as its begin', async (t) => {
   const host = await fakeHost(t);
   await host.addProcess(50, 1);
   const snapshot = await snapshotOf(t, host, { program: 'iter:dmabuf' }, 'no-buffers');
@@ -334,10 +334,10 @@ test('a snapshot without buffers begins before the walk, not at its end', async 
   assert.ok(snapshot.t_end - snapshot.t_begin >= 10_000);
 });
 
-test('without the list of the kernel only held buffers are known, and the snapshot says so', async (t) => {
+test('without the list of the kernel, a snapshot has only buffers with a holder and is incomplete', async (t) => {
   const host = await fakeHost(t);
   await host.addProcess(50, 1);
-  await hold(host, 50, 9);
+  await addHolder(host, 50, 9);
   const snapshot = await snapshotOf(t, host, { reason: 'no iterator' });
   assert.equal(snapshot.complete, false);
   assert.match(snapshot.errors[0] ?? '', /no iterator/);
@@ -347,7 +347,7 @@ test('without the list of the kernel only held buffers are known, and the snapsh
   );
 });
 
-test('a snapshot program that fails leaves an incomplete snapshot', async (t) => {
+test('if the snapshot program fails, the snapshot is incomplete', async (t) => {
   const host = await fakeHost(t);
   const snapshot = await snapshotOf(t, host, { program: 'BEGIN' }, 'fail');
   assert.equal(snapshot.complete, false);

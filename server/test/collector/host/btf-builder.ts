@@ -1,7 +1,7 @@
 interface Member {
   name: string;
   type: number;
-  /** Offset in bits, default 0; with `bitfields`, the width may stand beside it. */
+  /** Offset in bits, default 0. With `bitfields`, a width in bits may be added. */
   at?: number;
   width?: number;
 }
@@ -15,7 +15,7 @@ type Type =
 
 const KINDS = { int: 1, struct: 4, union: 5, enum: 6, const: 10, func: 12 };
 
-/** Writes BTF by hand. Type ids count from 1, or go on from those of the base. */
+/** Builds BTF. Type ids start at 1, or continue those of the base. */
 export function buildBtf(
   types: Type[],
   base: { strings: Buffer } | null = null,
@@ -30,9 +30,9 @@ export function buildBtf(
     strings = Buffer.concat([strings, Buffer.from(`${name}\0`)]);
     return at;
   };
-  const words: number[] = [];
+  const fields: number[] = [];
   const head = (name: string, kind: keyof typeof KINDS, count: number, last: number, flag = false): void => {
-    words.push(text(name), (Number(flag) << 31) | (KINDS[kind] << 24) | count, last);
+    fields.push(text(name), (Number(flag) << 31) | (KINDS[kind] << 24) | count, last);
   };
   for (const type of types) {
     switch (type.kind) {
@@ -44,20 +44,20 @@ export function buildBtf(
         break;
       case 'int':
         head(type.name, 'int', 0, 4);
-        words.push(32);
+        fields.push(32);
         break;
       case 'enum':
         head(type.name, 'enum', type.values.length, 4);
-        for (const value of type.values) words.push(text(value), 1);
+        for (const value of type.values) fields.push(text(value), 1);
         break;
       default:
         head(type.name, type.kind, type.members.length, 8, type.bitfields);
         for (const { name, type: id, at = 0, width = 0 } of type.members) {
-          words.push(text(name), id, (width << 24) | at);
+          fields.push(text(name), id, (width << 24) | at);
         }
     }
   }
-  const body = Buffer.from(Uint32Array.from(words).buffer);
+  const body = Buffer.from(Uint32Array.from(fields).buffer);
   const header = Buffer.from(
     Uint32Array.from([0x0001eb9f, 24, 0, body.length, body.length, strings.length]).buffer,
   );

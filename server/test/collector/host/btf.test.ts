@@ -77,11 +77,11 @@ test('a module continues the strings and the type ids of the kernel', () => {
   search.searchKernel(kernel.bytes);
   const found = search.searchModule(module.bytes);
   assert.deepEqual(found.functions, ['vfio_attach', 'pid']);
-  // The anonymous struct 6 of the kernel has its own inner ones.
+  // Type 6 of the kernel contains anonymous types itself.
   assert.deepEqual(Object.fromEntries(found.members), { 'vfio.kvm': 832, 'vfio.deep': 1184 });
 });
 
-test('a bitfield is found at its bit, beside members without width; an offset may need all 32 bits', () => {
+test('a bitfield is found at its bit, next to members without width, and an offset may use all 32 bits', () => {
   const search = new BtfSearch({
     functions: [],
     members: ['flags.first', 'flags.second', 'flags.whole', 'flags.shallow', 'large.far'],
@@ -96,13 +96,13 @@ test('a bitfield is found at its bit, beside members without width; an offset ma
   });
 });
 
-test('the bytes may lie at any offset of their buffer', () => {
+test('BTF may start at any offset of its buffer', () => {
   const shifted = Buffer.concat([Buffer.from('x'), kernel.bytes]).subarray(1);
   const found = new BtfSearch({ functions: ['dma_buf_export'], members: [] }).searchKernel(shifted);
   assert.deepEqual(found.functions, ['dma_buf_export']);
 });
 
-test('what is no BTF is an error of the host', () => {
+test('bytes that are not BTF are a host_untraceable error', () => {
   for (const bytes of [Buffer.alloc(0), Buffer.from('\x7fELF'.padEnd(64, '\0')), Buffer.alloc(64)]) {
     assert.throws(
       () => new BtfSearch({ functions: [], members: [] }).searchKernel(bytes),

@@ -18,12 +18,10 @@ async function script(t: TestContext, text: string): Promise<string> {
 }
 
 async function assertEnds(pid: number): Promise<void> {
-  await eventually(async () =>
-    assert.equal(await readStat('/proc', pid), null, `process ${pid} was left behind`),
-  );
+  await eventually(async () => assert.equal(await readStat('/proc', pid), null, `process ${pid} still runs`));
 }
 
-test('a helper command gets PATH and nothing else of our environment', async (t) => {
+test('a helper command gets only PATH from the environment of the tracer', async (t) => {
   process.env.COMMAND_TEST_SECRET = 'x';
   t.after(() => delete process.env.COMMAND_TEST_SECRET);
   const result = await runCommand(await script(t, 'env'), [], { searchPath, timeoutMs: 60_000 });
@@ -40,7 +38,7 @@ test('a helper command gets PATH and nothing else of our environment', async (t)
   assert.ok(names.includes('PATH'));
 });
 
-test('a helper command that hangs is killed with what it has started', async (t) => {
+test('a helper command that hangs is killed together with its children', async (t) => {
   const folder = await temporaryFolder(t);
   const pids = join(folder, 'pids');
   const path = await script(t, `sleep 600 & echo $! $$ > ${pids}.new; mv ${pids}.new ${pids}; wait`);
@@ -52,14 +50,14 @@ test('a helper command that hangs is killed with what it has started', async (t)
   assert.match('message' in found ? found.message : '', /cannot be run: it did not end within 0\.1 s/);
 });
 
-test('what a helper command leaves behind is killed, and its pipes are not waited for', async (t) => {
+test('a process that a helper command leaves running is killed, and its pipes are not waited for', async (t) => {
   const path = await script(t, 'sleep 600 & echo $!');
   const result = await runCommand(path, [], { searchPath, timeoutMs: 60_000 });
   assert.equal(result.code, 0);
   await assertEnds(Number(result.stdout));
 });
 
-test('how a command failed is in words with its output, and its output is bounded', async (t) => {
+test('the failure of a command is described with its output, and the output is limited', async (t) => {
   const options = { searchPath, timeoutMs: 60_000 };
   const failure = async (text: string) =>
     failureOf(await runCommand(await script(t, text), [], options), 60_000);

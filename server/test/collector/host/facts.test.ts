@@ -20,7 +20,7 @@ function inspect(host: FakeHost, bpftrace: string): Promise<HostFacts> {
   return inspectHost({ wanted: WANTED, bpftrace, searchPath: '', procRoot, sysRoot, uid: 0 });
 }
 
-test('the host tells its kernel, functions with their modules, members and bpftrace', async (t) => {
+test('the facts of a host are its kernel, functions with their modules, members and bpftrace', async (t) => {
   const host = await fakeHost(t);
   const path = await fakeBpftrace(t, 'normal');
   assert.deepEqual(await inspect(host, path), {
@@ -43,7 +43,7 @@ test('the host tells its kernel, functions with their modules, members and bpftr
   });
 });
 
-test('a function that the kernel does not list as traceable is set apart', async (t) => {
+test('a function that the kernel does not list as traceable is listed as untraceable', async (t) => {
   const host = await fakeHost(t);
   await host.loadModule('other', ['hidden']);
   const list = join(host.sysRoot, 'kernel/tracing/available_filter_functions');
@@ -53,7 +53,7 @@ test('a function that the kernel does not list as traceable is set apart', async
   assert.deepEqual(facts.untraceable, ['hidden', 'vfio_pci_core_feature_dma_buf']);
 });
 
-test('where the list of traceable functions cannot be read, type information decides', async (t) => {
+test('if the list of traceable functions cannot be read, the type information decides', async (t) => {
   const host = await fakeHost(t);
   const list = join(host.sysRoot, 'kernel/tracing/available_filter_functions');
   await rm(list);
@@ -61,7 +61,7 @@ test('where the list of traceable functions cannot be read, type information dec
   assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
 });
 
-test('a snapshot needs what the module tells of its structs, and the reason says what is missing', async (t) => {
+test('a snapshot needs the type information of the module, and the reason names what is missing', async (t) => {
   const host = await fakeHost(t);
   const fragments = testFragments('iter:dmabuf { {{offset:vfio_pci_dma_buf.vdev}} }');
   const facts = await inspect(host, await fakeBpftrace(t, 'normal'));
@@ -79,17 +79,17 @@ test('a snapshot needs what the module tells of its structs, and the reason says
   assert.ok('program' in known && known.program.includes('{ 8 }'));
 });
 
-test('a module whose type information is broken has no functions, and does not hide the others', async (t) => {
+test('a module with broken type information has no functions, and the others keep theirs', async (t) => {
   const host = await fakeHost(t);
   await writeFile(join(host.sysRoot, 'kernel/btf/broken'), Buffer.alloc(100, 0xff));
   assert.equal(Object.keys((await inspect(host, 'none')).functions).length, 3);
 });
 
-test('type information of the kernel that cannot be read is an obstacle with a remedy, and not the end', async (t) => {
+test('type information of the kernel that cannot be read is an obstacle with a remedy, not an exception', async (t) => {
   const host = await fakeHost(t);
   const path = join(host.sysRoot, 'kernel/btf/vmlinux');
   const bytes = await readFile(path);
-  // The first type is of a kind that no reader knows: its kind stands in bits 24 to 28 of the second word.
+  // Gives the first type an unknown kind. The kind is in bits 24 to 28 of the second word of a type.
   bytes.writeUInt8(31, bytes.readUInt32LE(4) + bytes.readUInt32LE(8) + 7);
   await writeFile(path, bytes);
   const facts = await inspect(host, 'none');
@@ -104,7 +104,7 @@ test('the lockdown mode is the one in brackets', () => {
   assert.equal(parseLockdown(null), null);
 });
 
-test('what stands in the way of any tracing has a reason and a remedy', async (t) => {
+test('each obstacle that prevents all tracing has a reason and a remedy', async (t) => {
   const host = await fakeHost(t);
   const good = await inspect(host, await fakeBpftrace(t, 'normal'));
   const fragments = testFragments();
@@ -141,18 +141,18 @@ const CAPABILITIES = ['dac_read_search', 'dac_override', 'bpf', 'perfmon'];
 for (const capabilities of [CAPABILITIES, []]) {
   const what =
     capabilities.length > 0
-      ? 'with ambient capabilities can read what it may not own'
-      : 'without capabilities cannot';
+      ? 'with ambient capabilities can read files of root'
+      : 'without capabilities cannot read files of root';
   test(`a user other than root ${what}`, { skip: isRoot ? false : 'needs root' }, async (t) => {
     const host = await fakeHost(t);
     const list = join(host.sysRoot, 'kernel/tracing');
     await chmod(join(list, 'available_filter_functions'), 0o400);
     await chmod(list, 0o700);
     await chmod(join(host.sysRoot, '..'), 0o755);
-    // The kernel's own answer of what this process may do.
+    // The real /proc/self has the capabilities of this process.
     await rm(join(host.procRoot, 'self'), { recursive: true, force: true });
     await symlink('/proc/self', join(host.procRoot, 'self'));
-    // Not in JavaScript: this user may have no access to where Node is.
+    // A shell script, because this user may have no access to the folder of Node.
     const bpftrace = join(host.sysRoot, '..', 'bpftrace');
     await writeFile(bpftrace, '#!/bin/sh\necho bpftrace v0.25.1\n', { mode: 0o755 });
     const script = join(host.sysRoot, '..', 'inspect.mts');

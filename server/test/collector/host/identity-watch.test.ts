@@ -22,8 +22,8 @@ import { type FakeHost, fakeHost } from '../fake-host.ts';
 const SECOND = 1_000_000;
 const qemu = (name: string): string[] => ['qemu-system-x86_64', '-name', name];
 
-/** A collector's watch on a /proc and a /sys of files, and a model that reads its lines; the time is what the test says. */
-async function watched(t: TestContext) {
+/** An IdentityWatch on a fake /proc and /sys, and a model that applies its lines. The test sets the time. */
+async function setUp(t: TestContext) {
   const host: FakeHost = await fakeHost(t);
   const { model, more } = feed([HEADER, starting(SECOND, 1), ready(SECOND)]);
   const lines: CollectorLine[] = [];
@@ -39,7 +39,7 @@ async function watched(t: TestContext) {
     onOwnerExit: () => {},
     pciIds: new PciIds([]),
   });
-  /** An export as the child prints it, and what the collector makes of the line. */
+  /** Applies an export as the child prints it, and waits until the watch has handled its process. */
   const exports = async (inode: number, pid: number, at: number): Promise<void> => {
     clock.now = at;
     more(exported({ t: at, inode, pid, kvm_pid: pid }));
@@ -59,10 +59,11 @@ async function watched(t: TestContext) {
   return { host, model, more, watch, lines, types, exports, poll, named, clock };
 }
 
-const gone = (host: FakeHost, pid: number) => rm(join(host.procRoot, String(pid)), { recursive: true });
+const removeProcess = (host: FakeHost, pid: number) =>
+  rm(join(host.procRoot, String(pid)), { recursive: true });
 
-test('a number that passes on while nobody looks: the old buffer keeps its VM, the new one gets its own', async (t) => {
-  const { host, exports, poll, named, types } = await watched(t);
+test('if a process number is reused between two polls, the old buffer keeps its VM and the new buffer gets the new VM', async (t) => {
+  const { host, exports, poll, named, types } = await setUp(t);
   await host.addProcess(100, 200, qemu('old'));
   await exports(9, 100, 3 * SECOND);
   assert.deepEqual(named(9), ['old', false]);
@@ -71,7 +72,7 @@ test('a number that passes on while nobody looks: the old buffer keeps its VM, t
   assert.deepEqual(
     types(),
     ['process', 'exit', 'process'],
-    'at the next event that names it, not at the next poll',
+    'the exit is reported at the next event that names the number, not at the next poll',
   );
   await poll(5 * SECOND);
   assert.equal(types().length, 3);
@@ -79,12 +80,12 @@ test('a number that passes on while nobody looks: the old buffer keeps its VM, t
   assert.deepEqual(named(10), ['new', false]);
 });
 
-test('what the next process did before it was looked at is given to it', async (t) => {
-  const { host, model, more, exports, poll, named } = await watched(t);
+test('calls of a process that reuses a number are assigned to it, also those before it was read', async (t) => {
+  const { host, model, more, exports, poll, named } = await setUp(t);
   await host.addProcess(100, 200, qemu('old'));
   await exports(9, 100, 3 * SECOND);
   await host.addProcess(100, 301, qemu('new'));
-  // Within the time in which an owner is not looked at again.
+  // Within the time in which an owner is not read again.
   await exports(10, 100, 3 * SECOND + 50_000);
   more(imported({ t: 3 * SECOND + 60_000, inode: 9, stage: 1, importer: 'iommu' }));
   assert.deepEqual(named(10), ['old', false]);
@@ -94,11 +95,11 @@ test('what the next process did before it was looked at is given to it', async (
   assert.equal(model.buffer(9)?.attachments[0]?.by_vm?.name, 'new');
 });
 
-test('a process that ends and one that takes its number between two looks, each seen', async (t) => {
-  const { host, exports, poll, named } = await watched(t);
+test('a process that ends and a later process with its number each keep their own buffer', async (t) => {
+  const { host, exports, poll, named } = await setUp(t);
   await host.addProcess(100, 200, qemu('old'));
   await exports(9, 100, 3 * SECOND);
-  await gone(host, 100);
+  await removeProcess(host, 100);
   await poll(4 * SECOND);
   await host.addProcess(100, 450, qemu('new'));
   await exports(10, 100, 5 * SECOND);
@@ -106,8 +107,8 @@ test('a process that ends and one that takes its number between two looks, each 
   assert.deepEqual(named(10), ['new', false]);
 });
 
-test('who has ended before it could be read is not named after the one that has its number', async (t) => {
-  const { host, exports, named, types } = await watched(t);
+test('a process that ended before it was read does not get the name of the process that reuses its number', async (t) => {
+  const { host, exports, named, types } = await setUp(t);
   await host.addProcess(100, 350, qemu('stranger'));
   await exports(9, 100, 3 * SECOND);
   assert.deepEqual(types(), ['exit', 'process']);
@@ -117,9 +118,9 @@ test('who has ended before it could be read is not named after the one that has 
   assert.deepEqual(named(9), [null, true]);
 });
 
-test('a process that was gone before it could be read has not ended before the event that named it', async (t) => {
-  const { more, watch, model, clock, lines } = await watched(t);
-  // The collector's clock is behind the kernel's, and its line of the end comes before the event's.
+test('the exit of a process that ended before it was read is not dated before the event that named it', async (t) => {
+  const { more, watch, model, clock, lines } = await setUp(t);
+  // The collector's clock is behind the kernel's, and its exit line comes before the event.
   clock.now = 3 * SECOND - 5000;
   watch.seeProcess(100, true, 3 * SECOND - 9000);
   watch.seeProcess(100, true, 3 * SECOND);
@@ -130,8 +131,8 @@ test('a process that was gone before it could be read has not ended before the e
   assert.deepEqual([incident?.kind, incident?.closed_by], ['accepted_not_vfio', 'vm_gone']);
 });
 
-test('an event that comes late is of the process that had the number then', async (t) => {
-  const { host, exports, poll, named, more, clock } = await watched(t);
+test('a late event is assigned to the process that had the number at its time', async (t) => {
+  const { host, exports, poll, named, more, clock } = await setUp(t);
   await host.addProcess(100, 200, qemu('old'));
   await exports(9, 100, 3 * SECOND);
   await host.addProcess(100, 350, qemu('new'));
@@ -142,18 +143,18 @@ test('an event that comes late is of the process that had the number then', asyn
   assert.deepEqual(named(11), ['old', true]);
 });
 
-test('after the end of a process and before the next is known its number has no name', async (t) => {
-  const { host, exports, poll, named, more } = await watched(t);
+test('between the exit of a process and the report of the next one, its number has no name', async (t) => {
+  const { host, exports, poll, named, more } = await setUp(t);
   await host.addProcess(100, 200, qemu('old'));
   await exports(9, 100, 3 * SECOND);
-  await gone(host, 100);
+  await removeProcess(host, 100);
   await poll(4 * SECOND);
   more(exported({ t: 5 * SECOND, inode: 10, pid: 100, kvm_pid: 100 }));
   assert.deepEqual(named(10), [null, false]);
 });
 
-test('a lost line of an end: the next process with the number says it', async (t) => {
-  const { more, named } = await watched(t);
+test('if an exit line is lost, the next process with the number ends the old one', async (t) => {
+  const { more, named } = await setUp(t);
   const process = (start: number, name: string, at: number) =>
     JSON.stringify({
       type: 'process',
@@ -162,14 +163,14 @@ test('a lost line of an end: the next process with the number says it', async (t
   more(process(200, 'old', 3 * SECOND), exported({ t: 3 * SECOND, inode: 9, pid: 100 }));
   more(process(350, 'new', 4 * SECOND));
   assert.deepEqual(named(9), ['old', true]);
-  // The end of the first, told after all, does not end the second.
+  // A late exit line of the first process does not end the second.
   more(exported({ t: 4 * SECOND, inode: 10, pid: 100 }));
   more(JSON.stringify({ type: 'exit', data: { t: 5 * SECOND, pid: 100, start_ticks: 200 } }));
   assert.deepEqual(named(10), ['new', false]);
 });
 
-test('a VM that a thread has made is its process: the end of the thread is not told, that of the process is', async (t) => {
-  const { host, model, more, watch, lines, poll, clock } = await watched(t);
+test('a VM that a thread created belongs to the process: its exit is reported, that of the thread is not', async (t) => {
+  const { host, model, more, watch, lines, poll, clock } = await setUp(t);
   await host.addProcess(100, 200, qemu('web'));
   await host.addProcess(120, 201, qemu('web'), 100);
   const exports = async (inode: number, at: number): Promise<void> => {
@@ -179,28 +180,28 @@ test('a VM that a thread has made is its process: the end of the thread is not t
     await watch.settled();
   };
   const vm = (inode: number) => [model.buffer(inode)?.vm?.pid, model.buffer(inode)?.vm?.name];
-  const told = () => lines.map(({ type, data }) => [type, 'pid' in data ? data.pid : null]);
+  const reported = () => lines.map(({ type, data }) => [type, 'pid' in data ? data.pid : null]);
   await exports(9, 3 * SECOND);
   const introduced = [
     ['process', 120],
     ['process', 100],
   ];
-  assert.deepEqual(told(), introduced);
-  await gone(host, 120);
+  assert.deepEqual(reported(), introduced);
+  await removeProcess(host, 120);
   await poll(4 * SECOND);
   await exports(10, 5 * SECOND);
-  assert.deepEqual(told(), introduced);
+  assert.deepEqual(reported(), introduced);
   for (const inode of [9, 10]) assert.deepEqual(vm(inode), [100, 'web']);
   await host.addProcess(120, 550, qemu('other'));
   await poll(6 * SECOND);
   await exports(11, 7 * SECOND);
-  assert.deepEqual(told(), [...introduced, ['process', 120]]);
-  await gone(host, 100);
+  assert.deepEqual(reported(), [...introduced, ['process', 120]]);
+  await removeProcess(host, 100);
   await poll(8 * SECOND);
-  assert.deepEqual(told().at(-1), ['exit', 100]);
-  await gone(host, 120);
+  assert.deepEqual(reported().at(-1), ['exit', 100]);
+  await removeProcess(host, 120);
   await poll(9 * SECOND);
-  assert.deepEqual(told().at(-1), ['exit', 120], 'a process of its own by now');
+  assert.deepEqual(reported().at(-1), ['exit', 120], '120 is a separate process now');
 });
 
 async function addDevice(host: FakeHost, packed: number, driver: string): Promise<string> {
@@ -212,8 +213,8 @@ async function addDevice(host: FakeHost, packed: number, driver: string): Promis
   return folder;
 }
 
-test('a device is told, told gone once, and told again when it is back', async (t) => {
-  const { host, watch, types, poll } = await watched(t);
+test('a device is reported once, its removal is reported once, and it is reported again when it is back', async (t) => {
+  const { host, watch, types, poll } = await setUp(t);
   const folder = await addDevice(host, DEVICE, 'vfio-pci');
   watch.seeDevice(DEVICE);
   watch.seeDevice(DEVICE);
@@ -232,15 +233,15 @@ test('a device is told, told gone once, and told again when it is back', async (
   await rm(folder, { recursive: true });
   await poll(7 * SECOND);
   assert.deepEqual(types().slice(3), ['device', 'device_gone']);
-  // A driver of VFIO whose name does not say so.
+  // A VFIO driver that cannot be recognized by its name.
   const odd = await addDevice(host, DEVICE, 'odd');
   await mkdir(join(odd, 'vfio-dev'));
   await poll(8 * SECOND);
   assert.deepEqual(types().slice(5), ['device']);
 });
 
-test('an importing device is told by its address, and is gone only with its entry', async (t) => {
-  const { host, watch, lines, types, poll } = await watched(t);
+test('an importing device is reported by its address, and its removal only when its sysfs entry is removed', async (t) => {
+  const { host, watch, lines, types, poll } = await setUp(t);
   const folder = await addDevice(host, DEVICE, 'mlx5_core');
   await mkdir(join(folder, 'infiniband/mlx5_0'), { recursive: true });
   for (const name of ['iommu', 'kvm', pciAddress(DEVICE), pciAddress(DEVICE)]) watch.seeImporter(name);
@@ -255,7 +256,7 @@ test('an importing device is told by its address, and is gone only with its entr
   assert.deepEqual(types(), ['device', 'device_gone']);
 });
 
-test('the devices and processes that are watched are bounded', async (t) => {
+test('the number of devices that are followed is limited', async (t) => {
   const host = await fakeHost(t);
   const lines: CollectorLine[] = [];
   const watch = new IdentityWatch({
@@ -268,7 +269,7 @@ test('the devices and processes that are watched are bounded', async (t) => {
     limit: 2,
   });
   for (const device of [1, 2]) await addDevice(host, device, 'vfio-pci');
-  // One after the other: two that are read at once may be told in either order.
+  // One after the other, because two devices that are read at once may be reported in either order.
   for (const device of [1, 2]) {
     watch.seeDevice(device);
     await watch.settled();
@@ -280,15 +281,17 @@ test('the devices and processes that are watched are bounded', async (t) => {
   await watch.settled();
   watch.seeDevice(1);
   await watch.settled();
-  const told = lines.map((line) => `${line.type} ${'device' in line.data ? line.data.device.slice(-1) : ''}`);
+  const reported = lines.map(
+    (line) => `${line.type} ${'device' in line.data ? line.data.device.slice(-1) : ''}`,
+  );
   assert.deepEqual(
-    told,
+    reported,
     ['device 1', 'device 2', 'device_gone 2', 'device 3'],
-    'the one that had left made room',
+    'the removed device does not count towards the limit',
   );
 });
 
-test('one more process is no walk over those that are remembered', async () => {
+test('a new process does not cause a walk over all known processes', async () => {
   const limit = 2000;
   const watch = new IdentityWatch({
     procRoot: '/nowhere',
@@ -319,7 +322,7 @@ test('one more process is no walk over those that are remembered', async () => {
 });
 
 test('a thousand processes that are named at once are read a few at a time', async (t) => {
-  const { host, watch, lines } = await watched(t);
+  const { host, watch, lines } = await setUp(t);
   for (let pid = 1; pid <= 1000; pid += 1) await host.addProcess(pid, 10, qemu(`vm${pid}`));
   const before = openFiles();
   for (let pid = 1; pid <= 1000; pid += 1) watch.seeProcess(pid, true, SECOND);

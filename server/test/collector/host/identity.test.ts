@@ -23,7 +23,7 @@ C 03  Display controller
 \t\t01  a programming interface
 `;
 
-test('of the command line of a process only name and UUID are handed on', async (t) => {
+test('only the name and the UUID of a command line are returned', async (t) => {
   const procRoot = await temporaryFolder(t);
   await mkdir(join(procRoot, '5'));
   await writeFile(join(procRoot, '5', 'stat'), `5 (qemu) S ${'0 '.repeat(18)}77 0\n`);
@@ -37,19 +37,19 @@ test('of the command line of a process only name and UUID are handed on', async 
   assert.equal(await readProcess(procRoot, 6), null);
 });
 
-test('a process that renamed itself is found by its executable', async (t) => {
+test('a process that renamed itself is recognized by its executable', async (t) => {
   const procRoot = await temporaryFolder(t);
   await mkdir(join(procRoot, '5'));
   await writeFile(join(procRoot, '5', 'stat'), `5 (microvm@gpu-vm) S ${'0 '.repeat(18)}77 0\n`);
-  const words = ['microvm@gpu-vm', '-name', 'gpu-vm', '-object', 'secret,id=s,data=hunter2'];
-  await writeFile(join(procRoot, '5', 'cmdline'), `${words.join('\0')}\0`);
+  const argv = ['microvm@gpu-vm', '-name', 'gpu-vm', '-object', 'secret,id=s,data=hunter2'];
+  await writeFile(join(procRoot, '5', 'cmdline'), `${argv.join('\0')}\0`);
   await symlink('/usr/bin/qemu-system-x86_64 (deleted)', join(procRoot, '5', 'exe'));
   const facts = await readProcess(procRoot, 5);
   assert.deepEqual([facts?.vmm, facts?.name, facts?.name_source], ['qemu', 'gpu-vm', 'command_line']);
   assert.doesNotMatch(JSON.stringify(facts), /hunter2/);
 });
 
-test('a number that is a thread tells its process, a process of its own does not', async (t) => {
+test('a thread is read with the number of its process, and a process without one', async (t) => {
   const procRoot = await temporaryFolder(t);
   await mkdir(join(procRoot, '7'));
   await writeFile(join(procRoot, '7', 'stat'), `7 (vmm) S ${'0 '.repeat(18)}78 0\n`);
@@ -62,12 +62,12 @@ test('a number that is a thread tells its process, a process of its own does not
   };
   assert.equal(await tgid('Name:\tvmm\nState:\tS (sleeping)\nTgid:\t5\nNgid:\t0\nPid:\t7\n'), 5);
   for (const status of ['Tgid:\t7\n', 'Name:\tTgid:\t9\n', '']) assert.equal(await tgid(status), undefined);
-  // What /proc says of a task that was released between two reads.
+  // What /proc contains for a task that was released between two reads.
   await writeFile(join(procRoot, '7', 'status'), 'Name:\tvmm\nTgid:\t0\nPid:\t0\n');
   assert.equal(await readProcess(procRoot, 7), null);
 });
 
-test('the control group names a VM whose command line does not, and no other process', async (t) => {
+test('the control group names a VM whose command line has no name, and does not name other processes', async (t) => {
   const procRoot = await temporaryFolder(t);
   await mkdir(join(procRoot, '5'));
   await writeFile(join(procRoot, '5', 'stat'), `5 (vmm) S ${'0 '.repeat(18)}77 0\n`);
@@ -81,7 +81,7 @@ test('the control group names a VM whose command line does not, and no other pro
   assert.deepEqual(await named('virtiofsd'), [null, undefined, 'machine-ch-1-db']);
 });
 
-test('a packed number is a PCI address, and sysfs tells of the device', async (t) => {
+test('a packed number becomes a PCI address, and the device is read from sysfs', async (t) => {
   assert.equal(pciAddress(0x4108), '0000:41:01.0');
   assert.equal(pciAddress(0x0123_45ff), '0123:45:1f.7');
   for (const packed of [0x4108, 0x0123_45ff, 0x1_0000_4108])
@@ -124,7 +124,7 @@ test('a packed number is a PCI address, and sysfs tells of the device', async (t
   assert.deepEqual(await Promise.all(drivers), ['vfio-pci', '', null]);
 });
 
-test('names of devices: of the vendor asked for, of what the list has, of many at once', async (t) => {
+test('device names are found for the right vendor, also in concurrent lookups', async (t) => {
   const list = join(await temporaryFolder(t), 'pci.ids');
   await writeFile(list, IDS);
   const ids = new PciIds([list]);

@@ -3,15 +3,15 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { pageBytes } from '../../../src/collector/host/page-size.ts';
 
-const auxv = (...words: bigint[]): Buffer => Buffer.from(BigUint64Array.from(words).buffer);
+const auxv = (...values: bigint[]): Buffer => Buffer.from(BigUint64Array.from(values).buffer);
 
-test('the size of a page is what the kernel passes to this process', () => {
+test('the page size is the one in the auxiliary vector of this process', () => {
   assert.equal(pageBytes(), Number(execFileSync('getconf', ['PAGESIZE'], { encoding: 'utf8' })));
   assert.equal(pageBytes(auxv(33n, 4096n, 6n, 16_384n, 0n, 0n)), 16_384);
   assert.equal(pageBytes(auxv(6n, 65_536n, 0n, 0n)), 65_536);
 });
 
-test('a vector without a page size is an error, not a guess', () => {
+test('an auxiliary vector without a page size is an error', () => {
   assert.throws(() => pageBytes(auxv(33n, 4096n, 0n, 0n)), /has no page size/);
   assert.throws(() => pageBytes(Buffer.alloc(0)), /has no page size/);
 });

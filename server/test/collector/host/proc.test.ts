@@ -13,7 +13,7 @@ import { temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
 const NUMBERS = '1 7 7 0 -1 4194560 9 0 0 0 1 2 0 0 20 0 1 0 {ticks} 1000 20';
 
-test('stat is parsed whatever the name of the process is', () => {
+test('stat is parsed for any name of a process', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 15 }), fc.nat(), (comm, ticks) => {
       const text = `7 (${comm}) S ${NUMBERS.replace('{ticks}', String(ticks))}\n`;
@@ -23,7 +23,7 @@ test('stat is parsed whatever the name of the process is', () => {
   for (const text of ['', '7', '7 (a', '7 (a) S', '7 (a) S 1 2 3']) assert.equal(parseStat(text), null);
 });
 
-test('fdinfo of a dma-buf tells inode, bytes and exporter', () => {
+test('inode, bytes and exporter are parsed from the fdinfo of a dma-buf', () => {
   const text =
     'pos:\t0\nflags:\t02000002\nmnt_id:\t12\nino:\t42\nsize:\t65536\ncount:\t1\nexp_name:\tvfio_pci_core\n';
   assert.deepEqual(parseFdinfo(text), { inode: 42, bytes: 65536, exporter: 'vfio_pci_core' });
@@ -78,7 +78,7 @@ test('holders are found by link and fdinfo only, and grouped by buffer', async (
   assert.deepEqual(bounded.errors, ['more than 2 open files']);
 });
 
-test('skipped runs are summed over the programs of a process, each once', async (t) => {
+test('skipped runs are summed over the BPF programs of a process, each program once', async (t) => {
   const procRoot = await temporaryFolder(t);
   const folder = join(procRoot, '9', 'fdinfo');
   await mkdir(folder, { recursive: true });

@@ -5,13 +5,13 @@ import { test } from 'node:test';
 import { numbersOf, quiesceCpus } from '../../../src/collector/host/processors.ts';
 import { temporaryFolder } from '../../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
-test('a list of processors is read as sysfs writes it', () => {
+test('a list of processors is parsed in the format of sysfs', () => {
   assert.deepEqual(numbersOf('0\n'), [0]);
   assert.deepEqual(numbersOf('0-3,8,10-11\n'), [0, 1, 2, 3, 8, 10, 11]);
   assert.deepEqual(numbersOf('\n'), []);
 });
 
-test('processors that are there are visited, and one that lets nobody in is told', async (t) => {
+test('online processors are visited, and those that cannot be visited are counted', async (t) => {
   assert.equal(await quiesceCpus('/sys'), 0);
   const sysRoot = await temporaryFolder(t);
   assert.equal(await quiesceCpus(sysRoot), 1);

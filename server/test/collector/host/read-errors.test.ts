@@ -31,8 +31,8 @@ import { fakeHost } from '../fake-host.ts';
 import { has, live } from '../live-run.ts';
 
 /**
- * Makes each read of the path fail, whoever reads it, with ELOOP: like EMFILE it says nothing of what exists. A file or a link is
- * replaced at once and never missing; a folder is missing for a moment.
+ * Makes each read of the path fail with ELOOP, until the returned function is called. Like EMFILE, the error does not show whether
+ * the path exists. A file or a link is replaced atomically; a folder is missing for a moment.
  */
 async function breakPath(path: string): Promise<() => Promise<void>> {
   const away = `${path}.away`;
@@ -53,7 +53,7 @@ async function breakPath(path: string): Promise<() => Promise<void>> {
   };
 }
 
-function noted() {
+function errorLog() {
   const errors = new HostErrors();
   const lines: CollectorLine[] = [];
   const sources = (): HostSource[] => {
@@ -63,9 +63,9 @@ function noted() {
   return { errors, onError: errors.note, lines, sources };
 }
 
-test('a list of modules that cannot be read has not changed', async (t) => {
+test('a list of modules that cannot be read is not a change', async (t) => {
   const host = await fakeHost(t);
-  const { onError, sources } = noted();
+  const { onError, sources } = errorLog();
   let now = 10;
   const watch = new ModuleWatch(host.sysRoot, { bootUs: () => now, onError });
   await watch.check();
@@ -76,33 +76,29 @@ test('a list of modules that cannot be read has not changed', async (t) => {
   assert.deepEqual(sources(), ['modules']);
   await repair();
   const repairOne = await breakPath(join(folder, 'vfio_pci_core'));
-  assert.equal((await watch.check()).changed.size, 0, 'one of its files');
+  assert.equal((await watch.check()).changed.size, 0, 'one of its files cannot be read');
   await repairOne();
   await host.loadModule('extra', ['extra_function']);
   now = 30;
   assert.deepEqual(
     await watch.check(),
     { changed: new Set(['extra']), since: 10 },
-    'since the last look that saw them',
+    'since the last successful check',
   );
   await rm(join(folder, 'extra'));
   now = 40;
   assert.deepEqual(await watch.check(), { changed: new Set(['extra']), since: 30 });
 });
 
-interface Watched {
+interface Setup {
   watch: IdentityWatch;
   lines: CollectorLine[];
   types: () => string[];
   sources: () => HostSource[];
 }
 
-function watched(
-  t: TestContext,
-  host: { procRoot: string; sysRoot: string },
-  pciIds = new PciIds([]),
-): Watched {
-  const { onError, sources } = noted();
+function setUp(t: TestContext, host: { procRoot: string; sysRoot: string }, pciIds = new PciIds([])): Setup {
+  const { onError, sources } = errorLog();
   const lines: CollectorLine[] = [];
   const watch = new IdentityWatch({
     ...host,
@@ -116,10 +112,10 @@ function watched(
   return { watch, lines, types: () => lines.map(({ type }) => type), sources };
 }
 
-test('a process whose files cannot be read is alive until they say otherwise', async (t) => {
+test('a process whose files cannot be read is not reported as ended', async (t) => {
   const host = await fakeHost(t);
   await host.addProcess(100, 200, ['qemu-system-x86_64', '-name', 'web']);
-  const { watch, types, sources } = watched(t, host);
+  const { watch, types, sources } = setUp(t, host);
   watch.seeProcess(100, true, 8_000_000);
   await watch.settled();
   const repair = await breakPath(join(host.procRoot, '100/stat'));
@@ -141,7 +137,7 @@ for (const file of ['stat', 'cmdline', 'cgroup', 'status']) {
   test(`a process whose ${file} cannot be read at first is identified at a later poll`, async (t) => {
     const host = await fakeHost(t);
     await host.addProcess(100, 200, ['qemu-system-x86_64', '-name', 'web']);
-    const { watch, lines, types, sources } = watched(t, host);
+    const { watch, lines, types, sources } = setUp(t, host);
     const repair = await breakPath(join(host.procRoot, '100', file));
     await assert.rejects(readProcess(host.procRoot, 100), { code: 'ELOOP' });
     watch.seeProcess(100, true, 8_000_000);
@@ -157,7 +153,7 @@ for (const file of ['stat', 'cmdline', 'cgroup', 'status']) {
   });
 }
 
-test('a device whose sysfs entry cannot be read has not left, and is described later', async (t) => {
+test('a device whose sysfs entry cannot be read is not reported as removed, and is described later', async (t) => {
   const host = await fakeHost(t);
   const folder = join(host.sysRoot, 'bus/pci/devices/0000:41:00.0');
   await mkdir(join(folder, 'vfio-dev'), { recursive: true });
@@ -165,7 +161,7 @@ test('a device whose sysfs entry cannot be read has not left, and is described l
   await symlink('../../drivers/vfio-pci', join(folder, 'driver'));
   const ids = join(host.sysRoot, 'pci.ids');
   await writeFile(ids, '10de  NVIDIA Corporation\n');
-  const { watch, lines, types, sources } = watched(t, host, new PciIds([ids]));
+  const { watch, lines, types, sources } = setUp(t, host, new PciIds([ids]));
   for (const path of [folder, join(folder, 'vendor'), join(folder, 'class'), ids]) {
     const repair = await breakPath(path);
     watch.seeDevice(0x4100);
@@ -184,7 +180,7 @@ test('a device whose sysfs entry cannot be read has not left, and is described l
   await repair();
   await watch.poll();
   assert.deepEqual(types(), ['device']);
-  // Another child runs: the facts are read again, by the poll where the event could not.
+  // After a restart of the child, the facts are read again; the poll reads them if the event could not.
   watch.invalidateDevices();
   const repairVendor = await breakPath(join(folder, 'vendor'));
   watch.seeDevice(0x4100);
@@ -197,7 +193,7 @@ test('a device whose sysfs entry cannot be read has not left, and is described l
   assert.deepEqual(types(), ['device', 'device', 'device_gone']);
 });
 
-test('the clock goes on where the uptime cannot be read, at the start as well', async (t) => {
+test('the clock continues if the uptime cannot be read, also at the start', async (t) => {
   const host = await fakeHost(t);
   const path = join(host.procRoot, 'uptime');
   let mono = 1_000_000;
@@ -205,7 +201,7 @@ test('the clock goes on where the uptime cannot be read, at the start as well', 
     mono += 1000;
     return mono;
   };
-  const { onError, sources } = noted();
+  const { onError, sources } = errorLog();
   const clock = createBootClock({ procRoot: host.procRoot, monotonicUs, onError });
   const before = clock();
   const repair = await breakPath(path);
@@ -219,7 +215,7 @@ test('the clock goes on where the uptime cannot be read, at the start as well', 
   await repair();
 });
 
-test('a list of holders in which something could not be read is not complete', async (t) => {
+test('a list of holders with a failed read is incomplete', async (t) => {
   const host = await fakeHost(t);
   const { signal } = new AbortController();
   const folder = join(host.procRoot, '100');
@@ -228,7 +224,7 @@ test('a list of holders in which something could not be read is not complete', a
   await mkdir(join(folder, 'fdinfo'));
   await symlink('/dmabuf:', join(folder, 'fd/3'));
   await writeFile(join(folder, 'fdinfo/3'), 'ino:\t42\nsize:\t4096\nexp_name:\tvfio_pci_core\n');
-  const { onError, sources } = noted();
+  const { onError, sources } = errorLog();
   const find = () => findHolders({ procRoot: host.procRoot, exporter: 'vfio_pci_core', signal, onError });
   assert.deepEqual((await find()).errors, []);
   for (const name of ['fd', 'fdinfo/3', 'stat']) {
@@ -240,26 +236,26 @@ test('a list of holders in which something could not be read is not complete', a
   assert.deepEqual(sources(), ['holders']);
   await rm(folder, { recursive: true });
   await host.addProcess(101, 200);
-  assert.deepEqual((await find()).errors, [], 'a process that went is no error');
+  assert.deepEqual((await find()).errors, [], 'a process that has ended is not an error');
 });
 
-test('skipped runs that cannot be read are not fewer', async (t) => {
+test('skipped runs that cannot be read are unknown, not 0', async (t) => {
   const host = await fakeHost(t);
   const file = join(host.procRoot, '9/fdinfo/3');
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, 'prog_id:\t1\nrecursion_misses:\t4\n');
-  const { onError, sources } = noted();
+  const { onError, sources } = errorLog();
   assert.equal(await countRecursionMisses(host.procRoot, 9, onError), 4);
   await breakPath(file);
   assert.equal(await countRecursionMisses(host.procRoot, 9, onError), null);
   assert.deepEqual(sources(), ['probe_misses']);
   assert.equal(await countRecursionMisses(host.procRoot, 8, onError), null);
-  assert.deepEqual(sources(), ['probe_misses'], 'a process that is gone is no error');
+  assert.deepEqual(sources(), ['probe_misses'], 'a process that has ended is not an error');
 });
 
 test('processors that cannot be listed or visited are reported with the cause', async (t) => {
   const host = await fakeHost(t);
-  const { onError, lines, sources } = noted();
+  const { onError, lines, sources } = errorLog();
   assert.equal(await quiesceCpus(host.sysRoot, { searchPath: '', onError }), 1);
   await breakPath(join(host.sysRoot, 'devices/system/cpu/online'));
   assert.equal(await quiesceCpus(host.sysRoot, { onError }), 1);
@@ -272,7 +268,7 @@ test('processors that cannot be listed or visited are reported with the cause', 
   assert.match((await tryTaskset('')) ?? '', /ENOENT/);
 });
 
-test('facts that cannot be read are errors, not absences', async (t) => {
+test('facts of the host that cannot be read are errors, and do not count as absent', async (t) => {
   const host = await fakeHost(t);
   const { procRoot, sysRoot, etcRoot } = host;
   const bpftrace = await fakeBpftrace(t, 'normal');
@@ -303,7 +299,7 @@ test('facts that cannot be read are errors, not absences', async (t) => {
   assert.equal((await inspect()).errors, undefined);
 });
 
-test('what the doctor cannot read is an error, not an absence', async (t) => {
+test('a path that the doctor cannot read is an error, and does not count as absent', async (t) => {
   const { procRoot, sysRoot, etcRoot } = await fakeHost(t);
   const inspect = () => inspectSurroundings({ procRoot, sysRoot, etcRoot });
   assert.deepEqual((await inspect()).errors, []);
@@ -320,7 +316,7 @@ test('what the doctor cannot read is an error, not an absence', async (t) => {
   }
 });
 
-test('while /sys and /proc cannot be read, bpftrace runs on and no living process has exited', async (t) => {
+test('while /sys and /proc cannot be read, bpftrace continues and no exit is reported', async (t) => {
   const run = await live(t, {
     mode: 'events',
     argument: '55',
@@ -345,11 +341,11 @@ test('while /sys and /proc cannot be read, bpftrace runs on and no living proces
   assert.ok(!has(run, 'exit'));
   for (const back of repair) await back();
   await host.loadModule('extra', ['extra_function']);
-  await eventually(() => assert.ok(run.children().length >= 4, 'a real change is still seen'));
+  await eventually(() => assert.ok(run.children().length >= 4, 'a real change is still detected'));
   assert.ok(!has(run, 'exit'));
 });
 
-test('a change that is seen while the host cannot be asked is followed later', async (t) => {
+test('a change of modules that is detected while the host cannot be read is applied later', async (t) => {
   const run = await live(t, { mode: 'normal' });
   await eventually(() => assert.ok(has(run, 'heartbeat')));
   const { host } = run;
@@ -368,7 +364,7 @@ test('a change that is seen while the host cannot be asked is followed later', a
   assert.ok((await readFile(module)).length > 0);
 });
 
-test('a change that was seen before a restart on old facts is followed after it', async (t) => {
+test('a change of modules that is detected before a restart with old facts is applied after it', async (t) => {
   const file = join(await temporaryFolder(t), 'pid');
   const types = (root: string) => [join(root, 'extra.btf'), join(root, 'kernel/btf/extra')] as const;
   const run = await live(t, {

@@ -131,7 +131,7 @@ test('name and UUID of a VM are read from the command line of its VMM', () => {
   for (const [argv, expected] of cases) assert.deepEqual(identifyVm(argv), expected, argv.join(' '));
 });
 
-test('a VMM is known by what releases and distributions call its program, and no other program is one', () => {
+test('a VMM is recognized by the program names of releases and distributions, and other programs are not VMMs', () => {
   const known = {
     qemu: [
       'qemu-system-x86_64',
@@ -215,12 +215,12 @@ for (const executable of [
   '/nix/store/x-qemu-9.2.0/bin/.qemu-system-x86_64-wrapped',
   '/usr/libexec/qemu-kvm',
 ]) {
-  test(`a process that renamed itself is known by its executable ${executable}`, () => {
+  test(`a process that renamed itself is recognized by its executable ${executable}`, () => {
     assert.deepEqual(identifyVm(RENAMED, executable), { vmm: 'qemu', name: 'gpu-vm', uuid: LOWER });
   });
 }
 
-test('the executable decides, and where it is no VMM the command does', () => {
+test('the executable identifies the VMM; if it is not a VMM, the command does', () => {
   assert.equal(identifyVm(['qemu-system-x86_64', '--name', 'x'], '/usr/bin/lkvm').vmm, 'lkvm');
   assert.equal(identifyVm(['krun'], '/usr/bin/crun').vmm, 'libkrun');
   assert.equal(identifyVm(['qemu-kvm'], '').vmm, 'qemu');
@@ -262,13 +262,13 @@ const OTHERS = [
   'start=x',
 ];
 
-test('nothing of a command line but the values of its own options gets out, whatever the VMM is', () => {
-  const word = fc.oneof(fc.constantFrom(...SECRETS), fc.constantFrom(...OTHERS));
+test('only the values of options of the VMM itself are returned from a command line', () => {
+  const argument = fc.oneof(fc.constantFrom(...SECRETS), fc.constantFrom(...OTHERS));
   fc.assert(
-    fc.property(fc.constantFrom(...PROGRAMS), fc.array(word, { maxLength: 12 }), (program, words) => {
+    fc.property(fc.constantFrom(...PROGRAMS), fc.array(argument, { maxLength: 12 }), (program, args) => {
       for (const vm of [
-        identifyVm([program, ...words]),
-        identifyVm(['renamed', ...words], `/usr/bin/${program}`),
+        identifyVm([program, ...args]),
+        identifyVm(['renamed', ...args], `/usr/bin/${program}`),
       ]) {
         assert.doesNotMatch(JSON.stringify(vm), /hunter2/);
       }
@@ -315,7 +315,7 @@ test('machine, pod and container are read from the control group, of version 2 a
       `0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-${escaped}.slice/cri-containerd-${ID}.scope\n`,
       { pod_uid: POD, container_id: ID },
     ],
-    // kind: the node is a container of Docker itself.
+    // kind: the node itself is a Docker container.
     [
       `0::/docker/${OUTER}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-${escaped}.slice/cri-containerd-${ID}.scope\n`,
       { pod_uid: POD, container_id: ID },
