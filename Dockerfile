@@ -49,7 +49,7 @@ COPY tools/build.mjs tools/build-options.mjs tools/
 COPY server/src server/src
 COPY server/web server/web
 COPY probes probes
-COPY docs/runbooks docs/runbooks
+COPY docs docs
 RUN node /npm/bin/npm-cli.js run build
 
 FROM docker.io/library/debian:trixie-slim

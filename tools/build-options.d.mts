@@ -4,3 +4,4 @@ export const root: string;
 export const programOptions: BuildOptions;
 export const pageOptions: BuildOptions;
 export const copiedFolders: Readonly<Record<string, string>>;
+export const isCopied: (path: string) => boolean;

@@ -48,4 +48,7 @@ export const pageOptions = {
 };
 
 /** Folders that are copied into the build: name in the build to source folder. */
-export const copiedFolders = { probes: 'probes', runbooks: 'docs/runbooks' };
+export const copiedFolders = { probes: 'probes', docs: 'docs' };
+
+/** The program reads only text, so images and data of the docs are left out. */
+export const isCopied = (path) => !/\.(png|json)$/.test(path);

@@ -1,4 +1,4 @@
-// Bundles the program, the page, the probes and the runbooks into dist/ or the given folder. The result needs only
+// Bundles the program, the page, the probes and the docs into dist/ or the given folder. The result needs only
 // node. Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it
 // is complete and if it differs, it replaces the previous build.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { copiedFolders, pageOptions, programOptions, root } from './build-options.mjs';
+import { copiedFolders, isCopied, pageOptions, programOptions, root } from './build-options.mjs';
 
 const final = resolve(process.argv[2] ?? `${root}dist`);
 const own = join(dirname(final), `.${basename(final)}-${process.pid}`);
@@ -25,7 +25,7 @@ for (const file of readdirSync(web)) {
   writeFileSync(join(web, `${file}.br`), brotliCompressSync(plain));
 }
 for (const [name, source] of Object.entries(copiedFolders)) {
-  await cp(join(root, source), join(outdir, name), { recursive: true });
+  await cp(join(root, source), join(outdir, name), { recursive: true, filter: isCopied });
 }
 
 /**

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-const RUNBOOKS = join(import.meta.dirname, '../../docs/runbooks');
+const DOCS = join(import.meta.dirname, '../../docs');
 const BUILD = join(import.meta.dirname, '../build.mjs');
 
 const build = (into: string): Promise<number | null> =>
@@ -27,7 +27,10 @@ test('concurrent builds into the same folder all succeed and leave one complete 
     !readdirSync(join(into, 'probes')).includes('gone.bt'),
     'a file that is no longer built must be removed',
   );
-  assert.deepEqual(readdirSync(join(into, 'runbooks')), readdirSync(RUNBOOKS));
+  const pages = (folder: string) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
+  assert.deepEqual(pages(join(into, 'docs')).sort(), pages(DOCS).sort());
+  assert.deepEqual(readdirSync(join(into, 'docs/images')), []);
   assert.deepEqual(readdirSync(own), ['dist']);
 });
 

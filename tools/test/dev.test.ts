@@ -41,7 +41,7 @@ class Sources {
 
   constructor(t: TestContext) {
     t.after(() => rmSync(this.folder, { recursive: true, force: true }));
-    for (const path of [...COPIED, 'docs/runbooks']) {
+    for (const path of [...COPIED, 'docs']) {
       cpSync(join(ROOT, path), join(this.folder, path), { recursive: true });
     }
     // Links each package separately, so that emptying this folder does not delete the packages.

@@ -15,6 +15,7 @@ import { answerFrameworkError, installErrors, SAFE_HEADERS, sendError } from './
 import type { HostNames } from './hosts.ts';
 import type { Readiness } from './readiness.ts';
 import { buffersRoute } from './routes/buffers.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { eventsRoute } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { historyRoute } from './routes/history.ts';
@@ -26,7 +27,6 @@ import { pageRoute } from './routes/page.ts';
 import { probesRoute } from './routes/probes.ts';
 import { reasonsRoute } from './routes/reasons.ts';
 import { rejectionsRoute } from './routes/rejections.ts';
-import { runbooksRoute } from './routes/runbooks.ts';
 import { statusRoute } from './routes/status.ts';
 import { streamRoute } from './routes/stream.ts';
 import { topologyRoute } from './routes/topology.ts';
@@ -120,7 +120,7 @@ export function createApp(options: AppOptions): App {
     probesRoute,
     eventsRoute,
     reasonsRoute,
-    runbooksRoute,
+    docsRoutes,
     streamRoute,
     openapiRoute,
   ];

@@ -50,7 +50,7 @@ test('a replay is marked as such, and its rejection opens with an explanation an
   await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
   const rejection = page
     .locator('#rejections')
-    .getByRole('button', { name: /KVM was rejected at bind: E[A-Z]+ vm_mismatch/ });
+    .getByRole('button', { name: /KVM was rejected at bind.*vm_mismatch/ });
   assert.equal(await rejection.getAttribute('aria-expanded'), 'false');
   await rejection.click();
   const panel = page.locator('.opened');
@@ -257,13 +257,13 @@ test('the URL hash can open a released buffer, a reason or an incident', async (
   await dialog.getByText('Released', { exact: true }).waitFor();
   await go('reason=not_revocable');
   await dialog.waitFor({ state: 'hidden' });
-  await page.locator('.reason-open').getByText('Fix:').waitFor();
+  await page.locator('.reason-open').getByText('Fix:').first().waitFor();
   await go('incident=1');
   await page.locator('.incident.wanted').waitFor();
   await go('reason=nonsense');
   await page.getByText('The server does not know a reason of this name.').waitFor();
   await go('incident=99');
-  await page.getByText('Incident 99 is not known:').waitFor();
+  await page.getByText('Incident 99 is not known').waitFor();
   // The browser itself logs the 404 of the unknown reason.
   assert.deepEqual(
     opened.consoleMessages.filter((text) => !text.includes('404')),

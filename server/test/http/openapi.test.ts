@@ -35,7 +35,7 @@ async function documentOf(app: FastifyInstance): Promise<Document> {
 }
 
 /** Routes that only the page uses are not part of the API. */
-const isOfThePage = (url: string) => !/^\/(api|-|metrics|runbooks|openapi\.json)(\/|$)/.test(url);
+const isOfThePage = (url: string) => !/^\/(api|-|metrics|runbooks|docs|openapi\.json)(\/|$)/.test(url);
 
 interface Route {
   method: string;

@@ -8,7 +8,7 @@ import { INCIDENT_ENTRIES } from '../../src/reference/incidents.ts';
 import { errnoName } from '../../src/shared/errno-names.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/stream/codes.ts';
 import { probesDirectory } from '../../src/support/probes-directory.ts';
-import { type ProbeReason, reasonsOfProbes } from './told.ts';
+import { type ProbeReason, reasonsOfProbes } from './probe-reasons.ts';
 
 const FRAGMENTS = await loadFragments(probesDirectory());
 const PROBE_REASONS = reasonsOfProbes(FRAGMENTS);

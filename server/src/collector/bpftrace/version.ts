@@ -97,7 +97,7 @@ export function helperFix(distribution: Distribution | null): string {
   return command === null ? 'install setpriv and taskset of util-linux' : `\`${command}\``;
 }
 
-/** `bpftrace v0.23.2`, `bpftrace v0.24.1-5-gdeadbeef`, `bpftrace 0.27.1` -> parts; null if the output has none. */
+/** `bpftrace v0.23.2`, `bpftrace v0.24.1-5-g1a2b3c4`, `bpftrace 0.27.1` -> parts; null if the output has none. */
 export function parseVersion(output: string): number[] | null {
   const match = /^bpftrace v?(\d+)\.(\d+)(?:\.(\d+))?/m.exec(output);
   return match === null ? null : match.slice(1).map((part) => Number(part ?? 0));
