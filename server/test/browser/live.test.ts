@@ -180,7 +180,7 @@ test('the page shows how many events the server evicted before the page reconnec
   for (let inode = 2; inode <= 31; inode += 1) source.say(exported({ t: now(), inode, pid: process.pid }));
   proxy.cut = false;
   await page.getByText('20 events are missing in this page').waitFor();
-  await page.locator('#rejections').getByText('11 events in this page').waitFor();
+  await page.locator('#rejections').getByText('11 events here').waitFor();
 });
 
 test('the page shows Blind after the child exits, and leaves that state when the next child traces', async (t) => {

@@ -114,7 +114,7 @@ async function scroll(page: Page, list: string): Promise<void> {
 test('2,000 buffers and 10,000 events scroll and filter without a long task, and few of them are in the DOM', async (t) => {
   const opened = await open(t, big, '#feed=all');
   const { page } = opened;
-  await page.getByText('10,000 events in this page').waitFor();
+  await page.getByText('10,000 events here').waitFor();
   await page.getByText('2,000 buffers', { exact: true }).waitFor();
   const drawn = await page.evaluate(() => document.querySelectorAll('*').length);
   t.diagnostic(`${drawn} elements in the page`);
@@ -146,7 +146,7 @@ test('2,000 buffers and 10,000 events scroll and filter without a long task, and
 test('an idle page does no layout and uses less than 2% of the time', async (t) => {
   const opened = await open(t, big, '#feed=all');
   const { page } = opened;
-  await page.getByText('10,000 events in this page').waitFor();
+  await page.getByText('10,000 events here').waitFor();
   const session = await page.context().newCDPSession(page);
   await session.send('Performance.enable');
   const read = async (): Promise<Record<string, number>> => {
