@@ -124,7 +124,7 @@ const SWITCHES = [
   ],
   [
     'the dma-buf core notifies importers with `dma_buf_move_notify`',
-    'in part: the exporter has a function of that name that does the same, so the probe is in another module',
+    'in part: the exporter module of the lab has its own `dma_buf_move_notify`, and the probe is attached there',
   ],
   ['iommufd maps without a pin', "reproduced: the lab's iommufd of this dialect does not pin"],
   [

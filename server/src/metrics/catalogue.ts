@@ -28,7 +28,7 @@ const FOLDED: FamilySpec = {
   name: 'series_folded_total',
   help: 'Label sets of a counter that were folded into its series `other`.',
   details:
-    'A family has a limited number of series (--metrics.max-series). Counted again for each bpftrace child.',
+    'A family has a limited number of series (--metrics.max-series). After a restart of bpftrace, the same label sets are counted again.',
   type: 'counter',
   samples: (model) => {
     return Object.entries(model.counters.folded()).map(([name, value]) => ({

@@ -50,7 +50,7 @@ function incidentEntries(): Record<string, Entry> {
       .map(([kind, { opens, closes, remedy }]) => [
         kind,
         {
-          what: `An incident. It opens: ${opens}. It closes: ${closes}.`,
+          what: `Opens: ${opens}. Closes: ${closes}.`,
           rules: [],
           remedy: `${capital(remedy)}.`,
         },

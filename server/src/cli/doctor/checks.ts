@@ -86,8 +86,9 @@ function kernelFix(distribution: Distribution | null): string {
   if (distribution?.id === 'debian' && distribution.version === '13') {
     return 'add trixie-backports to the APT sources; then `apt-get install -t trixie-backports linux-image-amd64`; then reboot';
   }
+  const kernel = 'a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer)';
   const supplier = distribution === null ? 'the distribution' : distribution.name;
-  return `install a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer) from ${supplier} or kernel.org; then reboot`;
+  return `install ${kernel} from kernel.org, or from ${supplier} if it has one; then reboot`;
 }
 
 function btf({ facts, surroundings }: Examined): Check {

@@ -242,7 +242,7 @@ function gapsOf(status: Status): string[] {
   const blind = blindSentence(status);
   return [
     ...(blind === null ? [] : [`BLIND BEFORE: ${blind}`]),
-    ...(status.buffer_state_exact || status.source.kind !== 'replay'
+    ...(status.buffer_state_exact || status.source.kind !== 'replay' || status.state === 'blind'
       ? []
       : ['INEXACT: no snapshot confirmed the buffers since the last blind time or loss']),
   ];
