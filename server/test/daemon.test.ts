@@ -102,7 +102,7 @@ test('the daemon is ready only while the last counter read is recent', async (t)
   const { daemon, source, clock, ask } = create(t);
   await daemon.start();
   assert.equal((await ask('/-/ready')).status, 503);
-  for (const line of TRACING) source.say(line);
+  for (const line of TRACING) source.emit(line);
   assert.deepEqual(daemon.readiness(), { ready: true });
   clock.step = 3_600_000;
   assert.deepEqual(daemon.readiness(), { ready: true }, 'a step of the wall clock does not change readiness');
@@ -119,8 +119,8 @@ test('a step of the wall clock before or after the header does not change the ag
   // NTP steps the wall clock before the collector reads it, so the header has the new boot time.
   clock.step = 86_400_000;
   const epoch = JSON.parse(HEADER).data.boot_epoch_us + 86_400_000_000;
-  source.say(HEADER.replace(/"boot_epoch_us": ?\d+/, `"boot_epoch_us":${epoch}`));
-  for (const line of TRACING.slice(1)) source.say(line);
+  source.emit(HEADER.replace(/"boot_epoch_us": ?\d+/, `"boot_epoch_us":${epoch}`));
+  for (const line of TRACING.slice(1)) source.emit(line);
   assert.deepEqual(daemon.readiness(), { ready: true });
   const timestamp = async () =>
     Number(
@@ -129,7 +129,7 @@ test('a step of the wall clock before or after the header does not change the ag
   assert.equal(await timestamp(), epoch / 1e6 + 2.5);
   clock.step = 0;
   assert.deepEqual(daemon.readiness(), { ready: true }, 'before the collector reports the step');
-  source.say(collectorLine('clock', { t: 3_000_000, boot_epoch_us: epoch - 86_400_000_000 }));
+  source.emit(collectorLine('clock', { t: 3_000_000, boot_epoch_us: epoch - 86_400_000_000 }));
   assert.deepEqual(daemon.readiness(), { ready: true }, 'after the collector has reported the step');
   assert.equal(await timestamp(), epoch / 1e6 - 86_400 + 2.5);
   clock.us += 11_000_000;
@@ -142,7 +142,7 @@ test('the age of the counters is right if the stream comes from a host with anot
   clock.us += 1_000_000_000;
   clock.step = -1_000_000;
   await daemon.start();
-  for (const line of TRACING) source.say(line);
+  for (const line of TRACING) source.emit(line);
   assert.deepEqual(daemon.readiness(), { ready: true });
   clock.us += 11_000_000;
   const late = daemon.readiness();
@@ -152,9 +152,9 @@ test('the age of the counters is right if the stream comes from a host with anot
 test('failed reads of the host are counted by source and logged at most once a minute', async (t) => {
   const { daemon, source, lines, clock, ask } = create(t);
   await daemon.start();
-  for (const line of TRACING) source.say(line);
+  for (const line of TRACING) source.emit(line);
   const fail = (count: number) =>
-    source.say(
+    source.emit(
       collectorLine('host_error', {
         t: 3_000_000,
         source: 'process',
@@ -174,7 +174,7 @@ test('failed reads of the host are counted by source and logged at most once a m
   fail(6);
   assert.equal(logged().length, 2);
   // A new header means a new collector, which counts from zero.
-  source.say(HEADER);
+  source.emit(HEADER);
   fail(2);
   assert.match(
     await (await ask('/metrics')).text(),
@@ -185,11 +185,11 @@ test('failed reads of the host are counted by source and logged at most once a m
 test('a child that did not start is logged with its remedy, and the status has its reason and remedy', async (t) => {
   const { daemon, source, lines, ask } = create(t);
   await daemon.start();
-  source.say(HEADER);
-  source.say(starting(1_000_000, 1));
+  source.emit(HEADER);
+  source.emit(starting(1_000_000, 1));
   const remedy = 'give it CAP_PERFMON';
   const message = 'exited with 1: EACCES: cannot attach kprobe';
-  source.say(
+  source.emit(
     collectorLine('child', {
       t: 2_000_000,
       generation: 1,
@@ -209,9 +209,9 @@ test('a host that cannot be traced is logged once with its remedy, and vfio_dmab
   await daemon.start();
   const stop = new AbortController();
   const stopped = daemon.untilStopped(stop.signal);
-  source.say(HEADER);
-  source.say(UNAVAILABLE);
-  source.say(UNAVAILABLE);
+  source.emit(HEADER);
+  source.emit(UNAVAILABLE);
+  source.emit(UNAVAILABLE);
   const logged = lines.filter((line) => line.msg.includes('no BTF'));
   assert.equal(logged.length, 1);
   assert.match(logged[0]?.remedy ?? '', /CONFIG_DEBUG_INFO_BTF/);
@@ -225,8 +225,8 @@ test('with --strict the daemon ends if the host cannot be traced', async (t) => 
   const { daemon, source } = create(t, { strict: true });
   await daemon.start();
   const stopped = daemon.untilStopped(new AbortController().signal);
-  source.say(HEADER);
-  source.say(UNAVAILABLE);
+  source.emit(HEADER);
+  source.emit(UNAVAILABLE);
   await assert.rejects(stopped, (error) => {
     assert.ok(error instanceof TracerError);
     assert.equal(error.code, 'host_untraceable');
@@ -238,17 +238,17 @@ test('with --strict the daemon ends if the host cannot be traced', async (t) => 
 test('with --strict the daemon also ends if the host is found untraceable before untilStopped is called', async (t) => {
   const { daemon, source } = create(t, { strict: true });
   await daemon.start();
-  source.say(HEADER);
-  source.say(UNAVAILABLE);
+  source.emit(HEADER);
+  source.emit(UNAVAILABLE);
   await assert.rejects(daemon.untilStopped(new AbortController().signal), /cannot be traced/);
 });
 
 test('events that the child emits during the stop reach the stream clients before the streams end', async (t) => {
   const { daemon, source, lines, ask } = create(t);
   await daemon.start();
-  for (const line of TRACING) source.say(line);
+  for (const line of TRACING) source.emit(line);
   const stream = await ask('/api/v1/stream');
-  source.lastWords = [exported({ t: 3_100_000, inode: 7 })];
+  source.linesAfterStop = [exported({ t: 3_100_000, inode: 7 })];
   const stopping = Promise.all([daemon.stop(), daemon.stop()]);
   assert.deepEqual(daemon.readiness(), { ready: false, why: 'stopping' });
   await stopping;
@@ -260,7 +260,7 @@ test('events that the child emits during the stop reach the stream clients befor
 test('the stop does not wait longer than its deadline for the source', async (t) => {
   const { daemon, source, lines } = create(t, { stopMs: 200 });
   await daemon.start();
-  source.deaf = true;
+  source.ignoresStop = true;
   await daemon.stop();
   assert.ok(lines.some((line) => line.msg.includes('did not stop in time')));
 });

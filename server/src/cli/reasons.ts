@@ -5,7 +5,7 @@ import {
   explain,
   findExplanations,
 } from '../reference/catalogue.ts';
-import { kernelsText } from '../reference/words.ts';
+import { kernelsText } from '../reference/kernels-text.ts';
 import { problemsError } from '../support/problems.ts';
 import { didYouMean } from '../support/suggest.ts';
 import type { CommandContext } from './commands.ts';

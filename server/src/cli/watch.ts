@@ -6,10 +6,10 @@ import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { note, print, printJson } from './output.ts';
 import { DaemonClient, DEFAULT_URL, daemonUrl } from './watch/daemon-client.ts';
+import { type Asked, Viewer } from './watch/daemon-state.ts';
 import { follow } from './watch/follow.ts';
 import { drawAll } from './watch/frame.ts';
 import { nowOf, watchLive } from './watch/live.ts';
-import { type Asked, Viewer } from './watch/picture.ts';
 import { FIRST_VIEW } from './watch/view.ts';
 
 const STATES = ['live', 'revoked'] as const;

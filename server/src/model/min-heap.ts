@@ -36,10 +36,6 @@ export class MinHeap<T> {
     return true;
   }
 
-  clear(): void {
-    this.#items = [];
-  }
-
   /** Keeps only the items for which `isWanted` returns true, in linear time. */
   keep(isWanted: (item: T) => boolean): void {
     this.#items = this.#items.filter(isWanted);

@@ -65,10 +65,10 @@ async function daemonOn(t: TestContext, port: number, events?: number): Promise<
   t.after(() => daemon.stop());
   await daemon.start();
   const beat = (): void => {
-    for (const line of [heartbeat(now(), 0), ...counterRead(now(), {})]) source.say(line);
+    for (const line of [heartbeat(now(), 0), ...counterRead(now(), {})]) source.emit(line);
   };
-  for (const line of [header(), starting(now(), 1), ready(now())]) source.say(line);
-  source.say(snapshot(now(), []));
+  for (const line of [header(), starting(now(), 1), ready(now())]) source.emit(line);
+  source.emit(snapshot(now(), []));
   beat();
   const beats = setInterval(beat, 1000);
   t.after(() => clearInterval(beats));
@@ -131,21 +131,21 @@ test('the page shows events live, reports a lost connection, and shows each even
   const events = page.locator('#rejections [role=listitem]');
   assert.equal(await events.count(), 0);
 
-  source.say(exported({ t: now(), inode: 7, pid: process.pid }));
+  source.emit(exported({ t: now(), inode: 7, pid: process.pid }));
   await events.getByText('Exported 4 KiB of BAR 2').waitFor();
   await page.locator('#buffers').getByRole('button', { name: '#7' }).waitFor();
   await page.locator('#topology .node.buffer').waitFor();
 
   proxy.pull();
   await page.getByText(/^Connection lost since \d\d:\d\d:\d\d$/).waitFor();
-  source.say(imported({ t: now(), inode: 7, stage: 1, importer: 'vgem', errno: 95, reason: 7 }));
-  source.say(imported({ t: now(), inode: 7, stage: 1, importer: 'mlx5_core' }));
+  source.emit(imported({ t: now(), inode: 7, stage: 1, importer: 'vgem', errno: 95, reason: 7 }));
+  source.emit(imported({ t: now(), inode: 7, stage: 1, importer: 'mlx5_core' }));
   await new Promise((resolve) => setTimeout(resolve, 1500));
   assert.equal(await events.count(), 1, 'no event can arrive without a connection');
   proxy.cut = false;
   await page.getByText('Connected again').waitFor();
   await events.getByText('vgem was rejected').waitFor();
-  source.say(released(now(), 7));
+  source.emit(released(now(), 7));
   await events.getByText('Released').waitFor();
   const titles = (await events.locator('.e-title').allInnerTexts()).map((text) => text.replace(/ .*/s, ''));
   assert.deepEqual(titles, ['Released', 'mlx5_core', 'vgem', 'Exported'], 'each event once, newest first');
@@ -156,13 +156,13 @@ test('after a restart of the server the page drops all data of the old one', asy
   const first = await daemonOn(t, 0);
   const port = portOf(first.daemon);
   const { page } = await openPage(await openBrowser(t), `http://127.0.0.1:${port}`, '#feed=all');
-  first.source.say(exported({ t: now(), inode: 7, pid: process.pid }));
+  first.source.emit(exported({ t: now(), inode: 7, pid: process.pid }));
   const events = page.locator('#rejections [role=listitem]');
   await events.getByText('Exported').waitFor();
   await first.daemon.stop();
   await page.getByText(/^Connection lost since/).waitFor();
   const second = await daemonOn(t, port);
-  second.source.say(exported({ t: now(), inode: 8, pid: process.pid }));
+  second.source.emit(exported({ t: now(), inode: 8, pid: process.pid }));
   await page.getByText('Connected again').waitFor();
   await page.locator('#buffers').getByRole('button', { name: '#8' }).waitFor();
   await eventually(async () => assert.equal(await events.count(), 1));
@@ -173,11 +173,11 @@ test('the page shows how many events the server evicted before the page reconnec
   const { daemon, source } = await daemonOn(t, 0, 10);
   const proxy = new TcpProxy(portOf(daemon));
   const { page } = await openPage(await openBrowser(t), await proxy.start(t), '#feed=all');
-  source.say(exported({ t: now(), inode: 1, pid: process.pid }));
+  source.emit(exported({ t: now(), inode: 1, pid: process.pid }));
   await page.locator('#rejections [role=listitem]').getByText('Exported').waitFor();
   proxy.pull();
   await page.getByText(/^Connection lost since/).waitFor();
-  for (let inode = 2; inode <= 31; inode += 1) source.say(exported({ t: now(), inode, pid: process.pid }));
+  for (let inode = 2; inode <= 31; inode += 1) source.emit(exported({ t: now(), inode, pid: process.pid }));
   proxy.cut = false;
   await page.getByText('20 events are missing in this page').waitFor();
   await page.locator('#rejections').getByText('11 events here').waitFor();
@@ -186,10 +186,10 @@ test('the page shows how many events the server evicted before the page reconnec
 test('the page shows Blind after the child exits, and leaves that state when the next child traces', async (t) => {
   const { daemon, source, beat } = await daemonOn(t, 0);
   const { page } = await openPage(await openBrowser(t), daemon.server.urls[0] ?? '');
-  source.say(exited(now(), 1));
+  source.emit(exited(now(), 1));
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor({ timeout: 20_000 });
-  source.say(starting(now(), 2));
-  source.say(ready(now()));
+  source.emit(starting(now(), 2));
+  source.emit(ready(now()));
   beat();
   await page.getByRole('heading', { level: 1, name: /Safe|Attention/ }).waitFor({ timeout: 20_000 });
   await page.getByText('Not all of the time was traced').waitFor();

@@ -2,7 +2,7 @@ import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
 import { blindSentence, count } from '../../shared/texts.ts';
 import { type Level, REASONS_SHOWN, verdictOf } from '../../shared/verdict.ts';
 import { fit, fold, formatAge } from '../text.ts';
-import type { DaemonState, Status } from './picture.ts';
+import type { DaemonState, Status } from './daemon-state.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';
 import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';

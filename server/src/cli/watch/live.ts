@@ -1,8 +1,8 @@
 import type { Clock } from '../../support/clock.ts';
 import { TracerError } from '../../support/errors.ts';
+import type { DaemonState, Viewer } from './daemon-state.ts';
 import { pauseMs } from './follow.ts';
 import { drawFrame, type FrameInput } from './frame.ts';
-import type { DaemonState, Viewer } from './picture.ts';
 import { Screen } from './screen.ts';
 import { FIRST_VIEW, keysOf, press, type View } from './view.ts';
 

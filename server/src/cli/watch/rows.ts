@@ -1,6 +1,6 @@
 import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
 import { formatAge, formatBytes } from '../text.ts';
-import type { Rejection } from './picture.ts';
+import type { Rejection } from './daemon-state.ts';
 import type { Column } from './table.ts';
 
 export type Sentences = ReadonlyMap<string, string>;

@@ -1,5 +1,5 @@
 import type { IncidentKind } from '../schema.ts';
-import type { IncidentState } from './book.ts';
+import type { IncidentState } from './store.ts';
 
 /** Kinds that a snapshot confirms or closes. Only events report the others. */
 const CONFIRMED_BY_SNAPSHOT: readonly IncidentKind[] = [

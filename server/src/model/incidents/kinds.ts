@@ -1,6 +1,6 @@
 import type { Dialect } from '../../stream/wire.ts';
 import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../schema.ts';
-import type { IncidentState } from './book.ts';
+import type { IncidentState } from './store.ts';
 
 interface Kind {
   severity: Incident['severity'];

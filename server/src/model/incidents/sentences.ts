@@ -1,6 +1,6 @@
 import { UNKNOWN_DEVICE } from '../naming.ts';
 import type { Closing, Incident, VmRef } from '../schema.ts';
-import type { IncidentFacts, IncidentState } from './book.ts';
+import type { IncidentFacts, IncidentState } from './store.ts';
 
 const CLOSED: Readonly<Record<Closing, string>> = {
   revoke_ended: 'the call has ended',

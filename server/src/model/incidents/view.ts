@@ -3,9 +3,9 @@ import { deviceAddress } from '../naming.ts';
 import { vmRef } from '../processes.ts';
 import type { Incident } from '../schema.ts';
 import { vmOf } from '../vms.ts';
-import { attachedTo, holdersOf, type IncidentFacts, type IncidentState } from './book.ts';
 import { severityOf } from './kinds.ts';
 import { sentenceOf } from './sentences.ts';
+import { attachedTo, holdersOf, type IncidentFacts, type IncidentState } from './store.ts';
 
 /** What the view of an incident needs from the rest of the model. */
 export interface IncidentContext {

@@ -7,6 +7,9 @@ import type { EventRecord } from '../events.ts';
 import { importerName, vmKind } from '../naming.ts';
 import type { ProcessRecord, ProcessTable } from '../processes.ts';
 import type { Closing, Incident, IncidentKind } from '../schema.ts';
+import { Deadlines } from './deadlines.ts';
+import { isExact } from './exactness.ts';
+import { type RevokeCall, RevokeCalls } from './revoke-calls.ts';
 import {
   attachedTo,
   holdersOf,
@@ -14,10 +17,7 @@ import {
   type IncidentState,
   IncidentStore,
   named,
-} from './book.ts';
-import { Deadlines } from './deadlines.ts';
-import { isExact } from './exactness.ts';
-import { type RevokeCall, RevokeCalls } from './revoke-calls.ts';
+} from './store.ts';
 
 export interface IncidentLimits {
   /**
