@@ -22,7 +22,7 @@ kernel has, and their files are those of the patches. The errno "-" means any er
 kernel does not reject the call.
 
 **A private buffer has one fix for all of them**, if an importer other than KVM was rejected.
-${PRIVATE_BUFFER_REMEDY}
+${wrapped(PRIVATE_BUFFER_REMEDY)}
 `;
 
 const TITLES: Record<Topic, string> = {
@@ -33,7 +33,18 @@ const TITLES: Record<Topic, string> = {
   symptom: 'Errors of user space that the tracer does not count',
 };
 
-const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanation): string => {
+/** Breaks a paragraph between words, so that no line is longer than 100 characters. */
+function wrapped(text: string): string {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    if (line !== '' && line.length + 1 + word.length > 100) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines.join('\n');
+}
+
+function paragraph({ name, what, rules, remedy, printed, user_space }: Explanation): string {
   const rows = rules.map(({ stage, errno, function: fn, file, check, ...span }) =>
     [
       stage,
@@ -45,18 +56,18 @@ const paragraph = ({ name, what, rules, remedy, printed, user_space }: Explanati
   );
   return [
     `### ${name}`,
-    `${what}${printed ? '' : ' No probe of this version reports it.'}`,
+    wrapped(`${what}${printed ? '' : ' No probe of this version reports it.'}`),
     [
       '| at | errno | function | kernels | rule |',
       '| --- | --- | --- | --- | --- |',
       ...rows.map((row) => `| ${row} |`),
     ].join('\n'),
-    `Fix: ${remedy}`,
+    wrapped(`Fix: ${remedy}`),
     ...(user_space.length === 0
       ? []
-      : [`User space shows: ${user_space.map((text) => `\`${text}\``).join(', ')}`]),
+      : [wrapped(`User space shows: ${user_space.map((text) => `\`${text}\``).join(', ')}`)]),
   ].join('\n\n');
-};
+}
 
 /** The text of docs/reasons.md. */
 export function reasonsPage(): string {
