@@ -51,7 +51,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'counts_lost_total',
     help: 'Calls that no counter has counted, by the stage that lost them.',
     details:
-      'The counters are lower bounds while this grows. probe_missed: runs of probes that the kernel skipped. map_full: keys for ' +
+      'After it has grown, the totals of the counters are lower bounds. probe_missed: runs of probes that the kernel skipped. map_full: keys for ' +
       'which a kernel map has no room. handover: calls in flight when one program took over from another.',
     type: 'counter',
     samples: (model) => byKey('stage', lossesOf(model, 'counts')),

@@ -88,7 +88,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'device_info',
     help: 'Facts of a PCI device that exports or imports memory.',
     details:
-      'From sysfs and pci.ids. Join it by the label device. numa_node is -1 if there is none. class, vendor and name are empty if they are unknown. The series stays for metrics.keep-departed seconds after the device was removed.',
+      'From sysfs and pci.ids. Join it by instance and device, because hosts have the same PCI addresses. numa_node is -1 if there is none. class, vendor and name are empty if they are unknown. The series stays for metrics.keep-departed seconds after the device was removed.',
     type: 'gauge',
     samples: (model, onFolded) =>
       infos(
@@ -111,7 +111,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'vm_info',
     help: 'The VM that a device belongs to.',
     details:
-      'Join it by the label device. by is kvm (the process of kvm->userspace_pid of the VFIO device), owner (a known VMM exported the buffer) or holder (a known VMM has the VFIO device open). The name comes from the command line or the control group. kind is kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest of the default type. The series stays for metrics.keep-departed seconds after the process has ended and its buffers are released.',
+      'Join it by instance and device, because hosts have the same PCI addresses. by is kvm (the process of kvm->userspace_pid of the VFIO device), owner (a known VMM exported the buffer) or holder (a known VMM has the VFIO device open). The name comes from the command line or the control group. kind is kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest of the default type. The series stays for metrics.keep-departed seconds after the process has ended and its buffers are released.',
     type: 'gauge',
     samples: (model, onFolded) => infos(vms(model), model.options.seriesLimit, onFolded),
   },
