@@ -72,7 +72,8 @@ test('every label in a query of dashboards/README.md is a label of its metric', 
       queries += 1;
       const names = query.match(/vfio_dmabuf_[a-z_]+/g) ?? [];
       assert.notEqual(names.length, 0, query);
-      const labels = new Set(names.flatMap((name) => [...(known.get(name) ?? [])]));
+      // Prometheus adds `instance` to every series.
+      const labels = new Set(['instance', ...names.flatMap((name) => [...(known.get(name) ?? [])])]);
       const named = [
         ...[...query.matchAll(/\b(?:by|on) \(([a-z_, ]+)\)/g)].flatMap(([, list = '']) => list.split(', ')),
         ...[...query.matchAll(/([a-z_]+)="/g)].map(([, label = '']) => label),
