@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { fold } from '../server/src/cli/text.ts';
 import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
 import { PRIVATE_BUFFER_REMEDY } from '../server/src/reference/entry.ts';
 import { kernelsText } from '../server/src/reference/kernels-text.ts';
@@ -33,15 +34,9 @@ const TITLES: Record<Topic, string> = {
   symptom: 'Errors of user space that the tracer does not count',
 };
 
-/** Breaks a paragraph between words, so that no line is longer than 100 characters. */
+/** Wraps a paragraph at 100 columns, as all docs are. */
 function wrapped(text: string): string {
-  const lines = [''];
-  for (const word of text.split(' ')) {
-    const line = lines.at(-1) ?? '';
-    if (line !== '' && line.length + 1 + word.length > 100) lines.push(word);
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
-  }
-  return lines.join('\n');
+  return fold(text, 100).join('\n');
 }
 
 function paragraph({ name, what, rules, remedy, printed, user_space }: Explanation): string {

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { blindSentence, count, lossSentences } from '../src/shared/texts.ts';
 import { clock } from './format.ts';
-import { countersSentence } from './headline.ts';
+import { countersSentence } from './knowledge.ts';
 import type { Store } from './store.ts';
 
 /** Facts that limit how far everything below can be trusted. */

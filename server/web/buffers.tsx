@@ -1,7 +1,7 @@
 import { useComputed } from '@preact/signals';
 import { bufferRows, importerNames, ownerName, since, vmName } from './buffer-rows.ts';
 import { bytes, count } from './format.ts';
-import { covers, knowledgeOf, NO_EXPORT } from './headline.ts';
+import { covers, knowledgeOf, NO_EXPORT } from './knowledge.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { BufferView } from './types.ts';

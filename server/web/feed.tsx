@@ -4,7 +4,7 @@ import { errnoName } from '../src/shared/errno-names.ts';
 import { isRejection } from '../src/shared/rejection.ts';
 import { describe, reasonOf } from './describe.ts';
 import { count } from './format.ts';
-import { figure, knowledgeOf, NOT_KNOWN } from './headline.ts';
+import { figure, knowledgeOf, NOT_KNOWN } from './knowledge.ts';
 import { ReasonView } from './reason-view.tsx';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
@@ -28,8 +28,7 @@ export function Feed({ store }: { store: Store }) {
   const status = store.status.value;
   const known = knowledgeOf(status);
   const narrow = store.narrow.value;
-  const counts = store.rejections.value?.counts;
-  const counted = [...(counts?.imports ?? []), ...(counts?.exports ?? [])]
+  const counted = store.rejectionCounts
     .filter((one) => (reason === null || one.reason === reason) && (device === null || one.device === device))
     .reduce((sum, one) => sum + one.count, 0);
   // Other topics (policy violations, incidents) are not reasons of rejections, so no rejection has their name.
@@ -125,11 +124,10 @@ function emptyText(feed: 'rejected' | 'all', counted: boolean): string {
 /** The devices that exported or were rejected, as a choice. */
 function DeviceFilter({ store }: { store: Store }) {
   const { device } = store.view.value;
-  const counts = store.rejections.value?.counts;
   const devices = new Set([
     ...(device === null ? [] : [device]),
     ...store.buffers.value.buffers.map((one) => one.device),
-    ...[...(counts?.imports ?? []), ...(counts?.exports ?? [])].map((one) => one.device),
+    ...store.rejectionCounts.map((one) => one.device),
   ]);
   return (
     <label>

@@ -1,6 +1,6 @@
 import { type Level, REASONS_SHOWN, verdictOf } from '../src/shared/verdict.ts';
 import { bytes } from './format.ts';
-import { type Coverage, covers, figure, knowledgeOf } from './headline.ts';
+import { type Coverage, covers, figure, knowledgeOf } from './knowledge.ts';
 import type { Store } from './store.ts';
 import type { Status } from './types.ts';
 import { When } from './when.tsx';
@@ -63,11 +63,7 @@ function Facts({ store }: { store: Store }) {
   const importers = new Set(
     alive.flatMap(({ attachments }) => attachments.map((one) => `${one.importer}/${one.importer_device}`)),
   ).size;
-  const counts = store.rejections.value?.counts;
-  const rejected = [...(counts?.imports ?? []), ...(counts?.exports ?? [])].reduce(
-    (sum, { count: number }) => sum + number,
-    0,
-  );
+  const rejected = store.rejectionCounts.reduce((sum, { count: number }) => sum + number, 0);
   const size = alive.reduce((sum, one) => sum + one.bytes, 0);
   const status = store.status.value;
   const known = knowledgeOf(status);

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { count } from './format.ts';
-import { type Knowledge, knowledgeOf, NOT_KNOWN } from './headline.ts';
+import { type Knowledge, knowledgeOf, NOT_KNOWN } from './knowledge.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { Incident, Incidents } from './types.ts';
@@ -90,12 +90,6 @@ export function IncidentsSection({ store }: { store: Store }) {
   );
 }
 
-/** Text of the catalogue as a sentence without Markdown. */
-function sentenceOf(text: string): string {
-  const plain = text.replaceAll('`', '');
-  return `${plain.charAt(0).toUpperCase()}${plain.slice(1)}${plain.endsWith('.') ? '' : '.'}`;
-}
-
 function Item(props: { store: Store; incident: Incident; answer: Incidents; wanted: boolean }) {
   const { store, incident, answer, wanted } = props;
   const element = useRef<HTMLLIElement>(null);
@@ -121,7 +115,7 @@ function Item(props: { store: Store; incident: Incident; answer: Incidents; want
       </p>
       <p>{incident.sentence}</p>
       <p class="remedy">
-        <b>Fix:</b> {sentenceOf(answer.kinds[kind]?.remedy ?? '')}
+        <b>Fix:</b> {answer.kinds[kind]?.remedy.replaceAll('`', '')}
       </p>
       {!incident.exact && (
         <p class="more">Events were lost meanwhile: it may have ended, and its times may be wrong.</p>

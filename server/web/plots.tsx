@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import UPlot from 'uplot';
 import { duration } from './format.ts';
-import { knowledgeOf, NOT_KNOWN } from './headline.ts';
+import { knowledgeOf, NOT_KNOWN } from './knowledge.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import type { HistorySample } from './types.ts';

@@ -49,6 +49,12 @@ export class Store {
     return this.#view;
   }
 
+  /** Counts of rejected imports and exports since the start. */
+  get rejectionCounts() {
+    const counts = this.rejections.value?.counts;
+    return [...(counts?.imports ?? []), ...(counts?.exports ?? [])];
+  }
+
   /** Follows the address and the width of the window. */
   start(): void {
     this.#window.addEventListener('hashchange', () => {

@@ -1,7 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count } from './format.ts';
-import { covers, knowledgeOf, NO_EXPORT } from './headline.ts';
+import { covers, knowledgeOf, NO_EXPORT } from './knowledge.ts';
 import { Section } from './section.tsx';
 import type { Store } from './store.ts';
 import {

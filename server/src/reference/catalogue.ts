@@ -52,14 +52,10 @@ function incidentEntries(): Record<string, Entry> {
         {
           what: `Opens: ${opens}. Closes: ${closes}.`,
           rules: [],
-          remedy: `${capital(remedy)}.`,
+          remedy,
         },
       ]),
   );
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const BY_TOPIC: Record<Topic, Readonly<Record<string, Entry>>> = {

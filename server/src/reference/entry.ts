@@ -1,4 +1,4 @@
-import type { Stage } from '../stream/codes.ts';
+import { STAGES, type Stage } from '../stream/codes.ts';
 
 /** The call that a rule is about: an export, a lookup of the VFIO data, a stage of an import, or a revocation. */
 export type CallStage = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revoke';
@@ -37,17 +37,9 @@ export const PRIVATE_BUFFER_REMEDY =
   'accepted can read and write the memory of the VM’s device.';
 
 /** Stages at which an importer other than KVM can be rejected. */
-export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<CallStage> = new Set<CallStage>([
-  'attach',
-  'pin',
-  'map',
-  'vmap',
-  'iommufd',
-  'rdma',
-  'prime',
-  'videobuf2',
-  'devmem',
-]);
+export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<string> = new Set(
+  STAGES.filter((stage) => stage !== 'unknown' && stage !== 'bind'),
+);
 
 export const EXPORTER = 'drivers/vfio/pci/vfio_pci_dmabuf.c';
 export const EXPORTER_V1 = 'drivers/vfio/pci/dma_buf.c';

@@ -2,6 +2,10 @@ import type { BlindTo, Incident, Status } from '../model/schema.ts';
 
 /** Texts that the page and the terminal share, made from answers of the API. */
 
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
 }

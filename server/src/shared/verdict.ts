@@ -1,6 +1,7 @@
 import type { BlindTo, BufferView, Incident, Status } from '../model/schema.ts';
 import {
   blindToSentences,
+  capital,
   closedCriticalSentences,
   count,
   incidentSentences,
@@ -101,8 +102,4 @@ function safeSentence({ dialect }: Status, buffers: readonly BufferView[] | null
   return dialect.startsWith('private')
     ? `${none} Exports of this kernel do not declare whether they are private.`
     : `${none} This kernel has no private exports.`;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,22 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import type { AxeResults, RunOptions } from 'axe-core';
 import type { Page } from 'playwright-core';
-import { Program } from '../e2e/program.ts';
-import { busyHost } from '../fixtures/busy-host.ts';
-import { NARROW, openBrowser, openPage, WIDE } from './browser.ts';
+import { NARROW, WIDE } from './browser.ts';
+import { Replays } from './replays.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const program = new Program();
-const busy = join(program.folder, 'busy.ndjson');
-before(() => {
-  program.build();
-  writeFileSync(busy, `${[...busyHost()].join('\n')}\n`);
-});
-after(() => program.remove());
+const replays = new Replays();
 
 async function violations(page: Page): Promise<string[]> {
   const found = await page.evaluate(async () => {
@@ -32,9 +24,7 @@ async function violations(page: Page): Promise<string[]> {
 for (const colorScheme of ['light', 'dark'] as const) {
   for (const viewport of [WIDE, NARROW]) {
     test(`axe finds no violation in ${colorScheme} mode at ${viewport.width} px, with all parts closed or opened`, async (t) => {
-      const serving = await program.serve(t, ['replay', busy]);
-      const context = await openBrowser(t, { colorScheme, viewport });
-      const { page } = await openPage(context, serving.url);
+      const { page } = await replays.open(t, replays.busy, '', { colorScheme, viewport });
       // evaluate() is not subject to the content security policy of the page, which blocks other scripts.
       await page.evaluate(AXE);
       await page.locator('.plot-legend').first().waitFor();

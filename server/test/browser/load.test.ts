@@ -1,33 +1,26 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, type TestContext, test } from 'node:test';
+import { before, test } from 'node:test';
 import type { Page } from 'playwright-core';
-import { Program } from '../e2e/program.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { eventually } from '../fixtures/eventually.ts';
-import { assertClean, type Opened, openBrowser, openPage } from './browser.ts';
+import { assertClean, openBrowser } from './browser.ts';
+import { Replays } from './replays.ts';
 
 const WIRE_LIMIT = 100 * 1024;
 const LONG_TASK_MS = 100;
 const BUFFERS = 2000;
 
-const program = new Program();
+const replays = new Replays();
+const { program } = replays;
 const big = join(program.folder, 'big.ndjson');
-before(() => {
-  program.build();
+before(() =>
   writeFileSync(
     big,
     `${[...busyHost({ vms: 40, buffers: BUFFERS, rejections: 4000, seconds: 600 })].join('\n')}\n`,
-  );
-});
-after(() => program.remove());
-
-async function open(t: TestContext, recording: string, hash = ''): Promise<Opened> {
-  const serving = await program.serve(t, ['replay', recording]);
-  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
-  return await openPage(await openBrowser(t), serving.url, hash);
-}
+  ),
+);
 
 test('the page of a small host transfers less than 100 KB until it shows all data', async (t) => {
   const serving = await program.serve(t, [
@@ -112,7 +105,7 @@ async function scroll(page: Page, list: string): Promise<void> {
 }
 
 test('2,000 buffers and 10,000 events scroll and filter without a long task, and few of them are in the DOM', async (t) => {
-  const opened = await open(t, big, '#feed=all');
+  const opened = await replays.open(t, big, '#feed=all');
   const { page } = opened;
   await page.getByText('10,000 events here').waitFor();
   await page.getByText('2,000 buffers', { exact: true }).waitFor();
@@ -144,7 +137,7 @@ test('2,000 buffers and 10,000 events scroll and filter without a long task, and
 });
 
 test('an idle page does no layout and uses less than 2% of the time', async (t) => {
-  const opened = await open(t, big, '#feed=all');
+  const opened = await replays.open(t, big, '#feed=all');
   const { page } = opened;
   await page.getByText('10,000 events here').waitFor();
   const session = await page.context().newCDPSession(page);

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Locator, Page } from 'playwright-core';
-import { Program } from '../e2e/program.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import {
@@ -16,23 +15,12 @@ import {
   starting,
   untraceable,
 } from '../fixtures/stream-lines.ts';
-import { assertClean, NARROW, type Opened, openBrowser, openPage } from './browser.ts';
+import { assertClean, NARROW, openBrowser, openPage } from './browser.ts';
+import { Replays } from './replays.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../../recordings', import.meta.url));
-const program = new Program();
-const busy = join(program.folder, 'busy.ndjson');
-before(() => {
-  program.build();
-  writeFileSync(busy, `${[...busyHost()].join('\n')}\n`);
-});
-after(() => program.remove());
-
-async function open(t: TestContext, recording: string, hash = '', width?: object): Promise<Opened> {
-  const serving = await program.serve(t, ['replay', recording]);
-  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
-  const context = await openBrowser(t, { ...(width === undefined ? {} : { viewport: NARROW }) });
-  return await openPage(context, serving.url, hash);
-}
+const replays = new Replays();
+const { busy, program } = replays;
 
 const rows = (page: Page) => page.locator('#buffers [role=row][data-index]');
 const texts = async (page: Page, cell: string): Promise<string[]> =>
@@ -44,7 +32,7 @@ const shows = (page: Page, cell: string, expected: readonly string[]): Promise<v
   eventually(async () => assert.deepEqual(await texts(page, cell), expected));
 
 test('a replay is marked as such, and its rejection opens with an explanation and a remedy', async (t) => {
-  const opened = await open(t, join(RECORDINGS, 'private-bind-vm-mismatch.ndjson'));
+  const opened = await replays.open(t, join(RECORDINGS, 'private-bind-vm-mismatch.ndjson'));
   const { page } = opened;
   await page.getByText('Replay of private-bind-vm-mismatch.ndjson: not this host, not now').waitFor();
   await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
@@ -73,7 +61,7 @@ for (const [recording, level, text] of [
   ['owner-gone-holder-known', 'Attention|Safe', /orphaned|never imported|none open/],
 ] as const) {
   test(`the page shows the state and the incidents of the recording ${recording}`, async (t) => {
-    const opened = await open(t, join(RECORDINGS, `${recording}.ndjson`));
+    const opened = await replays.open(t, join(RECORDINGS, `${recording}.ndjson`));
     const { page } = opened;
     await says(page, 'h1', new RegExp(level));
     await says(page, '#incidents', text);
@@ -82,7 +70,7 @@ for (const [recording, level, text] of [
 }
 
 test('a failed private read is listed among all events, but not as a rejection', async (t) => {
-  const opened = await open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
+  const opened = await replays.open(t, join(RECORDINGS, 'private-bind-after-failed-lookup.ndjson'));
   const { page } = opened;
   await says(page, '#rejections', /0 events here, 0 rejected since the start/);
   assert.doesNotMatch(await page.locator('#rejections').innerText(), /could not read/);
@@ -135,7 +123,7 @@ const facts = (page: Page, expected: readonly string[]): Promise<void> =>
 const UNTRACEABLE = untraceable(300_000_000);
 
 test('the page shows no zero for a host that cannot be traced', async (t) => {
-  const opened = await open(t, recorded('untraceable', [HEADER, UNTRACEABLE]));
+  const opened = await replays.open(t, recorded('untraceable', [HEADER, UNTRACEABLE]));
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
   await facts(page, ['–', '–', '–', '–', '–']);
@@ -149,7 +137,7 @@ test('the page shows no zero for a host that cannot be traced', async (t) => {
 });
 
 test('after tracing has ended the page shows the last state and marks it as old', async (t) => {
-  const opened = await open(t, recorded('before', [...busyHost(), UNTRACEABLE]));
+  const opened = await replays.open(t, recorded('before', [...busyHost(), UNTRACEABLE]));
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
   await facts(page, ['14', '3', '2', '4', '13']);
@@ -167,7 +155,7 @@ test('the page does not report a private buffer as safe if the probes for violat
     heartbeat(3_000_000, 1),
     ...counterRead(3_000_000, { emitted: 1 }),
   ];
-  const opened = await open(t, recorded('partly', lines));
+  const opened = await replays.open(t, recorded('partly', lines));
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Attention' }).waitFor();
   const text = await page.locator('.headline').innerText();
@@ -182,7 +170,7 @@ test('the page does not report a private buffer as safe if the probes for violat
 });
 
 test('buffers can be filtered and sorted, and the filters survive a reload', async (t) => {
-  const opened = await open(t, busy);
+  const opened = await replays.open(t, busy);
   const { page } = opened;
   await counts(rows(page), 14);
   await page.getByLabel('Filter').fill('training-a iommufd');
@@ -212,7 +200,7 @@ test('buffers can be filtered and sorted, and the filters survive a reload', asy
 });
 
 test('a buffer opens with its timeline in order, and Escape and Back close it', async (t) => {
-  const opened = await open(t, busy);
+  const opened = await replays.open(t, busy);
   const { page } = opened;
   const before = page.url();
   await rows(page).getByRole('button', { name: '#10' }).click();
@@ -240,7 +228,7 @@ test('a buffer opens with its timeline in order, and Escape and Back close it', 
 });
 
 test('the URL hash can open a released buffer, a reason or an incident', async (t) => {
-  const opened = await open(t, join(RECORDINGS, 'revoke-slow-importer.ndjson'));
+  const opened = await replays.open(t, join(RECORDINGS, 'revoke-slow-importer.ndjson'));
   const { page } = opened;
   const go = (hash: string) =>
     page.evaluate((to) => {
@@ -272,7 +260,7 @@ test('the URL hash can open a released buffer, a reason or an incident', async (
 });
 
 test('the topology shows each buffer, marks private ones and rejections, and is also available as a table', async (t) => {
-  const opened = await open(t, busy);
+  const opened = await replays.open(t, busy);
   const { page } = opened;
   const topology = page.locator('#topology');
   await counts(topology.locator('.node.buffer'), 14);
@@ -293,7 +281,7 @@ test('the topology shows each buffer, marks private ones and rejections, and is 
 });
 
 test('the page can be used with the keyboard only', async (t) => {
-  const opened = await open(t, busy);
+  const opened = await replays.open(t, busy);
   const { page } = opened;
   await page.keyboard.press('Tab');
   assert.equal(
@@ -330,7 +318,7 @@ test('the page can be used with the keyboard only', async (t) => {
 });
 
 test('the page fits the width of a phone and shows the columns of each buffer', async (t) => {
-  const opened = await open(t, busy, '', NARROW);
+  const opened = await replays.open(t, busy, '', { viewport: NARROW });
   const { page } = opened;
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), NARROW.width);
   assert.match(await rows(page).first().innerText(), /#14[\s\S]*live[\s\S]*0000:42:00.0[\s\S]*training-b/);
@@ -347,14 +335,14 @@ test('HTML in the names of VMs and processes is shown as text', async (t) => {
   );
   const file = join(program.folder, 'evil.ndjson');
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const opened = await open(t, file, '#buffer=1');
+  const opened = await replays.open(t, file, '#buffer=1');
   await opened.page.getByRole('dialog').getByText(evil).first().waitFor();
   assert.equal(await opened.page.locator('img').count(), 0);
   assertClean(opened);
 });
 
 test('the content security policy blocks inline scripts and other origins, and the browser logs each violation', async (t) => {
-  const opened = await open(t, busy);
+  const opened = await replays.open(t, busy);
   const { page, consoleMessages } = opened;
   const result = await page.evaluate(async () => {
     const script = document.createElement('script');

@@ -1,30 +1,16 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { after, before, type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Program } from '../e2e/program.ts';
-import { busyHost } from '../fixtures/busy-host.ts';
 import { eventually } from '../fixtures/eventually.ts';
-import { assertClean, NARROW, type Opened, openBrowser, openPage, WIDE } from './browser.ts';
+import { assertClean, NARROW, WIDE } from './browser.ts';
+import { Replays } from './replays.ts';
 
 const PRIVATE_OFFERED = fileURLToPath(new URL('../../../recordings/private-offered.ndjson', import.meta.url));
-const program = new Program();
-const busy = join(program.folder, 'busy.ndjson');
-before(() => {
-  program.build();
-  writeFileSync(busy, `${[...busyHost()].join('\n')}\n`);
-});
-after(() => program.remove());
-
-async function open(t: TestContext, recording: string, hash = '', viewport = WIDE): Promise<Opened> {
-  const serving = await program.serve(t, ['replay', recording]);
-  await serving.until(async () => (await fetch(`${serving.url}/-/ready`)).status === 200, 'it to be ready');
-  return await openPage(await openBrowser(t, { viewport }), serving.url, hash);
-}
+const replays = new Replays();
+const { busy } = replays;
 
 test('an accepted offer of private memory stays critical after its end, with its fix and a runbook', async (t) => {
-  const opened = await open(t, PRIVATE_OFFERED);
+  const opened = await replays.open(t, PRIVATE_OFFERED);
   const { page } = opened;
   await page.getByRole('heading', { level: 1, name: 'Critical' }).waitFor();
   const accepted = page.locator('.incident').first();
@@ -39,7 +25,7 @@ test('an accepted offer of private memory stays critical after its end, with its
 });
 
 test('the fix for a rejected private buffer never suggests another importer', async (t) => {
-  const opened = await open(t, PRIVATE_OFFERED);
+  const opened = await replays.open(t, PRIVATE_OFFERED);
   const { page } = opened;
   await page
     .locator('#rejections')
@@ -55,7 +41,7 @@ test('the fix for a rejected private buffer never suggests another importer', as
 });
 
 test('rejections are filtered by device, and the address keeps the filter', async (t) => {
-  const opened = await open(t, busy);
+  const opened = await replays.open(t, busy);
   const { page } = opened;
   const devices = page.locator('#rejections [data-index] .e-device');
   const shown = async () => [...new Set(await devices.allInnerTexts())];
@@ -72,7 +58,7 @@ test('rejections are filtered by device, and the address keeps the filter', asyn
 });
 
 test('a name that is not a reason of rejections has no count', async (t) => {
-  const opened = await open(t, PRIVATE_OFFERED, '#reason=private_offered');
+  const opened = await replays.open(t, PRIVATE_OFFERED, '#reason=private_offered');
   const { page } = opened;
   await page.locator('.reason-open').getByText('Do not look for another importer').waitFor();
   assert.doesNotMatch(await page.locator('#rejections .count').innerText(), /rejected since the start/);
@@ -80,7 +66,7 @@ test('a name that is not a reason of rejections has no count', async (t) => {
 });
 
 test('a narrow screen shows task and device of a rejection, and the whole navigation', async (t) => {
-  const opened = await open(t, PRIVATE_OFFERED, '', NARROW);
+  const opened = await replays.open(t, PRIVATE_OFFERED, '', { viewport: NARROW });
   const { page } = opened;
   const row = page.locator('#rejections [data-index]').first();
   assert.ok(await row.locator('.e-who').isVisible());
@@ -95,7 +81,7 @@ test('a narrow screen shows task and device of a rejection, and the whole naviga
 
 for (const viewport of [WIDE, NARROW]) {
   test(`rows of all events do not overlap at a width of ${viewport.width}`, async (t) => {
-    const opened = await open(t, PRIVATE_OFFERED, '#feed=all', viewport);
+    const opened = await replays.open(t, PRIVATE_OFFERED, '#feed=all', { viewport });
     const rows = opened.page.locator('#rejections [data-index]');
     await eventually(async () => assert.ok((await rows.count()) > 3));
     const boxes = await Promise.all((await rows.all()).map((row) => row.boundingBox()));

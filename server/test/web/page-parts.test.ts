@@ -6,7 +6,7 @@ import { lossSentences } from '../../src/shared/texts.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { describe, reasonOf } from '../../web/describe.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
-import { countersSentence, covers, figure, knowledgeOf } from '../../web/headline.ts';
+import { countersSentence, covers, figure, knowledgeOf } from '../../web/knowledge.ts';
 import { MessageSplitter } from '../../web/sse.ts';
 import type { BufferView, Status } from '../../web/types.ts';
 import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';

@@ -24,8 +24,8 @@ export const TimeRangeQuery = Type.Object({
   until: Bound('events up to this time'),
 });
 
-/** What an answer from the event log lacks. */
-export const INCOMPLETE = ['limit', 'evicted', 'lost', 'blind'] as const;
+/** Why events may be missing in an answer. */
+const INCOMPLETE = ['limit', 'evicted', 'lost', 'blind'] as const;
 
 export const TimeRangeAnswer = Type.Object({
   since: Type.Union([Type.String(), Type.Null()], { description: 'as a time; null without `since`' }),

@@ -1,3 +1,4 @@
+import { capital } from '../../shared/texts.ts';
 import { UNKNOWN_DEVICE } from '../naming.ts';
 import type { Closing, Incident, VmRef } from '../schema.ts';
 import type { IncidentFacts, IncidentState } from './store.ts';
@@ -131,7 +132,4 @@ function timesText(count: number): string {
 }
 function times(count: number): string {
   return count === 1 ? '' : `, ${count} times`;
-}
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
