@@ -244,7 +244,9 @@ function gapsOf(status: Status): string[] {
     ...(blind === null ? [] : [`BLIND BEFORE: ${blind}`]),
     ...(status.buffer_state_exact || status.source.kind !== 'replay' || status.state === 'blind'
       ? []
-      : ['INEXACT: no snapshot confirmed the buffers since the last blind time or loss']),
+      : [
+          'INEXACT: the recording has no snapshot after its start, last loss or blind time; buffers may be missing',
+        ]),
   ];
 }
 
