@@ -1,17 +1,17 @@
 import { constants } from 'node:os';
 import { gzipSync } from 'node:zlib';
-import { compose, type ProbeFacts, wantedBy } from '../server/src/collector/bpftrace/compose.ts';
-import { loadFragments } from '../server/src/collector/bpftrace/fragment.ts';
+import { compose, type ProbeFacts, wantedBy } from '../server/src/bpftrace/compiler/compose.ts';
+import { loadFragments } from '../server/src/bpftrace/compiler/fragment.ts';
 import { loadConfig } from '../server/src/config/load.ts';
+import { probesDirectory } from '../server/src/lib/probes-directory.ts';
 import { Catalogue } from '../server/src/metrics/catalogue.ts';
 import { renderMetrics } from '../server/src/metrics/exposition.ts';
-import { TracerModel } from '../server/src/model/model.ts';
+import { REASONS, type Reason, STAGES, type Stage } from '../server/src/protocol/codes.ts';
+import { decodeLine } from '../server/src/protocol/decode.ts';
+import type { MapName } from '../server/src/protocol/maps.ts';
 import { REASON_ENTRIES } from '../server/src/reference/catalogue.ts';
 import type { Entry } from '../server/src/reference/entry.ts';
-import { REASONS, type Reason, STAGES, type Stage } from '../server/src/stream/codes.ts';
-import { decodeLine } from '../server/src/stream/decode.ts';
-import type { MapName } from '../server/src/stream/maps.ts';
-import { probesDirectory } from '../server/src/support/probes-directory.ts';
+import { TracerModel } from '../server/src/tracer/tracer.ts';
 import {
   counterRead,
   exported,

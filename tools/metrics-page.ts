@@ -23,7 +23,7 @@ const INTRODUCTION = `# Metrics
   device. It is also \`unknown\` if KVM binds a buffer that VFIO did not export.
 - \`privacy\` is that of the buffer.
 - \`importer\` is the driver of the importing device, or the name of the device if it has no driver.
-- \`server/src/stream/codes.ts\` lists the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\`.
+- \`server/src/protocol/codes.ts\` lists the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\`.
   [reasons.md](reasons.md) explains those of \`reason\`, \`cause\` and \`kind\`.
 - A family has at most \`--metrics.max-series\` series; a histogram has at most a quarter as many
   label sets. Further label sets are added to a series whose label values are \`other\`, and counted

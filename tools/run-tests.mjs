@@ -51,7 +51,7 @@ const isBuilt = (file) => reach(file).has(PROGRAM);
  */
 const WAITING = 2;
 const ALONE = [
-  'server/test/collector/bpftrace/supervisor.test.ts',
+  'server/test/collector/supervisor.test.ts',
   'server/test/cli/simulate.test.ts',
   'server/test/e2e/cli.test.ts',
   'server/test/e2e/run.test.ts',

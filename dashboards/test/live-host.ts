@@ -2,9 +2,9 @@ import { pino } from 'pino';
 import { loadConfig } from '../../server/src/config/load.ts';
 import type { Config } from '../../server/src/config/schema.ts';
 import { Daemon } from '../../server/src/daemon.ts';
-import type { MapName } from '../../server/src/stream/maps.ts';
-import type { LineSource } from '../../server/src/stream/source.ts';
-import { systemClock } from '../../server/src/support/clock.ts';
+import { systemClock } from '../../server/src/lib/clock.ts';
+import type { MapName } from '../../server/src/protocol/maps.ts';
+import type { LineSource } from '../../server/src/protocol/source.ts';
 import {
   ALL_PROBES,
   bufferState,

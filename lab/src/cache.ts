@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { readStat } from '../../server/src/collector/host/proc.ts';
+import { readStat } from '../../server/src/host/proc.ts';
 
 /** The lab's build cache, outside the repository. */
 export function cacheRoot(): string {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { BufferView, TracerEvent } from '../../server/src/model/schema.ts';
+import type { BufferView, TracerEvent } from '../../server/src/contract/schema.ts';
 import { isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
 import { contradictions, oracleSince, readOracle } from './oracle.ts';

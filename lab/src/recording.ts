@@ -1,5 +1,5 @@
-import { TAGS } from '../../server/src/stream/codes.ts';
-import { MAP_NAMES } from '../../server/src/stream/maps.ts';
+import { TAGS } from '../../server/src/protocol/codes.ts';
+import { MAP_NAMES } from '../../server/src/protocol/maps.ts';
 
 /** The fields of a stream line that the lab reads. */
 interface Line {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAP_NAMES } from '../../server/src/stream/maps.ts';
+import { MAP_NAMES } from '../../server/src/protocol/maps.ts';
 import { compareStreams, sliceStream } from '../src/recording.ts';
 
 function value(...data: (number | string)[]): string {

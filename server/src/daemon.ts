@@ -1,4 +1,5 @@
 import type { Config } from './config/schema.ts';
+import type { Status } from './contract/schema.ts';
 import { type App, createApp } from './http/app.ts';
 import { connectionLimit } from './http/connections.ts';
 import { HostNames } from './http/hosts.ts';
@@ -7,20 +8,19 @@ import type { ScrapeCounters } from './http/routes/metrics.ts';
 import { HttpServer } from './http/server.ts';
 import { StreamHub } from './http/sse/hub.ts';
 import type { WebFiles } from './http/web-files.ts';
+import type { Clock } from './lib/clock.ts';
+import { withinDeadline } from './lib/deadline.ts';
+import { descriptorLimit } from './lib/descriptors.ts';
+import { TracerError } from './lib/errors.ts';
+import type { Logger } from './lib/logger.ts';
+import { Throttle } from './lib/throttle.ts';
 import { Catalogue } from './metrics/catalogue.ts';
 import { byKey } from './metrics/family.ts';
-import { TracerModel } from './model/model.ts';
-import { Pipeline } from './model/pipeline.ts';
-import type { Status } from './model/schema.ts';
+import { decodeLine } from './protocol/decode.ts';
+import type { LineSource } from './protocol/source.ts';
 import { EventLog } from './sinks/event-log.ts';
-import { decodeLine } from './stream/decode.ts';
-import type { LineSource } from './stream/source.ts';
-import type { Clock } from './support/clock.ts';
-import { withinDeadline } from './support/deadline.ts';
-import { descriptorLimit } from './support/descriptors.ts';
-import { TracerError } from './support/errors.ts';
-import type { Logger } from './support/logger.ts';
-import { Throttle } from './support/throttle.ts';
+import { Pipeline } from './tracer/pipeline.ts';
+import { TracerModel } from './tracer/tracer.ts';
 
 export interface DaemonOptions {
   config: Config;

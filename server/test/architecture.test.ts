@@ -35,23 +35,27 @@ const IMPORTS = FILES.flatMap(importsOf);
 
 /** The other parts that each part may import. A part that is not listed may import any part. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
-  support: [],
-  // Type imports only, because the page bundles shared/.
-  shared: ['model'],
-  stream: ['support'],
-  model: ['shared', 'stream', 'support'],
-  metrics: ['model', 'stream', 'support'],
-  sinks: ['metrics', 'model', 'stream', 'support'],
-  reference: ['model', 'stream'],
-  http: ['config', 'metrics', 'model', 'reference', 'shared', 'sinks', 'stream', 'support'],
-  collector: ['stream', 'support'],
-  config: ['support'],
+  lib: [],
+  // Type imports only, because the page bundles the contract.
+  contract: ['protocol'],
+  protocol: ['lib'],
+  model: ['contract', 'lib', 'protocol'],
+  incidents: ['contract', 'lib', 'model', 'protocol'],
+  tracer: ['contract', 'incidents', 'lib', 'model', 'protocol'],
+  metrics: ['contract', 'lib', 'model', 'protocol', 'tracer'],
+  sinks: ['contract'],
+  reference: ['contract', 'protocol'],
+  http: ['config', 'contract', 'lib', 'metrics', 'model', 'protocol', 'reference', 'sinks', 'tracer'],
+  host: ['lib', 'protocol', 'collector', 'bpftrace'],
+  bpftrace: ['host', 'lib', 'protocol', 'collector'],
+  collector: ['bpftrace', 'host', 'lib', 'protocol'],
+  config: ['lib'],
 };
 
 test('the check finds the source files and their imports', () => {
   assert.ok(FILES.length > 20);
   assert.ok(
-    IMPORTS.some(({ file, target }) => file === 'model/pipeline.ts' && target === 'stream/decode.ts'),
+    IMPORTS.some(({ file, target }) => file === 'tracer/pipeline.ts' && target === 'protocol/decode.ts'),
   );
 });
 
@@ -76,13 +80,15 @@ test('prom-client is imported in one file', () => {
 test('the stream and the model use no clock, process or network, and only the recorder and the reader use files', () => {
   const impure = /^node:(?!buffer)/;
   const files = IMPORTS.filter(
-    ({ part, target }) => (part === 'stream' || part === 'model') && impure.test(target),
+    ({ part, target }) =>
+      (part === 'protocol' || part === 'model' || part === 'incidents' || part === 'tracer') &&
+      impure.test(target),
   );
   assert.deepEqual(
     [...new Set(files.map(({ file }) => file))],
-    ['stream/recorder.ts', 'stream/recording.ts'],
+    ['protocol/recorder.ts', 'protocol/recording.ts'],
   );
-  for (const file of FILES.filter((name) => name.startsWith('model/'))) {
+  for (const file of FILES.filter((name) => /^(?:model|incidents|tracer)\//.test(name))) {
     const text = readFileSync(join(SOURCE, file), 'utf8');
     assert.doesNotMatch(
       text,
@@ -92,7 +98,7 @@ test('the stream and the model use no clock, process or network, and only the re
   }
 });
 
-test('the page imports only types and shared/ from the server, and the server imports nothing from the page', () => {
+test('the page imports only types and the contract from the server, and the server imports nothing from the page', () => {
   const files = readdirSync(PAGE, { recursive: true, encoding: 'utf8' }).filter((file) =>
     /\.tsx?$/.test(file),
   );
@@ -103,19 +109,19 @@ test('the page imports only types and shared/ from the server, and the server im
     for (const [statement] of text.matchAll(/^(?:import|export)\b[^;]*?from '[^']+';/gms)) {
       assert.doesNotMatch(statement, /'node:/, file);
       if (!statement.includes('../src/') && !statement.includes("'typebox'")) continue;
-      if (statement.includes("'../src/shared/")) continue;
+      if (statement.includes("'../src/contract/")) continue;
       assert.match(statement, /^(?:import|export) type /, `${file}: ${statement}`);
       types += 1;
     }
     assert.doesNotMatch(text, /import\(|dangerouslySetInnerHTML|\.innerHTML|\beval\b/, file);
   }
   assert.ok(types > 5);
-  for (const file of FILES.filter((name) => name.startsWith('shared/'))) {
+  for (const file of FILES.filter((name) => name.startsWith('contract/'))) {
     const text = readFileSync(join(SOURCE, file), 'utf8');
     assert.doesNotMatch(
       text,
       /^import (?!type )[^;]*?from '(?!\.\/)/m,
-      `${file} is part of the page and may import only types and shared/`,
+      `${file} is part of the page and may import only types and the contract`,
     );
   }
   assert.deepEqual(

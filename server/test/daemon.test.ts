@@ -5,8 +5,8 @@ import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import { loadConfig } from '../src/config/load.ts';
 import { Daemon } from '../src/daemon.ts';
-import type { Clock } from '../src/support/clock.ts';
-import { TracerError } from '../src/support/errors.ts';
+import type { Clock } from '../src/lib/clock.ts';
+import { TracerError } from '../src/lib/errors.ts';
 import { eventually } from './fixtures/eventually.ts';
 import { FakeSource } from './fixtures/fake-source.ts';
 import {

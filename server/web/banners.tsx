@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { blindSentence, count, lossSentences } from '../src/shared/texts.ts';
+import { blindSentence, count, lossSentences } from '../src/contract/texts.ts';
 import { clock } from './format.ts';
 import { countersSentence } from './knowledge.ts';
 import type { Store } from './store.ts';

@@ -1,6 +1,6 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { isRejection } from '../src/shared/rejection.ts';
+import { isRejection } from '../src/contract/rejection.ts';
 import { ask } from './api.ts';
 import { ownerName, vmName } from './buffer-rows.ts';
 import { describe, reasonOf } from './describe.ts';

@@ -1,4 +1,4 @@
-import { deviceOrder } from '../src/shared/device-order.ts';
+import { deviceOrder } from '../src/contract/device-order.ts';
 import type { BufferView, VmRef } from './types.ts';
 import type { Sort, View } from './view.ts';
 

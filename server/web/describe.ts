@@ -1,4 +1,4 @@
-import { errnoName } from '../src/shared/errno-names.ts';
+import { errnoName } from '../src/contract/errno-names.ts';
 import { bytes, count, duration } from './format.ts';
 import type { TracerEvent } from './types.ts';
 

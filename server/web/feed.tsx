@@ -1,7 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { errnoName } from '../src/shared/errno-names.ts';
-import { isRejection } from '../src/shared/rejection.ts';
+import { errnoName } from '../src/contract/errno-names.ts';
+import { isRejection } from '../src/contract/rejection.ts';
 import { describe, reasonOf } from './describe.ts';
 import { count } from './format.ts';
 import { figure, knowledgeOf, NOT_KNOWN } from './knowledge.ts';

@@ -1,4 +1,4 @@
-export { count, duration } from '../src/shared/texts.ts';
+export { count, duration } from '../src/contract/texts.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 

@@ -1,4 +1,4 @@
-import { type Level, REASONS_SHOWN, verdictOf } from '../src/shared/verdict.ts';
+import { type Level, REASONS_SHOWN, verdictOf } from '../src/contract/verdict.ts';
 import { bytes } from './format.ts';
 import { type Coverage, covers, figure, knowledgeOf } from './knowledge.ts';
 import type { Store } from './store.ts';

@@ -7,11 +7,11 @@ import type { ReasonView } from '../src/http/routes/reasons.ts';
 import type { RejectionsAnswer } from '../src/http/routes/rejections.ts';
 import type { StatusAnswer } from '../src/http/routes/status.ts';
 
+export type { BufferView, Incident, TracerEvent, VmRef } from '../src/contract/schema.ts';
 /** The answers of the API, from the schemas that the routes use. */
 export type { HistorySample } from '../src/model/history.ts';
-export type { BufferView, Incident, TracerEvent, VmRef } from '../src/model/schema.ts';
 export type { Topology, TopologyEdge, TopologyNode } from '../src/model/topology.ts';
-export type { Privacy } from '../src/stream/codes.ts';
+export type { Privacy } from '../src/protocol/codes.ts';
 export type Buffers = Static<typeof BuffersAnswer>;
 export type Events = Static<typeof EventsAnswer>;
 export type History = Static<typeof HistoryAnswer>;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { MAPS, type MapName } from '../../server/src/stream/maps.ts';
+import { MAPS, type MapName } from '../../server/src/protocol/maps.ts';
 import { ACCOUNTING_PAGE, accountingPage } from '../accounting-page.ts';
 import { bytesOfMap, kernelMaps } from '../capacity-table.ts';
 

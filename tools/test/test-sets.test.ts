@@ -66,7 +66,7 @@ test('a module that is named in a string and run as a program counts as imported
   for (const path of [
     'tools/build.mjs',
     'server/src/main.ts',
-    'server/src/model/model.ts',
+    'server/src/tracer/tracer.ts',
     'server/web/page.tsx',
   ])
     assert.ok(reached.has(path), path);

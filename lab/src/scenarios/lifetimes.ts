@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { BufferView, Incident } from '../../../server/src/model/schema.ts';
+import type { BufferView, Incident } from '../../../server/src/contract/schema.ts';
 import { architectureOf } from '../kernels.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';

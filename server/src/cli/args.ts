@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { CONFIG_KEYS, isConfigKey, keySchema } from '../config/schema.ts';
 import type { Setting } from '../config/values.ts';
-import type { Problem } from '../support/problems.ts';
-import { didYouMean } from '../support/suggest.ts';
+import type { Problem } from '../lib/problems.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import { COMMANDS, type CommandSpec, commandOf, PRINTS, type Print } from './commands.ts';
 
 export interface ParsedArgs {

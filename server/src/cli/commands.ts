@@ -1,6 +1,6 @@
-import type { LiveSourceOptions } from '../collector/live.ts';
+import type { LiveSourceOptions } from '../collector/collector.ts';
 import type { Config, ConfigKey } from '../config/schema.ts';
-import type { StopRequest } from '../support/signals.ts';
+import type { StopRequest } from '../lib/signals.ts';
 import type { ExitCode } from './exit-codes.ts';
 
 export const PRINTS = ['metrics', 'events'] as const;

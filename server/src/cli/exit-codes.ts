@@ -1,4 +1,4 @@
-import { TracerError } from '../support/errors.ts';
+import { TracerError } from '../lib/errors.ts';
 
 /** Exit codes of the program. --help prints the list below. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, untraceable: 3 } as const;

@@ -1,4 +1,4 @@
-import { VERSION } from '../support/version.ts';
+import { VERSION } from '../lib/package-version.ts';
 import { EXIT, type ExitCode, exitCodeOf } from './exit-codes.ts';
 
 /** Runs the command line and returns the exit code. Modules are imported on demand: loading all can take seconds in a guest. */
@@ -12,7 +12,7 @@ export async function main(argv: readonly string[], host: NodeJS.Process): Promi
   try {
     return await dispatch(argv, host);
   } catch (error) {
-    const { TracerError } = await import('../support/errors.ts');
+    const { TracerError } = await import('../lib/errors.ts');
     const text =
       error instanceof TracerError && error.isUserError
         ? `vfio-dmabuf-tracer: ${error.describe()}`
@@ -47,7 +47,7 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
   if (args.configCheck) return await reply(host, 'the configuration is correct\n');
 
   const run = await args.command.load();
-  const { stopOnSignals } = await import('../support/signals.ts');
+  const { stopOnSignals } = await import('../lib/signals.ts');
   const stop = stopOnSignals(host);
   try {
     return await run({

@@ -1,5 +1,5 @@
-import { neutralJson, neutralLines } from '../support/neutral.ts';
-import { writeAll } from '../support/write-all.ts';
+import { neutralJson, neutralLines } from '../lib/neutral.ts';
+import { writeAll } from '../lib/write-all.ts';
 
 /**
  * Every command prints through this file; a test enforces it. Texts can come from other programs, files or servers. Their control

@@ -1,9 +1,9 @@
-import { compose, wantedBy } from '../collector/bpftrace/compose.ts';
-import { loadFragments } from '../collector/bpftrace/fragment.ts';
-import { composeForHost } from '../collector/bpftrace/plan.ts';
-import { inspectHost } from '../collector/host/facts.ts';
-import { TracerError } from '../support/errors.ts';
-import { probesDirectory } from '../support/probes-directory.ts';
+import { compose, wantedBy } from '../bpftrace/compiler/compose.ts';
+import { loadFragments } from '../bpftrace/compiler/fragment.ts';
+import { inspectHost } from '../bpftrace/facts.ts';
+import { composeForHost } from '../bpftrace/plan.ts';
+import { TracerError } from '../lib/errors.ts';
+import { probesDirectory } from '../lib/probes-directory.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printData } from './output.ts';

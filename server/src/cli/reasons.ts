@@ -1,3 +1,5 @@
+import { problemsError } from '../lib/problems.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import {
   EXPLAINED_NAMES,
   EXPLANATIONS,
@@ -6,8 +8,6 @@ import {
   findExplanations,
 } from '../reference/catalogue.ts';
 import { kernelsText } from '../reference/kernels-text.ts';
-import { problemsError } from '../support/problems.ts';
-import { didYouMean } from '../support/suggest.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printJson } from './output.ts';

@@ -1,10 +1,10 @@
-import { decodeLine } from '../stream/decode.ts';
-import { Recorder } from '../stream/recording.ts';
-import { TracerError } from '../support/errors.ts';
-import { createLogger } from '../support/logger.ts';
+import { TracerError } from '../lib/errors.ts';
+import { createLogger } from '../lib/logger.ts';
+import { decodeLine } from '../protocol/decode.ts';
+import { Recorder } from '../protocol/recording.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
-import { liveSource, warnOfSimulation } from './live.ts';
+import { liveSource, warnOfSimulation } from './live-source.ts';
 
 /** Records the stream of this host until a signal. At any time the file is complete, except for the last second. */
 export async function record(context: CommandContext): Promise<ExitCode> {

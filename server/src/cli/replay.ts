@@ -1,10 +1,10 @@
+import { createLogger } from '../lib/logger.ts';
+import { VERSION } from '../lib/package-version.ts';
 import { Catalogue } from '../metrics/catalogue.ts';
 import { renderMetrics } from '../metrics/exposition.ts';
-import { TracerModel } from '../model/model.ts';
-import { Pipeline } from '../model/pipeline.ts';
-import { RecordingSource } from '../stream/recording.ts';
-import { createLogger } from '../support/logger.ts';
-import { VERSION } from '../support/version.ts';
+import { RecordingSource } from '../protocol/recording.ts';
+import { Pipeline } from '../tracer/pipeline.ts';
+import { TracerModel } from '../tracer/tracer.ts';
 import type { CommandContext, Print } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { note, printData, printJson } from './output.ts';

@@ -1,11 +1,11 @@
-import { Recorder } from '../stream/recorder.ts';
-import { tee } from '../stream/tee.ts';
-import { systemClock } from '../support/clock.ts';
-import { createLogger } from '../support/logger.ts';
-import { Throttle } from '../support/throttle.ts';
+import { systemClock } from '../lib/clock.ts';
+import { createLogger } from '../lib/logger.ts';
+import { Throttle } from '../lib/throttle.ts';
+import { Recorder } from '../protocol/recorder.ts';
+import { tee } from '../protocol/tee.ts';
 import type { CommandContext } from './commands.ts';
 import type { ExitCode } from './exit-codes.ts';
-import { liveSource, warnOfSimulation } from './live.ts';
+import { liveSource, warnOfSimulation } from './live-source.ts';
 import { serve } from './serve.ts';
 
 export async function run(context: CommandContext): Promise<ExitCode> {

@@ -1,5 +1,5 @@
-import { RecordingSource } from '../stream/recording.ts';
-import { createLogger } from '../support/logger.ts';
+import { createLogger } from '../lib/logger.ts';
+import { RecordingSource } from '../protocol/recording.ts';
 import type { CommandContext } from './commands.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { serve } from './serve.ts';

@@ -1,11 +1,11 @@
 import { Daemon } from '../daemon.ts';
 import { loadWebFiles } from '../http/web-files.ts';
-import type { Recorder } from '../stream/recorder.ts';
-import type { LineSource } from '../stream/source.ts';
-import { systemClock } from '../support/clock.ts';
-import type { Logger } from '../support/logger.ts';
-import { killAfter } from '../support/stop-limit.ts';
-import { VERSION } from '../support/version.ts';
+import { systemClock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { VERSION } from '../lib/package-version.ts';
+import { killAfter } from '../lib/stop-limit.ts';
+import type { Recorder } from '../protocol/recorder.ts';
+import type { LineSource } from '../protocol/source.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 

@@ -1,6 +1,6 @@
-import { type Clock, systemClock } from '../support/clock.ts';
-import { TracerError } from '../support/errors.ts';
-import { didYouMean } from '../support/suggest.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { TracerError } from '../lib/errors.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import { wantsColor } from './color.ts';
 import type { CommandContext } from './commands.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -9,7 +9,7 @@ import { DaemonClient, DEFAULT_URL, daemonUrl } from './watch/daemon-client.ts';
 import { type Asked, Viewer } from './watch/daemon-state.ts';
 import { follow } from './watch/follow.ts';
 import { drawAll } from './watch/frame.ts';
-import { nowOf, watchLive } from './watch/live.ts';
+import { nowOf, watchLive } from './watch/session.ts';
 import { FIRST_VIEW } from './watch/view.ts';
 
 const STATES = ['live', 'revoked'] as const;

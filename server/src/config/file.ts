@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { type Document, isAlias, isMap, isScalar, LineCounter, type ParsedNode, parseDocument } from 'yaml';
-import { TracerError } from '../support/errors.ts';
-import type { Problem } from '../support/problems.ts';
-import { didYouMean } from '../support/suggest.ts';
+import { TracerError } from '../lib/errors.ts';
+import type { Problem } from '../lib/problems.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import { CONFIG_KEYS, isConfigKey } from './schema.ts';
 import type { Setting } from './values.ts';
 

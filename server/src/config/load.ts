@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import { type Problem, problemsError } from '../support/problems.ts';
-import { didYouMean } from '../support/suggest.ts';
+import { type Problem, problemsError } from '../lib/problems.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import { readConfigFile } from './file.ts';
 import { CONFIG_KEYS, type Config, type ConfigKey, environmentName, keySchema } from './schema.ts';
 import { readSetting, type Setting } from './values.ts';

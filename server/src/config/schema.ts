@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
-import { FAULTS_HELP } from '../support/faults.ts';
-import { LOG_FORMATS, LOG_LEVELS } from '../support/log-options.ts';
+import { FAULTS_HELP } from '../lib/faults.ts';
+import { LOG_FORMATS, LOG_LEVELS } from '../lib/log-options.ts';
 
 /**
  * All settings. The key is the name of the flag and the dotted path in the file. Upper-cased and prefixed with

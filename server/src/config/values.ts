@@ -1,6 +1,6 @@
 import { Value } from 'typebox/value';
-import { FAULTS_HELP, readFaults } from '../support/faults.ts';
-import type { Problem } from '../support/problems.ts';
+import { FAULTS_HELP, readFaults } from '../lib/faults.ts';
+import type { Problem } from '../lib/problems.ts';
 import { Config, type ConfigKey, type KeySchema, keySchema } from './schema.ts';
 
 /** A value as given by the user, and its source: `config.yaml:3:9`, `VFIO_DMABUF_TRACER_STRICT`, `--strict`. */

@@ -1,6 +1,6 @@
 import { lookup as systemLookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
-import { TracerError } from '../support/errors.ts';
+import { TracerError } from '../lib/errors.ts';
 
 /** One socket to open. */
 export interface ListenAddress {

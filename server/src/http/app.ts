@@ -9,8 +9,8 @@ import {
   type RawServerDefault,
 } from 'fastify';
 import type { FamilySource } from '../metrics/exposition.ts';
-import type { TracerModel } from '../model/model.ts';
 import type { EventLog } from '../sinks/event-log.ts';
+import type { TracerModel } from '../tracer/tracer.ts';
 import { answerFrameworkError, installErrors, SAFE_HEADERS, sendError } from './error.ts';
 import type { HostNames } from './hosts.ts';
 import type { Readiness } from './readiness.ts';

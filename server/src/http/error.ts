@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
-import { TracerError } from '../support/errors.ts';
-import { didYouMean } from '../support/suggest.ts';
+import { TracerError } from '../lib/errors.ts';
+import { didYouMean } from '../lib/suggest.ts';
 
 const error = Type.Object({
   code: Type.String({ description: 'bad_request, not_found, too_many_clients or invariant_broken' }),

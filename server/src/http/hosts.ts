@@ -2,7 +2,7 @@ import { lookup, lookupService } from 'node:dns/promises';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { TracerError } from '../support/errors.ts';
+import { TracerError } from '../lib/errors.ts';
 import { splitAddress } from './addresses.ts';
 
 export interface HostNamesOptions {

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { type Clock, systemClock } from '../support/clock.ts';
-import type { Logger } from '../support/logger.ts';
-import { Throttle } from '../support/throttle.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { Throttle } from '../lib/throttle.ts';
 import {
   isLoopback,
   isMissing,

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import { HISTOGRAMS } from '../model/counters.ts';
-import type { TracerModel } from '../model/model.ts';
+import type { TracerModel } from '../tracer/tracer.ts';
 import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
 import type { FamilySpec } from './family.ts';
 import { INCIDENT_FAMILIES } from './incident-families.ts';

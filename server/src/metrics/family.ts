@@ -1,7 +1,7 @@
 import type { CounterName, HistogramName } from '../model/counters.ts';
-import type { TracerModel } from '../model/model.ts';
 import { type Labels, labelKey, SeriesSet } from '../model/series-set.ts';
-import { DURATION_BOUNDS } from '../stream/codes.ts';
+import { DURATION_BOUNDS } from '../protocol/codes.ts';
+import type { TracerModel } from '../tracer/tracer.ts';
 import type { MetricSample } from './exposition.ts';
 
 /** One family of the catalogue, read from the model at each scrape. */

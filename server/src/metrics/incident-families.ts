@@ -1,5 +1,5 @@
-import type { TracerModel } from '../model/model.ts';
-import { INCIDENT_KINDS } from '../model/schema.ts';
+import { INCIDENT_KINDS } from '../contract/schema.ts';
+import type { TracerModel } from '../tracer/tracer.ts';
 import type { MetricSample } from './exposition.ts';
 import { type FamilySpec, sumByLabels } from './family.ts';
 

@@ -1,4 +1,4 @@
-import { READERS, VIOLATIONS } from '../stream/codes.ts';
+import { READERS, VIOLATIONS } from '../protocol/codes.ts';
 import { type FamilySpec, fedBy, kernelCounter, kernelHistogram } from './family.ts';
 
 /** Probes of the exporter, of the dma-buf core, and of calls of importers (probes/README.md). */

@@ -1,5 +1,5 @@
-import type { TracerModel } from '../model/model.ts';
-import { isCountLoss } from '../stream/codes.ts';
+import { isCountLoss } from '../protocol/codes.ts';
+import type { TracerModel } from '../tracer/tracer.ts';
 import { byKey, type FamilySpec, infos, single } from './family.ts';
 
 function probes(model: TracerModel): Record<string, number> {

@@ -1,7 +1,7 @@
 import type { BufferGroup } from '../model/buffer-totals.ts';
-import type { TracerModel } from '../model/model.ts';
 import { deviceAddress } from '../model/naming.ts';
 import type { Labels } from '../model/series-set.ts';
+import type { TracerModel } from '../tracer/tracer.ts';
 import { type FamilySpec, infos, sumByLabels } from './family.ts';
 
 function* byGroup(

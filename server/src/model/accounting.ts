@@ -1,10 +1,16 @@
-import { LOSS_STAGES } from '../stream/codes.ts';
-import type { DecodeReason } from '../stream/decode.ts';
-import { DECODE_REASONS } from '../stream/decode.ts';
-import { RingLoss } from '../stream/ring-loss.ts';
-import { CHILD_REASONS, type ChildReason, HOST_SOURCES, type HostError, type Loss } from '../stream/wire.ts';
+import { EVENT_KINDS, type EventKind } from '../contract/schema.ts';
+import { LOSS_STAGES } from '../protocol/codes.ts';
+import type { DecodeReason } from '../protocol/decode.ts';
+import { DECODE_REASONS } from '../protocol/decode.ts';
+import { RingLoss } from '../protocol/ring-loss.ts';
+import {
+  CHILD_REASONS,
+  type ChildReason,
+  HOST_SOURCES,
+  type HostError,
+  type Loss,
+} from '../protocol/wire.ts';
 import { BlindTime } from './blind-time.ts';
-import { EVENT_KINDS, type EventKind } from './schema.ts';
 
 /** Where events or counts can be lost: in the kernel's ring, or at a stage that the collector reports. */
 export const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;

@@ -1,11 +1,11 @@
-import type { Cause, Privacy, Reason, Stage } from '../stream/codes.ts';
-import type { Holder } from '../stream/wire.ts';
+import type { BufferView } from '../contract/schema.ts';
+import type { Cause, Privacy, Reason, Stage } from '../protocol/codes.ts';
+import type { Holder } from '../protocol/wire.ts';
 import type { BufferTotals, Counted } from './buffer-totals.ts';
 import { Importers } from './importers.ts';
 import { IntervalSet } from './interval-set.ts';
 import { deviceAddress } from './naming.ts';
 import { type ProcessRecord, vmOfTask } from './processes.ts';
-import type { BufferView } from './schema.ts';
 import { vmOf } from './vms.ts';
 
 /** A task as named by an event, and its process. */

@@ -1,4 +1,4 @@
-import type { Privacy } from '../stream/codes.ts';
+import type { Privacy } from '../protocol/codes.ts';
 import type { BufferState } from './buffer-state.ts';
 
 /** The labels of a buffer's totals. The device is a packed PCI address. */

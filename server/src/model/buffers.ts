@@ -1,7 +1,7 @@
-import { PRIVACIES, WALKED_ATTACHMENTS } from '../stream/codes.ts';
-import type { TupleKind, TupleOf } from '../stream/tuples.ts';
-import type { Snapshot, SnapshotBuffer } from '../stream/wire.ts';
-import { FifoMap } from '../support/fifo-map.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
+import { PRIVACIES, WALKED_ATTACHMENTS } from '../protocol/codes.ts';
+import type { TupleKind, TupleOf } from '../protocol/tuples.ts';
+import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 import {
   type BufferState,
   newBuffer,

@@ -1,4 +1,4 @@
-import { errnoName } from '../shared/errno-names.ts';
+import { errnoName } from '../contract/errno-names.ts';
 import {
   CAUSES,
   DURATION_BUCKETS,
@@ -7,8 +7,8 @@ import {
   REASONS,
   STAGES,
   VIOLATIONS,
-} from '../stream/codes.ts';
-import { type CounterRead, MAPS, type MapName, splitKey, unpackName } from '../stream/maps.ts';
+} from '../protocol/codes.ts';
+import { type CounterRead, MAPS, type MapName, splitKey, unpackName } from '../protocol/maps.ts';
 import { codeName, deviceAddress, importerName } from './naming.ts';
 import { type Labels, SeriesSet } from './series-set.ts';
 

@@ -1,5 +1,5 @@
-import type { Device, DeviceGone } from '../stream/wire.ts';
-import { FifoMap } from '../support/fifo-map.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
+import type { Device, DeviceGone } from '../protocol/wire.ts';
 
 /** More than a host has. The device with the oldest facts is evicted first. */
 const LIMIT = 8192;

@@ -1,8 +1,8 @@
-import type { TupleOf } from '../stream/tuples.ts';
+import type { EventKind, KernelEvent, VmRef } from '../contract/schema.ts';
+import type { TupleOf } from '../protocol/tuples.ts';
 import type { BufferState } from './buffer-state.ts';
 import { deviceAddress, importerName } from './naming.ts';
 import { type ProcessTable, vmOfTask, vmRef } from './processes.ts';
-import type { EventKind, KernelEvent, VmRef } from './schema.ts';
 import { vmOf } from './vms.ts';
 
 /** A tuple that is a kernel event, not a protocol record. */

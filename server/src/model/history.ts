@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { DURATION_BOUNDS, DURATION_BUCKETS } from '../stream/codes.ts';
+import { DURATION_BOUNDS, DURATION_BUCKETS } from '../protocol/codes.ts';
 import { type CounterName, HISTOGRAMS, type HistogramName, type Totals } from './counters.ts';
 
 /** The most samples kept. At the coarsest step they cover a little more than half an hour. */

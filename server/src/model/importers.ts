@@ -1,4 +1,4 @@
-import { FifoMap } from '../support/fifo-map.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
 import type { Task } from './buffer-state.ts';
 import type { BufferTotals, LabelsOfBuffer } from './buffer-totals.ts';
 import { IntervalSet } from './interval-set.ts';

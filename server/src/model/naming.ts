@@ -1,6 +1,6 @@
 /** Names, as shown in API and metrics, for numbers on the wire. */
 
-import { VM_KINDS } from '../stream/codes.ts';
+import { VM_KINDS } from '../protocol/codes.ts';
 
 export const UNKNOWN_DEVICE = 'unknown';
 

@@ -1,8 +1,8 @@
-import { type Exit, type Process, startMicros } from '../stream/wire.ts';
-import { FifoMap } from '../support/fifo-map.ts';
+import type { VmBy, VmRef } from '../contract/schema.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
+import { type Exit, type Process, startMicros } from '../protocol/wire.ts';
 import type { BufferState, Task } from './buffer-state.ts';
 import { vmKind } from './naming.ts';
-import type { VmBy, VmRef } from './schema.ts';
 
 /** One process that events name. Buffers refer to the record, so a reused pid does not change past owners. */
 export interface ProcessRecord {

@@ -1,4 +1,4 @@
-import { FifoMap } from '../support/fifo-map.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 

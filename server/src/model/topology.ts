@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox';
-import { REASONS } from '../stream/codes.ts';
+import { BufferView, VmRef } from '../contract/schema.ts';
+import { REASONS } from '../protocol/codes.ts';
 import type { BufferState, Rejection } from './buffer-state.ts';
 import { deviceAddress } from './naming.ts';
-import { BufferView, VmRef } from './schema.ts';
 import { vmOf } from './vms.ts';
 
 const Id = Type.String({ description: 'vm:PID, device:ADDRESS, buffer:INODE or importer:NAME/DEVICE' });

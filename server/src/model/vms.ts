@@ -1,7 +1,7 @@
-import { FifoMap } from '../support/fifo-map.ts';
+import type { VmBy, VmRef } from '../contract/schema.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
 import type { BufferState } from './buffer-state.ts';
 import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';
-import type { VmBy, VmRef } from './schema.ts';
 
 export interface DeviceVm {
   /** Packed PCI address. */

@@ -1,5 +1,5 @@
-import type { IncidentKind } from '../model/schema.ts';
-import type { Reason } from '../stream/codes.ts';
+import type { IncidentKind } from '../contract/schema.ts';
+import type { Reason } from '../protocol/codes.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
 import { COMMON_REASONS } from './common-reasons.ts';
 import { type CallStage, type Entry, PRIVATE_BUFFER_REMEDY, STAGES_OF_OTHER_IMPORTERS } from './entry.ts';

@@ -1,4 +1,4 @@
-import type { Cause } from '../stream/codes.ts';
+import type { Cause } from '../protocol/codes.ts';
 import { type Entry, EXPORTER, rule } from './entry.ts';
 
 const CONFIG = 'drivers/vfio/pci/vfio_pci_config.c';

@@ -1,4 +1,4 @@
-import type { Reason } from '../stream/codes.ts';
+import type { Reason } from '../protocol/codes.ts';
 import {
   type CallStage,
   CORE,

@@ -1,4 +1,4 @@
-import { STAGES, type Stage } from '../stream/codes.ts';
+import { STAGES, type Stage } from '../protocol/codes.ts';
 
 /** The call that a rule is about: an export, a lookup of the VFIO data, a stage of an import, or a revocation. */
 export type CallStage = Exclude<Stage, 'unknown'> | 'export' | 'private_read' | 'revoke';

@@ -1,4 +1,4 @@
-import type { Reason } from '../stream/codes.ts';
+import type { Reason } from '../protocol/codes.ts';
 import { type Entry, EXPORTER, PRIVATE, rule, type Where } from './entry.ts';
 
 const FEATURE = ['vfio_pci_core_feature_dma_buf', EXPORTER] as const;

@@ -1,4 +1,4 @@
-import type { Reason } from '../stream/codes.ts';
+import type { Reason } from '../protocol/codes.ts';
 import { CORE, type Entry, EXPORTER, IOMMUFD, KVM, PRIVATE, RDMA, rule, type Where } from './entry.ts';
 
 const ATTACH = ['vfio_pci_dma_buf_attach', EXPORTER] as const;

@@ -1,4 +1,4 @@
-import type { Reason } from '../stream/codes.ts';
+import type { Reason } from '../protocol/codes.ts';
 import { type Entry, EXPORTER, KVM, PRIVATE, PRIVATE_V1, PRIVATE_V2, rule } from './entry.ts';
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;

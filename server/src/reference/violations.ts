@@ -1,4 +1,4 @@
-import type { Violation } from '../stream/codes.ts';
+import type { Violation } from '../protocol/codes.ts';
 import {
   CORE,
   type Entry,

@@ -1,5 +1,5 @@
-import { TracerModel } from '../../src/model/model.ts';
-import { decodeLine } from '../../src/stream/decode.ts';
+import { decodeLine } from '../../src/protocol/decode.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import { FLOODS, flood } from '../fixtures/floods.ts';
 
 /** Prints how much longer a line takes when ten times as much is kept. The ratio is 1.0 if the work per line is constant. */

@@ -1,5 +1,5 @@
-import { TracerModel } from '../../src/model/model.ts';
-import { decodeLine } from '../../src/stream/decode.ts';
+import { decodeLine } from '../../src/protocol/decode.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
 
 /**

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { loadConfig } from '../../src/config/load.ts';
 import { Daemon } from '../../src/daemon.ts';
 import { loadWebFiles } from '../../src/http/web-files.ts';
-import { systemClock } from '../../src/support/clock.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { Program } from '../e2e/program.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { FakeSource } from '../fixtures/fake-source.ts';

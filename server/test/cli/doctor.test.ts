@@ -3,14 +3,14 @@ import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Value } from 'typebox/value';
+import { wantedBy } from '../../src/bpftrace/compiler/compose.ts';
+import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
 import { wantsColor } from '../../src/cli/color.ts';
 import { type Check, Diagnosis } from '../../src/cli/doctor/diagnosis.ts';
 import { report } from '../../src/cli/doctor/report.ts';
 import { type DiagnoseOptions, diagnose } from '../../src/cli/doctor.ts';
 import { styled } from '../../src/cli/output.ts';
-import { wantedBy } from '../../src/collector/bpftrace/compose.ts';
-import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
-import { probesDirectory } from '../../src/support/probes-directory.ts';
+import { probesDirectory } from '../../src/lib/probes-directory.ts';
 import { type FakeHost, fakeHost } from '../collector/fake-host.ts';
 import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 

@@ -4,13 +4,13 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { print, printData, printJson, type Span, styled } from '../../src/cli/output.ts';
-import { TracerError } from '../../src/support/errors.ts';
+import { TracerError } from '../../src/lib/errors.ts';
 import { Collected } from '../fixtures/collected.ts';
 import { EVIL_NAME } from '../fixtures/watch-stream.ts';
 
 const SOURCE = fileURLToPath(new URL('../../src', import.meta.url));
 /** The only files that may write to standard output or standard error. */
-const PRINTERS = ['cli/output.ts', 'cli/watch/screen.ts', 'support/write-all.ts'];
+const PRINTERS = ['cli/output.ts', 'cli/watch/screen.ts', 'lib/write-all.ts'];
 
 test('no other file writes to standard output or standard error', () => {
   const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }).filter((file) =>

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TracerModel } from '../../src/model/model.ts';
-import { decodeLine } from '../../src/stream/decode.ts';
-import { type Clock, systemClock } from '../../src/support/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import { decodeLine } from '../../src/protocol/decode.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { has, live } from './live-run.ts';
 

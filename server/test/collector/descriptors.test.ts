@@ -55,8 +55,8 @@ test('without a free descriptor the running child continues, no exit is reported
   await writeFile(
     script,
     `import { exhaust, free } from './exhaust.mts';
-     import { createLiveSource } from ${url('../../src/collector/live.ts')};
-     import { testFragments } from ${url('./test-fragments.ts')};
+     import { createLiveSource } from ${url('../../src/collector/collector.ts')};
+     import { testFragments } from ${url('../bpftrace/test-fragments.ts')};
      const { procRoot, sysRoot } = ${JSON.stringify(host)};
      const records = [];
      const source = createLiveSource({
@@ -106,9 +106,9 @@ test('a helper command that cannot get a descriptor does not end the program', a
   await writeFile(
     script,
     `import { exhaust, free } from './exhaust.mts';
-     import { findBpftrace } from ${url('../../src/collector/bpftrace/version.ts')};
-     import { findGuard } from ${url('../../src/collector/bpftrace/launch.ts')};
-     import { quiesceCpus } from ${url('../../src/collector/host/processors.ts')};
+     import { findBpftrace } from ${url('../../src/bpftrace/installed.ts')};
+     import { findGuard } from ${url('../../src/bpftrace/process/launch.ts')};
+     import { quiesceCpus } from ${url('../../src/host/processors.ts')};
      const ask = async () => [
        await findBpftrace({ command: ${JSON.stringify(bpftrace)}, searchPath: process.env.PATH }),
        await findGuard(process.env.PATH),

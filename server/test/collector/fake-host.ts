@@ -2,7 +2,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
-import { buildBtf } from './host/btf-builder.ts';
+import { buildBtf } from '../host/btf-builder.ts';
 
 export interface FakeHost {
   procRoot: string;

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { SupervisorTiming } from '../../src/collector/bpftrace/timing.ts';
-import { createLiveSource } from '../../src/collector/live.ts';
-import { decodeLine, type StreamRecord } from '../../src/stream/decode.ts';
-import type { Child, Snapshot } from '../../src/stream/wire.ts';
-import { type Clock, systemClock } from '../../src/support/clock.ts';
+import { createLiveSource } from '../../src/collector/collector.ts';
+import type { SupervisorTiming } from '../../src/collector/timing.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import { decodeLine, type StreamRecord } from '../../src/protocol/decode.ts';
+import type { Child, Snapshot } from '../../src/protocol/wire.ts';
+import { testFragments } from '../bpftrace/test-fragments.ts';
 import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { type FakeHost, fakeHost } from './fake-host.ts';
-import { testFragments } from './test-fragments.ts';
 
 export const TIMING: SupervisorTiming = {
   readyMs: 20_000,

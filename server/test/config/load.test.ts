@@ -8,7 +8,7 @@ import { parseConfig } from '../../src/config/file.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { CONFIG_KEYS, type ConfigKey, environmentName, keySchema } from '../../src/config/schema.ts';
 import { readSetting } from '../../src/config/values.ts';
-import { TracerError } from '../../src/support/errors.ts';
+import { TracerError } from '../../src/lib/errors.ts';
 
 function fileOf(t: TestContext, text: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'config-'));

@@ -2,15 +2,15 @@ import type { TestContext } from 'node:test';
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler';
 import type { onRouteHookHandler } from 'fastify';
 import { pino } from 'pino';
+import type { KernelEvent } from '../../src/contract/schema.ts';
 import { type AppOptions, createApp } from '../../src/http/app.ts';
 import { HostNames } from '../../src/http/hosts.ts';
 import { StreamHub } from '../../src/http/sse/hub.ts';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
-import { TracerModel } from '../../src/model/model.ts';
-import { Pipeline } from '../../src/model/pipeline.ts';
-import type { KernelEvent } from '../../src/model/schema.ts';
+import type { LineSource } from '../../src/protocol/source.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
-import type { LineSource } from '../../src/stream/source.ts';
+import { Pipeline } from '../../src/tracer/pipeline.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import {
   counterRead,
   exported,

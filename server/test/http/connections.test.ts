@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { arrivalOf, Connections, connectionLimit, DEFAULT_LIMITS } from '../../src/http/connections.ts';
 import { SharedAnswers } from '../../src/http/routes/metrics.ts';
-import { descriptorLimit } from '../../src/support/descriptors.ts';
+import { descriptorLimit } from '../../src/lib/descriptors.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { build } from './build.ts';
 import { BIG, RawClient, serve } from './raw-client.ts';

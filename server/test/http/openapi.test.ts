@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { FastifyInstance } from 'fastify';
-import { RecordingSource } from '../../src/stream/recording.ts';
+import { RecordingSource } from '../../src/protocol/recording.ts';
 import { build } from './build.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../../recordings', import.meta.url));

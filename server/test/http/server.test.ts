@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { pino } from 'pino';
 import { isLoopback, resolveAddresses, splitAddress } from '../../src/http/addresses.ts';
 import { HttpServer } from '../../src/http/server.ts';
-import { TracerError } from '../../src/support/errors.ts';
+import { TracerError } from '../../src/lib/errors.ts';
 import { build } from './build.ts';
 import { serve } from './raw-client.ts';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { TracerModel } from '../../src/model/model.ts';
-import { decodeLine } from '../../src/stream/decode.ts';
+import { decodeLine } from '../../src/protocol/decode.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
 
 const VMS = 5000;

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
 import { renderMetrics } from '../../src/metrics/exposition.ts';
-import { TracerModel } from '../../src/model/model.ts';
-import { decodeLine } from '../../src/stream/decode.ts';
+import { decodeLine } from '../../src/protocol/decode.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import { FLOODS, flood } from '../fixtures/floods.ts';
 
 const FEW = 1000;

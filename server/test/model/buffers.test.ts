@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { WALKED_ATTACHMENTS } from '../../src/stream/codes.ts';
+import { WALKED_ATTACHMENTS } from '../../src/protocol/codes.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   ALL_PROBES,

@@ -5,11 +5,11 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
 import { renderMetrics } from '../../src/metrics/exposition.ts';
-import { TracerModel } from '../../src/model/model.ts';
-import { Pipeline } from '../../src/model/pipeline.ts';
 import { topologyOf } from '../../src/model/topology.ts';
-import type { LineSource } from '../../src/stream/source.ts';
-import { wellFormed } from '../../src/stream/text.ts';
+import { wellFormed } from '../../src/protocol/repair.ts';
+import type { LineSource } from '../../src/protocol/source.ts';
+import { Pipeline } from '../../src/tracer/pipeline.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
 import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
 import { parseExposition } from '../fixtures/parse-exposition.ts';
 import {

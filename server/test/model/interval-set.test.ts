@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Deadlines } from '../../src/model/incidents/deadlines.ts';
+import { Deadlines } from '../../src/incidents/deadlines.ts';
+import { FifoMap } from '../../src/lib/fifo-map.ts';
 import { IntervalSet } from '../../src/model/interval-set.ts';
 import { MinHeap } from '../../src/model/min-heap.ts';
-import { FifoMap } from '../../src/support/fifo-map.ts';
 
 const times = fc.integer({ min: 0, max: 20 });
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
 import { renderMetrics } from '../../src/metrics/exposition.ts';
-import type { TracerModel } from '../../src/model/model.ts';
 import { deviceAddress } from '../../src/model/naming.ts';
+import type { TracerModel } from '../../src/tracer/tracer.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   collectorLine,

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
-import { loadFragments } from '../../src/collector/bpftrace/fragment.ts';
-import { INCIDENT_KINDS } from '../../src/model/schema.ts';
+import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
+import { errnoName } from '../../src/contract/errno-names.ts';
+import { INCIDENT_KINDS } from '../../src/contract/schema.ts';
+import { probesDirectory } from '../../src/lib/probes-directory.ts';
+import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/protocol/codes.ts';
 import { EXPLANATIONS, explain, findExplanations, UNPRINTED } from '../../src/reference/catalogue.ts';
 import { INCIDENT_ENTRIES } from '../../src/reference/incidents.ts';
-import { errnoName } from '../../src/shared/errno-names.ts';
-import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/stream/codes.ts';
-import { probesDirectory } from '../../src/support/probes-directory.ts';
 import { type ProbeReason, reasonsOfProbes } from './probe-reasons.ts';
 
 const FRAGMENTS = await loadFragments(probesDirectory());

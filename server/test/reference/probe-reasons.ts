@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { FragmentSet } from '../../src/collector/bpftrace/fragment.ts';
+import type { FragmentSet } from '../../src/bpftrace/compiler/fragment.ts';
 
 /** One place where a probe sets a reason or a violation. */
 export interface ProbeReason {

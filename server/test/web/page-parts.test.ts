@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { isRejection } from '../../src/shared/rejection.ts';
-import { lossSentences } from '../../src/shared/texts.ts';
+import { isRejection } from '../../src/contract/rejection.ts';
+import { lossSentences } from '../../src/contract/texts.ts';
 import { bufferRows } from '../../web/buffer-rows.ts';
 import { describe, reasonOf } from '../../web/describe.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';

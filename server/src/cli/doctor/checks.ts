@@ -1,13 +1,13 @@
-import { compareVersions } from '../../collector/bpftrace/condition.ts';
-import type { FragmentSet } from '../../collector/bpftrace/fragment.ts';
-import type { Guard } from '../../collector/bpftrace/launch.ts';
-import { OBSTACLES, type Plan, VFIO_MODULE } from '../../collector/bpftrace/plan.ts';
-import { FIXES } from '../../collector/bpftrace/start-failure.ts';
-import { helperFix } from '../../collector/bpftrace/version.ts';
-import { hasCapability } from '../../collector/host/capabilities.ts';
-import { type Distribution, installFix } from '../../collector/host/distribution.ts';
-import type { HostFacts } from '../../collector/host/facts.ts';
-import type { Surroundings, VfioDevice } from '../../collector/host/surroundings.ts';
+import { compareVersions } from '../../bpftrace/compiler/condition.ts';
+import type { FragmentSet } from '../../bpftrace/compiler/fragment.ts';
+import type { HostFacts } from '../../bpftrace/facts.ts';
+import { helperFix } from '../../bpftrace/installed.ts';
+import { OBSTACLES, type Plan, VFIO_MODULE } from '../../bpftrace/plan.ts';
+import type { Guard } from '../../bpftrace/process/launch.ts';
+import { FIXES } from '../../bpftrace/start-failure.ts';
+import { hasCapability } from '../../host/capabilities.ts';
+import { type Distribution, installFix } from '../../host/distribution.ts';
+import type { Surroundings, VfioDevice } from '../../host/surroundings.ts';
 import { type Check, found, missing, warning } from './diagnosis.ts';
 
 /** Everything that the checks read. */

@@ -1,4 +1,4 @@
-import { neutral } from '../../support/neutral.ts';
+import { neutral } from '../../lib/neutral.ts';
 import type { Span } from '../output.ts';
 import { fold } from '../text.ts';
 import type { Check, Diagnosis } from './diagnosis.ts';

@@ -1,8 +1,8 @@
 import { get, type IncomingMessage } from 'node:http';
 import { Value } from 'typebox/value';
 import { ApiError } from '../../http/error.ts';
-import { TracerError } from '../../support/errors.ts';
-import { neutral } from '../../support/neutral.ts';
+import { TracerError } from '../../lib/errors.ts';
+import { neutral } from '../../lib/neutral.ts';
 
 export const DEFAULT_URL = 'http://127.0.0.1:10043';
 

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
-import type { Clock } from '../../support/clock.ts';
-import { TracerError } from '../../support/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { TracerError } from '../../lib/errors.ts';
 import type { DaemonClient } from './daemon-client.ts';
 import { messagesOf } from './server-sent.ts';
 

@@ -1,6 +1,6 @@
-import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
-import { blindSentence, count } from '../../shared/texts.ts';
-import { type Level, REASONS_SHOWN, verdictOf } from '../../shared/verdict.ts';
+import type { BufferView, Incident, VmRef } from '../../contract/schema.ts';
+import { blindSentence, count } from '../../contract/texts.ts';
+import { type Level, REASONS_SHOWN, verdictOf } from '../../contract/verdict.ts';
 import { fit, fold, formatAge } from '../text.ts';
 import type { DaemonState, Status } from './daemon-state.ts';
 import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';

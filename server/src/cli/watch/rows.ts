@@ -1,4 +1,4 @@
-import type { BufferView, Incident, VmRef } from '../../model/schema.ts';
+import type { BufferView, Incident, VmRef } from '../../contract/schema.ts';
 import { formatAge, formatBytes } from '../text.ts';
 import type { Rejection } from './daemon-state.ts';
 import type { Column } from './table.ts';

@@ -1,5 +1,5 @@
 import stringWidth from 'string-width';
-import { neutral } from '../../support/neutral.ts';
+import { neutral } from '../../lib/neutral.ts';
 import { fit } from '../text.ts';
 
 export interface Column<Row> {

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { BufferView } from '../../model/schema.ts';
-import { PRIVACIES } from '../../stream/codes.ts';
+import { BufferView } from '../../contract/schema.ts';
+import { PRIVACIES } from '../../protocol/codes.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { TracerError } from '../../support/errors.ts';
-import { didYouMean } from '../../support/suggest.ts';
+import { TracerError } from '../../lib/errors.ts';
+import { didYouMean } from '../../lib/suggest.ts';
 import type { AppPlugin } from '../app.ts';
 import { loadDocs, servedPage } from '../docs.ts';
 import { errorResponses, quoted } from '../error.ts';

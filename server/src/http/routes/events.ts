@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { TracerEvent } from '../../model/schema.ts';
-import { TracerError } from '../../support/errors.ts';
+import { TracerEvent } from '../../contract/schema.ts';
+import { TracerError } from '../../lib/errors.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { EventFilter, eventMatcher, LOG_ID } from './query.ts';

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
+import { Attachment, BufferView } from '../../contract/schema.ts';
 import { deviceAddress } from '../../model/naming.ts';
-import { Attachment, BufferView } from '../../model/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';

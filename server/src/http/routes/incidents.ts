@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { BlindTo, INCIDENT_KINDS, Incident } from '../../model/schema.ts';
+import { BlindTo, INCIDENT_KINDS, Incident } from '../../contract/schema.ts';
 import { INCIDENT_ENTRIES } from '../../reference/incidents.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';

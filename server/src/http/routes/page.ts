@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import type { BlindTo, Incident, Status } from '../../model/schema.ts';
-import { TracerError } from '../../support/errors.ts';
+import type { BlindTo, Incident, Status } from '../../contract/schema.ts';
+import { TracerError } from '../../lib/errors.ts';
 import type { AppPlugin } from '../app.ts';
 import { asksFor } from '../encoding.ts';
 import type { Readiness } from '../readiness.ts';

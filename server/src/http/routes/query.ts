@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
-import { EVENT_KINDS, type TracerEvent } from '../../model/schema.ts';
-import { REASONS } from '../../stream/codes.ts';
+import { EVENT_KINDS, type TracerEvent } from '../../contract/schema.ts';
+import { REASONS } from '../../protocol/codes.ts';
 
 export const NoQuery = Type.Object({}, { additionalProperties: false });
 

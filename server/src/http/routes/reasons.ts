@@ -1,4 +1,6 @@
 import { type Static, Type } from 'typebox';
+import { TracerError } from '../../lib/errors.ts';
+import { didYouMean } from '../../lib/suggest.ts';
 import {
   EXPLAINED_NAMES,
   EXPLANATIONS,
@@ -6,8 +8,6 @@ import {
   explain,
   TOPICS,
 } from '../../reference/catalogue.ts';
-import { TracerError } from '../../support/errors.ts';
-import { didYouMean } from '../../support/suggest.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { NoQuery } from './query.ts';

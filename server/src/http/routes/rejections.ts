@@ -1,10 +1,10 @@
 import { Type } from 'typebox';
+import { isRejection, type Rejection } from '../../contract/rejection.ts';
+import { BindEvent, ExportEvent, ImportEvent } from '../../contract/schema.ts';
 import type { CounterName } from '../../model/counters.ts';
-import type { TracerModel } from '../../model/model.ts';
-import { BindEvent, ExportEvent, ImportEvent } from '../../model/schema.ts';
 import type { Labels } from '../../model/series-set.ts';
-import { isRejection, type Rejection } from '../../shared/rejection.ts';
-import { REASONS, STAGES } from '../../stream/codes.ts';
+import { REASONS, STAGES } from '../../protocol/codes.ts';
+import type { TracerModel } from '../../tracer/tracer.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { Status } from '../../model/schema.ts';
+import { Status } from '../../contract/schema.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { NoQuery } from './query.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { TracerError } from '../../support/errors.ts';
+import { TracerError } from '../../lib/errors.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses, quoted } from '../error.ts';
 import { EventFilter, eventMatcher, plainText } from './query.ts';

@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox';
-import type { TracerModel } from '../../model/model.ts';
-import type { TracerEvent } from '../../model/schema.ts';
+import type { TracerEvent } from '../../contract/schema.ts';
+import { TracerError } from '../../lib/errors.ts';
 import type { EventLog } from '../../sinks/event-log.ts';
-import { TracerError } from '../../support/errors.ts';
+import type { TracerModel } from '../../tracer/tracer.ts';
 
 const AGO = '[0-9]{1,9}(s|m|h|d)';
 const DATE_TIME =

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import stringWidth from 'string-width';
 import { fit, fold, formatAge, formatBytes } from '../../../src/cli/text.ts';
 import { type Column, layOut } from '../../../src/cli/watch/table.ts';
-import { neutral } from '../../../src/support/neutral.ts';
+import { neutral } from '../../../src/lib/neutral.ts';
 import { EVIL_NAME } from '../../fixtures/watch-stream.ts';
 
 test('control characters are replaced with a visible character', () => {

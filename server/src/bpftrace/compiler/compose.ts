@@ -1,0 +1,313 @@
+import { TracerError } from '../../lib/errors.ts';
+import { TAGS } from '../../protocol/codes.ts';
+import { MAP_NAMES } from '../../protocol/maps.ts';
+import type { Dialect, ProbeState } from '../../protocol/wire.ts';
+import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
+import type { Fragment, FragmentSet } from './fragment.ts';
+import { type Rendered, render, scan } from './render.ts';
+
+/** Facts of the host about the functions and members that the fragments name. */
+export interface ProbeFacts {
+  /** Module of each wanted function that can be traced, `vmlinux` for the kernel itself. */
+  functions: Readonly<Record<string, string>>;
+  /** Wanted functions that exist, but that the kernel does not list as traceable. */
+  untraceable: readonly string[];
+  /** Offset in bits of each wanted `struct.member` that exists. */
+  members: Readonly<Record<string, number>>;
+  /** Page size of this host, in bytes. */
+  pageBytes: number;
+  /** Loaded modules with BTF. */
+  modules: readonly string[];
+  /** Parts of the version, e.g. `[0, 23, 2]`; null if no bpftrace was found. */
+  bpftraceVersion: readonly number[] | null;
+}
+
+export interface Wanted {
+  functions: readonly string[];
+  members: readonly string[];
+}
+
+export interface Composed {
+  program: string;
+  /** Whether the program can hand over to another one, or take over from one. */
+  gated: boolean;
+  probes: ProbeState[];
+  dialect: Dialect;
+  parts: Part[];
+}
+
+/** Where a fragment is in the program: maps an error of bpftrace to the fragment that causes it. */
+export interface Part {
+  probe: string;
+  /** Lines of the program, from 1, both inclusive. */
+  firstLine: number;
+  lastLine: number;
+  functions: string[];
+}
+
+/** Functions and members that distinguish the dialects, in addition to those that the fragments name. */
+const BIND = 'kvm_vfio_dmabuf_bind';
+const EXPORT = 'vfio_pci_core_feature_dma_buf';
+const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];
+const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
+const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
+/**
+ * Members that a handover needs: the time when a task was last scheduled onto a CPU, and a number that the collector
+ * can set.
+ */
+const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
+/** Later than any time of any clock. */
+const NEVER = '0x7fffffffffffffff';
+const OPEN_GATE = '@gate_from = (uint64)0;';
+
+/** The functions and members that the fragments name: inspectHost() looks them up on the host. */
+export function wantedBy(set: FragmentSet): Wanted {
+  const functions = new Set(DIALECT_FUNCTIONS);
+  const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER, ...GATE_MEMBERS]);
+  const note = (terms: readonly Term[]): void => {
+    for (const { kind, name } of terms.flatMap((term) => term.atoms)) {
+      if (kind === 'function') functions.add(name);
+      if (kind === 'member') members.add(name);
+    }
+  };
+  const fragments = [...set.probes, ...set.oneshots.values()];
+  for (const fragment of fragments) note(fragment.needs);
+  for (const source of [...fragments, ...set.snippets.values()]) {
+    const found = scan(source);
+    note(found.terms);
+    for (const name of found.functions) functions.add(name);
+    for (const name of found.members) members.add(name);
+  }
+  return { functions: [...functions].sort(), members: [...members].sort() };
+}
+
+/**
+ * The dialect of the kernel, deduced from its functions and members and not from its version:
+ * - `private-v1`: a buffer has a member for its privacy;
+ * - `private-v2`: a buffer has a member for its VM, or KVM binds buffers;
+ * - `mainline`: VFIO exports buffers;
+ * - `core`: dma-bufs without VFIO;
+ * - `none`: not even the dma-buf core can be traced.
+ *
+ * KVM's lookup of a buffer does not matter for the dialect: the probes read the privacy from the buffer.
+ */
+export function dialectOf(facts: ProbeFacts): Dialect {
+  const has = (name: string): boolean => Object.hasOwn(facts.functions, name);
+  const knows = (path: string): boolean => Object.hasOwn(facts.members, path);
+  if (knows(PRIVATE_FLAG)) return 'private-v1';
+  if (knows(OWNER_OF_BUFFER) || has(BIND)) return 'private-v2';
+  if (has(EXPORT)) return 'mainline';
+  return has('dma_buf_export') ? 'core' : 'none';
+}
+
+/**
+ * Composes the long-running program: a block that prints `ready`, the fragments that fit this host, the heartbeat with
+ * the counters.
+ *
+ * @param excluded fragments that bpftrace has rejected on this host, with the reason
+ */
+export function compose(
+  facts: ProbeFacts,
+  set: FragmentSet,
+  excluded: ReadonlyMap<string, string> = new Map(),
+): Composed {
+  const conditions = conditionFacts(facts);
+  const probes: ProbeState[] = [];
+  const parts: Part[] = [];
+  const kept: { fragment: Fragment; text: string }[] = [];
+  const gated = GATE_MEMBERS.every((path) => conditions.bitsOf(path) !== undefined);
+  let program = `${CONFIG}\n${readyBlock(gated)}\n`;
+  for (const fragment of set.probes) {
+    const rendered = render(fragment, set.snippets, conditions);
+    const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
+    probes.push(...statesOf(fragment, rendered, reason));
+    if (reason !== null) continue;
+    const text = createKeysFirst(rendered.text, fragment.maps);
+    kept.push({ fragment, text });
+    const firstLine = program.split('\n').length;
+    program += `// ${fragment.file}\n${text.trim()}\n\n`;
+    parts.push({
+      probe: fragment.name,
+      firstLine,
+      lastLine: program.split('\n').length - 1,
+      functions: rendered.functions.map((found) => found.function),
+    });
+  }
+  program += heartbeatBlock(kept, gated);
+  return { program, gated, probes, dialect: conditions.dialect, parts };
+}
+
+/** Composes a separate program, e.g. `snapshot`; returns the reason if this host cannot run it. */
+export function composeOneshot(
+  name: string,
+  facts: ProbeFacts,
+  set: FragmentSet,
+): { program: string } | { reason: string } {
+  const fragment = set.oneshots.get(name);
+  if (fragment === undefined) {
+    throw new TracerError('invariant_broken', `there is no one-shot program "${name}"`, {
+      where: 'probes/oneshot',
+    });
+  }
+  const conditions = conditionFacts(facts);
+  const rendered = render(fragment, set.snippets, conditions);
+  const reason = whyLeftOut(fragment, rendered, conditions);
+  return reason === null ? { program: `${CONFIG}\n${rendered.text.trim()}\n` } : { reason };
+}
+
+/**
+ * Creates the key of a counter, with the value zero, before the program counts. If two processors create the same key
+ * at once, one of them fails with EEXIST and loses its value. With this extra statement, the lost value is always the
+ * zero.
+ */
+function createKeysFirst(text: string, maps: readonly string[]): string {
+  return text.replace(COUNTED, (statement, target: string, map: string, added: string | undefined) =>
+    maps.includes(map) ? `${target} = sum((uint64)0); ${target} = sum(${added ?? '(uint64)1'});` : statement,
+  );
+}
+
+const COUNTED = /((@\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
+
+function conditionFacts(facts: ProbeFacts): ConditionFacts {
+  return {
+    moduleOf: (name) => (Object.hasOwn(facts.functions, name) ? facts.functions[name] : undefined),
+    isUntraceable: (name) => facts.untraceable.includes(name),
+    hasModule: (name) => facts.modules.includes(name),
+    bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
+    dialect: dialectOf(facts),
+    pageBytes: facts.pageBytes,
+    bpftrace: facts.bpftraceVersion,
+  };
+}
+
+function whyLeftOut(fragment: Fragment, rendered: Rendered, facts: ConditionFacts): string | null {
+  const reason = explainUnmet(fragment.needs, facts);
+  if (reason !== null) return reason;
+  const term = (kind: 'function' | 'member', names: readonly string[]): Term => ({
+    negated: false,
+    atoms: names.map((name) => ({ kind, name })),
+  });
+  const terms = [
+    ...rendered.missing.map((names) => term('function', names.split('|'))),
+    ...rendered.missingMembers.map((name) => term('member', [name])),
+  ];
+  return explainUnmet(terms, facts);
+}
+
+/**
+ * One state for each function on a kept line. A fragment without functions has one state, named by `hooks` of its
+ * header.
+ */
+function statesOf(fragment: Fragment, rendered: Rendered, reason: string | null): ProbeState[] {
+  const state = { probe: fragment.name, attached: reason === null, reason };
+  const states = [
+    ...rendered.functions.map((found) => ({ ...state, ...found })),
+    ...rendered.missing.map((names) => ({ ...state, function: names, module: null })),
+  ];
+  return states.length > 0 ? states : [{ ...state, function: fragment.hooks, module: null }];
+}
+
+/**
+ * bpftrace up to 0.23 does not read these settings from the environment. With `missing_probes = "error"`, bpftrace does
+ * not start if it cannot attach a probe, so a probe that is reported as attached is attached.
+ */
+const CONFIG = 'config = { missing_probes = "error"; print_maps_on_exit = 0 }\n';
+
+/**
+ * Counts once itself, so that `@emitted` and `@lines` exist before the first event: otherwise bpftrace 0.27 prints a
+ * message each second. The heartbeat subtracts this one.
+ */
+function readyBlock(gated: boolean): string {
+  const gate = [
+    '  @self = (uint64)curtask;',
+    '  @slack = (uint64)((struct task_struct *)curtask)->timer_slack_ns;',
+    '  @arrived[(uint64)0] = (uint64)0;',
+    '  @core_arrived[(uint64)0] = (uint64)0;',
+    `  ${OPEN_GATE}`,
+    `  @gate_until = (uint64)${NEVER};`,
+    `  print((${TAGS.gate}, nsecs / 1000, (uint64)((struct task_struct *)curtask)->sched_info.last_arrival, @gate_from, @gate_until));`,
+  ];
+  return [
+    'BEGIN {',
+    '  @emitted = count();',
+    '  @lines = count();',
+    ...(gated ? gate : []),
+    `  print((${TAGS.ready}, nsecs / 1000));`,
+    '}',
+    '',
+  ].join('\n');
+}
+
+/**
+ * Prints the heartbeat, all counters, and the end of the read, each second. The program reads the counters in the
+ * kernel and not with bpftrace's print(@map): its map lookups disable the probes of their CPU, so calls in that time
+ * would not be counted. A map without a write (a condition has removed all of them) is left out: bpftrace rejects a map
+ * that is never written.
+ */
+function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
+  const text = kept.map((part) => part.text).join('\n');
+  const maps = new Set(kept.flatMap((part) => part.fragment.maps));
+  const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
+  return [
+    'interval:s:1 {',
+    ...(gated ? gateLines(text) : []),
+    `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
+    ...written.map((map) => {
+      const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
+      return `  for ($kv : ${map}) { ${line} @lines = count(); }`;
+    }),
+    `  print((${TAGS.read_end}, nsecs / 1000, (int64)@lines - 1));`,
+    '}',
+    '',
+  ].join('\n');
+}
+
+/**
+ * Reads the gate command, which sets from when or until when this program counts. The collector writes it to the timer
+ * slack of the bpftrace process (/proc/PID/timerslack_ns). Bits 20 and up are the command: 1 is `from`, 2 `until`, 3
+ * `from_the_beginning`. Bits 0 to 19 are the low bits of a second of the clock of last_arrival; of all seconds with
+ * these bits, the nearest to now is meant. While the gate limits the program, it prints one `in_flight` record for each
+ * call in flight.
+ */
+function gateLines(text: string): string[] {
+  const starts = [...new Set(text.match(/@\w+_start\b/g))].sort();
+  return [
+    '  $slack = (uint64)((struct task_struct *)@self)->timer_slack_ns;',
+    '  if ($slack != @slack) {',
+    '    @slack = $slack;',
+    '    $now = (uint64)nsecs / 1000000000;',
+    '    $at = ($now & 0x7ffffff00000) + ($slack & 0xfffff);',
+    '    if ($at + 524288 < $now) { $at = $at + 1048576; }',
+    '    if ($at > $now + 524288) { $at = $at - 1048576; }',
+    '    if (($slack >> 20) == 1) { @gate_from = $at * 1000000000; }',
+    '    if (($slack >> 20) == 2) { @gate_until = $at * 1000000000; }',
+    '    if (($slack >> 20) == 3) {',
+    '      @gate_from = 0;',
+    ...['@arrived', '@core_arrived'].map((map) => `      for ($kv : ${map}) { delete(${map}[$kv.0]); }`),
+    '    }',
+    '  }',
+    `  if (@gate_from != 0 || @gate_until != ${NEVER}) {`,
+    `    print((${TAGS.gate}, nsecs / 1000, (uint64)0, @gate_from, @gate_until));`,
+    ...starts.map((map) => `    for ($kv : ${map}) { print((${TAGS.in_flight}, nsecs / 1000)); }`),
+    '  }',
+  ];
+}
+
+/** The same program as a standby: it counts nothing until it gets the command `from`. */
+export function standby(program: string): string {
+  return program.replace(OPEN_GATE, `@gate_from = (uint64)${NEVER};`);
+}
+
+function mapNumber(map: string): number {
+  const number = MAP_NAMES.findIndex((name) => `@${name}` === map);
+  if (number < 0) {
+    throw new TracerError(
+      'invariant_broken',
+      `the map ${map} is not in MAPS, so the collector cannot read it`,
+      {
+        remedy: 'add it to MAPS in server/src/protocol/maps.ts',
+      },
+    );
+  }
+  return number;
+}

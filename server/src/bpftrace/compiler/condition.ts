@@ -1,0 +1,129 @@
+import { TracerError } from '../../lib/errors.ts';
+import type { Dialect } from '../../protocol/wire.ts';
+import { DIALECTS } from '../../protocol/wire.ts';
+
+/** The facts of the host that a condition can test. */
+export interface ConditionFacts {
+  /** Module of a traceable function (`vmlinux` for the kernel itself); undefined if no loaded module has it. */
+  moduleOf(name: string): string | undefined;
+  /** Whether the function exists but the kernel does not allow tracing it. */
+  isUntraceable(name: string): boolean;
+  /** Whether the module is loaded; false for code that is built into the kernel. */
+  hasModule(name: string): boolean;
+  /** Offset of `struct.member` in bits; undefined if neither the kernel nor a loaded module has it. */
+  bitsOf(path: string): number | undefined;
+  readonly dialect: Dialect;
+  readonly pageBytes: number;
+  /** `[0, 23, 2]`, or null if no bpftrace was found. */
+  readonly bpftrace: readonly number[] | null;
+}
+
+export type Atom =
+  | { kind: 'function'; name: string }
+  | { kind: 'member'; name: string }
+  | { kind: 'module'; name: string }
+  | { kind: 'dialect'; name: string }
+  | { kind: 'bpftrace'; name: string; version: number[] };
+
+/** True if at least one of its atoms is true; negated: if none is. */
+export interface Term {
+  negated: boolean;
+  atoms: Atom[];
+}
+
+const IDENTIFIER = /^[A-Za-z_]\w*$/;
+const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
+const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
+
+/**
+ * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24`. The condition is met if all terms are true.
+ *
+ * @param where place of the text, for the error: `probes/attach.bt:3`
+ * @throws TracerError `invariant_broken`
+ */
+export function parseCondition(text: string, where: string): Term[] {
+  return text.split(',').map((part) => {
+    const source = part.trim();
+    const negated = source.startsWith('!');
+    const alternatives = (negated ? source.slice(1) : source).split('|').map((text) => text.trim());
+    const atoms: Atom[] = [];
+    for (const alternative of alternatives) {
+      const atom = parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
+      if (atom === null) {
+        throw new TracerError('invariant_broken', `the condition "${source}" is not valid`, {
+          where,
+          remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME or bpftrace>=0.24',
+        });
+      }
+      atoms.push(atom);
+    }
+    return { negated, atoms };
+  });
+}
+
+/** `afterDialect`: the previous alternative was a dialect, so a name without prefix is a dialect too. */
+function parseAtom(text: string, afterDialect: boolean): Atom | null {
+  const version = VERSION.exec(text)?.[1];
+  if (version !== undefined)
+    return { kind: 'bpftrace', name: version, version: version.split('.').map(Number) };
+  const [, prefix, name = ''] = /^(?:(fn|module|dialect):)?(.*)$/.exec(text) ?? [];
+  if (prefix === 'dialect' || (prefix === undefined && afterDialect)) {
+    return (DIALECTS as readonly string[]).includes(name) ? { kind: 'dialect', name } : null;
+  }
+  if (IDENTIFIER.test(name)) return { kind: prefix === 'module' ? 'module' : 'function', name };
+  return prefix === undefined && MEMBER.test(name) ? { kind: 'member', name } : null;
+}
+
+/** Why this host does not meet the condition, as a phrase for people; null if it does. */
+export function explainUnmet(terms: readonly Term[], facts: ConditionFacts): string | null {
+  for (const term of terms) {
+    if (term.atoms.some((atom) => isTrue(atom, facts)) === term.negated) return describe(term, facts);
+  }
+  return null;
+}
+
+function isTrue(atom: Atom, facts: ConditionFacts): boolean {
+  switch (atom.kind) {
+    case 'function':
+      return facts.moduleOf(atom.name) !== undefined;
+    case 'member':
+      return facts.bitsOf(atom.name) !== undefined;
+    case 'module':
+      return facts.hasModule(atom.name);
+    case 'dialect':
+      return atom.name === facts.dialect;
+    case 'bpftrace':
+      return facts.bpftrace !== null && compareVersions(facts.bpftrace, atom.version) >= 0;
+    default:
+      return atom satisfies never;
+  }
+}
+
+function describe(term: Term, facts: ConditionFacts): string {
+  const kinds = new Set(term.atoms.map((atom) => atom.kind));
+  const names = term.atoms.map((atom) => atom.name);
+  if (kinds.has('dialect')) {
+    return `the dialect of this kernel is ${facts.dialect}${term.negated ? '' : `, not ${names.join(' or ')}`}`;
+  }
+  if (kinds.has('bpftrace')) {
+    return `bpftrace is ${facts.bpftrace?.join('.') ?? 'missing'}, ${term.negated ? 'older than' : 'at least'} ${names.join(' or ')} is needed`;
+  }
+  if (kinds.has('module')) return `module ${names.join(' or ')} is ${term.negated ? '' : 'not '}loaded`;
+  if (term.negated) return `the kernel has ${names.join(' or ')}`;
+  if (kinds.has('member')) return `neither the kernel nor a loaded module has ${names.join(' or ')}`;
+  const untraceable = names.find((name) => facts.isUntraceable(name));
+  if (untraceable !== undefined)
+    return `function ${untraceable} exists, but the kernel does not allow tracing it`;
+  return names.length === 1
+    ? `function ${names[0]} is in no loaded module`
+    : `none of the functions ${names.join(', ')} is in a loaded module`;
+}
+
+/** Negative if `a` is older than `b`, zero if equal, positive if newer. A missing part counts as 0. */
+export function compareVersions(a: readonly number[], b: readonly number[]): number {
+  for (let index = 0; index < Math.max(a.length, b.length); index++) {
+    const difference = (a[index] ?? 0) - (b[index] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

@@ -1,0 +1,186 @@
+import { TracerError } from '../../lib/errors.ts';
+import {
+  CAUSES,
+  DURATION_BUCKETS,
+  PRIVACIES,
+  READERS,
+  REASONS,
+  STAGES,
+  TAGS,
+  VIOLATIONS,
+  VM_KINDS,
+  WALKED_ATTACHMENTS,
+} from '../../protocol/codes.ts';
+import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
+import type { Snippet } from './fragment.ts';
+
+export interface RenderedFunction {
+  function: string;
+  module: string;
+}
+
+export interface Rendered {
+  text: string;
+  /** Functions in `{{fn:...}}` placeholders of kept lines that the host has. */
+  functions: RenderedFunction[];
+  /** Alternatives (`a|b`) of each `{{fn:...}}` of kept lines of which the host has none. */
+  missing: string[];
+  /** Members in `{{offset:...}}` and `{{bit:...}}` of kept lines that the host does not have. */
+  missingMembers: string[];
+}
+
+interface Source {
+  file: string;
+  text: string;
+  firstLine: number;
+}
+
+const CODES: Readonly<Record<string, readonly string[]>> = {
+  stage: STAGES,
+  reason: REASONS,
+  privacy: PRIVACIES,
+  cause: CAUSES,
+  reader: READERS,
+  violation: VIOLATIONS,
+  vm_kind: VM_KINDS,
+};
+
+const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;
+const PLACEHOLDER = /\{\{([^{}]*)\}\}/g;
+const MEMBER_PLACE = /^(offset|bit):(.*)$/;
+
+/**
+ * Resolves the conditional lines and the placeholders of one fragment. Pure.
+ * @throws TracerError for an unknown placeholder, snippet or condition
+ */
+export function render(
+  source: Source,
+  snippets: ReadonlyMap<string, Snippet>,
+  facts: ConditionFacts,
+): Rendered {
+  const functions = new Map<string, RenderedFunction>();
+  const missing = new Set<string>();
+  const missingMembers = new Set<string>();
+
+  const expand = (part: Source, within: readonly string[]): string => {
+    const kept: string[] = [];
+    for (const { text, where } of keptLines(part, facts)) {
+      kept.push(text.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within)));
+    }
+    return kept.join('\n');
+  };
+
+  const replace = (inner: string, where: string, within: readonly string[]): string => {
+    if (inner.startsWith('use:')) {
+      const name = inner.slice('use:'.length);
+      const snippet = snippets.get(name);
+      if (snippet === undefined) throw sourceError(`there is no snippet "${name}"`, where);
+      if (within.includes(name)) throw sourceError(`the snippet "${name}" uses itself`, where);
+      return expand(snippet, [...within, name]).trimEnd();
+    }
+    if (inner.startsWith('fn:')) {
+      const names = functionNames(inner, where);
+      for (const name of names) {
+        const module = facts.moduleOf(name);
+        if (module === undefined) continue;
+        functions.set(name, { function: name, module });
+        return `${module}:${name}`;
+      }
+      missing.add(names.join('|'));
+      return `unknown:${names[0]}`;
+    }
+    const place = MEMBER_PLACE.exec(inner);
+    if (place !== null) {
+      const path = memberPath(inner, where);
+      const bits = facts.bitsOf(path);
+      if (bits === undefined) missingMembers.add(path);
+      return String(place[1] === 'bit' ? (bits ?? 0) % 8 : Math.floor((bits ?? 0) / 8));
+    }
+    if (inner === 'page.bytes') return String(facts.pageBytes);
+    return String(codeNumber(inner, where));
+  };
+
+  const text = expand(source, []);
+  return {
+    text,
+    functions: [...functions.values()],
+    missing: [...missing],
+    missingMembers: [...missingMembers],
+  };
+}
+
+/** All conditions, functions and members that a text names, on any line: the facts that inspectHost() must look up. */
+export function scan(source: Source): { terms: Term[]; functions: string[]; members: string[] } {
+  const terms: Term[] = [];
+  const functions: string[] = [];
+  const members: string[] = [];
+  for (const [index, line] of source.text.split('\n').entries()) {
+    const where = `${source.file}:${source.firstLine + index}`;
+    const condition = CONDITION.exec(line)?.[2]?.replace(/\{$/, '').trim();
+    if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where));
+    for (const [, inner = ''] of line.matchAll(PLACEHOLDER)) {
+      if (inner.trim().startsWith('fn:')) functions.push(...functionNames(inner.trim(), where));
+      if (MEMBER_PLACE.test(inner.trim())) members.push(memberPath(inner.trim(), where));
+    }
+  }
+  return { terms, functions, members };
+}
+
+function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: string; where: string }> {
+  const blocks: { kept: boolean; where: string }[] = [];
+  for (const [index, line] of source.text.split('\n').entries()) {
+    const where = `${source.file}:${source.firstLine + index}`;
+    const match = CONDITION.exec(line);
+    if (match === null) {
+      if (blocks.every((block) => block.kept)) yield { text: line, where };
+      continue;
+    }
+    const [, text = '', condition = ''] = match;
+    if (text.trim() === '' && condition === '}') {
+      if (blocks.pop() === undefined) throw sourceError('"//? }" closes a block that was not opened', where);
+    } else if (text.trim() === '' && condition.endsWith('{')) {
+      const kept = explainUnmet(parseCondition(condition.slice(0, -1).trim(), where), facts) === null;
+      blocks.push({ kept, where });
+    } else if (explainUnmet(parseCondition(condition, where), facts) === null) {
+      if (blocks.every((block) => block.kept)) yield { text, where };
+    }
+  }
+  const open = blocks[0];
+  if (open !== undefined) throw sourceError('"//? ... {" is not closed', open.where);
+}
+
+function functionNames(inner: string, where: string): string[] {
+  const names = inner
+    .slice('fn:'.length)
+    .split('|')
+    .map((name) => name.trim());
+  if (!names.every((name) => /^[A-Za-z_]\w*$/.test(name))) {
+    throw sourceError(`"{{${inner}}}" does not name a function`, where);
+  }
+  return names;
+}
+
+function memberPath(inner: string, where: string): string {
+  const path = inner.slice(inner.indexOf(':') + 1).trim();
+  if (!/^[A-Za-z_]\w*\.[A-Za-z_]\w*$/.test(path)) {
+    throw sourceError(`"{{${inner}}}" does not name a struct.member`, where);
+  }
+  return path;
+}
+
+function codeNumber(inner: string, where: string): number {
+  if (inner === 'bucket.last') return DURATION_BUCKETS - 1;
+  if (inner === 'attachments.walked') return WALKED_ATTACHMENTS;
+  const dot = inner.indexOf('.');
+  const list = inner.slice(0, dot);
+  const name = inner.slice(dot + 1);
+  if (list === 'tag' && Object.hasOwn(TAGS, name)) return TAGS[name as keyof typeof TAGS];
+  const codes = Object.hasOwn(CODES, list) ? CODES[list] : undefined;
+  const number = codes?.indexOf(name) ?? -1;
+  if (number < 0) throw sourceError(`"{{${inner}}}" is not a known placeholder`, where);
+  return number;
+}
+
+function sourceError(message: string, where: string): TracerError {
+  return new TracerError('invariant_broken', message, { where, remedy: 'see probes/README.md' });
+}

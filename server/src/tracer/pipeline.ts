@@ -1,0 +1,79 @@
+import type { TracerEvent } from '../contract/schema.ts';
+import {
+  type DecodeFailure,
+  decodeLine,
+  droppedLine,
+  failure,
+  type StreamRecord,
+} from '../protocol/decode.ts';
+import type { LineSource } from '../protocol/source.ts';
+import type { TracerModel } from './tracer.ts';
+
+export interface PipelineOptions {
+  source: LineSource;
+  model: TracerModel;
+  /** Receives every line before it is decoded, such as a Recorder. */
+  tee?: { write(line: string): void };
+  /** Called for each bad line, after the model has counted it. `error` is set if the model threw, which is a bug. */
+  onFailure?: (failure: DecodeFailure, error?: unknown) => void;
+  /** Called with what a subscriber threw. The other subscribers still get the event. */
+  onSubscriberError?: (error: unknown) => void;
+}
+
+export type EventListener = (event: TracerEvent) => void;
+
+/** Turns lines into events: source -> decode -> model -> subscribers. */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #listeners = new Set<EventListener>();
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `listener` with each new event, after the model has applied it. Returns a function that unsubscribes. */
+  subscribe(listener: EventListener): () => void {
+    // A wrapper per subscription: the Set would merge two subscriptions of the same function.
+    const own: EventListener = (event) => listener(event);
+    this.#listeners.add(own);
+    return () => {
+      this.#listeners.delete(own);
+    };
+  }
+
+  /** Runs until the source ends or the signal aborts; rejects with the source's TracerError. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { source, tee } = this.#options;
+    await source.run(
+      (line) => {
+        tee?.write(line);
+        this.#apply(decodeLine(line), line);
+      },
+      signal,
+      (why) => this.#apply(droppedLine(why)),
+    );
+  }
+
+  /** Applies one record. If the model throws, the line is counted as bad, and processing continues. */
+  #apply(record: StreamRecord | DecodeFailure, line = ''): void {
+    const { model, onFailure, onSubscriberError } = this.#options;
+    let events: TracerEvent[];
+    try {
+      events = model.apply(record);
+    } catch (error) {
+      const bad = failure('not_a_record', line);
+      events = model.apply(bad);
+      onFailure?.(bad, error);
+    }
+    if (record.type === 'failure') onFailure?.(record);
+    for (const event of events) {
+      for (const listener of this.#listeners) {
+        try {
+          listener(event);
+        } catch (error) {
+          onSubscriberError?.(error);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  type ConditionFacts,
+  compareVersions,
+  explainUnmet,
+  parseCondition,
+} from '../../../src/bpftrace/compiler/condition.ts';
+import { TracerError } from '../../../src/lib/errors.ts';
+
+const facts: ConditionFacts = {
+  moduleOf: (name) => ({ dma_buf_export: 'vmlinux', attach: 'vfio_pci_core' })[name],
+  isUntraceable: (name) => name === 'hidden',
+  hasModule: (name) => name === 'vfio_pci_core',
+  bitsOf: (path) => (path === 'kvm.userspace_pid' ? 0 : undefined),
+  dialect: 'mainline',
+  pageBytes: 4096,
+  bpftrace: [0, 23, 2],
+};
+
+test('a condition is met, or the reason is returned', () => {
+  const cases: [string, string | null][] = [
+    ['dma_buf_export', null],
+    ['fn:dma_buf_export, kvm.userspace_pid, dialect:mainline, bpftrace>=0.23', null],
+    ['fn:none|attach', null],
+    ['fn:none|fn:attach', null],
+    ['none|kvm.userspace_pid', null],
+    ['!none, !kvm.none, !dialect:core|none, !bpftrace>=0.24', null],
+    ['dialect:core|mainline', null],
+    ['bpftrace>=0', null],
+    ['module:none|module:vfio_pci_core, !module:none', null],
+    ['module:none', 'module none is not loaded'],
+    ['!module:vfio_pci_core', 'module vfio_pci_core is loaded'],
+    ['none', 'function none is in no loaded module'],
+    ['hidden', 'function hidden exists, but the kernel does not allow tracing it'],
+    ['none|nothing', 'none of the functions none, nothing is in a loaded module'],
+    ['attach, kvm.none', 'neither the kernel nor a loaded module has kvm.none'],
+    ['!attach', 'the kernel has attach'],
+    ['dialect:private-v1|private-v2', 'the dialect of this kernel is mainline, not private-v1 or private-v2'],
+    ['!dialect:mainline', 'the dialect of this kernel is mainline'],
+    ['bpftrace>=0.24', 'bpftrace is 0.23.2, at least 0.24 is needed'],
+    ['bpftrace>=0.23.3', 'bpftrace is 0.23.2, at least 0.23.3 is needed'],
+    ['!bpftrace>=0.23', 'bpftrace is 0.23.2, older than 0.23 is needed'],
+  ];
+  for (const [text, expected] of cases)
+    assert.equal(explainUnmet(parseCondition(text, 'x'), facts), expected, text);
+});
+
+test('without bpftrace, a condition on its version is not met', () => {
+  const without = { ...facts, bpftrace: null };
+  assert.equal(
+    explainUnmet(parseCondition('bpftrace>=0.23', 'x'), without),
+    'bpftrace is missing, at least 0.23 is needed',
+  );
+});
+
+test('text that is not a condition is an error with its place', () => {
+  for (const text of [
+    '',
+    'a b',
+    'fn:',
+    'dialect:klingon',
+    'bpftrace>0.24',
+    'a.b.c',
+    'a,,b',
+    '!',
+    'fn:a.b',
+    '!!a',
+  ]) {
+    assert.throws(
+      () => parseCondition(text, 'probes/x.bt:3'),
+      (error) => error instanceof TracerError && error.where === 'probes/x.bt:3',
+      text,
+    );
+  }
+});
+
+test('parsing returns terms or throws a TracerError', () => {
+  const token = fc.constantFrom(
+    'fn:',
+    'a',
+    'b.c',
+    '|',
+    ',',
+    '!',
+    ' ',
+    'dialect:',
+    'core',
+    'bpftrace>=',
+    '0.24',
+    '.',
+  );
+  fc.assert(
+    fc.property(fc.array(token, { maxLength: 8 }), (tokens) => {
+      try {
+        assert.ok(parseCondition(tokens.join(''), 'x').length > 0);
+      } catch (error) {
+        assert.ok(error instanceof TracerError);
+      }
+    }),
+  );
+});
+
+test('a negated condition is met exactly if the condition is not', () => {
+  const atom = fc.constantFrom(
+    'attach',
+    'none',
+    'kvm.userspace_pid',
+    'kvm.none',
+    'dialect:core',
+    'bpftrace>=0.24',
+  );
+  fc.assert(
+    fc.property(atom, (text) => {
+      const isMet = explainUnmet(parseCondition(text, 'x'), facts) === null;
+      assert.equal(explainUnmet(parseCondition(`!${text}`, 'x'), facts) === null, !isMet);
+    }),
+  );
+});
+
+test('versions are compared as numbers', () => {
+  assert.ok(compareVersions([0, 9], [0, 23]) < 0);
+  assert.ok(compareVersions([0, 23, 0], [0, 23]) === 0);
+  assert.ok(compareVersions([1], [0, 99, 9]) > 0);
+});

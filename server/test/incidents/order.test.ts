@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { INCIDENT_KINDS } from '../../src/contract/schema.ts';
+import { feed } from '../fixtures/feed.ts';
+import {
+  bufferState,
+  collectorLine,
+  DEVICE,
+  detached,
+  exported,
+  HEADER,
+  heartbeat,
+  imported,
+  ready,
+  released,
+  snapshot,
+  snapshotBuffer,
+  starting,
+  tupleLine,
+  unmapped,
+} from '../fixtures/stream-lines.ts';
+
+const S = 1_000_000;
+const BEGIN = [HEADER, starting(S, 1), ready(2 * S)];
+/** The most by which events of two processors arrive out of order, in microseconds. */
+const SKEW_US = 100;
+
+interface Line {
+  t: number;
+  line: string;
+}
+
+const inode = fc.integer({ min: 1, max: 3 });
+const importer = fc.constantFrom('mlx5_core', 'iommu', 'kvm');
+const errno = fc.constantFrom(0, 0, 95);
+
+/** Makes one line of any kind for its time. */
+const step: fc.Arbitrary<(t: number) => string> = fc.oneof(
+  fc
+    .record({
+      inode,
+      privacy: fc.integer({ min: 0, max: 2 }),
+      born_revoked: fc.boolean(),
+      vm: fc.constantFrom(0, 200),
+    })
+    .map(
+      ({ vm, ...fields }) =>
+        (t: number) =>
+          exported({ t, ...fields, kvm_pid: vm, vm_type: 4 }),
+    ),
+  inode.map((one) => (t: number) => released(t, one)),
+  fc
+    .record({ inode, importer, errno, stage: fc.integer({ min: 1, max: 3 }) })
+    .map((fields) => (t: number) => imported({ t, ...fields })),
+  fc.tuple(inode, importer).map(
+    ([one, who]) =>
+      (t: number) =>
+        unmapped(t, one, who),
+  ),
+  fc.tuple(inode, importer).map(
+    ([one, who]) =>
+      (t: number) =>
+        detached(t, one, who),
+  ),
+  fc.tuple(inode, fc.boolean()).map(
+    ([one, revoked]) =>
+      (t: number) =>
+        bufferState(t, one, revoked),
+  ),
+  fc.tuple(fc.integer({ min: 0, max: 5 * S }), fc.boolean()).map(
+    ([us, revoked]) =>
+      (t: number) =>
+        tupleLine('revoke_call', t, us * 1000, 100, DEVICE, revoked, 3, 1, 'qemu'),
+  ),
+  fc.tuple(inode, fc.integer({ min: 0, max: 2 }), fc.constantFrom(200, 300)).map(
+    ([one, violation, vm]) =>
+      (t: number) =>
+        tupleLine('bind', t, 10, vm, DEVICE, one, 0, 0, violation, vm, 200, 4096, 4096, 2, 'qemu'),
+  ),
+  fc.tuple(inode, fc.constantFrom(200, 300)).map(
+    ([one, vm]) =>
+      (t: number) =>
+        tupleLine('unbind', t, vm, DEVICE, one, 200, 'qemu'),
+  ),
+  fc.constantFrom(100, 300).map((pid) => (t: number) => collectorLine('exit', { t, pid })),
+  fc.uniqueArray(inode).map(
+    (seen) => (t: number) =>
+      snapshot(
+        t,
+        seen.map((one) => snapshotBuffer({ inode: one, attachments: one % 2, revoked: one === 3 })),
+      ),
+  ),
+  fc
+    .integer({ min: 1, max: 9 })
+    .map((count) => (t: number) => collectorLine('loss', { t, stage: 'queue', count })),
+  fc.constant((t: number) => heartbeat(t, 0)),
+);
+
+/** Lines with gaps from microseconds to minutes, in their order of arrival. */
+const stream: fc.Arbitrary<Line[]> = fc
+  .array(
+    fc.record({
+      step,
+      gap: fc.oneof(fc.integer({ min: 0, max: 60 }), fc.constantFrom(2 * S, 12 * S, 320 * S)),
+      skew: fc.integer({ min: 0, max: SKEW_US }),
+    }),
+    { minLength: 1, maxLength: 60 },
+  )
+  .map((parts) => {
+    let t = 3 * S;
+    return parts
+      .map(({ step: line, gap, skew }) => {
+        t += gap;
+        return { t, arrives: t + skew, line: line(t) };
+      })
+      .sort((a, b) => a.arrives - b.arrives);
+  });
+
+test('for any lines, up to 100 us out of order, no count is negative and every incident is open or closed', () => {
+  fc.assert(
+    fc.property(stream, (lines) => {
+      const limits = { open: 3, closed: 5 };
+      const { model, more } = feed(BEGIN, { incidents: limits });
+      const opened = { opened: 0, closed: 0 };
+      for (const { line } of lines) {
+        for (const event of more(line)) if (event.kind === 'incident') opened[event.change] += 1;
+        for (const buffer of model.buffers()) {
+          assert.ok(buffer.attachment_count >= 0 && buffer.lost_mappings >= 0);
+          assert.ok(buffer.attachments.every(({ count }) => count >= 1));
+        }
+      }
+      const counts = INCIDENT_KINDS.map((kind) => model.incidentCounts(kind));
+      assert.ok(counts.every(({ open }) => open >= 0 && open <= limits.open));
+      const sum = (part: 'open' | 'opened') => counts.reduce((total, count) => total + count[part], 0);
+      assert.equal(sum('opened'), opened.opened);
+      assert.equal(sum('open') + opened.closed, opened.opened);
+      const shown = model.incidents();
+      assert.equal(shown.filter(({ state }) => state === 'open').length, sum('open'));
+      assert.ok(shown.length - sum('open') <= limits.closed);
+      const alive = new Set(
+        model.buffers().flatMap(({ inode: one, state }) => (state === 'released' ? [] : [one])),
+      );
+      for (const incident of shown) {
+        assert.ok(incident.opened_at <= (incident.closed_at ?? incident.opened_at), incident.sentence);
+        const bind = incident.kind === 'foreign_vm' || incident.kind === 'accepted_not_vfio';
+        if (incident.state === 'open' && incident.inode !== null && !bind)
+          assert.ok(alive.has(incident.inode));
+      }
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('the number of incidents does not depend on the order of the lines', () => {
+  const t = 4 * S;
+  const lines = [
+    exported({ t, inode: 9, privacy: 2, born_revoked: true }),
+    bufferState(t + 1, 9, false),
+    imported({ t: t + 2, inode: 9, stage: 1, importer: 'mlx5_core', errno: 95, reason: 7 }),
+    imported({ t: t + 3, inode: 9, stage: 1, importer: 'iommu' }),
+    imported({ t: t + 4, inode: 9, stage: 3, importer: 'iommu' }),
+    bufferState(t + 5, 9, true),
+    tupleLine('revoke_call', t + 6, 2000, 100, DEVICE, true, 3, 1, 'qemu'),
+    tupleLine('bind', t + 7, 10, 300, DEVICE, 9, 0, 0, 1, 300, 200, 4096, 4096, 2, 'qemu'),
+    tupleLine('unbind', t + 8, 300, DEVICE, 9, 200, 'qemu'),
+  ];
+  const counts = (order: readonly string[]) => {
+    const { model } = feed([...BEGIN, ...order, released(5 * S, 9), heartbeat(400 * S, 0)]);
+    return INCIDENT_KINDS.map((kind) => [kind, model.incidentCounts(kind)] as const);
+  };
+  const expected = counts(lines);
+  assert.deepEqual(
+    expected.flatMap(([kind, { opened }]) => (opened > 0 ? [[kind, opened]] : [])),
+    [
+      ['mappings_lost', 1],
+      ['born_revoked', 1],
+      ['private_without_vm', 1],
+      ['private_offered', 2],
+      ['foreign_vm', 1],
+    ],
+  );
+  fc.assert(
+    fc.property(fc.shuffledSubarray(lines, { minLength: lines.length }), (order) => {
+      assert.deepEqual(counts(order), expected);
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { DroppedLine, LineSource } from '../../src/protocol/source.ts';
+import { Pipeline } from '../../src/tracer/pipeline.ts';
+import { TracerModel } from '../../src/tracer/tracer.ts';
+import { exported, HEADER, ready, released, starting } from '../fixtures/stream-lines.ts';
+
+class FakeSource implements LineSource {
+  readonly kind = 'replay';
+  readonly name = 'fake';
+  readonly #lines: readonly string[];
+
+  constructor(lines: readonly string[]) {
+    this.#lines = lines;
+  }
+
+  async run(
+    onLine: (line: string) => void,
+    _: AbortSignal,
+    onDropped?: (why: DroppedLine) => void,
+  ): Promise<void> {
+    for (const line of this.#lines) onLine(line);
+    onDropped?.('oversized_line');
+  }
+}
+
+const LINES = [HEADER, starting(1, 1), ready(2), exported({ t: 3, inode: 9 }), '{"broken', released(4, 9)];
+
+test('the pipeline passes each line to the tee, the model and the subscribers, in this order', async () => {
+  const teed: string[] = [];
+  const failures: string[] = [];
+  const thrown: unknown[] = [];
+  const seen: string[] = [];
+  const model = new TracerModel({ version: 'test', source: { kind: 'replay', name: 'fake' } });
+  const pipeline = new Pipeline({
+    source: new FakeSource(LINES),
+    model,
+    tee: { write: (line) => teed.push(line) },
+    onFailure: ({ reason }) => failures.push(reason),
+    onSubscriberError: (error) => thrown.push(error),
+  });
+  const unsubscribe = pipeline.subscribe(({ kind }) => {
+    seen.push(`${kind} with ${model.status().buffers.live} live after ${teed.length} lines`);
+    unsubscribe();
+  });
+  pipeline.subscribe(() => {
+    throw new Error('subscriber');
+  });
+  pipeline.subscribe(({ kind }) => seen.push(kind));
+  await pipeline.run(new AbortController().signal);
+  assert.deepEqual(teed, LINES);
+  assert.deepEqual(seen, ['export with 1 live after 4 lines', 'export', 'release']);
+  assert.deepEqual(failures, ['not_json', 'oversized_line']);
+  assert.equal(thrown.length, 2);
+  assert.equal(model.accounting.decodeErrors.oversized_line, 1);
+});
+
+test('a line for which the model throws is counted and reported with the error, and the next line is applied', async () => {
+  const model = new TracerModel({ version: 'test', source: { kind: 'replay', name: 'fake' } });
+  const apply = model.apply.bind(model);
+  const broken = new Error('a defect');
+  model.apply = (record) => {
+    if (record.type === 'release') throw broken;
+    return apply(record);
+  };
+  const failures: unknown[] = [];
+  const lines = [...LINES, exported({ t: 5, inode: 10 })];
+  const source = new FakeSource(lines);
+  const pipeline = new Pipeline({ source, model, onFailure: (...failure) => failures.push(failure) });
+  await pipeline.run(new AbortController().signal);
+  assert.deepEqual(failures[1], [
+    { type: 'failure', reason: 'not_a_record', sample: released(4, 9) },
+    broken,
+  ]);
+  assert.equal(model.accounting.decodeErrors.not_a_record, 1);
+  assert.equal(model.buffer(10)?.state, 'live');
+});
+
+test('run rejects with the error of the source', async () => {
+  const error = new Error('gone');
+  const source: LineSource = { kind: 'live', name: 'x', run: () => Promise.reject(error) };
+  const model = new TracerModel({ version: 'test', source });
+  await assert.rejects(new Pipeline({ source, model }).run(new AbortController().signal), error);
+});
