@@ -1,76 +1,42 @@
-import { type Closing, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/schema.ts';
+import { type Closing, INCIDENT_KINDS, type IncidentKind } from '../contract/schema.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { ProcessRecord } from '../model/processes.ts';
-import type { Cause, Reason } from '../protocol/codes.ts';
-
-/** The most importers, and the most holders, that an incident names. */
-const NAMED_LIMIT = 64;
-
-/** The first importers or holders of an incident, and the number of further ones. */
-export interface Named<T> {
-  readonly shown: readonly T[];
-  readonly more: number;
-}
-
-export const NONE: Named<never> = { shown: [], more: 0 };
-
-/**
- * Takes the first NAMED_LIMIT items. If their number `all` is known, it does not iterate over the rest to count them.
- */
-export function named<T>(ones: Iterable<T>, all?: number): Named<T> {
-  const shown: T[] = [];
-  let more = 0;
-  for (const one of ones) {
-    if (shown.length < NAMED_LIMIT) shown.push(one);
-    else if (all === undefined) more += 1;
-    else break;
-  }
-  return { shown, more: all === undefined ? more : Math.max(0, all - shown.length) };
-}
-
-/** The importers that have attached a buffer. */
-export function attachedTo({ inode, importers }: BufferState): IncidentFacts['importers'] {
-  function* ones(): Generator<Incident['importers'][number]> {
-    for (const { importer, importerDevice } of importers.attached())
-      yield { importer, importer_device: importerDevice, inode };
-  }
-  return named(ones(), importers.attachedCount);
-}
-
-/** The processes that have a descriptor of a buffer. */
-export function holdersOf({ holders }: BufferState): IncidentFacts['holders'] {
-  return named(holders, holders.length);
-}
+import { NONE, type Participants } from './participants.ts';
 
 /** The facts of an incident. Times are microseconds since boot. */
-export interface IncidentFacts {
+export interface IncidentFacts extends Participants {
   since: number;
   device: number;
   inode: number | null;
   buffer: BufferState | null;
-  /** For the kinds about a bind: the VM that the buffer was bound to. Other kinds use the VM of the buffer. */
+  /** The VM that the incident is about, if that is not the VM of the buffer. */
   vm: ProcessRecord | null;
-  importers: Named<Incident['importers'][number]>;
-  /** For orphaned. */
-  holders: Named<Incident['holders'][number]>;
-  /** For revoke_waiting: the task of the call, and the cause of the revocation. */
-  call: { pid: number; comm: string; cause: Cause } | null;
-  /** For private_offered: the results of the offers. */
-  offers: { accepted: number; rejected: number; reason: Reason; declared: boolean } | null;
 }
 
-export interface IncidentState extends IncidentFacts {
+export interface IncidentState<Details = unknown> extends IncidentFacts {
   readonly id: number;
   readonly kind: IncidentKind;
   readonly key: string;
+  /** What only the rule of this kind reads. */
+  readonly details: Details;
   count: number;
   readonly openedAt: number;
   closedAt: number | null;
   closedBy: Closing | null;
+  /** Duration of what the incident waited for, if its end was traced. */
   waitedUs: number | null;
   /** Set on close: whether no relevant event was lost while it was open. */
   exact: boolean;
 }
+
+/** The facts with which an incident opens. */
+export type Opening<Details = unknown> = Partial<IncidentFacts> &
+  Pick<IncidentFacts, 'since' | 'device'> & {
+    /** What the incident is about: at most one incident is open for each kind and subject. */
+    subject: string;
+    openedAt: number;
+    details: Details;
+  };
 
 export interface IncidentChange {
   change: 'opened' | 'closed';
@@ -114,16 +80,17 @@ export class IncidentStore {
     return this.#open.get(keyOf(kind, subject));
   }
 
+  /** Open incidents of a buffer, oldest first. */
   ofBuffer(inode: number): IncidentState[] {
     return [...(this.#ofBuffer.get(inode) ?? [])];
   }
 
-  /** Open incidents about a bind to this VM. */
+  /** Open incidents that name this VM. */
   ofVm(vm: ProcessRecord): IncidentState[] {
     return [...(this.#ofVm.get(vm) ?? [])];
   }
 
-  open(): IncidentState[] {
+  allOpen(): IncidentState[] {
     return [...this.#open.values()];
   }
 
@@ -133,12 +100,7 @@ export class IncidentStore {
   }
 
   /** Returns the open incident of this subject, or opens one. Null if the kind is at its limit. */
-  admit(
-    kind: IncidentKind,
-    subject: string,
-    openedAt: number,
-    facts: Partial<IncidentFacts> & Pick<IncidentFacts, 'since' | 'device'>,
-  ): IncidentState | null {
+  open(kind: IncidentKind, { subject, ...facts }: Opening): IncidentState | null {
     const key = keyOf(kind, subject);
     const known = this.#open.get(key);
     if (known !== undefined) return known;
@@ -154,14 +116,11 @@ export class IncidentStore {
       vm: null,
       importers: NONE,
       holders: NONE,
-      call: null,
-      offers: null,
       ...facts,
       id: this.#lastId,
       kind,
       key,
       count: 1,
-      openedAt,
       closedAt: null,
       closedBy: null,
       waitedUs: null,

@@ -1,19 +1,37 @@
-import type { Incident } from '../contract/schema.ts';
-import type { BufferState } from '../model/buffer-state.ts';
+import type { Closing, Incident } from '../contract/schema.ts';
 import { deviceAddress } from '../model/naming.ts';
 import { vmRef } from '../model/processes.ts';
 import { vmOf } from '../model/vms.ts';
-import { severityOf } from './kinds.ts';
-import { sentenceOf } from './sentences.ts';
-import { attachedTo, holdersOf, type IncidentFacts, type IncidentState } from './store.ts';
+import type { Participants } from './participants.ts';
+import type { Names } from './rule.ts';
+import { INCIDENT_RULES } from './rules/index.ts';
+import type { IncidentState } from './store.ts';
 
 /** What the view of an incident needs from the rest of the model. */
 export interface IncidentContext {
   time: (micros: number) => string;
   isExact: (incident: IncidentState) => boolean;
-  /** Importers that the running revocation of this device still waits for. */
-  waitedFor: (device: number) => IncidentFacts['importers'];
+  participants: (incident: IncidentState) => Participants;
   tracesUnmaps: boolean;
+}
+
+const CLOSED: Readonly<Record<Closing, string>> = {
+  revoke_ended: 'the call has ended',
+  mapped_again: 'it was remapped',
+  restored: 'the memory was restored',
+  imported: 'an importer has attached it',
+  released: 'the buffer was released',
+  unbound: 'KVM has unbound it',
+  vm_gone: 'the VM has ended',
+  next_call: 'the next call began; the end of this one was missed',
+  snapshot: 'a snapshot shows it; the event was missed',
+};
+
+const RANK = { critical: 0, warning: 1, info: 2 } as const;
+
+/** Compares incidents for sorting: critical first. */
+export function bySeverity(one: IncidentState, other: IncidentState): number {
+  return RANK[severityOf(one)] - RANK[severityOf(other)];
 }
 
 /** The labels of an incident in the metrics. */
@@ -28,26 +46,17 @@ export function incidentLabels(incident: IncidentState): Pick<Incident, 'device'
 /** The incident as the API shows it. */
 export function incidentView(incident: IncidentState, context: IncidentContext): Incident {
   const { buffer, closedAt } = incident;
-  const { time } = context;
+  const { time, tracesUnmaps } = context;
   const { device, kind, severity } = incidentLabels(incident);
   const ownerVm = buffer === null ? null : vmOf(buffer);
   const vm = incident.vm === null ? ownerVm : vmRef(incident.vm);
-  const importers = importersOf(incident, context);
-  const holders = isLiveOrphan(incident) ? holdersOf(incident.buffer) : incident.holders;
-  const named = {
-    device,
-    vm,
-    ownerVm,
-    importers,
-    holders,
-    tracesUnmaps: context.tracesUnmaps,
-  };
+  const { importers, holders } = context.participants(incident);
   return {
     id: incident.id,
     kind,
     severity,
     state: closedAt === null ? 'open' : 'closed',
-    sentence: sentenceOf(incident, named),
+    sentence: sentenceOf(incident, { device, vm, ownerVm, importers, holders, tracesUnmaps }),
     device,
     inode: incident.inode,
     vm,
@@ -63,13 +72,15 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
   };
 }
 
-function importersOf(incident: IncidentState, context: IncidentContext): IncidentFacts['importers'] {
-  const { kind, closedAt } = incident;
-  if (kind === 'revoke_waiting' && closedAt === null) return context.waitedFor(incident.device);
-  return isLiveOrphan(incident) ? attachedTo(incident.buffer) : incident.importers;
+function severityOf(incident: IncidentState): Incident['severity'] {
+  return INCIDENT_RULES[incident.kind].severity(incident);
 }
 
-/** True for an orphan that was not released: its buffer has the current holders and importers. */
-function isLiveOrphan(incident: IncidentState): incident is IncidentState & { buffer: BufferState } {
-  return incident.kind === 'orphaned' && incident.buffer !== null && !incident.buffer.released;
+/** One sentence about the problem, and a second one about its end if it is closed. */
+function sentenceOf(incident: IncidentState, names: Names): string {
+  const { kind, closedBy, waitedUs } = incident;
+  const problem = `${INCIDENT_RULES[kind].problem(incident, names)}.`;
+  if (closedBy === null) return problem;
+  const took = waitedUs === null ? '' : ` after ${(waitedUs / 1e6).toFixed(3)} s`;
+  return `${problem} Over${took}: ${CLOSED[closedBy]}.`;
 }

@@ -1,11 +1,12 @@
-import type { IncidentKind } from '../contract/schema.ts';
+import { INCIDENT_KINDS, type IncidentKind } from '../contract/schema.ts';
+import { INCIDENT_RULES } from '../incidents/rules/index.ts';
+import { PRIVATE_BUFFER_REMEDY } from '../incidents/rules/private-offered.ts';
 import type { Reason } from '../protocol/codes.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
 import { COMMON_REASONS } from './common-reasons.ts';
-import { type CallStage, type Entry, PRIVATE_BUFFER_REMEDY, STAGES_OF_OTHER_IMPORTERS } from './entry.ts';
+import { type CallStage, type Entry, STAGES_OF_OTHER_IMPORTERS } from './entry.ts';
 import { EXPORT_REASONS } from './export-reasons.ts';
 import { IMPORT_REASONS } from './import-reasons.ts';
-import { INCIDENT_ENTRIES } from './incidents.ts';
 import { PRIVATE_REASONS } from './private-reasons.ts';
 import { SYMPTOM_ENTRIES } from './symptoms.ts';
 import { VIOLATION_ENTRIES } from './violations.ts';
@@ -45,16 +46,10 @@ const PAGE = 'docs/reasons.md';
 /** Entries of the kinds of incident, except those that a violation of the same name explains. */
 function incidentEntries(): Record<string, Entry> {
   return Object.fromEntries(
-    Object.entries(INCIDENT_ENTRIES)
-      .filter(([kind]) => !(kind in VIOLATION_ENTRIES))
-      .map(([kind, { opens, closes, remedy }]) => [
-        kind,
-        {
-          what: `Opens: ${opens}. Closes: ${closes}.`,
-          rules: [],
-          remedy,
-        },
-      ]),
+    INCIDENT_KINDS.filter((kind) => !(kind in VIOLATION_ENTRIES)).map((kind) => {
+      const { opens, closes, remedy } = INCIDENT_RULES[kind];
+      return [kind, { what: `Opens: ${opens}. Closes: ${closes}.`, rules: [], remedy }];
+    }),
   );
 }
 
@@ -81,7 +76,7 @@ export const EXPLANATIONS: readonly Explanation[] = TOPICS.flatMap((topic) =>
     printed: topic !== 'symptom' && !(UNPRINTED as readonly string[]).includes(name),
     docs:
       topic === 'incident'
-        ? `docs/runbooks/${INCIDENT_ENTRIES[name as IncidentKind].runbook}.md`
+        ? `docs/runbooks/${INCIDENT_RULES[name as IncidentKind].runbook}.md`
         : `${PAGE}#${name}`,
   })),
 );

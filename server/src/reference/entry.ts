@@ -30,12 +30,6 @@ export interface Entry {
   remedy: string;
 }
 
-/** The remedy if an importer other than KVM was offered a private buffer. Another importer is never a remedy. */
-export const PRIVATE_BUFFER_REMEDY =
-  'Do not look for another importer: only KVM may import this buffer, and only for the VM that owns the device. Find ' +
-  'the process that passed the descriptor on (`comm` and `pid` of the event) and stop it. An importer that was ' +
-  'accepted can read and write the memory of the VM’s device.';
-
 /** Stages at which an importer other than KVM can be rejected. */
 export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<string> = new Set(
   STAGES.filter((stage) => stage !== 'unknown' && stage !== 'bind'),

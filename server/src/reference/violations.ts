@@ -1,14 +1,6 @@
+import { PRIVATE_BUFFER_REMEDY } from '../incidents/rules/private-offered.ts';
 import type { Violation } from '../protocol/codes.ts';
-import {
-  CORE,
-  type Entry,
-  EXPORTER_V1,
-  KVM,
-  PRIVATE,
-  PRIVATE_BUFFER_REMEDY,
-  PRIVATE_V1,
-  rule,
-} from './entry.ts';
+import { CORE, type Entry, EXPORTER_V1, KVM, PRIVATE, PRIVATE_V1, rule } from './entry.ts';
 
 const BIND = ['kvm_vfio_dmabuf_bind', KVM] as const;
 

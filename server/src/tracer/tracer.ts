@@ -7,10 +7,11 @@ import {
   type Status,
   type TracerEvent,
 } from '../contract/schema.ts';
-import { INCIDENT_LIMITS, type IncidentLimits, IncidentWatch } from '../incidents/engine.ts';
-import { blindTo, bySeverity, KINDS } from '../incidents/kinds.ts';
+import { blindTo } from '../incidents/detection.ts';
+import { INCIDENT_LIMITS, IncidentEngine, type IncidentLimits } from '../incidents/engine.ts';
+import { INCIDENT_RULES } from '../incidents/rules/index.ts';
 import type { IncidentState } from '../incidents/store.ts';
-import { incidentLabels, incidentView } from '../incidents/view.ts';
+import { bySeverity, incidentLabels, incidentView } from '../incidents/view.ts';
 import { Accounting, PROBES_LIMIT } from '../model/accounting.ts';
 import { type BufferFilter, type BufferState, bufferView, matches } from '../model/buffer-state.ts';
 import type { BufferTotals } from '../model/buffer-totals.ts';
@@ -37,7 +38,7 @@ export interface ModelOptions {
   seriesLimit?: number;
   /** Seconds, in stream time, for which a device or VM stays in the metrics after it has left; default 900. */
   keepDeparted?: number;
-  /** When a condition becomes an incident, and how many incidents are kept. */
+  /** How many incidents are kept. */
   incidents?: Partial<IncidentLimits>;
 }
 
@@ -56,7 +57,7 @@ export class TracerModel {
   readonly #snapshotParts = new SnapshotParts();
   readonly #probesEverAttached = new Set<string>();
   readonly #dialectsEver = new Set<Dialect>();
-  readonly #incidents: IncidentWatch;
+  readonly #incidents: IncidentEngine;
   readonly #history = new History();
   #seq = 0;
   #bootEpochUs = 0;
@@ -82,11 +83,12 @@ export class TracerModel {
     };
     this.counters = new CounterStore(this.options.seriesLimit);
     this.#buffers = new BufferTable(this.#processes, this.#vms, this.options.historyLimit);
-    this.#incidents = new IncidentWatch({
+    this.#incidents = new IncidentEngine({
       buffers: this.#buffers,
       processes: this.#processes,
       accounting: this.accounting,
       limits: incidents,
+      dialect: () => this.#dialect,
       detects: (incident) => this.detectsIncident(incident),
     });
   }
@@ -95,7 +97,7 @@ export class TracerModel {
   apply(record: StreamRecord | DecodeFailure): TracerEvent[] {
     this.revision += 1;
     const events = this.#applyRecord(record);
-    for (const { change, incident } of this.#incidents.book.takeChanges()) {
+    for (const { change, incident } of this.#incidents.store.takeChanges()) {
       const at = change === 'opened' ? incident.openedAt : (incident.closedAt ?? 0);
       const view = this.#incidentView(incident);
       this.#seq += 1;
@@ -326,13 +328,13 @@ export class TracerModel {
 
   /** Whether a kernel traced since the start can have incidents of this kind. */
   canOccur(kind: IncidentKind): boolean {
-    const { dialects } = KINDS[kind];
+    const { dialects } = INCIDENT_RULES[kind];
     return dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
   }
 
   /** Whether incidents of this kind can occur, and all probes that detect them were attached since the start. */
   detectsIncident(kind: IncidentKind): boolean {
-    return this.canOccur(kind) && KINDS[kind].probes.every((probe) => this.wasAttached(probe));
+    return this.canOccur(kind) && INCIDENT_RULES[kind].probes.every((probe) => this.wasAttached(probe));
   }
 
   /** Security-relevant incident kinds that this kernel can have and that cannot be detected now. */
@@ -353,20 +355,20 @@ export class TracerModel {
 
   /** Numbers of incidents: open now, ever opened, and not opened because of the limit. */
   incidentCounts(kind: IncidentKind): { open: number; opened: number; folded: number } {
-    const { book } = this.#incidents;
-    return { open: book.count(kind), opened: book.opened[kind], folded: book.folded[kind] };
+    const { store } = this.#incidents;
+    return { open: store.count(kind), opened: store.opened[kind], folded: store.folded[kind] };
   }
 
   /** The labels of the open incidents. */
   openIncidents(): Pick<Incident, 'device' | 'kind' | 'severity'>[] {
-    return this.#incidents.book.open().map(incidentLabels);
+    return this.#incidents.store.allOpen().map(incidentLabels);
   }
 
   /** Open incidents first, by severity and then newest first; then the closed ones that are kept, newest first. */
   incidents(): Incident[] {
-    const { book } = this.#incidents;
-    const open = book.open().reverse().sort(bySeverity);
-    return [...open, ...book.past().toReversed()].map((one) => this.#incidentView(one));
+    const { store } = this.#incidents;
+    const open = store.allOpen().reverse().sort(bySeverity);
+    return [...open, ...store.past().toReversed()].map((one) => this.#incidentView(one));
   }
 
   /** Rates and durations of the last half hour, oldest first. */
@@ -478,7 +480,6 @@ export class TracerModel {
   #program(dialect: Dialect, probes: readonly ProbeState[]): void {
     this.#dialect = dialect;
     this.#dialectsEver.add(dialect);
-    this.#incidents.dialect = dialect;
     this.#probes = probes;
     for (const { probe, attached } of probes) {
       if (attached && this.#probesEverAttached.size < PROBES_LIMIT) this.#probesEverAttached.add(probe);
@@ -525,7 +526,7 @@ export class TracerModel {
     return incidentView(incident, {
       time: (micros) => this.#time(micros),
       isExact: (one) => this.#incidents.isExact(one),
-      waitedFor: (device) => this.#incidents.waitedFor(device),
+      participants: (one) => this.#incidents.participants(one),
       tracesUnmaps: this.wasAttached('unmap'),
     });
   }

@@ -4,10 +4,10 @@ import { test } from 'node:test';
 import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
 import { errnoName } from '../../src/contract/errno-names.ts';
 import { INCIDENT_KINDS } from '../../src/contract/schema.ts';
+import { INCIDENT_RULES } from '../../src/incidents/rules/index.ts';
 import { probesDirectory } from '../../src/lib/probes-directory.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/protocol/codes.ts';
 import { EXPLANATIONS, explain, findExplanations, UNPRINTED } from '../../src/reference/catalogue.ts';
-import { INCIDENT_ENTRIES } from '../../src/reference/incidents.ts';
 import { type ProbeReason, reasonsOfProbes } from './probe-reasons.ts';
 
 const FRAGMENTS = await loadFragments(probesDirectory());
@@ -73,7 +73,7 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
 test('every kind of incident is explained, and its runbook exists', () => {
   for (const kind of INCIDENT_KINDS) {
     assert.notEqual(explain(kind), undefined, kind);
-    const page = `../../../docs/runbooks/${INCIDENT_ENTRIES[kind].runbook}.md`;
+    const page = `../../../docs/runbooks/${INCIDENT_RULES[kind].runbook}.md`;
     assert.ok(existsSync(new URL(page, import.meta.url)), page);
   }
 });

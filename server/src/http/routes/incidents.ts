@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
-import { BlindTo, INCIDENT_KINDS, Incident } from '../../contract/schema.ts';
-import { INCIDENT_ENTRIES } from '../../reference/incidents.ts';
+import { BlindTo, INCIDENT_KINDS, Incident, type IncidentKind } from '../../contract/schema.ts';
+import type { IncidentRule } from '../../incidents/rule.ts';
+import { INCIDENT_RULES } from '../../incidents/rules/index.ts';
 import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
@@ -82,9 +83,14 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
         blind_to: model.blindTo(),
         folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
         incidents: shown,
-        kinds: Object.fromEntries(kinds.map((one) => [one, INCIDENT_ENTRIES[one]])),
+        kinds: Object.fromEntries(kinds.map((one) => [one, meaningOf(one)])),
       };
     },
   );
   done();
 };
+
+function meaningOf(kind: IncidentKind): Pick<IncidentRule, 'opens' | 'closes' | 'remedy' | 'runbook'> {
+  const { opens, closes, remedy, runbook } = INCIDENT_RULES[kind];
+  return { opens, closes, remedy, runbook };
+}
