@@ -10,7 +10,7 @@ import type { ChildEnd } from '../bpftrace/process/child.ts';
 import type { Launch } from '../bpftrace/process/launch.ts';
 import type { Simulation } from '../bpftrace/process/simulation.ts';
 import { fixFor } from '../bpftrace/start-failure.ts';
-import { type ModuleDiff, ModuleWatch } from '../host/loaded-modules.ts';
+import { LoadedModules, type ModuleDiff } from '../host/loaded-modules.ts';
 import { countRecursionMisses } from '../host/proc.ts';
 import { quiesceCpus } from '../host/processors.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -20,10 +20,10 @@ import type { LineSource } from '../protocol/source.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../protocol/wire.ts';
 import { Exclusions } from './exclusions.ts';
 import { HostErrors } from './host-errors.ts';
-import { IdentityWatch } from './identity-reporter.ts';
+import { IdentityReporter } from './identity-reporter.ts';
 import { LineReader } from './line-reader.ts';
 import { LiveBuffers } from './live-buffers.ts';
-import { LossWatch } from './loss-counts.ts';
+import { LossCounts } from './loss-counts.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { type SnapshotCause, SnapshotScheduler } from './snapshot-scheduler.ts';
 import type { SupervisorTiming } from './timing.ts';
@@ -52,14 +52,14 @@ export class Supervisor implements LineSource {
   readonly kind = 'live';
   readonly name = 'bpftrace';
   readonly #options: SupervisorOptions;
-  readonly #identities: IdentityWatch;
-  readonly #losses: LossWatch;
+  readonly #identities: IdentityReporter;
+  readonly #losses: LossCounts;
   readonly #buffers = new LiveBuffers();
   readonly #snapshots: SnapshotScheduler;
   readonly #reader: LineReader;
   readonly #exclusions: Exclusions;
   readonly #errors: HostErrors;
-  readonly #modules: ModuleWatch;
+  readonly #modules: LoadedModules;
   /** Changes of the loaded modules that the running program does not follow yet. */
   readonly #pending = {
     changed: new Set<string>(),
@@ -91,17 +91,20 @@ export class Supervisor implements LineSource {
     const { clock, procRoot, sysRoot, timing, errors = new HostErrors() } = options;
     this.#errors = errors;
     this.#exclusions = new Exclusions(timing, () => clock.bootUs() / 1000);
-    this.#identities = new IdentityWatch({
+    this.#identities = new IdentityReporter({
       procRoot,
       sysRoot,
       bootUs: () => clock.bootUs(),
       emit,
-      onError: errors.note,
+      errors,
       // A snapshot starts another bpftrace, so it is taken only if the process may have left a live buffer.
       onOwnerExit: () => this.#buffers.any && this.#snapshots.request('owner_exit'),
     });
-    this.#modules = new ModuleWatch(sysRoot, { bootUs: () => clock.bootUs(), onError: errors.note });
-    this.#losses = new LossWatch({ emit, onEventsLost: () => this.#snapshots.request('loss') });
+    this.#modules = new LoadedModules(sysRoot, {
+      bootUs: () => clock.bootUs(),
+      onError: errors.of('modules'),
+    });
+    this.#losses = new LossCounts({ emit, onEventsLost: () => this.#snapshots.request('loss') });
     this.#reader = new LineReader({
       identities: this.#identities,
       losses: this.#losses,
@@ -332,7 +335,7 @@ export class Supervisor implements LineSource {
       procRoot,
       bootUs,
       signal,
-      onError: this.#errors.note,
+      onError: this.#errors.of('holders'),
     });
     if (signal.aborted) return;
     this.#buffers.snapshot(snapshot);
@@ -370,7 +373,11 @@ export class Supervisor implements LineSource {
   async #readMisses(): Promise<void> {
     const running = this.#running;
     if (running?.pid === undefined || !running.isReady) return;
-    const misses = await countRecursionMisses(this.#options.procRoot, running.pid, this.#errors.note);
+    const misses = await countRecursionMisses(
+      this.#options.procRoot,
+      running.pid,
+      this.#errors.of('probe_misses'),
+    );
     if (misses !== null && this.#running === running) this.#losses.probesMissed(misses);
   }
 
@@ -510,7 +517,10 @@ export class Supervisor implements LineSource {
       clock,
       procRoot,
       quiesceCpus: () =>
-        quiesceCpus(sysRoot, { searchPath: this.#options.searchPath, onError: this.#errors.note }),
+        quiesceCpus(sysRoot, {
+          searchPath: this.#options.searchPath,
+          onError: this.#errors.of('processors'),
+        }),
       timing,
       signal,
     });

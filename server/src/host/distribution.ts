@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareVersions } from '../bpftrace/compiler/condition.ts';
 import { orAbsent } from '../lib/errno.ts';
+import { compareVersions } from '../lib/versions.ts';
 
 /** The distribution, from /etc/os-release. */
 export interface Distribution {

@@ -2,18 +2,11 @@ import { FifoMap } from '../lib/fifo-map.ts';
 import { PRIVACIES, WALKED_ATTACHMENTS } from '../protocol/codes.ts';
 import type { TupleKind, TupleOf } from '../protocol/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
-import {
-  type BufferState,
-  newBuffer,
-  recordRejection,
-  revoke,
-  setRevoked,
-  type Task,
-} from './buffer-state.ts';
+import { type BufferState, newBuffer, recordRejection, revoke, setRevoked } from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
 import type { ImporterState } from './importers.ts';
 import { importerName } from './naming.ts';
-import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover } from './processes.ts';
+import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover, type Task } from './processes.ts';
 import type { VmTable } from './vms.ts';
 
 type Data<K extends TupleKind> = TupleOf<K>['data'];
@@ -205,8 +198,9 @@ export class BufferTable {
   /** Live or revoked buffers whose owner is this process. */
   *ownedBy(process: ProcessRecord): Generator<BufferState> {
     for (const record of [process, ...(process.threads ?? [])]) {
-      for (const buffer of record.buffers ?? []) {
-        if (!buffer.released && ownerOf(buffer) === process) yield buffer;
+      for (const inode of record.buffers ?? []) {
+        const buffer = this.#alive.get(inode);
+        if (buffer !== undefined && ownerOf(buffer) === process) yield buffer;
       }
     }
   }
@@ -217,7 +211,9 @@ export class BufferTable {
 
   /** A pid was reused: assigns what was recorded after that to the new process. The old process has ended. */
   takenOver({ from, to, since }: Takeover): void {
-    for (const buffer of [...(from.buffers ?? [])]) {
+    for (const inode of [...(from.buffers ?? [])]) {
+      const buffer = this.get(inode);
+      if (buffer === undefined) continue;
       if (buffer.vm === from && (buffer.exportedAt ?? buffer.firstSeenAt) >= since) this.#setVm(buffer, to);
       const { owner } = buffer;
       if (owner?.process !== from || owner.t < since) continue;
@@ -402,8 +398,8 @@ export class BufferTable {
       const oldest = this.#released.get(this.#released.oldest() ?? 0);
       if (oldest === undefined) return;
       this.#released.delete(oldest.inode);
-      oldest.owner?.process?.buffers?.delete(oldest);
-      oldest.vm?.buffers?.delete(oldest);
+      oldest.owner?.process?.buffers?.delete(oldest.inode);
+      oldest.vm?.buffers?.delete(oldest.inode);
     }
   }
 }
@@ -411,10 +407,10 @@ export class BufferTable {
 /** Updates the sets of buffers that name a process as their owner or VM. */
 function relink(buffer: BufferState, before: ProcessRecord | null, after: ProcessRecord | null): void {
   if (before !== null && before !== buffer.owner?.process && before !== buffer.vm)
-    before.buffers?.delete(buffer);
+    before.buffers?.delete(buffer.inode);
   if (after === null) return;
   after.buffers ??= new Set();
-  after.buffers.add(buffer);
+  after.buffers.add(buffer.inode);
 }
 
 /** The process whose end makes the buffer an orphan: the exporting task, or its VM if the export was not traced. */

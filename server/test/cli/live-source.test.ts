@@ -7,7 +7,7 @@ import { gunzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { wantedBy } from '../../src/bpftrace/compiler/compose.ts';
 import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
-import type { CommandContext } from '../../src/cli/commands.ts';
+import type { CommandContext } from '../../src/cli/command.ts';
 import { liveSource } from '../../src/cli/live-source.ts';
 import { record } from '../../src/cli/record.ts';
 import { loadConfig } from '../../src/config/load.ts';

@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { BufferView } from '../../contract/schema.ts';
 import { PRIVACIES } from '../../protocol/codes.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
 export const BuffersQuery = Type.Object(

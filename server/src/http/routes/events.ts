@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { TracerEvent } from '../../contract/schema.ts';
 import { TracerError } from '../../lib/errors.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { EventFilter, eventMatcher, LOG_ID } from './query.ts';
 import { REASONS_PATH } from './reasons.ts';
 import { isWithin, TimeRangeAnswer, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';

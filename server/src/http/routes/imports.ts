@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { Attachment, BufferView } from '../../contract/schema.ts';
 import { deviceAddress } from '../../model/naming.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
 
 export const ImportsQuery = Type.Object(

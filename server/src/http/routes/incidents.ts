@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { BlindTo, INCIDENT_KINDS, Incident } from '../../contract/schema.ts';
 import { INCIDENT_ENTRIES } from '../../reference/incidents.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
 export const IncidentsQuery = Type.Object(

@@ -8,8 +8,8 @@ import {
   explain,
   TOPICS,
 } from '../../reference/catalogue.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery } from './query.ts';
 
 export const REASONS_PATH = '/api/v1/reasons';

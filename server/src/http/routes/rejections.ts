@@ -5,8 +5,8 @@ import type { CounterName } from '../../model/counters.ts';
 import type { Labels } from '../../model/series-set.ts';
 import { REASONS, STAGES } from '../../protocol/codes.ts';
 import type { TracerModel } from '../../tracer/tracer.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
 import { isWithin, TimeRangeAnswer, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { Status } from '../../contract/schema.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery } from './query.ts';
 
 export const StatusAnswer = Type.Object({

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { TracerError } from '../../lib/errors.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses, quoted } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { EventFilter, eventMatcher, plainText } from './query.ts';
 
 const LastEventId = Type.String({

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { Topology, topologyOf } from '../../model/topology.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
 export const TopologyQuery = Type.Object(
