@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fold } from '../server/src/cli/text.ts';
-import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
+import { TOPICS, type Topic } from '../server/src/contract/reasons.ts';
+import { EXPLANATIONS, type Explanation } from '../server/src/reference/catalogue.ts';
 import { PRIVATE_BUFFER_REMEDY } from '../server/src/reference/entry.ts';
 import { kernelsText } from '../server/src/reference/kernels-text.ts';
 

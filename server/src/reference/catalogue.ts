@@ -1,3 +1,4 @@
+import { TOPICS, type Topic } from '../contract/reasons.ts';
 import type { IncidentKind } from '../contract/schema.ts';
 import type { Reason } from '../protocol/codes.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
@@ -20,10 +21,6 @@ export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
 
 /** Reasons that no probe of this version prints, although the stream has a number for them. */
 export const UNPRINTED: readonly Reason[] = [];
-
-/** Kinds of names. A symptom is in no metric, because no probe sees it; the others are label values of metrics. */
-export const TOPICS = ['reason', 'violation', 'cause', 'incident', 'symptom'] as const;
-export type Topic = (typeof TOPICS)[number];
 
 /** One entry as the CLI, the API and the docs show it. */
 export interface Explanation extends Entry {

@@ -1,3 +1,4 @@
+import type { HistorySample } from '../contract/history.ts';
 import {
   type BlindTo,
   type BufferView,
@@ -19,7 +20,7 @@ import { BufferTable } from '../model/buffers.ts';
 import { CounterStore } from '../model/counters.ts';
 import { DeviceTable } from '../model/devices.ts';
 import { type EventRecord, toTracerEvent } from '../model/events.ts';
-import { History, type HistorySample } from '../model/history.ts';
+import { History } from '../model/history.ts';
 import { deviceAddress, packedDevice } from '../model/naming.ts';
 import { ProcessTable } from '../model/processes.ts';
 import { type DeviceVm, VmTable } from '../model/vms.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { BufferView } from '../../contract/schema.ts';
+import { BuffersAnswer } from '../../contract/answers.ts';
 import { PRIVACIES } from '../../protocol/codes.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
@@ -14,11 +14,6 @@ export const BuffersQuery = Type.Object(
   },
   { additionalProperties: false },
 );
-
-export const BuffersAnswer = Type.Object({
-  total: Type.Integer({ description: 'number of matching buffers, including those beyond the limit' }),
-  buffers: Type.Array(BufferView),
-});
 
 export const buffersRoute: AppPlugin = (app, options, done) => {
   app.get(

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
-import { Topology, topologyOf } from '../../model/topology.ts';
+import { Topology } from '../../contract/topology.ts';
+import { topologyOf } from '../../model/topology.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
