@@ -3,7 +3,7 @@ import type { Holder } from '../protocol/wire.ts';
 import type { BufferTotals, CountedBuffer } from './buffer-totals.ts';
 import { Importers } from './importers.ts';
 import { IntervalSet } from './interval-set.ts';
-import type { ProcessRecord, Task } from './processes.ts';
+import { leaderOf, type ProcessRecord, type Task } from './processes.ts';
 
 /** The last rejection of one importer. */
 export interface Rejection {
@@ -127,4 +127,19 @@ export function setRevoked(buffer: BufferState, t: number, revoked: boolean, cau
   buffer.stateAt = t;
   buffer.revoked = revoked;
   buffer.revokeCause = revoked ? cause : null;
+}
+
+/** Updates the sets of buffers that name a process as their owner or VM. */
+export function relink(buffer: BufferState, before: ProcessRecord | null, after: ProcessRecord | null): void {
+  if (before !== null && before !== buffer.owner?.process && before !== buffer.vm)
+    before.buffers?.delete(buffer.inode);
+  if (after === null) return;
+  after.buffers ??= new Set();
+  after.buffers.add(buffer.inode);
+}
+
+/** The process whose end makes the buffer an orphan: the exporting task, or its VM if the export was not traced. */
+export function ownerOf({ owner, vm }: BufferState): ProcessRecord | null {
+  if (owner !== null) return owner.process;
+  return vm === null ? null : leaderOf(vm);
 }

@@ -385,7 +385,7 @@ export class TracerModel {
     const device = known?.device ?? 0;
     if (this.#devices.anyGone && 'device' in record.data)
       this.#devices.seen(deviceAddress(record.data.device));
-    const lostMappings = this.#change(record);
+    const lostMappings = this.#buffers.apply(record);
     this.#incidents.event(record);
     this.#incidents.advance(t);
     this.#seq += 1;
@@ -398,40 +398,6 @@ export class TracerModel {
       buffer: known,
       lostMappings,
     });
-  }
-
-  /** Applies an event to the buffers. Returns the number of mappings that were lost. */
-  #change(record: EventRecord): number {
-    switch (record.type) {
-      case 'export':
-        this.#buffers.exported(record.data);
-        return 0;
-      case 'release':
-        this.#buffers.release(record.data);
-        return 0;
-      case 'import':
-        this.#buffers.imported(record.data);
-        return 0;
-      case 'detach':
-        this.#buffers.detached(record.data);
-        return 0;
-      case 'unmap':
-        this.#buffers.unmapped(record.data);
-        return 0;
-      case 'buffer_state':
-        return this.#buffers.stateChanged(record.data);
-      case 'bind':
-        this.#buffers.bound(record.data);
-        return 0;
-      case 'unbind':
-        this.#buffers.unbound(record.data);
-        return 0;
-      case 'revoke_call':
-      case 'private_read':
-        return 0;
-      default:
-        return record satisfies never;
-    }
   }
 
   #child(child: Child): void {
