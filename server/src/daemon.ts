@@ -1,5 +1,5 @@
 import type { Config } from './config/schema.ts';
-import type { Status } from './contract/schema.ts';
+import type { Status } from './contract/status.ts';
 import { createApp } from './http/app.ts';
 import { connectionLimit } from './http/connections.ts';
 import { HostNames } from './http/hosts.ts';

@@ -1,3 +1,8 @@
+export type { BufferView } from '../src/contract/buffers.ts';
+export type { TracerEvent } from '../src/contract/events.ts';
+export type { VmRef } from '../src/contract/fields.ts';
+export type { Incident } from '../src/contract/incidents.ts';
+
 import type { Static } from 'typebox';
 import type {
   BuffersAnswer,
@@ -10,7 +15,6 @@ import type {
 import type { ReasonView } from '../src/contract/reasons.ts';
 
 export type { HistorySample } from '../src/contract/history.ts';
-export type { BufferView, Incident, TracerEvent, VmRef } from '../src/contract/schema.ts';
 export type { Topology, TopologyEdge, TopologyNode } from '../src/contract/topology.ts';
 export type { Privacy } from '../src/protocol/codes.ts';
 

@@ -1,17 +1,9 @@
 import { Type } from 'typebox';
+import { Attachment, BufferView } from './buffers.ts';
+import { BindEvent, ExportEvent, ImportEvent, TracerEvent } from './events.ts';
 import { HistorySample } from './history.ts';
-import {
-  Attachment,
-  BindEvent,
-  BlindTo,
-  BufferView,
-  ExportEvent,
-  ImportEvent,
-  INCIDENT_KINDS,
-  Incident,
-  Status,
-  TracerEvent,
-} from './schema.ts';
+import { BlindTo, INCIDENT_KINDS, Incident } from './incidents.ts';
+import { Status } from './status.ts';
 
 /** Schemas of the answers of the API, one for each route that answers with JSON. */
 

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { REASONS } from '../protocol/codes.ts';
-import { BufferView, VmRef } from './schema.ts';
+import { BufferView } from './buffers.ts';
+import { VmRef } from './fields.ts';
 
 const Id = Type.String({ description: 'vm:PID, device:ADDRESS, buffer:INODE or importer:NAME/DEVICE' });
 const { inode, device, region, bytes, privacy, born_revoked } = BufferView.properties;

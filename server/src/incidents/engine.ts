@@ -1,4 +1,4 @@
-import type { Closing, Incident, IncidentKind } from '../contract/schema.ts';
+import type { Closing, Incident, IncidentKind } from '../contract/incidents.ts';
 import type { Accounting } from '../model/accounting.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { BufferTable } from '../model/buffers.ts';

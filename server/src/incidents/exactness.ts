@@ -1,4 +1,4 @@
-import type { IncidentKind } from '../contract/schema.ts';
+import type { IncidentKind } from '../contract/incidents.ts';
 import type { IncidentState } from './store.ts';
 
 /** Kinds that a snapshot confirms or closes. Only events report the others. */

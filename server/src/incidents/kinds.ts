@@ -1,4 +1,4 @@
-import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/schema.ts';
+import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/incidents.ts';
 import type { Dialect } from '../protocol/wire.ts';
 import type { IncidentState } from './store.ts';
 

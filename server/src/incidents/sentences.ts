@@ -1,4 +1,5 @@
-import type { Closing, Incident, VmRef } from '../contract/schema.ts';
+import type { VmRef } from '../contract/fields.ts';
+import type { Closing, Incident } from '../contract/incidents.ts';
 import { capital } from '../contract/texts.ts';
 import { UNKNOWN_DEVICE } from '../model/naming.ts';
 import type { IncidentFacts, IncidentState } from './store.ts';

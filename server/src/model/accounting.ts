@@ -1,4 +1,4 @@
-import { EVENT_KINDS, type EventKind } from '../contract/schema.ts';
+import { EVENT_KINDS, type EventKind } from '../contract/events.ts';
 import { LOSS_STAGES } from '../protocol/codes.ts';
 import type { DecodeReason } from '../protocol/decode.ts';
 import { DECODE_REASONS } from '../protocol/decode.ts';

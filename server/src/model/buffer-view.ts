@@ -1,4 +1,4 @@
-import type { BufferView } from '../contract/schema.ts';
+import type { BufferView } from '../contract/buffers.ts';
 import type { BufferState } from './buffer-state.ts';
 import { deviceAddress } from './naming.ts';
 import { vmOfTask } from './processes.ts';

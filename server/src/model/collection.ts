@@ -1,4 +1,4 @@
-import type { Status } from '../contract/schema.ts';
+import type { Status } from '../contract/status.ts';
 import type { Child, Dialect, Header, ProbeState } from '../protocol/wire.ts';
 import { PROBES_LIMIT } from './accounting.ts';
 

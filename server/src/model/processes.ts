@@ -1,4 +1,4 @@
-import type { VmBy, VmRef } from '../contract/schema.ts';
+import type { VmBy, VmRef } from '../contract/fields.ts';
 import { FifoMap } from '../lib/fifo-map.ts';
 import { type Exit, type Process, startMicros } from '../protocol/wire.ts';
 import { vmKind } from './naming.ts';

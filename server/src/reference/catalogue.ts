@@ -1,5 +1,5 @@
+import type { IncidentKind } from '../contract/incidents.ts';
 import { TOPICS, type Topic } from '../contract/reasons.ts';
-import type { IncidentKind } from '../contract/schema.ts';
 import type { Reason } from '../protocol/codes.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
 import { COMMON_REASONS } from './common-reasons.ts';

@@ -1,4 +1,4 @@
-import type { IncidentKind } from '../contract/schema.ts';
+import type { IncidentKind } from '../contract/incidents.ts';
 import { PRIVATE_BUFFER_REMEDY } from './entry.ts';
 
 /** Meaning of a kind of incident for an operator: when it opens and closes, and the fix. */

@@ -1,13 +1,8 @@
+import type { BufferView } from '../contract/buffers.ts';
+import type { TracerEvent } from '../contract/events.ts';
 import type { HistorySample } from '../contract/history.ts';
-import {
-  type BlindTo,
-  type BufferView,
-  INCIDENT_KINDS,
-  type Incident,
-  type IncidentKind,
-  type Status,
-  type TracerEvent,
-} from '../contract/schema.ts';
+import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/incidents.ts';
+import type { Status } from '../contract/status.ts';
 import { INCIDENT_LIMITS, type IncidentLimits, IncidentWatch } from '../incidents/engine.ts';
 import { blindTo, bySeverity, KINDS } from '../incidents/kinds.ts';
 import type { IncidentState } from '../incidents/store.ts';

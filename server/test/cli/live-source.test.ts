@@ -12,7 +12,7 @@ import { liveSource } from '../../src/cli/live-source.ts';
 import { record } from '../../src/cli/record.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
-import type { Status } from '../../src/contract/schema.ts';
+import type { Status } from '../../src/contract/status.ts';
 import { Daemon } from '../../src/daemon.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { probesDirectory } from '../../src/lib/probes-directory.ts';

@@ -2,7 +2,7 @@ import type { TestContext } from 'node:test';
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler';
 import type { onRouteHookHandler } from 'fastify';
 import { pino } from 'pino';
-import type { KernelEvent } from '../../src/contract/schema.ts';
+import type { KernelEvent } from '../../src/contract/events.ts';
 import { createApp } from '../../src/http/app.ts';
 import { HostNames } from '../../src/http/hosts.ts';
 import type { AppOptions } from '../../src/http/plugin.ts';

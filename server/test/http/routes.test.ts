@@ -11,7 +11,7 @@ import {
   IncidentsAnswer,
   StatusAnswer,
 } from '../../src/contract/answers.ts';
-import { EVENT_KINDS } from '../../src/contract/schema.ts';
+import { EVENT_KINDS } from '../../src/contract/events.ts';
 import { asksFor } from '../../src/http/encoding.ts';
 import type { WebFiles } from '../../src/http/web-files.ts';
 import {

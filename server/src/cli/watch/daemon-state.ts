@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { BuffersAnswer, IncidentsAnswer, RejectionsAnswer, StatusAnswer } from '../../contract/answers.ts';
-import type { BufferView } from '../../contract/schema.ts';
+import type { BufferView } from '../../contract/buffers.ts';
 import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 
 export type Incidents = Static<typeof IncidentsAnswer>;

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { IncidentsAnswer } from '../../contract/answers.ts';
-import { INCIDENT_KINDS } from '../../contract/schema.ts';
+import { INCIDENT_KINDS } from '../../contract/incidents.ts';
 import { INCIDENT_ENTRIES } from '../../reference/incidents.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { INCOMPLETE, type TimeRangeAnswer } from '../../contract/answers.ts';
-import type { TracerEvent } from '../../contract/schema.ts';
+import type { TracerEvent } from '../../contract/events.ts';
 import { TracerError } from '../../lib/errors.ts';
 import type { EventLog } from '../../sinks/event-log.ts';
 import type { TracerModel } from '../../tracer/tracer.ts';

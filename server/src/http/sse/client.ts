@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { TracerEvent } from '../../contract/schema.ts';
+import type { TracerEvent } from '../../contract/events.ts';
 import type { EventLog } from '../../sinks/event-log.ts';
 
 export interface Subscription {
