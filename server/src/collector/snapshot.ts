@@ -7,7 +7,7 @@ import { decodeLine } from '../protocol/decode.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 
 /** The exp_name of VFIO's dma-bufs. */
-export const EXPORTER = 'vfio_pci_core';
+const EXPORTER = 'vfio_pci_core';
 
 export interface SnapshotOptions {
   launch: Launch;

@@ -28,7 +28,7 @@ export const BuffersAnswer = Type.Object({
 
 const { device, inode, region, privacy, vm } = BufferView.properties;
 
-export const ImportView = Type.Object({
+const ImportView = Type.Object({
   ...Attachment.properties,
   device,
   region,

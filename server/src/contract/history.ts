@@ -4,7 +4,7 @@ export const Quantiles = Type.Object({
   p50: Type.Number(),
   p99: Type.Number({ description: 'in seconds, like p50; for the last bucket, its lower bound' }),
 });
-export const QuantilesOrNull = Type.Union([Quantiles, Type.Null()], {
+const QuantilesOrNull = Type.Union([Quantiles, Type.Null()], {
   description: 'null if there was no call between the two reads',
 });
 

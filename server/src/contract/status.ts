@@ -6,7 +6,7 @@ import { Nullable } from './fields.ts';
  * State of the collection. tracing: counters are read. blind: the child ended or is restarting. unavailable: no child
  * can run.
  */
-export const CollectionState = Type.Enum(['waiting', 'starting', 'tracing', 'blind', 'unavailable']);
+const CollectionState = Type.Enum(['waiting', 'starting', 'tracing', 'blind', 'unavailable']);
 
 export const Status = Type.Object({
   version: Type.String(),

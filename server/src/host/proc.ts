@@ -58,27 +58,27 @@ export function parseFdinfo(text: string): DmabufInfo | null {
 }
 
 /** A process that holds a dma-buf, and the number of its descriptors. */
-export interface Holder {
+interface Holder {
   pid: number;
   comm: string;
   fds: number;
 }
 
 /** A process that has a VFIO device open. */
-export interface DeviceHolder {
+interface DeviceHolder {
   /** Packed PCI address: `domain << 16 | bus << 8 | devfn`. */
   device: number;
   pid: number;
 }
 
-export interface HeldBuffer {
+interface HeldBuffer {
   inode: number;
   bytes: number;
   holders: Holder[];
 }
 
 /** The PCI device (packed) in /proc/PID/fdinfo/N of a VFIO device (vfio_device_show_fdinfo); null if it names none. */
-export function parseVfioFdinfo(text: string): number | null {
+function parseVfioFdinfo(text: string): number | null {
   const path = /^vfio-device-syspath:[ \t]*(.*)$/m.exec(text)?.[1];
   return path === undefined ? null : packPciAddress(basename(path.trim()));
 }

@@ -13,7 +13,7 @@ import {
 import { BlindTime } from './blind-time.ts';
 
 /** Where events or counts can be lost: in the kernel's ring, or at a stage that the collector reports. */
-export const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
+const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
 export type LossStage = (typeof ALL_LOSS_STAGES)[number];
 
 export type State = 'waiting' | 'starting' | 'tracing' | 'blind' | 'unavailable';

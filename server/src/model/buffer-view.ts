@@ -11,7 +11,7 @@ export interface ViewContext {
   interfaceOf: (device: string) => string | null;
 }
 
-export function stateOf({ released, revoked }: Readonly<BufferState>): BufferView['state'] {
+function stateOf({ released, revoked }: Readonly<BufferState>): BufferView['state'] {
   return released ? 'released' : revoked ? 'revoked' : 'live';
 }
 

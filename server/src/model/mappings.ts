@@ -55,7 +55,7 @@ export function map(buffer: BufferState, state: ImporterState, t: number, traces
  * Whether an event reports the end of this importer's mappings. KVM unbinds. iommufd maps the physical range itself and
  * never unmaps.
  */
-export function tracesUnmapsOf({ importer }: ImporterState, tracesUnmaps: boolean): boolean {
+function tracesUnmapsOf({ importer }: ImporterState, tracesUnmaps: boolean): boolean {
   return importer === 'kvm' || (tracesUnmaps && importer !== 'iommufd');
 }
 

@@ -19,7 +19,7 @@ export interface ConditionFacts {
   readonly bpftrace: readonly number[] | null;
 }
 
-export type Atom =
+type Atom =
   | { kind: 'function'; name: string }
   | { kind: 'member'; name: string }
   | { kind: 'module'; name: string }

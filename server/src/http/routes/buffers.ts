@@ -5,7 +5,7 @@ import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
-export const BuffersQuery = Type.Object(
+const BuffersQuery = Type.Object(
   {
     device: Type.Optional(DeviceQuery),
     state: Type.Optional(Type.Enum(['live', 'revoked', 'released'])),

@@ -7,7 +7,7 @@ import { EventFilter, eventMatcher, LOG_ID } from './query.ts';
 import { REASONS_PATH } from './reasons.ts';
 import { isWithin, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 
-export const EventsQuery = Type.Object(
+const EventsQuery = Type.Object(
   {
     ...EventFilter.properties,
     ...TimeRangeQuery.properties,

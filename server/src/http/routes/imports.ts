@@ -5,7 +5,7 @@ import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
 
-export const ImportsQuery = Type.Object(
+const ImportsQuery = Type.Object(
   {
     device: Type.Optional(DeviceQuery),
     importer: Type.Optional(ImporterQuery),

@@ -6,7 +6,7 @@ import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
-export const IncidentsQuery = Type.Object(
+const IncidentsQuery = Type.Object(
   {
     kind: Type.Optional(Type.Enum([...INCIDENT_KINDS])),
     state: Type.Optional(Type.Enum(['open', 'closed'])),

@@ -12,7 +12,7 @@ import { isWithin, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-ran
 
 const EXPORT = 'export';
 
-export const RejectionsQuery = Type.Object(
+const RejectionsQuery = Type.Object(
   {
     importer: Type.Optional(ImporterQuery),
     stage: Type.Optional(Type.Enum([EXPORT, ...STAGES], { description: 'export, or the step of an import' })),

@@ -5,7 +5,7 @@ import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
-export const TopologyQuery = Type.Object(
+const TopologyQuery = Type.Object(
   {
     device: Type.Optional(DeviceQuery),
     limit: Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'buffers, 1 to 10000' }),
