@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { INCIDENT_KINDS } from '../server/src/contract/schema.ts';
+import { INCIDENT_KINDS } from '../server/src/contract/incidents.ts';
 import { INCIDENT_RULES } from '../server/src/incidents/rules/index.ts';
 import { markdownTable } from './markdown-table.ts';
 

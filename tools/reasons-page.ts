@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { fold } from '../server/src/cli/text.ts';
+import { TOPICS, type Topic } from '../server/src/contract/reasons.ts';
 import { PRIVATE_BUFFER_REMEDY } from '../server/src/incidents/rules/private-offered.ts';
-import { EXPLANATIONS, type Explanation, TOPICS, type Topic } from '../server/src/reference/catalogue.ts';
+import { EXPLANATIONS, type Explanation } from '../server/src/reference/catalogue.ts';
 import { kernelsText } from '../server/src/reference/kernels-text.ts';
 
 export const REASONS_PAGE = join(import.meta.dirname, '../docs/reasons.md');

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TracerEvent } from '../../server/src/contract/schema.ts';
+import type { TracerEvent } from '../../server/src/contract/events.ts';
 import { explain } from '../../server/src/reference/catalogue.ts';
 import { USUAL_KERNEL } from './cells.ts';
 import { Lab } from './lab.ts';

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Architecture } from './architecture.ts';
 import { CommandError, hasCommand, run } from './shell.ts';
 
 /** Debian packages, and for each a command that exists if it is installed. */
@@ -81,11 +80,8 @@ export async function debianMirror(): Promise<string | undefined> {
 
 const BINFMT = '/proc/sys/fs/binfmt_misc';
 
-/** Lets this machine run programs of another architecture with QEMU's user mode, for trees that are built here. */
-export async function ensureProgramsOf(
-  architecture: Architecture,
-  log: (line: string) => void,
-): Promise<void> {
+/** Lets this machine run programs of another architecture (Debian's name) with QEMU's user mode, for trees that are built here. */
+export async function ensureProgramsOf(architecture: string, log: (line: string) => void): Promise<void> {
   if (architecture !== 'arm64' || process.arch === 'arm64') return;
   await ensurePackages(['qemu-user-static', 'binfmt-support'], log);
   if (existsSync(`${BINFMT}/qemu-aarch64`)) return;

@@ -1,7 +1,9 @@
 import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Incident, KernelEvent, Status, TracerEvent } from '../../server/src/contract/schema.ts';
+import type { KernelEvent, TracerEvent } from '../../server/src/contract/events.ts';
+import type { Incident } from '../../server/src/contract/incidents.ts';
+import type { Status } from '../../server/src/contract/status.ts';
 import { TAGS } from '../../server/src/protocol/codes.ts';
 import { type Accelerator, chooseAccelerator } from './accelerator.ts';
 import { ARCHITECTURES, type Architecture } from './architecture.ts';

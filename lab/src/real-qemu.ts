@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import type { BufferView, TracerEvent } from '../../server/src/contract/schema.ts';
+import type { BufferView } from '../../server/src/contract/buffers.ts';
+import type { TracerEvent } from '../../server/src/contract/events.ts';
 import { isUsualOnce } from './cells.ts';
 import type { Lab } from './lab.ts';
 import { contradictions, oracleSince, readOracle } from './oracle.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KernelEvent, Status } from '../../server/src/contract/schema.ts';
+import type { KernelEvent } from '../../server/src/contract/events.ts';
+import type { Status } from '../../server/src/contract/status.ts';
 import { type GuestDialect, GuestError } from './guest.ts';
 import type { Lab } from './lab.ts';
 import { contradictions, type OracleCounts, oracleSince, readOracle } from './oracle.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { BufferView } from '../../server/src/contract/schema.ts';
+import type { BufferView } from '../../server/src/contract/buffers.ts';
 import { isUsual, isUsualOnce } from './cells.ts';
 import { HANDOVER } from './handover.ts';
 import { exportsDmaBufs } from './kernels.ts';

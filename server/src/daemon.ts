@@ -1,10 +1,10 @@
 import type { Config } from './config/schema.ts';
-import type { Status } from './contract/schema.ts';
-import { type App, createApp } from './http/app.ts';
+import type { Status } from './contract/status.ts';
+import { createApp } from './http/app.ts';
 import { connectionLimit } from './http/connections.ts';
 import { HostNames } from './http/hosts.ts';
+import type { App, ScrapeCounters } from './http/plugin.ts';
 import { type Readiness, readinessOf } from './http/readiness.ts';
-import type { ScrapeCounters } from './http/routes/metrics.ts';
 import { HttpServer } from './http/server.ts';
 import { StreamHub } from './http/sse/hub.ts';
 import type { WebFiles } from './http/web-files.ts';

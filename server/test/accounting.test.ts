@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { createLiveSource } from '../src/collector/collector.ts';
-import { LossWatch } from '../src/collector/loss-counts.ts';
+import { LossCounts } from '../src/collector/loss-counts.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { Daemon } from '../src/daemon.ts';
 import { StreamHub } from '../src/http/sse/hub.ts';
@@ -122,7 +122,7 @@ async function daemonOf(
 
 test('probe runs that the kernel skipped are counted as lost', async () => {
   const lines: CollectorLine[] = [];
-  const watch = new LossWatch({ emit: (line) => lines.push(line), onEventsLost: () => {} });
+  const watch = new LossCounts({ emit: (line) => lines.push(line), onEventsLost: () => {} });
   watch.probesMissed(3);
   watch.report(2_000_000);
   const { model } = feed([...TRACING, ...lines.map((line) => JSON.stringify(line))]);

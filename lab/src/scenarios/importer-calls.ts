@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Incident } from '../../../server/src/contract/schema.ts';
+import type { Incident } from '../../../server/src/contract/incidents.ts';
 import type { Lab, Step } from '../lab.ts';
 import type { ExpectedEvent, Scenario } from '../scenario.ts';
 import {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import type { BufferView, Incident } from '../../../server/src/contract/schema.ts';
+import type { BufferView } from '../../../server/src/contract/buffers.ts';
+import type { Incident } from '../../../server/src/contract/incidents.ts';
 import { architectureOf } from '../kernels.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';

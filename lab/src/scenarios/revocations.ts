@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { BufferView } from '../../../server/src/contract/schema.ts';
+import type { BufferView } from '../../../server/src/contract/buffers.ts';
 import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
 import {

@@ -1,12 +1,11 @@
-import { createReadStream } from 'node:fs';
-import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describeError } from '../collector/host-errors.ts';
-import { type BtfFound, BtfSearch } from '../host/btf.ts';
 import { type Capabilities, readCapabilities } from '../host/capabilities.ts';
 import { readDistribution } from '../host/distribution.ts';
+import { type KernelTypes, readKernelTypes } from '../host/kernel-types.ts';
 import { pageBytes } from '../host/page-size.ts';
-import { errnoOf, isAbsent, isDenied, orAbsent } from '../lib/errno.ts';
+import { findTracefs, readTraceable } from '../host/traceable.ts';
+import { describeError, isDenied, orAbsent } from '../lib/errno.ts';
 import type { ProbeFacts, Wanted } from './compiler/compose.ts';
 import { type Bpftrace, findBpftrace } from './installed.ts';
 import type { StartFailure } from './start-failure.ts';
@@ -71,8 +70,8 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
   const tracing = await readOr(findTracefs(sysRoot), { path: null });
   const traceable =
     tracing.path === null ? null : await readOr(readTraceable(tracing.path, new Set(wanted.functions)), null);
-  const none: Types = { present: false, functions: new Map(), members: {}, modules: [] };
-  const types = await readOr(readTypes(join(sysRoot, 'kernel/btf'), wanted), none);
+  const none: KernelTypes = { present: false, functions: new Map(), members: {}, modules: [] };
+  const types = await readOr(readKernelTypes(join(sysRoot, 'kernel/btf'), wanted), none);
   const text = (path: string) => readOr(orAbsent(readFile(path, 'utf8'), null), null);
   const capabilities = await readOr(readCapabilities(procRoot), null);
   const functions: Record<string, string> = {};
@@ -105,126 +104,4 @@ export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
 /** `none [integrity] confidentiality` -> `integrity` */
 export function parseLockdown(text: string | null): string | null {
   return /\[(\w+)\]/.exec(text ?? '')?.[1] ?? null;
-}
-
-/**
- * Sorted names of the loaded modules that have BTF, and `vmlinux`.
- * @throws if the list exists and cannot be read
- */
-async function listBtfModules(folder: string): Promise<string[]> {
-  return (await orAbsent(readdir(folder), [])).sort();
-}
-
-/**
- * The loaded modules by name, each with the inode of its BTF file. A different inode means that the module was
- * reloaded, which detached its probes.
- * @throws if the list, or one of its files, exists and cannot be read
- */
-export async function loadedModules(sysRoot = '/sys'): Promise<Map<string, number>> {
-  const folder = join(sysRoot, 'kernel/btf');
-  const modules = new Map<string, number>();
-  for (const name of await listBtfModules(folder)) {
-    const found = await orAbsent(stat(join(folder, name)), null);
-    if (found !== null && name !== 'vmlinux') modules.set(name, found.ino);
-  }
-  return modules;
-}
-
-interface Types {
-  present: boolean;
-  unreadable?: boolean;
-  functions: Map<string, string[]>;
-  members: Record<string, number>;
-  modules: string[];
-}
-
-async function readTypes(folder: string, wanted: Wanted): Promise<Types> {
-  const functions = new Map<string, string[]>();
-  const members: Record<string, number> = {};
-  const kernel = await orAbsent(readWhole(join(folder, 'vmlinux')), null);
-  const none = { present: false, functions, members, modules: [] };
-  if (kernel === null) return none;
-  const note = (module: string, found: BtfFound): void => {
-    for (const name of found.functions) functions.set(name, [...(functions.get(name) ?? []), module]);
-    for (const [path, offset] of found.members) members[path] ??= offset;
-  };
-  const search = new BtfSearch(wanted);
-  try {
-    note('vmlinux', search.searchKernel(kernel));
-  } catch {
-    return { ...none, unreadable: true };
-  }
-  const modules = (await listBtfModules(folder)).filter((name) => name !== 'vmlinux');
-  for (const module of modules) {
-    // Null if the module was unloaded since the list was read.
-    const bytes = await orAbsent(readWhole(join(folder, module)), null);
-    try {
-      if (bytes !== null) note(module, search.searchModule(bytes));
-    } catch {
-      // Its BTF is damaged: none of its functions can be traced.
-    }
-  }
-  return { present: true, functions, members, modules };
-}
-
-/**
- * Reads a file of sysfs. Its reads return at most one page, and fs.readFile treats a short first read as the end of the
- * file.
- */
-async function readWhole(path: string): Promise<Buffer> {
-  const file = await open(path);
-  try {
-    const bytes = Buffer.alloc((await file.stat()).size);
-    for (let length = 0; length < bytes.length; ) {
-      const { bytesRead } = await file.read(bytes, length);
-      if (bytesRead === 0) return bytes.subarray(0, length);
-      length += bytesRead;
-    }
-    return bytes;
-  } finally {
-    await file.close();
-  }
-}
-
-/**
- * Finds the list of traceable functions. Opens it, because access(2) ignores ambient capabilities. `denied` is the
- * errno if the list exists but access is denied.
- * @throws if it exists and cannot be opened for another reason
- */
-async function findTracefs(sysRoot: string): Promise<{ path: string | null; denied?: string }> {
-  let denied: string | undefined;
-  for (const folder of ['kernel/tracing', 'kernel/debug/tracing']) {
-    const path = join(sysRoot, folder, 'available_filter_functions');
-    try {
-      await (await open(path)).close();
-      return { path };
-    } catch (error) {
-      if (isDenied(error)) denied ??= errnoOf(error);
-      else if (!isAbsent(error)) throw error;
-    }
-  }
-  return { path: null, ...(denied !== undefined && { denied }) };
-}
-
-/** `NAME MODULE` of each wanted function that the kernel lists as traceable; null if the list names none of them. */
-async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise<Set<string> | null> {
-  const found = new Set<string>();
-  let rest = '';
-  const parseLine = (line: string): void => {
-    const space = line.search(/[\s]/);
-    const name = space < 0 ? line : line.slice(0, space);
-    if (wanted.has(name)) found.add(`${name} ${/\[(.+)\]/.exec(line)?.[1] ?? 'vmlinux'}`);
-  };
-  try {
-    for await (const chunk of createReadStream(path, { encoding: 'latin1', highWaterMark: 1 << 18 })) {
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) parseLine(line);
-    }
-  } catch (error) {
-    if (isAbsent(error) || errnoOf(error) === 'EISDIR') return null;
-    throw error;
-  }
-  parseLine(rest);
-  return found.size === 0 ? null : found;
 }

@@ -9,7 +9,7 @@ import {
   OLDEST_BPFTRACE,
 } from '../host/distribution.ts';
 import { isAbsent } from '../lib/errno.ts';
-import { compareVersions } from './compiler/condition.ts';
+import { compareVersions } from '../lib/versions.ts';
 import { FIXES, type StartFailure } from './start-failure.ts';
 
 export interface Bpftrace {

@@ -1,7 +1,7 @@
 import { FIRST_WITH_CAPABILITIES, missingForBpftrace } from '../host/capabilities.ts';
+import { compareVersions } from '../lib/versions.ts';
 import type { Dialect, ProbeState } from '../protocol/wire.ts';
 import { type Composed, compose, composeOneshot, dialectOf } from './compiler/compose.ts';
-import { compareVersions } from './compiler/condition.ts';
 import type { FragmentSet } from './compiler/fragment.ts';
 import type { HostFacts } from './facts.ts';
 import type { Bpftrace } from './installed.ts';

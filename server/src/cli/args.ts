@@ -3,7 +3,8 @@ import { CONFIG_KEYS, isConfigKey, keySchema } from '../config/schema.ts';
 import type { Setting } from '../config/values.ts';
 import type { Problem } from '../lib/problems.ts';
 import { didYouMean } from '../lib/suggest.ts';
-import { COMMANDS, type CommandSpec, commandOf, PRINTS, type Print } from './commands.ts';
+import { type CommandSpec, PRINTS, type Print } from './command.ts';
+import { COMMANDS, commandOf } from './commands.ts';
 
 export interface ParsedArgs {
   command: CommandSpec;

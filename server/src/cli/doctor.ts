@@ -9,7 +9,7 @@ import { systemClock } from '../lib/clock.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { probesDirectory } from '../lib/probes-directory.ts';
 import { wantsColor } from './color.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import { examine } from './doctor/checks.ts';
 import type { Diagnosis } from './doctor/diagnosis.ts';
 import { report } from './doctor/report.ts';

@@ -1,6 +1,7 @@
 import { type ConfigKey, environmentName, keySchema } from '../config/schema.ts';
 import { expected } from '../config/values.ts';
-import { COMMANDS, type CommandSpec } from './commands.ts';
+import type { CommandSpec } from './command.ts';
+import { COMMANDS } from './commands.ts';
 import { EXIT_HELP } from './exit-codes.ts';
 
 const NAME = 'vfio-dmabuf-tracer';

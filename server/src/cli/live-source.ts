@@ -4,7 +4,7 @@ import type { Logger } from '../lib/logger.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { probesDirectory } from '../lib/probes-directory.ts';
 import type { LineSource } from '../protocol/source.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 
 /** Creates the collector of the host from the settings. */
 export async function liveSource(

@@ -4,7 +4,7 @@ import { inspectHost } from '../bpftrace/facts.ts';
 import { composeForHost } from '../bpftrace/plan.ts';
 import { TracerError } from '../lib/errors.ts';
 import { probesDirectory } from '../lib/probes-directory.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printData } from './output.ts';
 

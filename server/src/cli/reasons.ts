@@ -8,7 +8,7 @@ import {
   findExplanations,
 } from '../reference/catalogue.ts';
 import { kernelsText } from '../reference/kernels-text.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printJson } from './output.ts';
 

@@ -2,7 +2,7 @@ import { TracerError } from '../lib/errors.ts';
 import { createLogger } from '../lib/logger.ts';
 import { decodeLine } from '../protocol/decode.ts';
 import { Recorder } from '../protocol/recording.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
 

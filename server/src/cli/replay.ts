@@ -5,7 +5,7 @@ import { renderMetrics } from '../metrics/exposition.ts';
 import { RecordingSource } from '../protocol/recording.ts';
 import { Pipeline } from '../tracer/pipeline.ts';
 import { TracerModel } from '../tracer/tracer.ts';
-import type { CommandContext, Print } from './commands.ts';
+import type { CommandContext, Print } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { note, printData, printJson } from './output.ts';
 

@@ -3,7 +3,7 @@ import { createLogger } from '../lib/logger.ts';
 import { Throttle } from '../lib/throttle.ts';
 import { Recorder } from '../protocol/recorder.ts';
 import { tee } from '../protocol/tee.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
 import { serve } from './serve.ts';

@@ -1,6 +1,6 @@
 import { createLogger } from '../lib/logger.ts';
 import { RecordingSource } from '../protocol/recording.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { serve } from './serve.ts';
 

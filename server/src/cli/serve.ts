@@ -6,7 +6,7 @@ import { VERSION } from '../lib/package-version.ts';
 import { killAfter } from '../lib/stop-limit.ts';
 import type { Recorder } from '../protocol/recorder.ts';
 import type { LineSource } from '../protocol/source.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
 /** Serves one source until a signal requests a stop. Also stops the daemon in order after an error. */

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { TracerError } from '../lib/errors.ts';
 import { didYouMean } from '../lib/suggest.ts';
 import { wantsColor } from './color.ts';
-import type { CommandContext } from './commands.ts';
+import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { note, print, printJson } from './output.ts';
 import { DaemonClient, DEFAULT_URL, daemonUrl } from './watch/daemon-client.ts';

@@ -43,7 +43,7 @@ export function createLiveSource(options: LiveSourceOptions): LineSource {
   const errors = new HostErrors();
   const clock = options.clock ?? {
     ...systemClock,
-    bootUs: createBootClock({ procRoot, onError: errors.note }),
+    bootUs: createBootClock({ procRoot, onError: errors.of('clock') }),
   };
   let guard: Guard | null = null;
   return new Supervisor({

@@ -4,14 +4,14 @@ import { isVfioDevice, pciAddress, readDriver, readPci } from '../host/pci.ts';
 import type { PciIds } from '../host/pci-ids.ts';
 import { FifoMap } from '../lib/fifo-map.ts';
 import type { CollectorLine } from '../protocol/wire.ts';
-import type { OnHostError } from './host-errors.ts';
+import type { HostErrors } from './host-errors.ts';
 
-export interface DeviceWatchOptions {
+export interface DeviceReporterOptions {
   sysRoot: string;
   bootUs: () => number;
   emit: (line: CollectorLine) => void;
   pciIds: PciIds;
-  onError: OnHostError;
+  errors: Pick<HostErrors, 'note'>;
   /** Maximum number of devices that are tracked. */
   limit: number;
   limitReads: LimitFunction;
@@ -34,13 +34,13 @@ interface Known {
 }
 
 /** Reports the facts of PCI devices, at first sight and after each change of the driver, and when a device departs. */
-export class DeviceWatch {
-  readonly #options: DeviceWatchOptions;
+export class DeviceReporter {
+  readonly #options: DeviceReporterOptions;
   readonly #devices = new FifoMap<number, Known>();
   /** Devices that have departed, the longest ago first. */
   readonly #departed = new FifoMap<number, true>();
 
-  constructor(options: DeviceWatchOptions) {
+  constructor(options: DeviceReporterOptions) {
     this.#options = options;
   }
 
@@ -84,7 +84,7 @@ export class DeviceWatch {
         const driver = await readDriver(this.#options.sysRoot, pciAddress(packed));
         if (driver !== known.driver || known.unread) await this.#report(packed, known);
       } catch (error) {
-        this.#options.onError('device', error);
+        this.#options.errors.note('device', error);
       }
     }
   }
@@ -96,7 +96,7 @@ export class DeviceWatch {
       known.unread = false;
     } catch (error) {
       known.unread = true;
-      this.#options.onError('device', error);
+      this.#options.errors.note('device', error);
     }
     known.reading = false;
   }

@@ -6,18 +6,18 @@ import { PciIds } from '../host/pci-ids.ts';
 import { type ProcStat, readStat } from '../host/proc.ts';
 import { FifoMap } from '../lib/fifo-map.ts';
 import { type CollectorLine, startMicros } from '../protocol/wire.ts';
-import { DeviceWatch } from './device-reporter.ts';
-import type { OnHostError } from './host-errors.ts';
+import { DeviceReporter } from './device-reporter.ts';
+import type { HostErrors } from './host-errors.ts';
 
-export interface IdentityWatchOptions {
+export interface IdentityReporterOptions {
   procRoot: string;
   sysRoot: string;
   bootUs: () => number;
   emit: (line: CollectorLine) => void;
   /** Called when a process that owned buffers or a VM has ended. */
   onOwnerExit: () => void;
-  /** Called when a process or device may exist but could not be read. */
-  onError?: OnHostError;
+  /** Counts processes and devices that may exist but could not be read. */
+  errors?: Pick<HostErrors, 'note'>;
   /** Source of the names of devices; default: the list of this host. */
   pciIds?: PciIds;
   /** Maximum number of processes, and of devices, that are tracked; default 8192 each. */
@@ -51,28 +51,35 @@ interface Known {
 }
 
 /** Reports the identity of each process and device once, and when an owner process ends or a device departs. */
-export class IdentityWatch {
-  readonly #options: IdentityWatchOptions;
+export class IdentityReporter {
+  readonly #options: IdentityReporterOptions;
   readonly #limit: number;
   readonly #processes = new FifoMap<number, Known>();
   /** Processes that have ended or own nothing: they are evicted first. */
   readonly #idle = new FifoMap<number, true>();
-  readonly #devices: DeviceWatch;
+  readonly #devices: DeviceReporter;
   readonly #reads = new Set<Promise<void>>();
   readonly #limitReads: LimitFunction = pLimit(READS_LIMIT);
-  readonly #onError: OnHostError;
+  readonly #errors: Pick<HostErrors, 'note'>;
 
-  constructor(options: IdentityWatchOptions) {
+  constructor(options: IdentityReporterOptions) {
     this.#options = options;
-    const { sysRoot, bootUs, emit, onError = () => {}, pciIds = new PciIds(), limit = 8192 } = options;
+    const {
+      sysRoot,
+      bootUs,
+      emit,
+      errors = { note: () => {} },
+      pciIds = new PciIds(),
+      limit = 8192,
+    } = options;
     this.#limit = limit;
-    this.#onError = onError;
-    this.#devices = new DeviceWatch({
+    this.#errors = errors;
+    this.#devices = new DeviceReporter({
       sysRoot,
       bootUs,
       emit,
       pciIds,
-      onError,
+      errors,
       limit,
       limitReads: this.#limitReads,
     });
@@ -158,7 +165,7 @@ export class IdentityWatch {
     } catch (error) {
       // It counts as unchanged until it can be read again.
       entry.named ||= named;
-      this.#onError('process', error);
+      this.#errors.note('process', error);
       return;
     }
     // A concurrent check may have updated the entry first.
@@ -185,7 +192,7 @@ export class IdentityWatch {
       facts = await this.#limitReads(() => readProcess(this.#options.procRoot, pid));
     } catch (error) {
       entry.startTicks = UNREAD;
-      this.#onError('process', error);
+      this.#errors.note('process', error);
       return;
     }
     if (facts === null) {

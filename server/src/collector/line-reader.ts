@@ -1,8 +1,8 @@
 import { EVENT_TAGS, TAGS } from '../protocol/codes.ts';
 import { decodeLine } from '../protocol/decode.ts';
-import type { IdentityWatch } from './identity-reporter.ts';
+import type { IdentityReporter } from './identity-reporter.ts';
 import type { LiveBuffers } from './live-buffers.ts';
-import type { LossWatch } from './loss-counts.ts';
+import type { LossCounts } from './loss-counts.ts';
 
 const VALUE = /^\{"type": ?"value", ?"data": ?\[(\d+)/;
 /** Fields with the pid of a VM's process, which owns the VM. */
@@ -19,9 +19,9 @@ export function isEvent(line: string): boolean {
   return tag !== null && EVENT_TAGS.has(tag);
 }
 
-type Identities = Pick<IdentityWatch, 'seeDevice' | 'seeImporter' | 'seeProcess'>;
+type Identities = Pick<IdentityReporter, 'seeDevice' | 'seeImporter' | 'seeProcess'>;
 type Buffers = Pick<LiveBuffers, 'event'>;
-type Losses = Pick<LossWatch, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossReported'>;
+type Losses = Pick<LossCounts, 'eventReceived' | 'heartbeat' | 'returnsMissed' | 'lossReported'>;
 
 /**
  * Extracts from the lines of a child what the collector itself needs: the processes and devices that they name, and

@@ -5,7 +5,7 @@ import type { CollectorLine, Loss } from '../protocol/wire.ts';
  * Counts losses of the collector itself and emits them as cumulative `loss` lines. Calls `onEventsLost` if fewer events
  * of a child arrive than it emitted.
  */
-export class LossWatch {
+export class LossCounts {
   readonly #emit: (line: CollectorLine) => void;
   readonly #onEventsLost: () => void;
   readonly #counts = new Map<Loss['stage'], number>();

@@ -1,13 +1,13 @@
 import { BpftraceChild, type ChildTiming } from '../bpftrace/process/child.ts';
 import type { Launch } from '../bpftrace/process/launch.ts';
 import { findHolders } from '../host/proc.ts';
+import type { OnReadError } from '../lib/errno.ts';
 import { PRIVACIES } from '../protocol/codes.ts';
 import { decodeLine } from '../protocol/decode.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
-import type { OnHostError } from './host-errors.ts';
 
 /** The exp_name of VFIO's dma-bufs. */
-export const EXPORTER = 'vfio_pci_core';
+const EXPORTER = 'vfio_pci_core';
 
 export interface SnapshotOptions {
   launch: Launch;
@@ -17,7 +17,7 @@ export interface SnapshotOptions {
   procRoot: string;
   bootUs: () => number;
   signal: AbortSignal;
-  onError?: OnHostError;
+  onError?: OnReadError;
 }
 
 interface KernelList {

@@ -57,7 +57,7 @@ export const Config = Type.Object(
     }),
     strict: Type.Boolean({
       default: false,
-      description: 'exit with 3 if the host cannot be traced, instead of serving `up 0`',
+      description: 'exit with 3 if the host cannot be traced, instead of waiting until it can',
     }),
     record: Type.String({
       default: '',

@@ -1,4 +1,4 @@
-import type { TracerEvent } from './schema.ts';
+import type { TracerEvent } from './events.ts';
 
 export type Rejection = Extract<TracerEvent, { kind: 'export' | 'import' | 'bind' }>;
 

@@ -1,4 +1,5 @@
-import type { BlindTo, Incident, Status } from './schema.ts';
+import type { BlindTo, Incident } from './incidents.ts';
+import type { Status } from './status.ts';
 
 /** Texts that the page and the terminal share, made from answers of the API. */
 

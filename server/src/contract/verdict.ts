@@ -1,4 +1,6 @@
-import type { BlindTo, BufferView, Incident, Status } from './schema.ts';
+import type { BufferView } from './buffers.ts';
+import type { BlindTo, Incident } from './incidents.ts';
+import type { Status } from './status.ts';
 import {
   blindToSentences,
   capital,

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
-import type { OnHostError } from '../collector/host-errors.ts';
+import type { OnReadError } from '../lib/errno.ts';
 
 export interface BootClockOptions {
   procRoot?: string;
   /** Monotonic time in microseconds. */
   monotonicUs?: () => number;
-  onError?: OnHostError;
+  onError?: OnReadError;
 }
 
 const CALIBRATION_US = 25_000;
@@ -41,11 +41,11 @@ export function createBootClock(options: BootClockOptions = {}): () => number {
   };
 }
 
-function readSeconds(path: string, onError: OnHostError): number {
+function readSeconds(path: string, onError: OnReadError): number {
   try {
     return Number.parseFloat(readFileSync(path, 'latin1'));
   } catch (error) {
-    onError('clock', error);
+    onError(error);
     return Number.NaN;
   }
 }

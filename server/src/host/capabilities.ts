@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { orAbsent } from '../lib/errno.ts';
 
 /** Capabilities by their number in include/uapi/linux/capability.h. */
-export const CAPABILITIES = {
+const CAPABILITIES = {
   CAP_DAC_OVERRIDE: 1n,
   CAP_DAC_READ_SEARCH: 2n,
   CAP_SYS_PTRACE: 19n,

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareVersions } from '../bpftrace/compiler/condition.ts';
 import { orAbsent } from '../lib/errno.ts';
+import { compareVersions } from '../lib/versions.ts';
 
 /** The distribution, from /etc/os-release. */
 export interface Distribution {
@@ -92,7 +92,7 @@ export async function readDistribution(etcRoot = '/etc'): Promise<Distribution |
 }
 
 /** Parses the shell assignments of os-release(5). */
-export function parseOsRelease(text: string): Distribution {
+function parseOsRelease(text: string): Distribution {
   const fields = new Map<string, string>();
   for (const line of text.split('\n')) {
     const [, key, value] = /^\s*([A-Z0-9_]+)=(.*)$/.exec(line) ?? [];

@@ -1,12 +1,28 @@
 import { readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDenied, orAbsent } from '../lib/errno.ts';
-import type { Process } from '../protocol/wire.ts';
 import { identifyCgroup } from './cgroup.ts';
 import { readStat } from './proc.ts';
 import { identifyVm } from './vmm.ts';
 
-export type ProcessFacts = Omit<Process, 't'>;
+/** The identity of a process, as in the line `process` of the stream (docs/stream.md). */
+export interface ProcessFacts {
+  pid: number;
+  start_ticks: number;
+  comm: string;
+  /** `qemu`, ...; null if it is not a known VMM. */
+  vmm: string | null;
+  /** Name and UUID of the VM that it runs. */
+  name: string | null;
+  uuid: string | null;
+  /** The process, if `pid` is another of its threads. */
+  tgid?: number;
+  name_source?: 'command_line' | 'cgroup';
+  /** The systemd scope of the VM, unescaped. */
+  scope?: string;
+  pod_uid?: string;
+  container_id?: string;
+}
 
 /**
  * Reads the identity of a process; null if it has ended. Of the command line, only name and UUID of the VM are passed

@@ -1,5 +1,6 @@
-import { loadedModules } from '../bpftrace/facts.ts';
-import type { OnHostError } from '../collector/host-errors.ts';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type OnReadError, orAbsent } from '../lib/errno.ts';
 
 export interface ModuleDiff {
   /** Modules that were loaded, unloaded or reloaded since the previous check. */
@@ -8,20 +9,20 @@ export interface ModuleDiff {
   since: number;
 }
 
-export interface ModuleWatchOptions {
+export interface LoadedModulesOptions {
   /** Microseconds since boot. */
   bootUs: () => number;
-  onError: OnHostError;
+  onError: OnReadError;
 }
 
 /** Compares the loaded modules with those of the last successful check. */
-export class ModuleWatch {
+export class LoadedModules {
   readonly #sysRoot: string;
-  readonly #options: ModuleWatchOptions;
+  readonly #options: LoadedModulesOptions;
   #modules: ReadonlyMap<string, number> = new Map();
   #checkedAt = 0;
 
-  constructor(sysRoot: string, options: ModuleWatchOptions) {
+  constructor(sysRoot: string, options: LoadedModulesOptions) {
     this.#sysRoot = sysRoot;
     this.#options = options;
   }
@@ -34,9 +35,9 @@ export class ModuleWatch {
     const at = bootUs();
     let now: Map<string, number>;
     try {
-      now = await loadedModules(this.#sysRoot);
+      now = await readModules(this.#sysRoot);
     } catch (error) {
-      onError('modules', error);
+      onError(error);
       return { changed: new Set(), since };
     }
     this.#modules = now;
@@ -44,4 +45,27 @@ export class ModuleWatch {
     const names = [...before.keys(), ...now.keys()];
     return { changed: new Set(names.filter((name) => before.get(name) !== now.get(name))), since };
   }
+}
+
+/**
+ * Sorted names of the loaded modules that have BTF, and `vmlinux`.
+ * @throws if the list exists and cannot be read
+ */
+export async function listBtf(folder: string): Promise<string[]> {
+  return (await orAbsent(readdir(folder), [])).sort();
+}
+
+/**
+ * The loaded modules by name, each with the inode of its BTF file. A different inode means that the module was
+ * reloaded, which detached its probes.
+ * @throws if the list, or one of its files, exists and cannot be read
+ */
+async function readModules(sysRoot = '/sys'): Promise<Map<string, number>> {
+  const folder = join(sysRoot, 'kernel/btf');
+  const modules = new Map<string, number>();
+  for (const name of await listBtf(folder)) {
+    const found = await orAbsent(stat(join(folder, name)), null);
+    if (found !== null && name !== 'vmlinux') modules.set(name, found.ino);
+  }
+  return modules;
 }

@@ -3,7 +3,7 @@ import { isAbsent, isDenied } from '../lib/errno.ts';
 import { clean } from './vmm.ts';
 
 /** Paths of the list: in Debian's package pci.ids, and in hwdata of other distributions. */
-export const PCI_IDS_FILES = ['/usr/share/misc/pci.ids', '/usr/share/hwdata/pci.ids'] as const;
+const PCI_IDS_FILES = ['/usr/share/misc/pci.ids', '/usr/share/hwdata/pci.ids'] as const;
 
 export interface PciNames {
   vendor_name?: string;

@@ -1,10 +1,25 @@
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { orAbsent } from '../lib/errno.ts';
-import type { Device } from '../protocol/wire.ts';
 import type { PciIds } from './pci-ids.ts';
 
-export type PciFacts = Omit<Device, 't'>;
+/** Facts of a PCI device, as in the line `device` of the stream (docs/stream.md). */
+export interface PciFacts {
+  /** PCI address. */
+  device: string;
+  vendor_id: string;
+  device_id: string;
+  driver: string;
+  iommu_group: string;
+  numa_node: number;
+  /** Class code as in sysfs. */
+  class?: string;
+  vendor_name?: string;
+  device_name?: string;
+  class_name?: string;
+  /** Names of its RDMA devices, DRM cards and network interfaces. */
+  interfaces?: string[];
+}
 
 const ADDRESS = /^([0-9a-f]{4,8}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
 const MAX_INTERFACES = 8;

@@ -1,9 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
-import { describeError, type OnHostError } from '../collector/host-errors.ts';
-import { isAbsent, isDenied, orAbsent } from '../lib/errno.ts';
-import type { DeviceHolder, Holder } from '../protocol/wire.ts';
+import { describeError, isAbsent, isDenied, type OnReadError, orAbsent } from '../lib/errno.ts';
 import { packPciAddress } from './pci.ts';
 
 export interface ProcStat {
@@ -59,14 +57,28 @@ export function parseFdinfo(text: string): DmabufInfo | null {
   return { inode, bytes, exporter };
 }
 
-export interface HeldBuffer {
+/** A process that holds a dma-buf, and the number of its descriptors. */
+interface Holder {
+  pid: number;
+  comm: string;
+  fds: number;
+}
+
+/** A process that has a VFIO device open. */
+interface DeviceHolder {
+  /** Packed PCI address: `domain << 16 | bus << 8 | devfn`. */
+  device: number;
+  pid: number;
+}
+
+interface HeldBuffer {
   inode: number;
   bytes: number;
   holders: Holder[];
 }
 
 /** The PCI device (packed) in /proc/PID/fdinfo/N of a VFIO device (vfio_device_show_fdinfo); null if it names none. */
-export function parseVfioFdinfo(text: string): number | null {
+function parseVfioFdinfo(text: string): number | null {
   const path = /^vfio-device-syspath:[ \t]*(.*)$/m.exec(text)?.[1];
   return path === undefined ? null : packPciAddress(basename(path.trim()));
 }
@@ -83,7 +95,7 @@ export interface WalkOptions {
   procRoot: string;
   exporter: string;
   signal: AbortSignal;
-  onError?: OnHostError;
+  onError?: OnReadError;
   /** Maximum number of descriptors that are read, over all processes. */
   maxFds?: number;
 }
@@ -107,7 +119,7 @@ export async function findHolders(options: WalkOptions): Promise<HeldBuffers> {
       if (isDenied(error)) denied++;
       else if (!isAbsent(error)) {
         failed.push(error);
-        onError('holders', error);
+        onError(error);
       }
       return fallback;
     });
@@ -168,12 +180,12 @@ async function readFd(
 export async function countRecursionMisses(
   procRoot: string,
   pid: number,
-  onError: OnHostError = () => {},
+  onError: OnReadError = () => {},
 ): Promise<number | null> {
   try {
     return await sumRecursionMisses(join(procRoot, String(pid), 'fdinfo'));
   } catch (error) {
-    onError('probe_misses', error);
+    onError(error);
     return null;
   }
 }

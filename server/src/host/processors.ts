@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OnHostError } from '../collector/host-errors.ts';
+import type { OnReadError } from '../lib/errno.ts';
 import { failureOf, runCommand } from './command.ts';
 
 const CONCURRENCY = 16;
@@ -28,7 +28,7 @@ export function numbersOf(list: string): number[] {
 export interface QuiesceOptions {
   /** PATH to find taskset in. */
   searchPath?: string;
-  onError?: OnHostError;
+  onError?: OnReadError;
 }
 
 /**
@@ -43,7 +43,7 @@ export async function quiesceCpus(
   try {
     list = await readFile(join(sysRoot, 'devices/system/cpu/online'), 'utf8');
   } catch (error) {
-    onError('processors', error);
+    onError(error);
     return 1;
   }
   const remaining = numbersOf(list);
@@ -57,7 +57,7 @@ export async function quiesceCpus(
       const failure = failureOf(result, TIMEOUT_MS);
       if (failure === null) continue;
       failed += 1;
-      onError('processors', new Error(`taskset -c ${number}: ${failure}`));
+      onError(new Error(`taskset -c ${number}: ${failure}`));
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));

@@ -1,19 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import {
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type FastifyPluginCallback,
-  fastify,
-  LogController,
-  type RawServerDefault,
-} from 'fastify';
-import type { FamilySource } from '../metrics/exposition.ts';
-import type { EventLog } from '../sinks/event-log.ts';
-import type { TracerModel } from '../tracer/tracer.ts';
+import { fastify, LogController } from 'fastify';
 import { answerFrameworkError, installErrors, SAFE_HEADERS, sendError } from './error.ts';
-import type { HostNames } from './hosts.ts';
-import type { Readiness } from './readiness.ts';
+import type { App, AppOptions } from './plugin.ts';
 import { buffersRoute } from './routes/buffers.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { eventsRoute } from './routes/events.ts';
@@ -21,7 +9,7 @@ import { healthRoutes } from './routes/health.ts';
 import { historyRoute } from './routes/history.ts';
 import { importsRoute } from './routes/imports.ts';
 import { incidentsRoute } from './routes/incidents.ts';
-import { metricsRoute, type ScrapeCounters } from './routes/metrics.ts';
+import { metricsRoute } from './routes/metrics.ts';
 import { collectSchemas, openapiRoute } from './routes/openapi.ts';
 import { pageRoute } from './routes/page.ts';
 import { probesRoute } from './routes/probes.ts';
@@ -30,47 +18,6 @@ import { rejectionsRoute } from './routes/rejections.ts';
 import { statusRoute } from './routes/status.ts';
 import { streamRoute } from './routes/stream.ts';
 import { topologyRoute } from './routes/topology.ts';
-import type { StreamHub } from './sse/hub.ts';
-import type { WebFiles } from './web-files.ts';
-
-/** What the routes read. The caller owns all of it. */
-export interface AppOptions {
-  model: TracerModel;
-  metrics: FamilySource;
-  events: EventLog;
-  hub: StreamHub;
-  readiness: () => Readiness;
-  telemetryPath: string;
-  /** Scrapes answered at the same time; 0 means no limit. */
-  maxRequests: number;
-  scrapes: ScrapeCounters;
-  /** Names that the Host header of a request may contain. */
-  hosts: HostNames;
-  logger: FastifyBaseLogger;
-  /** The built page. Without it `/` contains only the facts and the links. */
-  web?: WebFiles;
-}
-
-export type App = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
-export type AppPlugin = FastifyPluginCallback<
-  AppOptions,
-  RawServerDefault,
-  TypeBoxTypeProvider,
-  FastifyBaseLogger
->;
-
-declare module 'fastify' {
-  interface FastifyInstance {
-    /** Paths that answer GET. Hints and the page list them. */
-    paths: string[];
-  }
-}
 
 /** Creates the routes without sockets. Tests call it with `inject()`, and any node:http server can serve it. */
 export function createApp(options: AppOptions): App {

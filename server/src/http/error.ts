@@ -1,23 +1,13 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
+import { ApiError } from '../contract/error.ts';
 import { TracerError } from '../lib/errors.ts';
 import { didYouMean } from '../lib/suggest.ts';
-
-const error = Type.Object({
-  code: Type.String({ description: 'bad_request, not_found, too_many_clients or invariant_broken' }),
-  message: Type.String({ description: 'what is wrong' }),
-  where: Type.Union([Type.String(), Type.Null()]),
-  hint: Type.Union([Type.String(), Type.Null()], { description: 'how to correct the request' }),
-});
-
-/** Body of every answer that is not a success. */
-export const ApiError = Type.Object({ error }, { description: 'the request is wrong' });
-export type ApiError = Static<typeof ApiError>;
 
 /** For each route of the API, so that 4xx and 5xx answers have a schema too. */
 export const errorResponses = {
   '4xx': ApiError,
-  '5xx': Type.Object({ error }, { description: 'the daemon cannot answer now, or has a defect' }),
+  '5xx': Type.Object(ApiError.properties, { description: 'the daemon cannot answer now, or has a defect' }),
 } as const;
 
 /** Characters of a request that an error message repeats. */

@@ -1,4 +1,4 @@
-import type { Status } from '../contract/schema.ts';
+import type { Status } from '../contract/status.ts';
 
 /** Ready, or one line with the reason why not. */
 export type Readiness = { ready: true } | { ready: false; why: string };

@@ -11,7 +11,6 @@ import {
   listenError,
   resolveAddresses,
 } from './addresses.ts';
-import type { App } from './app.ts';
 import {
   type ConnectionLimits,
   Connections,
@@ -20,6 +19,7 @@ import {
   type DropReason,
 } from './connections.ts';
 import { answerUnreadable, answerWithoutRoute } from './error.ts';
+import type { App } from './plugin.ts';
 
 export interface HttpServerOptions {
   app: App;

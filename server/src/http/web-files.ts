@@ -8,7 +8,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-export interface WebFile {
+interface WebFile {
   name: string;
   type: string;
   plain: Buffer;

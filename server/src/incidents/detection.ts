@@ -1,4 +1,4 @@
-import { type BlindTo, INCIDENT_KINDS } from '../contract/schema.ts';
+import { type BlindTo, INCIDENT_KINDS } from '../contract/incidents.ts';
 import type { Dialect } from '../protocol/wire.ts';
 import { INCIDENT_RULES } from './rules/index.ts';
 

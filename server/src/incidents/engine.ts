@@ -1,4 +1,4 @@
-import type { Closing, IncidentKind } from '../contract/schema.ts';
+import type { Closing, IncidentKind } from '../contract/incidents.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { EventRecord } from '../model/events.ts';
 import type { ProcessRecord } from '../model/processes.ts';

@@ -1,4 +1,4 @@
-import type { VmRef } from '../contract/schema.ts';
+import type { VmRef } from '../contract/fields.ts';
 import { UNKNOWN_DEVICE } from '../model/naming.ts';
 import type { Importer, Named } from './participants.ts';
 import type { Names } from './rule.ts';

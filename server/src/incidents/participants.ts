@@ -1,4 +1,4 @@
-import type { Incident } from '../contract/schema.ts';
+import type { Incident } from '../contract/incidents.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 
 /** The most importers, and the most holders, that an incident names. */

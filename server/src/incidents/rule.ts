@@ -1,4 +1,5 @@
-import type { Closing, Incident, VmRef } from '../contract/schema.ts';
+import type { VmRef } from '../contract/fields.ts';
+import type { Closing, Incident } from '../contract/incidents.ts';
 import type { Accounting } from '../model/accounting.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { BufferTable } from '../model/buffers.ts';

@@ -1,4 +1,4 @@
-import { type Closing, INCIDENT_KINDS, type IncidentKind } from '../contract/schema.ts';
+import { type Closing, INCIDENT_KINDS, type IncidentKind } from '../contract/incidents.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { ProcessRecord } from '../model/processes.ts';
 import { NONE, type Participants } from './participants.ts';

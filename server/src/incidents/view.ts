@@ -1,4 +1,4 @@
-import type { Closing, Incident } from '../contract/schema.ts';
+import type { Closing, Incident } from '../contract/incidents.ts';
 import { deviceAddress } from '../model/naming.ts';
 import { vmRef } from '../model/processes.ts';
 import { vmOf } from '../model/vms.ts';

@@ -48,3 +48,15 @@ export async function orAbsent<T, A>(read: Promise<T>, absent: A): Promise<T | A
     throw error;
   }
 }
+
+/** Called for each failed read of the host, except if the file or process does not exist. */
+export type OnReadError = (error: unknown) => void;
+
+const MESSAGE_LENGTH = 200;
+
+/** `EMFILE: /proc/1/stat`, bounded. */
+export function describeError(error: unknown): string {
+  const { path, message } = error as NodeJS.ErrnoException;
+  const where = path ?? message ?? String(error);
+  return `${errnoOf(error)}: ${where}`.slice(0, MESSAGE_LENGTH);
+}

@@ -1,7 +1,7 @@
 import { neutral } from './neutral.ts';
 
 /** Errors that the user or the host causes. They are printed without a stack. */
-export const USER_CODES = [
+const USER_CODES = [
   'bad_usage',
   'bad_config',
   'bad_recording',
@@ -14,7 +14,7 @@ export const USER_CODES = [
 ] as const;
 
 /** Internal errors: a defect of this program, or a failed child process. */
-export const INTERNAL_CODES = ['child_failed', 'invariant_broken'] as const;
+const INTERNAL_CODES = ['child_failed', 'invariant_broken'] as const;
 
 export type UserCode = (typeof USER_CODES)[number];
 export type ErrorCode = UserCode | (typeof INTERNAL_CODES)[number];

@@ -1,4 +1,4 @@
-import { INCIDENT_KINDS } from '../contract/schema.ts';
+import { INCIDENT_KINDS } from '../contract/incidents.ts';
 import type { TracerModel } from '../tracer/tracer.ts';
 import type { MetricSample } from './exposition.ts';
 import { type FamilySpec, sumByLabels } from './family.ts';

@@ -1,4 +1,4 @@
-import { EVENT_KINDS, type EventKind } from '../contract/schema.ts';
+import { EVENT_KINDS, type EventKind } from '../contract/events.ts';
 import { LOSS_STAGES } from '../protocol/codes.ts';
 import type { DecodeReason } from '../protocol/decode.ts';
 import { DECODE_REASONS } from '../protocol/decode.ts';
@@ -13,7 +13,7 @@ import {
 import { BlindTime } from './blind-time.ts';
 
 /** Where events or counts can be lost: in the kernel's ring, or at a stage that the collector reports. */
-export const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
+const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
 export type LossStage = (typeof ALL_LOSS_STAGES)[number];
 
 export type State = 'waiting' | 'starting' | 'tracing' | 'blind' | 'unavailable';

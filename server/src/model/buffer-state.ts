@@ -1,21 +1,9 @@
-import type { BufferView } from '../contract/schema.ts';
-import type { Cause, Privacy, Reason, Stage } from '../protocol/codes.ts';
+import type { Cause, Reason, Stage } from '../protocol/codes.ts';
 import type { Holder } from '../protocol/wire.ts';
-import type { BufferTotals, Counted } from './buffer-totals.ts';
+import type { BufferTotals, CountedBuffer } from './buffer-totals.ts';
 import { Importers } from './importers.ts';
 import { IntervalSet } from './interval-set.ts';
-import { deviceAddress } from './naming.ts';
-import { type ProcessRecord, vmOfTask } from './processes.ts';
-import { vmOf } from './vms.ts';
-
-/** A task as named by an event, and its process. */
-export interface Task {
-  readonly pid: number;
-  readonly comm: string;
-  /** Time of the event; microseconds since boot. */
-  readonly t: number;
-  process: ProcessRecord | null;
-}
+import { leaderOf, type ProcessRecord, type Task } from './processes.ts';
 
 /** The last rejection of one importer. */
 export interface Rejection {
@@ -29,13 +17,10 @@ export interface Rejection {
 }
 
 /** The state of one buffer. Times are microseconds since boot. */
-export interface BufferState {
+export interface BufferState extends CountedBuffer {
   inode: number;
-  device: number;
   region: number | null;
   ranges: number;
-  bytes: number;
-  privacy: Privacy;
   bornRevoked: boolean;
   preexisting: boolean;
   owner: Task | null;
@@ -49,25 +34,19 @@ export interface BufferState {
   exportedAt: number | null;
   firstSeenAt: number;
   changedAt: number;
-  revoked: boolean;
   /** The time that `revoked` is known for. */
   stateAt: number;
   /** When the memory was last revoked. Mappings made before were removed. */
   revokedAt: number | null;
   revokeCause: Cause | null;
   released: boolean;
-  lostMappings: number;
   /** An importer has attached it at least once. */
   imported: boolean;
   /** When KVM first bound it; null if no bind was traced. */
   boundAt: number | null;
-  importers: Importers;
   rejections: Map<string, Rejection>;
-  attachments: IntervalSet;
   holders: Holder[];
   holdersAt: number | null;
-  /** What it contributes to the totals; null if it is not in them. */
-  counted: Counted | null;
 }
 
 export function newBuffer(inode: number, t: number, totals: BufferTotals): BufferState {
@@ -150,61 +129,17 @@ export function setRevoked(buffer: BufferState, t: number, revoked: boolean, cau
   buffer.revokeCause = revoked ? cause : null;
 }
 
-export interface ViewContext {
-  /** Converts microseconds since boot to ISO 8601. */
-  time: (micros: number) => string;
-  /** The interface name of the PCI device at this address, such as mlx5_0. */
-  interfaceOf: (device: string) => string | null;
+/** Updates the sets of buffers that name a process as their owner or VM. */
+export function relink(buffer: BufferState, before: ProcessRecord | null, after: ProcessRecord | null): void {
+  if (before !== null && before !== buffer.owner?.process && before !== buffer.vm)
+    before.buffers?.delete(buffer.inode);
+  if (after === null) return;
+  after.buffers ??= new Set();
+  after.buffers.add(buffer.inode);
 }
 
-export function stateOf({ released, revoked }: Readonly<BufferState>): BufferView['state'] {
-  return released ? 'released' : revoked ? 'revoked' : 'live';
-}
-
-export type BufferFilter = Partial<Pick<BufferView, 'device' | 'state' | 'privacy'>>;
-
-export function matches(buffer: Readonly<BufferState>, { device, state, privacy }: BufferFilter): boolean {
-  return (
-    (device === undefined || deviceAddress(buffer.device) === device) &&
-    (state === undefined || stateOf(buffer) === state) &&
-    (privacy === undefined || buffer.privacy === privacy)
-  );
-}
-
-/** The buffer as the API shows it. */
-export function bufferView(buffer: BufferState, { time, interfaceOf }: ViewContext): BufferView {
-  const timeOrNull = (micros: number | null) => (micros === null ? null : time(micros));
-  return {
-    inode: buffer.inode,
-    state: stateOf(buffer),
-    device: deviceAddress(buffer.device),
-    region: buffer.region,
-    ranges: buffer.ranges,
-    bytes: buffer.bytes,
-    privacy: buffer.privacy,
-    born_revoked: buffer.bornRevoked,
-    preexisting: buffer.preexisting,
-    owner:
-      buffer.owner === null
-        ? null
-        : { pid: buffer.owner.pid, comm: buffer.owner.comm, gone: buffer.ownerGoneAt !== null },
-    vm: vmOf(buffer),
-    exported_at: timeOrNull(buffer.exportedAt),
-    changed_at: time(buffer.changedAt),
-    revoke_cause: buffer.revokeCause,
-    lost_mappings: buffer.lostMappings,
-    attachments: Array.from(buffer.importers.attached(), (state) => ({
-      importer: state.importer,
-      importer_device: state.importerDevice,
-      count: state.attached.count,
-      mapped: state.mapped.count > 0,
-      since: time(state.since),
-      importer_interface: interfaceOf(state.importerDevice),
-      task: state.task === null ? null : { pid: state.task.pid, comm: state.task.comm },
-      by_vm: vmOfTask(state.task?.process ?? null),
-    })),
-    attachment_count: buffer.attachments.count,
-    holders: buffer.holders.map((holder) => ({ ...holder })),
-    holders_at: timeOrNull(buffer.holdersAt),
-  };
+/** The process whose end makes the buffer an orphan: the exporting task, or its VM if the export was not traced. */
+export function ownerOf({ owner, vm }: BufferState): ProcessRecord | null {
+  if (owner !== null) return owner.process;
+  return vm === null ? null : leaderOf(vm);
 }

@@ -1,11 +1,6 @@
 import type { Privacy } from '../protocol/codes.ts';
-import type { BufferState } from './buffer-state.ts';
-
-/** The labels of a buffer's totals. The device is a packed PCI address. */
-export interface LabelsOfBuffer {
-  readonly device: number;
-  readonly privacy: Privacy;
-}
+import type { Importers, LabelsOfBuffer } from './importers.ts';
+import type { IntervalSet } from './interval-set.ts';
 
 /** Attachments of one importer to the buffers of one device with one privacy. */
 export interface AttachmentGroup extends LabelsOfBuffer {
@@ -33,6 +28,19 @@ export interface Counted {
   lostMappings: number;
   /** Attachments whose importer is unknown. */
   unnamed: number;
+}
+
+/** What the totals need from the state of a buffer. */
+export interface CountedBuffer {
+  device: number;
+  privacy: Privacy;
+  revoked: boolean;
+  bytes: number;
+  lostMappings: number;
+  importers: Importers;
+  attachments: IntervalSet;
+  /** What it contributes to the totals; null if it is not in them. */
+  counted: Counted | null;
 }
 
 /** The importer name of attachments that only a snapshot has counted. */
@@ -71,7 +79,7 @@ export class BufferTotals {
   }
 
   /** Updates the totals after a change of a live or revoked buffer, or adds a new buffer. */
-  update(buffer: BufferState): void {
+  update(buffer: CountedBuffer): void {
     const counted = buffer.counted ?? this.#add(buffer);
     let { group } = counted;
     const isRelabelled = group.device !== buffer.device || group.privacy !== buffer.privacy;
@@ -99,7 +107,7 @@ export class BufferTotals {
   }
 
   /** Removes a released buffer. */
-  remove(buffer: BufferState): void {
+  remove(buffer: CountedBuffer): void {
     const { counted } = buffer;
     if (counted === null) return;
     buffer.counted = null;
@@ -116,20 +124,20 @@ export class BufferTotals {
     if (known?.count === 0) this.#attachments.delete(key);
   }
 
-  #relabel({ importers }: BufferState, { group: before, unnamed }: Counted, group: BufferGroup): void {
+  #relabel({ importers }: CountedBuffer, { group: before, unnamed }: Counted, group: BufferGroup): void {
     this.addAttachments(before, UNKNOWN_IMPORTER, -unnamed);
     this.addAttachments(group, UNKNOWN_IMPORTER, unnamed);
     importers.relabel(group);
   }
 
-  #add(buffer: BufferState): Counted {
+  #add(buffer: CountedBuffer): Counted {
     const counted = { group: this.#join(buffer), bytes: 0, lostMappings: 0, unnamed: 0 };
     buffer.counted = counted;
     buffer.importers.relabel(counted.group);
     return counted;
   }
 
-  #join({ device, privacy, revoked }: BufferState): BufferGroup {
+  #join({ device, privacy, revoked }: CountedBuffer): BufferGroup {
     const key = keyOf({ device, privacy, revoked });
     let group = this.#groups.get(key);
     if (group === undefined) {

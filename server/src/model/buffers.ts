@@ -1,25 +1,25 @@
 import { FifoMap } from '../lib/fifo-map.ts';
-import { PRIVACIES, WALKED_ATTACHMENTS } from '../protocol/codes.ts';
+import { PRIVACIES } from '../protocol/codes.ts';
 import type { TupleKind, TupleOf } from '../protocol/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 import {
   type BufferState,
   newBuffer,
+  ownerOf,
   recordRejection,
+  relink,
   revoke,
   setRevoked,
-  type Task,
 } from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
+import type { EventRecord } from './events.ts';
 import type { ImporterState } from './importers.ts';
+import { attach, beginMapping, detach, map, reconcileAttachments, undoMapping } from './mappings.ts';
 import { importerName } from './naming.ts';
-import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover } from './processes.ts';
+import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover, type Task } from './processes.ts';
 import type { VmTable } from './vms.ts';
 
 type Data<K extends TupleKind> = TupleOf<K>['data'];
-
-/** The most implied attachments of one importer that are kept, to match their late attach events. */
-const IMPLIED_LIMIT = 16;
 
 /** The most processes with one device open that are kept. A device has one VM, and a VM has few processes. */
 const DEVICE_HOLDERS_LIMIT = 16;
@@ -56,7 +56,41 @@ export class BufferTable {
     return this.#alive.get(inode) ?? this.#released.get(inode);
   }
 
-  exported(data: Data<'export'>): void {
+  /** Applies an event. Returns the number of mappings that were lost. */
+  apply(record: EventRecord): number {
+    switch (record.type) {
+      case 'export':
+        this.#exported(record.data);
+        return 0;
+      case 'release':
+        this.#release(record.data);
+        return 0;
+      case 'import':
+        this.#imported(record.data);
+        return 0;
+      case 'detach':
+        this.#detached(record.data);
+        return 0;
+      case 'unmap':
+        this.#unmapped(record.data);
+        return 0;
+      case 'buffer_state':
+        return this.#stateChanged(record.data);
+      case 'bind':
+        this.#bound(record.data);
+        return 0;
+      case 'unbind':
+        this.#unbound(record.data);
+        return 0;
+      case 'revoke_call':
+      case 'private_read':
+        return 0;
+      default:
+        return record satisfies never;
+    }
+  }
+
+  #exported(data: Data<'export'>): void {
     if (data.errno !== 0 || data.inode === 0) return;
     // The release may arrive first, from another processor. Then the export only completes the released buffer.
     const known = this.get(data.inode);
@@ -82,13 +116,12 @@ export class BufferTable {
     this.totals.update(buffer);
   }
 
-  release(data: Data<'release'>): BufferState {
+  #release(data: Data<'release'>): void {
     const buffer = this.get(data.inode) ?? newBuffer(data.inode, data.t, this.totals);
     if (!buffer.released) this.#markReleased(buffer, data.t);
-    return buffer;
   }
 
-  imported(data: Data<'import'>): void {
+  #imported(data: Data<'import'>): void {
     if (data.errno !== 0) {
       this.#rejected(data, data.stage, data.importer, data.importer_device);
       if (data.stage === 'iommufd') this.#undoMapping(data);
@@ -104,20 +137,13 @@ export class BufferTable {
         attach(buffer, state, t);
         break;
       case 'iommufd':
-        state.mapping = {
-          pid,
-          t,
-          detachedAt: null,
-          before: state.mapped.count,
-          lost: buffer.lostMappings,
-        };
-        buffer.lostMappings = Math.max(0, buffer.lostMappings - 1);
-        this.#map(buffer, state, t);
+        beginMapping(buffer, state, pid, t);
+        map(buffer, state, t, this.tracesUnmaps);
         break;
       case 'map':
       case 'bind':
       case 'unknown':
-        this.#map(buffer, state, t);
+        map(buffer, state, t, this.tracesUnmaps);
         break;
       case 'pin':
       case 'vmap':
@@ -133,37 +159,24 @@ export class BufferTable {
     this.#changed(buffer, state);
   }
 
-  /**
-   * Undoes a mapping of iommufd whose call failed after the mapping event, for example because the IOVA is in use.
-   * iommufd detaches within the failed call. This distinguishes it from a later call that fails at once.
-   */
-  #undoMapping({ inode, importer, importer_device, pid, t, ns }: Data<'import'>): void {
-    const buffer = this.#alive.get(inode);
-    const state = buffer?.importers.get(importerName(importer), importer_device, t);
-    const mapping = state?.mapping;
-    const detachedAt = mapping?.detachedAt ?? null;
-    if (!buffer || !mapping || mapping.pid !== pid || detachedAt === null) return;
-    if (detachedAt > t || detachedAt < t - ns / 1000) return;
-    buffer.lostMappings = Math.max(buffer.lostMappings, mapping.lost);
-    state.mapped.limit(mapping.before);
-    state.mapping = null;
-    this.#changed(buffer, state);
+  /** A call of iommufd has failed. */
+  #undoMapping(data: Data<'import'>): void {
+    const buffer = this.#alive.get(data.inode);
+    const state = buffer?.importers.get(importerName(data.importer), data.importer_device, data.t);
+    if (buffer !== undefined && state !== undefined && undoMapping(buffer, state, data))
+      this.#changed(buffer, state);
   }
 
-  detached(data: Data<'detach'>): void {
+  #detached(data: Data<'detach'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
     buffer.attachments.end(data.t);
     const state = buffer.importers.get(importerName(data.importer), data.importer_device, data.t);
-    const { attached, mapped, mapping } = state;
-    if (mapping !== null && data.t >= mapping.t) mapping.detachedAt = data.t;
-    attached.end(data.t);
-    if (!attached.hasSince(data.t)) mapped.endAll(data.t);
-    if (!this.#tracesUnmapsOf(state)) mapped.limit(attached.count);
+    detach(state, data.t, this.tracesUnmaps);
     this.#changed(buffer, state);
   }
 
-  unmapped(data: Data<'unmap'>): void {
+  #unmapped(data: Data<'unmap'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
     const state = buffer.importers.get(importerName(data.importer), data.importer_device, data.t);
@@ -172,7 +185,7 @@ export class BufferTable {
   }
 
   /** Returns the number of lost mappings. */
-  stateChanged(data: Data<'buffer_state'>): number {
+  #stateChanged(data: Data<'buffer_state'>): number {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return 0;
     setRevoked(buffer, data.t, data.revoked, data.cause);
@@ -181,7 +194,7 @@ export class BufferTable {
     return lost;
   }
 
-  bound(data: Data<'bind'>): void {
+  #bound(data: Data<'bind'>): void {
     if (data.errno !== 0) {
       this.#rejected(data, 'bind', 'kvm', 'kvm');
       return;
@@ -190,11 +203,11 @@ export class BufferTable {
     if (buffer === null) return;
     buffer.boundAt = Math.min(buffer.boundAt ?? data.t, data.t);
     const state = buffer.importers.kvm ?? buffer.importers.get('kvm', 'kvm', data.t);
-    this.#map(buffer, state, data.t);
+    map(buffer, state, data.t, this.tracesUnmaps);
     this.#changed(buffer, state);
   }
 
-  unbound(data: Data<'unbind'>): void {
+  #unbound(data: Data<'unbind'>): void {
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
     const state = buffer.importers.kvm ?? buffer.importers.get('kvm', 'kvm', data.t);
@@ -205,8 +218,9 @@ export class BufferTable {
   /** Live or revoked buffers whose owner is this process. */
   *ownedBy(process: ProcessRecord): Generator<BufferState> {
     for (const record of [process, ...(process.threads ?? [])]) {
-      for (const buffer of record.buffers ?? []) {
-        if (!buffer.released && ownerOf(buffer) === process) yield buffer;
+      for (const inode of record.buffers ?? []) {
+        const buffer = this.#alive.get(inode);
+        if (buffer !== undefined && ownerOf(buffer) === process) yield buffer;
       }
     }
   }
@@ -217,7 +231,9 @@ export class BufferTable {
 
   /** A pid was reused: assigns what was recorded after that to the new process. The old process has ended. */
   takenOver({ from, to, since }: Takeover): void {
-    for (const buffer of [...(from.buffers ?? [])]) {
+    for (const inode of [...(from.buffers ?? [])]) {
+      const buffer = this.get(inode);
+      if (buffer === undefined) continue;
       if (buffer.vm === from && (buffer.exportedAt ?? buffer.firstSeenAt) >= since) this.#setVm(buffer, to);
       const { owner } = buffer;
       if (owner?.process !== from || owner.t < since) continue;
@@ -301,35 +317,6 @@ export class BufferTable {
     this.totals.update(buffer);
   }
 
-  #map(buffer: BufferState, state: ImporterState, t: number): void {
-    const { attached, mapped } = state;
-    buffer.imported = true;
-    // The detach event arrived first.
-    if (t <= attached.endedAt && !attached.hasSince(t)) return;
-    if (attached.count === 0) {
-      // The mapping implies an attachment that was not traced: it is older than the tracer, or was made in a gap.
-      attached.begin(t);
-      state.implied = [...state.implied.slice(1 - IMPLIED_LIMIT), t];
-      state.since = t;
-    }
-    const iommufd = state.importer === 'iommufd';
-    if (!this.#tracesUnmapsOf(state) && t < (buffer.revokedAt ?? 0)) {
-      // The event of the revocation arrived first.
-      if (iommufd) buffer.lostMappings += 1;
-      return;
-    }
-    mapped.begin(t);
-    if (!iommufd && !this.#tracesUnmapsOf(state)) mapped.limit(attached.count);
-  }
-
-  /**
-   * Whether an event reports the end of this importer's mappings. KVM unbinds. iommufd maps the physical range itself
-   * and never unmaps.
-   */
-  #tracesUnmapsOf({ importer }: ImporterState): boolean {
-    return importer === 'kvm' || (this.tracesUnmaps && importer !== 'iommufd');
-  }
-
   #rejected(
     data: Data<'import'> | Data<'bind'>,
     stage: Data<'import'>['stage'],
@@ -402,48 +389,8 @@ export class BufferTable {
       const oldest = this.#released.get(this.#released.oldest() ?? 0);
       if (oldest === undefined) return;
       this.#released.delete(oldest.inode);
-      oldest.owner?.process?.buffers?.delete(oldest);
-      oldest.vm?.buffers?.delete(oldest);
+      oldest.owner?.process?.buffers?.delete(oldest.inode);
+      oldest.vm?.buffers?.delete(oldest.inode);
     }
   }
-}
-
-/** Updates the sets of buffers that name a process as their owner or VM. */
-function relink(buffer: BufferState, before: ProcessRecord | null, after: ProcessRecord | null): void {
-  if (before !== null && before !== buffer.owner?.process && before !== buffer.vm)
-    before.buffers?.delete(buffer);
-  if (after === null) return;
-  after.buffers ??= new Set();
-  after.buffers.add(buffer);
-}
-
-/** The process whose end makes the buffer an orphan: the exporting task, or its VM if the export was not traced. */
-export function ownerOf({ owner, vm }: BufferState): ProcessRecord | null {
-  if (owner !== null) return owner.process;
-  return vm === null ? null : leaderOf(vm);
-}
-
-function reconcileAttachments(buffer: BufferState, seen: number, t: number): void {
-  // The snapshot stops counting at this number. Keep the known count if it is larger.
-  const count = seen < WALKED_ATTACHMENTS ? seen : Math.max(seen, buffer.attachments.count);
-  buffer.attachments.set(count, t);
-  if (count > 0) buffer.imported = true;
-  // KVM can hold the buffer by its slot, without an attachment. Another importer has detached without an event, and it
-  // is unknown which one. So all other importers are removed.
-  const { importers } = buffer;
-  if (count === 0) importers.clear();
-  else if (importers.named - importers.namedOfKvm > count) {
-    for (const state of importers.attached()) if (state.importer !== 'kvm') importers.remove(state);
-  }
-}
-
-function attach(buffer: BufferState, state: ImporterState, t: number): void {
-  buffer.imported = true;
-  buffer.attachments.begin(t);
-  const { attached, implied } = state;
-  if (attached.takeEarlyEnd(t)) return;
-  const index = implied.findIndex((mapping) => mapping >= t);
-  if (index === -1) attached.begin(t);
-  else for (const mapping of implied.splice(index, 1)) attached.move(mapping, t);
-  if (attached.count === 1) state.since = t;
 }

@@ -97,7 +97,7 @@ interface Cell {
 }
 
 /** The most keys kept over all maps of one child. It equals the largest allowed size of one map (bpftrace.map-keys). */
-export const CELLS_LIMIT = 1_048_576;
+const CELLS_LIMIT = 1_048_576;
 
 /**
  * All counters and histograms. Each read adds the growth since the last one, so a new child that starts at zero adds to

@@ -1,4 +1,5 @@
-import type { EventKind, KernelEvent, VmRef } from '../contract/schema.ts';
+import type { EventKind, KernelEvent } from '../contract/events.ts';
+import type { VmRef } from '../contract/fields.ts';
 import type { TupleOf } from '../protocol/tuples.ts';
 import type { BufferState } from './buffer-state.ts';
 import { deviceAddress, importerName } from './naming.ts';

@@ -1,7 +1,18 @@
 import { FifoMap } from '../lib/fifo-map.ts';
-import type { Task } from './buffer-state.ts';
-import type { BufferTotals, LabelsOfBuffer } from './buffer-totals.ts';
+import type { Privacy } from '../protocol/codes.ts';
 import { IntervalSet } from './interval-set.ts';
+import type { Task } from './processes.ts';
+
+/** The labels of a buffer's totals. The device is a packed PCI address. */
+export interface LabelsOfBuffer {
+  readonly device: number;
+  readonly privacy: Privacy;
+}
+
+/** Counts attachments over all buffers. */
+export interface AttachmentTotals {
+  addAttachments(labels: LabelsOfBuffer, importer: string, growth: number): void;
+}
 
 /** One importer of one buffer. Without an attachment it is kept only to match late events. */
 export interface ImporterState {
@@ -36,7 +47,7 @@ function keyOf({ importer, importerDevice }: Pick<ImporterState, 'importer' | 'i
  * attachments or mappings of an importer.
  */
 export class Importers {
-  readonly #totals: BufferTotals;
+  readonly #totals: AttachmentTotals;
   /** The device and privacy under which the totals count the attachments. */
   #labels: LabelsOfBuffer = { device: 0, privacy: 'undeclared' };
   readonly #byKey = new Map<string, ImporterState>();
@@ -49,7 +60,7 @@ export class Importers {
   named = 0;
   namedOfKvm = 0;
 
-  constructor(totals: BufferTotals) {
+  constructor(totals: AttachmentTotals) {
     this.#totals = totals;
   }
 

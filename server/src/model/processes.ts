@@ -1,8 +1,16 @@
-import type { VmBy, VmRef } from '../contract/schema.ts';
+import type { VmBy, VmRef } from '../contract/fields.ts';
 import { FifoMap } from '../lib/fifo-map.ts';
 import { type Exit, type Process, startMicros } from '../protocol/wire.ts';
-import type { BufferState, Task } from './buffer-state.ts';
 import { vmKind } from './naming.ts';
+
+/** A task as named by an event, and its process. */
+export interface Task {
+  readonly pid: number;
+  readonly comm: string;
+  /** Time of the event; microseconds since boot. */
+  readonly t: number;
+  process: ProcessRecord | null;
+}
 
 /** One process that events name. Buffers refer to the record, so a reused pid does not change past owners. */
 export interface ProcessRecord {
@@ -18,10 +26,10 @@ export interface ProcessRecord {
   /** The previous process with this pid. Its events may arrive after the line that reports the next one. */
   previous: ProcessRecord | null;
   /**
-   * Buffers whose owner or VM it is, and importer tasks of it; kept up to date by `BufferTable`. Null if there are
-   * none.
+   * Inodes of the buffers whose owner or VM it is, and importer tasks of it; kept up to date by `BufferTable`. Null if
+   * there are none.
    */
-  buffers: Set<BufferState> | null;
+  buffers: Set<number> | null;
   tasks: Set<Task> | null;
   /** Records of its other threads, if known. */
   threads: Set<ProcessRecord> | null;

@@ -7,7 +7,7 @@ export function labelKey(labels: Labels): string {
 }
 
 /** The label set of the series into which a full family folds new label sets. */
-export function otherLabels(labels: Labels): Labels {
+function otherLabels(labels: Labels): Labels {
   return Object.fromEntries(Object.keys(labels).map((name) => [name, 'other']));
 }
 

@@ -1,4 +1,4 @@
-import type { VmBy, VmRef } from '../contract/schema.ts';
+import type { VmBy, VmRef } from '../contract/fields.ts';
 import { FifoMap } from '../lib/fifo-map.ts';
 import type { BufferState } from './buffer-state.ts';
 import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';

@@ -6,7 +6,7 @@ const HEX_RUN = /(?:0x)?(?<![0-9a-f])[0-9a-f]{16,20}(?![0-9a-f])/gi;
 const ADDRESS_DIGITS = 16;
 
 /** Replaces a kernel address in text that is logged, recorded or served. */
-export const MASKED_ADDRESS = '[address]';
+const MASKED_ADDRESS = '[address]';
 
 /**
  * Masks kernel addresses in text of bpftrace: with `0x`, without it, or after a word as in `kfunc_ffffffff81234567`.

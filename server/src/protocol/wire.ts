@@ -220,7 +220,7 @@ export type Device = Static<typeof Device>;
 export const DeviceGone = Type.Object({ t: Micros, device: DeviceAddress('PCI address') });
 export type DeviceGone = Static<typeof DeviceGone>;
 
-export const NAME_SOURCES = ['command_line', 'cgroup'] as const;
+const NAME_SOURCES = ['command_line', 'cgroup'] as const;
 
 /** The identity of a process, written once when it is first seen. name and uuid are those of the VM that it runs. */
 export const Process = Type.Object({
@@ -269,11 +269,10 @@ export const Holder = Type.Object({ pid: Pid, comm: Type.String(), fds: Count() 
 export type Holder = Static<typeof Holder>;
 
 /** A process that has a VFIO device open. */
-export const DeviceHolder = Type.Object({
+const DeviceHolder = Type.Object({
   device: PackedDevice('domain << 16 | bus << 8 | devfn'),
   pid: Pid,
 });
-export type DeviceHolder = Static<typeof DeviceHolder>;
 
 export const SnapshotBuffer = Type.Object({
   inode: Count(),

@@ -1,4 +1,5 @@
-import { INCIDENT_KINDS, type IncidentKind } from '../contract/schema.ts';
+import { INCIDENT_KINDS, type IncidentKind } from '../contract/incidents.ts';
+import { TOPICS, type Topic } from '../contract/reasons.ts';
 import { INCIDENT_RULES } from '../incidents/rules/index.ts';
 import { PRIVATE_BUFFER_REMEDY } from '../incidents/rules/private-offered.ts';
 import type { Reason } from '../protocol/codes.ts';
@@ -21,10 +22,6 @@ export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
 
 /** Reasons that no probe of this version prints, although the stream has a number for them. */
 export const UNPRINTED: readonly Reason[] = [];
-
-/** Kinds of names. A symptom is in no metric, because no probe sees it; the others are label values of metrics. */
-export const TOPICS = ['reason', 'violation', 'cause', 'incident', 'symptom'] as const;
-export type Topic = (typeof TOPICS)[number];
 
 /** One entry as the CLI, the API and the docs show it. */
 export interface Explanation extends Entry {

@@ -1,4 +1,4 @@
-import type { TracerEvent } from '../contract/schema.ts';
+import type { TracerEvent } from '../contract/events.ts';
 import {
   type DecodeFailure,
   decodeLine,

@@ -1,32 +1,31 @@
-import {
-  type BlindTo,
-  type BufferView,
-  INCIDENT_KINDS,
-  type Incident,
-  type IncidentKind,
-  type Status,
-  type TracerEvent,
-} from '../contract/schema.ts';
+import type { BufferView } from '../contract/buffers.ts';
+import type { TracerEvent } from '../contract/events.ts';
+import type { HistorySample } from '../contract/history.ts';
+import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/incidents.ts';
+import type { Status } from '../contract/status.ts';
 import { blindTo } from '../incidents/detection.ts';
 import { INCIDENT_LIMITS, IncidentEngine, type IncidentLimits } from '../incidents/engine.ts';
 import { INCIDENT_RULES } from '../incidents/rules/index.ts';
 import type { IncidentState } from '../incidents/store.ts';
 import { bySeverity, incidentLabels, incidentView } from '../incidents/view.ts';
-import { Accounting, PROBES_LIMIT } from '../model/accounting.ts';
-import { type BufferFilter, type BufferState, bufferView, matches } from '../model/buffer-state.ts';
+import { Accounting } from '../model/accounting.ts';
+import type { BufferState } from '../model/buffer-state.ts';
 import type { BufferTotals } from '../model/buffer-totals.ts';
+import { type BufferFilter, bufferView, matches } from '../model/buffer-view.ts';
 import { BufferTable } from '../model/buffers.ts';
+import { Collection } from '../model/collection.ts';
 import { CounterStore } from '../model/counters.ts';
 import { DeviceTable } from '../model/devices.ts';
 import { type EventRecord, toTracerEvent } from '../model/events.ts';
-import { History, type HistorySample } from '../model/history.ts';
+import { History } from '../model/history.ts';
 import { deviceAddress, packedDevice } from '../model/naming.ts';
 import { ProcessTable } from '../model/processes.ts';
 import { type DeviceVm, VmTable } from '../model/vms.ts';
+import { WallTime } from '../model/wall-time.ts';
 import { isCountLoss, type Violation } from '../protocol/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { SnapshotParts } from '../protocol/snapshot-parts.ts';
-import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../protocol/wire.ts';
+import type { Child, Device, Exit, Process } from '../protocol/wire.ts';
 
 export interface ModelOptions {
   /** Version of this program, for the status and build_info. */
@@ -55,20 +54,11 @@ export class TracerModel {
   readonly #buffers: BufferTable;
   readonly #devices = new DeviceTable();
   readonly #snapshotParts = new SnapshotParts();
-  readonly #probesEverAttached = new Set<string>();
-  readonly #dialectsEver = new Set<Dialect>();
+  readonly #collection = new Collection();
+  readonly #wallTime = new WallTime();
   readonly #incidents: IncidentEngine;
   readonly #history = new History();
   #seq = 0;
-  #bootEpochUs = 0;
-  #headerEpochUs = 0;
-  #kernel: string | null = null;
-  #simulation: string | null = null;
-  #bpftrace: string | null = null;
-  #dialect: Dialect = 'none';
-  #probes: readonly ProbeState[] = [];
-  #problem: Status['problem'] = null;
-  #started: { generation: number; t: number } | null = null;
 
   constructor(options: ModelOptions) {
     const { kind, name } = options.source;
@@ -88,7 +78,7 @@ export class TracerModel {
       processes: this.#processes,
       accounting: this.accounting,
       limits: incidents,
-      dialect: () => this.#dialect,
+      dialect: () => this.#collection.dialect,
       detects: (incident) => this.detectsIncident(incident),
     });
   }
@@ -103,7 +93,7 @@ export class TracerModel {
       this.#seq += 1;
       events.push({
         seq: this.#seq,
-        time: this.#time(at),
+        time: this.#wallTime.iso(at),
         boot_us: at,
         kind: 'incident',
         change,
@@ -118,10 +108,8 @@ export class TracerModel {
     const { accounting } = this;
     switch (record.type) {
       case 'header':
-        this.#bootEpochUs = record.data.boot_epoch_us;
-        this.#headerEpochUs = record.data.boot_epoch_us;
-        this.#kernel = record.data.kernel;
-        this.#simulation = record.data.simulation ?? null;
+        this.#wallTime.header(record.data.boot_epoch_us);
+        this.#collection.header(record.data);
         accounting.header(record.data.t);
         return [];
       case 'child':
@@ -140,7 +128,7 @@ export class TracerModel {
         return [];
       case 'clock':
         accounting.seen(record.data.t);
-        this.#bootEpochUs = record.data.boot_epoch_us;
+        this.#wallTime.stepped(record.data.boot_epoch_us);
         return [];
       case 'device':
         accounting.seen(record.data.t);
@@ -167,7 +155,7 @@ export class TracerModel {
       }
       case 'ready':
         accounting.ready(record.data.t);
-        this.#problem = null;
+        this.#collection.ready();
         return [];
       case 'heartbeat':
         accounting.heartbeat(record.data.t, record.data.emitted);
@@ -212,28 +200,30 @@ export class TracerModel {
   /** State of the collection: the part of the status that is read for each line. */
   get collection(): Pick<Status, 'state' | 'problem' | 'dialect' | 'generation'> {
     const { state, generation } = this.accounting;
-    return { state, problem: this.#problem, dialect: this.#dialect, generation };
+    const { problem, dialect } = this.#collection;
+    return { state, problem, dialect, generation };
   }
 
   status(): Status {
     const { accounting } = this;
+    const { simulation, kernel, bpftrace, dialect, problem, probes } = this.#collection;
     const { live, revoked } = this.#buffers.totals;
     const restarts = Object.values(accounting.restarts).reduce((sum, count) => sum + count, 0);
     const decodeErrors = Object.values(accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
     return {
       version: this.options.version,
       source: { ...this.options.source },
-      simulation: this.#simulation,
-      now: this.#time(accounting.now),
-      kernel: this.#kernel,
-      bpftrace: this.#bpftrace,
-      dialect: this.#dialect,
+      simulation,
+      now: this.#wallTime.iso(accounting.now),
+      kernel,
+      bpftrace,
+      dialect,
       state: accounting.state,
-      problem: this.#problem === null ? null : { ...this.#problem },
+      problem: problem === null ? null : { ...problem },
       generation: accounting.generation,
       restarts,
-      probes: this.#probes.map((probe) => ({ ...probe })),
-      last_counter_read: accounting.lastReadAt === null ? null : this.#time(accounting.lastReadAt),
+      probes: probes.map((probe) => ({ ...probe })),
+      last_counter_read: accounting.lastReadAt === null ? null : this.#wallTime.iso(accounting.lastReadAt),
       blind_seconds: accounting.blindSeconds,
       events_received: accounting.eventsReceived,
       events_emitted: accounting.eventsEmitted,
@@ -279,17 +269,17 @@ export class TracerModel {
   /** Seconds since 1970 at which the counters were last read; 0 before the first read. */
   get lastCounterReadSeconds(): number {
     const { lastReadAt } = this.accounting;
-    return lastReadAt === null ? 0 : (this.#bootEpochUs + lastReadAt) / 1e6;
+    return lastReadAt === null ? 0 : this.#wallTime.seconds(lastReadAt);
   }
 
   /** The wall clock at t = 0 from the header, in microseconds since 1970. Later steps of the clock do not change it. */
   get headerEpochUs(): number {
-    return this.#headerEpochUs;
+    return this.#wallTime.headerEpochUs;
   }
 
   /** Whether this probe was attached in any program of this stream. Only then is a zero in its counters a real zero. */
   wasAttached(probe: string): boolean {
-    return this.#probesEverAttached.has(probe);
+    return this.#collection.wasAttached(probe);
   }
 
   /** Live and revoked buffers first, then the released ones that are kept, newest last. */
@@ -329,7 +319,7 @@ export class TracerModel {
   /** Whether a kernel traced since the start can have incidents of this kind. */
   canOccur(kind: IncidentKind): boolean {
     const { dialects } = INCIDENT_RULES[kind];
-    return dialects === undefined || dialects.some((dialect) => this.#dialectsEver.has(dialect));
+    return dialects === undefined || this.#collection.hadDialect(dialects);
   }
 
   /** Whether incidents of this kind can occur, and all probes that detect them were attached since the start. */
@@ -339,8 +329,7 @@ export class TracerModel {
 
   /** Security-relevant incident kinds that this kernel can have and that cannot be detected now. */
   blindTo(): BlindTo[] {
-    const attached = this.#probes.filter((probe) => probe.attached);
-    return blindTo(this.#dialect, new Set(attached.map(({ probe }) => probe)));
+    return blindTo(this.#collection.dialect, this.#collection.attached());
   }
 
   /**
@@ -348,7 +337,7 @@ export class TracerModel {
    * privacy.
    */
   countsViolation(kind: Violation): boolean {
-    if (kind === 'none' || (kind === 'private_offered' && !this.#dialectsEver.has('private-v1')))
+    if (kind === 'none' || (kind === 'private_offered' && !this.#collection.hadDialect(['private-v1'])))
       return false;
     return this.detectsIncident(kind);
   }
@@ -373,7 +362,7 @@ export class TracerModel {
 
   /** Rates and durations of the last half hour, oldest first. */
   history(): HistorySample[] {
-    return this.#history.samples((micros) => this.#time(micros));
+    return this.#history.samples(this.#wallTime.iso);
   }
 
   /** The facts that the collector reported about devices, one entry per PCI address. */
@@ -393,13 +382,13 @@ export class TracerModel {
     const device = known?.device ?? 0;
     if (this.#devices.anyGone && 'device' in record.data)
       this.#devices.seen(deviceAddress(record.data.device));
-    const lostMappings = this.#change(record);
+    const lostMappings = this.#buffers.apply(record);
     this.#incidents.event(record);
     this.#incidents.advance(t);
     this.#seq += 1;
     return toTracerEvent(record, {
       seq: this.#seq,
-      time: this.#time(t),
+      time: this.#wallTime.iso(t),
       processes: this.#processes,
       interfaceOf: this.#interfaceOf,
       device,
@@ -408,83 +397,28 @@ export class TracerModel {
     });
   }
 
-  /** Applies an event to the buffers. Returns the number of mappings that were lost. */
-  #change(record: EventRecord): number {
-    switch (record.type) {
-      case 'export':
-        this.#buffers.exported(record.data);
-        return 0;
-      case 'release':
-        this.#buffers.release(record.data);
-        return 0;
-      case 'import':
-        this.#buffers.imported(record.data);
-        return 0;
-      case 'detach':
-        this.#buffers.detached(record.data);
-        return 0;
-      case 'unmap':
-        this.#buffers.unmapped(record.data);
-        return 0;
-      case 'buffer_state':
-        return this.#buffers.stateChanged(record.data);
-      case 'bind':
-        this.#buffers.bound(record.data);
-        return 0;
-      case 'unbind':
-        this.#buffers.unbound(record.data);
-        return 0;
-      case 'revoke_call':
-      case 'private_read':
-        return 0;
-      default:
-        return record satisfies never;
-    }
-  }
-
   #child(child: Child): void {
     const { accounting } = this;
+    const hasStarted = this.#collection.child(child);
+    this.#buffers.tracesUnmaps = this.wasAttached('unmap');
     switch (child.state) {
-      case 'starting': {
-        this.#program(child.dialect, child.probes);
-        this.#bpftrace = child.bpftrace;
-        const { generation, t } = child;
-        // A collector reports the running child again to a new listener.
-        if (this.#started?.generation === generation && this.#started.t === t) return;
-        this.#started = { generation, t };
+      case 'starting':
+        if (!hasStarted) return;
         this.counters.newChild();
-        accounting.childStarting(t);
+        accounting.childStarting(child.t);
         return;
-      }
       case 'changed':
-        this.#program(this.#dialect, child.probes);
         accounting.probesChanged(child.t, child.blind, child.blind_since);
         return;
       case 'exited':
-        this.#problem =
-          child.reason === 'stopped' || child.reason === 'handed_over'
-            ? null
-            : { ...problemOf(child), remedy: child.remedy ?? null };
         accounting.childExited(child.t, child.reason, child.blind_since);
         return;
       case 'unavailable':
-        this.#program(child.dialect, child.probes);
-        this.#problem = { ...problemOf(child), remedy: child.remedy };
         accounting.childUnavailable(child.t, child.reason);
         return;
       default:
         child satisfies never;
     }
-  }
-
-  #program(dialect: Dialect, probes: readonly ProbeState[]): void {
-    this.#dialect = dialect;
-    this.#dialectsEver.add(dialect);
-    this.#probes = probes;
-    for (const { probe, attached } of probes) {
-      if (attached && this.#probesEverAttached.size < PROBES_LIMIT) this.#probesEverAttached.add(probe);
-    }
-    this.#buffers.tracesUnmaps = this.wasAttached('unmap');
   }
 
   #process(process: Process): void {
@@ -519,27 +453,15 @@ export class TracerModel {
     this.#devices.get(device)?.interfaces?.[0] ?? null;
 
   #view(buffer: BufferState): BufferView {
-    return bufferView(buffer, { time: (micros) => this.#time(micros), interfaceOf: this.#interfaceOf });
+    return bufferView(buffer, { time: this.#wallTime.iso, interfaceOf: this.#interfaceOf });
   }
 
   #incidentView(incident: IncidentState): Incident {
     return incidentView(incident, {
-      time: (micros) => this.#time(micros),
+      time: this.#wallTime.iso,
       isExact: (one) => this.#incidents.isExact(one),
       participants: (one) => this.#incidents.participants(one),
       tracesUnmaps: this.wasAttached('unmap'),
     });
   }
-
-  #time(micros: number): string {
-    const date = new Date(Math.floor((this.#bootEpochUs + micros) / 1000));
-    return Number.isNaN(date.getTime()) ? new Date(0).toISOString() : date.toISOString();
-  }
-}
-
-function problemOf(child: Extract<Child, { reason: unknown }>): {
-  reason: Extract<Child, { reason: unknown }>['reason'];
-  message: string;
-} {
-  return { reason: child.reason, message: child.message };
 }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { IdentityWatch } from '../../src/collector/identity-reporter.ts';
+import { IdentityReporter } from '../../src/collector/identity-reporter.ts';
 import { LineReader } from '../../src/collector/line-reader.ts';
-import { LossWatch } from '../../src/collector/loss-counts.ts';
+import { LossCounts } from '../../src/collector/loss-counts.ts';
 import { takeSnapshot } from '../../src/collector/snapshot.ts';
 import { type SnapshotCause, SnapshotScheduler } from '../../src/collector/snapshot-scheduler.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -22,10 +22,10 @@ import {
 } from '../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from './fake-host.ts';
 
-function losses(): { watch: LossWatch; lines: CollectorLine[]; lost: () => number } {
+function losses(): { watch: LossCounts; lines: CollectorLine[]; lost: () => number } {
   const lines: CollectorLine[] = [];
   let lost = 0;
-  const watch = new LossWatch({ emit: (line) => lines.push(line), onEventsLost: () => lost++ });
+  const watch = new LossCounts({ emit: (line) => lines.push(line), onEventsLost: () => lost++ });
   return { watch, lines, lost: () => lost };
 }
 
@@ -200,7 +200,7 @@ test('pending requests become one snapshot with the most important cause, and sn
 
 interface Identities {
   host: FakeHost;
-  watch: IdentityWatch;
+  watch: IdentityReporter;
   lines: CollectorLine[];
   ends: () => number;
 }
@@ -209,7 +209,7 @@ async function identities(t: TestContext, limit?: number): Promise<Identities> {
   const host = await fakeHost(t);
   const lines: CollectorLine[] = [];
   let ends = 0;
-  const watch = new IdentityWatch({
+  const watch = new IdentityReporter({
     procRoot: host.procRoot,
     sysRoot: host.sysRoot,
     bootUs: () => 1,

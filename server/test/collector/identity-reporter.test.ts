@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { IdentityWatch } from '../../src/collector/identity-reporter.ts';
+import { IdentityReporter } from '../../src/collector/identity-reporter.ts';
 import { pciAddress } from '../../src/host/pci.ts';
 import { PciIds } from '../../src/host/pci-ids.ts';
 import type { CollectorLine } from '../../src/protocol/wire.ts';
@@ -16,13 +16,13 @@ function qemu(name: string): string[] {
   return ['qemu-system-x86_64', '-name', name];
 }
 
-/** An IdentityWatch on a fake /proc and /sys, and a model that applies its lines. The test sets the time. */
+/** An IdentityReporter on a fake /proc and /sys, and a model that applies its lines. The test sets the time. */
 async function setUp(t: TestContext) {
   const host: FakeHost = await fakeHost(t);
   const { model, more } = feed([HEADER, starting(SECOND, 1), ready(SECOND)]);
   const lines: CollectorLine[] = [];
   const clock = { now: SECOND };
-  const watch = new IdentityWatch({
+  const watch = new IdentityReporter({
     procRoot: host.procRoot,
     sysRoot: host.sysRoot,
     bootUs: () => clock.now,
@@ -254,7 +254,7 @@ test('an importing device is reported by its address, and its removal only when 
 test('the number of devices that are followed is limited', async (t) => {
   const host = await fakeHost(t);
   const lines: CollectorLine[] = [];
-  const watch = new IdentityWatch({
+  const watch = new IdentityReporter({
     procRoot: host.procRoot,
     sysRoot: host.sysRoot,
     bootUs: () => 1,
@@ -288,7 +288,7 @@ test('the number of devices that are followed is limited', async (t) => {
 
 test('a new process does not cause a walk over all known processes', async () => {
   const limit = 2000;
-  const watch = new IdentityWatch({
+  const watch = new IdentityReporter({
     procRoot: '/nowhere',
     sysRoot: '/nowhere',
     bootUs: () => SECOND,

@@ -15,10 +15,10 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { inspectHost } from '../../src/bpftrace/facts.ts';
 import { HostErrors } from '../../src/collector/host-errors.ts';
-import { IdentityWatch } from '../../src/collector/identity-reporter.ts';
+import { IdentityReporter } from '../../src/collector/identity-reporter.ts';
 import { createBootClock } from '../../src/host/boot-clock.ts';
 import { readProcess } from '../../src/host/identity.ts';
-import { ModuleWatch } from '../../src/host/loaded-modules.ts';
+import { LoadedModules } from '../../src/host/loaded-modules.ts';
 import { PciIds } from '../../src/host/pci-ids.ts';
 import { countRecursionMisses, findHolders, readStat } from '../../src/host/proc.ts';
 import { quiesceCpus, tryTaskset } from '../../src/host/processors.ts';
@@ -53,21 +53,21 @@ async function breakPath(path: string): Promise<() => Promise<void>> {
   };
 }
 
-function errorLog() {
+function errorLog(source: HostSource) {
   const errors = new HostErrors();
   const lines: CollectorLine[] = [];
   const sources = (): HostSource[] => {
     errors.report(1, (line) => lines.push(line));
     return lines.flatMap((line) => (line.type === 'host_error' ? [line.data.source] : []));
   };
-  return { errors, onError: errors.note, lines, sources };
+  return { errors, onError: errors.of(source), lines, sources };
 }
 
 test('a list of modules that cannot be read is not a change', async (t) => {
   const host = await fakeHost(t);
-  const { onError, sources } = errorLog();
+  const { onError, sources } = errorLog('modules');
   let now = 10;
-  const watch = new ModuleWatch(host.sysRoot, { bootUs: () => now, onError });
+  const watch = new LoadedModules(host.sysRoot, { bootUs: () => now, onError });
   await watch.check();
   const folder = join(host.sysRoot, 'kernel/btf');
   const repair = await breakPath(folder);
@@ -91,21 +91,21 @@ test('a list of modules that cannot be read is not a change', async (t) => {
 });
 
 interface Setup {
-  watch: IdentityWatch;
+  watch: IdentityReporter;
   lines: CollectorLine[];
   types: () => string[];
   sources: () => HostSource[];
 }
 
 function setUp(t: TestContext, host: { procRoot: string; sysRoot: string }, pciIds = new PciIds([])): Setup {
-  const { onError, sources } = errorLog();
+  const { errors, sources } = errorLog('process');
   const lines: CollectorLine[] = [];
-  const watch = new IdentityWatch({
+  const watch = new IdentityReporter({
     ...host,
     bootUs: () => 9_000_000,
     emit: (line) => lines.push(line),
     onOwnerExit: () => {},
-    onError,
+    errors,
     pciIds,
   });
   t.after(() => watch.settled());
@@ -201,7 +201,7 @@ test('the clock continues if the uptime cannot be read, also at the start', asyn
     mono += 1000;
     return mono;
   };
-  const { onError, sources } = errorLog();
+  const { onError, sources } = errorLog('clock');
   const clock = createBootClock({ procRoot: host.procRoot, monotonicUs, onError });
   const before = clock();
   const repair = await breakPath(path);
@@ -224,7 +224,7 @@ test('a list of holders with a failed read is incomplete', async (t) => {
   await mkdir(join(folder, 'fdinfo'));
   await symlink('/dmabuf:', join(folder, 'fd/3'));
   await writeFile(join(folder, 'fdinfo/3'), 'ino:\t42\nsize:\t4096\nexp_name:\tvfio_pci_core\n');
-  const { onError, sources } = errorLog();
+  const { onError, sources } = errorLog('holders');
   const find = () => findHolders({ procRoot: host.procRoot, exporter: 'vfio_pci_core', signal, onError });
   assert.deepEqual((await find()).errors, []);
   for (const name of ['fd', 'fdinfo/3', 'stat']) {
@@ -244,7 +244,7 @@ test('skipped runs that cannot be read are unknown, not 0', async (t) => {
   const file = join(host.procRoot, '9/fdinfo/3');
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, 'prog_id:\t1\nrecursion_misses:\t4\n');
-  const { onError, sources } = errorLog();
+  const { onError, sources } = errorLog('probe_misses');
   assert.equal(await countRecursionMisses(host.procRoot, 9, onError), 4);
   await breakPath(file);
   assert.equal(await countRecursionMisses(host.procRoot, 9, onError), null);
@@ -255,7 +255,7 @@ test('skipped runs that cannot be read are unknown, not 0', async (t) => {
 
 test('processors that cannot be listed or visited are reported with the cause', async (t) => {
   const host = await fakeHost(t);
-  const { onError, lines, sources } = errorLog();
+  const { onError, lines, sources } = errorLog('processors');
   assert.equal(await quiesceCpus(host.sysRoot, { searchPath: '', onError }), 1);
   await breakPath(join(host.sysRoot, 'devices/system/cpu/online'));
   assert.equal(await quiesceCpus(host.sysRoot, { onError }), 1);

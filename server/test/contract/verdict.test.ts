@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BufferView } from '../../src/contract/schema.ts';
+import type { BufferView } from '../../src/contract/buffers.ts';
 import { lossSentences } from '../../src/contract/texts.ts';
 import { type VerdictInput, verdictOf } from '../../src/contract/verdict.ts';
 import type { Incidents, Status } from '../../web/types.ts';

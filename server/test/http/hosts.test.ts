@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { Value } from 'typebox/value';
-import { ApiError } from '../../src/http/error.ts';
+import { ApiError } from '../../src/contract/error.ts';
 import { HostNames, type HostNamesOptions } from '../../src/http/hosts.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { build } from './build.ts';

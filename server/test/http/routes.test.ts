@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { Value } from 'typebox/value';
-import { EVENT_KINDS } from '../../src/contract/schema.ts';
+import {
+  BuffersAnswer,
+  EventsAnswer,
+  HistoryAnswer,
+  IncidentsAnswer,
+  StatusAnswer,
+} from '../../src/contract/answers.ts';
+import { EVENT_KINDS } from '../../src/contract/events.ts';
 import { asksFor } from '../../src/http/encoding.ts';
-import { BuffersAnswer } from '../../src/http/routes/buffers.ts';
-import { EventsAnswer } from '../../src/http/routes/events.ts';
-import { HistoryAnswer } from '../../src/http/routes/history.ts';
-import { IncidentsAnswer } from '../../src/http/routes/incidents.ts';
-import { StatusAnswer } from '../../src/http/routes/status.ts';
 import type { WebFiles } from '../../src/http/web-files.ts';
 import {
   counterRead,

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
-import { EventsAnswer } from '../../src/http/routes/events.ts';
-import { RejectionsAnswer } from '../../src/http/routes/rejections.ts';
+import { EventsAnswer, RejectionsAnswer } from '../../src/contract/answers.ts';
 import { exported, HEADER, heartbeat, imported, ready, starting } from '../fixtures/stream-lines.ts';
 import { type BuildOptions, build } from './build.ts';
 

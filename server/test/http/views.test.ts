@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
-import { ImportsAnswer } from '../../src/http/routes/imports.ts';
-import { IncidentsAnswer } from '../../src/http/routes/incidents.ts';
-import { ProbesAnswer } from '../../src/http/routes/probes.ts';
-import { RejectionsAnswer } from '../../src/http/routes/rejections.ts';
-import { Topology } from '../../src/model/topology.ts';
+import {
+  ImportsAnswer,
+  IncidentsAnswer,
+  ProbesAnswer,
+  RejectionsAnswer,
+} from '../../src/contract/answers.ts';
+import { Topology } from '../../src/contract/topology.ts';
 import { counterRead, DEVICE, exported, imported, packName } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 

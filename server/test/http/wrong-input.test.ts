@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { Value } from 'typebox/value';
-import { ApiError } from '../../src/http/error.ts';
+import { ApiError } from '../../src/contract/error.ts';
 import { HttpServer } from '../../src/http/server.ts';
 import { build } from './build.ts';
 

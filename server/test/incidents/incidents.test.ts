@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Check } from 'typebox/value';
-import { Incident } from '../../src/contract/schema.ts';
+import { Incident } from '../../src/contract/incidents.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   ALL_PROBES,

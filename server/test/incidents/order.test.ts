@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { INCIDENT_KINDS } from '../../src/contract/schema.ts';
+import { INCIDENT_KINDS } from '../../src/contract/incidents.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   bufferState,

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
 import { errnoName } from '../../src/contract/errno-names.ts';
-import { INCIDENT_KINDS } from '../../src/contract/schema.ts';
+import { INCIDENT_KINDS } from '../../src/contract/incidents.ts';
 import { INCIDENT_RULES } from '../../src/incidents/rules/index.ts';
 import { probesDirectory } from '../../src/lib/probes-directory.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/protocol/codes.ts';

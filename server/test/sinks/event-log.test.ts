@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { TracerEvent } from '../../src/contract/schema.ts';
+import type { TracerEvent } from '../../src/contract/events.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
 
 function event(seq: number): TracerEvent {

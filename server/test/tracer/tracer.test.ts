@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Check } from 'typebox/value';
-import { EVENT_KINDS, Status, TracerEvent } from '../../src/contract/schema.ts';
+import { EVENT_KINDS, TracerEvent } from '../../src/contract/events.ts';
+import { Status } from '../../src/contract/status.ts';
 import { deviceAddress, packedDevice, vmKind } from '../../src/model/naming.ts';
 import { PROCESS_LIMIT, ProcessTable } from '../../src/model/processes.ts';
 import { EVENT_TAGS, TAGS } from '../../src/protocol/codes.ts';

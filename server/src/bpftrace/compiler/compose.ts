@@ -37,7 +37,7 @@ export interface Composed {
 }
 
 /** Where a fragment is in the program: maps an error of bpftrace to the fragment that causes it. */
-export interface Part {
+interface Part {
   probe: string;
   /** Lines of the program, from 1, both inclusive. */
   firstLine: number;

@@ -1,4 +1,5 @@
 import { TracerError } from '../../lib/errors.ts';
+import { compareVersions } from '../../lib/versions.ts';
 import type { Dialect } from '../../protocol/wire.ts';
 import { DIALECTS } from '../../protocol/wire.ts';
 
@@ -18,7 +19,7 @@ export interface ConditionFacts {
   readonly bpftrace: readonly number[] | null;
 }
 
-export type Atom =
+type Atom =
   | { kind: 'function'; name: string }
   | { kind: 'member'; name: string }
   | { kind: 'module'; name: string }
@@ -117,13 +118,4 @@ function describe(term: Term, facts: ConditionFacts): string {
   return names.length === 1
     ? `function ${names[0]} is in no loaded module`
     : `none of the functions ${names.join(', ')} is in a loaded module`;
-}
-
-/** Negative if `a` is older than `b`, zero if equal, positive if newer. A missing part counts as 0. */
-export function compareVersions(a: readonly number[], b: readonly number[]): number {
-  for (let index = 0; index < Math.max(a.length, b.length); index++) {
-    const difference = (a[index] ?? 0) - (b[index] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
 }

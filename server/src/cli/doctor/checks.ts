@@ -1,4 +1,3 @@
-import { compareVersions } from '../../bpftrace/compiler/condition.ts';
 import type { FragmentSet } from '../../bpftrace/compiler/fragment.ts';
 import type { HostFacts } from '../../bpftrace/facts.ts';
 import { helperFix } from '../../bpftrace/installed.ts';
@@ -8,6 +7,7 @@ import { FIXES } from '../../bpftrace/start-failure.ts';
 import { hasCapability } from '../../host/capabilities.ts';
 import { type Distribution, installFix } from '../../host/distribution.ts';
 import type { Surroundings, VfioDevice } from '../../host/surroundings.ts';
+import { compareVersions } from '../../lib/versions.ts';
 import { type Check, found, missing, warning } from './diagnosis.ts';
 
 /** Everything that the checks read. */

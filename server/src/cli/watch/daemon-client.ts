@@ -1,6 +1,6 @@
 import { get, type IncomingMessage } from 'node:http';
 import { Value } from 'typebox/value';
-import { ApiError } from '../../http/error.ts';
+import { ApiError } from '../../contract/error.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { neutral } from '../../lib/neutral.ts';
 

@@ -1,10 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import type { BufferView } from '../../contract/schema.ts';
-import { BuffersAnswer } from '../../http/routes/buffers.ts';
-import { IncidentsAnswer } from '../../http/routes/incidents.ts';
-import { RejectionsAnswer } from '../../http/routes/rejections.ts';
-import { StatusAnswer } from '../../http/routes/status.ts';
+import { BuffersAnswer, IncidentsAnswer, RejectionsAnswer, StatusAnswer } from '../../contract/answers.ts';
+import type { BufferView } from '../../contract/buffers.ts';
 import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 
 export type Incidents = Static<typeof IncidentsAnswer>;

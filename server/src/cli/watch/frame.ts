@@ -1,4 +1,6 @@
-import type { BufferView, Incident, VmRef } from '../../contract/schema.ts';
+import type { BufferView } from '../../contract/buffers.ts';
+import type { VmRef } from '../../contract/fields.ts';
+import type { Incident } from '../../contract/incidents.ts';
 import { blindSentence, count } from '../../contract/texts.ts';
 import { type Level, REASONS_SHOWN, verdictOf } from '../../contract/verdict.ts';
 import { fit, fold, formatAge } from '../text.ts';

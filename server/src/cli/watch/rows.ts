@@ -1,4 +1,6 @@
-import type { BufferView, Incident, VmRef } from '../../contract/schema.ts';
+import type { BufferView } from '../../contract/buffers.ts';
+import type { VmRef } from '../../contract/fields.ts';
+import type { Incident } from '../../contract/incidents.ts';
 import { formatAge, formatBytes } from '../text.ts';
 import type { Rejection } from './daemon-state.ts';
 import type { Column } from './table.ts';

@@ -1,11 +1,11 @@
 import { Type } from 'typebox';
-import { BufferView } from '../../contract/schema.ts';
+import { BuffersAnswer } from '../../contract/answers.ts';
 import { PRIVACIES } from '../../protocol/codes.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
-export const BuffersQuery = Type.Object(
+const BuffersQuery = Type.Object(
   {
     device: Type.Optional(DeviceQuery),
     state: Type.Optional(Type.Enum(['live', 'revoked', 'released'])),
@@ -14,11 +14,6 @@ export const BuffersQuery = Type.Object(
   },
   { additionalProperties: false },
 );
-
-export const BuffersAnswer = Type.Object({
-  total: Type.Integer({ description: 'number of matching buffers, including those beyond the limit' }),
-  buffers: Type.Array(BufferView),
-});
 
 export const buffersRoute: AppPlugin = (app, options, done) => {
   app.get(

@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
 import { TracerError } from '../../lib/errors.ts';
 import { didYouMean } from '../../lib/suggest.ts';
-import type { AppPlugin } from '../app.ts';
 import { loadDocs, servedPage } from '../docs.ts';
 import { errorResponses, quoted } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery, plainText } from './query.ts';
 
 const RUNBOOKS = 'runbooks/';

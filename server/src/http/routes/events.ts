@@ -1,13 +1,13 @@
 import { Type } from 'typebox';
-import { TracerEvent } from '../../contract/schema.ts';
+import { EventsAnswer } from '../../contract/answers.ts';
 import { TracerError } from '../../lib/errors.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { EventFilter, eventMatcher, LOG_ID } from './query.ts';
 import { REASONS_PATH } from './reasons.ts';
-import { isWithin, TimeRangeAnswer, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
+import { isWithin, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 
-export const EventsQuery = Type.Object(
+const EventsQuery = Type.Object(
   {
     ...EventFilter.properties,
     ...TimeRangeQuery.properties,
@@ -29,24 +29,6 @@ export const EventsQuery = Type.Object(
   },
   { additionalProperties: false },
 );
-
-export const EventsAnswer = Type.Object({
-  log: Type.String({ description: 'name of this log; another one after a restart' }),
-  events: Type.Array(TracerEvent),
-  next: Type.Integer({ description: 'give it back as `after` to go on' }),
-  more: Type.Boolean({ description: 'there is more behind `next` now' }),
-  dropped: Type.Integer({
-    description: 'events behind `after` that had left the log, whether they would have matched or not',
-  }),
-  reset: Type.Boolean({
-    description: 'the cursor was of another log: this answer begins with the oldest kept',
-  }),
-  newest: Type.Integer({ description: 'seq of the newest event' }),
-  ...TimeRangeAnswer.properties,
-  links: Type.Object({
-    reason: Type.String({ description: 'what the reason of a rejected event means: a URI template' }),
-  }),
-});
 
 const LINKS = { reason: `${REASONS_PATH}/{reason}` };
 

@@ -1,5 +1,5 @@
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery, plainText } from './query.ts';
 
 /** Cheap probes. `healthy`: the process runs. `ready`: its metrics are current. */

@@ -1,11 +1,11 @@
 import { type Static, Type } from 'typebox';
-import { Attachment, BufferView } from '../../contract/schema.ts';
+import { ImportsAnswer } from '../../contract/answers.ts';
 import { deviceAddress } from '../../model/naming.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
 
-export const ImportsQuery = Type.Object(
+const ImportsQuery = Type.Object(
   {
     device: Type.Optional(DeviceQuery),
     importer: Type.Optional(ImporterQuery),
@@ -13,27 +13,6 @@ export const ImportsQuery = Type.Object(
   },
   { additionalProperties: false },
 );
-
-const { device, inode, region, privacy, vm } = BufferView.properties;
-
-export const ImportView = Type.Object({
-  ...Attachment.properties,
-  device,
-  region,
-  inode,
-  state: Type.Enum(['live', 'revoked']),
-  privacy,
-  vm,
-});
-
-export const ImportsAnswer = Type.Object({
-  total: Type.Integer({ description: 'number of matching imports, including those beyond the limit' }),
-  unnamed: Type.Integer({
-    description:
-      'number of attachments of the device whose importer is unknown: only a snapshot counted them',
-  }),
-  imports: Type.Array(ImportView),
-});
 
 /** The current attachments. */
 export const importsRoute: AppPlugin = (app, options, done) => {

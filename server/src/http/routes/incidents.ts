@@ -1,12 +1,13 @@
 import { Type } from 'typebox';
-import { BlindTo, INCIDENT_KINDS, Incident, type IncidentKind } from '../../contract/schema.ts';
+import { IncidentsAnswer } from '../../contract/answers.ts';
+import { INCIDENT_KINDS, type IncidentKind } from '../../contract/incidents.ts';
 import type { IncidentRule } from '../../incidents/rule.ts';
 import { INCIDENT_RULES } from '../../incidents/rules/index.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
-export const IncidentsQuery = Type.Object(
+const IncidentsQuery = Type.Object(
   {
     kind: Type.Optional(Type.Enum([...INCIDENT_KINDS])),
     state: Type.Optional(Type.Enum(['open', 'closed'])),
@@ -15,40 +16,6 @@ export const IncidentsQuery = Type.Object(
   },
   { additionalProperties: false },
 );
-
-export const IncidentsAnswer = Type.Object({
-  total: Type.Integer({ description: 'number of matching incidents, including those beyond the limit' }),
-  open: Type.Integer({ description: 'number of open incidents among them' }),
-  not_detected: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
-    description: 'kinds whose probes were never attached: the number of such incidents is unknown',
-  }),
-  not_applicable: Type.Array(Type.Enum([...INCIDENT_KINDS]), {
-    description: 'kinds that this kernel cannot have',
-  }),
-  blind_to: Type.Array(BlindTo, {
-    description:
-      'kinds that are critical or about private memory, that this kernel can have, and that cannot be detected now. ' +
-      'Unless this list is empty, no open incidents does not mean that this host is safe.',
-  }),
-  folded: Type.Integer({
-    description:
-      'number of incidents, of all kinds, that were not opened because their kind was at its limit',
-  }),
-  incidents: Type.Array(Incident, {
-    description:
-      'open ones first, by severity (critical first) and then newest first; then closed ones, newest first',
-  }),
-  kinds: Type.Record(
-    Type.String(),
-    Type.Object({
-      opens: Type.String(),
-      closes: Type.String(),
-      remedy: Type.String(),
-      runbook: Type.String({ description: 'name of the runbook, served at /runbooks/NAME' }),
-    }),
-    { description: 'for each kind in this answer: what it means and what to do' },
-  ),
-});
 
 export const incidentsRoute: AppPlugin = (app, options, done) => {
   const { model } = options;

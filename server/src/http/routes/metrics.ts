@@ -7,17 +7,11 @@ import {
   negotiate,
   renderMetrics,
 } from '../../metrics/exposition.ts';
-import type { AppPlugin } from '../app.ts';
 import { arrivalOf } from '../connections.ts';
 import { asksFor } from '../encoding.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { plainText } from './query.ts';
-
-/** Counters of the scrape endpoint. The metrics export them. */
-export interface ScrapeCounters {
-  /** Scrapes that were rejected because the limit web.max-requests was reached. */
-  rejected: number;
-}
 
 const compress = promisify(gzip);
 

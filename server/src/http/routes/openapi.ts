@@ -1,7 +1,7 @@
 import swagger, { type SwaggerTransformObject } from '@fastify/swagger';
 import { Type } from 'typebox';
-import type { App, AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { App, AppPlugin } from '../plugin.ts';
 import { NoQuery } from './query.ts';
 
 const TAGS = [

@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
-import type { BlindTo, Incident, Status } from '../../contract/schema.ts';
+import type { BlindTo, Incident } from '../../contract/incidents.ts';
+import type { Status } from '../../contract/status.ts';
 import { TracerError } from '../../lib/errors.ts';
-import type { AppPlugin } from '../app.ts';
 import { asksFor } from '../encoding.ts';
+import type { AppPlugin } from '../plugin.ts';
 import type { Readiness } from '../readiness.ts';
 import type { WebFiles } from '../web-files.ts';
 

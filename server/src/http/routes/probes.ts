@@ -1,17 +1,7 @@
-import { Type } from 'typebox';
-import { Status } from '../../contract/schema.ts';
-import type { AppPlugin } from '../app.ts';
+import { ProbesAnswer } from '../../contract/answers.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery } from './query.ts';
-
-export const ProbesAnswer = Type.Pick(Status, [
-  'kernel',
-  'bpftrace',
-  'dialect',
-  'state',
-  'generation',
-  'probes',
-]);
 
 /** The probe part of the status. */
 export const probesRoute: AppPlugin = (app, options, done) => {

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { EVENT_KINDS, type TracerEvent } from '../../contract/schema.ts';
+import { EVENT_KINDS, type TracerEvent } from '../../contract/events.ts';
 import { REASONS } from '../../protocol/codes.ts';
 
 export const NoQuery = Type.Object({}, { additionalProperties: false });

@@ -1,51 +1,13 @@
 import { type Static, Type } from 'typebox';
+import { ReasonView } from '../../contract/reasons.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { didYouMean } from '../../lib/suggest.ts';
-import {
-  EXPLAINED_NAMES,
-  EXPLANATIONS,
-  type Explanation,
-  explain,
-  TOPICS,
-} from '../../reference/catalogue.ts';
-import type { AppPlugin } from '../app.ts';
+import { EXPLAINED_NAMES, EXPLANATIONS, type Explanation, explain } from '../../reference/catalogue.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery } from './query.ts';
 
 export const REASONS_PATH = '/api/v1/reasons';
-
-export const ReasonView = Type.Object({
-  name: Type.String({ description: 'the name as in events and metrics' }),
-  topic: Type.Enum([...TOPICS]),
-  what: Type.String({ description: 'what happened' }),
-  rules: Type.Array(
-    Type.Object({
-      stage: Type.String({ description: 'export, private_read, revoke, or the stage of an import' }),
-      errno: Type.Union([Type.String(), Type.Null()]),
-      function: Type.String(),
-      file: Type.String(),
-      kernels: Type.String({
-        description: 'the kernels that have this rule, by their capabilities or private dialects',
-      }),
-      mainline: Type.Union([Type.String(), Type.Null()], {
-        description:
-          'the mainline versions that have it; only a hint, because distributions differ; null if none has it',
-      }),
-      check: Type.String(),
-    }),
-  ),
-  remedy: Type.String({ description: 'what to do' }),
-  private_remedy: Type.Union([Type.String(), Type.Null()], {
-    description:
-      'what to do instead if the buffer is private and the importer is not KVM; null if that cannot be',
-  }),
-  user_space: Type.Array(Type.String(), {
-    description: 'how it appears in user space: log lines, functions that fail, settings that cause it',
-  }),
-  stages: Type.Array(Type.String(), { description: 'the stages at which it can occur' }),
-  printed: Type.Boolean({ description: 'false: no probe of this version reports it' }),
-  docs: Type.String({ description: 'its section in the docs of this version' }),
-});
 
 function viewOf(entry: Explanation): Static<typeof ReasonView> {
   return {

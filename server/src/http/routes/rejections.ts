@@ -1,18 +1,18 @@
 import { Type } from 'typebox';
+import { RejectionsAnswer } from '../../contract/answers.ts';
 import { isRejection, type Rejection } from '../../contract/rejection.ts';
-import { BindEvent, ExportEvent, ImportEvent } from '../../contract/schema.ts';
 import type { CounterName } from '../../model/counters.ts';
 import type { Labels } from '../../model/series-set.ts';
 import { REASONS, STAGES } from '../../protocol/codes.ts';
 import type { TracerModel } from '../../tracer/tracer.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
-import { isWithin, TimeRangeAnswer, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
+import { isWithin, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 
 const EXPORT = 'export';
 
-export const RejectionsQuery = Type.Object(
+const RejectionsQuery = Type.Object(
   {
     importer: Type.Optional(ImporterQuery),
     stage: Type.Optional(Type.Enum([EXPORT, ...STAGES], { description: 'export, or the step of an import' })),
@@ -23,43 +23,6 @@ export const RejectionsQuery = Type.Object(
   },
   { additionalProperties: false },
 );
-
-const Reason = Type.String({ description: 'explained by /api/v1/reasons' });
-const Device = Type.String({
-  description:
-    'the exporting device; unknown where it was closed before, or where VFIO did not export the buffer',
-});
-const common = { reason: Reason, errno: Type.String(), count: Type.Integer() };
-
-export const RejectionsAnswer = Type.Object({
-  rejections: Type.Array(Type.Union([ExportEvent, ImportEvent, BindEvent]), {
-    description:
-      'rejections in the event log, the newest first. `incomplete` says whether some may be missing',
-  }),
-  ...TimeRangeAnswer.properties,
-  counts: Type.Object(
-    {
-      imports: Type.Union([
-        Type.Array(
-          Type.Object({
-            device: Device,
-            privacy: Type.String({ description: 'of the buffer: private, shared or undeclared' }),
-            importer: Type.String(),
-            stage: Type.String(),
-            ...common,
-          }),
-        ),
-        Type.Null(),
-      ]),
-      exports: Type.Union([Type.Array(Type.Object({ device: Device, ...common })), Type.Null()]),
-    },
-    {
-      description:
-        'all rejections since the start, whatever `since` and `until` are, as counted in the kernel, the largest first; ' +
-        'null if the query excludes them: exports have no importer and no stage of an import',
-    },
-  ),
-});
 
 function stageOf(event: Rejection): string {
   return event.kind === 'import' ? event.stage : event.kind;

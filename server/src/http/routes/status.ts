@@ -1,13 +1,7 @@
-import { Type } from 'typebox';
-import { Status } from '../../contract/schema.ts';
-import type { AppPlugin } from '../app.ts';
+import { StatusAnswer } from '../../contract/answers.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { NoQuery } from './query.ts';
-
-export const StatusAnswer = Type.Object({
-  ...Status.properties,
-  not_ready: Type.Union([Type.String(), Type.Null()], { description: 'why /-/ready answers 503, or null' }),
-});
 
 export const statusRoute: AppPlugin = (app, options, done) => {
   app.get(

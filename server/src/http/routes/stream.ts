@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { TracerError } from '../../lib/errors.ts';
-import type { AppPlugin } from '../app.ts';
 import { errorResponses, quoted } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { EventFilter, eventMatcher, plainText } from './query.ts';
 
 const LastEventId = Type.String({
@@ -63,7 +63,7 @@ export const streamRoute: AppPlugin = (app, options, done) => {
   done();
 };
 
-export function parseEventId(id: string): { log: string; seq: number } {
+function parseEventId(id: string): { log: string; seq: number } {
   const match = /^([0-9a-z]+)\.(\d{1,15})$/.exec(id);
   if (match === null) {
     throw new TracerError('bad_request', `Last-Event-ID cannot be ${quoted(JSON.stringify(id))}`, {

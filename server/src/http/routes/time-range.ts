@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
-import type { TracerEvent } from '../../contract/schema.ts';
+import { INCOMPLETE, type TimeRangeAnswer } from '../../contract/answers.ts';
+import type { TracerEvent } from '../../contract/events.ts';
 import { TracerError } from '../../lib/errors.ts';
 import type { EventLog } from '../../sinks/event-log.ts';
 import type { TracerModel } from '../../tracer/tracer.ts';
@@ -22,24 +23,6 @@ function Bound(what: string) {
 export const TimeRangeQuery = Type.Object({
   since: Bound('events from this time on'),
   until: Bound('events up to this time'),
-});
-
-/** Why events may be missing in an answer. */
-const INCOMPLETE = ['limit', 'evicted', 'lost', 'blind'] as const;
-
-export const TimeRangeAnswer = Type.Object({
-  since: Type.Union([Type.String(), Type.Null()], { description: 'as a time; null without `since`' }),
-  until: Type.Union([Type.String(), Type.Null()], { description: 'as a time; null without `until`' }),
-  oldest: Type.Integer({ description: 'seq of the oldest event in the log' }),
-  oldest_time: Type.Union([Type.String(), Type.Null()], {
-    description: 'time of the oldest event in the log; null if the log is empty',
-  }),
-  incomplete: Type.Array(Type.Enum([...INCOMPLETE]), {
-    description:
-      'why events of this range may be missing here; empty if none is. limit: there are more than `limit`. evicted: the ' +
-      'log had no room for older ones. lost: events were lost since the start, see `losses` of /api/v1/status. blind: ' +
-      'nothing was traced for some time since the start',
-  }),
 });
 
 /** A range in milliseconds since the epoch. */

@@ -1,10 +1,11 @@
 import { Type } from 'typebox';
-import { Topology, topologyOf } from '../../model/topology.ts';
-import type { AppPlugin } from '../app.ts';
+import { Topology } from '../../contract/topology.ts';
+import { topologyOf } from '../../model/topology.ts';
 import { errorResponses } from '../error.ts';
+import type { AppPlugin } from '../plugin.ts';
 import { canonicalDevice, DeviceQuery } from './query.ts';
 
-export const TopologyQuery = Type.Object(
+const TopologyQuery = Type.Object(
   {
     device: Type.Optional(DeviceQuery),
     limit: Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'buffers, 1 to 10000' }),

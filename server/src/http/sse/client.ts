@@ -1,6 +1,12 @@
 import type { ServerResponse } from 'node:http';
+import type { TracerEvent } from '../../contract/events.ts';
 import type { EventLog } from '../../sinks/event-log.ts';
-import type { Subscription } from './hub.ts';
+
+export interface Subscription {
+  matches: (event: TracerEvent) => boolean;
+  /** The last event that the client read; undefined: send only events from now on. */
+  position: { log: string; seq: number } | undefined;
+}
 
 export interface StreamClientOptions {
   log: EventLog;

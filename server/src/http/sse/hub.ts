@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { TracerEvent } from '../../contract/schema.ts';
 import type { EventLog } from '../../sinks/event-log.ts';
-import { StreamClient } from './client.ts';
+import { StreamClient, type Subscription } from './client.ts';
 
 export interface StreamHubOptions {
   log: EventLog;
@@ -9,12 +8,6 @@ export interface StreamHubOptions {
   maxClients?: number;
   /** Milliseconds between comments that keep an idle connection alive; default 15 s. */
   heartbeatMs?: number;
-}
-
-export interface Subscription {
-  matches: (event: TracerEvent) => boolean;
-  /** The last event that the client read; undefined: send only events from now on. */
-  position: { log: string; seq: number } | undefined;
 }
 
 /** All clients of the event stream. Each reads the event log at its own pace: the log is the one bounded queue. */

@@ -1,4 +1,4 @@
-import type { IncidentKind } from '../../contract/schema.ts';
+import type { IncidentKind } from '../../contract/incidents.ts';
 import type { IncidentRule } from '../rule.ts';
 import { acceptedNotVfio } from './accepted-not-vfio.ts';
 import { bornRevoked } from './born-revoked.ts';

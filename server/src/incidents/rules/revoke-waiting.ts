@@ -1,4 +1,4 @@
-import type { Closing } from '../../contract/schema.ts';
+import type { Closing } from '../../contract/incidents.ts';
 import { FifoMap } from '../../lib/fifo-map.ts';
 import type { BufferState } from '../../model/buffer-state.ts';
 import type { EventRecord } from '../../model/events.ts';

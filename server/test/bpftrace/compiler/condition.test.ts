@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   type ConditionFacts,
-  compareVersions,
   explainUnmet,
   parseCondition,
 } from '../../../src/bpftrace/compiler/condition.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
+import { compareVersions } from '../../../src/lib/versions.ts';
 
 const facts: ConditionFacts = {
   moduleOf: (name) => ({ dma_buf_export: 'vmlinux', attach: 'vfio_pci_core' })[name],

@@ -7,7 +7,7 @@ import { printJson } from '../../../src/cli/output.ts';
 import { DaemonClient, daemonUrl } from '../../../src/cli/watch/daemon-client.ts';
 import { follow, pauseMs } from '../../../src/cli/watch/follow.ts';
 import { messagesOf } from '../../../src/cli/watch/server-sent.ts';
-import { Status } from '../../../src/contract/schema.ts';
+import { Status } from '../../../src/contract/status.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { Collected } from '../../fixtures/collected.ts';
 import { eventually } from '../../fixtures/eventually.ts';

@@ -7,7 +7,7 @@ import { DaemonClient } from '../../../src/cli/watch/daemon-client.ts';
 import { type Asked, Viewer } from '../../../src/cli/watch/daemon-state.ts';
 import { drawAll, drawFrame, type FrameInput } from '../../../src/cli/watch/frame.ts';
 import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
-import type { Status } from '../../../src/contract/schema.ts';
+import type { Status } from '../../../src/contract/status.ts';
 import { HttpServer } from '../../../src/http/server.ts';
 import { busyHost } from '../../fixtures/busy-host.ts';
 import { WATCH_STREAM, WIDE_NAME } from '../../fixtures/watch-stream.ts';

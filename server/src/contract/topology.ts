@@ -1,0 +1,60 @@
+import { type Static, Type } from 'typebox';
+import { REASONS } from '../protocol/codes.ts';
+import { BufferView } from './buffers.ts';
+import { VmRef } from './fields.ts';
+
+const Id = Type.String({ description: 'vm:PID, device:ADDRESS, buffer:INODE or importer:NAME/DEVICE' });
+const { inode, device, region, bytes, privacy, born_revoked } = BufferView.properties;
+
+export const TopologyNode = Type.Union([
+  Type.Object({ id: Id, type: Type.Literal('vm'), vm: VmRef }),
+  Type.Object({ id: Id, type: Type.Literal('device'), device }),
+  Type.Object({
+    id: Id,
+    type: Type.Literal('buffer'),
+    inode,
+    state: Type.Enum(['live', 'revoked']),
+    region,
+    bytes,
+    privacy,
+    born_revoked,
+  }),
+  Type.Object({
+    id: Id,
+    type: Type.Literal('importer'),
+    importer: Type.String(),
+    importer_device: Type.String(),
+  }),
+]);
+export type TopologyNode = Static<typeof TopologyNode>;
+
+const ends = { from: Id, to: Id };
+
+export const TopologyEdge = Type.Union([
+  Type.Object({ type: Type.Literal('assigned'), ...ends }, { description: 'from a VM to its device' }),
+  Type.Object(
+    { type: Type.Literal('export'), ...ends, private: Type.Boolean() },
+    { description: 'from a device to its buffer' },
+  ),
+  Type.Object(
+    {
+      type: Type.Literal('import'),
+      ...ends,
+      state: Type.Enum(['live', 'revoked', 'rejected']),
+      private: Type.Boolean(),
+      mapped: Type.Boolean(),
+      reason: Type.Enum([...REASONS], {
+        description: 'reason of the last rejection if state is rejected, else none',
+      }),
+    },
+    { description: 'from a buffer to an importer that has attached it, or whose last attempt was rejected' },
+  ),
+]);
+export type TopologyEdge = Static<typeof TopologyEdge>;
+
+export const Topology = Type.Object({
+  total: Type.Integer({ description: 'number of matching buffers, including those beyond the limit' }),
+  nodes: Type.Array(TopologyNode),
+  edges: Type.Array(TopologyEdge),
+});
+export type Topology = Static<typeof Topology>;
