@@ -2,22 +2,25 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { INCIDENT_KINDS } from '../../src/contract/incidents.ts';
+import { PRIVACIES } from '../../src/protocol/codes.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
+  bound,
   bufferState,
   collectorLine,
-  DEVICE,
   detached,
   exported,
   HEADER,
   heartbeat,
   imported,
+  processExit,
   ready,
   released,
+  revokeCall,
   snapshot,
   snapshotBuffer,
   starting,
-  tupleLine,
+  unbound,
   unmapped,
 } from '../fixtures/stream-lines.ts';
 
@@ -40,18 +43,18 @@ const step: fc.Arbitrary<(t: number) => string> = fc.oneof(
   fc
     .record({
       inode,
-      privacy: fc.integer({ min: 0, max: 2 }),
+      privacy: fc.constantFrom(...PRIVACIES),
       born_revoked: fc.boolean(),
       vm: fc.constantFrom(0, 200),
     })
     .map(
       ({ vm, ...fields }) =>
         (t: number) =>
-          exported({ t, ...fields, kvm_pid: vm, vm_type: 4 }),
+          exported({ t, ...fields, kvm_pid: vm, vm_type: 'snp' }),
     ),
   inode.map((one) => (t: number) => released(t, one)),
   fc
-    .record({ inode, importer, errno, stage: fc.integer({ min: 1, max: 3 }) })
+    .record({ inode, importer, errno, stage: fc.constantFrom('attach', 'map', 'iommufd') })
     .map((fields) => (t: number) => imported({ t, ...fields })),
   fc.tuple(inode, importer).map(
     ([one, who]) =>
@@ -71,19 +74,19 @@ const step: fc.Arbitrary<(t: number) => string> = fc.oneof(
   fc.tuple(fc.integer({ min: 0, max: 5 * S }), fc.boolean()).map(
     ([us, revoked]) =>
       (t: number) =>
-        tupleLine('revoke_call', t, us * 1000, 100, DEVICE, revoked, 3, 1, 'qemu'),
+        revokeCall({ t, us, revoked }),
   ),
-  fc.tuple(inode, fc.integer({ min: 0, max: 2 }), fc.constantFrom(200, 300)).map(
+  fc.tuple(inode, fc.constantFrom('none', 'foreign_vm', 'accepted_not_vfio'), fc.constantFrom(200, 300)).map(
     ([one, violation, vm]) =>
       (t: number) =>
-        tupleLine('bind', t, 10, vm, DEVICE, one, 0, 0, violation, vm, 200, 4096, 4096, 2, 'qemu'),
+        bound({ t, inode: one, vm, violation }),
   ),
   fc.tuple(inode, fc.constantFrom(200, 300)).map(
     ([one, vm]) =>
       (t: number) =>
-        tupleLine('unbind', t, vm, DEVICE, one, 200, 'qemu'),
+        unbound({ t, inode: one, vm }),
   ),
-  fc.constantFrom(100, 300).map((pid) => (t: number) => collectorLine('exit', { t, pid })),
+  fc.constantFrom(100, 300).map((pid) => (t: number) => processExit(t, pid)),
   fc.uniqueArray(inode).map(
     (seen) => (t: number) =>
       snapshot(
@@ -94,7 +97,7 @@ const step: fc.Arbitrary<(t: number) => string> = fc.oneof(
   fc
     .integer({ min: 1, max: 9 })
     .map((count) => (t: number) => collectorLine('loss', { t, stage: 'queue', count })),
-  fc.constant((t: number) => heartbeat(t, 0)),
+  fc.constant((t: number) => heartbeat(t)),
 );
 
 /** Lines with gaps from microseconds to minutes, in their order of arrival. */
@@ -155,18 +158,25 @@ test('for any lines, up to 100 us out of order, no count is negative and every i
 test('the number of incidents does not depend on the order of the lines', () => {
   const t = 4 * S;
   const lines = [
-    exported({ t, inode: 9, privacy: 2, born_revoked: true }),
+    exported({ t, inode: 9, privacy: 'private', born_revoked: true }),
     bufferState(t + 1, 9, false),
-    imported({ t: t + 2, inode: 9, stage: 1, importer: 'mlx5_core', errno: 95, reason: 7 }),
-    imported({ t: t + 3, inode: 9, stage: 1, importer: 'iommu' }),
-    imported({ t: t + 4, inode: 9, stage: 3, importer: 'iommu' }),
+    imported({
+      t: t + 2,
+      inode: 9,
+      stage: 'attach',
+      importer: 'mlx5_core',
+      errno: 95,
+      reason: 'no_peer_to_peer',
+    }),
+    imported({ t: t + 3, inode: 9, stage: 'attach', importer: 'iommu' }),
+    imported({ t: t + 4, inode: 9, stage: 'iommufd', importer: 'iommu' }),
     bufferState(t + 5, 9, true),
-    tupleLine('revoke_call', t + 6, 2000, 100, DEVICE, true, 3, 1, 'qemu'),
-    tupleLine('bind', t + 7, 10, 300, DEVICE, 9, 0, 0, 1, 300, 200, 4096, 4096, 2, 'qemu'),
-    tupleLine('unbind', t + 8, 300, DEVICE, 9, 200, 'qemu'),
+    revokeCall({ t: t + 6, us: 2 }),
+    bound({ t: t + 7, inode: 9, vm: 300, violation: 'foreign_vm' }),
+    unbound({ t: t + 8, inode: 9, vm: 300 }),
   ];
   const counts = (order: readonly string[]) => {
-    const { model } = feed([...BEGIN, ...order, released(5 * S, 9), heartbeat(400 * S, 0)]);
+    const { model } = feed([...BEGIN, ...order, released(5 * S, 9), heartbeat(400 * S)]);
     return INCIDENT_KINDS.map((kind) => [kind, model.incidentCounts(kind)] as const);
   };
   const expected = counts(lines);
