@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyOf } from '../../src/model/topology.ts';
-import { crossArea, type Graph, labelArea, layoutTopology, overlap } from '../../web/topology-layout.ts';
-import { OTHER_DEVICES } from '../../web/topology-rows.ts';
+import {
+  crossArea,
+  type Graph,
+  labelArea,
+  layoutTopology,
+  overlap,
+} from '../../web/topology/topology-layout.ts';
+import { OTHER_DEVICES } from '../../web/topology/topology-rows.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
