@@ -8,7 +8,6 @@ import { describe, reasonOf } from '../../web/data/event-description.ts';
 import { atLeast, bytes, duration, shorten, span } from '../../web/data/format.ts';
 import { countersSentence, covers, figure, knowledgeOf } from '../../web/data/knowledge.ts';
 import { DEFAULT_VIEW, parseView, viewHash } from '../../web/data/page-view.ts';
-import { MessageSplitter } from '../../web/data/sse.ts';
 import type { BufferView, Status } from '../../web/data/types.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
@@ -71,21 +70,6 @@ test('a view survives its URL hash, and invalid values in a hash are ignored', (
   assert.deepEqual(parseView(''), DEFAULT_VIEW);
   assert.deepEqual(parseView('#buffer=-1&reason=<b>&state=odd&sort=nothing&incident=1e9&x=y'), DEFAULT_VIEW);
   assert.deepEqual(parseView('#reason=not_revocable').reason, 'not_revocable');
-});
-
-test('messages are complete for any split of the stream', () => {
-  const text =
-    'retry: 3000\n: stream of log a\n\nevent: export\nid: a.1\ndata: {"x":1}\n\n: alive\n\nevent: release\nid: a.2\ndata: {}\n\n';
-  const expected = [
-    { event: 'export', id: 'a.1', data: '{"x":1}' },
-    { event: 'release', id: 'a.2', data: '{}' },
-  ];
-  for (let size = 1; size < text.length; size += 1) {
-    const splitter = new MessageSplitter();
-    const messages = [];
-    for (let at = 0; at < text.length; at += size) messages.push(...splitter.push(text.slice(at, at + size)));
-    assert.deepEqual(messages, expected, `in pieces of ${size}`);
-  }
 });
 
 test('the filter finds rows that contain every word in what they show', () => {

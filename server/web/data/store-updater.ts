@@ -1,6 +1,6 @@
+import { createParser } from 'eventsource-parser';
 import { ask } from './api.ts';
 import { EVENTS_KEPT, type PageStore } from './page-store.ts';
-import { MessageSplitter } from './sse.ts';
 import type { Status, TracerEvent } from './types.ts';
 
 const PAGE = 1000;
@@ -100,14 +100,14 @@ export class StoreUpdater {
       if (!answer.ok || answer.body === null) throw new Error(`stream: ${answer.status}`);
       connected();
       this.#connected();
-      const splitter = new MessageSplitter();
+      const parser = createParser({ onEvent: ({ event = '', data }) => this.#take(event, data) });
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
         clearTimeout(alarm);
         alarm = setTimeout(() => abort.abort(), SILENCE_MS);
-        for (const { event, data } of splitter.push(value)) this.#take(event, data);
+        parser.feed(value);
       }
     } finally {
       clearTimeout(alarm);
