@@ -1,6 +1,6 @@
 import type { VmRef } from '../contract/fields.ts';
+import { capital } from '../contract/format.ts';
 import type { Closing, Incident } from '../contract/incidents.ts';
-import { capital } from '../contract/texts.ts';
 import { UNKNOWN_DEVICE } from '../model/naming.ts';
 import type { IncidentFacts, IncidentState } from './store.ts';
 

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import { blindSentence, count, lossSentences } from '../../src/contract/texts.ts';
-import { clock } from '../data/format.ts';
+import { clock, count } from '../../src/contract/format.ts';
+import { blindSentence, lossSentences } from '../../src/contract/texts.ts';
 import { countersSentence } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 

@@ -1,13 +1,13 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import { bytes, count, duration } from '../../src/contract/format.ts';
+import { attachmentText, inodeOf, ownerText, processName, vmName } from '../../src/contract/names.ts';
 import { isRejection } from '../../src/contract/rejection.ts';
 import { ask } from '../data/api.ts';
 import { describe, reasonOf } from '../data/event-description.ts';
-import { bytes, duration } from '../data/format.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { BufferView, TracerEvent } from '../data/types.ts';
 import { When } from '../parts/times.tsx';
-import { ownerName, vmName } from './buffer-rows.ts';
 
 interface History {
   inode: number;
@@ -81,11 +81,6 @@ async function load(store: PageStore, inode: number): Promise<History> {
   return { inode, events: answer.events, buffer, cut: answer.more };
 }
 
-function inodeOf(event: TracerEvent): number | null {
-  if (event.kind === 'incident') return event.incident.inode;
-  return 'inode' in event ? event.inode : null;
-}
-
 function HistoryOf({ store, history }: { store: PageStore; history: History }) {
   const last = history.events.at(-1)?.seq ?? 0;
   const events = [
@@ -143,7 +138,7 @@ function Moment({ store, event, after }: { store: PageStore; event: TracerEvent;
       <p class="note">
         <When store={store} iso={event.time} />
         {after > 0 && `, ${duration(after)} after the first`}
-        {'comm' in event && `, by ${event.comm} (${event.pid})`}
+        {'comm' in event && `, by ${processName(event)}`}
       </p>
     </li>
   );
@@ -151,24 +146,19 @@ function Moment({ store, event, after }: { store: PageStore; event: TracerEvent;
 
 function Facts({ store, buffer }: { store: PageStore; buffer: BufferView }) {
   const { attachments, holders, vm } = buffer;
-  const importers = attachments.map(
-    ({ importer, importer_device, importer_interface, mapped, count }) =>
-      `${importer}${importer_device === importer ? '' : ` (${importer_interface ?? importer_device})`}` +
-      `${count > 1 ? ` × ${count}` : ''}, ${mapped ? 'mapped' : 'not mapped'}`,
-  );
   const facts: [string, string][] = [
     ['State', `${buffer.state}${buffer.revoke_cause === null ? '' : ` by ${buffer.revoke_cause}`}`],
     ['Privacy', buffer.privacy],
     ['Device', `${buffer.device}${buffer.region === null ? '' : `, BAR ${buffer.region}`}`],
-    ['Size', `${bytes(buffer.bytes)} in ${buffer.ranges} range${buffer.ranges === 1 ? '' : 's'}`],
-    ['Owner', `${ownerName(buffer) || 'not known'}${buffer.owner?.gone === true ? ', ended' : ''}`],
+    ['Size', `${bytes(buffer.bytes)} in ${count(buffer.ranges, 'range')}`],
+    ['Owner', ownerText(buffer) || 'not known'],
     ['VM', vm === null ? 'none known' : `${vmName(vm)} (${vm.vmm ?? vm.kind}, pid ${vm.pid})`],
-    ['Importers', importers.join('; ') || 'none'],
+    ['Importers', attachments.map(attachmentText).join('; ') || 'none'],
     [
       'Holders',
       buffer.holders_at === null
         ? 'not read yet'
-        : holders.map(({ comm, pid, fds }) => `${comm} (${pid}), ${fds} fd`).join('; ') || 'none',
+        : holders.map((one) => `${processName(one)}, ${one.fds} fd`).join('; ') || 'none',
     ],
   ];
   return (

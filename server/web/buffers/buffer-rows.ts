@@ -1,14 +1,7 @@
 import { deviceOrder } from '../../src/contract/device-order.ts';
+import { ownerName, processName, vmName } from '../../src/contract/names.ts';
 import type { PageView, Sort } from '../data/page-view.ts';
-import type { BufferView, VmRef } from '../data/types.ts';
-
-export function vmName(vm: VmRef | null): string {
-  return vm === null ? '' : (vm.name ?? vm.uuid ?? `pid ${vm.pid}`);
-}
-
-export function ownerName({ owner }: BufferView): string {
-  return owner === null ? '' : `${owner.comm} (${owner.pid})`;
-}
+import type { BufferView } from '../data/types.ts';
 
 export function importerNames(buffer: BufferView): string[] {
   return [...new Set(buffer.attachments.map(({ importer }) => importer))];
@@ -42,7 +35,7 @@ function matches(buffer: BufferView, terms: readonly string[]): boolean {
     state,
     privacy,
     ...attachments.flatMap((one) => [one.importer, one.importer_device, one.importer_interface ?? '']),
-    ...holders.map(({ comm, pid }) => `${comm} (${pid})`),
+    ...holders.map(processName),
   ];
   const text = parts.join('\n').toLowerCase();
   return terms.every((term) => text.includes(term));

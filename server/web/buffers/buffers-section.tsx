@@ -1,5 +1,6 @@
 import { useComputed } from '@preact/signals';
-import { bytes, count } from '../data/format.ts';
+import { bytes, count, number } from '../../src/contract/format.ts';
+import { ownerText, processName, vmName } from '../../src/contract/names.ts';
 import { covers, knowledgeOf, NO_EXPORT } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import { PRIVACY_FILTERS, type Sort, STATE_FILTERS } from '../data/page-view.ts';
@@ -7,7 +8,7 @@ import type { BufferView } from '../data/types.ts';
 import { Section } from '../parts/section.tsx';
 import { Age } from '../parts/times.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
-import { bufferRows, importerNames, ownerName, since, vmName } from './buffer-rows.ts';
+import { bufferRows, importerNames, since } from './buffer-rows.ts';
 
 const COLUMNS: readonly (readonly [string, Sort | null])[] = [
   ['Buffer', null],
@@ -80,10 +81,9 @@ export function BuffersSection({ store }: { store: PageStore }) {
         {known === 'never'
           ? 'not known'
           : filtered
-            ? `${shown.length.toLocaleString('en')} of ${count(buffers.length, 'buffer')}`
+            ? `${number(shown.length)} of ${count(buffers.length, 'buffer')}`
             : count(shown.length, 'buffer')}
-        {total > buffers.length &&
-          `; ${(total - buffers.length).toLocaleString('en')} more are in the API only`}
+        {total > buffers.length && `; ${number(total - buffers.length)} more are in the API only`}
       </p>
       <div class="table" role="table" aria-label="Buffers" aria-rowcount={shown.length + 1}>
         <div role="rowgroup" class="table-head">
@@ -168,17 +168,12 @@ function Row(props: { store: PageStore; buffer: BufferView; complete: boolean })
         {device}
       </span>
       <span role="cell" class={`c-owner${owner?.gone === true ? ' warn' : ''}`}>
-        {ownerName(buffer) || '–'}
-        {owner?.gone === true && ', ended'}
+        {ownerText(buffer) || '–'}
       </span>
       <span role="cell" class="c-vm">
         {vmName(vm) || '–'}
       </span>
-      <span
-        role="cell"
-        class="c-holders"
-        title={holders.map(({ comm, pid }) => `${comm} (${pid})`).join(', ')}
-      >
+      <span role="cell" class="c-holders" title={holders.map(processName).join(', ')}>
         {buffer.holders_at === null ? '–' : holders.length}
       </span>
       <span role="cell" class="c-importers">

@@ -1,5 +1,6 @@
 import { errnoName } from '../../src/contract/errno-names.ts';
-import { bytes, count, duration } from './format.ts';
+import { bytes, count, duration } from '../../src/contract/format.ts';
+import { importerName } from '../../src/contract/names.ts';
 import type { TracerEvent } from './types.ts';
 
 /** One event as the history of a buffer and the list of events show it. */
@@ -47,7 +48,6 @@ export function describe(event: TracerEvent): Description {
           };
     case 'import': {
       const who = event.importer_interface ?? event.importer_device;
-      const name = who === event.importer ? event.importer : `${event.importer} (${who})`;
       return event.errno === 0
         ? {
             tone: 'ok',
@@ -56,7 +56,7 @@ export function describe(event: TracerEvent): Description {
           }
         : {
             tone: 'bad',
-            title: `${name} was rejected`,
+            title: `${importerName(event)} was rejected`,
             detail: `at ${event.stage}: ${errnoName(event.errno)}`,
           };
     }

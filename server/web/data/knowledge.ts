@@ -1,4 +1,4 @@
-import { atLeast } from './format.ts';
+import { atLeast } from '../../src/contract/format.ts';
 import type { Status } from './types.ts';
 
 /** Whether the values shown are current, from before tracing ended, or unknown because nothing was ever traced. */

@@ -1,5 +1,5 @@
+import { bytes, number } from '../../src/contract/format.ts';
 import { type Level, REASONS_SHOWN, verdictOf } from '../../src/contract/verdict.ts';
-import { bytes } from '../data/format.ts';
 import { type Coverage, covers, figure, knowledgeOf } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { Status } from '../data/types.ts';
@@ -63,7 +63,7 @@ function Facts({ store }: { store: PageStore }) {
   const importers = new Set(
     alive.flatMap(({ attachments }) => attachments.map((one) => `${one.importer}/${one.importer_device}`)),
   ).size;
-  const rejected = store.rejectionCounts.reduce((sum, { count: number }) => sum + number, 0);
+  const rejected = store.rejectionCounts.reduce((sum, { count: rejections }) => sum + rejections, 0);
   const size = alive.reduce((sum, one) => sum + one.bytes, 0);
   const status = store.status.value;
   const known = knowledgeOf(status);
@@ -72,10 +72,10 @@ function Facts({ store }: { store: PageStore }) {
   const facts: [string, string, string][] = [
     [
       'Buffers',
-      alive.length.toLocaleString('en'),
+      number(alive.length),
       alive.length > 0 ? bytes(size) : then(status?.buffer_state_exact === true ? 'none now' : 'none known'),
     ],
-    ['Private', secret.toLocaleString('en'), then(privacyNote(status))],
+    ['Private', number(secret), then(privacyNote(status))],
     ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],
     ['Importers', figure(importers, status, 'importers'), note('importers', 'attached to one')],
     status?.last_counter_read === null

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { count } from '../data/format.ts';
+import { count, words } from '../../src/contract/format.ts';
 import { type Knowledge, knowledgeOf, NOT_KNOWN } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { Incident, Incidents } from '../data/types.ts';
@@ -83,7 +83,7 @@ export function IncidentsSection({ store }: { store: PageStore }) {
       )}
       {answer.not_detected.length > 0 && (
         <p class="more">
-          Not detected: {answer.not_detected.join(', ').replaceAll('_', ' ')}. Their probes are not attached.
+          Not detected: {answer.not_detected.map(words).join(', ')}. Their probes are not attached.
         </p>
       )}
     </Section>
@@ -102,7 +102,7 @@ function Item(props: { store: PageStore; incident: Incident; answer: Incidents; 
       <p class="incident-head">
         <span class={`badge ${severity}`}>{severity}</span>
         {state === 'closed' && <span class="badge over">ended</span>}
-        <b>{kind.replaceAll('_', ' ')}</b>
+        <b>{words(kind)}</b>
         <span class="note">
           {state === 'open' ? 'for ' : ''}
           {state === 'open' ? (

@@ -1,4 +1,4 @@
-import { count, duration } from '../data/format.ts';
+import { count, duration, number } from '../../src/contract/format.ts';
 import type { PageStore } from '../data/page-store.ts';
 
 const LINKS = [
@@ -21,9 +21,9 @@ export function PageFoot({ store, metrics }: { store: PageStore; metrics: string
   return (
     <footer>
       <p>
-        {count(status.events_received, 'event')} received of {status.events_emitted.toLocaleString('en')}{' '}
-        printed, {count(status.restarts, 'restart')} of bpftrace, {duration(status.blind_seconds)} blind.
-        Version {status.version}.
+        {count(status.events_received, 'event')} received of {number(status.events_emitted)} printed,{' '}
+        {count(status.restarts, 'restart')} of bpftrace, {duration(status.blind_seconds)} blind. Version{' '}
+        {status.version}.
       </p>
       <nav aria-label="The same for programs">
         <a href={metrics}>metrics</a>

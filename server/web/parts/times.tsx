@@ -1,4 +1,4 @@
-import { clock, span } from '../data/format.ts';
+import { age, clock } from '../../src/contract/format.ts';
 import type { PageStore } from '../data/page-store.ts';
 
 /** A time of day in the browser's zone, with the full UTC time as its tooltip. */
@@ -17,7 +17,7 @@ export function When({ store, iso }: { store: PageStore; iso: string }) {
 export function Age({ store, iso }: { store: PageStore; iso: string }) {
   return (
     <time dateTime={iso} title={iso}>
-      {span(store.now.value - Date.parse(iso))}
+      {age(store.now.value - Date.parse(iso))}
     </time>
   );
 }

@@ -1,4 +1,4 @@
-import { count } from '../data/format.ts';
+import { count, words } from '../../src/contract/format.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { Status } from '../data/types.ts';
 import { Section } from '../parts/section.tsx';
@@ -49,7 +49,7 @@ export function ProbesSection({ store }: { store: PageStore }) {
 function ProbeName({ probe }: { probe: Probe }) {
   return (
     <>
-      <b>{probe.probe.replaceAll('_', ' ')}</b> <code>{probe.function}</code>
+      <b>{words(probe.probe)}</b> <code>{probe.function}</code>
       {probe.module !== null && <span class="muted"> {probe.module}</span>}
     </>
   );

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import UPlot from 'uplot';
-import { duration } from '../data/format.ts';
+import { duration } from '../../src/contract/format.ts';
 import { knowledgeOf, NOT_KNOWN } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { HistorySample } from '../data/types.ts';

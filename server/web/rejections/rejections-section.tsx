@@ -1,9 +1,10 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { errnoName } from '../../src/contract/errno-names.ts';
+import { count } from '../../src/contract/format.ts';
+import { inodeOf, processName } from '../../src/contract/names.ts';
 import { isRejection } from '../../src/contract/rejection.ts';
 import { describe, reasonOf } from '../data/event-description.ts';
-import { count } from '../data/format.ts';
 import { figure, knowledgeOf, NOT_KNOWN } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { TracerEvent } from '../data/types.ts';
@@ -175,13 +176,13 @@ function EventRow(props: { store: PageStore; event: TracerEvent; isOpen: boolean
       </span>
       <span class="e-reason">{reason !== null && <span class="badge rejected">{reason}</span>}</span>
       <span class="e-device mono">{event.device}</span>
-      <span class="e-who muted">{'comm' in event ? `${event.comm} (${event.pid})` : ''}</span>
+      <span class="e-who muted">{'comm' in event ? processName(event) : ''}</span>
     </button>
   );
 }
 
 function Opened({ store, event, close }: { store: PageStore; event: TracerEvent; close: () => void }) {
-  const inode = event.kind === 'incident' ? event.incident.inode : 'inode' in event ? event.inode : null;
+  const inode = inodeOf(event);
   const stage = event.kind === 'import' ? event.stage : event.kind;
   const named = event.kind === 'buffer_state' || event.kind === 'revoke_call' ? event.cause : null;
   const name = reasonOf(event) ?? named;

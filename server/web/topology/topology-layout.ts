@@ -1,4 +1,5 @@
-import { bytes, count, shorten } from '../data/format.ts';
+import { bytes, count } from '../../src/contract/format.ts';
+import { vmName } from '../../src/contract/names.ts';
 import type { Topology, TopologyNode, VmRef } from '../data/types.ts';
 import { type Curve, part, pointAt } from './curve.ts';
 import { OTHER_DEVICES, type Row, topologyRows } from './topology-rows.ts';
@@ -57,7 +58,7 @@ export interface Graph {
 }
 
 export function vmTitle(vm: VmRef): string {
-  return `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+  return `VM ${vmName(vm)}`;
 }
 
 /** The position of each layer, and how much text fits in its boxes. */
@@ -379,4 +380,9 @@ function bufferBox(row: Row): Omit<Box, 'x' | 'y' | 'width'> {
     revoked: first?.state === 'revoked',
     inode: one ? (first?.inode ?? null) : null,
   };
+}
+
+/** Replaces the end of a text that is too long by an ellipsis. */
+export function shorten(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, Math.max(1, length - 1))}…`;
 }

@@ -1,3 +1,4 @@
+import { number } from '../../src/contract/format.ts';
 import type { Topology, TopologyEdge, TopologyNode } from '../data/types.ts';
 
 /** Up to this many buffers are drawn one by one; beyond it, similar ones of a device are folded. */
@@ -52,7 +53,7 @@ export function topologyRows(topology: Topology, folded: string[]): Row[] {
     return [{ device, buffers: [node], imports: importsOf.get(node.id) ?? [] }];
   });
   if (rows.length <= SINGLY) return rows;
-  const all = rows.length.toLocaleString('en');
+  const all = number(rows.length);
   const alike = merge(rows, ({ imports }) =>
     imports.map(({ to, state, mapped, reason }) => `${to} ${state} ${mapped} ${reason}`).sort(),
   );

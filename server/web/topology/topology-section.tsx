@@ -1,6 +1,6 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { bytes, count } from '../data/format.ts';
+import { bytes, count, number } from '../../src/contract/format.ts';
 import { covers, knowledgeOf, NO_EXPORT } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { Topology } from '../data/types.ts';
@@ -227,7 +227,7 @@ function TextTable({ topology, store }: { topology: Topology; store: PageStore }
       </table>
       {rows.length > TEXT_ROWS && (
         <p class="more">
-          The first {TEXT_ROWS} of {rows.length.toLocaleString('en')}; the table of buffers has them all.
+          The first {TEXT_ROWS} of {number(rows.length)}; the table of buffers has them all.
         </p>
       )}
     </div>
