@@ -1,4 +1,5 @@
 import type { Closing, Incident, IncidentKind } from '../contract/incidents.ts';
+import { FifoMap } from '../lib/fifo-map.ts';
 import type { Accounting } from '../model/accounting.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { BufferTable } from '../model/buffers.ts';
@@ -75,7 +76,7 @@ export class IncidentWatch {
   readonly #neverImported = new Deadlines();
   readonly #orphans = new Deadlines();
   /** The last incident of each device that was closed without the end of its call. That event may only be late. */
-  readonly #closedWithoutEnd = new Map<number, IncidentState>();
+  readonly #closedWithoutEnd = new FifoMap<number, IncidentState>();
   /** Attaches of buffers that are not known to be private: the event of the export or bind may still arrive. */
   #attaches: Data<'import'>[] = [];
   #unbinds: Data<'unbind'>[] = [];
@@ -390,12 +391,9 @@ export class IncidentWatch {
     const incident = this.book.get('revoke_waiting', String(call.device));
     if (incident === undefined) return;
     this.book.close(incident, t, by, false);
-    this.#closedWithoutEnd.delete(call.device);
     this.#closedWithoutEnd.set(call.device, incident);
-    if (this.#closedWithoutEnd.size <= CLOSED_WITHOUT_END_LIMIT) return;
     // The end of the oldest one is no longer late: it was lost.
-    const oldest = this.#closedWithoutEnd.keys().next();
-    if (!oldest.done) this.#closedWithoutEnd.delete(oldest.value);
+    this.#closedWithoutEnd.limit(CLOSED_WITHOUT_END_LIMIT);
   }
 
   /** Opens and closes the incidents that follow from the state of a buffer. */
