@@ -380,7 +380,7 @@ export class BufferTable {
     buffer.lostMappings = 0;
     buffer.attachments.set(0, t);
     buffer.importers.clear();
-    buffer.rejections.clear();
+    buffer.rejections.limit(0);
     buffer.holders = [];
     this.totals.remove(buffer);
     this.#alive.delete(buffer.inode);

@@ -1,9 +1,11 @@
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { Type } from 'typebox';
+import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
+import { EventsAnswer } from '../../contract/answers.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { TracerError } from '../../lib/errors.ts';
-import type { DaemonClient } from './daemon-client.ts';
-import { messagesOf } from './server-sent.ts';
+import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
 
 export interface FollowOptions {
   client: DaemonClient;
@@ -16,8 +18,11 @@ export interface FollowOptions {
 }
 
 const LONGEST_PAUSE_MS = 30_000;
+/** Length limit of one message, in characters. An incident with thousands of importers is shorter. */
+const LONGEST_MESSAGE = 16 << 20;
 /** Position in the stream. It is sent back in a header, so only these characters are accepted. */
 const EVENT_ID = /^[\w.:-]{1,100}$/;
+const NEWEST = Compile(Type.Pick(EventsAnswer, ['log', 'newest']));
 const Event = Type.Object({ kind: Type.String() });
 /** Data of `dropped` and `reset`. The name of the message is their kind. */
 const Mark = Type.Object({});
@@ -25,6 +30,26 @@ const Mark = Type.Object({});
 /** Milliseconds to wait before a retry. `tries` is the number of failed tries since the last success. */
 export function pauseMs(tries: number): number {
   return Math.min(LONGEST_PAUSE_MS, 500 * 2 ** tries);
+}
+
+/**
+ * Yields the messages of server-sent events. Chunks may be cut anywhere.
+ *
+ * @throws RangeError if a message is longer than 16 Mi characters: its end may never arrive
+ */
+export async function* messagesOf(chunks: AsyncIterable<string>): AsyncGenerator<EventSourceMessage> {
+  const complete: EventSourceMessage[] = [];
+  const parser = createParser({
+    maxBufferSize: LONGEST_MESSAGE,
+    onEvent: (message) => complete.push(message),
+    onError: ({ type }) => {
+      if (type === 'max-buffer-size-exceeded') throw new RangeError('a message of the stream has no end');
+    },
+  });
+  for await (const chunk of chunks) {
+    parser.feed(chunk);
+    yield* complete.splice(0);
+  }
 }
 
 /**
@@ -42,11 +67,14 @@ export async function follow(options: FollowOptions): Promise<void> {
   while (!signal.aborted) {
     let why = 'the daemon has ended the stream';
     try {
-      for await (const { event, id, data } of messagesOf(noted(client.stream(path, last, signal)))) {
-        if (!EVENT_ID.test(id))
-          throw client.unreadable(path, { instancePath: 'id', message: 'has a wrong character' });
-        if (data !== '') await write(lineOf(event, data));
-        last = id;
+      // With a position, a stream that ends before its first event continues without a gap.
+      last ??= await newestId();
+      for await (const { event = '', id = '', data } of messagesOf(
+        noted(client.stream(path, last, signal)),
+      )) {
+        const position = checkedId(id);
+        await write(lineOf(event, data));
+        last = position;
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -67,6 +95,16 @@ export async function follow(options: FollowOptions): Promise<void> {
       tries = 0;
       yield chunk;
     }
+  }
+
+  async function newestId(): Promise<string> {
+    const { log, newest } = await client.json('/api/v1/events?limit=1', NEWEST, signal, SHORT_ANSWER_BYTES);
+    return checkedId(`${log}.${newest}`);
+  }
+
+  function checkedId(id: string): string {
+    if (EVENT_ID.test(id)) return id;
+    throw client.unreadable(path, { instancePath: 'id', message: 'has a wrong character' });
   }
 
   function lineOf(event: string, data: string): string {
