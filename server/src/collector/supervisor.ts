@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { snapshotLines } from '../protocol/snapshot-parts.ts';
 import type { LineSource } from '../protocol/source.ts';
+import { readLine, type StreamLine } from '../protocol/stream-line.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../protocol/wire.ts';
 import { Children } from './children.ts';
 import { HostErrors } from './host-errors.ts';
@@ -56,8 +57,9 @@ export class Supervisor implements LineSource {
   readonly #children: Children;
   readonly #modules: ModuleFollower;
   readonly #wallClock: WallClock;
-  readonly #emit = (line: CollectorLine): void => this.#onLine(JSON.stringify(line));
-  #onLine: (line: string) => void = () => {};
+  /** Decodes the collector's own lines too, so that a replay of the text comes to the same records. */
+  readonly #emit = (line: CollectorLine): void => this.#onLine(readLine(JSON.stringify(line)));
+  #onLine: (line: StreamLine) => void = () => {};
   #wasReady = false;
   #wake: () => void = () => {};
 
@@ -91,10 +93,10 @@ export class Supervisor implements LineSource {
       losses: this.#losses,
       simulation: simulation?.faults,
       emit,
-      onArrival: (line) => reader.identify(line),
+      onArrival: ({ record }) => reader.identify(record),
       onLine: (line) => {
         this.#onLine(line);
-        reader.account(line);
+        reader.account(line.record);
       },
       onStart: () => this.#identities.invalidateDevices(),
       onReady: () => this.#requestSnapshot(),
@@ -118,7 +120,7 @@ export class Supervisor implements LineSource {
   }
 
   /** Runs until the signal is aborted, then stops the child and resolves. To be called once. */
-  async run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  async run(onLine: (line: StreamLine) => void, signal: AbortSignal): Promise<void> {
     const { clock, tracer, timing, simulation } = this.#options;
     this.#onLine = onLine;
     await this.#modules.note();
