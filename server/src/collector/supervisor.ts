@@ -5,6 +5,7 @@ import type { ChildEnd } from '../bpftrace/process/child.ts';
 import type { Launch } from '../bpftrace/process/launch.ts';
 import type { Simulation } from '../bpftrace/process/simulation.ts';
 import { countRecursionMisses } from '../host/proc.ts';
+import { BackOff } from '../lib/back-off.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { snapshotLines } from '../protocol/snapshot-parts.ts';
@@ -162,12 +163,10 @@ export class Supervisor implements LineSource {
   async #keepRunning(first: HostFacts, signal: AbortSignal): Promise<void> {
     const { timing, clock } = this.#options;
     const { exclusions } = this.#planner;
-    let failures = 0;
+    const backOff = new BackOff({ initialMs: timing.restartMs, maxMs: timing.restartMaxMs });
     let reported = '';
     let known: HostFacts | null = first;
     let lastEnd: ChildEnd | null = null;
-    const backOff = (): Promise<void> =>
-      this.#pause(Math.min(timing.restartMaxMs, timing.restartMs * 2 ** failures++), signal);
     while (!signal.aborted) {
       if (known === null) await this.#modules.note();
       const facts: HostFacts = known ?? (await this.#planner.inspect());
@@ -178,7 +177,7 @@ export class Supervisor implements LineSource {
         if (lastEnd?.reason === 'attach_failed' && exclusions.reasons.size > 0) {
           // No function at all could be attached, so no fragment is at fault.
           exclusions.clear();
-          await backOff();
+          await this.#pause(backOff.next(), signal);
           continue;
         }
         this.#children.plan = null;
@@ -195,9 +194,9 @@ export class Supervisor implements LineSource {
       if (signal.aborted) return;
       if (exclusions.note(plan, end)) continue;
       const stable = end.ready && (clock.bootUs() - startedAt) / 1000 >= timing.stableMs;
-      failures = stable ? 0 : failures;
+      if (stable) backOff.reset();
       if (end.reason === 'stopped') continue;
-      await backOff();
+      await this.#pause(backOff.next(), signal);
     }
   }
 

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
+import { BackOff, type BackOffOptions } from '../../lib/back-off.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { TracerError } from '../../lib/errors.ts';
 import type { DaemonClient } from './daemon-client.ts';
@@ -15,17 +16,13 @@ export interface FollowOptions {
   signal: AbortSignal;
 }
 
-const LONGEST_PAUSE_MS = 30_000;
+/** The pauses before the daemon is asked again. */
+export const RETRY: BackOffOptions = { initialMs: 500, maxMs: 30_000 };
 /** Position in the stream. It is sent back in a header, so only these characters are accepted. */
 const EVENT_ID = /^[\w.:-]{1,100}$/;
 const Event = Type.Object({ kind: Type.String() });
 /** Data of `dropped` and `reset`. The name of the message is their kind. */
 const Mark = Type.Object({});
-
-/** Milliseconds to wait before a retry. `tries` is the number of failed tries since the last success. */
-export function pauseMs(tries: number): number {
-  return Math.min(LONGEST_PAUSE_MS, 500 * 2 ** tries);
-}
 
 /**
  * Writes each new event as one line of JSON until the signal. The messages `dropped` and `reset` of the stream become lines too.
@@ -38,7 +35,7 @@ export async function follow(options: FollowOptions): Promise<void> {
   const path = `/api/v1/stream${device === undefined ? '' : `?device=${encodeURIComponent(device)}`}`;
   let last: string | undefined;
   let connected = false;
-  let tries = 0;
+  const backOff = new BackOff(RETRY);
   while (!signal.aborted) {
     let why = 'the daemon has ended the stream';
     try {
@@ -58,13 +55,13 @@ export async function follow(options: FollowOptions): Promise<void> {
     }
     if (signal.aborted) return;
     notify(`${why}; retrying`);
-    await clock.sleep(pauseMs(tries++), signal);
+    await clock.sleep(backOff.next(), signal);
   }
 
   async function* noted(chunks: AsyncIterable<string>): AsyncGenerator<string> {
     for await (const chunk of chunks) {
       connected = true;
-      tries = 0;
+      backOff.reset();
       yield chunk;
     }
   }
