@@ -16,8 +16,8 @@ import type { Logger } from './lib/logger.ts';
 import { Throttle } from './lib/throttle.ts';
 import { Catalogue } from './metrics/catalogue.ts';
 import { byKey } from './metrics/family.ts';
-import { decodeLine } from './protocol/decode.ts';
 import type { LineSource } from './protocol/source.ts';
+import type { HostError } from './protocol/wire.ts';
 import { EventLog } from './sinks/event-log.ts';
 import { Pipeline } from './tracer/pipeline.ts';
 import { TracerModel } from './tracer/tracer.ts';
@@ -221,8 +221,9 @@ export class Daemon {
           (line) => {
             onLine(line);
             this.#noteHeader();
-            if (line.startsWith('{"type":"host_error"')) this.#noteHostError(line);
-            if (line.includes('"child"') || this.#state !== 'tracing') this.#noteState();
+            const { record } = line;
+            if (record.type === 'host_error') this.#noteHostError(record.data);
+            if (record.type === 'child' || this.#state !== 'tracing') this.#noteState();
           },
           signal,
           onDropped,
@@ -238,12 +239,9 @@ export class Daemon {
     this.#streamOffsetUs = headerEpochUs - (clock.wallMs() * 1000 - clock.bootUs());
   }
 
-  #noteHostError(line: string): void {
-    const record = decodeLine(line);
-    if (record.type !== 'host_error') return;
+  #noteHostError({ source, count, message }: HostError): void {
     const held = this.#hostErrors.pass();
     if (held === undefined) return;
-    const { source, count, message } = record.data;
     this.#options.logger.warn(
       { source, count, held },
       `a read of the host failed and is retried: ${message}`,

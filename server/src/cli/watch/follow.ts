@@ -3,6 +3,7 @@ import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
 import { EventsAnswer } from '../../contract/answers.ts';
+import { BackOff, type BackOffOptions } from '../../lib/back-off.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { type DaemonClient, SHORT_ANSWER_BYTES } from './daemon-client.ts';
@@ -17,20 +18,16 @@ export interface FollowOptions {
   signal: AbortSignal;
 }
 
-const LONGEST_PAUSE_MS = 30_000;
 /** Length limit of one message, in characters. An incident with thousands of importers is shorter. */
 const LONGEST_MESSAGE = 16 << 20;
+/** The pauses before the daemon is asked again. */
+export const RETRY: BackOffOptions = { initialMs: 500, maxMs: 30_000 };
 /** Position in the stream. It is sent back in a header, so only these characters are accepted. */
 const EVENT_ID = /^[\w.:-]{1,100}$/;
 const NEWEST = Compile(Type.Pick(EventsAnswer, ['log', 'newest']));
 const Event = Type.Object({ kind: Type.String() });
 /** Data of `dropped` and `reset`. The name of the message is their kind. */
 const Mark = Type.Object({});
-
-/** Milliseconds to wait before a retry. `tries` is the number of failed tries since the last success. */
-export function pauseMs(tries: number): number {
-  return Math.min(LONGEST_PAUSE_MS, 500 * 2 ** tries);
-}
 
 /**
  * Yields the messages of server-sent events. Chunks may be cut anywhere.
@@ -63,7 +60,7 @@ export async function follow(options: FollowOptions): Promise<void> {
   const path = `/api/v1/stream${device === undefined ? '' : `?device=${encodeURIComponent(device)}`}`;
   let last: string | undefined;
   let connected = false;
-  let tries = 0;
+  const backOff = new BackOff(RETRY);
   while (!signal.aborted) {
     let why = 'the daemon has ended the stream';
     try {
@@ -86,13 +83,13 @@ export async function follow(options: FollowOptions): Promise<void> {
     }
     if (signal.aborted) return;
     notify(`${why}; retrying`);
-    await clock.sleep(pauseMs(tries++), signal);
+    await clock.sleep(backOff.next(), signal);
   }
 
   async function* noted(chunks: AsyncIterable<string>): AsyncGenerator<string> {
     for await (const chunk of chunks) {
       connected = true;
-      tries = 0;
+      backOff.reset();
       yield chunk;
     }
   }

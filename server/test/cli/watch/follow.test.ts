@@ -5,8 +5,9 @@ import { type TestContext, test } from 'node:test';
 import { Compile } from 'typebox/compile';
 import { printJson } from '../../../src/cli/output.ts';
 import { DaemonClient, daemonUrl } from '../../../src/cli/watch/daemon-client.ts';
-import { follow, messagesOf, pauseMs } from '../../../src/cli/watch/follow.ts';
+import { follow, messagesOf, RETRY } from '../../../src/cli/watch/follow.ts';
 import { Status } from '../../../src/contract/status.ts';
+import { BackOff } from '../../../src/lib/back-off.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { Collected } from '../../fixtures/collected.ts';
 import { eventually } from '../../fixtures/eventually.ts';
@@ -180,5 +181,7 @@ test('a server that is not a daemon is an error', async (t) => {
 });
 
 test('pauses double up to 30 s', () => {
-  assert.deepEqual([0, 1, 2, 6, 50].map(pauseMs), [500, 1000, 2000, 30_000, 30_000]);
+  const backOff = new BackOff(RETRY);
+  const pauses = Array.from({ length: 8 }, () => backOff.next());
+  assert.deepEqual(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
 });
