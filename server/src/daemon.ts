@@ -101,12 +101,13 @@ export class Daemon {
       source: this.#observed(source),
       model: this.model,
       onFailure: (failure, error) => {
-        const held = failures.pass();
-        if (held === undefined) return;
-        if (error === undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+        const notLogged = failures.pass();
+        if (notLogged === undefined) return;
+        if (error === undefined)
+          logger.warn({ failure, not_logged: notLogged }, 'a line of the stream could not be read');
         else
           logger.error(
-            { err: error, failure, held },
+            { err: error, failure, not_logged: notLogged },
             'a line of the stream could not be processed: this is a defect',
           );
       },
@@ -121,10 +122,10 @@ export class Daemon {
       addresses: config['web.listen-address'],
       allowed: config['web.allowed-hosts'],
       onUnknown: (host) => {
-        const held = rejections.pass();
-        if (held === undefined) return;
+        const notLogged = rejections.pass();
+        if (notLogged === undefined) return;
         const remedy = 'if that is a name of this server, add it to web.allowed-hosts';
-        logger.warn({ host, remedy, not_logged: held }, 'rejected a request for another host');
+        logger.warn({ host, remedy, not_logged: notLogged }, 'rejected a request for another host');
       },
     });
     this.app = createApp({
@@ -240,10 +241,10 @@ export class Daemon {
   }
 
   #noteHostError({ source, count, message }: HostError): void {
-    const held = this.#hostErrors.pass();
-    if (held === undefined) return;
+    const notLogged = this.#hostErrors.pass();
+    if (notLogged === undefined) return;
     this.#options.logger.warn(
-      { source, count, held },
+      { source, count, not_logged: notLogged },
       `a read of the host failed and is retried: ${message}`,
     );
   }

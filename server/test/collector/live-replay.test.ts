@@ -20,7 +20,7 @@ async function served(source: LineSource): Promise<Record<string, unknown>> {
   pipeline.subscribe((event) => events.push(event));
   await pipeline.run(new AbortController().signal);
   const metrics = await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
-  const incidents = model.incidents();
+  const incidents = model.incidents.all();
   const devices = model.devices();
   return { events, status: model.status(), buffers: model.buffers(), incidents, devices, metrics };
 }

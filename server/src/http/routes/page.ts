@@ -34,7 +34,7 @@ export const pageRoute: AppPlugin = (app, options, done) => {
     return reply.send(
       [
         head(web, options.telemetryPath),
-        ...facts(model.status(), model.incidents(), model.blindTo(), readiness(), paths),
+        ...facts(model.status(), model.incidents.all(), model.incidents.blindTo(), readiness(), paths),
         TAIL,
       ].join('\n'),
     );

@@ -4,7 +4,7 @@ import { ALL_PROBES, type StartingOptions, starting } from '../fixtures/stream-l
 import { MAINLINE, T, watch } from './watch.ts';
 
 function blindTo(options: StartingOptions) {
-  return watch([], options).model.blindTo();
+  return watch([], options).model.incidents.blindTo();
 }
 
 test('with all probes attached the tracer is blind to no kind', () => {
@@ -29,5 +29,5 @@ test('the security-relevant kinds are listed with their missing probes, in the o
 
 test('probes of an earlier child do not count', () => {
   const { model } = watch([starting(T, 2, { attached: ALL_PROBES.filter((probe) => probe !== 'attach') })]);
-  assert.deepEqual(model.blindTo(), [{ kind: 'private_offered', probes: ['attach'] }]);
+  assert.deepEqual(model.incidents.blindTo(), [{ kind: 'private_offered', probes: ['attach'] }]);
 });
