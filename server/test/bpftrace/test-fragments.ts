@@ -1,3 +1,4 @@
+import { CODE_CONSTANTS } from '../../src/bpftrace/compiler/constants.ts';
 import { type FragmentSet, parseFragment } from '../../src/bpftrace/compiler/fragment.ts';
 
 /** Two probes and a snapshot program that fit the fake host, and the probe `extra`, whose function is missing there. */
@@ -15,5 +16,6 @@ export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSe
     ],
     oneshots: new Map([['snapshot', fragment('snapshot', snapshot)]]),
     snippets: new Map(),
+    constants: CODE_CONSTANTS,
   };
 }

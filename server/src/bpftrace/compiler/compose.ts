@@ -3,6 +3,7 @@ import { TAGS } from '../../protocol/codes.ts';
 import { MAP_NAMES } from '../../protocol/maps.ts';
 import type { Dialect, ProbeState } from '../../protocol/wire.ts';
 import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
+import { NEVER, withPageSize } from './constants.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
 import { type Rendered, render, scan } from './render.ts';
 
@@ -56,8 +57,6 @@ const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
  * can set.
  */
 const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
-/** Later than any time of any clock. */
-const NEVER = '0x7fffffffffffffff';
 const OPEN_GATE = '@gate_from = (uint64)0;';
 
 /** The functions and members that the fragments name: inspectHost() looks them up on the host. */
@@ -112,13 +111,14 @@ export function compose(
   excluded: ReadonlyMap<string, string> = new Map(),
 ): Composed {
   const conditions = conditionFacts(facts);
+  const constants = withPageSize(set.constants, facts.pageBytes);
   const probes: ProbeState[] = [];
   const parts: Part[] = [];
   const kept: { fragment: Fragment; text: string }[] = [];
   const gated = GATE_MEMBERS.every((path) => conditions.bitsOf(path) !== undefined);
   let program = `${CONFIG}\n${readyBlock(gated)}\n`;
   for (const fragment of set.probes) {
-    const rendered = render(fragment, set.snippets, conditions);
+    const rendered = render(fragment, set.snippets, constants, conditions);
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
     if (reason !== null) continue;
@@ -150,7 +150,8 @@ export function composeOneshot(
     });
   }
   const conditions = conditionFacts(facts);
-  const rendered = render(fragment, set.snippets, conditions);
+  const constants = withPageSize(set.constants, facts.pageBytes);
+  const rendered = render(fragment, set.snippets, constants, conditions);
   const reason = whyLeftOut(fragment, rendered, conditions);
   return reason === null ? { program: `${CONFIG}\n${rendered.text.trim()}\n` } : { reason };
 }
@@ -175,7 +176,6 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
     hasModule: (name) => facts.modules.includes(name),
     bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
     dialect: dialectOf(facts),
-    pageBytes: facts.pageBytes,
     bpftrace: facts.bpftraceVersion,
   };
 }

@@ -13,7 +13,6 @@ export interface ConditionFacts {
   /** Offset of `struct.member` in bits; undefined if neither the kernel nor a loaded module has it. */
   bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
-  readonly pageBytes: number;
   /** `[0, 23, 2]`, or null if no bpftrace was found. */
   readonly bpftrace: readonly number[] | null;
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { TracerError } from '../../lib/errors.ts';
 import { TAGS } from '../../protocol/codes.ts';
 import { parseCondition, type Term } from './condition.ts';
+import { type Constants, parseConstants } from './constants.ts';
 
 /** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */
 export interface Fragment {
@@ -30,6 +31,8 @@ export interface FragmentSet {
   /** Separate programs, by name. */
   oneshots: ReadonlyMap<string, Fragment>;
   snippets: ReadonlyMap<string, Snippet>;
+  /** What all of them may use by name. */
+  constants: Constants;
 }
 
 const FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
@@ -43,6 +46,7 @@ export async function loadFragments(folder: string): Promise<FragmentSet> {
   const probes = await readFolder(folder);
   const oneshots = await readFolder(join(folder, 'oneshot'));
   const snippets = await readFolder(join(folder, 'snippets'));
+  const constants = parseConstants(await readPrelude(folder, 'constants.h'));
   return {
     probes: probes.map(({ name, text }) => parseFragment(`probes/${name}.bt`, text)),
     oneshots: new Map(
@@ -51,7 +55,16 @@ export async function loadFragments(folder: string): Promise<FragmentSet> {
     snippets: new Map(
       snippets.map(({ name, text }) => [name, { file: `probes/snippets/${name}.bt`, text, firstLine: 1 }]),
     ),
+    constants,
   };
+}
+
+async function readPrelude(folder: string, file: string): Promise<string> {
+  return readFile(join(folder, 'prelude', file), 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw new TracerError('file_unreadable', `the file prelude/${file} in ${folder} cannot be read`, {
+      cause,
+    });
+  });
 }
 
 async function readFolder(folder: string): Promise<{ name: string; text: string }[]> {

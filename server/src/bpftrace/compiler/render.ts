@@ -1,17 +1,6 @@
 import { TracerError } from '../../lib/errors.ts';
-import {
-  CAUSES,
-  DURATION_BUCKETS,
-  PRIVACIES,
-  READERS,
-  REASONS,
-  STAGES,
-  TAGS,
-  VIOLATIONS,
-  VM_KINDS,
-  WALKED_ATTACHMENTS,
-} from '../../protocol/codes.ts';
 import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
+import { type Constants, replaceConstants } from './constants.ts';
 import type { Snippet } from './fragment.ts';
 
 export interface RenderedFunction {
@@ -35,27 +24,18 @@ interface Source {
   firstLine: number;
 }
 
-const CODES: Readonly<Record<string, readonly string[]>> = {
-  stage: STAGES,
-  reason: REASONS,
-  privacy: PRIVACIES,
-  cause: CAUSES,
-  reader: READERS,
-  violation: VIOLATIONS,
-  vm_kind: VM_KINDS,
-};
-
 const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;
 const PLACEHOLDER = /\{\{([^{}]*)\}\}/g;
 const MEMBER_PLACE = /^(offset|bit):(.*)$/;
 
 /**
  * Resolves the conditional lines and the placeholders of one fragment. Pure.
- * @throws TracerError for an unknown placeholder, snippet or condition
+ * @throws TracerError for an unknown placeholder, constant, snippet or condition
  */
 export function render(
   source: Source,
   snippets: ReadonlyMap<string, Snippet>,
+  constants: Constants,
   facts: ConditionFacts,
 ): Rendered {
   const functions = new Map<string, RenderedFunction>();
@@ -65,7 +45,8 @@ export function render(
   const expand = (part: Source, within: readonly string[]): string => {
     const kept: string[] = [];
     for (const { text, where } of keptLines(part, facts)) {
-      kept.push(text.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within)));
+      const named = replaceConstants(text, constants, where);
+      kept.push(named.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within)));
     }
     return kept.join('\n');
   };
@@ -96,8 +77,7 @@ export function render(
       if (bits === undefined) missingMembers.add(path);
       return String(place[1] === 'bit' ? (bits ?? 0) % 8 : Math.floor((bits ?? 0) / 8));
     }
-    if (inner === 'page.bytes') return String(facts.pageBytes);
-    return String(codeNumber(inner, where));
+    throw sourceError(`"{{${inner}}}" is not a known placeholder`, where);
   };
 
   const text = expand(source, []);
@@ -166,19 +146,6 @@ function memberPath(inner: string, where: string): string {
     throw sourceError(`"{{${inner}}}" does not name a struct.member`, where);
   }
   return path;
-}
-
-function codeNumber(inner: string, where: string): number {
-  if (inner === 'bucket.last') return DURATION_BUCKETS - 1;
-  if (inner === 'attachments.walked') return WALKED_ATTACHMENTS;
-  const dot = inner.indexOf('.');
-  const list = inner.slice(0, dot);
-  const name = inner.slice(dot + 1);
-  if (list === 'tag' && Object.hasOwn(TAGS, name)) return TAGS[name as keyof typeof TAGS];
-  const codes = Object.hasOwn(CODES, list) ? CODES[list] : undefined;
-  const number = codes?.indexOf(name) ?? -1;
-  if (number < 0) throw sourceError(`"{{${inner}}}" is not a known placeholder`, where);
-  return number;
 }
 
 function sourceError(message: string, where: string): TracerError {

@@ -8,6 +8,7 @@ import {
   standby,
   wantedBy,
 } from '../../../src/bpftrace/compiler/compose.ts';
+import { CODE_CONSTANTS } from '../../../src/bpftrace/compiler/constants.ts';
 import { type FragmentSet, loadFragments, parseFragment } from '../../../src/bpftrace/compiler/fragment.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { probesDirectory } from '../../../src/lib/probes-directory.ts';
@@ -25,6 +26,7 @@ function set(probes: Record<string, string>, snippets: Record<string, string> = 
         { file: `probes/snippets/${name}.bt`, text, firstLine: 1 },
       ]),
     ),
+    constants: CODE_CONSTANTS,
   };
 }
 
@@ -57,11 +59,11 @@ function throwsAt(work: () => unknown, where: string, message: RegExp): void {
   );
 }
 
-test('placeholders become numbers, functions and snippets', () => {
-  const text = `${HEADER}kprobe:{{fn:none|g}} { {{use:inner}} }\nkretprobe:{{ fn:f }} { $a = {{reason.unaligned}}; }\n`;
+test('constants become numbers, placeholders become functions and snippets', () => {
+  const text = `${HEADER}kprobe:{{fn:none|g}} { {{use:inner}} }\nkretprobe:{{ fn:f }} { $a = REASON_UNALIGNED; }\n`;
   const { program } = compose(
     facts,
-    set({ one: text }, { inner: '$b = {{bucket.last}}; //? s.m\n$c = 1; //? !s.m\n' }),
+    set({ one: text }, { inner: '$b = LAST_BUCKET; //? s.m\n$c = 1; //? !s.m\n' }),
   );
   assert.match(program, /^kprobe:vfio_pci_core:g \{ \$b = 14; \}$/m);
   assert.match(program, /^kretprobe:vmlinux:f \{ \$a = 17; \}$/m);
@@ -264,13 +266,12 @@ test('the dialect follows from the members of buffers and the functions of KVM',
   assert.equal(dialect([]), 'none');
 });
 
-test('an unknown placeholder or condition in a fragment is an error with file and line', () => {
+test('an unknown constant, placeholder or condition in a fragment is an error with file and line', () => {
   const body = (text: string): FragmentSet =>
     set({ one: `${HEADER}ok\n${text}\n` }, { loop: '{{use:loop}}', bad: '\n{{nix}}' });
   const cases: [string, string, RegExp][] = [
-    ['{{reason.nothing}}', 'probes/one.bt:7', /is not a known placeholder/],
-    ['{{tag.toString}}', 'probes/one.bt:7', /is not a known placeholder/],
-    ['{{constructor.name}}', 'probes/one.bt:7', /is not a known placeholder/],
+    ['REASON_NOTHING', 'probes/one.bt:7', /there is no constant REASON_NOTHING/],
+    ['{{reason.unaligned}}', 'probes/one.bt:7', /is not a known placeholder/],
     ['{{fn:a b}}', 'probes/one.bt:7', /does not name a function/],
     ['{{offset:s}}', 'probes/one.bt:7', /does not name a struct\.member/],
     ['{{bit:s.m.n}}', 'probes/one.bt:7', /does not name a struct\.member/],

@@ -15,7 +15,6 @@ const facts: ConditionFacts = {
   hasModule: (name) => name === 'vfio_pci_core',
   bitsOf: (path) => (path === 'kvm.userspace_pid' ? 0 : undefined),
   dialect: 'mainline',
-  pageBytes: 4096,
   bpftrace: [0, 23, 2],
 };
 
