@@ -1,5 +1,10 @@
+import { parseConditions } from '../../src/bpftrace/compiler/condition.ts';
 import { CODE_CONSTANTS } from '../../src/bpftrace/compiler/constants.ts';
 import { type FragmentSet, parseFragment } from '../../src/bpftrace/compiler/fragment.ts';
+
+const HANDOVER = parseConditions(
+  'handover: task_struct.sched_info, sched_info.last_arrival, task_struct.timer_slack_ns',
+);
 
 /** Two probes and a snapshot program that fit the fake host, and the probe `extra`, whose function is missing there. */
 export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSet {
@@ -16,6 +21,6 @@ export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSe
     ],
     oneshots: new Map([['snapshot', fragment('snapshot', snapshot)]]),
     snippets: new Map(),
-    constants: CODE_CONSTANTS,
+    prelude: { constants: CODE_CONSTANTS, conditions: HANDOVER },
   };
 }

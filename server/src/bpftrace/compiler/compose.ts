@@ -3,8 +3,9 @@ import { TAGS } from '../../protocol/codes.ts';
 import { MAP_NAMES } from '../../protocol/maps.ts';
 import type { Dialect, ProbeState } from '../../protocol/wire.ts';
 import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
-import { NEVER, withPageSize } from './constants.ts';
+import { NEVER } from './constants.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
+import { withPageSize } from './prelude.ts';
 import { type Rendered, render, scan } from './render.ts';
 
 /** Facts of the host about the functions and members that the fragments name. */
@@ -52,27 +53,24 @@ const EXPORT = 'vfio_pci_core_feature_dma_buf';
 const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];
 const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
 const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
-/**
- * Members that a handover needs: the time when a task was last scheduled onto a CPU, and a number that the collector
- * can set.
- */
-const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
 const OPEN_GATE = '@gate_from = (uint64)0;';
 
 /** The functions and members that the fragments name: inspectHost() looks them up on the host. */
 export function wantedBy(set: FragmentSet): Wanted {
   const functions = new Set(DIALECT_FUNCTIONS);
-  const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER, ...GATE_MEMBERS]);
+  const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER]);
   const note = (terms: readonly Term[]): void => {
-    for (const { kind, name } of terms.flatMap((term) => term.atoms)) {
-      if (kind === 'function') functions.add(name);
-      if (kind === 'member') members.add(name);
+    for (const atom of terms.flatMap((term) => term.atoms)) {
+      if (atom.kind === 'function') functions.add(atom.name);
+      if (atom.kind === 'member') members.add(atom.name);
+      if (atom.kind === 'named') note(atom.terms);
     }
   };
+  for (const terms of set.prelude.conditions.values()) note(terms);
   const fragments = [...set.probes, ...set.oneshots.values()];
   for (const fragment of fragments) note(fragment.needs);
   for (const source of [...fragments, ...set.snippets.values()]) {
-    const found = scan(source);
+    const found = scan(source, set.prelude.conditions);
     note(found.terms);
     for (const name of found.functions) functions.add(name);
     for (const name of found.members) members.add(name);
@@ -111,14 +109,15 @@ export function compose(
   excluded: ReadonlyMap<string, string> = new Map(),
 ): Composed {
   const conditions = conditionFacts(facts);
-  const constants = withPageSize(set.constants, facts.pageBytes);
+  const prelude = withPageSize(set.prelude, facts.pageBytes);
   const probes: ProbeState[] = [];
   const parts: Part[] = [];
   const kept: { fragment: Fragment; text: string }[] = [];
-  const gated = GATE_MEMBERS.every((path) => conditions.bitsOf(path) !== undefined);
+  const handover = set.prelude.conditions.get('handover');
+  const gated = handover !== undefined && explainUnmet(handover, conditions) === null;
   let program = `${CONFIG}\n${readyBlock(gated)}\n`;
   for (const fragment of set.probes) {
-    const rendered = render(fragment, set.snippets, constants, conditions);
+    const rendered = render(fragment, set.snippets, prelude, conditions);
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
     if (reason !== null) continue;
@@ -150,8 +149,8 @@ export function composeOneshot(
     });
   }
   const conditions = conditionFacts(facts);
-  const constants = withPageSize(set.constants, facts.pageBytes);
-  const rendered = render(fragment, set.snippets, constants, conditions);
+  const prelude = withPageSize(set.prelude, facts.pageBytes);
+  const rendered = render(fragment, set.snippets, prelude, conditions);
   const reason = whyLeftOut(fragment, rendered, conditions);
   return reason === null ? { program: `${CONFIG}\n${rendered.text.trim()}\n` } : { reason };
 }

@@ -1,4 +1,5 @@
 import { TracerError } from '../../lib/errors.ts';
+import { didYouMean } from '../../lib/suggest.ts';
 import type { Dialect } from '../../protocol/wire.ts';
 import { DIALECTS } from '../../protocol/wire.ts';
 
@@ -22,7 +23,8 @@ export type Atom =
   | { kind: 'member'; name: string }
   | { kind: 'module'; name: string }
   | { kind: 'dialect'; name: string }
-  | { kind: 'bpftrace'; name: string; version: number[] };
+  | { kind: 'bpftrace'; name: string; version: number[] }
+  | { kind: 'named'; name: string; terms: readonly Term[] };
 
 /** True if at least one of its atoms is true; negated: if none is. */
 export interface Term {
@@ -30,34 +32,75 @@ export interface Term {
   atoms: Atom[];
 }
 
+/** Conditions that the fragments use as `has:NAME`. */
+export type Conditions = ReadonlyMap<string, readonly Term[]>;
+
 const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
 const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
 
+const FILE_OF_CONDITIONS = 'probes/prelude/conditions.txt';
+const DEFINITION = /^([a-z][a-z-]*): (.+)$/;
+
 /**
- * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24`. The condition is met if all terms are true.
+ * Parses lines of `NAME: CONDITION`; a condition may use those above it. Other lines are empty or comments.
+ * @throws TracerError with file and line
+ */
+export function parseConditions(source: string, file = FILE_OF_CONDITIONS): Conditions {
+  const conditions = new Map<string, readonly Term[]>();
+  for (const [index, line] of source.split('\n').entries()) {
+    if (line === '' || line.startsWith('//')) continue;
+    const where = `${file}:${index + 1}`;
+    const [, name, text = ''] = DEFINITION.exec(line) ?? [];
+    if (name === undefined || conditions.has(name)) {
+      const problem =
+        name === undefined ? `"${line}" does not define a condition` : `"${name}" is defined twice`;
+      throw new TracerError('invariant_broken', problem, { where, remedy: 'write one line NAME: CONDITION' });
+    }
+    conditions.set(name, parseCondition(text, where, conditions));
+  }
+  return conditions;
+}
+
+/**
+ * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24, has:x`. The condition is met if all terms are
+ * true.
  *
  * @param where place of the text, for the error: `probes/attach.bt:3`
+ * @param named the conditions that `has:` may name
  * @throws TracerError `invariant_broken`
  */
-export function parseCondition(text: string, where: string): Term[] {
+export function parseCondition(text: string, where: string, named: Conditions = new Map()): Term[] {
   return text.split(',').map((part) => {
     const source = part.trim();
     const negated = source.startsWith('!');
     const alternatives = (negated ? source.slice(1) : source).split('|').map((text) => text.trim());
     const atoms: Atom[] = [];
     for (const alternative of alternatives) {
-      const atom = parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
+      const atom = alternative.startsWith('has:')
+        ? namedAtom(alternative.slice('has:'.length), where, named)
+        : parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
       if (atom === null) {
         throw new TracerError('invariant_broken', `the condition "${source}" is not valid`, {
           where,
-          remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME or bpftrace>=0.24',
+          remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME, bpftrace>=0.24 or has:NAME',
         });
       }
       atoms.push(atom);
     }
     return { negated, atoms };
   });
+}
+
+function namedAtom(name: string, where: string, named: Conditions): Atom {
+  const terms = named.get(name);
+  if (terms === undefined) {
+    throw new TracerError('invariant_broken', `there is no condition "${name}"`, {
+      where,
+      remedy: didYouMean(name, [...named.keys()], `add it to ${FILE_OF_CONDITIONS}`),
+    });
+  }
+  return { kind: 'named', name, terms };
 }
 
 /** `afterDialect`: the previous alternative was a dialect, so a name without prefix is a dialect too. */
@@ -93,12 +136,18 @@ function isTrue(atom: Atom, facts: ConditionFacts): boolean {
       return atom.name === facts.dialect;
     case 'bpftrace':
       return facts.bpftrace !== null && compareVersions(facts.bpftrace, atom.version) >= 0;
+    case 'named':
+      return explainUnmet(atom.terms, facts) === null;
     default:
       return atom satisfies never;
   }
 }
 
 function describe(term: Term, facts: ConditionFacts): string {
+  const [first] = term.atoms;
+  if (first?.kind === 'named') {
+    return explainUnmet(first.terms, facts) ?? `the kernel has all that "${first.name}" needs`;
+  }
   const kinds = new Set(term.atoms.map((atom) => atom.kind));
   const names = term.atoms.map((atom) => atom.name);
   if (kinds.has('dialect')) {

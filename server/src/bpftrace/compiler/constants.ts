@@ -20,6 +20,9 @@ export type Constants = ReadonlyMap<string, string>;
 /** Later than any time of any clock. */
 export const NEVER = '0x7fffffffffffffff';
 
+/** The only constant that depends on the host. */
+export const PAGE_SIZE = 'PAGE_SIZE';
+
 /** The constants that follow from the codes of the stream. */
 export const CODE_CONSTANTS: Constants = new Map([
   ...Object.entries(TAGS).map(([name, tag]) => [constantName('tag', name), String(tag)] as const),
@@ -71,13 +74,6 @@ export function parseConstants(source: string, file = FILE_OF_CONSTANTS): Consta
 /** The first 8 bytes of a name, as the number that the kernel reads there on a little-endian machine. */
 function packed(name: string): string {
   return `0x${Buffer.from(name, 'latin1').subarray(0, 8).reverse().toString('hex')}`.replace(/^0x0+/, '0x');
-}
-
-/** The only constant that depends on the host. */
-const PAGE_SIZE = 'PAGE_SIZE';
-
-export function withPageSize(constants: Constants, bytes: number): Constants {
-  return new Map([...constants, [PAGE_SIZE, String(bytes)]]);
 }
 
 /** Strings, placeholders and comments are skipped. Members, variables and maps are not constants. */

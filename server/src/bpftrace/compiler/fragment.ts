@@ -2,8 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracerError } from '../../lib/errors.ts';
 import { TAGS } from '../../protocol/codes.ts';
-import { parseCondition, type Term } from './condition.ts';
-import { type Constants, parseConstants } from './constants.ts';
+import { type Conditions, parseCondition, type Term } from './condition.ts';
+import { loadPrelude, type Prelude } from './prelude.ts';
 
 /** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */
 export interface Fragment {
@@ -31,8 +31,7 @@ export interface FragmentSet {
   /** Separate programs, by name. */
   oneshots: ReadonlyMap<string, Fragment>;
   snippets: ReadonlyMap<string, Snippet>;
-  /** What all of them may use by name. */
-  constants: Constants;
+  prelude: Prelude;
 }
 
 const FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
@@ -46,25 +45,16 @@ export async function loadFragments(folder: string): Promise<FragmentSet> {
   const probes = await readFolder(folder);
   const oneshots = await readFolder(join(folder, 'oneshot'));
   const snippets = await readFolder(join(folder, 'snippets'));
-  const constants = parseConstants(await readPrelude(folder, 'constants.h'));
+  const prelude = await loadPrelude(join(folder, 'prelude'));
+  const parse = (file: string, text: string): Fragment => parseFragment(file, text, prelude.conditions);
   return {
-    probes: probes.map(({ name, text }) => parseFragment(`probes/${name}.bt`, text)),
-    oneshots: new Map(
-      oneshots.map(({ name, text }) => [name, parseFragment(`probes/oneshot/${name}.bt`, text)]),
-    ),
+    probes: probes.map(({ name, text }) => parse(`probes/${name}.bt`, text)),
+    oneshots: new Map(oneshots.map(({ name, text }) => [name, parse(`probes/oneshot/${name}.bt`, text)])),
     snippets: new Map(
       snippets.map(({ name, text }) => [name, { file: `probes/snippets/${name}.bt`, text, firstLine: 1 }]),
     ),
-    constants,
+    prelude,
   };
-}
-
-async function readPrelude(folder: string, file: string): Promise<string> {
-  return readFile(join(folder, 'prelude', file), 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new TracerError('file_unreadable', `the file prelude/${file} in ${folder} cannot be read`, {
-      cause,
-    });
-  });
 }
 
 async function readFolder(folder: string): Promise<{ name: string; text: string }[]> {
@@ -82,7 +72,7 @@ async function readFolder(folder: string): Promise<{ name: string; text: string 
 }
 
 /** Splits the text of a fragment into header and body, and checks the header. `file` is used in messages only. */
-export function parseFragment(file: string, source: string): Fragment {
+export function parseFragment(file: string, source: string, conditions: Conditions = new Map()): Fragment {
   const lines = source.split('\n');
   const end = lines.findIndex((line) => !line.startsWith('//'));
   const header = readHeader(file, end < 0 ? lines : lines.slice(0, end));
@@ -104,7 +94,7 @@ export function parseFragment(file: string, source: string): Fragment {
     name: field('name').value,
     file,
     hooks: field('hooks').value,
-    needs: needs.value === '-' ? [] : parseCondition(needs.value, needs.where),
+    needs: needs.value === '-' ? [] : parseCondition(needs.value, needs.where, conditions),
     emits: emitted,
     maps: named,
     text: end < 0 ? '' : lines.slice(end).join('\n'),

@@ -1,7 +1,14 @@
 import { TracerError } from '../../lib/errors.ts';
-import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
-import { type Constants, replaceConstants } from './constants.ts';
+import {
+  type ConditionFacts,
+  type Conditions,
+  explainUnmet,
+  parseCondition,
+  type Term,
+} from './condition.ts';
+import { replaceConstants } from './constants.ts';
 import type { Snippet } from './fragment.ts';
+import type { Prelude } from './prelude.ts';
 
 export interface RenderedFunction {
   function: string;
@@ -35,7 +42,7 @@ const MEMBER_PLACE = /^(offset|bit):(.*)$/;
 export function render(
   source: Source,
   snippets: ReadonlyMap<string, Snippet>,
-  constants: Constants,
+  { constants, conditions }: Prelude,
   facts: ConditionFacts,
 ): Rendered {
   const functions = new Map<string, RenderedFunction>();
@@ -44,7 +51,7 @@ export function render(
 
   const expand = (part: Source, within: readonly string[]): string => {
     const kept: string[] = [];
-    for (const { text, where } of keptLines(part, facts)) {
+    for (const { text, where } of keptLines(part, conditions, facts)) {
       const named = replaceConstants(text, constants, where);
       kept.push(named.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within)));
     }
@@ -90,14 +97,17 @@ export function render(
 }
 
 /** All conditions, functions and members that a text names, on any line: the facts that inspectHost() must look up. */
-export function scan(source: Source): { terms: Term[]; functions: string[]; members: string[] } {
+export function scan(
+  source: Source,
+  named: Conditions,
+): { terms: Term[]; functions: string[]; members: string[] } {
   const terms: Term[] = [];
   const functions: string[] = [];
   const members: string[] = [];
   for (const [index, line] of source.text.split('\n').entries()) {
     const where = `${source.file}:${source.firstLine + index}`;
     const condition = CONDITION.exec(line)?.[2]?.replace(/\{$/, '').trim();
-    if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where));
+    if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where, named));
     for (const [, inner = ''] of line.matchAll(PLACEHOLDER)) {
       if (inner.trim().startsWith('fn:')) functions.push(...functionNames(inner.trim(), where));
       if (MEMBER_PLACE.test(inner.trim())) members.push(memberPath(inner.trim(), where));
@@ -106,7 +116,13 @@ export function scan(source: Source): { terms: Term[]; functions: string[]; memb
   return { terms, functions, members };
 }
 
-function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: string; where: string }> {
+function* keptLines(
+  source: Source,
+  named: Conditions,
+  facts: ConditionFacts,
+): Generator<{ text: string; where: string }> {
+  const isMet = (condition: string, where: string): boolean =>
+    explainUnmet(parseCondition(condition, where, named), facts) === null;
   const blocks: { kept: boolean; where: string }[] = [];
   for (const [index, line] of source.text.split('\n').entries()) {
     const where = `${source.file}:${source.firstLine + index}`;
@@ -119,9 +135,9 @@ function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: st
     if (text.trim() === '' && condition === '}') {
       if (blocks.pop() === undefined) throw sourceError('"//? }" closes a block that was not opened', where);
     } else if (text.trim() === '' && condition.endsWith('{')) {
-      const kept = explainUnmet(parseCondition(condition.slice(0, -1).trim(), where), facts) === null;
+      const kept = isMet(condition.slice(0, -1).trim(), where);
       blocks.push({ kept, where });
-    } else if (explainUnmet(parseCondition(condition, where), facts) === null) {
+    } else if (isMet(condition, where)) {
       if (blocks.every((block) => block.kept)) yield { text, where };
     }
   }

@@ -8,6 +8,7 @@ import {
   standby,
   wantedBy,
 } from '../../../src/bpftrace/compiler/compose.ts';
+import { parseConditions } from '../../../src/bpftrace/compiler/condition.ts';
 import { CODE_CONSTANTS } from '../../../src/bpftrace/compiler/constants.ts';
 import { type FragmentSet, loadFragments, parseFragment } from '../../../src/bpftrace/compiler/fragment.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
@@ -26,7 +27,10 @@ function set(probes: Record<string, string>, snippets: Record<string, string> = 
         { file: `probes/snippets/${name}.bt`, text, firstLine: 1 },
       ]),
     ),
-    constants: CODE_CONSTANTS,
+    prelude: {
+      constants: CODE_CONSTANTS,
+      conditions: parseConditions('both: s.m, fn:g\nboth-and-f: has:both, f'),
+    },
   };
 }
 
@@ -152,6 +156,8 @@ a //? s.m
 b //? s.none
 //? g {
 c
+i //? has:both
+j //? !has:both-and-f
 //? s.none {
 d
 e //? s.m
@@ -161,8 +167,8 @@ h //? s.m, dialect:core
 }`;
   const { program } = compose(facts, set({ one: text }));
   const lines = program.split('\n').map((line) => line.trim());
-  for (const kept of ['a', 'c', 'h']) assert.ok(lines.includes(kept), kept);
-  for (const dropped of ['b', 'd', 'e']) assert.ok(!lines.includes(dropped), dropped);
+  for (const kept of ['a', 'c', 'h', 'i']) assert.ok(lines.includes(kept), kept);
+  for (const dropped of ['b', 'd', 'e', 'j']) assert.ok(!lines.includes(dropped), dropped);
 });
 
 test('a fragment whose needs are not met is left out, with a reason for each of its functions', () => {

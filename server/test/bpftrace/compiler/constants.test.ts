@@ -5,9 +5,9 @@ import {
   CODE_CONSTANTS,
   parseConstants,
   replaceConstants,
-  withPageSize,
 } from '../../../src/bpftrace/compiler/constants.ts';
 import { loadFragments } from '../../../src/bpftrace/compiler/fragment.ts';
+import { withPageSize } from '../../../src/bpftrace/compiler/prelude.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { probesDirectory } from '../../../src/lib/probes-directory.ts';
 
@@ -68,12 +68,19 @@ test('an unknown constant is an error that proposes the nearest one', () => {
 });
 
 test('the page size is that of the host', () => {
-  assert.equal(replaceConstants('PAGE_SIZE', withPageSize(new Map(), 65_536), 'x'), '65536');
+  assert.equal(
+    replaceConstants(
+      'PAGE_SIZE',
+      withPageSize({ constants: new Map(), conditions: new Map() }, 65_536).constants,
+      'x',
+    ),
+    '65536',
+  );
 });
 
 test('the errnos of the fragments are those of Linux', async () => {
-  const { constants } = await loadFragments(probesDirectory());
-  const errnos = [...constants].filter(([name]) => /^E[A-Z]+$/.test(name) && name !== 'ERESTARTSYS');
+  const { prelude } = await loadFragments(probesDirectory());
+  const errnos = [...prelude.constants].filter(([name]) => /^E[A-Z]+$/.test(name) && name !== 'ERESTARTSYS');
   assert.ok(errnos.length > 10);
   for (const [name, value] of errnos) {
     assert.equal(Number(value), (system.errno as Record<string, number>)[name], name);
