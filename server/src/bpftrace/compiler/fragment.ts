@@ -4,6 +4,7 @@ import { TracerError } from '../../lib/errors.ts';
 import { TAGS } from '../../protocol/codes.ts';
 import { type Conditions, parseCondition, type Term } from './condition.ts';
 import { loadPrelude, type Prelude } from './prelude.ts';
+import { checkSources } from './source-check.ts';
 
 /** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */
 export interface Fragment {
@@ -17,9 +18,11 @@ export interface Fragment {
   firstLine: number;
 }
 
-/** Text that replaces `{{use:NAME}}`. */
+/** Text that replaces `{{use:NAME}}`, and the variables that go in and out, without the `$`. */
 export interface Snippet {
   file: string;
+  inputs: { names: string[]; where: string };
+  outputs: { names: string[]; where: string };
   text: string;
   firstLine: number;
 }
@@ -34,12 +37,17 @@ export interface FragmentSet {
   prelude: Prelude;
 }
 
-const FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
-type Field = (typeof FIELDS)[number];
+const FRAGMENT_FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
+const SNIPPET_FIELDS = ['in', 'out'] as const;
+
+interface Value {
+  value: string;
+  where: string;
+}
 
 /**
  * Reads the folder `probes/`.
- * @throws TracerError with file and line if a header is wrong, or if the folder cannot be read
+ * @throws TracerError with file and line if a source is wrong, or if the folder cannot be read
  */
 export async function loadFragments(folder: string): Promise<FragmentSet> {
   const probes = await readFolder(folder);
@@ -47,14 +55,16 @@ export async function loadFragments(folder: string): Promise<FragmentSet> {
   const snippets = await readFolder(join(folder, 'snippets'));
   const prelude = await loadPrelude(join(folder, 'prelude'));
   const parse = (file: string, text: string): Fragment => parseFragment(file, text, prelude.conditions);
-  return {
+  const set: FragmentSet = {
     probes: probes.map(({ name, text }) => parse(`probes/${name}.bt`, text)),
     oneshots: new Map(oneshots.map(({ name, text }) => [name, parse(`probes/oneshot/${name}.bt`, text)])),
     snippets: new Map(
-      snippets.map(({ name, text }) => [name, { file: `probes/snippets/${name}.bt`, text, firstLine: 1 }]),
+      snippets.map(({ name, text }) => [name, parseSnippet(`probes/snippets/${name}.bt`, text)]),
     ),
     prelude,
   };
+  checkSources(set);
+  return set;
 }
 
 async function readFolder(folder: string): Promise<{ name: string; text: string }[]> {
@@ -73,14 +83,7 @@ async function readFolder(folder: string): Promise<{ name: string; text: string 
 
 /** Splits the text of a fragment into header and body, and checks the header. `file` is used in messages only. */
 export function parseFragment(file: string, source: string, conditions: Conditions = new Map()): Fragment {
-  const lines = source.split('\n');
-  const end = lines.findIndex((line) => !line.startsWith('//'));
-  const header = readHeader(file, end < 0 ? lines : lines.slice(0, end));
-  const field = (name: Field): { value: string; where: string } => {
-    const found = header.get(name);
-    if (found === undefined) throw headerError(`the field "${name}" is missing`, `${file}:1`);
-    return found;
-  };
+  const { field, text, firstLine } = splitSource(file, source, FRAGMENT_FIELDS);
   const needs = field('needs');
   const emits = field('emits');
   const maps = field('maps');
@@ -97,20 +100,52 @@ export function parseFragment(file: string, source: string, conditions: Conditio
     needs: needs.value === '-' ? [] : parseCondition(needs.value, needs.where, conditions),
     emits: emitted,
     maps: named,
-    text: end < 0 ? '' : lines.slice(end).join('\n'),
-    firstLine: (end < 0 ? lines.length : end) + 1,
+    text,
+    firstLine,
   };
 }
 
-function readHeader(file: string, lines: string[]): Map<Field, { value: string; where: string }> {
-  const header = new Map<Field, { value: string; where: string }>();
-  let last: { value: string; where: string } | undefined;
+/** Splits the text of a snippet into header and body, and checks the header. `file` is used in messages only. */
+export function parseSnippet(file: string, source: string): Snippet {
+  const { field, text, firstLine } = splitSource(file, source, SNIPPET_FIELDS);
+  const variables = ({ value, where }: Value): Snippet['inputs'] => {
+    const names = list(value);
+    const invalid = names.find((name) => !/^\$[a-z]\w*$/.test(name));
+    if (invalid !== undefined) throw headerError(`"${invalid}" is not a variable`, where);
+    return { names: names.map((name) => name.slice(1)), where };
+  };
+  return { file, inputs: variables(field('in')), outputs: variables(field('out')), text, firstLine };
+}
+
+function splitSource<Field extends string>(
+  file: string,
+  source: string,
+  fields: readonly Field[],
+): { field(name: Field): Value; text: string; firstLine: number } {
+  const lines = source.split('\n');
+  const first = lines.findIndex((line) => !line.startsWith('//'));
+  const end = first < 0 ? lines.length : first;
+  const header = readHeader(file, lines.slice(0, end), fields);
+  return {
+    field(name) {
+      const found = header.get(name);
+      if (found === undefined) throw headerError(`the field "${name}" is missing`, `${file}:1`);
+      return found;
+    },
+    text: lines.slice(end).join('\n'),
+    firstLine: end + 1,
+  };
+}
+
+function readHeader(file: string, lines: string[], fields: readonly string[]): Map<string, Value> {
+  const header = new Map<string, Value>();
+  let last: Value | undefined;
   for (const [index, line] of lines.entries()) {
     const where = `${file}:${index + 1}`;
     const match = /^\/\/ ([a-z]+):(?: (.*))?$/.exec(line);
     if (match !== null) {
-      const name = match[1] as Field;
-      if (!FIELDS.includes(name)) throw headerError(`the header has an unknown field "${name}"`, where);
+      const [, name = ''] = match;
+      if (!fields.includes(name)) throw headerError(`the header has an unknown field "${name}"`, where);
       if (header.has(name)) throw headerError(`the field "${name}" occurs twice`, where);
       last = { value: (match[2] ?? '').trim(), where };
       header.set(name, last);

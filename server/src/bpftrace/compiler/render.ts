@@ -9,6 +9,8 @@ import {
 import { replaceConstants } from './constants.ts';
 import type { Snippet } from './fragment.ts';
 import type { Prelude } from './prelude.ts';
+import { linesOf, type Source } from './source.ts';
+import { snippetOf } from './source-check.ts';
 
 export interface RenderedFunction {
   function: string;
@@ -23,12 +25,6 @@ export interface Rendered {
   missing: string[];
   /** Members in `{{offset:...}}` and `{{bit:...}}` of kept lines that the host does not have. */
   missingMembers: string[];
-}
-
-interface Source {
-  file: string;
-  text: string;
-  firstLine: number;
 }
 
 const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;
@@ -53,7 +49,9 @@ export function render(
     const kept: string[] = [];
     for (const { text, where } of keptLines(part, conditions, facts)) {
       const named = replaceConstants(text, constants, where);
-      kept.push(named.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within)));
+      const replaced = named.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within));
+      // A snippet of which this host keeps no line leaves no empty line.
+      if (replaced !== '' || text === '') kept.push(replaced);
     }
     return kept.join('\n');
   };
@@ -61,8 +59,7 @@ export function render(
   const replace = (inner: string, where: string, within: readonly string[]): string => {
     if (inner.startsWith('use:')) {
       const name = inner.slice('use:'.length);
-      const snippet = snippets.get(name);
-      if (snippet === undefined) throw sourceError(`there is no snippet "${name}"`, where);
+      const snippet = snippetOf(name, snippets, where);
       if (within.includes(name)) throw sourceError(`the snippet "${name}" uses itself`, where);
       return expand(snippet, [...within, name]).trimEnd();
     }
@@ -104,8 +101,7 @@ export function scan(
   const terms: Term[] = [];
   const functions: string[] = [];
   const members: string[] = [];
-  for (const [index, line] of source.text.split('\n').entries()) {
-    const where = `${source.file}:${source.firstLine + index}`;
+  for (const { line, where } of linesOf(source)) {
     const condition = CONDITION.exec(line)?.[2]?.replace(/\{$/, '').trim();
     if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where, named));
     for (const [, inner = ''] of line.matchAll(PLACEHOLDER)) {
@@ -124,8 +120,7 @@ function* keptLines(
   const isMet = (condition: string, where: string): boolean =>
     explainUnmet(parseCondition(condition, where, named), facts) === null;
   const blocks: { kept: boolean; where: string }[] = [];
-  for (const [index, line] of source.text.split('\n').entries()) {
-    const where = `${source.file}:${source.firstLine + index}`;
+  for (const { line, where } of linesOf(source)) {
     const match = CONDITION.exec(line);
     if (match === null) {
       if (blocks.every((block) => block.kept)) yield { text: line, where };

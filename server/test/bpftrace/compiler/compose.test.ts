@@ -17,6 +17,8 @@ import { MAP_NAMES, MAPS, type MapName } from '../../../src/protocol/maps.ts';
 
 const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n// emits: export\n// maps: -\n';
 
+const NONE = { names: [], where: '' };
+
 function set(probes: Record<string, string>, snippets: Record<string, string> = {}): FragmentSet {
   return {
     probes: Object.entries(probes).map(([name, text]) => parseFragment(`probes/${name}.bt`, text)),
@@ -24,7 +26,7 @@ function set(probes: Record<string, string>, snippets: Record<string, string> = 
     snippets: new Map(
       Object.entries(snippets).map(([name, text]) => [
         name,
-        { file: `probes/snippets/${name}.bt`, text, firstLine: 1 },
+        { file: `probes/snippets/${name}.bt`, inputs: NONE, outputs: NONE, text, firstLine: 1 },
       ]),
     ),
     prelude: {
