@@ -7,6 +7,7 @@ import { NEVER } from './constants.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
 import { withPageSize } from './prelude.ts';
 import { type Rendered, render, scan } from './render.ts';
+import { withoutUnwritten, writtenMaps } from './unwritten.ts';
 
 /** Facts of the host about the functions and members that the fragments name. */
 export interface ProbeFacts {
@@ -112,17 +113,22 @@ export function compose(
   const prelude = withPageSize(set.prelude, facts.pageBytes);
   const probes: ProbeState[] = [];
   const parts: Part[] = [];
-  const kept: { fragment: Fragment; text: string }[] = [];
+  const kept: { fragment: Fragment; rendered: Rendered }[] = [];
   const handover = set.prelude.conditions.get('handover');
   const gated = handover !== undefined && explainUnmet(handover, conditions) === null;
-  let program = `${CONFIG}\n${readyBlock(gated)}\n`;
   for (const fragment of set.probes) {
     const rendered = render(fragment, set.snippets, prelude, conditions);
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
-    if (reason !== null) continue;
-    const text = createKeysFirst(rendered.text, fragment.maps);
-    kept.push({ fragment, text });
+    if (reason === null) kept.push({ fragment, rendered });
+  }
+  let program = `${CONFIG}\n${readyBlock(gated)}\n`;
+  const texts = withoutUnwritten(
+    kept.map(({ rendered }) => rendered.text),
+    program,
+  );
+  for (const [index, { fragment, rendered }] of kept.entries()) {
+    const text = createKeysFirst(texts[index] ?? '', fragment.maps);
     const firstLine = program.split('\n').length;
     program += `// ${fragment.file}\n${text.trim()}\n\n`;
     parts.push({
@@ -132,7 +138,8 @@ export function compose(
       functions: rendered.functions.map((found) => found.function),
     });
   }
-  program += heartbeatBlock(kept, gated);
+  const maps = new Set(kept.flatMap(({ fragment }) => fragment.maps));
+  program += heartbeatBlock(texts.join('\n'), maps, gated);
   return { program, gated, probes, dialect: conditions.dialect, parts };
 }
 
@@ -243,15 +250,14 @@ function readyBlock(gated: boolean): string {
  * would not be counted. A map without a write (a condition has removed all of them) is left out: bpftrace rejects a map
  * that is never written.
  */
-function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
-  const text = kept.map((part) => part.text).join('\n');
-  const maps = new Set(kept.flatMap((part) => part.fragment.maps));
-  const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
+function heartbeatBlock(text: string, maps: ReadonlySet<string>, gated: boolean): string {
+  const written = writtenMaps(text);
+  const counters = [...maps].filter((map) => written.has(map)).sort();
   return [
     'interval:s:1 {',
     ...(gated ? gateLines(text) : []),
     `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
-    ...written.map((map) => {
+    ...counters.map((map) => {
       const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
       return `  for ($kv : ${map}) { ${line} @lines = count(); }`;
     }),

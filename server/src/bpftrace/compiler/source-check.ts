@@ -1,18 +1,26 @@
 import { TracerError } from '../../lib/errors.ts';
+import { didYouMean } from '../../lib/suggest.ts';
 import { replaceConstants } from './constants.ts';
 import type { FragmentSet, Snippet } from './fragment.ts';
 import { withPageSize } from './prelude.ts';
 import { linesOf, type Source } from './source.ts';
+import { deciding, writtenMaps } from './unwritten.ts';
 
 /**
- * Checks what does not depend on the host, on all lines: the names of constants, and that variables go in and out of
- * snippets as their headers declare.
+ * Checks what does not depend on the host, on all lines: the names of constants and of maps that decide, and that
+ * variables go in and out of snippets as their headers declare.
  * @throws TracerError with file, line and fix
  */
 export function checkSources({ probes, oneshots, snippets, prelude }: FragmentSet): void {
   const { constants } = withPageSize(prelude, 0);
-  for (const source of [...probes, ...oneshots.values(), ...snippets.values()]) {
-    for (const { line, where } of linesOf(source)) replaceConstants(line, constants, where);
+  const all = [...probes, ...oneshots.values(), ...snippets.values()];
+  const written = writtenMaps(all.map(({ text }) => text).join('\n'));
+  for (const { line, where } of all.flatMap((source) => [...linesOf(source)])) {
+    replaceConstants(line, constants, where);
+    const map = deciding(line);
+    if (map !== undefined && !written.has(map)) {
+      throw problem(`no fragment or snippet writes ${map}`, where, didYouMean(map, [...written]));
+    }
   }
   for (const fragment of [...probes, ...oneshots.values()]) readVariables(fragment, [], snippets);
   for (const snippet of snippets.values()) checkHeader(snippet, snippets);

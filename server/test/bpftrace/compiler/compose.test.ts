@@ -173,6 +173,32 @@ h //? s.m, dialect:core
   for (const dropped of ['b', 'd', 'e', 'j']) assert.ok(!lines.includes(dropped), dropped);
 });
 
+test('a line that depends on a map is kept only if a kept line writes the map', () => {
+  const body = [
+    'kprobe:{{fn:f}} {',
+    '  if (@a[$t]) { @b[$t] = 1; }',
+    '  if (@b[$t]) { delete(@b[$t]); }',
+    '  if (@own[(uint64)curtask]) { return; } // why',
+    '  @own[(uint64)curtask] = 1;',
+    '  if (@a[$t] == 0) { one } else { two }',
+    '}\n',
+  ];
+  const writer = `${HEADER.replace('name: one', 'name: two')}kprobe:{{fn:g}} { @a[1] = 1; }\n`;
+  const fragments = set({ one: HEADER + body.join('\n'), two: writer });
+  const lines = ({ program }: { program: string }): string[] =>
+    program
+      .split('\n')
+      .filter((line) => line.includes('@a[$t]) {') || line.includes('@b') || line.includes('@own'));
+  assert.deepEqual(lines(compose(facts, fragments)), body.slice(1, 5));
+  // Without the writer of @a, no line writes @b either.
+  const without = compose(facts, fragments, new Map([['two', 'rejected']]));
+  assert.deepEqual(lines(without), body.slice(3, 5));
+  assert.equal(
+    without.parts[0]?.lastLine,
+    without.program.split('\n').findIndex((line) => line.startsWith('interval')),
+  );
+});
+
 test('a fragment whose needs are not met is left out, with a reason for each of its functions', () => {
   const needy = HEADER.replace('name: one', 'name: two').replace('needs: -', 'needs: s.none');
   const { program, probes, parts } = compose(
