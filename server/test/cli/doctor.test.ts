@@ -74,7 +74,7 @@ async function goodHost(t: TestContext): Promise<Host> {
 }
 
 async function checksOf(options: DiagnoseOptions): Promise<Record<string, Check>> {
-  const diagnosis = await diagnose(options);
+  const { diagnosis } = await diagnose(options);
   assert.ok(Value.Check(Diagnosis, diagnosis));
   const missing = diagnosis.checks.some(({ state }) => state === 'missing');
   assert.equal(diagnosis.traceable, !missing);
@@ -86,7 +86,7 @@ async function checksOf(options: DiagnoseOptions): Promise<Record<string, Check>
 
 test('on a good host each check has the state found, and docs/doctor.md describes the checks', async (t) => {
   const { options } = await goodHost(t);
-  const diagnosis = await diagnose(options);
+  const { diagnosis } = await diagnose(options);
   assert.equal(diagnosis.traceable, true);
   assert.deepEqual(
     diagnosis.checks.map(({ name, state }) => [name, state]),
@@ -369,7 +369,7 @@ test('a kernel that cannot list its buffers is a warning', async (t) => {
 });
 
 test('the report has no escape sequences without color, and is folded if the width is known', async (t) => {
-  const diagnosis = await diagnose({ ...(await goodHost(t)).options, bpftrace: 'no-such-program' });
+  const { diagnosis } = await diagnose({ ...(await goodHost(t)).options, bpftrace: 'no-such-program' });
   const plain = styled(report(diagnosis, { color: false, columns: undefined }));
   assert.ok(!plain.includes('\x1b'));
   assert.match(

@@ -173,6 +173,15 @@ function createKeysFirst(text: string, maps: readonly string[]): string {
   );
 }
 
+/** What the composer changes in the text of the fragments, for a reader of the program. */
+export const CHANGES: readonly string[] = [
+  'Composed from the fragments in probes/ (probes/README.md). The composer has made these changes:',
+  '- Each `@map[key] = count();` of a counter is two statements here. The first creates the key with the value zero,',
+  '  because one of two processors that create the same key at once loses its value. It is the zero that is lost then.',
+  '- A constant (ENODEV, REASON_REVOKED, PAGE_SIZE) is its value, and a snippet is its text.',
+  '- What this host does not have is left out.',
+];
+
 const COUNTED = /((@\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
 
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
