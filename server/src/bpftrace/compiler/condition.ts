@@ -1,7 +1,8 @@
-import { TracerError } from '../../lib/errors.ts';
 import { didYouMean } from '../../lib/suggest.ts';
 import type { Dialect } from '../../protocol/wire.ts';
 import { DIALECTS } from '../../protocol/wire.ts';
+import { linesOf } from './source.ts';
+import { sourceError } from './source-error.ts';
 
 /** The facts of the host that a condition can test. */
 export interface ConditionFacts {
@@ -48,14 +49,13 @@ const DEFINITION = /^([a-z][a-z-]*): (.+)$/;
  */
 export function parseConditions(source: string, file = FILE_OF_CONDITIONS): Conditions {
   const conditions = new Map<string, readonly Term[]>();
-  for (const [index, line] of source.split('\n').entries()) {
+  for (const { line, where } of linesOf({ file, text: source, firstLine: 1 })) {
     if (line === '' || line.startsWith('//')) continue;
-    const where = `${file}:${index + 1}`;
     const [, name, text = ''] = DEFINITION.exec(line) ?? [];
     if (name === undefined || conditions.has(name)) {
       const problem =
         name === undefined ? `"${line}" does not define a condition` : `"${name}" is defined twice`;
-      throw new TracerError('invariant_broken', problem, { where, remedy: 'write one line NAME: CONDITION' });
+      throw sourceError(problem, where, 'write one line NAME: CONDITION');
     }
     conditions.set(name, parseCondition(text, where, conditions));
   }
@@ -68,7 +68,7 @@ export function parseConditions(source: string, file = FILE_OF_CONDITIONS): Cond
  *
  * @param where place of the text, for the error: `probes/attach.bt:3`
  * @param named the conditions that `has:` may name
- * @throws TracerError `invariant_broken`
+ * @throws TracerError with its place and the fix
  */
 export function parseCondition(text: string, where: string, named: Conditions = new Map()): Term[] {
   return text.split(',').map((part) => {
@@ -81,10 +81,8 @@ export function parseCondition(text: string, where: string, named: Conditions = 
         ? namedAtom(alternative.slice('has:'.length), where, named)
         : parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
       if (atom === null) {
-        throw new TracerError('invariant_broken', `the condition "${source}" is not valid`, {
-          where,
-          remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME, bpftrace>=0.24 or has:NAME',
-        });
+        const remedy = 'write fn:NAME, struct.member, module:NAME, dialect:NAME, bpftrace>=0.24 or has:NAME';
+        throw sourceError(`the condition "${source}" is not valid`, where, remedy);
       }
       atoms.push(atom);
     }
@@ -95,10 +93,8 @@ export function parseCondition(text: string, where: string, named: Conditions = 
 function namedAtom(name: string, where: string, named: Conditions): Atom {
   const terms = named.get(name);
   if (terms === undefined) {
-    throw new TracerError('invariant_broken', `there is no condition "${name}"`, {
-      where,
-      remedy: didYouMean(name, [...named.keys()], `add it to ${FILE_OF_CONDITIONS}`),
-    });
+    const remedy = didYouMean(name, [...named.keys()], `add it to ${FILE_OF_CONDITIONS}`);
+    throw sourceError(`there is no condition "${name}"`, where, remedy);
   }
   return { kind: 'named', name, terms };
 }

@@ -1,4 +1,3 @@
-import { TracerError } from '../../lib/errors.ts';
 import { didYouMean } from '../../lib/suggest.ts';
 import {
   CAUSES,
@@ -13,6 +12,8 @@ import {
   VM_KINDS,
   WALKED_ATTACHMENTS,
 } from '../../protocol/codes.ts';
+import { linesOf } from './source.ts';
+import { sourceError } from './source-error.ts';
 
 /** Values of the names in capital letters that the fragments use, as bpftrace text. */
 export type Constants = ReadonlyMap<string, string>;
@@ -56,16 +57,16 @@ const FILE_OF_CONSTANTS = 'probes/prelude/constants.h';
  */
 export function parseConstants(source: string, file = FILE_OF_CONSTANTS): Constants {
   const constants = new Map(CODE_CONSTANTS);
-  for (const [index, line] of source.split('\n').entries()) {
+  for (const { line, where } of linesOf({ file, text: source, firstLine: 1 })) {
     if (line === '' || line.startsWith('//')) continue;
-    const fail = (message: string, remedy: string): TracerError =>
-      new TracerError('invariant_broken', message, { where: `${file}:${index + 1}`, remedy });
     const [, name, text, number] = DEFINITION.exec(line) ?? [];
     if (name === undefined) {
-      throw fail(`"${line}" does not define a constant`, 'write #define NAME 19 or #define NAME "kvm"');
+      const remedy = 'write #define NAME 19 or #define NAME "kvm"';
+      throw sourceError(`"${line}" does not define a constant`, where, remedy);
     }
-    if (constants.has(name) || name === PAGE_SIZE)
-      throw fail(`the constant ${name} is defined twice`, 'keep one of them');
+    if (constants.has(name) || name === PAGE_SIZE) {
+      throw sourceError(`the constant ${name} is defined twice`, where, 'keep one of them');
+    }
     constants.set(name, number ?? packed(text ?? ''));
   }
   return constants;
@@ -89,10 +90,8 @@ export function replaceConstants(line: string, constants: Constants, where: stri
     if (name === undefined || BPFTRACE_WORDS.includes(name)) return text;
     const value = constants.get(name);
     if (value === undefined) {
-      throw new TracerError('invariant_broken', `there is no constant ${name}`, {
-        where,
-        remedy: didYouMean(name, [...constants.keys()], `define it in ${FILE_OF_CONSTANTS}`),
-      });
+      const remedy = didYouMean(name, [...constants.keys()], `define it in ${FILE_OF_CONSTANTS}`);
+      throw sourceError(`there is no constant ${name}`, where, remedy);
     }
     return value;
   });

@@ -5,6 +5,7 @@ import { TAGS } from '../../protocol/codes.ts';
 import { type Conditions, parseCondition, type Term } from './condition.ts';
 import { loadPrelude, type Prelude } from './prelude.ts';
 import { checkSources } from './source-check.ts';
+import { sourceError } from './source-error.ts';
 
 /** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */
 export interface Fragment {
@@ -89,10 +90,10 @@ export function parseFragment(file: string, source: string, conditions: Conditio
   const maps = field('maps');
   const emitted = list(emits.value);
   const unknown = emitted.find((name) => !Object.hasOwn(TAGS, name));
-  if (unknown !== undefined) throw headerError(`there is no record "${unknown}"`, emits.where);
+  if (unknown !== undefined) throw sourceError(`there is no record "${unknown}"`, emits.where);
   const named = list(maps.value);
   const invalid = named.find((name) => !/^@[A-Za-z_]\w*$/.test(name));
-  if (invalid !== undefined) throw headerError(`"${invalid}" is not a valid name of a map`, maps.where);
+  if (invalid !== undefined) throw sourceError(`"${invalid}" is not a valid name of a map`, maps.where);
   return {
     name: field('name').value,
     file,
@@ -111,7 +112,7 @@ export function parseSnippet(file: string, source: string): Snippet {
   const variables = ({ value, where }: Value): Snippet['inputs'] => {
     const names = list(value);
     const invalid = names.find((name) => !/^\$[a-z]\w*$/.test(name));
-    if (invalid !== undefined) throw headerError(`"${invalid}" is not a variable`, where);
+    if (invalid !== undefined) throw sourceError(`"${invalid}" is not a variable`, where);
     return { names: names.map((name) => name.slice(1)), where };
   };
   return { file, inputs: variables(field('in')), outputs: variables(field('out')), text, firstLine };
@@ -129,7 +130,7 @@ function splitSource<Field extends string>(
   return {
     field(name) {
       const found = header.get(name);
-      if (found === undefined) throw headerError(`the field "${name}" is missing`, `${file}:1`);
+      if (found === undefined) throw sourceError(`the field "${name}" is missing`, `${file}:1`);
       return found;
     },
     text: lines.slice(end).join('\n'),
@@ -145,8 +146,8 @@ function readHeader(file: string, lines: string[], fields: readonly string[]): M
     const match = /^\/\/ ([a-z]+):(?: (.*))?$/.exec(line);
     if (match !== null) {
       const [, name = ''] = match;
-      if (!fields.includes(name)) throw headerError(`the header has an unknown field "${name}"`, where);
-      if (header.has(name)) throw headerError(`the field "${name}" occurs twice`, where);
+      if (!fields.includes(name)) throw sourceError(`the header has an unknown field "${name}"`, where);
+      if (header.has(name)) throw sourceError(`the field "${name}" occurs twice`, where);
       last = { value: (match[2] ?? '').trim(), where };
       header.set(name, last);
     } else if (last !== undefined && /^\/\/ {3,}\S/.test(line)) {
@@ -160,8 +161,4 @@ function readHeader(file: string, lines: string[], fields: readonly string[]): M
 
 function list(value: string): string[] {
   return value === '-' ? [] : value.split(',').map((entry) => entry.trim());
-}
-
-function headerError(message: string, where: string): TracerError {
-  return new TracerError('invariant_broken', message, { where, remedy: 'see probes/README.md' });
 }

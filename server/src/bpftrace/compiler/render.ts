@@ -1,4 +1,3 @@
-import { TracerError } from '../../lib/errors.ts';
 import {
   type ConditionFacts,
   type Conditions,
@@ -10,7 +9,8 @@ import { replaceConstants } from './constants.ts';
 import type { Snippet } from './fragment.ts';
 import type { Prelude } from './prelude.ts';
 import { linesOf, type Source } from './source.ts';
-import { snippetOf } from './source-check.ts';
+import { sourceError } from './source-error.ts';
+import { snippetOf } from './variables.ts';
 
 export interface RenderedFunction {
   function: string;
@@ -157,8 +157,4 @@ function memberPath(inner: string, where: string): string {
     throw sourceError(`"{{${inner}}}" does not name a struct.member`, where);
   }
   return path;
-}
-
-function sourceError(message: string, where: string): TracerError {
-  return new TracerError('invariant_broken', message, { where, remedy: 'see probes/README.md' });
 }

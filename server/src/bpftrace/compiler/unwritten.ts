@@ -1,5 +1,5 @@
-/** A line that does something only if a map has a key: `if (@map[key]) { ... }`. */
-const IF_KEPT = /^ *if \((@\w+)\[[^\]]*\]\) \{.*\}(?: *\/\/.*)?$/;
+/** A line that does something only if a map has a key: `if (@map[key]) { ... }`, without else. */
+const IF_KEPT = /^ *if \((@\w+)\[[^\]]*\]\) \{[^{}]*\}(?: *\/\/.*)?$/;
 
 /** The map whose key decides whether the line does something; undefined for other lines. */
 export function deciding(line: string): string | undefined {
