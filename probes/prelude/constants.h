@@ -55,6 +55,9 @@
 // include/linux/limits.h
 #define U32_MAX 0xffffffff
 
+// All supported kernels have 64 bits.
+#define POINTER_BYTES 8
+
 // An argument of type bool is the low byte of its register.
 #define LOW_BYTE 255
 

@@ -93,3 +93,19 @@ test('the fragments name what they mean: no bare errnos, and no numbers in hexad
     assert.doesNotMatch(text, /\$errno [=!]= [1-9]|\b0x[0-9a-f]|[<>=] -?\d{4,}/, file);
   }
 });
+
+test('each constant and condition of the prelude is used', async () => {
+  const { probes, oneshots, snippets, prelude } = await loadFragments(probesDirectory());
+  const sources = [...probes, ...oneshots.values(), ...snippets.values()].map(({ text }) => text).join('\n');
+  const isUsed = (name: string): boolean => new RegExp(`(?<!\\w)${name}(?![\\w-])`).test(sources);
+  const defined = [...prelude.constants.keys()].filter((name) => !CODE_CONSTANTS.has(name));
+  assert.deepEqual(
+    defined.filter((name) => !isUsed(name)),
+    [],
+  );
+  const named = [...prelude.conditions.keys()];
+  assert.deepEqual(
+    named.filter((name) => !isUsed(`has:${name}`)),
+    [],
+  );
+});
