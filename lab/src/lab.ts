@@ -2,7 +2,7 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Incident, KernelEvent, Status, TracerEvent } from '../../server/src/contract/schema.ts';
-import { TAGS } from '../../server/src/protocol/codes.ts';
+import { TAGS } from '../../server/src/protocol/tuples.ts';
 import { type Accelerator, chooseAccelerator } from './accelerator.ts';
 import { ARCHITECTURES, type Architecture } from './architecture.ts';
 import { collectorCode } from './collector-code.ts';

@@ -1,5 +1,5 @@
-import { TAGS } from '../../server/src/protocol/codes.ts';
-import { MAP_NAMES } from '../../server/src/protocol/maps.ts';
+import { mapOfNumber } from '../../server/src/protocol/maps.ts';
+import { TAGS } from '../../server/src/protocol/tuples.ts';
 
 /** The fields of a stream line that the lab reads. */
 interface Line {
@@ -116,7 +116,7 @@ const INODES: Readonly<Record<number, number[]>> = {
 
 /** Whether a counter contains durations, which differ from run to run. */
 function isDuration(key: string): boolean {
-  return /_(ns|bucket)$/.test(MAP_NAMES[Number(key.slice(0, key.indexOf(',')))] ?? '');
+  return mapOfNumber(Number(key.slice(0, key.indexOf(','))))?.feeds?.type === 'histogram';
 }
 
 /** The events and counters of a stream without times, with pids and inodes numbered in order of appearance. */

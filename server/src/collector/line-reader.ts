@@ -1,5 +1,5 @@
-import { EVENT_TAGS, TAGS } from '../protocol/codes.ts';
 import { decodeLine } from '../protocol/decode.ts';
+import { EVENT_TAGS, TAGS } from '../protocol/tuples.ts';
 import type { IdentityWatch } from './identity-reporter.ts';
 import type { LiveBuffers } from './live-buffers.ts';
 import type { LossWatch } from './loss-counts.ts';

@@ -1,12 +1,9 @@
-import type { EventKind, KernelEvent, VmRef } from '../contract/schema.ts';
-import type { TupleOf } from '../protocol/tuples.ts';
+import type { KernelEvent, VmRef } from '../contract/schema.ts';
+import type { EventRecord, TupleOf } from '../protocol/tuples.ts';
 import type { BufferState } from './buffer-state.ts';
 import { deviceAddress, importerName } from './naming.ts';
 import { type ProcessTable, vmOfTask, vmRef } from './processes.ts';
 import { vmOf } from './vms.ts';
-
-/** A tuple that is a kernel event, not a protocol record. */
-export type EventRecord = TupleOf<EventKind>;
 
 export interface EventContext {
   seq: number;

@@ -1,11 +1,10 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { TAGS } from './codes.ts';
 import { type CounterRead, decodeCounter } from './maps.ts';
 import { maskAddresses } from './mask.ts';
 import { boundText, MESSAGE_LIMIT, TEXT_LIMIT, wellFormed } from './repair.ts';
 import type { DroppedLine } from './source.ts';
-import { decodeTuple, type TupleRecord } from './tuples.ts';
+import { decodeTuple, TAGS, type TupleRecord } from './tuples.ts';
 import {
   Child,
   type CollectorLine,

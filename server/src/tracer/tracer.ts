@@ -17,7 +17,7 @@ import type { BufferTotals } from '../model/buffer-totals.ts';
 import { BufferTable } from '../model/buffers.ts';
 import { CounterStore } from '../model/counters.ts';
 import { DeviceTable } from '../model/devices.ts';
-import { type EventRecord, toTracerEvent } from '../model/events.ts';
+import { toTracerEvent } from '../model/events.ts';
 import { History, type HistorySample } from '../model/history.ts';
 import { deviceAddress, packedDevice } from '../model/naming.ts';
 import { ProcessTable } from '../model/processes.ts';
@@ -25,6 +25,7 @@ import { type DeviceVm, VmTable } from '../model/vms.ts';
 import { isCountLoss, type Violation } from '../protocol/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { SnapshotParts } from '../protocol/snapshot-parts.ts';
+import type { EventRecord } from '../protocol/tuples.ts';
 import type { Child, Device, Dialect, Exit, ProbeState, Process } from '../protocol/wire.ts';
 
 export interface ModelOptions {

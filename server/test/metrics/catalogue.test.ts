@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Catalogue, FAMILIES, PREFIX } from '../../src/metrics/catalogue.ts';
+import { Catalogue, FAMILIES } from '../../src/metrics/catalogue.ts';
 import { renderMetrics } from '../../src/metrics/exposition.ts';
+import { PREFIX } from '../../src/metrics/family.ts';
 import { feed } from '../fixtures/feed.ts';
 import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
 import { type ParsedFamily, parseExposition } from '../fixtures/parse-exposition.ts';

@@ -4,7 +4,7 @@ import { Check } from 'typebox/value';
 import { EVENT_KINDS, Status, TracerEvent } from '../../src/contract/schema.ts';
 import { deviceAddress, packedDevice, vmKind } from '../../src/model/naming.ts';
 import { PROCESS_LIMIT, ProcessTable } from '../../src/model/processes.ts';
-import { EVENT_TAGS, TAGS } from '../../src/protocol/codes.ts';
+import { EVENT_TAGS, TAGS } from '../../src/protocol/tuples.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   bufferState,

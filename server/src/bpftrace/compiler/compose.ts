@@ -1,6 +1,7 @@
 import { TracerError } from '../../lib/errors.ts';
-import { TAGS } from '../../protocol/codes.ts';
-import { MAP_NAMES } from '../../protocol/maps.ts';
+import type { MapName } from '../../protocol/declared.ts';
+import { MAPS } from '../../protocol/maps.ts';
+import { TAGS } from '../../protocol/tuples.ts';
 import type { Dialect, ProbeState } from '../../protocol/wire.ts';
 import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
 import type { Fragment, FragmentSet } from './fragment.ts';
@@ -299,15 +300,15 @@ export function standby(program: string): string {
 }
 
 function mapNumber(map: string): number {
-  const number = MAP_NAMES.findIndex((name) => `@${name}` === map);
-  if (number < 0) {
+  const name = map.slice('@'.length);
+  if (!Object.hasOwn(MAPS, name)) {
     throw new TracerError(
       'invariant_broken',
-      `the map ${map} is not in MAPS, so the collector cannot read it`,
+      `the map ${map} is not declared, so the collector cannot read it`,
       {
-        remedy: 'add it to MAPS in server/src/protocol/maps.ts',
+        remedy: 'declare it in probes/',
       },
     );
   }
-  return number;
+  return MAPS[name as MapName].number;
 }

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracerError } from '../../lib/errors.ts';
-import { TAGS } from '../../protocol/codes.ts';
+import { TAGS } from '../../protocol/tuples.ts';
 import { parseCondition, type Term } from './condition.ts';
 
 /** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */

@@ -6,11 +6,11 @@ import {
   READERS,
   REASONS,
   STAGES,
-  TAGS,
   VIOLATIONS,
   VM_KINDS,
   WALKED_ATTACHMENTS,
 } from '../../protocol/codes.ts';
+import { TAGS } from '../../protocol/tuples.ts';
 import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
 import type { Snippet } from './fragment.ts';
 

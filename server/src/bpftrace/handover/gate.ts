@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tagOf } from '../../collector/line-reader.ts';
-import { TAGS } from '../../protocol/codes.ts';
 import { decodeLine } from '../../protocol/decode.ts';
+import { TAGS } from '../../protocol/tuples.ts';
 
 /**
  * Sets which calls a program counts. Its bpftrace code reads the command from the timer slack (gateLines() in

@@ -11,7 +11,8 @@ import {
 import { type FragmentSet, loadFragments, parseFragment } from '../../../src/bpftrace/compiler/fragment.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { probesDirectory } from '../../../src/lib/probes-directory.ts';
-import { MAP_NAMES, MAPS, type MapName } from '../../../src/protocol/maps.ts';
+import type { MapName } from '../../../src/protocol/declared.ts';
+import { MAPS } from '../../../src/protocol/maps.ts';
 
 const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n// emits: export\n// maps: -\n';
 
@@ -140,7 +141,7 @@ test('a map that is not read is an error', () => {
   const text = `${HEADER.replace('maps: -', 'maps: @stray')}kprobe:{{fn:f}} { @stray[0] = count(); }\n`;
   assert.throws(
     () => compose(facts, set({ one: text })),
-    (error) => error instanceof TracerError && /the map @stray is not in MAPS/.test(error.message),
+    (error) => error instanceof TracerError && /the map @stray is not declared/.test(error.message),
   );
 });
 
@@ -345,8 +346,8 @@ test('each map key in the probes has the parts that the server reads, with devic
   const counted = [...program.matchAll(/@(\w+)\[([^\]]*)\] = (?:count|sum)\(/g)];
   const seen = new Set<string>();
   for (const [, name = '', key = ''] of counted) {
-    const parts: readonly string[] | undefined = MAPS[name as MapName];
-    assert.ok(parts !== undefined, name);
+    assert.ok(Object.hasOwn(MAPS, name), name);
+    const parts: readonly string[] = MAPS[name as MapName].key;
     seen.add(name);
     const values = key.split(', ');
     assert.equal(values.length, Math.max(1, parts.length), `@${name}[${key}]`);
@@ -443,7 +444,12 @@ test('every counter that the probes or their snippets write is read', async () =
     ([, name]) => name as string,
   );
   assert.deepEqual([...counters].filter((name) => !['emitted', 'lines'].includes(name)).sort(), read);
-  assert.deepEqual(MAP_NAMES.filter((name) => name !== 'emitted').sort(), read);
+  assert.deepEqual(
+    Object.keys(MAPS)
+      .filter((name) => name !== 'emitted')
+      .sort(),
+    read,
+  );
 });
 
 test('each kprobe that counts, or marks a call whose return counts, first checks the gate', async () => {
