@@ -45,7 +45,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   const surroundings = await inspectSurroundings({ procRoot, sysRoot, etcRoot });
   const guard = await findGuard(searchPath);
   const taskset = await tryTaskset(searchPath);
-  const checks = examine({ facts, surroundings, plan, fragments, guard, taskset, node, wallMs });
+  const checks = examine({ facts, surroundings, plan, guard, taskset, node, wallMs });
   return {
     version: VERSION,
     kernel: facts.kernel,

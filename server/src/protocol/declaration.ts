@@ -7,7 +7,7 @@ export interface Declaration {
   probe?: string;
   records?: readonly RecordDeclaration[];
   maps?: readonly MapDeclaration[];
-  /** Shared declarations of which the fragment prints all records and counts in all maps. */
+  /** Shared declarations: the fragment prints their records and counts in their maps. */
   uses?: readonly Declaration[];
 }
 

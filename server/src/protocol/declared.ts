@@ -30,8 +30,8 @@ export function recordsOfProbe(probe: string): string[] {
 }
 
 /** The names of the maps in which the fragment of a probe counts. */
-export function mapsOfProbe(probe: string): string[] {
-  return mapsOf(withShared(probe)).map(({ name }) => name);
+export function mapsOfProbe(probe: string): MapName[] {
+  return mapsOf(withShared(probe)).map(({ name }) => name as MapName);
 }
 
 /** @throws TracerError if a name or a number is declared twice, or if a declaration in use is not in the list */

@@ -1,5 +1,5 @@
 import { TracerError } from '../../lib/errors.ts';
-import type { MapName } from '../../protocol/declared.ts';
+import { mapsOfProbe } from '../../protocol/declared.ts';
 import { MAPS } from '../../protocol/maps.ts';
 import { TAGS } from '../../protocol/tuples.ts';
 import type { Dialect, ProbeState } from '../../protocol/wire.ts';
@@ -123,7 +123,7 @@ export function compose(
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
     if (reason !== null) continue;
-    const text = createKeysFirst(rendered.text, fragment.maps);
+    const text = createKeysFirst(rendered.text, mapsOfProbe(fragment.name));
     kept.push({ fragment, text });
     const firstLine = program.split('\n').length;
     program += `// ${fragment.file}\n${text.trim()}\n\n`;
@@ -167,7 +167,7 @@ function createKeysFirst(text: string, maps: readonly string[]): string {
   );
 }
 
-const COUNTED = /((@\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
+const COUNTED = /(@(\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
 
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
   return {
@@ -247,15 +247,15 @@ function readyBlock(gated: boolean): string {
  */
 function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
   const text = kept.map((part) => part.text).join('\n');
-  const maps = new Set(kept.flatMap((part) => part.fragment.maps));
-  const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
+  const maps = new Set(kept.flatMap((part) => mapsOfProbe(part.fragment.name)));
+  const written = [...maps].filter((map) => new RegExp(`@${map}\\b[^;]*=`).test(text)).sort();
   return [
     'interval:s:1 {',
     ...(gated ? gateLines(text) : []),
     `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
     ...written.map((map) => {
-      const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
-      return `  for ($kv : ${map}) { ${line} @lines = count(); }`;
+      const line = `print((${TAGS.counter}, ${MAPS[map].number}, $kv.0, (int64)$kv.1));`;
+      return `  for ($kv : @${map}) { ${line} @lines = count(); }`;
     }),
     `  print((${TAGS.read_end}, nsecs / 1000, (int64)@lines - 1));`,
     '}',
@@ -297,18 +297,4 @@ function gateLines(text: string): string[] {
 /** The same program as a standby: it counts nothing until it gets the command `from`. */
 export function standby(program: string): string {
   return program.replace(OPEN_GATE, `@gate_from = (uint64)${NEVER};`);
-}
-
-function mapNumber(map: string): number {
-  const name = map.slice('@'.length);
-  if (!Object.hasOwn(MAPS, name)) {
-    throw new TracerError(
-      'invariant_broken',
-      `the map ${map} is not declared, so the collector cannot read it`,
-      {
-        remedy: 'declare it in probes/',
-      },
-    );
-  }
-  return MAPS[name as MapName].number;
 }

@@ -1,7 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracerError } from '../../lib/errors.ts';
-import { TAGS } from '../../protocol/tuples.ts';
 import { parseCondition, type Term } from './condition.ts';
 
 /** One file of probes/: the parsed header, and the bpftrace text below it with the number of its first line. */
@@ -10,8 +9,6 @@ export interface Fragment {
   file: string;
   hooks: string;
   needs: Term[];
-  emits: string[];
-  maps: string[];
   text: string;
   firstLine: number;
 }
@@ -32,7 +29,7 @@ export interface FragmentSet {
   snippets: ReadonlyMap<string, Snippet>;
 }
 
-const FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
+const FIELDS = ['name', 'hooks', 'needs'] as const;
 type Field = (typeof FIELDS)[number];
 
 /**
@@ -79,21 +76,11 @@ export function parseFragment(file: string, source: string): Fragment {
     return found;
   };
   const needs = field('needs');
-  const emits = field('emits');
-  const maps = field('maps');
-  const emitted = list(emits.value);
-  const unknown = emitted.find((name) => !Object.hasOwn(TAGS, name));
-  if (unknown !== undefined) throw headerError(`there is no record "${unknown}"`, emits.where);
-  const named = list(maps.value);
-  const invalid = named.find((name) => !/^@[A-Za-z_]\w*$/.test(name));
-  if (invalid !== undefined) throw headerError(`"${invalid}" is not a valid name of a map`, maps.where);
   return {
     name: field('name').value,
     file,
     hooks: field('hooks').value,
     needs: needs.value === '-' ? [] : parseCondition(needs.value, needs.where),
-    emits: emitted,
-    maps: named,
     text: end < 0 ? '' : lines.slice(end).join('\n'),
     firstLine: (end < 0 ? lines.length : end) + 1,
   };
@@ -118,10 +105,6 @@ function readHeader(file: string, lines: string[]): Map<Field, { value: string; 
     }
   }
   return header;
-}
-
-function list(value: string): string[] {
-  return value === '-' ? [] : value.split(',').map((entry) => entry.trim());
 }
 
 function headerError(message: string, where: string): TracerError {
