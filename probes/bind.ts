@@ -1,6 +1,6 @@
 import { type Declaration, field } from '../server/src/protocol/declaration.ts';
 import { readInteger, readUnsigned, readViolation } from '../server/src/protocol/readers.ts';
-import { comm, device, errno, inode, ns, pid, privacy, reason, t } from './shared/fields.ts';
+import { comm, device, errno, inode, ns, pid, privacy, reason, t, vm_pid } from './shared/fields.ts';
 import { importCounts } from './shared/importing.ts';
 import { missedReturns } from './shared/missed-returns.ts';
 import { policyViolations } from './shared/policy-violations.ts';
@@ -21,7 +21,7 @@ export const bind = {
         errno,
         reason,
         violation: field(readViolation, 'Policy violation of the call.'),
-        vm_pid: field(readInteger, 'Thread that created the VM that binds (`kvm->userspace_pid`).'),
+        vm_pid,
         owner_vm_pid: field(readInteger, 'Thread that created the VM of the device. 0 is none.'),
         slot_bytes: field(readUnsigned, 'Size of the memory slot.', 'bytes'),
         buffer_bytes: field(readUnsigned, 'Size of the buffer.', 'bytes'),

@@ -1,10 +1,9 @@
 import { type Declaration, type FamilyDeclaration, field } from '../server/src/protocol/declaration.ts';
-import { readFlag, readInteger } from '../server/src/protocol/readers.ts';
-import { cause, comm, device, inode, ns, pid, t } from './shared/fields.ts';
+import { readInteger } from '../server/src/protocol/readers.ts';
+import { cause, comm, device, inode, ns, pid, revoked, t } from './shared/fields.ts';
 import { missedReturns } from './shared/missed-returns.ts';
 
 const OF_THE_CAUSE = 'cause is the function that called for it.';
-const revoked = field(readFlag, 'Whether the memory was revoked (1) or restored (0).');
 
 const duration = {
   name: 'revocation_duration',

@@ -1,6 +1,5 @@
-import { type Declaration, field } from '../server/src/protocol/declaration.ts';
-import { readInteger } from '../server/src/protocol/readers.ts';
-import { comm, device, inode, pid, t } from './shared/fields.ts';
+import type { Declaration } from '../server/src/protocol/declaration.ts';
+import { comm, device, inode, pid, t, vm_pid } from './shared/fields.ts';
 
 export const unbind = {
   probe: 'unbind',
@@ -9,14 +8,7 @@ export const unbind = {
       name: 'unbind',
       tag: 10,
       event: true,
-      fields: {
-        t,
-        pid,
-        device,
-        inode,
-        vm_pid: field(readInteger, 'Thread that created the VM that unbinds (`kvm->userspace_pid`).'),
-        comm,
-      },
+      fields: { t, pid, device, inode, vm_pid, comm },
     },
   ],
 } as const satisfies Declaration;

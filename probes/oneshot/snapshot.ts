@@ -1,6 +1,17 @@
 import { type Declaration, field } from '../../server/src/protocol/declaration.ts';
-import { readFlag, readInteger } from '../../server/src/protocol/readers.ts';
-import { bytes, device, inode, kvm, kvm_pid, privacy, ranges, t, vm_type } from '../shared/fields.ts';
+import { readInteger } from '../../server/src/protocol/readers.ts';
+import {
+  bytes,
+  device,
+  inode,
+  kvm,
+  kvm_pid,
+  privacy,
+  ranges,
+  revoked,
+  t,
+  vm_type,
+} from '../shared/fields.ts';
 
 const ONE_SHOT = 'only in the one-shot snapshot program';
 
@@ -15,7 +26,7 @@ export const snapshot = {
         inode,
         bytes,
         device,
-        revoked: field(readFlag, 'Whether the memory is revoked.'),
+        revoked,
         ranges,
         privacy,
         kvm,

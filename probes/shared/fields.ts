@@ -27,6 +27,7 @@ export const importer = field(
 export const importer_device = field(readText, 'Name of the importing device.');
 export const privacy = field(readPrivacy, 'Privacy of the buffer.');
 export const cause = field(readCause, 'Why the memory was revoked or restored.');
+export const revoked = field(readFlag, 'Whether the memory is revoked now. In an event, 0 is a restore.');
 export const ranges = field(readInteger, 'Number of ranges.');
 export const bytes = field(readUnsigned, 'Size of the buffer.', 'bytes');
 export const kvm = field(readFlag, 'Whether the device is linked to a KVM VM.');
@@ -34,6 +35,11 @@ export const kvm = field(readFlag, 'Whether the device is linked to a KVM VM.');
 export const kvm_pid = field(
   readInteger,
   'Thread that created the VM of the device (`kvm->userspace_pid`). 0 is none.',
+);
+/** Of KVM's bind and unbind. */
+export const vm_pid = field(
+  readInteger,
+  'Thread that created the VM that binds or unbinds (`kvm->userspace_pid`).',
 );
 export const vm_type = field(
   readInteger,
