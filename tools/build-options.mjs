@@ -50,5 +50,5 @@ export const pageOptions = {
 /** Folders that are copied into the build: name in the build to source folder. */
 export const copiedFolders = { probes: 'probes', docs: 'docs' };
 
-/** The program reads only text, so images and data of the docs are left out. */
-export const isCopied = (path) => !/\.(png|json)$/.test(path);
+/** The program reads only text, so images and data of the docs are left out. The declarations of the probes are bundled. */
+export const isCopied = (path) => !/\.(png|json|ts)$/.test(path);

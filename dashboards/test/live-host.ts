@@ -3,7 +3,7 @@ import { loadConfig } from '../../server/src/config/load.ts';
 import type { Config } from '../../server/src/config/schema.ts';
 import { Daemon } from '../../server/src/daemon.ts';
 import { systemClock } from '../../server/src/lib/clock.ts';
-import type { MapName } from '../../server/src/protocol/maps.ts';
+import type { MapName } from '../../server/src/protocol/declared.ts';
 import type { LineSource } from '../../server/src/protocol/source.ts';
 import { readLine, type StreamLine } from '../../server/src/protocol/stream-line.ts';
 import {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { KernelEvent, TracerEvent } from '../../server/src/contract/events.ts';
 import type { Incident } from '../../server/src/contract/incidents.ts';
 import type { Status } from '../../server/src/contract/status.ts';
-import { TAGS } from '../../server/src/protocol/codes.ts';
+import { TAGS } from '../../server/src/protocol/tuples.ts';
 import { type Accelerator, accelerate } from './accelerator.ts';
 import { ARCHITECTURES } from './architecture.ts';
 import { collectorCode } from './collector-code.ts';

@@ -1,5 +1,7 @@
-import { TAGS } from '../../server/src/protocol/codes.ts';
-import { MAP_NAMES } from '../../server/src/protocol/maps.ts';
+import type { Field } from '../../server/src/protocol/declaration.ts';
+import { RECORDS } from '../../server/src/protocol/declared.ts';
+import { mapOfNumber } from '../../server/src/protocol/maps.ts';
+import { TAGS } from '../../server/src/protocol/tuples.ts';
 
 /** The fields of a stream line that the lab reads. */
 interface Line {
@@ -90,33 +92,27 @@ function withoutIdleBeats(lines: readonly string[]): string[] {
   return lines.filter((_, index) => !idle(index) && !(index > 0 && idle(index - 1)));
 }
 
-/** Positions of times and durations, pids, and inodes in each tuple (docs/stream.md). */
-const TIMES: Readonly<Record<number, number[]>> = { 2: [2], 4: [2], 7: [2], 9: [2] };
-const PIDS: Readonly<Record<number, number[]>> = {
-  2: [3, 14],
-  3: [2],
-  4: [3],
-  5: [2],
-  6: [2],
-  7: [3],
-  8: [2, 9],
-  9: [3, 9, 10],
-  10: [2, 5],
-};
-const INODES: Readonly<Record<number, number[]>> = {
-  2: [10],
-  3: [3],
-  4: [6],
-  5: [4],
-  6: [4],
-  8: [5],
-  9: [5],
-  10: [4],
-};
+/** The tags of events. */
+const EVENTS: ReadonlySet<number> = new Set(RECORDS.filter(({ event }) => event).map(({ tag }) => tag));
+
+/** What differs in a field from run to run, by tag and position after the tag (probes/). */
+const DIFFERS: ReadonlyMap<number, readonly (Differing | null)[]> = new Map(
+  RECORDS.map(({ tag, fields }) => [
+    tag,
+    Object.entries<Field>(fields ?? {}).map(([name, { unit }]) => differing(name, unit)),
+  ]),
+);
+type Differing = 'time' | 'pid' | 'inode';
+
+function differing(name: string, unit: Field['unit']): Differing | null {
+  if (unit === 'us' || unit === 'ns') return 'time';
+  if (name === 'inode') return 'inode';
+  return name === 'pid' || name.endsWith('_pid') ? 'pid' : null;
+}
 
 /** Whether a counter contains durations, which differ from run to run. */
 function isDuration(key: string): boolean {
-  return /_(ns|bucket)$/.test(MAP_NAMES[Number(key.slice(0, key.indexOf(',')))] ?? '');
+  return mapOfNumber(Number(key.slice(0, key.indexOf(','))))?.feeds?.type === 'histogram';
 }
 
 /** The events and counters of a stream without times, with pids and inodes numbered in order of appearance. */
@@ -135,11 +131,12 @@ function comparable(lines: readonly string[]): { events: string[]; counters: Map
     const counter = counterOf(text);
     if (counter !== undefined && !isDuration(counter.key)) counters.set(counter.key, counter.value);
     const tag = tagOf(line);
-    if (tag === undefined || tag < TAGS.export || tag > TAGS.unbind) continue;
+    // Unmaps are compared by their counter only: during a revocation an importer may unmap at any time.
+    if (tag === undefined || !EVENTS.has(tag) || tag === TAGS.unmap) continue;
     const event = tupleOf(line).map((value, index) => {
-      if (index === 1 || TIMES[tag]?.includes(index) === true) return 'time';
-      if (PIDS[tag]?.includes(index) === true) return name('pid', Number(value));
-      return INODES[tag]?.includes(index) === true ? name('inode', Number(value)) : value;
+      const what = DIFFERS.get(tag)?.[index - 1] ?? null;
+      if (what === 'time') return what;
+      return what === null ? value : name(what, Number(value));
     });
     events.push(JSON.stringify(event));
   }

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAP_NAMES } from '../../server/src/protocol/maps.ts';
+import { MAPS } from '../../server/src/protocol/maps.ts';
 import { compareStreams, sliceStream } from '../src/recording.ts';
 
 function value(...data: (number | string)[]): string {
   return JSON.stringify({ type: 'value', data });
 }
-const RELEASES = MAP_NAMES.indexOf('releases');
-const EXPORTS = MAP_NAMES.indexOf('exports');
-const IMPORTS = MAP_NAMES.indexOf('imports');
-const EXPORT_NS = MAP_NAMES.indexOf('export_ns');
+const RELEASES = MAPS.releases.number;
+const EXPORTS = MAPS.exports.number;
+const IMPORTS = MAPS.imports.number;
+const EXPORT_NS = MAPS.export_ns.number;
 /** A counter line as bpftrace prints it. The key is text, because a JSON parser would round its numbers. */
 function counter(map: number, key: string, count: number): string {
   return `{"type": "value", "data": [13,${map},${key},${count}]}`;

@@ -5,9 +5,10 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const SOURCE = fileURLToPath(new URL('../src', import.meta.url));
+const PROBES = fileURLToPath(new URL('../../probes', import.meta.url));
 const PAGE = fileURLToPath(new URL('../web', import.meta.url));
 const IMPORT =
-  /(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s+['"]([^'"]+)['"]|\bimport\(?\s*['"]([^'"]+)['"]/g;
+  /(?:^|\n)\s*(?:import|export)\b(?:[^;'"]*?\bfrom)?\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/g;
 
 interface Import {
   file: string;
@@ -81,6 +82,28 @@ test('each part imports only the parts that it is allowed to', () => {
     wrong.map(({ file, target }) => `${file} imports ${target}`),
     [],
   );
+});
+
+test('probes/ imports only codes, readers and types of the protocol, and one file of the server imports probes/', () => {
+  const declarations = readdirSync(PROBES, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => importsOf(join(relative(SOURCE, PROBES), file)));
+  assert.ok(declarations.length > 50);
+  const allowed = ['protocol/codes.ts', 'protocol/declaration.ts', 'protocol/readers.ts'];
+  assert.deepEqual(
+    declarations
+      .filter(({ target }) => !target.startsWith('../../probes/') && !allowed.includes(target))
+      .map(({ file, target }) => `${file} imports ${target}`),
+    [],
+  );
+  const importers = IMPORTS.filter(({ target }) => target.startsWith('../../probes/'));
+  assert.deepEqual(
+    importers.map(({ file }) => file),
+    ['protocol/declared.ts'],
+  );
+  // So that no import of a declaration leads back to the declarations.
+  const behind = new Set(IMPORTS.filter(({ file }) => allowed.includes(file)).map(({ target }) => target));
+  assert.deepEqual([...behind].sort(), ['protocol/codes.ts', 'protocol/readers.ts', 'protocol/repair.ts']);
 });
 
 test('prom-client is imported in one file', () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { MAPS, type MapName } from '../../server/src/protocol/maps.ts';
+import type { MapName } from '../../server/src/protocol/declared.ts';
+import { MAPS } from '../../server/src/protocol/maps.ts';
 import { ACCOUNTING_PAGE, accountingPage } from '../accounting-page.ts';
 import { bytesOfMap, kernelMaps } from '../capacity-table.ts';
 
@@ -31,7 +32,7 @@ test('the table has the maps of the composed program, with the keys that the ser
       .sort(),
   );
   for (const { name, parts } of counters)
-    assert.equal(parts, Math.max(1, MAPS[name as MapName].length), name);
+    assert.equal(parts, Math.max(1, MAPS[name as MapName].key.length), name);
   assert.ok(maps.some(({ name, perCpu }) => name === 'import_start' && !perCpu));
 });
 

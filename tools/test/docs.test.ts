@@ -7,6 +7,7 @@ import { ALERTS_PAGE, alertsPage } from '../alerts-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from '../incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
+import { STREAM_PAGE, streamPage } from '../stream-page.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 function read(path: string): string {
@@ -49,6 +50,10 @@ test('docs/reasons.md matches the catalogue', () => {
 
 test('the table of docs/incidents.md matches the catalogue', () => {
   assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'run `npm run docs` to write it again');
+});
+
+test('the tables of docs/stream.md match the declarations of the probes', () => {
+  assert.equal(readFileSync(STREAM_PAGE, 'utf8'), streamPage(), 'run `npm run docs` to write it again');
 });
 
 test('docs/alerts.md matches the rules', () => {

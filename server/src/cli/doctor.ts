@@ -57,7 +57,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Examined> {
   const surroundings = await inspectSurroundings({ procRoot, sysRoot, etcRoot });
   const guard = await findGuard(searchPath);
   const taskset = await tryTaskset(searchPath);
-  const checks = examine({ facts, surroundings, plan, fragments, guard, taskset, node, wallMs });
+  const checks = examine({ facts, surroundings, plan, guard, taskset, node, wallMs });
   const diagnosis = {
     version: VERSION,
     kernel: facts.kernel,

@@ -1,7 +1,7 @@
 import type { Closing, IncidentKind } from '../contract/incidents.ts';
 import type { BufferState } from '../model/buffer-state.ts';
-import type { EventRecord } from '../model/events.ts';
 import type { ProcessRecord } from '../model/processes.ts';
+import type { EventRecord } from '../protocol/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 import type { Participants } from './participants.ts';
 import type { Detector, IncidentRule, ModelState, RuleContext } from './rule.ts';

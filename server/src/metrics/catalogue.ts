@@ -2,13 +2,11 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { HISTOGRAMS } from '../model/counters.ts';
 import type { TracerModel } from '../tracer/tracer.ts';
 import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
-import type { FamilySpec } from './family.ts';
+import { type FamilySpec, PREFIX } from './family.ts';
 import { INCIDENT_FAMILIES } from './incident-families.ts';
 import { KERNEL_FAMILIES } from './kernel-families.ts';
 import { SELF_FAMILIES } from './self-families.ts';
 import { STATE_FAMILIES } from './state-families.ts';
-
-export const PREFIX = 'vfio_dmabuf_';
 
 /** A family of another part, such as HTTP, read at each scrape. The name has no `vfio_dmabuf_` prefix. */
 export interface ExtraFamily {

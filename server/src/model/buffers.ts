@@ -1,6 +1,6 @@
 import { FifoMap } from '../lib/fifo-map.ts';
 import { PRIVACIES } from '../protocol/codes.ts';
-import type { TupleKind, TupleOf } from '../protocol/tuples.ts';
+import type { EventRecord, TupleKind, TupleOf } from '../protocol/tuples.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 import {
   type BufferState,
@@ -12,7 +12,6 @@ import {
   setRevoked,
 } from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
-import type { EventRecord } from './events.ts';
 import type { ImporterState } from './importers.ts';
 import { attach, beginMapping, detach, map, reconcileAttachments, undoMapping } from './mappings.ts';
 import { importerName } from './naming.ts';

@@ -8,7 +8,14 @@ import {
   STAGES,
   VIOLATIONS,
 } from '../protocol/codes.ts';
-import { type CounterRead, MAPS, type MapName, splitKey, unpackName } from '../protocol/maps.ts';
+import {
+  type CounterName,
+  type DeclaredFamily,
+  FAMILY_DECLARATIONS,
+  type HistogramName,
+  type MapName,
+} from '../protocol/declared.ts';
+import { type CounterRead, MAPS, splitKey, unpackName } from '../protocol/maps.ts';
 import { codeName, deviceAddress, importerName } from './naming.ts';
 import { type Labels, SeriesSet } from './series-set.ts';
 
@@ -26,30 +33,8 @@ export interface HistogramSeries {
 }
 
 /** The counter families that come from the kernel's maps, and their labels. */
-export const COUNTERS = {
-  exports: ['device', 'privacy'],
-  exported_bytes: ['device', 'privacy'],
-  export_rejections: ['device', 'reason', 'errno'],
-  releases: [],
-  revocations: ['device', 'cause'],
-  restorations: ['device', 'cause'],
-  imports: ['device', 'privacy', 'importer', 'stage'],
-  import_rejections: ['device', 'privacy', 'importer', 'stage', 'reason', 'errno'],
-  detaches: ['device', 'privacy', 'importer'],
-  unmaps: ['device', 'privacy', 'importer'],
-  private_data_reads: ['importer'],
-  private_data_read_rejections: ['importer', 'reason'],
-  policy_violations: ['kind'],
-  missed_returns: [],
-} as const satisfies Record<string, readonly string[]>;
-export type CounterName = keyof typeof COUNTERS;
-
-export const HISTOGRAMS = {
-  export_duration: [],
-  revocation_duration: [],
-  import_duration: ['importer', 'stage'],
-} as const satisfies Record<string, readonly string[]>;
-export type HistogramName = keyof typeof HISTOGRAMS;
+export const COUNTERS = labelsOf<CounterName>('counter');
+export const HISTOGRAMS = labelsOf<HistogramName>('histogram');
 
 /**
  * A label set of a histogram has a series per bucket, so its limit of label sets is this fraction of a counter's limit.
@@ -61,33 +46,6 @@ export interface Totals {
   readonly counters: Readonly<Record<CounterName, number>>;
   readonly buckets: Readonly<Record<HistogramName, readonly number[]>>;
 }
-
-type Route = { counter: CounterName } | { histogram: HistogramName; part: 'sum' | 'bucket' } | null;
-
-/** The family that each map feeds. `emitted` feeds none: the heartbeat has it too, in order with the events. */
-const ROUTES: Record<MapName, Route> = {
-  exports: { counter: 'exports' },
-  export_bytes: { counter: 'exported_bytes' },
-  export_rejections: { counter: 'export_rejections' },
-  export_ns: { histogram: 'export_duration', part: 'sum' },
-  export_bucket: { histogram: 'export_duration', part: 'bucket' },
-  releases: { counter: 'releases' },
-  revocations: { counter: 'revocations' },
-  restores: { counter: 'restorations' },
-  revoke_ns: { histogram: 'revocation_duration', part: 'sum' },
-  revoke_bucket: { histogram: 'revocation_duration', part: 'bucket' },
-  imports: { counter: 'imports' },
-  import_rejections: { counter: 'import_rejections' },
-  import_ns: { histogram: 'import_duration', part: 'sum' },
-  import_bucket: { histogram: 'import_duration', part: 'bucket' },
-  detaches: { counter: 'detaches' },
-  unmaps: { counter: 'unmaps' },
-  private_reads: { counter: 'private_data_reads' },
-  private_read_rejections: { counter: 'private_data_read_rejections' },
-  policy_violations: { counter: 'policy_violations' },
-  missed: { counter: 'missed_returns' },
-  emitted: null,
-};
 
 /** One key of one map of the running child: its last value, and the series that it feeds. */
 interface Cell {
@@ -145,8 +103,8 @@ export class CounterStore {
 
   /** Returns the growth of the counter since its last read; null if there are more keys than the limit. */
   read({ name, key, value }: CounterRead): number | null {
-    const route = ROUTES[name];
-    if (route === null) return 0;
+    const { feeds } = MAPS[name];
+    if (feeds === null) return 0;
     let cells = this.#cells.get(name);
     if (cells === undefined) {
       cells = new Map();
@@ -156,14 +114,14 @@ export class CounterStore {
     if (cell === undefined) {
       if (this.#cellCount >= this.#cellsLimit) return null;
       this.#cellCount += 1;
-      cell = { last: 0, add: this.#feed(route, name, key) };
+      cell = { last: 0, add: this.#feed(feeds, name, key) };
       cells.set(key, cell);
       this.#noteDevice(name, key, cell);
     }
     // A kernel counter never decreases: a smaller value comes from a new child whose start was missed.
     const growth = value >= cell.last ? value - cell.last : value;
     if (growth > 0) {
-      cell.add ??= this.#feed(route, name, key);
+      cell.add ??= this.#feed(feeds, name, key);
       cell.add(growth);
     }
     cell.last = value;
@@ -183,7 +141,7 @@ export class CounterStore {
   }
 
   #noteDevice(name: MapName, key: string, cell: Cell): void {
-    const part = (MAPS[name] as readonly string[]).indexOf('device');
+    const part = MAPS[name].key.indexOf('device');
     if (part < 0) return;
     const device = deviceAddress(Number(splitKey(key)[part]));
     const known = this.#cellsOf.get(device);
@@ -209,36 +167,47 @@ export class CounterStore {
   }
 
   /** Returns the function that adds the growth of a key to its series. */
-  #feed(route: NonNullable<Route>, name: MapName, key: string): (growth: number) => void {
+  #feed(family: DeclaredFamily, name: MapName, key: string): (growth: number) => void {
     const parts = readKey(name, key);
-    if ('counter' in route) {
-      const series = this.#counters[route.counter].admit(pick(COUNTERS[route.counter], parts));
+    const labels = pick(family.labels, parts);
+    if (family.type === 'counter') {
+      const series = this.#counters[family.name].admit(labels);
       const { device } = series.labels;
       // A folded series does not belong to a device.
       if (device !== undefined && device === parts.device) {
         const known = this.#seriesOf.get(device);
-        if (known === undefined) this.#seriesOf.set(device, new Map([[series, route.counter]]));
-        else known.set(series, route.counter);
+        if (known === undefined) this.#seriesOf.set(device, new Map([[series, family.name]]));
+        else known.set(series, family.name);
       }
       const { counters } = this.#totals;
       return (growth) => {
         series.value += growth;
-        counters[route.counter] += growth;
+        counters[family.name] += growth;
       };
     }
-    const series = this.#histograms[route.histogram].admit(pick(HISTOGRAMS[route.histogram], parts));
-    if (route.part === 'sum') {
+    const series = this.#histograms[family.name].admit(labels);
+    if (MAPS[name].holds === 'sum') {
       return (growth) => {
         series.sumNs += growth;
       };
     }
     const bucket = Math.min(Number(parts.bucket), DURATION_BUCKETS - 1);
-    const total = this.#totals.buckets[route.histogram];
+    const total = this.#totals.buckets[family.name];
     return (growth) => {
       series.buckets[bucket] = (series.buckets[bucket] ?? 0) + growth;
       total[bucket] = (total[bucket] ?? 0) + growth;
     };
   }
+}
+
+function labelsOf<Name extends string>(
+  type: DeclaredFamily['type'],
+): Readonly<Record<Name, readonly string[]>> {
+  const families = FAMILY_DECLARATIONS.filter((family) => family.type === type);
+  return Object.fromEntries(families.map(({ name, labels }) => [name, labels])) as Record<
+    Name,
+    readonly string[]
+  >;
 }
 
 function mapValues<K extends string, A, B>(
@@ -257,7 +226,7 @@ function pick(names: readonly string[], parts: Labels): Labels {
 function readKey(map: MapName, key: string): Labels {
   const parts: Record<string, string> = {};
   const texts = splitKey(key);
-  MAPS[map].forEach((part, index) => {
+  MAPS[map].key.forEach((part, index) => {
     const text = texts[index] ?? '0';
     switch (part) {
       case 'device':

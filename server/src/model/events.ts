@@ -1,13 +1,10 @@
-import type { EventKind, KernelEvent } from '../contract/events.ts';
+import type { KernelEvent } from '../contract/events.ts';
 import type { VmRef } from '../contract/fields.ts';
-import type { TupleOf } from '../protocol/tuples.ts';
+import type { EventRecord, TupleOf } from '../protocol/tuples.ts';
 import type { BufferState } from './buffer-state.ts';
 import { deviceAddress, importerName } from './naming.ts';
 import { type ProcessTable, vmOfTask, vmRef } from './processes.ts';
 import { vmOf } from './vms.ts';
-
-/** A tuple that is a kernel event, not a protocol record. */
-export type EventRecord = TupleOf<EventKind>;
 
 export interface EventContext {
   seq: number;

@@ -1,7 +1,8 @@
 import type { Static } from 'typebox';
 import type { HistorySample, Quantiles } from '../contract/history.ts';
 import { DURATION_BOUNDS, DURATION_BUCKETS } from '../protocol/codes.ts';
-import { type CounterName, HISTOGRAMS, type HistogramName, type Totals } from './counters.ts';
+import type { CounterName, HistogramName } from '../protocol/declared.ts';
+import { HISTOGRAMS, type Totals } from './counters.ts';
 
 /** The most samples kept. At the coarsest step they cover a little more than half an hour. */
 const LIMIT = 240;

@@ -3,47 +3,6 @@
  * the program, and the decoder maps them back to names. Both use this file, so they cannot disagree.
  */
 
-/** First element of every tuple that a probe prints: the kind of record. */
-export const TAGS = {
-  ready: 0,
-  heartbeat: 1,
-  export: 2,
-  release: 3,
-  import: 4,
-  detach: 5,
-  buffer_state: 6,
-  revoke_call: 7,
-  private_read: 8,
-  bind: 9,
-  unbind: 10,
-  snapshot_buffer: 11,
-  snapshot_end: 12,
-  counter: 13,
-  read_end: 14,
-  unmap: 15,
-  gate: 16,
-  in_flight: 17,
-} as const;
-
-/** Records of the protocol between probes and collector. Every other one is an event, which the map `@emitted` counts. */
-const PROTOCOL = [
-  'ready',
-  'heartbeat',
-  'snapshot_buffer',
-  'snapshot_end',
-  'counter',
-  'read_end',
-  'gate',
-  'in_flight',
-] as const satisfies readonly (keyof typeof TAGS)[];
-
-export type EventType = Exclude<keyof typeof TAGS, (typeof PROTOCOL)[number]>;
-
-/** The types of the records that are events. */
-export const EVENT_TYPES: ReadonlySet<string> = new Set(
-  Object.keys(TAGS).filter((name) => !(PROTOCOL as readonly string[]).includes(name)),
-);
-
 /** The privacy that an export declares; `undeclared` if exports have no privacy in the kernel's dialect. */
 export const PRIVACIES = ['undeclared', 'shared', 'private'] as const;
 export type Privacy = (typeof PRIVACIES)[number];

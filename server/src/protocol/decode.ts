@@ -1,11 +1,10 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { EVENT_TYPES, type EventType, TAGS } from './codes.ts';
 import { type CounterRead, decodeCounter } from './maps.ts';
 import { maskAddresses } from './mask.ts';
 import { boundText, MESSAGE_LIMIT, TEXT_LIMIT, wellFormed } from './repair.ts';
 import type { DroppedLine } from './splitter.ts';
-import { decodeTuple, type TupleRecord } from './tuples.ts';
+import { decodeTuple, EVENT_TYPES, type EventRecord, TAGS, type TupleRecord } from './tuples.ts';
 import {
   Child,
   type CollectorLine,
@@ -39,9 +38,7 @@ export type StreamRecord =
   | { type: 'unknown'; data: { what: string } };
 
 /** Whether the record is an event. The program counts each event in `@emitted`. */
-export function isEvent(
-  record: StreamRecord | DecodeFailure,
-): record is Extract<StreamRecord, { type: EventType }> {
+export function isEvent(record: StreamRecord | DecodeFailure): record is EventRecord {
   return EVENT_TYPES.has(record.type);
 }
 

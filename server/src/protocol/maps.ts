@@ -1,34 +1,20 @@
-import { TAGS } from './codes.ts';
-import { LARGEST_DEVICE, readInteger, readUnsigned } from './tuples.ts';
+import type { KeyPart } from './declaration.ts';
+import { type DeclaredMap, MAP_DECLARATIONS, type MapName } from './declared.ts';
+import { LARGEST_DEVICE, readInteger, readUnsigned } from './readers.ts';
+import { TAGS } from './tuples.ts';
 
-/** The parts of each map's key, in the order on the wire (docs/stream.md). An empty list means a map without a key. */
-export const MAPS = {
-  exports: ['device', 'privacy'],
-  export_bytes: ['device', 'privacy'],
-  export_rejections: ['device', 'errno', 'reason'],
-  export_ns: [],
-  export_bucket: ['bucket'],
-  releases: [],
-  revocations: ['device', 'cause'],
-  restores: ['device', 'cause'],
-  revoke_ns: [],
-  revoke_bucket: ['bucket'],
-  imports: ['stage', 'device', 'privacy', 'name0', 'name1'],
-  import_rejections: ['stage', 'device', 'privacy', 'name0', 'name1', 'errno', 'reason'],
-  import_ns: ['stage', 'name0', 'name1'],
-  import_bucket: ['stage', 'name0', 'name1', 'bucket'],
-  detaches: ['device', 'privacy', 'name0', 'name1'],
-  private_reads: ['reader'],
-  private_read_rejections: ['reader', 'errno', 'reason'],
-  policy_violations: ['violation'],
-  missed: [],
-  emitted: [],
-  unmaps: ['device', 'privacy', 'name0', 'name1'],
-} as const satisfies Record<string, readonly string[]>;
-export type MapName = keyof typeof MAPS;
+/** Declarations by the name of the map. */
+export const MAPS = Object.fromEntries(MAP_DECLARATIONS.map((map) => [map.name, map])) as Readonly<
+  Record<MapName, DeclaredMap>
+>;
 
-/** Map names. The index of a name is its number on the wire. */
-export const MAP_NAMES = Object.keys(MAPS) as readonly MapName[];
+const BY_NUMBER: (DeclaredMap | undefined)[] = [];
+for (const map of MAP_DECLARATIONS) BY_NUMBER[map.number] = map;
+
+/** The map with this number on the wire. */
+export function mapOfNumber(number: number): DeclaredMap | undefined {
+  return BY_NUMBER[number];
+}
 
 /**
  * One key of one map with its value. The key stays text (validated numbers, joined by commas): it is parsed only when
@@ -40,9 +26,6 @@ export interface CounterRead {
   key: string;
   value: number;
 }
-
-/** Maps whose values are sums of bytes or nanoseconds. The values of other maps are counts, which stay below 2^53. */
-const SUMS: ReadonlySet<MapName> = new Set(['export_bytes', 'export_ns', 'revoke_ns', 'import_ns']);
 
 /** The largest value of each part of a key that a probe can print; null for 64 bits of a name, signed or unsigned. */
 const LARGEST_PART = {
@@ -57,7 +40,7 @@ const LARGEST_PART = {
   bucket: 63,
   name0: null,
   name1: null,
-} as const satisfies Record<(typeof MAPS)[MapName][number], number | null>;
+} as const satisfies Record<KeyPart, number | null>;
 
 /** A 64-bit number as bpftrace prints it: in quotes if JSON cannot represent it exactly. */
 const DIGITS = '(?:0|-?[1-9]\\d{0,19})';
@@ -79,16 +62,16 @@ export function decodeCounter(line: string): CounterRead | 'bad_map' | null {
   const match = COUNTER.exec(line);
   if (match === null) return null;
   const [, id, printedKey = '', , printedValue] = match;
-  const name = MAP_NAMES[Number(id)];
-  if (name === undefined) return 'bad_map';
-  const value = SUMS.has(name) ? readUnsigned(printedValue) : readInteger(printedValue);
+  const map = mapOfNumber(Number(id));
+  if (map === undefined) return 'bad_map';
+  const { name } = map;
+  const value = map.holds === 'sum' ? readUnsigned(printedValue) : readInteger(printedValue);
   if (value === undefined) return 'bad_map';
   const key = printedKey.replaceAll(/["[\] ]/g, '');
-  const parts: readonly (keyof typeof LARGEST_PART)[] = MAPS[name];
-  if (parts.length === 0) return key === '0' ? { name, key: '', value } : 'bad_map';
+  if (map.key.length === 0) return key === '0' ? { name, key: '', value } : 'bad_map';
   const texts = splitKey(key);
-  if (texts.length !== parts.length) return 'bad_map';
-  const isKey = parts.every((part, index) => isPart(texts[index] ?? '', LARGEST_PART[part]));
+  if (texts.length !== map.key.length) return 'bad_map';
+  const isKey = map.key.every((part, index) => isPart(texts[index] ?? '', LARGEST_PART[part]));
   return isKey ? { name, key, value } : 'bad_map';
 }
 

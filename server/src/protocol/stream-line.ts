@@ -1,6 +1,6 @@
-import { TAGS } from './codes.ts';
 import { type DecodeFailure, decodeLine, type StreamRecord } from './decode.ts';
 import { maskAddresses } from './mask.ts';
+import { TAGS } from './tuples.ts';
 
 /** One line of the stream: its text as it is recorded, and what the text decodes to. */
 export interface StreamLine {

@@ -12,7 +12,7 @@ import { BufferTable } from '../model/buffers.ts';
 import { Collection } from '../model/collection.ts';
 import { CounterStore } from '../model/counters.ts';
 import { DeviceTable } from '../model/devices.ts';
-import { type EventRecord, toTracerEvent } from '../model/events.ts';
+import { toTracerEvent } from '../model/events.ts';
 import { History } from '../model/history.ts';
 import { deviceAddress, packedDevice } from '../model/naming.ts';
 import { ProcessTable } from '../model/processes.ts';
@@ -21,6 +21,7 @@ import { WallTime } from '../model/wall-time.ts';
 import { isCountLoss } from '../protocol/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { SnapshotParts } from '../protocol/snapshot-parts.ts';
+import type { EventRecord } from '../protocol/tuples.ts';
 import type { Child, Device, Exit, Process } from '../protocol/wire.ts';
 import { type CompleteOptions, type ModelOptions, withDefaults } from './options.ts';
 

@@ -10,10 +10,7 @@ const HANDOVER = parseConditions(
 /** Two probes and a snapshot program that fit the fake host, and the probe `extra`, whose function is missing there. */
 export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSet {
   const fragment = (name: string, body: string): ReturnType<typeof parseFragment> =>
-    parseFragment(
-      `probes/${name}.bt`,
-      `// name: ${name}\n// hooks: kprobe\n// needs: -\n// emits: -\n// maps: -\n${body}\n`,
-    );
+    parseFragment(`probes/${name}.bt`, `// name: ${name}\n// hooks: kprobe\n// needs: -\n${body}\n`);
   return {
     probes: [
       fragment('attach', 'kprobe:{{fn:vfio_pci_dma_buf_attach}} { attach }'),

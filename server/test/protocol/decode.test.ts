@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { TAGS } from '../../src/protocol/codes.ts';
 import { DECODE_REASONS, decodeLine } from '../../src/protocol/decode.ts';
-import { TUPLES } from '../../src/protocol/tuples.ts';
 
 function value(...data: unknown[]) {
   return JSON.stringify({ type: 'value', data });
@@ -328,11 +326,6 @@ for (const [name, line, reason] of failing) {
     assert.deepEqual(decodeLine(line), { type: 'failure', reason, sample: line.slice(0, 200) });
   });
 }
-
-test('each tag except counter has one entry in the table of tuples', () => {
-  const tags = Object.keys(TAGS).filter((name) => name !== 'counter');
-  assert.deepEqual(Object.keys(TUPLES).sort(), tags.sort());
-});
 
 test('texts of collector lines are limited in length, and unknown fields are dropped', () => {
   const process = {

@@ -5,7 +5,7 @@ import { EVENT_KINDS, TracerEvent } from '../../src/contract/events.ts';
 import { Status } from '../../src/contract/status.ts';
 import { deviceAddress, packedDevice, vmKind } from '../../src/model/naming.ts';
 import { PROCESS_LIMIT, ProcessTable } from '../../src/model/processes.ts';
-import { EVENT_TYPES } from '../../src/protocol/codes.ts';
+import { EVENT_TYPES } from '../../src/protocol/tuples.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   bufferState,

@@ -1,6 +1,7 @@
 import { TracerError } from '../../lib/errors.ts';
-import { TAGS } from '../../protocol/codes.ts';
-import { MAP_NAMES } from '../../protocol/maps.ts';
+import { type MapName, mapsOfProbe } from '../../protocol/declared.ts';
+import { MAPS } from '../../protocol/maps.ts';
+import { TAGS } from '../../protocol/tuples.ts';
 import type { Dialect, ProbeState } from '../../protocol/wire.ts';
 import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
 import { NEVER } from './constants.ts';
@@ -128,7 +129,7 @@ export function compose(
     program,
   );
   for (const [index, { fragment, rendered }] of kept.entries()) {
-    const text = createKeysFirst(texts[index] ?? '', fragment.maps);
+    const text = createKeysFirst(texts[index] ?? '', mapsOfProbe(fragment.name));
     const firstLine = program.split('\n').length;
     program += `// ${fragment.file}\n${text.trim()}\n\n`;
     parts.push({
@@ -138,7 +139,7 @@ export function compose(
       functions: rendered.functions.map((found) => found.function),
     });
   }
-  const maps = new Set(kept.flatMap(({ fragment }) => fragment.maps));
+  const maps = new Set(kept.flatMap(({ fragment }) => mapsOfProbe(fragment.name)));
   program += heartbeatBlock(texts.join('\n'), maps, gated);
   return { program, gated, probes, dialect: conditions.dialect, parts };
 }
@@ -182,7 +183,7 @@ export const CHANGES: readonly string[] = [
   '- What this host does not have is left out.',
 ];
 
-const COUNTED = /((@\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
+const COUNTED = /(@(\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
 
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
   return {
@@ -259,16 +260,16 @@ function readyBlock(gated: boolean): string {
  * would not be counted. A map without a write (a condition has removed all of them) is left out: bpftrace rejects a map
  * that is never written.
  */
-function heartbeatBlock(text: string, maps: ReadonlySet<string>, gated: boolean): string {
+function heartbeatBlock(text: string, maps: ReadonlySet<MapName>, gated: boolean): string {
   const written = writtenMaps(text);
-  const counters = [...maps].filter((map) => written.has(map)).sort();
+  const counters = [...maps].filter((map) => written.has(`@${map}`)).sort();
   return [
     'interval:s:1 {',
     ...(gated ? gateLines(text) : []),
     `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
     ...counters.map((map) => {
-      const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
-      return `  for ($kv : ${map}) { ${line} @lines = count(); }`;
+      const line = `print((${TAGS.counter}, ${MAPS[map].number}, $kv.0, (int64)$kv.1));`;
+      return `  for ($kv : @${map}) { ${line} @lines = count(); }`;
     }),
     `  print((${TAGS.read_end}, nsecs / 1000, (int64)@lines - 1));`,
     '}',
@@ -310,18 +311,4 @@ function gateLines(text: string): string[] {
 /** The same program as a standby: it counts nothing until it gets the command `from`. */
 export function standby(program: string): string {
   return program.replace(OPEN_GATE, `@gate_from = (uint64)${NEVER};`);
-}
-
-function mapNumber(map: string): number {
-  const number = MAP_NAMES.findIndex((name) => `@${name}` === map);
-  if (number < 0) {
-    throw new TracerError(
-      'invariant_broken',
-      `the map ${map} is not in MAPS, so the collector cannot read it`,
-      {
-        remedy: 'add it to MAPS in server/src/protocol/maps.ts',
-      },
-    );
-  }
-  return number;
 }

@@ -6,12 +6,12 @@ import {
   READERS,
   REASONS,
   STAGES,
-  TAGS,
   UNKNOWN_VM_KIND,
   VIOLATIONS,
   VM_KINDS,
   WALKED_ATTACHMENTS,
 } from '../../protocol/codes.ts';
+import { TAGS } from '../../protocol/tuples.ts';
 import { linesOf } from './source.ts';
 import { sourceError } from './source-error.ts';
 

@@ -7,8 +7,6 @@ export interface Fragment {
   file: string;
   hooks: string;
   needs: Term[];
-  emits: string[];
-  maps: string[];
   text: string;
   firstLine: number;
 }

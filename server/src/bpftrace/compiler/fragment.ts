@@ -1,14 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracerError } from '../../lib/errors.ts';
-import { TAGS } from '../../protocol/codes.ts';
 import { type Conditions, parseCondition } from './condition.ts';
 import type { Fragment, FragmentSet, Snippet } from './fragment-set.ts';
 import { loadPrelude } from './prelude.ts';
 import { checkSources } from './source-check.ts';
 import { sourceError } from './source-error.ts';
 
-const FRAGMENT_FIELDS = ['name', 'hooks', 'needs', 'emits', 'maps'] as const;
+const FRAGMENT_FIELDS = ['name', 'hooks', 'needs'] as const;
 const SNIPPET_FIELDS = ['in', 'out'] as const;
 
 interface Value {
@@ -56,21 +55,11 @@ async function readFolder(folder: string): Promise<{ name: string; text: string 
 export function parseFragment(file: string, source: string, conditions: Conditions = new Map()): Fragment {
   const { field, text, firstLine } = splitSource(file, source, FRAGMENT_FIELDS);
   const needs = field('needs');
-  const emits = field('emits');
-  const maps = field('maps');
-  const emitted = list(emits.value);
-  const unknown = emitted.find((name) => !Object.hasOwn(TAGS, name));
-  if (unknown !== undefined) throw sourceError(`there is no record "${unknown}"`, emits.where);
-  const named = list(maps.value);
-  const invalid = named.find((name) => !/^@[A-Za-z_]\w*$/.test(name));
-  if (invalid !== undefined) throw sourceError(`"${invalid}" is not a valid name of a map`, maps.where);
   return {
     name: field('name').value,
     file,
     hooks: field('hooks').value,
     needs: needs.value === '-' ? [] : parseCondition(needs.value, needs.where, conditions),
-    emits: emitted,
-    maps: named,
     text,
     firstLine,
   };

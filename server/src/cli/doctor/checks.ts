@@ -1,4 +1,3 @@
-import type { FragmentSet } from '../../bpftrace/compiler/fragment-set.ts';
 import type { HostFacts } from '../../bpftrace/facts.ts';
 import { helperFix } from '../../bpftrace/installed.ts';
 import { OBSTACLES, type Plan, VFIO_MODULE } from '../../bpftrace/plan.ts';
@@ -8,6 +7,7 @@ import { hasCapability } from '../../host/capabilities.ts';
 import { type Distribution, installFix } from '../../host/distribution.ts';
 import type { Surroundings, VfioDevice } from '../../host/surroundings.ts';
 import { compareVersions } from '../../lib/versions.ts';
+import { recordsOfProbe } from '../../protocol/declared.ts';
 import { type Check, found, missing, warning } from './diagnosis.ts';
 
 /** Everything that the checks read. */
@@ -15,7 +15,6 @@ export interface Examined {
   facts: HostFacts;
   surroundings: Surroundings;
   plan: Plan;
-  fragments: FragmentSet;
   /** The command that makes the kernel kill bpftrace when this process ends (setpriv --pdeathsig). */
   guard: Guard;
   /** Why taskset cannot be run; null if it can. */
@@ -185,7 +184,7 @@ function dmabufExport({ facts, surroundings, plan }: Examined): Check {
  * Which functions can be traced. A function of a module that is not loaded is not a fault: the probe is attached when the module is
  * loaded.
  */
-function probes({ facts, plan, fragments }: Examined): Check {
+function probes({ facts, plan }: Examined): Check {
   const states = plan.runnable ? plan.composed.probes : plan.probes;
   const attached = states.filter((state) => state.attached).length;
   const count = `${attached} of ${states.length} functions can be traced`;
@@ -193,8 +192,7 @@ function probes({ facts, plan, fragments }: Examined): Check {
     states.filter((state) => !state.attached).map((state) => [state.probe, state.reason]),
   );
   const missed = [...notAttached].map(([probe, reason]) => {
-    const emits = fragments.probes.find(({ name }) => name === probe)?.emits ?? [];
-    return `${probe} (${emits.join(', ') || 'which buffer an import belongs to'}): ${reason}`;
+    return `${probe} (${recordsOfProbe(probe).join(', ') || 'which buffer an import belongs to'}): ${reason}`;
   });
   if (!plan.runnable) {
     const { reason, message, remedy } = plan.failure;

@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
 import { RejectionsAnswer } from '../../contract/answers.ts';
 import { isRejection, type Rejection } from '../../contract/rejection.ts';
-import type { CounterName } from '../../model/counters.ts';
 import type { Labels } from '../../model/series-set.ts';
 import { REASONS, STAGES } from '../../protocol/codes.ts';
+import type { CounterName } from '../../protocol/declared.ts';
 import type { TracerModel } from '../../tracer/tracer.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';

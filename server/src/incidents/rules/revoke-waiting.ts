@@ -1,8 +1,7 @@
 import type { Closing } from '../../contract/incidents.ts';
 import { FifoMap } from '../../lib/fifo-map.ts';
 import type { BufferState } from '../../model/buffer-state.ts';
-import type { EventRecord } from '../../model/events.ts';
-import type { TupleOf } from '../../protocol/tuples.ts';
+import type { EventRecord, TupleOf } from '../../protocol/tuples.ts';
 import type { Snapshot } from '../../protocol/wire.ts';
 import { importerText, moreText } from '../names.ts';
 import { type Importer, type Named, NONE, named, type Participants } from '../participants.ts';

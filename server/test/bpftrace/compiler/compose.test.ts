@@ -7,7 +7,7 @@ import { parseFragment } from '../../../src/bpftrace/compiler/fragment.ts';
 import type { FragmentSet } from '../../../src/bpftrace/compiler/fragment-set.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 
-const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n// emits: export\n// maps: -\n';
+const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n';
 
 const NONE = { names: [], where: '' };
 
@@ -75,12 +75,15 @@ test('a member becomes its byte offset and its bit, and a fragment with a missin
 });
 
 test('the program begins with ready and ends with a heartbeat that reads each written counter', () => {
-  const header = HEADER.replace('maps: -', 'maps: @releases, @exports, @restores,\n//   @missed');
-  const text = `${header}kprobe:{{fn:f}} { @releases[0] = count(); @exports[1, 2] = sum(2); @missed[0] = count(); print(@restores);\n@restores[1, 2] = count(); //? none\n}\n`;
-  const two = HEADER.replace('name: one', 'name: two').replace('maps: -', 'maps: @missed');
+  const header = (name: string): string => HEADER.replace('name: one', `name: ${name}`);
   const { program } = compose(
     facts,
-    set({ one: text, two: `${two}kprobe:{{fn:g}} { @missed[0] = count(); }\n` }),
+    set({
+      export: `${header('export')}kprobe:{{fn:f}} { @exports[1, 2] = sum(2); @missed[0] = count(); print(@restores); }\n`,
+      private: `${header('private_read')}kprobe:{{fn:g}} { @missed[0] = count(); }\n`,
+      release: `${header('release')}kprobe:{{fn:g}} { @releases[0] = count(); }\n`,
+      revoke: `${header('revoke')}kprobe:{{fn:g}} {\n@restores[1, 2] = count(); //? none\n}\n`,
+    }),
   );
   assert.match(
     program,
@@ -102,8 +105,7 @@ test('the program begins with ready and ends with a heartbeat that reads each wr
 });
 
 test('a counter adds its key with 0 before it counts, because one of two concurrent inserts of a key loses its value', () => {
-  const header = HEADER.replace('maps: -', 'maps: @exports, @export_bytes');
-  const text = `${header}kprobe:{{fn:f}} { if (1) { @exports[$d, 0] = count(); } @export_bytes[$d, 0] = sum($n); @seen[1] = count(); @emitted = count(); }\n`;
+  const text = `${HEADER.replace('name: one', 'name: export')}kprobe:{{fn:f}} { if (1) { @exports[$d, 0] = count(); } @export_bytes[$d, 0] = sum($n); @seen[1] = count(); @emitted = count(); }\n`;
   const { program } = compose(facts, set({ one: text }));
   assert.ok(
     program.includes(
@@ -120,14 +122,6 @@ test('a heartbeat without counters still prints the end of its read', () => {
     program.endsWith(
       'interval:s:1 {\n  print((1, nsecs / 1000, (int64)@emitted - 1));\n  print((14, nsecs / 1000, (int64)@lines - 1));\n}\n',
     ),
-  );
-});
-
-test('a map that is not read is an error', () => {
-  const text = `${HEADER.replace('maps: -', 'maps: @stray')}kprobe:{{fn:f}} { @stray[0] = count(); }\n`;
-  assert.throws(
-    () => compose(facts, set({ one: text })),
-    (error) => error instanceof TracerError && /the map @stray is not in MAPS/.test(error.message),
   );
 });
 
@@ -282,17 +276,17 @@ test('an unknown constant, placeholder or condition in a fragment is an error wi
   const body = (text: string): FragmentSet =>
     set({ one: `${HEADER}ok\n${text}\n` }, { loop: '{{use:loop}}', bad: '\n{{nix}}' });
   const cases: [string, string, RegExp][] = [
-    ['REASON_NOTHING', 'probes/one.bt:7', /there is no constant REASON_NOTHING/],
-    ['{{reason.unaligned}}', 'probes/one.bt:7', /is not a known placeholder/],
-    ['{{fn:a b}}', 'probes/one.bt:7', /does not name a function/],
-    ['{{offset:s}}', 'probes/one.bt:7', /does not name a struct\.member/],
-    ['{{bit:s.m.n}}', 'probes/one.bt:7', /does not name a struct\.member/],
-    ['{{use:missing}}', 'probes/one.bt:7', /there is no snippet/],
+    ['REASON_NOTHING', 'probes/one.bt:5', /there is no constant REASON_NOTHING/],
+    ['{{reason.unaligned}}', 'probes/one.bt:5', /is not a known placeholder/],
+    ['{{fn:a b}}', 'probes/one.bt:5', /does not name a function/],
+    ['{{offset:s}}', 'probes/one.bt:5', /does not name a struct\.member/],
+    ['{{bit:s.m.n}}', 'probes/one.bt:5', /does not name a struct\.member/],
+    ['{{use:missing}}', 'probes/one.bt:5', /there is no snippet/],
     ['{{use:loop}}', 'probes/snippets/loop.bt:1', /uses itself/],
     ['{{use:bad}}', 'probes/snippets/bad.bt:2', /is not a known placeholder/],
-    ['x //? klingon:1', 'probes/one.bt:7', /is not valid/],
-    ['//? f {', 'probes/one.bt:7', /not closed/],
-    ['//? }', 'probes/one.bt:7', /closes a block that was not opened/],
+    ['x //? klingon:1', 'probes/one.bt:5', /is not valid/],
+    ['//? f {', 'probes/one.bt:5', /not closed/],
+    ['//? }', 'probes/one.bt:5', /closes a block that was not opened/],
   ];
   for (const [text, where, message] of cases) throwsAt(() => compose(facts, body(text)), where, message);
 });
@@ -300,11 +294,9 @@ test('an unknown constant, placeholder or condition in a fragment is an error wi
 test('a wrong header is an error with file and line', () => {
   const cases: [string, string, RegExp][] = [
     ['', 'p.bt:1', /"needs" is missing/],
-    [HEADER.replace('// maps: -\n', ''), 'p.bt:1', /"maps" is missing/],
+    [HEADER.replace('// hooks: kprobe f\n', ''), 'p.bt:1', /"hooks" is missing/],
     [HEADER.replace('needs', 'need'), 'p.bt:3', /unknown field "need"/],
-    [`${HEADER}// name: two\n`, 'p.bt:6', /occurs twice/],
-    [HEADER.replace('emits: export', 'emits: exports'), 'p.bt:4', /there is no record/],
-    [HEADER.replace('maps: -', 'maps: exports'), 'p.bt:5', /is not a valid name of a map/],
+    [`${HEADER}// name: two\n`, 'p.bt:4', /occurs twice/],
     [HEADER.replace('needs: -', 'needs: a b'), 'p.bt:3', /is not valid/],
   ];
   for (const [text, where, message] of cases) throwsAt(() => parseFragment('p.bt', text), where, message);

@@ -10,7 +10,8 @@ import {
 import { loadFragments } from '../../../src/bpftrace/compiler/fragment.ts';
 import type { FragmentSet } from '../../../src/bpftrace/compiler/fragment-set.ts';
 import { probesDirectory } from '../../../src/lib/probes-directory.ts';
-import { MAP_NAMES, MAPS, type MapName } from '../../../src/protocol/maps.ts';
+import type { MapName } from '../../../src/protocol/declared.ts';
+import { MAPS } from '../../../src/protocol/maps.ts';
 
 /** A host with everything that the fragments may need. */
 function everythingOf(fragments: FragmentSet): ProbeFacts {
@@ -73,8 +74,8 @@ test('each map key in the probes has the parts that the server reads, with devic
   const counted = [...program.matchAll(/@(\w+)\[([^\]]*)\] = (?:count|sum)\(/g)];
   const seen = new Set<string>();
   for (const [, name = '', key = ''] of counted) {
-    const parts: readonly string[] | undefined = MAPS[name as MapName];
-    assert.ok(parts !== undefined, name);
+    assert.ok(Object.hasOwn(MAPS, name), name);
+    const parts: readonly string[] = MAPS[name as MapName].key;
     seen.add(name);
     const values = key.split(', ');
     assert.equal(values.length, Math.max(1, parts.length), `@${name}[${key}]`);
@@ -171,7 +172,12 @@ test('every counter that the probes or their snippets write is read', async () =
     ([, name]) => name as string,
   );
   assert.deepEqual([...counters].filter((name) => !['emitted', 'lines'].includes(name)).sort(), read);
-  assert.deepEqual(MAP_NAMES.filter((name) => name !== 'emitted').sort(), read);
+  assert.deepEqual(
+    Object.keys(MAPS)
+      .filter((name) => name !== 'emitted')
+      .sort(),
+    read,
+  );
 });
 
 test('each kprobe that counts, or marks a call whose return counts, first checks the gate', async () => {

@@ -6,9 +6,9 @@ import type { FragmentSet } from '../../../src/bpftrace/compiler/fragment-set.ts
 import { checkSources } from '../../../src/bpftrace/compiler/source-check.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 
-const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n// emits: -\n// maps: -\n';
+const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n';
 
-/** One fragment whose body begins on line 6, and snippets whose bodies begin on line 3. */
+/** One fragment whose body begins on line 4, and snippets whose bodies begin on line 3. */
 function sources(body: string, snippets: Record<string, string> = {}): FragmentSet {
   return {
     probes: [parseFragment('probes/one.bt', `${HEADER}${body}`)],
@@ -47,10 +47,10 @@ test('a snippet reads its inputs, and sets its outputs for its caller', () => {
 test('an input that the caller does not set is an error', () => {
   const needs = /the snippet "sum" reads \$b, which is not set here/;
   const cases: [body: string, where: string][] = [
-    ['kprobe:f {\n  $a = 1;\n{{use:sum}}\n  $b = 2;\n}\n', 'probes/one.bt:8'],
+    ['kprobe:f {\n  $a = 1;\n{{use:sum}}\n  $b = 2;\n}\n', 'probes/one.bt:6'],
     // A variable ends with its block.
-    ['kprobe:f {\n  $a = 1; if ($a > 0) { $b = 2; }\n{{use:sum}}\n}\n', 'probes/one.bt:8'],
-    ['kprobe:f { $a = 1; $b = 2; }\nkprobe:g {\n  $a = 1;\n{{use:sum}}\n}\n', 'probes/one.bt:9'],
+    ['kprobe:f {\n  $a = 1; if ($a > 0) { $b = 2; }\n{{use:sum}}\n}\n', 'probes/one.bt:6'],
+    ['kprobe:f { $a = 1; $b = 2; }\nkprobe:g {\n  $a = 1;\n{{use:sum}}\n}\n', 'probes/one.bt:7'],
   ];
   for (const [body, where] of cases) {
     throwsAt(() => checkSources(sources(body, { sum: SUM })), where, needs, /set \$b before \{\{use:sum\}\}/);
@@ -62,13 +62,13 @@ test('a caller reads only what it has set, and outputs', () => {
     checkSources(sources(`kprobe:f {\n  $a = 1; $b = 2;\n{{use:sum}}\n${text}\n}\n`, { sum: SUM }));
   throwsAt(
     read('  $c = $rest;'),
-    'probes/one.bt:9',
+    'probes/one.bt:7',
     /\$rest is not an output of probes\/snippets\/sum\.bt/,
     /`out`/,
   );
-  throwsAt(read('  $c = $d;'), 'probes/one.bt:9', /\$d is read, but not set before/, /set \$d in this block/);
-  throwsAt(read('  $d = $d + 1;'), 'probes/one.bt:9', /\$d is read, but not set before/, /set \$d/);
-  throwsAt(read('  if ($d == 1) { }'), 'probes/one.bt:9', /\$d is read, but not set before/, /set \$d/);
+  throwsAt(read('  $c = $d;'), 'probes/one.bt:7', /\$d is read, but not set before/, /set \$d in this block/);
+  throwsAt(read('  $d = $d + 1;'), 'probes/one.bt:7', /\$d is read, but not set before/, /set \$d/);
+  throwsAt(read('  if ($d == 1) { }'), 'probes/one.bt:7', /\$d is read, but not set before/, /set \$d/);
   read('  for ($kv : @m) { $c = $kv.0; } // $d\n  print(("$d", $sum));')();
 });
 
@@ -102,10 +102,10 @@ test('the header of a snippet lists what the snippet reads and sets', () => {
 
 test('an unknown constant or snippet is an error on each line, also on one that this host drops', () => {
   const check = (line: string) => () => checkSources(sources(`kprobe:f {\n${line}\n}\n`));
-  throwsAt(check('  $a = NOTHING; //? none'), 'probes/one.bt:7', /no constant NOTHING/, /constants\.h/);
+  throwsAt(check('  $a = NOTHING; //? none'), 'probes/one.bt:5', /no constant NOTHING/, /constants\.h/);
   throwsAt(
     check('{{use:none}} //? none'),
-    'probes/one.bt:7',
+    'probes/one.bt:5',
     /no snippet "none"/,
     /probes\/snippets\/none\.bt/,
   );
@@ -114,5 +114,5 @@ test('an unknown constant or snippet is an error on each line, also on one that 
 test('a line that depends on a map which no source writes is an error, because it would never be kept', () => {
   const check = (line: string) => () => checkSources(sources(`kprobe:f {\n  @seen[1] = 1;\n  ${line}\n}\n`));
   check('if (@seen[1]) { delete(@seen[1]); }')();
-  throwsAt(check('if (@seem[1]) { return; }'), 'probes/one.bt:8', /writes @seem$/, /did you mean @seen\?/);
+  throwsAt(check('if (@seem[1]) { return; }'), 'probes/one.bt:6', /writes @seem$/, /did you mean @seen\?/);
 });

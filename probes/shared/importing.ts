@@ -1,0 +1,96 @@
+import type { Declaration, FamilyDeclaration } from '../../server/src/protocol/declaration.ts';
+import { field } from '../../server/src/protocol/declaration.ts';
+import { readStage } from '../../server/src/protocol/readers.ts';
+import { comm, device, errno, importer, importer_device, inode, ns, pid, reason, t } from './fields.ts';
+
+/** Details of families that have the device and the privacy of a buffer. */
+export const OF_THE_BUFFER =
+  'device is the exporting device, or unknown if it was closed before the call. privacy is that of the buffer.';
+const NOT_OF_VFIO = 'device is also unknown if KVM binds a buffer that VFIO did not export.';
+const STAGES =
+  'Stages: attach (dma_buf_dynamic_attach), pin (dma_buf_pin), map (dma_buf_map_attachment), ' +
+  'vmap (dma_buf_vmap, dma_buf_mmap), iommufd (iommufd_ioas_map_file), bind (kvm_vfio_dmabuf_bind), ' +
+  'rdma (ib_umem_dmabuf_get), prime (drm_gem_prime_fd_to_handle), videobuf2 (attach_dmabuf), ' +
+  'devmem (net_devmem_bind_dmabuf).';
+
+const importDuration = {
+  name: 'import_duration',
+  type: 'histogram',
+  help: 'Duration of import calls, including rejected ones (dma_buf_dynamic_attach and others).',
+  details: STAGES,
+  labels: ['importer', 'stage'],
+} as const satisfies FamilyDeclaration;
+
+/** The event of one stage of an import. A bind has its own event, which also names the VM and the slot. */
+export const importEvent = {
+  records: [
+    {
+      name: 'import',
+      tag: 4,
+      event: true,
+      fields: {
+        t,
+        ns,
+        pid,
+        stage: field(readStage, 'Stage of the import.'),
+        device,
+        inode,
+        errno,
+        reason,
+        importer,
+        importer_device,
+        comm,
+      },
+    },
+  ],
+} as const satisfies Declaration;
+
+/** The counts of all stages of an import. */
+export const importCounts = {
+  maps: [
+    {
+      name: 'imports',
+      number: 10,
+      key: ['stage', 'device', 'privacy', 'name0', 'name1'],
+      holds: 'count',
+      of: 'import calls that succeeded',
+      feeds: {
+        name: 'imports',
+        type: 'counter',
+        help: 'Import calls that succeeded (dma_buf_dynamic_attach, dma_buf_map_attachment and others).',
+        details: `${STAGES} ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
+        labels: ['device', 'privacy', 'importer', 'stage'],
+      },
+    },
+    {
+      name: 'import_rejections',
+      number: 11,
+      key: ['stage', 'device', 'privacy', 'name0', 'name1', 'errno', 'reason'],
+      holds: 'count',
+      of: 'import calls that were rejected',
+      feeds: {
+        name: 'import_rejections',
+        type: 'counter',
+        help: 'Import calls that the kernel rejected (dma_buf_dynamic_attach, dma_buf_map_attachment and others).',
+        details: `Each is counted once, at the layer that rejected it. ${STAGES} ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
+        labels: ['device', 'privacy', 'importer', 'stage', 'reason', 'errno'],
+      },
+    },
+    {
+      name: 'import_ns',
+      number: 12,
+      key: ['stage', 'name0', 'name1'],
+      holds: 'sum',
+      of: 'the duration of all import stages',
+      feeds: importDuration,
+    },
+    {
+      name: 'import_bucket',
+      number: 13,
+      key: ['stage', 'name0', 'name1', 'bucket'],
+      holds: 'count',
+      of: 'import stages by duration',
+      feeds: importDuration,
+    },
+  ],
+} as const satisfies Declaration;
