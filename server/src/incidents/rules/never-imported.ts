@@ -32,8 +32,7 @@ export const neverImported: IncidentRule<null> = {
       advance(t) {
         for (const { key, since } of exports.due(t - GRACE_US)) {
           const buffer = buffers.get(key);
-          if (buffer !== undefined && !buffer.released && !buffer.imported && isDetected())
-            open(ofBuffer(buffer, since, since + GRACE_US));
+          if (buffer !== undefined && isDetected()) open(ofBuffer(buffer, since, since + GRACE_US));
         }
       },
     };

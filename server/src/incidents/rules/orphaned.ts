@@ -37,8 +37,9 @@ export const orphaned: IncidentRule<null> = {
       advance(t) {
         for (const { key, since } of orphans.due(t - GRACE_US)) {
           const buffer = buffers.get(key);
-          if (buffer !== undefined && !buffer.released && buffer.ownerGoneAt !== null && isDetected())
-            open(ofBuffer(buffer, since, since + GRACE_US));
+          // The owner has not ended if the pid turned out to be that of a later process.
+          const isOrphan = buffer !== undefined && buffer.ownerGoneAt !== null;
+          if (isOrphan && isDetected()) open(ofBuffer(buffer, since, since + GRACE_US));
         }
       },
       beforeRelease(buffer) {
