@@ -5,6 +5,7 @@ import { Daemon } from '../../server/src/daemon.ts';
 import { systemClock } from '../../server/src/lib/clock.ts';
 import type { MapName } from '../../server/src/protocol/maps.ts';
 import type { LineSource } from '../../server/src/protocol/source.ts';
+import { readLine, type StreamLine } from '../../server/src/protocol/stream-line.ts';
 import {
   ALL_PROBES,
   bufferState,
@@ -37,7 +38,7 @@ export class LiveHost implements LineSource {
   readonly #tick: (host: LiveHost, count: number) => readonly string[];
   readonly #simulation: string | undefined;
   readonly #started = Date.now();
-  #write: (line: string) => void = () => {};
+  #write: (line: StreamLine) => void = () => {};
   /** Lines of counter reads so far. Each read ends with this number. */
   read = 0;
   /** Writes nothing by itself, as if its child had ended. */
@@ -76,10 +77,10 @@ export class LiveHost implements LineSource {
   }
 
   write(...lines: readonly string[]): void {
-    for (const line of lines) this.#write(line);
+    for (const line of lines) this.#write(readLine(line));
   }
 
-  run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  run(onLine: (line: StreamLine) => void, signal: AbortSignal): Promise<void> {
     this.#write = onLine;
     const header = {
       format: 1,

@@ -77,3 +77,18 @@ const tryKvm = ({
       resolve(output);
     });
   });
+
+/** Chosen once for all guests of an architecture, when the first one starts. */
+const accelerators = new Map<Architecture, Promise<Accelerator>>();
+
+export function accelerate(options: TrialOptions, log: (line: string) => void): Promise<Accelerator> {
+  const { architecture } = options;
+  const chosen =
+    accelerators.get(architecture) ??
+    chooseAccelerator(options).then((one) => {
+      log(`the ${architecture} guests run ${one.name === 'kvm' ? 'on KVM' : 'in emulation'}: ${one.why}`);
+      return one;
+    });
+  accelerators.set(architecture, chosen);
+  return chosen;
+}

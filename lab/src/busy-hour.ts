@@ -4,8 +4,9 @@ import { gzipSync } from 'node:zlib';
 import { USUAL_KERNEL } from './cells.ts';
 import { PASS } from './demo.ts';
 import { keepMetrics, RECORDINGS } from './groups.ts';
-import { Lab, sessionOf } from './lab.ts';
+import { Lab } from './lab.ts';
 import { PLAIN } from './scenarios/names.ts';
+import { sessionOf } from './session.ts';
 
 const NAME = 'busy-hour.ndjson.gz';
 const FLOOD = `/lab/bin/flood --device ${PLAIN} --region 2 --exports 1500 --rejected 500 --vgem 200 --threads 2`;

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EventSourceParserStream } from 'eventsource-parser/stream';
 import type { TracerEvent } from '../../server/src/contract/events.ts';
 import { explain } from '../../server/src/reference/catalogue.ts';
 import { USUAL_KERNEL } from './cells.ts';
@@ -113,15 +114,13 @@ function describe(event: TracerEvent): string {
 /** Prints events from the server's event stream until aborted. */
 async function follow(lab: Lab, signal: AbortSignal): Promise<void> {
   const response = await fetch(`${lab.url}/api/v1/stream`, { signal });
-  let pending = '';
-  for await (const chunk of response.body ?? []) {
-    const lines = (pending + Buffer.from(chunk).toString()).split('\n');
-    pending = lines.pop() ?? '';
-    for (const line of lines) {
-      const data = /^data: (\{.*)/.exec(line)?.[1];
-      const event = data === undefined ? undefined : (JSON.parse(data) as TracerEvent);
-      if (event?.kind !== undefined) console.log(`        ${describe(event)}`);
-    }
+  const messages = response.body
+    ?.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new EventSourceParserStream());
+  for await (const { data } of messages ?? []) {
+    const event = JSON.parse(data) as Partial<TracerEvent>;
+    // The messages `dropped` and `reset` have no kind.
+    if (event.kind !== undefined) console.log(`        ${describe(event as TracerEvent)}`);
   }
 }
 

@@ -5,19 +5,20 @@ import type { KernelEvent, TracerEvent } from '../../server/src/contract/events.
 import type { Incident } from '../../server/src/contract/incidents.ts';
 import type { Status } from '../../server/src/contract/status.ts';
 import { TAGS } from '../../server/src/protocol/codes.ts';
-import { type Accelerator, chooseAccelerator } from './accelerator.ts';
-import { ARCHITECTURES, type Architecture } from './architecture.ts';
+import { type Accelerator, accelerate } from './accelerator.ts';
+import { ARCHITECTURES } from './architecture.ts';
 import { collectorCode } from './collector-code.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
+import { PROGRAM_IN_GUEST, portOf, prepareScript, START_COLLECTOR } from './guest-scripts.ts';
 import { HostServer } from './host-server.ts';
 import { ensureImage, type Image } from './image.ts';
-import { exportsDmaBufs, type Kernel } from './kernels.ts';
+import type { Kernel } from './kernels.ts';
 import { machineArguments } from './machine.ts';
-import { oracleScript } from './oracle.ts';
 import { stepOn } from './page-size.ts';
 import { parseSamples, type Samples } from './samples.ts';
 import { qemuVersion, removeHalfSaved, SavedGuest } from './saved-guests.ts';
+import { parseSteps, type RunningSession, type Step, sessionOf, startSession } from './session.ts';
 import { run } from './shell.ts';
 import { makeStage, PROGRAM, type Stage } from './stage.ts';
 import { StreamTap } from './stream-tap.ts';
@@ -35,55 +36,6 @@ export interface LabOptions {
   skipsIdle?: boolean;
   /** Port of 127.0.0.1 that the server listens on; default is a free port. */
   port?: number;
-}
-
-/** Result of one step of a workload session. */
-export interface Step {
-  verb: string;
-  ret: number;
-  errno: number;
-  inode: number;
-}
-
-/**
- * Shell script that keeps one VM open for the life of the guest, and fails if it cannot. When the first VM starts or
- * the last one ends, the kernel patches its scheduler code (preempt_notifier_inc). An emulated machine with several
- * CPUs does not always survive that.
- */
-const KEEPS_A_VM = `
-  /lab/bin/session vm=kept touch=/run/kept-vm sleep=86400 >/run/kept-vm.out 2>&1 </dev/null &
-  n=0
-  until [ -e /run/kept-vm ]; do sleep 0.1; n=$((n + 1)); [ $n -lt 300 ] || { cat /run/kept-vm.out; exit 1; }; done
-  ! grep 'verb=vm ret=-' /run/kept-vm.out`;
-
-/** Shell script that runs in every guest after its boot. The oracle's probes depend on the dialect. */
-function prepareScript(kernel: Kernel, dialect: GuestDialect): string {
-  return [KEEPS_A_VM, ...(exportsDmaBufs(kernel) ? [oracleScript(dialect)] : [])].join('\n');
-}
-
-/** Shell text that expands to the device of the guest's port with this name (machine.ts). */
-function portOf(name: string): string {
-  return `$(for port in /sys/class/virtio-ports/*; do [ "$(cat $port/name)" != lab.${name} ] || echo /dev/\${port##*/}; done)`;
-}
-
-const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
-
-const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('stream')}; log=${portOf('log')}
-  ${PROGRAM_IN_GUEST} record $stream --log.format json >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;
-
-/** Chosen once for all guests of an architecture, when the first one starts. */
-const accelerators = new Map<Architecture, Promise<Accelerator>>();
-
-function accelerate(image: Image, log: Log): Promise<Accelerator> {
-  const { architecture } = image;
-  const chosen =
-    accelerators.get(architecture) ??
-    chooseAccelerator(image).then((one) => {
-      log(`the ${architecture} guests run ${one.name === 'kvm' ? 'on KVM' : 'in emulation'}: ${one.why}`);
-      return one;
-    });
-  accelerators.set(architecture, chosen);
-  return chosen;
 }
 
 /**
@@ -346,23 +298,8 @@ export class Lab {
   }
 
   /** Starts a workload session in the background; `finish` resolves with its steps when it has ended. */
-  async background(name: string, ...steps: string[]): Promise<{ finish(): Promise<Step[]>; pid: number }> {
-    const file = `/tmp/session-${name}`;
-    const started = await this.command(
-      `rm -f ${file}.*
-       (sh -c 'echo $$ >${file}.pid; exec "$@"' sh ${this.sessionCommand(...steps)} >${file}.out 2>&1; echo $? >${file}.status) &
-       until [ -s ${file}.pid ]; do sleep 0.05; done; cat ${file}.pid`,
-    );
-    const pid = Number(started.trim());
-    return {
-      pid,
-      finish: async () => {
-        const output = await this.command(
-          `n=0; while [ ! -e ${file}.status ]; do sleep 0.2; n=$((n + 1)); [ $n -lt 500 ] || exit 9; done; cat ${file}.out`,
-        );
-        return parseSteps(output.split('\n'));
-      },
-    };
+  async background(name: string, ...steps: string[]): Promise<RunningSession> {
+    return startSession((script) => this.command(script), name, this.sessionCommand(...steps));
   }
 
   /** Kills the sessions that a failed scenario left behind, because they keep its devices open. */
@@ -459,24 +396,4 @@ export class Lab {
     await this.#server?.stop();
     this.#stage.remove();
   }
-}
-
-/** The command that runs a workload session of these steps. */
-export function sessionOf(steps: readonly string[]): string {
-  return `/lab/bin/session ${steps.map((step) => `'${step}'`).join(' ')}`;
-}
-
-function parseSteps(lines: readonly string[]): Step[] {
-  return lines.flatMap((line) => {
-    const fields = Object.fromEntries(line.split(' ').map((pair) => pair.split('=')));
-    if (fields.verb === undefined) return [];
-    return [
-      {
-        verb: fields.verb,
-        ret: Number(fields.ret),
-        errno: Number(fields.errno),
-        inode: Number(fields.inode ?? 0),
-      },
-    ];
-  });
 }

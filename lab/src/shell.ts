@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 
 /** A command failed. The message contains the last lines of its output. */
 export class CommandError extends Error {
@@ -22,19 +23,17 @@ export function run(command: string, args: readonly string[], options: RunOption
     });
     let stdout = '';
     const tail: string[] = [];
-    const keep = (chunk: Buffer): void => {
-      for (const line of chunk.toString().split('\n')) {
-        if (line.trim() === '') continue;
+    for (const input of [child.stdout, child.stderr]) {
+      createInterface({ input }).on('line', (line) => {
+        if (line.trim() === '') return;
         options.onLine?.(line);
         tail.push(line);
         if (tail.length > 40) tail.shift();
-      }
-    };
+      });
+    }
     child.stdout.on('data', (chunk: Buffer) => {
       stdout += chunk;
-      keep(chunk);
     });
-    child.stderr.on('data', keep);
     child.on('error', (error) => reject(new CommandError(`${command}: ${error.message}`, { cause: error })));
     child.on('close', (code, signal) => {
       if (code === 0) resolve(stdout);

@@ -16,8 +16,8 @@ import type { Logger } from './lib/logger.ts';
 import { Throttle } from './lib/throttle.ts';
 import { Catalogue } from './metrics/catalogue.ts';
 import { byKey } from './metrics/family.ts';
-import { decodeLine } from './protocol/decode.ts';
 import type { LineSource } from './protocol/source.ts';
+import type { HostError } from './protocol/wire.ts';
 import { EventLog } from './sinks/event-log.ts';
 import { Pipeline } from './tracer/pipeline.ts';
 import { TracerModel } from './tracer/tracer.ts';
@@ -101,12 +101,13 @@ export class Daemon {
       source: this.#observed(source),
       model: this.model,
       onFailure: (failure, error) => {
-        const held = failures.pass();
-        if (held === undefined) return;
-        if (error === undefined) logger.warn({ failure, held }, 'a line of the stream could not be read');
+        const notLogged = failures.pass();
+        if (notLogged === undefined) return;
+        if (error === undefined)
+          logger.warn({ failure, not_logged: notLogged }, 'a line of the stream could not be read');
         else
           logger.error(
-            { err: error, failure, held },
+            { err: error, failure, not_logged: notLogged },
             'a line of the stream could not be processed: this is a defect',
           );
       },
@@ -121,10 +122,10 @@ export class Daemon {
       addresses: config['web.listen-address'],
       allowed: config['web.allowed-hosts'],
       onUnknown: (host) => {
-        const held = rejections.pass();
-        if (held === undefined) return;
+        const notLogged = rejections.pass();
+        if (notLogged === undefined) return;
         const remedy = 'if that is a name of this server, add it to web.allowed-hosts';
-        logger.warn({ host, remedy, not_logged: held }, 'rejected a request for another host');
+        logger.warn({ host, remedy, not_logged: notLogged }, 'rejected a request for another host');
       },
     });
     this.app = createApp({
@@ -221,8 +222,9 @@ export class Daemon {
           (line) => {
             onLine(line);
             this.#noteHeader();
-            if (line.startsWith('{"type":"host_error"')) this.#noteHostError(line);
-            if (line.includes('"child"') || this.#state !== 'tracing') this.#noteState();
+            const { record } = line;
+            if (record.type === 'host_error') this.#noteHostError(record.data);
+            if (record.type === 'child' || this.#state !== 'tracing') this.#noteState();
           },
           signal,
           onDropped,
@@ -238,14 +240,11 @@ export class Daemon {
     this.#streamOffsetUs = headerEpochUs - (clock.wallMs() * 1000 - clock.bootUs());
   }
 
-  #noteHostError(line: string): void {
-    const record = decodeLine(line);
-    if (record.type !== 'host_error') return;
-    const held = this.#hostErrors.pass();
-    if (held === undefined) return;
-    const { source, count, message } = record.data;
+  #noteHostError({ source, count, message }: HostError): void {
+    const notLogged = this.#hostErrors.pass();
+    if (notLogged === undefined) return;
     this.#options.logger.warn(
-      { source, count, held },
+      { source, count, not_logged: notLogged },
       `a read of the host failed and is retried: ${message}`,
     );
   }

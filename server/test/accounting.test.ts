@@ -18,6 +18,7 @@ import { PROCESS_LIMIT } from '../src/model/processes.ts';
 import { isCountLoss } from '../src/protocol/codes.ts';
 import { Recorder } from '../src/protocol/recorder.ts';
 import type { LineSource } from '../src/protocol/source.ts';
+import { readLine } from '../src/protocol/stream-line.ts';
 import type { CollectorLine } from '../src/protocol/wire.ts';
 import { EventLog } from '../src/sinks/event-log.ts';
 import type { TracerModel } from '../src/tracer/tracer.ts';
@@ -80,7 +81,7 @@ async function collected(
   });
   const { model, more } = feed([]);
   const stop = new AbortController();
-  const running = source.run((line) => void more(line), stop.signal);
+  const running = source.run(({ raw }) => void more(raw), stop.signal);
   for (const end = Date.now() + 20_000; !done(model) && Date.now() < end; ) await wait(10);
   stop.abort();
   await running;
@@ -98,7 +99,7 @@ async function daemonOf(
     kind: 'live',
     name: 'test',
     run: async (onLine, signal) => {
-      for (const line of lines) onLine(line);
+      for (const line of lines) onLine(readLine(line));
       if (!signal.aborted) await once(signal, 'abort');
     },
   };

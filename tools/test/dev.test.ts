@@ -159,8 +159,8 @@ test('a saved change of the page, the program or a runbook is served, and an ope
   const page = await dev.follow(t);
   await eventually(() => assert.equal(builds(page), 1));
 
-  await dev.prints(/changed: server\/web\/page\.css\ndev: the new page is served/, () =>
-    sources.edit('server/web/page.css', ['--back: #f5f6f8;', '--back: #123456;']),
+  await dev.prints(/changed: server\/web\/base\.css\ndev: the new page is served/, () =>
+    sources.edit('server/web/base.css', ['--back: #f5f6f8;', '--back: #123456;']),
   );
   assert.match((await dev.get('/assets/page.css')).text, /--back: #123456/);
   await eventually(() => assert.equal(builds(page), 2));
@@ -212,13 +212,16 @@ test('a failed build is reported with file and line, and the last good build is 
   assert.equal((await dev.get('/')).status, 200);
 
   const page = await dev.follow(t);
-  await dev.prints(/the build failed; the last good build is served.*server\/web\/app\.tsx:1:7/s, () =>
-    sources.edit('server/web/app.tsx', ['import { Banners }', 'import = { Banners }']),
+  await dev.prints(
+    /the build failed; the last good build is served.*server\/web\/layout\/page-layout\.tsx:1:7/s,
+    () => sources.edit('server/web/layout/page-layout.tsx', ['import { Banners }', 'import = { Banners }']),
   );
-  await eventually(() => assert.match(page.received, /event: problem\ndata: ".*server\/web\/app\.tsx:1:7/));
+  await eventually(() =>
+    assert.match(page.received, /event: problem\ndata: ".*server\/web\/layout\/page-layout\.tsx:1:7/),
+  );
   assert.equal((await dev.get('/')).status, 200);
   await dev.prints(/built; nothing that is served has changed/, () =>
-    sources.edit('server/web/app.tsx', ['import = { Banners }', 'import { Banners }']),
+    sources.edit('server/web/layout/page-layout.tsx', ['import = { Banners }', 'import { Banners }']),
   );
   await eventually(() => assert.match(page.received, /event: problem\ndata: ""\n\n$/));
 

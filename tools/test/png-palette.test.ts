@@ -1,69 +1,51 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { crc32, deflateSync, inflateSync } from 'node:zlib';
-import { decode, withPalette } from '../png-palette.ts';
+import { decode, encode } from 'fast-png';
+import { withPalette } from '../png-palette.ts';
 
-function chunk(type: string, data: Buffer): Buffer {
-  const body = Buffer.concat([Buffer.from(type), data]);
-  const ends = Buffer.alloc(8);
-  ends.writeUInt32BE(data.length);
-  ends.writeUInt32BE(crc32(body), 4);
-  return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
+/** Converts a picture of these pixels, and decodes the result. */
+function converted(width: number, channels: number, pixels: readonly (readonly number[])[]) {
+  const data = Uint8Array.from(pixels.flat());
+  return decode(withPalette(encode({ width, height: pixels.length / width, channels, data })));
 }
 
-/** A PNG with these filtered rows, 8 bits and three channels. */
-function png(width: number, rows: number[][]): Buffer {
-  const head = Buffer.from([0, 0, 0, width, 0, 0, 0, rows.length, 8, 2, 0, 0, 0]);
-  return Buffer.concat([
-    Buffer.from('89504e470d0a1a0a', 'hex'),
-    chunk('IHDR', head),
-    chunk('IDAT', deflateSync(Buffer.from(rows.flat()))),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
-
-test('decode reverses every filter of PNG', () => {
-  const { rows } = decode(
-    png(2, [
-      [0, 10, 20, 30, 40, 50, 60],
-      [1, 10, 20, 30, 1, 1, 1],
-      [2, 1, 2, 3, 4, 5, 250],
-      [3, 1, 1, 1, 1, 1, 1],
-      [4, 5, 5, 5, 5, 5, 5],
-    ]),
-  );
-  assert.deepEqual(
-    rows.map((row) => [...row]),
-    [
-      [10, 20, 30, 40, 50, 60],
-      [10, 20, 30, 11, 21, 31],
-      [11, 22, 33, 15, 26, 25],
-      [6, 12, 17, 11, 20, 22],
-      [11, 17, 22, 16, 25, 27],
-    ],
-  );
+test('up to 256 colors stay exact', () => {
+  const [dark, light] = [
+    [1, 2, 3],
+    [200, 100, 50],
+  ];
+  const { palette, channels, data } = converted(2, 3, [dark, light, light, light]);
+  assert.equal(channels, 1, 'a pixel is an index');
+  assert.deepEqual(palette, [light, dark]);
+  assert.deepEqual([...data], [1, 0, 0, 0]);
 });
 
-test('up to 256 colors stay exact, and more are replaced by similar ones', () => {
-  const few = withPalette(
-    png(2, [
-      [0, 1, 2, 3, 200, 100, 50],
-      [0, 200, 100, 50, 1, 2, 3],
-    ]),
-  );
-  assert.equal(few[25], 3, 'the color type is indexed');
-  const at = few.indexOf('PLTE');
-  assert.deepEqual([...few.subarray(at + 4, at + 10)], [1, 2, 3, 200, 100, 50]);
-  const data = few.indexOf('IDAT');
-  const lines = inflateSync(few.subarray(data + 4, data + 4 + few.readUInt32BE(data - 4)));
-  assert.deepEqual([...lines], [0, 0, 1, 0, 1, 0]);
-  // With 300 colors, the most frequent one stays exact.
-  const many = Array.from({ length: 30 }, (_, y) => [
-    0,
-    ...Array.from({ length: 20 }, (_, x) => (x % 2 === 0 ? [9, 9, 9] : [y * 8, x * 12, 128])).flat(),
+test('the opacity of a picture is dropped', () => {
+  const { palette, data } = converted(2, 4, [
+    [1, 2, 3, 255],
+    [4, 5, 6, 255],
   ]);
-  const folded = withPalette(png(20, many));
-  const palette = folded.indexOf('PLTE');
-  assert.equal(folded.readUInt32BE(palette - 4), 3 * 256);
-  assert.deepEqual([...folded.subarray(palette + 4, palette + 7)], [9, 9, 9]);
+  assert.deepEqual(palette, [
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
+  assert.deepEqual([...data], [0, 1]);
+});
+
+test('of more than 256 colors the most common ones stay exact, and others are replaced by similar ones', () => {
+  const common = [9, 9, 9];
+  const others = Array.from({ length: 300 }, (_, index) => [Math.floor(index / 2), 128, index % 2]);
+  const { palette = [], data } = converted(20, 3, [...Array(300).fill(common), ...others]);
+  assert.equal(palette.length, 256);
+  assert.deepEqual(palette[0], common);
+  assert.ok(data.slice(0, 300).every((index) => index === 0));
+  for (const [index, [red = 0, green, blue]] of others.slice(0, 255).entries())
+    assert.deepEqual(palette[data[300 + index] ?? 0], [red, green, blue]);
+  const last = palette[data[599] ?? 0];
+  assert.deepEqual(last, [127, 128, 0], 'the nearest of the 255 that are kept');
+});
+
+test('a picture of one channel is an error', () => {
+  const gray = encode({ width: 1, height: 1, channels: 1, data: Uint8Array.of(7) });
+  assert.throws(() => withPalette(gray), /3 or 4 channels/);
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Incident } from '../../../server/src/contract/incidents.ts';
-import type { Lab, Step } from '../lab.ts';
+import type { Lab } from '../lab.ts';
 import type { ExpectedEvent, Scenario } from '../scenario.ts';
+import type { Step } from '../session.ts';
 import {
   detached,
   exported,

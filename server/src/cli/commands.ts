@@ -117,19 +117,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     },
     columns: [
       ['SEVERITY', 'of an open incident: info, warning or critical'],
-      ['SINCE, TIME', 'UTC time at which the incident opened, or at which the kernel rejected the call'],
+      [
+        'SINCE, TIME',
+        'UTC time, with the day if it is not today, at which the incident opened, or at which the kernel rejected the call',
+      ],
       ['KIND, WHAT', 'kind of the incident (docs/incidents.md), and what happened'],
       ['DEVICE, BAR', 'PCI device and BAR whose memory the buffer exports'],
-      [
-        'SIZE, AGE',
-        'bytes of the buffer, and the time since its export; `>`: exported before the daemon started',
-      ],
+      ['SIZE, AGE', 'bytes of the buffer, and the time since its export; `≥`: its export was not traced'],
       ['PRIVACY', 'private, shared, or undeclared if the kernel has no private exports'],
       ['STATE', 'live: importers can map the buffer; revoked: they cannot map it now'],
       ['REVOKED BY', 'cause of the last revocation; `N lost`: iommufd mappings that were not remapped since'],
       ['VM', 'VM that the device belongs to'],
-      ['IMPORTERS', 'attached importers with their device; `xN`: number of attachments'],
-      ['OWNER', 'process that exported the buffer; `(gone)`: the process has ended'],
+      ['IMPORTERS', 'attached importers with their device; `× N`: number of attachments'],
+      ['OWNER', 'process that exported the buffer; `ended`: the process has ended'],
       [
         'STAGE, BY',
         'rejected call (export, or stage of the import), and the importer or the program that called',

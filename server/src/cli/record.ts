@@ -1,6 +1,6 @@
 import { TracerError } from '../lib/errors.ts';
 import { createLogger } from '../lib/logger.ts';
-import { decodeLine } from '../protocol/decode.ts';
+import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { Recorder } from '../protocol/recording.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -37,13 +37,11 @@ export async function record(context: CommandContext): Promise<ExitCode> {
   };
   try {
     await source.run(
-      (line) => {
-        recorder.write(line);
+      ({ raw, record }) => {
+        recorder.write(raw);
         if (recorder.error !== null) giveUp(unwritable(recorder.path, recorder.error));
-        if (config.strict && line.includes('"unavailable"')) {
-          const error = untraceable(line);
-          if (error !== undefined) giveUp(error);
-        }
+        const error = config.strict ? untraceable(record) : undefined;
+        if (error !== undefined) giveUp(error);
       },
       AbortSignal.any([signal, broken.signal]),
     );
@@ -67,8 +65,7 @@ function unwritable(path: string, cause: Error): TracerError {
   });
 }
 
-function untraceable(line: string): TracerError | undefined {
-  const record = decodeLine(line);
+function untraceable(record: StreamRecord | DecodeFailure): TracerError | undefined {
   if (record.type !== 'child' || record.data.state !== 'unavailable') return undefined;
   const { message, remedy } = record.data;
   return new TracerError('host_untraceable', `this host cannot be traced: ${message}`, { remedy });

@@ -7,6 +7,7 @@ import type { Simulation } from '../bpftrace/process/simulation.ts';
 import { fixFor } from '../bpftrace/start-failure.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { StreamLine } from '../protocol/stream-line.ts';
 import type { CollectorLine } from '../protocol/wire.ts';
 import type { LossCounts } from './loss-counts.ts';
 
@@ -20,9 +21,9 @@ export interface ChildrenOptions {
   simulation: Simulation | undefined;
   emit: (line: CollectorLine) => void;
   /** Called for each line of a child when it arrives, also while lines are buffered. */
-  onArrival: (line: string) => void;
+  onArrival: (line: StreamLine) => void;
   /** Called for each line of the running child, in order. */
-  onLine: (line: string) => void;
+  onLine: (line: StreamLine) => void;
   /** Called before the start of a new running child is reported. */
   onStart: () => void;
   /** Called when a child is ready that was not a standby. */

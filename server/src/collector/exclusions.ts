@@ -1,6 +1,7 @@
 import type { RunnablePlan } from '../bpftrace/plan.ts';
 import type { ChildEnd } from '../bpftrace/process/child.ts';
 import { failedFunction, failedLine } from '../bpftrace/process/classify.ts';
+import { BackOff } from '../lib/back-off.ts';
 
 export interface ExclusionTiming {
   /**
@@ -15,7 +16,7 @@ interface Exclusion {
   reason: string;
   /** Milliseconds since boot. */
   until: number;
-  failures: number;
+  backOff: BackOff;
   active: boolean;
 }
 
@@ -52,11 +53,11 @@ export class Exclusions {
       parts.find((candidate) => name !== null && candidate.functions.includes(name));
     const known = part === undefined ? undefined : this.#fragments.get(part.probe);
     if (part === undefined || known?.active === true) return false;
-    const failures = (known?.failures ?? 0) + 1;
     const { exclusionMs, exclusionMaxMs } = this.#timing;
-    const wait = Math.min(exclusionMaxMs, exclusionMs * 2 ** (failures - 1));
+    const backOff = known?.backOff ?? new BackOff({ initialMs: exclusionMs, maxMs: exclusionMaxMs });
+    const wait = backOff.next();
     const reason = `bpftrace rejected this probe, retry within ${Math.ceil(wait / 60_000)} min: ${end.message}`;
-    this.#fragments.set(part.probe, { reason, until: this.#now() + wait, failures, active: true });
+    this.#fragments.set(part.probe, { reason, until: this.#now() + wait, backOff, active: true });
     return true;
   }
 

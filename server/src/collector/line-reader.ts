@@ -1,23 +1,10 @@
-import { EVENT_TAGS, TAGS } from '../protocol/codes.ts';
-import { decodeLine } from '../protocol/decode.ts';
+import { type DecodeFailure, isEvent, mayBeEvent, type StreamRecord } from '../protocol/decode.ts';
 import type { IdentityReporter } from './identity-reporter.ts';
 import type { LiveBuffers } from './live-buffers.ts';
 import type { LossCounts } from './loss-counts.ts';
 
-const VALUE = /^\{"type": ?"value", ?"data": ?\[(\d+)/;
 /** Fields with the pid of a VM's process, which owns the VM. */
 const VM_FIELDS = ['kvm_pid', 'vm_pid', 'owner_vm_pid'] as const;
-/** The tag of a record that a program printed; null if the line is not a record. */
-export function tagOf(line: string): number | null {
-  const tag = VALUE.exec(line)?.[1];
-  return tag === undefined ? null : Number(tag);
-}
-
-/** Whether the line is an event. The program counts each event in `@emitted`. */
-export function isEvent(line: string): boolean {
-  const tag = tagOf(line);
-  return tag !== null && EVENT_TAGS.has(tag);
-}
 
 type Identities = Pick<IdentityReporter, 'seeDevice' | 'seeImporter' | 'seeProcess'>;
 type Buffers = Pick<LiveBuffers, 'event'>;
@@ -39,42 +26,43 @@ export class LineReader {
   }
 
   /** Looks up the processes and devices that an event names. At arrival, because they may end or be removed soon. */
-  identify(line: string): void {
-    if (!isEvent(line)) return;
-    const record = decodeLine(line);
-    if (record.type === 'failure' || !('data' in record)) return;
+  identify(record: StreamRecord | DecodeFailure): void {
+    if (!isEvent(record)) return;
     this.#buffers.event(record);
-    const fields = record.data as Readonly<Record<string, unknown>>;
-    const t = Number(fields.t);
+    const { t, pid } = record.data;
+    const fields: Readonly<Record<string, unknown>> = record.data;
     if (typeof fields.device === 'number') this.#identities.seeDevice(fields.device);
     if (typeof fields.importer_device === 'string') this.#identities.seeImporter(fields.importer_device);
     for (const name of VM_FIELDS) {
-      const pid = fields[name];
-      if (typeof pid === 'number') this.#identities.seeProcess(pid, true, t);
+      const vmPid = fields[name];
+      if (typeof vmPid === 'number') this.#identities.seeProcess(vmPid, true, t);
     }
-    if (typeof fields.pid === 'number') {
-      // KVM accepts a bind only from the process of the VM.
-      const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
-      this.#identities.seeProcess(fields.pid, owner, t);
-    }
+    // KVM accepts a bind only from the process of the VM.
+    const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
+    this.#identities.seeProcess(pid, owner, t);
   }
 
   /** Updates the loss counts of the running child. */
-  account(line: string): void {
-    if (isEvent(line)) this.#losses.eventReceived();
-    const tag = tagOf(line);
-    // A line without a tag is a message of bpftrace itself, which may report a loss.
-    if (tag !== null && tag !== TAGS.heartbeat && tag !== TAGS.counter && !EVENT_TAGS.has(tag)) return;
-    const record = decodeLine(line);
-    if (record.type === 'heartbeat') this.#losses.heartbeat(record.data.emitted);
-    else if (record.type === 'counter') {
-      if (record.data.name === 'missed') this.#losses.returnsMissed(record.data.value);
-    } else if (
-      record.type === 'failure' ||
-      record.type === 'lost_events' ||
-      (record.type === 'helper_error' && record.data.map_full)
-    ) {
-      this.#losses.lossReported();
+  account(record: StreamRecord | DecodeFailure): void {
+    switch (record.type) {
+      case 'heartbeat':
+        this.#losses.heartbeat(record.data.emitted);
+        return;
+      case 'counter':
+        if (record.data.name === 'missed') this.#losses.returnsMissed(record.data.value);
+        return;
+      case 'failure':
+        if (mayBeEvent(record.reason)) this.#losses.eventReceived();
+        this.#losses.lossReported();
+        return;
+      case 'lost_events':
+        this.#losses.lossReported();
+        return;
+      case 'helper_error':
+        if (record.data.map_full) this.#losses.lossReported();
+        return;
+      default:
+        if (isEvent(record)) this.#losses.eventReceived();
     }
   }
 }

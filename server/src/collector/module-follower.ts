@@ -5,6 +5,7 @@ import type { RunningChild } from '../bpftrace/handover/running-child.ts';
 import { type RunnablePlan, VFIO_MODULE } from '../bpftrace/plan.ts';
 import { LoadedModules } from '../host/loaded-modules.ts';
 import { quiesceCpus } from '../host/processors.ts';
+import { BackOff } from '../lib/back-off.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { CollectorLine } from '../protocol/wire.ts';
@@ -51,7 +52,6 @@ export class ModuleFollower {
     changed: new Set<string>(),
     /** The last check before the change, in microseconds since boot. */
     since: 0,
-    failures: 0,
     /** Microseconds since boot. */
     retryAt: 0,
     reported: false,
@@ -59,9 +59,13 @@ export class ModuleFollower {
     unchecked: false,
   };
 
+  /** The pauses after a change that the host prevents. */
+  readonly #backOff: BackOff;
+
   constructor(options: ModuleFollowerOptions) {
     this.#options = options;
-    const { clock, errors, sysRoot } = options;
+    const { clock, errors, sysRoot, timing } = options;
+    this.#backOff = new BackOff({ initialMs: timing.restartMs, maxMs: timing.restartMaxMs });
     this.#modules = new LoadedModules(sysRoot, {
       bootUs: () => clock.bootUs(),
       onError: errors.of('modules'),
@@ -90,7 +94,7 @@ export class ModuleFollower {
 
   /** Checks the modules. If a program with other probes fits now, it takes over. */
   async check(signal: AbortSignal): Promise<void> {
-    const { children, clock, onChangeWithoutChild, planner, timing } = this.#options;
+    const { children, clock, onChangeWithoutChild, planner } = this.#options;
     const pending = this.#pending;
     const { running } = children;
     // A list that cannot be read is not a change: the next successful read reports all changes since the last one.
@@ -108,8 +112,7 @@ export class ModuleFollower {
       if (await this.#follow(running, signal)) {
         this.#clear();
       } else {
-        const wait = Math.min(timing.restartMaxMs, timing.restartMs * 2 ** pending.failures++);
-        pending.retryAt = clock.bootUs() + wait * 1000;
+        pending.retryAt = clock.bootUs() + this.#backOff.next() * 1000;
       }
     } else if (planner.exclusions.expired && running.isReady) {
       await this.#retryExcluded(running, signal);
@@ -118,7 +121,7 @@ export class ModuleFollower {
 
   #clear(): void {
     this.#pending.changed.clear();
-    this.#pending.failures = 0;
+    this.#backOff.reset();
     this.#pending.retryAt = 0;
     this.#pending.unchecked = false;
   }

@@ -3,7 +3,6 @@ import type { Launch } from '../bpftrace/process/launch.ts';
 import { findHolders } from '../host/proc.ts';
 import type { OnReadError } from '../lib/errno.ts';
 import { PRIVACIES } from '../protocol/codes.ts';
-import { decodeLine } from '../protocol/decode.ts';
 import type { Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 
 /** The exp_name of VFIO's dma-bufs. */
@@ -68,8 +67,7 @@ async function listKernelBuffers(options: SnapshotOptions, program: string): Pro
     program,
     timing: options.timing,
     onDropped: () => list.errors.push('a line of the snapshot program was dropped'),
-    onLine: (line) => {
-      const record = decodeLine(line);
+    onLine: ({ record }) => {
       if (record.type === 'ready') {
         list.begin = record.data.t;
       } else if (record.type === 'snapshot_end') {

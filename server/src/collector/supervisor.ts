@@ -5,10 +5,12 @@ import type { ChildEnd } from '../bpftrace/process/child.ts';
 import type { Launch } from '../bpftrace/process/launch.ts';
 import type { Simulation } from '../bpftrace/process/simulation.ts';
 import { countRecursionMisses } from '../host/proc.ts';
+import { BackOff } from '../lib/back-off.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { snapshotLines } from '../protocol/snapshot-parts.ts';
 import type { LineSource } from '../protocol/source.ts';
+import { readLine, type StreamLine } from '../protocol/stream-line.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../protocol/wire.ts';
 import { Children } from './children.ts';
 import { HostErrors } from './host-errors.ts';
@@ -56,8 +58,9 @@ export class Supervisor implements LineSource {
   readonly #children: Children;
   readonly #modules: ModuleFollower;
   readonly #wallClock: WallClock;
-  readonly #emit = (line: CollectorLine): void => this.#onLine(JSON.stringify(line));
-  #onLine: (line: string) => void = () => {};
+  /** Decodes the collector's own lines too, so that a replay of the text comes to the same records. */
+  readonly #emit = (line: CollectorLine): void => this.#onLine(readLine(JSON.stringify(line)));
+  #onLine: (line: StreamLine) => void = () => {};
   #wasReady = false;
   #wake: () => void = () => {};
 
@@ -91,10 +94,10 @@ export class Supervisor implements LineSource {
       losses: this.#losses,
       simulation: simulation?.faults,
       emit,
-      onArrival: (line) => reader.identify(line),
+      onArrival: ({ record }) => reader.identify(record),
       onLine: (line) => {
         this.#onLine(line);
-        reader.account(line);
+        reader.account(line.record);
       },
       onStart: () => this.#identities.invalidateDevices(),
       onReady: () => this.#requestSnapshot(),
@@ -118,7 +121,7 @@ export class Supervisor implements LineSource {
   }
 
   /** Runs until the signal is aborted, then stops the child and resolves. To be called once. */
-  async run(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  async run(onLine: (line: StreamLine) => void, signal: AbortSignal): Promise<void> {
     const { clock, tracer, timing, simulation } = this.#options;
     this.#onLine = onLine;
     await this.#modules.note();
@@ -160,12 +163,10 @@ export class Supervisor implements LineSource {
   async #keepRunning(first: HostFacts, signal: AbortSignal): Promise<void> {
     const { timing, clock } = this.#options;
     const { exclusions } = this.#planner;
-    let failures = 0;
+    const backOff = new BackOff({ initialMs: timing.restartMs, maxMs: timing.restartMaxMs });
     let reported = '';
     let known: HostFacts | null = first;
     let lastEnd: ChildEnd | null = null;
-    const backOff = (): Promise<void> =>
-      this.#pause(Math.min(timing.restartMaxMs, timing.restartMs * 2 ** failures++), signal);
     while (!signal.aborted) {
       if (known === null) await this.#modules.note();
       const facts: HostFacts = known ?? (await this.#planner.inspect());
@@ -176,7 +177,7 @@ export class Supervisor implements LineSource {
         if (lastEnd?.reason === 'attach_failed' && exclusions.reasons.size > 0) {
           // No function at all could be attached, so no fragment is at fault.
           exclusions.clear();
-          await backOff();
+          await this.#pause(backOff.next(), signal);
           continue;
         }
         this.#children.plan = null;
@@ -193,9 +194,9 @@ export class Supervisor implements LineSource {
       if (signal.aborted) return;
       if (exclusions.note(plan, end)) continue;
       const stable = end.ready && (clock.bootUs() - startedAt) / 1000 >= timing.stableMs;
-      failures = stable ? 0 : failures;
+      if (stable) backOff.reset();
       if (end.reason === 'stopped') continue;
-      await backOff();
+      await this.#pause(backOff.next(), signal);
     }
   }
 

@@ -1,22 +1,8 @@
+import { count, duration, number, words } from './format.ts';
 import type { BlindTo, Incident } from './incidents.ts';
 import type { Status } from './status.ts';
 
-/** Texts that the page and the terminal share, made from answers of the API. */
-
-export function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-export function count(number: number, one: string, many = `${one}s`): string {
-  return `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
-}
-
-/** Formats a duration in seconds. */
-export function duration(seconds: number): string {
-  if (seconds >= 1) return `${seconds.toFixed(seconds >= 10 ? 1 : 2)} s`;
-  if (seconds >= 1e-3) return `${(seconds * 1e3).toFixed(seconds >= 0.01 ? 0 : 1)} ms`;
-  return `${Math.round(seconds * 1e6)} µs`;
-}
+/** Sentences that the page and the terminal share, made from answers of the API. */
 
 /** Up to three incidents: the sentence of each. More: their number by kind, and the sentence of the newest. */
 export function incidentSentences(incidents: readonly Incident[], state: 'open' | 'closed'): string[] {
@@ -24,7 +10,7 @@ export function incidentSentences(incidents: readonly Incident[], state: 'open' 
   if (newest === undefined || incidents.length <= 3) return incidents.map(({ sentence }) => sentence);
   const kinds = new Map<string, number>();
   for (const { kind } of incidents) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-  const numbers = [...kinds].map(([kind, number]) => `${number} × ${kind.replaceAll('_', ' ')}`);
+  const numbers = [...kinds].map(([kind, incidents]) => `${incidents} × ${words(kind)}`);
   return [
     `${count(incidents.length, 'incident')} are ${state}: ${numbers.join(', ')}. The newest:`,
     newest.sentence,
@@ -40,7 +26,7 @@ export function closedCriticalSentences(incidents: readonly Incident[]): string[
 /** The critical and private kinds of incident that would be missed, because their probes are not attached. */
 export function blindToSentences(blindTo: readonly BlindTo[]): string[] {
   if (blindTo.length === 0) return [];
-  const kinds = blindTo.map(({ kind }) => kind.replaceAll('_', ' '));
+  const kinds = blindTo.map(({ kind }) => words(kind));
   const probes = new Set(blindTo.flatMap((one) => one.probes));
   return [
     `Not traced: ${kinds.join(', ')}. Such incidents would be missed: ${[...probes].join(', ')} ` +
@@ -50,13 +36,11 @@ export function blindToSentences(blindTo: readonly BlindTo[]): string[] {
 
 /** Sentences about losses since the start; empty if nothing was lost. */
 export function lossSentences(status: Pick<Status, 'losses' | 'missed_returns' | 'decode_errors'>): string[] {
-  const lost = Object.entries(status.losses).filter(([, number]) => number > 0);
+  const lost = Object.entries(status.losses).filter(([, events]) => events > 0);
   const sentences: string[] = [];
   if (lost.length > 0) {
-    const all = lost.reduce((sum, [, number]) => sum + number, 0);
-    const stages = lost.map(
-      ([stage, number]) => `${stage.replaceAll('_', ' ')} ${number.toLocaleString('en')}`,
-    );
+    const all = lost.reduce((sum, [, events]) => sum + events, 0);
+    const stages = lost.map(([stage, events]) => `${words(stage)} ${number(events)}`);
     sentences.push(
       `${count(all, 'event')} or counts were lost (${stages.join(', ')}): some activity may be missing here.`,
     );

@@ -1,14 +1,8 @@
 import type { BufferView } from './buffers.ts';
+import { capital, count } from './format.ts';
 import type { BlindTo, Incident } from './incidents.ts';
 import type { Status } from './status.ts';
-import {
-  blindToSentences,
-  capital,
-  closedCriticalSentences,
-  count,
-  incidentSentences,
-  lossSentences,
-} from './texts.ts';
+import { blindToSentences, closedCriticalSentences, incidentSentences, lossSentences } from './texts.ts';
 
 /** The state of a host in one word. Page and terminal show the same one. */
 export type Level = 'safe' | 'attention' | 'critical' | 'blind' | 'not-ready';

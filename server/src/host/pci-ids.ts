@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { isAbsent, isDenied } from '../lib/errno.ts';
+import { readLines } from '../lib/read-lines.ts';
 import { clean } from './vmm.ts';
 
 /** Paths of the list: in Debian's package pci.ids, and in hwdata of other distributions. */
@@ -90,18 +91,12 @@ async function scan(file: string, queries: readonly Pending[]): Promise<boolean>
     // The name of the class is used if the subclass has none.
     for (const { names } of below) if (name !== null) names[inClass ? 'class_name' : 'vendor_name'] = name;
   };
-  let rest = '';
   try {
-    for await (const chunk of createReadStream(file, { encoding: 'utf8' })) {
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) parseLine(line);
-    }
+    await readLines(createReadStream(file, { encoding: 'utf8' }), parseLine);
   } catch (error) {
     if (isAbsent(error) || isDenied(error)) return false;
     throw error;
   }
-  parseLine(rest);
   return true;
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import type { OnReadError } from '../lib/errno.ts';
 import { failureOf, runCommand } from './command.ts';
@@ -33,20 +34,21 @@ export interface QuiesceOptions {
 
 /**
  * Forces a context switch on each online processor (SYS/devices/system/cpu/online): runs `true` there with taskset.
- * Resolves with the number of processors on which it failed; 1 if the list of processors cannot be read.
+ * Resolves with the number of processors on which it failed. Without the list, that is the number of all processors.
  */
 export async function quiesceCpus(
   sysRoot: string,
   { searchPath = process.env.PATH ?? '', onError = () => {} }: QuiesceOptions = {},
 ): Promise<number> {
-  let list: string;
+  let remaining: number[];
   try {
-    list = await readFile(join(sysRoot, 'devices/system/cpu/online'), 'utf8');
+    remaining = numbersOf(await readFile(join(sysRoot, 'devices/system/cpu/online'), 'utf8'));
+    if (remaining.length === 0) throw new Error('the list of online processors is empty');
   } catch (error) {
     onError(error);
-    return 1;
+    // cpus() reads /proc and may be empty; the other number is at least 1, but leaves out what an affinity excludes.
+    return Math.max(cpus().length, availableParallelism());
   }
-  const remaining = numbersOf(list);
   let failed = 0;
   const worker = async (): Promise<void> => {
     for (let number = remaining.shift(); number !== undefined; number = remaining.shift()) {

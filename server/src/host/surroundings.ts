@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { describeError, isDenied, orAbsent } from '../lib/errno.ts';
+import { readLines } from '../lib/read-lines.ts';
 import { type Capabilities, readCapabilities } from './capabilities.ts';
 import { type Distribution, readDistribution } from './distribution.ts';
 import { isVfioDevice, readDriver } from './pci.ts';
@@ -133,11 +133,10 @@ async function modulesWithCallback(procRoot: string): Promise<ReadonlySet<string
       encoding: 'latin1',
       highWaterMark: 1 << 18,
     });
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    await readLines(input, (line) => {
       lines += 1;
-      if (!line.includes(CALLBACK)) continue;
-      modules.add(/\[(.+)\]/.exec(line)?.[1] ?? 'vmlinux');
-    }
+      if (line.includes(CALLBACK)) modules.add(/\[(.+)\]/.exec(line)?.[1] ?? 'vmlinux');
+    });
   } catch {
     return null;
   }

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, isAbsent, isDenied } from '../lib/errno.ts';
+import { readLines } from '../lib/read-lines.ts';
 
 /**
  * Finds the list of traceable functions. Opens it, because access(2) ignores ambient capabilities. `denied` is the
@@ -26,22 +27,16 @@ export async function findTracefs(sysRoot: string): Promise<{ path: string | nul
 /** `NAME MODULE` of each wanted function that the kernel lists as traceable; null if the list names none of them. */
 export async function readTraceable(path: string, wanted: ReadonlySet<string>): Promise<Set<string> | null> {
   const found = new Set<string>();
-  let rest = '';
   const parseLine = (line: string): void => {
     const space = line.search(/[\s]/);
     const name = space < 0 ? line : line.slice(0, space);
     if (wanted.has(name)) found.add(`${name} ${/\[(.+)\]/.exec(line)?.[1] ?? 'vmlinux'}`);
   };
   try {
-    for await (const chunk of createReadStream(path, { encoding: 'latin1', highWaterMark: 1 << 18 })) {
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) parseLine(line);
-    }
+    await readLines(createReadStream(path, { encoding: 'latin1', highWaterMark: 1 << 18 }), parseLine);
   } catch (error) {
     if (isAbsent(error) || errnoOf(error) === 'EISDIR') return null;
     throw error;
   }
-  parseLine(rest);
   return found.size === 0 ? null : found;
 }

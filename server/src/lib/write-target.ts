@@ -3,6 +3,7 @@ import { type FileHandle, lstat, open, realpath, stat, unlink } from 'node:fs/pr
 import { basename, dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { BackOff, type BackOffOptions } from './back-off.ts';
 import { systemClock } from './clock.ts';
 import { TracerError } from './errors.ts';
 
@@ -23,8 +24,8 @@ const MODE = 0o600;
 const MAX_NUMBERS = 10_000;
 /** Interval between checks whether a named pipe has a reader. */
 const READER_POLL_MS = 100;
-/** Delay before a write is retried after EAGAIN; it doubles up to `max`. */
-const EAGAIN_RETRY_MS = { initial: 1, max: 20 };
+/** The pauses before a write is retried after EAGAIN. */
+const EAGAIN_RETRY: BackOffOptions = { initialMs: 1, maxMs: 20 };
 const OWN_DESCRIPTOR = /^(?:\/dev\/(?:fd\/(\d+)|(stdin|stdout|stderr))|\/proc\/self\/fd\/(\d+))$/;
 const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 const NUMBERS: Readonly<Record<string, number>> = { stdin: 0, stdout: 1, stderr: 2 };
@@ -178,6 +179,7 @@ class DescriptorSink extends Writable {
   readonly #fd: number;
   /** Closed at the end; null for an inherited descriptor, which stays open. */
   readonly #handle: FileHandle | null;
+  readonly #backOff = new BackOff(EAGAIN_RETRY);
   #retry: NodeJS.Timeout | undefined;
   #done: ((error: Error) => void) | undefined;
   /** A write is pending: the descriptor is closed after its callback. */
@@ -192,7 +194,7 @@ class DescriptorSink extends Writable {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#done = done;
-    this.#writeRest(chunk, EAGAIN_RETRY_MS.initial, (error) => {
+    this.#writeRest(chunk, (error) => {
       this.#done = undefined;
       done(error);
     });
@@ -210,7 +212,7 @@ class DescriptorSink extends Writable {
     else close();
   }
 
-  #writeRest(rest: Buffer, retryMs: number, done: (error?: Error | null) => void): void {
+  #writeRest(rest: Buffer, done: (error?: Error | null) => void): void {
     this.#writing = true;
     write(this.#fd, rest, 0, rest.length, null, (error, bytes) => {
       this.#writing = false;
@@ -219,12 +221,14 @@ class DescriptorSink extends Writable {
         return;
       }
       if (error !== null && error.code !== 'EAGAIN') return done(error);
-      const left = error === null ? rest.subarray(bytes) : rest;
-      if (left.length === 0) return done();
-      if (error === null) return this.#writeRest(left, EAGAIN_RETRY_MS.initial, done);
-      this.#retry = setTimeout(() => {
-        this.#writeRest(left, Math.min(EAGAIN_RETRY_MS.max, retryMs * 2), done);
-      }, retryMs);
+      if (error !== null) {
+        this.#retry = setTimeout(() => this.#writeRest(rest, done), this.#backOff.next());
+        return;
+      }
+      this.#backOff.reset();
+      const left = rest.subarray(bytes);
+      if (left.length === 0) done();
+      else this.#writeRest(left, done);
     });
   }
 }

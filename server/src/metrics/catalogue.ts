@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 import { HISTOGRAMS } from '../model/counters.ts';
 import type { TracerModel } from '../tracer/tracer.ts';
 import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
@@ -54,50 +54,54 @@ export const FAMILIES: readonly FamilySpec[] = [
   FOLDED,
 ];
 
-/** All metric families of one server, in a separate registry. */
+const TYPES: readonly MetricFamily['type'][] = ['counter', 'gauge', 'histogram', 'summary'];
+
+/** All metric families of one server. Most are read from the model; prom-client has only those of the process. */
 export class Catalogue implements FamilySource {
-  readonly #registry = new Registry();
+  readonly #families = new Map<string, () => MetricFamily>();
+  readonly #process = new Registry();
   readonly #foldedNow = new Map<string, number>();
 
   constructor({ model, processMetrics }: CatalogueOptions) {
-    for (const spec of FAMILIES) {
-      this.#register(spec.name, spec.help, spec.type, () => {
-        if (spec.present !== undefined && !spec.present(model)) return [];
-        return spec.samples(model, (labelSets) => this.#foldedNow.set(spec.name, labelSets));
+    for (const { name, help, type, present, samples } of FAMILIES) {
+      this.#families.set(name, () => {
+        const values =
+          present?.(model) === false
+            ? []
+            : samples(model, (labelSets) => this.#foldedNow.set(name, labelSets));
+        return { name: `${PREFIX}${name}`, help, type, values };
       });
     }
-    // Registered after the gauges, because the registry reads metrics in the order of registration.
-    this.#register(FOLDED_NOW.name, FOLDED_NOW.help, FOLDED_NOW.type, () =>
-      Array.from(this.#foldedNow, ([name, value]) => ({ labels: { metric: `${PREFIX}${name}` }, value })),
-    );
-    if (processMetrics) collectDefaultMetrics({ register: this.#registry });
+    // After the gauges, because it has what they fold when they are read.
+    this.#families.set(FOLDED_NOW.name, () => ({
+      ...FOLDED_NOW,
+      name: `${PREFIX}${FOLDED_NOW.name}`,
+      values: Array.from(this.#foldedNow, ([name, value]) => ({
+        labels: { metric: `${PREFIX}${name}` },
+        value,
+      })),
+    }));
+    if (processMetrics) collectDefaultMetrics({ register: this.#process });
   }
 
   /** Adds a family after those of the model. */
   add({ name, help, type, samples }: ExtraFamily): void {
-    this.#register(name, help, type, samples);
+    if (this.#families.has(name)) throw new Error(`there is already a family ${name}`);
+    this.#families.set(name, () => ({ name: `${PREFIX}${name}`, help, type, values: samples() }));
   }
 
   async families(): Promise<readonly MetricFamily[]> {
-    const families = (await this.#registry.getMetricsAsJSON()) as unknown as MetricFamily[];
-    // nodejs_active_*_total are gauges, but OpenMetrics reserves the suffix _total for counters.
-    return families.filter(({ name, type }) => !(type === 'gauge' && name.endsWith('_total')));
+    return [...Array.from(this.#families.values(), (read) => read()), ...(await this.#processFamilies())];
   }
 
-  /**
-   * The classes of prom-client keep counts themselves. These metrics are counted elsewhere, mostly in the kernel, so each is an object
-   * with only the method that the registry calls.
-   */
-  #register(
-    name: string,
-    help: string,
-    type: MetricFamily['type'],
-    samples: () => readonly MetricSample[],
-  ): void {
-    const metric = {
-      name: `${PREFIX}${name}`,
-      get: async () => ({ name: `${PREFIX}${name}`, help, type, values: samples(), aggregator: 'sum' }),
-    };
-    this.#registry.registerMetric(metric as unknown as Metric);
+  async #processFamilies(): Promise<MetricFamily[]> {
+    const families = await this.#process.getMetricsAsJSON();
+    return families.flatMap(({ name, help, type: word, values }) => {
+      // The declaration of prom-client says that the type is a number.
+      const type = TYPES.find((one) => one === String(word));
+      // nodejs_active_*_total are gauges, but OpenMetrics reserves the suffix _total for counters.
+      if (type === undefined || (type === 'gauge' && name.endsWith('_total'))) return [];
+      return [{ name, help, type, values }];
+    });
   }
 }

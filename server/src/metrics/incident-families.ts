@@ -6,9 +6,9 @@ import { type FamilySpec, sumByLabels } from './family.ts';
 /** One series for each kind whose probes are attached. */
 function byKind(part: 'open' | 'opened' | 'folded'): (model: TracerModel) => MetricSample[] {
   return (model) =>
-    INCIDENT_KINDS.filter((kind) => model.detectsIncident(kind)).map((kind) => ({
+    INCIDENT_KINDS.filter((kind) => model.incidents.isDetected(kind)).map((kind) => ({
       labels: { kind },
-      value: model.incidentCounts(kind)[part],
+      value: model.incidents.counts(kind)[part],
     }));
 }
 
@@ -28,7 +28,7 @@ export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
     type: 'gauge',
     samples: (model, onFolded) =>
       sumByLabels(
-        model.openIncidents().map((labels) => ({ labels, value: 1 })),
+        model.incidents.openLabels().map((labels) => ({ labels, value: 1 })),
         model.options.seriesLimit,
         onFolded,
       ),

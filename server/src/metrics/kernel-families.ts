@@ -136,7 +136,8 @@ export const KERNEL_FAMILIES: readonly FamilySpec[] = [
       '(vfio_pci_core_feature_dma_buf). private_offered: an importer other than KVM tried to attach a private buffer ' +
       '(vfio_pci_dma_buf_attach). Absent if the kernel has no private exports.',
     counter: 'policy_violations',
-    known: (model) => VIOLATIONS.filter((kind) => model.countsViolation(kind)).map((kind) => ({ kind })),
+    known: (model) =>
+      VIOLATIONS.filter((kind) => model.incidents.countsViolation(kind)).map((kind) => ({ kind })),
     present: fedBy('bind', 'private_read'),
   }),
   kernelCounter({

@@ -1,7 +1,6 @@
 import { EVENT_KINDS, type EventKind } from '../contract/events.ts';
 import { LOSS_STAGES } from '../protocol/codes.ts';
-import type { DecodeReason } from '../protocol/decode.ts';
-import { DECODE_REASONS } from '../protocol/decode.ts';
+import { DECODE_REASONS, type DecodeReason, mayBeEvent } from '../protocol/decode.ts';
 import { RingLoss } from '../protocol/ring-loss.ts';
 import {
   CHILD_REASONS,
@@ -249,9 +248,7 @@ export class Accounting {
 
   decodeFailure(reason: DecodeReason): void {
     this.decodeErrors[reason] += 1;
-    // The event arrived, so the ring did not lose it.
-    if ((reason === 'bad_fields' || reason === 'unknown_tag') && this.#child !== null)
-      this.#child.arrived += 1;
+    if (mayBeEvent(reason) && this.#child !== null) this.#child.arrived += 1;
     this.#lost(this.now);
   }
 

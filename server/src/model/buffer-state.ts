@@ -1,3 +1,4 @@
+import { FifoMap } from '../lib/fifo-map.ts';
 import type { Cause, Reason, Stage } from '../protocol/codes.ts';
 import type { Holder } from '../protocol/wire.ts';
 import type { BufferTotals, CountedBuffer } from './buffer-totals.ts';
@@ -44,7 +45,7 @@ export interface BufferState extends CountedBuffer {
   imported: boolean;
   /** When KVM first bound it; null if no bind was traced. */
   boundAt: number | null;
-  rejections: Map<string, Rejection>;
+  rejections: FifoMap<string, Rejection>;
   holders: Holder[];
   holdersAt: number | null;
 }
@@ -76,7 +77,7 @@ export function newBuffer(inode: number, t: number, totals: BufferTotals): Buffe
     imported: false,
     boundAt: null,
     importers: new Importers(totals),
-    rejections: new Map(),
+    rejections: new FifoMap(),
     attachments: new IntervalSet(),
     holders: [],
     holdersAt: null,
@@ -90,12 +91,8 @@ const REJECTIONS_LIMIT = 16;
 export function recordRejection(buffer: BufferState, rejection: Omit<Rejection, 'count'>): void {
   const key = `${rejection.importer}\n${rejection.importerDevice}`;
   const count = (buffer.rejections.get(key)?.count ?? 0) + 1;
-  buffer.rejections.delete(key);
-  if (buffer.rejections.size >= REJECTIONS_LIMIT) {
-    const oldest = buffer.rejections.keys().next();
-    if (!oldest.done) buffer.rejections.delete(oldest.value);
-  }
   buffer.rejections.set(key, { ...rejection, count });
+  buffer.rejections.limit(REJECTIONS_LIMIT);
 }
 
 /**

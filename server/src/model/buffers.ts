@@ -17,12 +17,9 @@ import type { ImporterState } from './importers.ts';
 import { attach, beginMapping, detach, map, reconcileAttachments, undoMapping } from './mappings.ts';
 import { importerName } from './naming.ts';
 import { leaderOf, type ProcessRecord, type ProcessTable, type Takeover, type Task } from './processes.ts';
-import type { VmTable } from './vms.ts';
+import { deviceHolders, type VmTable } from './vms.ts';
 
 type Data<K extends TupleKind> = TupleOf<K>['data'];
-
-/** The most processes with one device open that are kept. A device has one VM, and a VM has few processes. */
-const DEVICE_HOLDERS_LIMIT = 16;
 
 /** All buffers by inode, which the kernel never reuses within a boot. The last released buffers are kept. */
 export class BufferTable {
@@ -48,8 +45,18 @@ export class BufferTable {
     return this.#alive.values();
   }
 
-  released(): IterableIterator<BufferState> {
-    return this.#released.values();
+  /** The number of wanted buffers, and the first `limit` of them: those that are live or revoked come first. */
+  find(isWanted: (buffer: BufferState) => boolean, limit: number): { total: number; buffers: BufferState[] } {
+    const buffers: BufferState[] = [];
+    let total = 0;
+    for (const some of [this.#alive.values(), this.#released.values()]) {
+      for (const buffer of some) {
+        if (!isWanted(buffer)) continue;
+        total += 1;
+        if (total <= limit) buffers.push(buffer);
+      }
+    }
+    return { total, buffers };
   }
 
   get(inode: number): BufferState | undefined {
@@ -255,7 +262,7 @@ export class BufferTable {
    */
   reconcile(snapshot: Snapshot): BufferState[] {
     const present = new Set<number>();
-    const holders = this.#deviceHolders(snapshot);
+    const holders = deviceHolders(snapshot, this.#processes);
     for (const seen of snapshot.buffers) {
       present.add(seen.inode);
       this.#reconcileOne(seen, snapshot);
@@ -272,18 +279,6 @@ export class BufferTable {
     }
     for (const buffer of gone) this.#markReleased(buffer, snapshot.t_end);
     return gone;
-  }
-
-  #deviceHolders({ device_holders = [], t_end }: Snapshot): Map<number, ProcessRecord[]> {
-    const holders = new Map<number, ProcessRecord[]>();
-    for (const { device, pid } of device_holders) {
-      const process = this.#processes.at(pid, t_end);
-      if (process === null) continue;
-      const others = holders.get(device);
-      if (others === undefined) holders.set(device, [process]);
-      else if (others.length < DEVICE_HOLDERS_LIMIT) others.push(process);
-    }
-    return holders;
   }
 
   #reconcileOne(seen: SnapshotBuffer, { t_begin, t_end }: Snapshot): void {
@@ -380,7 +375,7 @@ export class BufferTable {
     buffer.lostMappings = 0;
     buffer.attachments.set(0, t);
     buffer.importers.clear();
-    buffer.rejections.clear();
+    buffer.rejections.limit(0);
     buffer.holders = [];
     this.totals.remove(buffer);
     this.#alive.delete(buffer.inode);

@@ -1,7 +1,8 @@
 import type { VmBy, VmRef } from '../contract/fields.ts';
 import { FifoMap } from '../lib/fifo-map.ts';
+import type { Snapshot } from '../protocol/wire.ts';
 import type { BufferState } from './buffer-state.ts';
-import { leaderOf, type ProcessRecord, runsVm, vmRef } from './processes.ts';
+import { leaderOf, type ProcessRecord, type ProcessTable, runsVm, vmRef } from './processes.ts';
 
 export interface DeviceVm {
   /** Packed PCI address. */
@@ -34,6 +35,25 @@ function vmProcess({ vm, owner, deviceHolders }: Named): { record: ProcessRecord
 export function vmOf(buffer: Named & Pick<BufferState, 'vmType'>): VmRef | null {
   const found = vmProcess(buffer);
   return found === null ? null : vmRef(found.record, found.by, buffer.vmType);
+}
+
+/** The most processes with one device open that are kept. A device has one VM, and a VM has few processes. */
+const DEVICE_HOLDERS_LIMIT = 16;
+
+/** The processes that had each device (packed address) open at a snapshot. */
+export function deviceHolders(
+  { device_holders = [], t_end }: Snapshot,
+  processes: ProcessTable,
+): Map<number, ProcessRecord[]> {
+  const holders = new Map<number, ProcessRecord[]>();
+  for (const { device, pid } of device_holders) {
+    const process = processes.at(pid, t_end);
+    if (process === null) continue;
+    const others = holders.get(device);
+    if (others === undefined) holders.set(device, [process]);
+    else if (others.length < DEVICE_HOLDERS_LIMIT) others.push(process);
+  }
+  return holders;
 }
 
 interface Entry {

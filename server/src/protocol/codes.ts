@@ -25,8 +25,8 @@ export const TAGS = {
   in_flight: 17,
 } as const;
 
-/** Tags of the protocol between probes and collector. Every other tag is an event, which the map `@emitted` counts. */
-const PROTOCOL: readonly (keyof typeof TAGS)[] = [
+/** Records of the protocol between probes and collector. Every other one is an event, which the map `@emitted` counts. */
+const PROTOCOL = [
   'ready',
   'heartbeat',
   'snapshot_buffer',
@@ -35,12 +35,13 @@ const PROTOCOL: readonly (keyof typeof TAGS)[] = [
   'read_end',
   'gate',
   'in_flight',
-];
+] as const satisfies readonly (keyof typeof TAGS)[];
 
-export const EVENT_TAGS: ReadonlySet<number> = new Set(
-  (Object.keys(TAGS) as (keyof typeof TAGS)[])
-    .filter((name) => !PROTOCOL.includes(name))
-    .map((name) => TAGS[name]),
+export type EventType = Exclude<keyof typeof TAGS, (typeof PROTOCOL)[number]>;
+
+/** The types of the records that are events. */
+export const EVENT_TYPES: ReadonlySet<string> = new Set(
+  Object.keys(TAGS).filter((name) => !(PROTOCOL as readonly string[]).includes(name)),
 );
 
 /** The privacy that an export declares; `undeclared` if exports have no privacy in the kernel's dialect. */

@@ -1,10 +1,10 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { TAGS } from './codes.ts';
+import { EVENT_TYPES, type EventType, TAGS } from './codes.ts';
 import { type CounterRead, decodeCounter } from './maps.ts';
 import { maskAddresses } from './mask.ts';
 import { boundText, MESSAGE_LIMIT, TEXT_LIMIT, wellFormed } from './repair.ts';
-import type { DroppedLine } from './source.ts';
+import type { DroppedLine } from './splitter.ts';
 import { decodeTuple, type TupleRecord } from './tuples.ts';
 import {
   Child,
@@ -37,6 +37,13 @@ export type StreamRecord =
   | { type: 'lost_events' }
   /** A line that is not used: other record types of bpftrace, and its plain text. */
   | { type: 'unknown'; data: { what: string } };
+
+/** Whether the record is an event. The program counts each event in `@emitted`. */
+export function isEvent(
+  record: StreamRecord | DecodeFailure,
+): record is Extract<StreamRecord, { type: EventType }> {
+  return EVENT_TYPES.has(record.type);
+}
 
 /** Why a line could not be decoded. A closed set: it is also the label `reason` of decode_errors_total. */
 export const DECODE_REASONS = [
@@ -107,8 +114,10 @@ export function failure(reason: DecodeReason, line = ''): DecodeFailure {
   return { type: 'failure', reason, sample: wellFormed(sample) };
 }
 
-/** The record types that probes print, in lines of type `value`. */
-const VALUES: ReadonlySet<string> = new Set(Object.keys(TAGS));
+/** Whether the bad line may be an event: then that event has arrived, and the ring did not lose it. */
+export function mayBeEvent(reason: DecodeReason): boolean {
+  return reason === 'bad_fields' || reason === 'unknown_tag';
+}
 
 /** The failure for a line that its source dropped. */
 export function droppedLine(why: DroppedLine): DecodeFailure {
@@ -123,15 +132,6 @@ export function decodeLine(line: string): StreamRecord | DecodeFailure {
     // This is a bug in the decoder. It must not cost more than this line.
     return failure('not_a_record', line);
   }
-}
-
-/**
- * The line for logs and recordings: kernel addresses are masked in messages of bpftrace. Lines of probes stay
- * unchanged, because their numbers may look like addresses.
- */
-export function maskLine(line: string): string {
-  const masked = maskAddresses(line);
-  return masked === line || VALUES.has(decodeLine(line).type) ? line : masked;
 }
 
 function decode(line: string): StreamRecord | DecodeFailure {

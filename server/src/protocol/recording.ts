@@ -5,9 +5,9 @@ import { basename } from 'node:path';
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { TracerError } from '../lib/errors.ts';
-import { decodeLine } from './decode.ts';
-import type { DroppedLine, LineSource } from './source.ts';
-import { LineSplitter } from './splitter.ts';
+import type { LineSource } from './source.ts';
+import { type DroppedLine, LineSplitter } from './splitter.ts';
+import { readLine, type StreamLine } from './stream-line.ts';
 import { FORMAT_VERSION } from './wire.ts';
 
 // So that this module exports both reading and writing of recordings.
@@ -45,11 +45,11 @@ export class RecordingSource implements LineSource {
   }
 
   async run(
-    onLine: (line: string) => void,
+    onLine: (line: StreamLine) => void,
     signal: AbortSignal,
     onDropped?: (why: DroppedLine) => void,
   ): Promise<void> {
-    const count = (line: string): void => {
+    const count = (line: StreamLine): void => {
       this.lines += 1;
       onLine(line);
     };
@@ -123,16 +123,16 @@ async function pushInSlices(reading: Reading, chunk: Buffer, signal: AbortSignal
 /** Splits a recording into lines; rejects a stream that does not begin with a header. */
 class Reading {
   readonly #name: string;
-  readonly #onLine: (line: string) => void;
+  readonly #onLine: (line: StreamLine) => void;
   readonly #splitter: LineSplitter;
   #started = false;
   #rejected: TracerError | null = null;
 
-  constructor(name: string, onLine: (line: string) => void, onDropped?: (why: DroppedLine) => void) {
+  constructor(name: string, onLine: (line: StreamLine) => void, onDropped?: (why: DroppedLine) => void) {
     this.#name = name;
     this.#onLine = onLine;
     this.#splitter = new LineSplitter({
-      onLine: (line) => this.#line(line),
+      onLine: (raw) => this.#line(raw),
       onDropped: (why) => {
         if (this.#started) onDropped?.(why);
       },
@@ -154,11 +154,12 @@ class Reading {
     if (!this.#started) throw this.#reject('it has no header line');
   }
 
-  #line(line: string): void {
+  #line(raw: string): void {
     if (this.#rejected !== null) return;
+    const line = readLine(raw);
     if (!this.#started) {
-      if (decodeLine(line).type !== 'header') {
-        this.#rejected = this.#reject(explainNoHeader(line));
+      if (line.record.type !== 'header') {
+        this.#rejected = this.#reject(explainNoHeader(raw));
         return;
       }
       this.#started = true;

@@ -1,4 +1,5 @@
-import type { DroppedLine } from './source.ts';
+/** Why a splitter dropped a line. */
+export type DroppedLine = 'oversized_line' | 'truncated_line';
 
 export interface SplitterOptions {
   onLine: (line: string) => void;

@@ -14,7 +14,7 @@ export function tee(source: LineSource, recorder: Recorder): LineSource {
       try {
         await source.run(
           (line) => {
-            recorder.write(line);
+            recorder.write(line.raw);
             onLine(line);
           },
           signal,

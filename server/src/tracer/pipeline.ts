@@ -1,19 +1,11 @@
 import type { TracerEvent } from '../contract/events.ts';
-import {
-  type DecodeFailure,
-  decodeLine,
-  droppedLine,
-  failure,
-  type StreamRecord,
-} from '../protocol/decode.ts';
+import { type DecodeFailure, droppedLine, failure, type StreamRecord } from '../protocol/decode.ts';
 import type { LineSource } from '../protocol/source.ts';
 import type { TracerModel } from './tracer.ts';
 
 export interface PipelineOptions {
   source: LineSource;
   model: TracerModel;
-  /** Receives every line before it is decoded, such as a Recorder. */
-  tee?: { write(line: string): void };
   /** Called for each bad line, after the model has counted it. `error` is set if the model threw, which is a bug. */
   onFailure?: (failure: DecodeFailure, error?: unknown) => void;
   /** Called with what a subscriber threw. The other subscribers still get the event. */
@@ -22,7 +14,7 @@ export interface PipelineOptions {
 
 export type EventListener = (event: TracerEvent) => void;
 
-/** Turns lines into events: source -> decode -> model -> subscribers. */
+/** Turns lines into events: source -> model -> subscribers. */
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #listeners = new Set<EventListener>();
@@ -43,25 +35,21 @@ export class Pipeline {
 
   /** Runs until the source ends or the signal aborts; rejects with the source's TracerError. */
   async run(signal: AbortSignal): Promise<void> {
-    const { source, tee } = this.#options;
-    await source.run(
-      (line) => {
-        tee?.write(line);
-        this.#apply(decodeLine(line), line);
-      },
+    await this.#options.source.run(
+      ({ raw, record }) => this.#apply(record, raw),
       signal,
       (why) => this.#apply(droppedLine(why)),
     );
   }
 
   /** Applies one record. If the model throws, the line is counted as bad, and processing continues. */
-  #apply(record: StreamRecord | DecodeFailure, line = ''): void {
+  #apply(record: StreamRecord | DecodeFailure, raw = ''): void {
     const { model, onFailure, onSubscriberError } = this.#options;
     let events: TracerEvent[];
     try {
       events = model.apply(record);
     } catch (error) {
-      const bad = failure('not_a_record', line);
+      const bad = failure('not_a_record', raw);
       events = model.apply(bad);
       onFailure?.(bad, error);
     }

@@ -1,13 +1,9 @@
 import type { BufferView } from '../contract/buffers.ts';
 import type { TracerEvent } from '../contract/events.ts';
 import type { HistorySample } from '../contract/history.ts';
-import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/incidents.ts';
 import type { Status } from '../contract/status.ts';
-import { blindTo } from '../incidents/detection.ts';
-import { INCIDENT_LIMITS, IncidentEngine, type IncidentLimits } from '../incidents/engine.ts';
-import { INCIDENT_RULES } from '../incidents/rules/index.ts';
-import type { IncidentState } from '../incidents/store.ts';
-import { bySeverity, incidentLabels, incidentView } from '../incidents/view.ts';
+import { IncidentEngine } from '../incidents/engine.ts';
+import { IncidentReports } from '../incidents/reports.ts';
 import { Accounting } from '../model/accounting.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { BufferTotals } from '../model/buffer-totals.ts';
@@ -22,30 +18,18 @@ import { deviceAddress, packedDevice } from '../model/naming.ts';
 import { ProcessTable } from '../model/processes.ts';
 import { type DeviceVm, VmTable } from '../model/vms.ts';
 import { WallTime } from '../model/wall-time.ts';
-import { isCountLoss, type Violation } from '../protocol/codes.ts';
+import { isCountLoss } from '../protocol/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { SnapshotParts } from '../protocol/snapshot-parts.ts';
 import type { Child, Device, Exit, Process } from '../protocol/wire.ts';
-
-export interface ModelOptions {
-  /** Version of this program, for the status and build_info. */
-  version: string;
-  source: { kind: 'live' | 'replay'; name: string };
-  /** The most released buffers that are kept; default 1000. */
-  historyLimit?: number;
-  /** The most label sets of a metric family. Further ones are folded into `other`; default 2000. */
-  seriesLimit?: number;
-  /** Seconds, in stream time, for which a device or VM stays in the metrics after it has left; default 900. */
-  keepDeparted?: number;
-  /** How many incidents are kept. */
-  incidents?: Partial<IncidentLimits>;
-}
+import { type CompleteOptions, type ModelOptions, withDefaults } from './options.ts';
 
 /** The state of the server. It is a pure function of the lines so far: no clock, no I/O. */
 export class TracerModel {
-  readonly options: Readonly<Required<ModelOptions>>;
+  readonly options: CompleteOptions;
   readonly accounting = new Accounting();
   readonly counters: CounterStore;
+  readonly incidents: IncidentReports;
   /** Increases with each record. Equal revisions mean equal state. */
   revision = 0;
 
@@ -56,30 +40,26 @@ export class TracerModel {
   readonly #snapshotParts = new SnapshotParts();
   readonly #collection = new Collection();
   readonly #wallTime = new WallTime();
-  readonly #incidents: IncidentEngine;
+  readonly #engine: IncidentEngine;
   readonly #history = new History();
   #seq = 0;
 
   constructor(options: ModelOptions) {
-    const { kind, name } = options.source;
-    const incidents = { ...INCIDENT_LIMITS, ...options.incidents };
-    this.options = {
-      historyLimit: 1000,
-      seriesLimit: 2000,
-      keepDeparted: 900,
-      ...options,
-      incidents,
-      source: { kind, name },
-    };
+    this.options = withDefaults(options);
     this.counters = new CounterStore(this.options.seriesLimit);
     this.#buffers = new BufferTable(this.#processes, this.#vms, this.options.historyLimit);
-    this.#incidents = new IncidentEngine({
+    this.#engine = new IncidentEngine({
       buffers: this.#buffers,
       processes: this.#processes,
       accounting: this.accounting,
-      limits: incidents,
+      limits: this.options.incidents,
       dialect: () => this.#collection.dialect,
-      detects: (incident) => this.detectsIncident(incident),
+      detects: (incident) => this.incidents.isDetected(incident),
+    });
+    this.incidents = new IncidentReports({
+      engine: this.#engine,
+      collection: this.#collection,
+      time: this.#wallTime.iso,
     });
   }
 
@@ -87,9 +67,7 @@ export class TracerModel {
   apply(record: StreamRecord | DecodeFailure): TracerEvent[] {
     this.revision += 1;
     const events = this.#applyRecord(record);
-    for (const { change, incident } of this.#incidents.store.takeChanges()) {
-      const at = change === 'opened' ? incident.openedAt : (incident.closedAt ?? 0);
-      const view = this.#incidentView(incident);
+    for (const { at, change, incident } of this.incidents.takeChanges()) {
       this.#seq += 1;
       events.push({
         seq: this.#seq,
@@ -97,8 +75,8 @@ export class TracerModel {
         boot_us: at,
         kind: 'incident',
         change,
-        device: view.device,
-        incident: view,
+        device: incident.device,
+        incident,
       });
     }
     return events;
@@ -118,7 +96,7 @@ export class TracerModel {
       case 'tick':
         accounting.tick(record.data.t);
         this.#sweep();
-        this.#incidents.advance(record.data.t);
+        this.#engine.advance(record.data.t);
         return [];
       case 'loss':
         accounting.loss(record.data);
@@ -150,7 +128,7 @@ export class TracerModel {
       case 'snapshot': {
         const snapshot = this.#snapshotParts.join(record.data);
         accounting.seen(snapshot.t_end);
-        this.#incidents.snapshot(snapshot, this.#buffers.reconcile(snapshot));
+        this.#engine.snapshot(snapshot, this.#buffers.reconcile(snapshot));
         return [];
       }
       case 'ready':
@@ -160,7 +138,7 @@ export class TracerModel {
       case 'heartbeat':
         accounting.heartbeat(record.data.t, record.data.emitted);
         this.#sweep();
-        this.#incidents.advance(record.data.t);
+        this.#engine.advance(record.data.t);
         return [];
       case 'counter': {
         accounting.counterLine();
@@ -208,8 +186,6 @@ export class TracerModel {
     const { accounting } = this;
     const { simulation, kernel, bpftrace, dialect, problem, probes } = this.#collection;
     const { live, revoked } = this.#buffers.totals;
-    const restarts = Object.values(accounting.restarts).reduce((sum, count) => sum + count, 0);
-    const decodeErrors = Object.values(accounting.decodeErrors).reduce((sum, count) => sum + count, 0);
     return {
       version: this.options.version,
       source: { ...this.options.source },
@@ -221,25 +197,20 @@ export class TracerModel {
       state: accounting.state,
       problem: problem === null ? null : { ...problem },
       generation: accounting.generation,
-      restarts,
+      restarts: sum(accounting.restarts),
       probes: probes.map((probe) => ({ ...probe })),
       last_counter_read: accounting.lastReadAt === null ? null : this.#wallTime.iso(accounting.lastReadAt),
       blind_seconds: accounting.blindSeconds,
       events_received: accounting.eventsReceived,
       events_emitted: accounting.eventsEmitted,
       events_unaccounted: accounting.eventsUnaccounted,
-      decode_errors: decodeErrors,
+      decode_errors: sum(accounting.decodeErrors),
       losses: accounting.losses,
       counters_exact: this.countersExact,
       missed_returns: this.counters.totals.counters.missed_returns,
       buffer_state_exact: this.bufferStateExact,
       buffers: { live, revoked },
-      open_incidents: Object.fromEntries(
-        INCIDENT_KINDS.filter((kind) => this.detectsIncident(kind)).map((kind) => [
-          kind,
-          this.incidentCounts(kind).open,
-        ]),
-      ),
+      open_incidents: this.incidents.openByKind(),
     };
   }
 
@@ -262,7 +233,7 @@ export class TracerModel {
 
   /** True if tracing is active and a complete snapshot began after the last loss or gap. */
   get bufferStateExact(): boolean {
-    const begin = this.#incidents.snapshotAt;
+    const begin = this.#engine.snapshotAt;
     return this.accounting.state === 'tracing' && begin !== null && begin >= this.accounting.lastLossAt;
   }
 
@@ -289,16 +260,8 @@ export class TracerModel {
 
   /** The number of matching buffers, and the first `limit` of them. */
   findBuffers(filter: BufferFilter, limit: number): { total: number; buffers: BufferView[] } {
-    const buffers: BufferView[] = [];
-    let total = 0;
-    for (const some of [this.#buffers.alive(), this.#buffers.released()]) {
-      for (const buffer of some) {
-        if (!matches(buffer, filter)) continue;
-        total += 1;
-        if (total <= limit) buffers.push(this.#view(buffer));
-      }
-    }
-    return { total, buffers };
+    const { total, buffers } = this.#buffers.find((buffer) => matches(buffer, filter), limit);
+    return { total, buffers: buffers.map((buffer) => this.#view(buffer)) };
   }
 
   buffer(inode: number): BufferView | undefined {
@@ -314,50 +277,6 @@ export class TracerModel {
   /** The internal states of live and revoked buffers. Do not change them. */
   aliveStates(): IterableIterator<Readonly<BufferState>> {
     return this.#buffers.alive();
-  }
-
-  /** Whether a kernel traced since the start can have incidents of this kind. */
-  canOccur(kind: IncidentKind): boolean {
-    const { dialects } = INCIDENT_RULES[kind];
-    return dialects === undefined || this.#collection.hadDialect(dialects);
-  }
-
-  /** Whether incidents of this kind can occur, and all probes that detect them were attached since the start. */
-  detectsIncident(kind: IncidentKind): boolean {
-    return this.canOccur(kind) && INCIDENT_RULES[kind].probes.every((probe) => this.wasAttached(probe));
-  }
-
-  /** Security-relevant incident kinds that this kernel can have and that cannot be detected now. */
-  blindTo(): BlindTo[] {
-    return blindTo(this.#collection.dialect, this.#collection.attached());
-  }
-
-  /**
-   * Whether this policy violation is counted. Offers are counted only in a dialect in which an export declares its
-   * privacy.
-   */
-  countsViolation(kind: Violation): boolean {
-    if (kind === 'none' || (kind === 'private_offered' && !this.#collection.hadDialect(['private-v1'])))
-      return false;
-    return this.detectsIncident(kind);
-  }
-
-  /** Numbers of incidents: open now, ever opened, and not opened because of the limit. */
-  incidentCounts(kind: IncidentKind): { open: number; opened: number; folded: number } {
-    const { store } = this.#incidents;
-    return { open: store.count(kind), opened: store.opened[kind], folded: store.folded[kind] };
-  }
-
-  /** The labels of the open incidents. */
-  openIncidents(): Pick<Incident, 'device' | 'kind' | 'severity'>[] {
-    return this.#incidents.store.allOpen().map(incidentLabels);
-  }
-
-  /** Open incidents first, by severity and then newest first; then the closed ones that are kept, newest first. */
-  incidents(): Incident[] {
-    const { store } = this.#incidents;
-    const open = store.allOpen().reverse().sort(bySeverity);
-    return [...open, ...store.past().toReversed()].map((one) => this.#incidentView(one));
   }
 
   /** Rates and durations of the last half hour, oldest first. */
@@ -383,8 +302,8 @@ export class TracerModel {
     if (this.#devices.anyGone && 'device' in record.data)
       this.#devices.seen(deviceAddress(record.data.device));
     const lostMappings = this.#buffers.apply(record);
-    this.#incidents.event(record);
-    this.#incidents.advance(t);
+    this.#engine.event(record);
+    this.#engine.advance(t);
     this.#seq += 1;
     return toTracerEvent(record, {
       seq: this.#seq,
@@ -426,7 +345,7 @@ export class TracerModel {
     const takeover = this.#processes.identify(process);
     if (takeover === null) return;
     this.#buffers.takenOver(takeover);
-    this.#incidents.processExited(takeover.from);
+    this.#engine.processExited(takeover.from);
   }
 
   #exit(exit: Exit): void {
@@ -434,7 +353,7 @@ export class TracerModel {
     const process = this.#processes.exit(exit);
     if (process === null) return;
     this.#buffers.processExited(process);
-    this.#incidents.processExited(process);
+    this.#engine.processExited(process);
   }
 
   /** Removes devices and VMs that left more than `keepDeparted` ago, in stream time. */
@@ -455,13 +374,8 @@ export class TracerModel {
   #view(buffer: BufferState): BufferView {
     return bufferView(buffer, { time: this.#wallTime.iso, interfaceOf: this.#interfaceOf });
   }
+}
 
-  #incidentView(incident: IncidentState): Incident {
-    return incidentView(incident, {
-      time: this.#wallTime.iso,
-      isExact: (one) => this.#incidents.isExact(one),
-      participants: (one) => this.#incidents.participants(one),
-      tracesUnmaps: this.wasAttached('unmap'),
-    });
-  }
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { COMMANDS, commandOf } from '../../src/cli/commands.ts';
 import { commandHelp } from '../../src/cli/help.ts';
-import { bufferColumns, INCIDENT_COLUMNS, rejectionColumns } from '../../src/cli/watch/rows.ts';
+import { bufferColumns, incidentColumns, rejectionColumns } from '../../src/cli/watch/rows.ts';
 
 test('watch --help explains each column that watch shows', () => {
-  const shown = [...INCIDENT_COLUMNS, ...bufferColumns(0), ...rejectionColumns(new Map())];
+  const shown = [...incidentColumns(0), ...bufferColumns(0), ...rejectionColumns(new Map(), 0)];
   const explained = commandOf('watch').columns?.flatMap(([titles]) => titles.split(', ')) ?? [];
   assert.deepEqual([...explained].sort(), [...new Set(shown.map(({ title }) => title))].sort());
   assert.match(commandHelp(commandOf('watch')), /^Columns:\n {2}SEVERITY/m);

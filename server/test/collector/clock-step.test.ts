@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
-import { decodeLine } from '../../src/protocol/decode.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { has, live } from './live-run.ts';
@@ -25,7 +24,7 @@ test('after the wall clock steps, event times and the age of the counters become
 
   const model = new TracerModel({ version: '1', source: { kind: 'live', name: 'bpftrace' } });
   const times: string[] = [];
-  for (const line of run.lines) for (const event of model.apply(decodeLine(line))) times.push(event.time);
+  for (const { record } of run.lines) for (const event of model.apply(record)) times.push(event.time);
   const ageMs = (time: string | undefined) => systemClock.wallMs() - Date.parse(time ?? '');
   assert.ok(ageMs(times[0]) > DAY_MS - 600_000, 'before the step, event times are a day behind');
   assert.ok(Math.abs(ageMs(times.at(-1))) < 600_000, times.at(-1));

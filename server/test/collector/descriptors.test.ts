@@ -66,7 +66,7 @@ test('without a free descriptor the running child continues, no exit is reported
          spacingMs: { start: 0, gap: 0, loss: 0, owner_exit: 0 } },
      });
      const stop = new AbortController();
-     const ended = source.run((line) => records.push(JSON.parse(line)), stop.signal);
+     const ended = source.run(({ record }) => records.push(record), stop.signal);
      const until = async (what, found) => {
        for (const end = Date.now() + 90_000; !found(); await new Promise((resolve) => setTimeout(resolve, 20)))
          if (Date.now() > end) { console.log('timed out: ' + what, JSON.stringify(records.slice(-20))); process.exit(3); }
@@ -83,8 +83,9 @@ test('without a free descriptor the running child continues, no exit is reported
      await until('failed restarts', () => count(({ type, data }) => type === 'child' && data.reason === 'resources') >= 3);
      const reason = records.find(({ type, data }) => type === 'child' && data.reason === 'resources').data;
      free();
-     const before = count(({ data }) => Array.isArray(data) && data[0] === 1);
-     await until('recovery', () => count(({ data }) => Array.isArray(data) && data[0] === 1) > before + 3);
+     const beats = () => count(({ type }) => type === 'heartbeat');
+     const before = beats();
+     await until('recovery', () => beats() > before + 3);
      stop.abort();
      await ended;
      console.log(JSON.stringify({ beforeKill, reason, unavailable: count(child('unavailable')), exits: count(({ type }) => type === 'exit') }));`,

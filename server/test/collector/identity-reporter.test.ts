@@ -122,7 +122,7 @@ test('the exit of a process that ended before it was read is not dated before th
   await watch.settled();
   more(tupleLine('bind', 3 * SECOND, 10, 100, DEVICE, 9, 0, 0, 2, 100, 0, 4096, 4096, 0, 'qemu'));
   assert.deepEqual(lines, [{ type: 'exit', data: { t: 3 * SECOND, pid: 100 } }]);
-  const [incident] = model.incidents();
+  const [incident] = model.incidents.all();
   assert.deepEqual([incident?.kind, incident?.closed_by], ['accepted_not_vfio', 'vm_gone']);
 });
 

@@ -5,6 +5,7 @@ import { createLiveSource } from '../../src/collector/collector.ts';
 import type { SupervisorTiming } from '../../src/collector/timing.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { decodeLine, type StreamRecord } from '../../src/protocol/decode.ts';
+import type { StreamLine } from '../../src/protocol/stream-line.ts';
 import type { Child, Snapshot } from '../../src/protocol/wire.ts';
 import { testFragments } from '../bpftrace/test-fragments.ts';
 import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
@@ -34,7 +35,7 @@ export const TIMING: SupervisorTiming = {
 /** A supervisor that runs against a fake host and a fake bpftrace. */
 export interface Live {
   host: FakeHost;
-  lines: string[];
+  lines: StreamLine[];
   records: () => StreamRecord[];
   children: () => Child[];
   snapshots: () => Snapshot[];
@@ -68,18 +69,18 @@ export async function live(t: TestContext, setup: Setup): Promise<Live> {
     uid: setup.uid ?? 0,
     timing: { ...TIMING, ...setup.timing },
   });
-  const lines: string[] = [];
+  const lines: StreamLine[] = [];
   const controller = new AbortController();
   const ended = source.run((line) => lines.push(line), controller.signal);
-  const decoded: StreamRecord[] = [];
-  // Tests poll this function, so it decodes each line only once.
+  const checked: StreamRecord[] = [];
+  // Tests poll this function, so it checks each line only once.
   const records = (): StreamRecord[] => {
-    for (const line of lines.slice(decoded.length)) {
-      const record = decodeLine(line);
+    for (const { raw, record } of lines.slice(checked.length)) {
+      assert.deepEqual(record, decodeLine(raw), 'a replay would decode another record');
       if (record.type === 'failure') assert.fail(JSON.stringify(record));
-      decoded.push(record);
+      checked.push(record);
     }
-    return [...decoded];
+    return [...checked];
   };
   const stop = async (): Promise<void> => {
     controller.abort();

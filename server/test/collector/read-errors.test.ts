@@ -11,6 +11,7 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises';
+import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { inspectHost } from '../../src/bpftrace/facts.ts';
@@ -258,7 +259,7 @@ test('processors that cannot be listed or visited are reported with the cause', 
   const { onError, lines, sources } = errorLog('processors');
   assert.equal(await quiesceCpus(host.sysRoot, { searchPath: '', onError }), 1);
   await breakPath(join(host.sysRoot, 'devices/system/cpu/online'));
-  assert.equal(await quiesceCpus(host.sysRoot, { onError }), 1);
+  assert.equal(await quiesceCpus(host.sysRoot, { onError }), cpus().length);
   assert.deepEqual(sources(), ['processors']);
   assert.deepEqual(
     lines.map((line) => line.type === 'host_error' && line.data.count),

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { BufferView } from '../../src/contract/buffers.ts';
 import { lossSentences } from '../../src/contract/texts.ts';
 import { type VerdictInput, verdictOf } from '../../src/contract/verdict.ts';
-import type { Incidents, Status } from '../../web/types.ts';
+import type { Incidents, Status } from '../../web/data/types.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 

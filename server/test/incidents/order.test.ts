@@ -133,12 +133,12 @@ test('for any lines, up to 100 us out of order, no count is negative and every i
           assert.ok(buffer.attachments.every(({ count }) => count >= 1));
         }
       }
-      const counts = INCIDENT_KINDS.map((kind) => model.incidentCounts(kind));
+      const counts = INCIDENT_KINDS.map((kind) => model.incidents.counts(kind));
       assert.ok(counts.every(({ open }) => open >= 0 && open <= limits.open));
       const sum = (part: 'open' | 'opened') => counts.reduce((total, count) => total + count[part], 0);
       assert.equal(sum('opened'), opened.opened);
       assert.equal(sum('open') + opened.closed, opened.opened);
-      const shown = model.incidents();
+      const shown = model.incidents.all();
       assert.equal(shown.filter(({ state }) => state === 'open').length, sum('open'));
       assert.ok(shown.length - sum('open') <= limits.closed);
       const alive = new Set(
@@ -177,7 +177,7 @@ test('the number of incidents does not depend on the order of the lines', () => 
   ];
   const counts = (order: readonly string[]) => {
     const { model } = feed([...BEGIN, ...order, released(5 * S, 9), heartbeat(400 * S)]);
-    return INCIDENT_KINDS.map((kind) => [kind, model.incidentCounts(kind)] as const);
+    return INCIDENT_KINDS.map((kind) => [kind, model.incidents.counts(kind)] as const);
   };
   const expected = counts(lines);
   assert.deepEqual(

@@ -32,7 +32,7 @@ export function begin(options: StartingOptions = {}): string[] {
 export function watch(lines: readonly string[], options: StartingOptions = {}) {
   const fed = feed([...begin(options), ...lines]);
   function incidents(): Incident[] {
-    const all = fed.model.incidents();
+    const all = fed.model.incidents.all();
     for (const incident of all) assert.ok(Check(Incident, incident), JSON.stringify(incident));
     return all;
   }

@@ -8,6 +8,7 @@ import { renderMetrics } from '../../src/metrics/exposition.ts';
 import { topologyOf } from '../../src/model/topology.ts';
 import { wellFormed } from '../../src/protocol/repair.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
+import { readLine } from '../../src/protocol/stream-line.ts';
 import { Pipeline } from '../../src/tracer/pipeline.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
 import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
@@ -47,7 +48,7 @@ async function run(lines: readonly string[]) {
     kind: 'replay',
     name: 'hostile',
     run: async (onLine) => {
-      for (const line of lines) onLine(line);
+      for (const line of lines) onLine(readLine(line));
     },
   };
   const pipeline = new Pipeline({
@@ -56,7 +57,7 @@ async function run(lines: readonly string[]) {
     onFailure: ({ sample }, error) => bad.push(error === undefined ? { sample } : { sample, error }),
   });
   await pipeline.run(new AbortController().signal);
-  JSON.stringify([model.status(), model.buffers(), model.incidents(), model.history(), [...model.vms()]]);
+  JSON.stringify([model.status(), model.buffers(), model.incidents.all(), model.history(), [...model.vms()]]);
   topologyOf(model.aliveStates(), 1000);
   const text = await renderMetrics(new Catalogue({ model, processMetrics: false }), 'text');
   return { model, bad, applied, text };
@@ -105,8 +106,8 @@ test('an open or closed incident names the first 64 importers and has the number
   for (let index = 0; index < 100; index += 1)
     lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
   lines.push(collectorLine('exit', { t: T + 1000, pid: 100 }), heartbeat(T + 30_000_000, 101));
-  const open = (await run(lines)).model.incidents();
-  const over = (await run([...lines, released(T + 40_000_000, 9)])).model.incidents();
+  const open = (await run(lines)).model.incidents.all();
+  const over = (await run([...lines, released(T + 40_000_000, 9)])).model.incidents.all();
   for (const [incident] of [open, over]) {
     assert.equal(incident?.kind, 'orphaned');
     assert.equal(incident?.importers.length, 64);
@@ -122,7 +123,7 @@ test('a revocation that waits for many importers names the first 64', async () =
     lines.push(imported({ t: T + index, inode: 9, stage: 2, importer: `importer-${index}` }));
   }
   lines.push(bufferState(T + 1000, 9, true), heartbeat(T + 5_000_000, 202));
-  const [incident] = (await run(lines)).model.incidents();
+  const [incident] = (await run(lines)).model.incidents.all();
   assert.equal(incident?.kind, 'revoke_waiting');
   assert.equal(incident?.importers.length, 64);
   assert.match(incident?.sentence ?? '', /importer-63 to unmap buffer 9, and 36 more\./);

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeLine, maskLine } from '../../src/protocol/decode.ts';
+import { decodeLine } from '../../src/protocol/decode.ts';
 import { maskAddresses } from '../../src/protocol/mask.ts';
+import { readChildLine } from '../../src/protocol/stream-line.ts';
+import { DEVICE, tupleLine } from '../fixtures/stream-lines.ts';
 
 const ADDRESS = 'ffffffff81234567';
 
@@ -39,18 +41,27 @@ for (const line of [
   `stdin:1:1-5: WARNING: kfunc_${ADDRESS}`,
 ]) {
   test(`an address in a line of bpftrace is masked: ${line}`, () => {
-    assert.ok(!maskLine(line).includes(ADDRESS));
-    assert.ok(maskLine(line).includes('[address]'));
+    const { raw, record } = readChildLine(line);
+    assert.ok(!raw.includes(ADDRESS));
+    assert.ok(raw.includes('[address]'));
+    assert.deepEqual(record, decodeLine(raw));
     assert.ok(!JSON.stringify(decodeLine(line)).includes(ADDRESS));
   });
 }
 
-test('numbers that a probe prints are never masked', () => {
+test('the record of a masked line is that of the masked text', () => {
+  const { raw, record } = readChildLine(`{"type": "kfunc_${ADDRESS}"}`);
+  assert.equal(raw, '{"type": "kfunc_[address]"}');
+  assert.deepEqual(record, { type: 'unknown', data: { what: 'kfunc_[address]' } });
+});
+
+test('what a probe prints is never masked', () => {
   for (const line of [
+    tupleLine('detach', 1, 100, DEVICE, 7, ADDRESS, '', 'qemu'),
     '{"type": "value", "data": [13,14,[8319104478930001,9007199254740991],1]}',
     '{"type": "value", "data": [1,9007199254740991,8999999999999999]}',
   ])
-    assert.equal(maskLine(line), line);
+    assert.deepEqual(readChildLine(line), { raw: line, record: decodeLine(line) });
 });
 
 test('an address at the cut of a failure sample is removed completely', () => {

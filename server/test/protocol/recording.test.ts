@@ -31,7 +31,7 @@ async function read(source: RecordingSource, signal = new AbortController().sign
   let error: TracerError | null = null;
   await source
     .run(
-      (line) => lines.push(line),
+      ({ raw }) => lines.push(raw),
       signal,
       (why) => dropped.push(why),
     )

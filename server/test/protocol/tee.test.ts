@@ -6,6 +6,7 @@ import { TracerError } from '../../src/lib/errors.ts';
 import type { Recorder } from '../../src/protocol/recorder.ts';
 import { Recorder as FileRecorder, RecordingSource } from '../../src/protocol/recording.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
+import { readLine } from '../../src/protocol/stream-line.ts';
 import { tee } from '../../src/protocol/tee.ts';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { exported, HEADER, heartbeat, ready } from '../fixtures/stream-lines.ts';
@@ -21,7 +22,7 @@ function source(lines: readonly string[], run?: () => void): LineSource {
     run: async (onLine, _signal, onDropped) => {
       run?.();
       onDropped?.('oversized_line');
-      for (const line of lines) onLine(line);
+      for (const line of lines) onLine(readLine(line));
     },
   };
 }
@@ -36,7 +37,7 @@ test('each line is recorded before it is passed on, and the kind and name of the
   const both = tee(source(['a', 'b']), recorder);
   assert.deepEqual([both.kind, both.name], ['live', 'bpftrace']);
   await both.run(
-    (line) => calls.push(`applied ${line}`),
+    ({ raw }) => calls.push(`applied ${raw}`),
     never,
     (why) => calls.push(why),
   );
@@ -59,7 +60,7 @@ test('a recorder that drops lines does not delay the source', async (t) => {
   const path = join(await temporaryFolder(t), 'stream');
   const recorder = new FileRecorder({ path, maxPendingBytes: 1 });
   const applied: string[] = [];
-  await tee(source(LINES), recorder).run((line) => applied.push(line), never);
+  await tee(source(LINES), recorder).run(({ raw }) => applied.push(raw), never);
   assert.deepEqual(applied, LINES);
   assert.deepEqual([recorder.written, recorder.dropped], [0, LINES.length]);
 });
@@ -82,7 +83,7 @@ test('lines from before a failure of the source are in the file', async (t) => {
   const broken: LineSource = {
     ...source([]),
     run: async (onLine) => {
-      onLine(HEADER);
+      onLine(readLine(HEADER));
       throw new TracerError('child_failed', 'gone');
     },
   };

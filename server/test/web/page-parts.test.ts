@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { atLeast } from '../../src/contract/format.ts';
 import { isRejection } from '../../src/contract/rejection.ts';
 import { lossSentences } from '../../src/contract/texts.ts';
-import { bufferRows } from '../../web/buffer-rows.ts';
-import { describe, reasonOf } from '../../web/describe.ts';
-import { atLeast, bytes, duration, shorten, span } from '../../web/format.ts';
-import { countersSentence, covers, figure, knowledgeOf } from '../../web/knowledge.ts';
-import { MessageSplitter } from '../../web/sse.ts';
-import type { BufferView, Status } from '../../web/types.ts';
-import { DEFAULT_VIEW, parseView, viewHash } from '../../web/view.ts';
+import { bufferRows } from '../../web/buffers/buffer-rows.ts';
+import { describe, reasonOf } from '../../web/data/event-description.ts';
+import { countersSentence, covers, figure, knowledgeOf } from '../../web/data/knowledge.ts';
+import { DEFAULT_VIEW, parseView, viewHash } from '../../web/data/page-view.ts';
+import type { BufferView, Status } from '../../web/data/types.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 
@@ -73,21 +72,6 @@ test('a view survives its URL hash, and invalid values in a hash are ignored', (
   assert.deepEqual(parseView('#reason=not_revocable').reason, 'not_revocable');
 });
 
-test('messages are complete for any split of the stream', () => {
-  const text =
-    'retry: 3000\n: stream of log a\n\nevent: export\nid: a.1\ndata: {"x":1}\n\n: alive\n\nevent: release\nid: a.2\ndata: {}\n\n';
-  const expected = [
-    { event: 'export', id: 'a.1', data: '{"x":1}' },
-    { event: 'release', id: 'a.2', data: '{}' },
-  ];
-  for (let size = 1; size < text.length; size += 1) {
-    const splitter = new MessageSplitter();
-    const messages = [];
-    for (let at = 0; at < text.length; at += size) messages.push(...splitter.push(text.slice(at, at + size)));
-    assert.deepEqual(messages, expected, `in pieces of ${size}`);
-  }
-});
-
 test('the filter finds rows that contain every word in what they show', () => {
   const rows = (change: Partial<typeof DEFAULT_VIEW>) =>
     bufferRows(model.buffers(), { ...DEFAULT_VIEW, ...change }).map(({ inode }) => inode);
@@ -110,35 +94,6 @@ test('devices are sorted by their numbers, not as text', () => {
   const sorted = bufferRows(buffers, { ...DEFAULT_VIEW, sort: 'device' }).map(({ device }) => device);
   const order = DEFAULT_VIEW.descending ? sorted.toReversed() : sorted;
   assert.deepEqual(order, ['0000:41:00.0', '2000:01:00.0', '10001:8a:00.0', 'unknown']);
-});
-
-test('sizes, time spans and durations have readable units', () => {
-  assert.deepEqual([0, 1023, 4096, 1536, 3 << 20, 2 ** 41].map(bytes), [
-    '0 B',
-    '1023 B',
-    '4 KiB',
-    '1.5 KiB',
-    '3 MiB',
-    '2 TiB',
-  ]);
-  assert.deepEqual([-5, 59_400, 60_000, 3_600_000, 5_400_000, 86_400_000, 180_000_000].map(span), [
-    '0 s',
-    '59 s',
-    '1 min',
-    '1 h',
-    '1 h 30 min',
-    '1 d',
-    '2 d 2 h',
-  ]);
-  assert.deepEqual([5e-7, 2e-5, 0.0015, 0.25, 1.5, 12].map(duration), [
-    '1 µs',
-    '20 µs',
-    '1.5 ms',
-    '250 ms',
-    '1.50 s',
-    '12.0 s',
-  ]);
-  assert.equal(shorten('abcdef', 4), 'abc…');
 });
 
 test('a failed private read has its reason but is not a rejection', () => {

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyOf } from '../../src/model/topology.ts';
-import { crossArea, type Graph, labelArea, layoutTopology, overlap } from '../../web/topology-layout.ts';
-import { OTHER_DEVICES } from '../../web/topology-rows.ts';
+import {
+  crossArea,
+  type Graph,
+  labelArea,
+  layoutTopology,
+  overlap,
+  shorten,
+} from '../../web/topology/topology-layout.ts';
+import { OTHER_DEVICES } from '../../web/topology/topology-rows.ts';
 import { busyHost } from '../fixtures/busy-host.ts';
 import { feed } from '../fixtures/feed.ts';
 import { manyVms } from '../fixtures/many-vms.ts';
@@ -110,4 +117,9 @@ test('labels and crosses of rejected lines do not overlap, and a label without s
         assert.ok(!overlap(label, other), `${width} wide: ${JSON.stringify([label, other])}`);
     }
   }
+});
+
+test('a text that is too long ends in an ellipsis', () => {
+  assert.equal(shorten('abcdef', 4), 'abc…');
+  assert.equal(shorten('abcd', 4), 'abcd');
 });

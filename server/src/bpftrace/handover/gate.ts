@@ -1,8 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { tagOf } from '../../collector/line-reader.ts';
-import { TAGS } from '../../protocol/codes.ts';
-import { decodeLine } from '../../protocol/decode.ts';
+import type { DecodeFailure, StreamRecord } from '../../protocol/decode.ts';
+import type { TupleOf } from '../../protocol/tuples.ts';
 
 /**
  * Sets which calls a program counts. Its bpftrace code reads the command from the timer slack (gateLines() in
@@ -50,15 +49,35 @@ export class GateWatch {
   #offsetNs = 0;
 
   /** Returns true for a gate record, which must not be passed on. */
-  receive(line: string): boolean {
-    const tag = tagOf(line);
-    if (tag === TAGS.counter && this.#reading !== null) this.#reading.counters++;
-    if (tag === TAGS.read_end) this.#readEnded(line);
-    if (tag !== TAGS.gate && tag !== TAGS.in_flight) return false;
-    const record = decodeLine(line);
-    if (record.type === 'in_flight' && this.#reading !== null) this.#reading.inFlight++;
-    if (record.type !== 'gate') return true;
-    const { t, clock, from, until } = record.data;
+  receive(record: StreamRecord | DecodeFailure): boolean {
+    switch (record.type) {
+      case 'gate':
+        this.#gateRead(record.data);
+        return true;
+      case 'in_flight':
+        if (this.#reading !== null) this.#reading.inFlight++;
+        return true;
+      case 'counter':
+        this.#counterArrived();
+        return false;
+      case 'failure':
+        // It is a counter that has arrived, so the read is complete.
+        if (record.reason === 'bad_map') this.#counterArrived();
+        return false;
+      case 'read_end':
+        this.#readEnded(record.data.lines);
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  /** Converts microseconds since boot to seconds of the scheduler clock. */
+  secondAt(bootUs: number): number {
+    return (bootUs * 1000 + this.#offsetNs) / NS;
+  }
+
+  #gateRead({ t, clock, from, until }: TupleOf<'gate'>['data']): void {
     if (clock === 0) {
       this.#reading = { t, inFlight: 0, counters: 0 };
       this.from = from / NS;
@@ -67,21 +86,17 @@ export class GateWatch {
       this.began = { t, clock };
       this.#offsetNs = clock - t * 1000;
     }
-    return true;
   }
 
-  /** Converts microseconds since boot to seconds of the scheduler clock. */
-  secondAt(bootUs: number): number {
-    return (bootUs * 1000 + this.#offsetNs) / NS;
+  #counterArrived(): void {
+    if (this.#reading !== null) this.#reading.counters++;
   }
 
-  #readEnded(line: string): void {
-    const record = decodeLine(line);
+  #readEnded(printed: number): void {
     const reading = this.#reading;
     this.#reading = null;
-    if (record.type !== 'read_end') return;
-    const complete = reading !== null && reading.counters === record.data.lines - this.#printed;
-    this.#printed = record.data.lines;
+    const complete = reading !== null && reading.counters === printed - this.#printed;
+    this.#printed = printed;
     if (!complete || this.secondAt(reading.t) <= this.until) {
       this.quietReads = 0;
       return;

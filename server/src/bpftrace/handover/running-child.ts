@@ -1,12 +1,12 @@
-import { isEvent } from '../../collector/line-reader.ts';
+import type { StreamLine } from '../../protocol/stream-line.ts';
 import type { ChildReason } from '../../protocol/wire.ts';
 import type { RunnablePlan } from '../plan.ts';
 import { BpftraceChild, type ChildEnd, type ChildOptions, type ChildTiming } from '../process/child.ts';
 import type { Launch } from '../process/launch.ts';
 import { GateWatch } from './gate.ts';
 
-/** Limit of the buffered lines of a standby. It prints some dozens of lines per second and waits for some seconds. */
-const HELD_LINES = 200_000;
+/** A standby prints some dozens of lines per second and waits for some seconds. */
+const HELD_LIMIT = 200_000;
 
 export interface RunningChildOptions {
   plan: RunnablePlan;
@@ -16,13 +16,15 @@ export interface RunningChildOptions {
   timing: ChildTiming;
   faults: ChildOptions['faults'];
   /** Called for each line when it arrives, also while lines are buffered. */
-  onArrival: (line: string) => void;
+  onArrival: (line: StreamLine) => void;
   /** Called for each line in order; after release() for the buffered ones. */
-  onLine: (line: string) => void;
+  onLine: (line: StreamLine) => void;
   onReady: () => void;
   onDropped: () => void;
-  /** Called when an event was dropped because the buffer is full. */
+  /** Called for each line that was dropped because the buffer is full. */
   onHeldDropped: () => void;
+  /** Maximum number of buffered lines of a standby; default 200,000. */
+  heldLimit?: number;
 }
 
 /** One bpftrace child with its plan and the state of its gate. A standby's lines are buffered until it takes over. */
@@ -41,7 +43,7 @@ export class RunningChild {
 
   readonly #options: RunningChildOptions;
   readonly #child: BpftraceChild;
-  #held: string[] | null;
+  #held: StreamLine[] | null;
 
   constructor(options: RunningChildOptions, held: boolean) {
     this.#options = options;
@@ -87,11 +89,11 @@ export class RunningChild {
     for (const line of lines) this.#options.onLine(line);
   }
 
-  #receive(line: string): void {
-    if (this.gate.receive(line)) return;
+  #receive(line: StreamLine): void {
+    if (this.gate.receive(line.record)) return;
     this.#options.onArrival(line);
     if (this.#held === null) this.#options.onLine(line);
-    else if (this.#held.length < HELD_LINES) this.#held.push(line);
-    else if (isEvent(line)) this.#options.onHeldDropped();
+    else if (this.#held.length < (this.#options.heldLimit ?? HELD_LIMIT)) this.#held.push(line);
+    else this.#options.onHeldDropped();
   }
 }

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { endOf, killGroup, type ProcessEnd } from '../../host/process-group.ts';
 import { errnoOf, isDenied, isOutOfResources } from '../../lib/errno.ts';
-import { maskLine } from '../../protocol/decode.ts';
 import { LineSplitter } from '../../protocol/splitter.ts';
+import { readChildLine, type StreamLine } from '../../protocol/stream-line.ts';
 import type { ChildReason } from '../../protocol/wire.ts';
 import { classifyStart, lacksCause, shortMessage } from './classify.ts';
 import type { Launch } from './launch.ts';
@@ -22,7 +22,7 @@ export interface ChildOptions {
   launch: Launch;
   program: string;
   timing: ChildTiming;
-  onLine: (line: string) => void;
+  onLine: (line: StreamLine) => void;
   /** Called for the ready record: all probes are attached. */
   onReady?: () => void;
   /** Faults to inject between the child and `onLine`. */
@@ -41,7 +41,6 @@ export interface ChildEnd {
   code: number | null;
 }
 
-const READY = /^\{"type": ?"value", ?"data": ?\[0,/;
 const CHECKS_PER_LIMIT = 10;
 
 /** One bpftrace process: starts it, detects ready and silence, stops it. Its output is always read to the end. */
@@ -65,7 +64,7 @@ export class BpftraceChild {
   /** Starts the process. Resolves when it has ended and all its output was read. Never rejects. To be called once. */
   async run(): Promise<ChildEnd> {
     const splitter = new LineSplitter({
-      onLine: (line) => this.#takeLine(line),
+      onLine: (line) => this.#takeLine(readChildLine(line)),
       onDropped: () => this.#options.onDropped?.(),
     });
     const end = await this.#runOnce(['-f', 'json', '-B', 'line', '-'], (chunk) => splitter.push(chunk));
@@ -140,12 +139,13 @@ export class BpftraceChild {
     return this.#process?.exitCode === null && this.#process.signalCode === null;
   }
 
-  #takeLine(line: string): void {
+  #takeLine(line: StreamLine): void {
     this.#linesSeen++;
     const { faults, onLine } = this.#options;
-    for (const passed of faults?.pass(line) ?? [line]) onLine(maskLine(passed));
+    if (faults === undefined) onLine(line);
+    else for (const passed of faults.pass(line)) onLine(passed);
     if (faults?.crashes()) this.#kill();
-    if (this.#ready || !READY.test(line)) return;
+    if (this.#ready || line.record.type !== 'ready') return;
     this.#ready = true;
     this.#options.onReady?.();
   }

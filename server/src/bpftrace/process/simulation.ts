@@ -1,8 +1,9 @@
-import { isEvent } from '../../collector/line-reader.ts';
 import type { Faults } from '../../lib/faults.ts';
+import { isEvent } from '../../protocol/decode.ts';
+import { readLine, type StreamLine } from '../../protocol/stream-line.ts';
 
 /** No version of bpftrace prints this line, and the decoder rejects it. */
-const MALFORMED = '{"type": "value", "data": [simulated';
+const MALFORMED = readLine('{"type": "value", "data": [simulated');
 
 export interface SimulationOptions {
   faults: Faults;
@@ -28,8 +29,8 @@ export class Simulation {
     let lossDue = 0;
     return {
       pass: (line) => {
-        const malformed = new Array<string>(this.#malformedDue()).fill(MALFORMED);
-        if (faults.loss === null || !isEvent(line)) return [line, ...malformed];
+        const malformed = new Array<StreamLine>(this.#malformedDue()).fill(MALFORMED);
+        if (faults.loss === null || !isEvent(line.record)) return [line, ...malformed];
         lossDue += faults.loss;
         // In floating point, ten times 0.1 is a little less than 1.
         if (lossDue < 1 - 1e-9) return [line, ...malformed];
@@ -54,7 +55,7 @@ export class Simulation {
 
 export interface ChildFaults {
   /** The lines that the reader gets instead of this line. */
-  pass(line: string): string[];
+  pass(line: StreamLine): StreamLine[];
   /** Whether the child must be killed now. */
   crashes(): boolean;
 }

@@ -1,6 +1,7 @@
 import { get, type IncomingMessage } from 'node:http';
 import { Value } from 'typebox/value';
 import { ApiError } from '../../contract/error.ts';
+import { bytes as formatBytes } from '../../contract/format.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { neutral } from '../../lib/neutral.ts';
 
@@ -168,10 +169,11 @@ export class DaemonClient {
     }
     if (bytes <= maxBytes) return Buffer.concat(chunks).toString('utf8');
     answer.destroy();
-    const limit = maxBytes >= 1 << 20 ? `${maxBytes >> 20} MiB` : `${maxBytes} bytes`;
-    throw new TracerError('address_unavailable', `the answer of ${this.url} is longer than ${limit}`, {
-      remedy: 'ask for less with --device or --state, or give the URL of a daemon',
-    });
+    throw new TracerError(
+      'address_unavailable',
+      `the answer of ${this.url} is longer than ${formatBytes(maxBytes)}`,
+      { remedy: 'ask for less with --device or --state, or give the URL of a daemon' },
+    );
   }
 
   #unreachable(error: NodeJS.ErrnoException): TracerError {

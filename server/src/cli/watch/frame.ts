@@ -1,11 +1,13 @@
 import type { BufferView } from '../../contract/buffers.ts';
 import type { VmRef } from '../../contract/fields.ts';
+import { age, clock, count } from '../../contract/format.ts';
 import type { Incident } from '../../contract/incidents.ts';
-import { blindSentence, count } from '../../contract/texts.ts';
+import { vmName } from '../../contract/names.ts';
+import { blindSentence } from '../../contract/texts.ts';
 import { type Level, REASONS_SHOWN, verdictOf } from '../../contract/verdict.ts';
-import { fit, fold, formatAge } from '../text.ts';
+import { fit, fold } from '../text.ts';
 import type { DaemonState, Status } from './daemon-state.ts';
-import { bufferColumns, INCIDENT_COLUMNS, isVm, rejectionColumns, vmOf } from './rows.ts';
+import { bufferColumns, incidentColumns, isVm, rejectionColumns } from './rows.ts';
 import { type Column, cellOf, layOut, type Table } from './table.ts';
 import type { View } from './view.ts';
 
@@ -164,15 +166,16 @@ function sectionsOf({
     vm === undefined || [row.vm, row.by_vm, row.owner_vm].some((one) => isVm(one ?? null, vm));
   const { incidents, open } = daemon.incidents;
   const bufferShape = bufferColumns(nowMs);
-  const rejectionShape = rejectionColumns(daemon.sentences);
+  const rejectionShape = rejectionColumns(daemon.sentences, nowMs);
+  const incidentShape = incidentColumns(nowMs);
   const openIncidents = incidents.filter(
     (row) =>
-      row.state === 'open' && ofVm(row) && matches(INCIDENT_COLUMNS, row, `${row.device} ${vmOf(row.vm)}`),
+      row.state === 'open' && ofVm(row) && matches(incidentShape, row, `${row.device} ${vmName(row.vm)}`),
   );
   const buffers = daemon.buffers.filter((row) => ofVm(row) && matches(bufferShape, row));
   const rejections = daemon.rejections.filter((row) => ofVm(row) && matches(rejectionShape, row));
   return {
-    incidents: sectionOf('Open incidents', openIncidents, open, INCIDENT_COLUMNS),
+    incidents: sectionOf('Open incidents', openIncidents, open, incidentShape),
     buffers: sectionOf('Buffers', buffers, daemon.total, bufferShape),
     rejections: sectionOf('Newest rejections', rejections, daemon.rejected, rejectionShape),
   };
@@ -194,8 +197,8 @@ function headline({ url, daemon, lost, wallMs, view }: FrameInput): Line[] {
   const counts = `${live} live, ${revoked} revoked, ${count(incidents, 'open incident')}`;
   lines.push(line(view.filter === '' ? counts : `${counts}; filter: ${view.filter}`));
   if (lost !== undefined) {
-    const since = new Date(lost.sinceMs).toISOString().slice(11, 19);
-    const ago = formatAge(wallMs - lost.sinceMs);
+    const since = clock(lost.sinceMs, wallMs, 'UTC');
+    const ago = age(wallMs - lost.sinceMs);
     const again = lost.againMs <= 0 ? 'retrying' : `retry in ${Math.ceil(lost.againMs / 1000)} s`;
     lines.push(
       line(`CONNECTION LOST at ${since}Z, ${ago} ago (${again}): ${lost.why}; the data below is old`, 'loud'),

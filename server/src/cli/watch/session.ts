@@ -1,7 +1,8 @@
+import { BackOff } from '../../lib/back-off.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { TracerError } from '../../lib/errors.ts';
 import type { DaemonState, Viewer } from './daemon-state.ts';
-import { pauseMs } from './follow.ts';
+import { RETRY } from './follow.ts';
 import { drawFrame, type FrameInput } from './frame.ts';
 import { Screen } from './screen.ts';
 import { FIRST_VIEW, keysOf, press, type View } from './view.ts';
@@ -93,17 +94,18 @@ class Live {
 
   async #readUntilEnd(): Promise<void> {
     const { viewer, clock } = this.#options;
-    for (let failed = 0; !this.#signal.aborted; ) {
+    const backOff = new BackOff(RETRY);
+    while (!this.#signal.aborted) {
       let pause = READ_MS;
       try {
         this.#daemon = await viewer.read(this.#signal);
         this.#lost = undefined;
-        failed = 0;
+        backOff.reset();
       } catch (error) {
         if (this.#signal.aborted) return;
         if (!(error instanceof TracerError) || error.code === 'bad_usage') throw error;
         viewer.reset();
-        pause = pauseMs(failed++);
+        pause = backOff.next();
         const now = clock.wallMs();
         this.#lost = { sinceMs: this.#lost?.sinceMs ?? now, why: error.message, nextMs: now + pause };
       }

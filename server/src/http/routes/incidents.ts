@@ -32,8 +32,8 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
     (request) => {
       const { kind, state, device, limit } = request.query;
       const address = device === undefined ? undefined : canonicalDevice(device);
-      const matching = model
-        .incidents()
+      const matching = model.incidents
+        .all()
         .filter(
           (incident) =>
             (kind === undefined || incident.kind === kind) &&
@@ -45,10 +45,12 @@ export const incidentsRoute: AppPlugin = (app, options, done) => {
       return {
         total: matching.length,
         open: matching.filter((incident) => incident.state === 'open').length,
-        not_detected: INCIDENT_KINDS.filter((one) => model.canOccur(one) && !model.detectsIncident(one)),
-        not_applicable: INCIDENT_KINDS.filter((one) => !model.canOccur(one)),
-        blind_to: model.blindTo(),
-        folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidentCounts(one).folded, 0),
+        not_detected: INCIDENT_KINDS.filter(
+          (one) => model.incidents.canOccur(one) && !model.incidents.isDetected(one),
+        ),
+        not_applicable: INCIDENT_KINDS.filter((one) => !model.incidents.canOccur(one)),
+        blind_to: model.incidents.blindTo(),
+        folded: INCIDENT_KINDS.reduce((sum, one) => sum + model.incidents.counts(one).folded, 0),
         incidents: shown,
         kinds: Object.fromEntries(kinds.map((one) => [one, meaningOf(one)])),
       };

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { words } from '../../contract/format.ts';
 import type { BlindTo, Incident } from '../../contract/incidents.ts';
 import type { Status } from '../../contract/status.ts';
 import { TracerError } from '../../lib/errors.ts';
@@ -33,7 +34,7 @@ export const pageRoute: AppPlugin = (app, options, done) => {
     return reply.send(
       [
         head(web, options.telemetryPath),
-        ...facts(model.status(), model.incidents(), model.blindTo(), readiness(), paths),
+        ...facts(model.status(), model.incidents.all(), model.incidents.blindTo(), readiness(), paths),
         TAIL,
       ].join('\n'),
     );
@@ -95,8 +96,7 @@ function facts(
   ];
   if (status.simulation !== null)
     rows.splice(1, 0, ['Simulated', `${status.simulation}: some data here is simulated`]);
-  if (traced && blind.length > 0)
-    rows.push(['Blind to', blind.map(({ kind }) => kind.replaceAll('_', ' ')).join(', ')]);
+  if (traced && blind.length > 0) rows.push(['Blind to', blind.map(({ kind }) => words(kind)).join(', ')]);
   const remedy = status.problem?.remedy;
   if (remedy !== null && remedy !== undefined) rows.push(['Fix', remedy]);
   return [

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { EVENT_KINDS, type TracerEvent } from '../../contract/events.ts';
+import { inodeOf } from '../../contract/names.ts';
 import { REASONS } from '../../protocol/codes.ts';
 
 export const NoQuery = Type.Object({}, { additionalProperties: false });
@@ -64,9 +65,4 @@ export function eventMatcher(filter: EventFilter): (event: TracerEvent) => boole
     if (filter.result === undefined) return true;
     return 'errno' in event && (event.errno === 0) === (filter.result === 'ok');
   };
-}
-
-function inodeOf(event: TracerEvent): number | null {
-  if (event.kind === 'incident') return event.incident.inode;
-  return 'inode' in event ? event.inode : null;
 }

@@ -1,4 +1,4 @@
-import { capital } from '../../contract/texts.ts';
+import { capital } from '../../contract/format.ts';
 import { Deadlines } from '../deadlines.ts';
 import { bufferName } from '../names.ts';
 import { type IncidentRule, openingFor } from '../rule.ts';

@@ -38,7 +38,7 @@ async function start(
     launch: { path, guard: [], env },
     program: 'BEGIN {}\n',
     timing: { ...TIMING, ...timing },
-    onLine: (line) => lines.push(line),
+    onLine: ({ raw }) => lines.push(raw),
     onReady: () => setReady(),
     onDropped: () => dropped++,
   });

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Simulation } from '../../../src/bpftrace/process/simulation.ts';
 import { type Faults, readFaults } from '../../../src/lib/faults.ts';
+import { readLine } from '../../../src/protocol/stream-line.ts';
 import { heartbeat, released, unmapped } from '../../fixtures/stream-lines.ts';
+
+const BEAT = readLine(heartbeat(1, 1));
+const UNMAP = readLine(unmapped(1, 1, 'mlx5_core'));
+const RELEASE = readLine(released(1, 1));
 
 function faults(text: string): Faults {
   const read = readFaults(text);
@@ -13,21 +18,21 @@ test('loss=10% drops a tenth of the events, always the same ones, and no other l
   const lost = (): number[] => {
     const child = new Simulation({ faults: faults('loss=10%'), bootUs: () => 0 }).child();
     return Array.from({ length: 1000 }, (_, i) => i).filter((i) => {
-      assert.deepEqual(child.pass(heartbeat(i, i)), [heartbeat(i, i)]);
-      return child.pass(i % 2 === 0 ? released(i, i) : unmapped(i, i, 'mlx5_core')).length === 0;
+      assert.deepEqual(child.pass(BEAT), [BEAT]);
+      return child.pass(i % 2 === 0 ? RELEASE : UNMAP).length === 0;
     });
   };
   assert.equal(lost().length, 100);
   assert.deepEqual(lost(), lost());
   const all = new Simulation({ faults: faults('loss=100%'), bootUs: () => 0 }).child();
-  assert.deepEqual(all.pass(released(1, 1)), []);
+  assert.deepEqual(all.pass(RELEASE), []);
 });
 
 test('malformed lines are added at their rate over all children, after the next line of a child', () => {
   let now = 5_000_000;
   const simulation = new Simulation({ faults: faults('malformed=2/60s'), bootUs: () => now });
   const child = simulation.child();
-  const more = (): number => child.pass(heartbeat(1, 1)).length - 1;
+  const more = (): number => child.pass(BEAT).length - 1;
   assert.equal(more(), 0);
   now += 29_000_000;
   assert.equal(more(), 0);
@@ -35,7 +40,7 @@ test('malformed lines are added at their rate over all children, after the next 
   assert.equal(more(), 1);
   assert.equal(more(), 0);
   now += 60_000_000;
-  assert.equal(simulation.child().pass(heartbeat(1, 1)).length, 3);
+  assert.equal(simulation.child().pass(BEAT).length, 3);
 });
 
 test('crash=5m ends each child at that age, and without faults no child crashes', () => {

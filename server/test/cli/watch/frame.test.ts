@@ -81,7 +81,7 @@ test('a frame shows the state of the daemon, then incidents, buffers and rejecti
   );
   assert.match(
     lines[buffers + 2] ?? '',
-    new RegExp(`^0000:41:00\\.0 +2 +8 KiB +shared +revoked +flr +${WIDE_NAME} .* qemu 101 +57 s`),
+    new RegExp(`^0000:41:00\\.0 +2 +8 KiB +shared +revoked +flr +${WIDE_NAME} .* qemu \\(101\\) +57 s`),
   );
   assert.ok(at(/no_peer_to_peer: The importer cannot use memory of a device/) > buffers);
 });

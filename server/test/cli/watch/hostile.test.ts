@@ -7,10 +7,9 @@ import { Compile } from 'typebox/compile';
 import { print } from '../../../src/cli/output.ts';
 import { DaemonClient, type DaemonClientOptions } from '../../../src/cli/watch/daemon-client.ts';
 import { Viewer } from '../../../src/cli/watch/daemon-state.ts';
-import { follow } from '../../../src/cli/watch/follow.ts';
+import { follow, messagesOf } from '../../../src/cli/watch/follow.ts';
 import { drawAll, drawFrame, type FrameInput } from '../../../src/cli/watch/frame.ts';
 import { Screen } from '../../../src/cli/watch/screen.ts';
-import { messagesOf } from '../../../src/cli/watch/server-sent.ts';
 import { cellOf } from '../../../src/cli/watch/table.ts';
 import { FIRST_VIEW } from '../../../src/cli/watch/view.ts';
 import { INCIDENT_KINDS } from '../../../src/contract/incidents.ts';
@@ -279,9 +278,15 @@ for (const [name, message, what] of [
     /id: has a wrong character/,
   ],
   ['an id of kilobytes', `id: ${'a'.repeat(5000)}\ndata: {"kind":"x"}\n\n`, /id: has a wrong character/],
+  ['a message without an id', 'data: {"kind":"x"}\n\n', /id: has a wrong character/],
+  ['a log of a wrong name', '', /id: has a wrong character/],
 ] as const) {
   test(`a stream with ${name} is an error without a stack trace`, async (t) => {
-    const client = await hostile(t, (_request, response) => {
+    const client = await hostile(t, ({ url = '' }, response) => {
+      if (url.startsWith('/api/v1/events')) {
+        response.end(JSON.stringify({ log: message === '' ? 'a\n' : 'a', newest: 0 }));
+        return;
+      }
       response.writeHead(200, { 'content-type': 'text/event-stream' }).end(message);
     });
     const stop = new AbortController();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import stringWidth from 'string-width';
-import { fit, fold, formatAge, formatBytes } from '../../../src/cli/text.ts';
+import { fit, fold } from '../../../src/cli/text.ts';
 import { type Column, layOut } from '../../../src/cli/watch/table.ts';
 import { neutral } from '../../../src/lib/neutral.ts';
 import { EVIL_NAME } from '../../fixtures/watch-stream.ts';
@@ -35,23 +35,6 @@ test('a fitted text has the given width, also with wide characters', () => {
       },
     ),
   );
-});
-
-test('sizes and ages are given in the largest unit that fits', () => {
-  assert.deepEqual([0, 4096, 1536, 16 << 20, 2 ** 35].map(formatBytes), [
-    '0 B',
-    '4 KiB',
-    '1.5 KiB',
-    '16 MiB',
-    '32 GiB',
-  ]);
-  assert.deepEqual([-5, 99_000, 100_000, 7_200_000, 200_000_000].map(formatAge), [
-    '0 s',
-    '99 s',
-    '1 min',
-    '2 h',
-    '2 d',
-  ]);
 });
 
 test('a text is folded between words', () => {

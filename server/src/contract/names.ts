@@ -1,0 +1,44 @@
+import type { BufferView } from './buffers.ts';
+import type { TracerEvent } from './events.ts';
+import type { VmRef } from './fields.ts';
+
+/** How page and terminal name what an event or a buffer refers to. An unknown one has the name ''. */
+
+export function vmName(vm: VmRef | null): string {
+  return vm === null ? '' : (vm.name ?? vm.uuid ?? vm.pod_uid ?? `pid ${vm.pid}`);
+}
+
+export function processName({ comm, pid }: { comm: string; pid: number }): string {
+  return `${comm} (${pid})`;
+}
+
+export function ownerName({ owner }: Pick<BufferView, 'owner'>): string {
+  return owner === null ? '' : processName(owner);
+}
+
+/** The owner as a row of a table shows it. */
+export function ownerText(buffer: Pick<BufferView, 'owner'>): string {
+  return `${ownerName(buffer)}${buffer.owner?.gone === true ? ', ended' : ''}`;
+}
+
+/** An importer and the device that it imports for. */
+export function importerName({
+  importer,
+  importer_interface,
+  importer_device,
+}: Pick<BufferView['attachments'][number], 'importer' | 'importer_interface' | 'importer_device'>): string {
+  const device = importer_interface ?? importer_device;
+  return device === importer || device === '' ? importer : `${importer} (${device})`;
+}
+
+/** An importer of a buffer as a row of a table shows it. */
+export function attachmentText(attachment: BufferView['attachments'][number]): string {
+  const { count, mapped } = attachment;
+  return `${importerName(attachment)}${count > 1 ? ` × ${count}` : ''}${mapped ? '' : ', not mapped'}`;
+}
+
+/** The buffer of an event; null if the event is not about one buffer. */
+export function inodeOf(event: TracerEvent): number | null {
+  if (event.kind === 'incident') return event.incident.inode;
+  return 'inode' in event ? event.inode : null;
+}
