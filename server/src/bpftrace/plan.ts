@@ -2,7 +2,7 @@ import { FIRST_WITH_CAPABILITIES, missingForBpftrace } from '../host/capabilitie
 import { compareVersions } from '../lib/versions.ts';
 import type { Dialect, ProbeState } from '../protocol/wire.ts';
 import { type Composed, compose, composeOneshot, dialectOf } from './compiler/compose.ts';
-import type { FragmentSet } from './compiler/fragment.ts';
+import type { FragmentSet } from './compiler/fragment-set.ts';
 import type { HostFacts } from './facts.ts';
 import type { Bpftrace } from './installed.ts';
 import { FIXES, type StartFailure } from './start-failure.ts';

@@ -74,26 +74,36 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: 'probes',
-    usage: 'probes [flags]',
+    usage: 'probes [--facts=FILE] [flags]',
     summary: 'print the bpftrace program for this host, and list the missing probes on stderr',
-    detail: ['Does not start tracing. `run` traces with the same program.'],
+    detail: [
+      'Does not start tracing. `run` traces with the same program. With --facts it prints the program for another host;',
+      'FILE is what `doctor --facts-out` has written there. Then it needs no privilege, no BTF and no bpftrace.',
+    ],
     operand: undefined,
     keys: ['bpftrace.path'],
     print: false,
+    options: { facts: { value: 'FILE', help: 'compose for the host whose facts are in FILE' } },
     load: async () => (await import('./probes.ts')).probes,
   },
   {
     name: 'doctor',
-    usage: 'doctor [--json] [flags]',
+    usage: 'doctor [--json] [--facts-out=FILE] [flags]',
     summary: 'check what this host needs, and print the fix for what is missing',
     detail: [
-      'Changes nothing. Exits with 0 if the host can be traced. Warnings mean that some activity may be missed or',
+      'Changes nothing; only --facts-out writes a file. Exits with 0 if the host can be traced. Warnings mean that some activity may be missed or',
       'misreported. Exits with 1 if something that tracing needs is missing.',
     ],
     operand: undefined,
     keys: ['bpftrace.path'],
     print: false,
     json: 'print the diagnosis as one JSON object',
+    options: {
+      'facts-out': {
+        value: 'FILE',
+        help: 'also write what `probes --facts` needs: names, versions and offsets, but no addresses',
+      },
+    },
     load: async () => (await import('./doctor.ts')).doctor,
   },
   {

@@ -1,36 +1,60 @@
-import { compose, wantedBy } from '../bpftrace/compiler/compose.ts';
+import { readFile } from 'node:fs/promises';
+import { CHANGES, compose, composeOneshot, wantedBy } from '../bpftrace/compiler/compose.ts';
 import { loadFragments } from '../bpftrace/compiler/fragment.ts';
+import type { FragmentSet } from '../bpftrace/compiler/fragment-set.ts';
 import { inspectHost } from '../bpftrace/facts.ts';
+import { type KernelFacts, parseFacts } from '../bpftrace/facts-file.ts';
 import { composeForHost } from '../bpftrace/plan.ts';
+import { errnoOf } from '../lib/errno.ts';
 import { TracerError } from '../lib/errors.ts';
 import { probesDirectory } from '../lib/probes-directory.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printData } from './output.ts';
 
+/** What to print about a host: the facts, and lines about what it cannot do. */
+interface Host {
+  facts: KernelFacts;
+  obstacle?: TracerError;
+  noSnapshots?: string;
+}
+
 /** Prints the program to stdout, so that it can be piped into bpftrace, and the missing probes to stderr. */
 export async function probes(context: CommandContext): Promise<ExitCode> {
   const fragments = await loadFragments(probesDirectory());
-  const facts = await inspectHost({
-    wanted: wantedBy(fragments),
-    bpftrace: context.config['bpftrace.path'],
-  });
+  const file = context.options.facts;
+  const { facts, obstacle, noSnapshots } =
+    file === undefined ? await thisHost(context, fragments) : await otherHost(file, fragments);
   const { program, probes: states, dialect } = compose(facts, fragments);
-  const plan = composeForHost(facts, fragments);
   const version = facts.bpftraceVersion?.join('.') ?? 'none';
   const lines = [`kernel ${facts.kernel}, dialect ${dialect}, bpftrace ${version}`];
-  if (!plan.runnable) {
-    const { message, remedy } = plan.failure;
-    const error = new TracerError('host_untraceable', `this host cannot be traced: ${message}`, { remedy });
-    lines.push(error.describe());
-  }
+  if (obstacle !== undefined) lines.push(obstacle.describe());
   const missing = states.filter((state) => !state.attached);
   lines.push(`${states.length - missing.length} of ${states.length} probes fit this kernel`);
   for (const state of missing) {
     lines.push(`  missing: ${state.probe} (${state.function}): ${state.reason ?? 'no reason known'}`);
   }
-  if (plan.runnable && 'reason' in plan.oneshot) lines.push(`  no snapshots: ${plan.oneshot.reason}`);
+  if (noSnapshots !== undefined) lines.push(`  no snapshots: ${noSnapshots}`);
   await print(context.stderr, `${lines.join('\n')}\n`);
-  await printData(context.stdout, program);
+  await printData(context.stdout, `${CHANGES.map((line) => `// ${line}\n`).join('')}\n${program}`);
   return EXIT.ok;
+}
+
+async function thisHost({ config }: CommandContext, fragments: FragmentSet): Promise<Host> {
+  const facts = await inspectHost({ wanted: wantedBy(fragments), bpftrace: config['bpftrace.path'] });
+  const plan = composeForHost(facts, fragments);
+  if (plan.runnable) return { facts, ...('reason' in plan.oneshot && { noSnapshots: plan.oneshot.reason }) };
+  const { message, remedy } = plan.failure;
+  const obstacle = new TracerError('host_untraceable', `this host cannot be traced: ${message}`, { remedy });
+  return { facts, obstacle };
+}
+
+async function otherHost(path: string, fragments: FragmentSet): Promise<Host> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const message = `the file of facts cannot be read: ${errnoOf(cause)}`;
+    throw new TracerError('file_unreadable', message, { where: path, remedy: 'check the path', cause });
+  });
+  const facts = parseFacts(text, path, wantedBy(fragments));
+  const snapshot = composeOneshot('snapshot', facts, fragments);
+  return { facts, ...('reason' in snapshot && { noSnapshots: snapshot.reason }) };
 }

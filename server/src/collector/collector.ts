@@ -1,5 +1,5 @@
 import { wantedBy } from '../bpftrace/compiler/compose.ts';
-import type { FragmentSet } from '../bpftrace/compiler/fragment.ts';
+import type { FragmentSet } from '../bpftrace/compiler/fragment-set.ts';
 import { inspectHost } from '../bpftrace/facts.ts';
 import { childEnvironment, findGuard, type Guard } from '../bpftrace/process/launch.ts';
 import { Simulation } from '../bpftrace/process/simulation.ts';

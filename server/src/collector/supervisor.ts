@@ -1,4 +1,4 @@
-import type { FragmentSet } from '../bpftrace/compiler/fragment.ts';
+import type { FragmentSet } from '../bpftrace/compiler/fragment-set.ts';
 import type { HostFacts } from '../bpftrace/facts.ts';
 import type { Plan } from '../bpftrace/plan.ts';
 import type { ChildEnd } from '../bpftrace/process/child.ts';

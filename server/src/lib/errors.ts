@@ -5,6 +5,7 @@ const USER_CODES = [
   'bad_usage',
   'bad_config',
   'bad_recording',
+  'bad_facts',
   'file_unreadable',
   'file_unwritable',
   'address_unavailable',

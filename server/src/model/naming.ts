@@ -1,6 +1,6 @@
 /** Names, as shown in API and metrics, for numbers on the wire. */
 
-import { VM_KINDS } from '../protocol/codes.ts';
+import { UNKNOWN_VM_KIND, VM_KINDS } from '../protocol/codes.ts';
 
 export const UNKNOWN_DEVICE = 'unknown';
 
@@ -30,11 +30,8 @@ export function importerName(wire: string): string {
   return wire === '' ? 'unknown' : wire;
 }
 
-/** What the probes print if the kernel does not keep the kind (probes/snippets/vm.bt). */
-const NO_KIND = 255;
-
 export function vmKind(type: number | null): string {
-  if (type === null || type === NO_KIND) return 'unknown';
+  if (type === null || type === UNKNOWN_VM_KIND) return 'unknown';
   return VM_KINDS[type] ?? `type_${type}`;
 }
 

@@ -138,6 +138,9 @@ export type Reason = (typeof REASONS)[number];
 /** Kinds of VMs by number: KVM_X86_*_VM of x86. Kinds of other architectures stay numbers. */
 export const VM_KINDS = ['default', 'sw_protected', 'sev', 'sev_es', 'snp', 'tdx'] as const;
 
+/** What the probes print if the kernel does not keep the kind. */
+export const UNKNOWN_VM_KIND = 255;
+
 /** The most attachments of a buffer that the snapshot program counts. At this count there may be more. */
 export const WALKED_ATTACHMENTS = 1024;
 

@@ -1,4 +1,11 @@
-import { type FragmentSet, parseFragment } from '../../src/bpftrace/compiler/fragment.ts';
+import { parseConditions } from '../../src/bpftrace/compiler/condition.ts';
+import { CODE_CONSTANTS } from '../../src/bpftrace/compiler/constants.ts';
+import { parseFragment } from '../../src/bpftrace/compiler/fragment.ts';
+import type { FragmentSet } from '../../src/bpftrace/compiler/fragment-set.ts';
+
+const HANDOVER = parseConditions(
+  'handover: task_struct.sched_info, sched_info.last_arrival, task_struct.timer_slack_ns',
+);
 
 /** Two probes and a snapshot program that fit the fake host, and the probe `extra`, whose function is missing there. */
 export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSet {
@@ -15,5 +22,6 @@ export function testFragments(snapshot = 'iter:dmabuf { snapshot }'): FragmentSe
     ],
     oneshots: new Map([['snapshot', fragment('snapshot', snapshot)]]),
     snippets: new Map(),
+    prelude: { constants: CODE_CONSTANTS, conditions: HANDOVER },
   };
 }

@@ -1,39 +1,51 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { compose, type ProbeFacts, wantedBy } from '../../src/bpftrace/compiler/compose.ts';
 import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
 import { probesDirectory } from '../../src/lib/probes-directory.ts';
 
-const { probes, snippets } = await loadFragments(probesDirectory());
+const fragments = await loadFragments(probesDirectory());
+const wanted = wantedBy(fragments);
+const facts: ProbeFacts = {
+  functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vmlinux'])),
+  untraceable: [],
+  members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
+  pageBytes: 4096,
+  modules: [],
+  bpftraceVersion: [0, 23, 2],
+};
 
-/** The functions at whose entry this snippet marks the task. */
+/** The probes that mark the task at the entry of a call. */
 function markedBy(snippet: string): string[] {
-  return probes.flatMap(({ text }) =>
-    [...text.matchAll(/^kprobe:\{\{fn:(\w+)\}\}[^\n]*\n(?:(?!^\}).*\n)*?^\{\{use:([\w-]+)\}\}/gm)]
-      .filter(([, , used]) => used === snippet)
-      .map(([, name = '']) => name),
-  );
+  return fragments.probes.filter(({ text }) => text.includes(`{{use:${snippet}}}`)).map(({ name }) => name);
 }
 
-/** The functions in the conditions of the lines that read a mark. */
-function readersOf(text: string, mark: string): string[][] {
-  return [...text.matchAll(new RegExp(`if \\(${mark}\\[.*//\\? fn:(\\S+)$`, 'gm'))].map(([, names = '']) =>
-    names.split('|'),
-  );
+/** The program of a host on which bpftrace has rejected these probes. */
+function programWithout(names: readonly string[]): string {
+  return compose(facts, fragments, new Map(names.map((name) => [name, 'rejected']))).program;
 }
 
-test('the layers below report what they counted to every call of an importer that marks the task', () => {
-  const marked = [...new Set(markedBy('call-begin'))];
-  assert.ok(marked.length > 5, marked.join());
-  for (const name of ['mark-counted', 'mark-acquired', 'vmap-end']) {
-    const [names = [], ...others] = readersOf(snippets.get(name)?.text ?? '', '@call_start');
-    assert.deepEqual(others, []);
-    assert.deepEqual([...names].sort(), marked.sort(), `probes/snippets/${name}.bt`);
-  }
-});
+const LAYERS = [
+  { begin: 'call-begin', marks: ['@call_counted', '@call_acquired'], start: '@call_start', least: 6 },
+  { begin: 'core-begin', marks: ['@core_counted'], start: '@core_start', least: 4 },
+];
 
-test('the exporter reports what it counted to the calls of the dma-buf core that mark the task', () => {
-  const marked = markedBy('core-begin');
-  const [names = []] = readersOf(snippets.get('mark-counted')?.text ?? '', '@core_start');
-  // A kernel with one of these functions has the others of dma-buf.c too.
-  assert.ok(names.length > 0 && names.every((name) => marked.includes(name)), names.join());
-});
+for (const { begin, marks, start, least } of LAYERS) {
+  const writes = marks.map((mark) => `if (${start}[$task]) { ${mark}[$task] = 1; }`);
+
+  test(`the layers below report what they counted to each call that marks its task with ${start}`, () => {
+    const markers = markedBy(begin);
+    assert.ok(markers.length >= least, markers.join());
+    for (const marker of markers) {
+      const program = programWithout(markers.filter((name) => name !== marker));
+      for (const write of writes) assert.ok(program.includes(write), `${marker}: ${write}`);
+    }
+  });
+
+  test(`without a call that marks its task with ${start}, no line depends on the mark`, () => {
+    const program = programWithout(markedBy(begin));
+    assert.ok(program.includes('vfio_pci_dma_buf_attach'));
+    assert.doesNotMatch(program, new RegExp(`if \\(${start}\\[`));
+    for (const mark of marks) assert.ok(!program.includes(mark), mark);
+  });
+}

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { FragmentSet } from '../../src/bpftrace/compiler/fragment.ts';
+import type { FragmentSet } from '../../src/bpftrace/compiler/fragment-set.ts';
 
 /** One place where a probe sets a reason or a violation. */
 export interface ProbeReason {
@@ -7,8 +7,8 @@ export interface ProbeReason {
   /** The stage of an import, or the tag of an event without a stage: `export`, `private_read`. */
   stage: string;
   name: string;
-  /** The errnos that the innermost enclosing condition accepts; empty if no condition tests the errno. */
-  errnos: number[];
+  /** Names of the errnos that the innermost enclosing condition accepts; empty if no condition tests the errno. */
+  errnos: string[];
 }
 
 interface Block {
@@ -18,8 +18,8 @@ interface Block {
 }
 
 const TOKEN =
-  /\bif \(|\$reason = (?:\(int64\))?\{\{reason\.(\w+)\}\}|\{\{(stage|tag|violation)\.(\w+)\}\}|\{\{[^{}]*\}\}|[{}]/g;
-const ERRNO = /\$errno == (\d+)/g;
+  /\bif \(|\$reason = (?:\(int64\))?REASON_(\w+)|\b(STAGE|TAG|VIOLATION)_(\w+)|\{\{[^{}]*\}\}|[{}]/g;
+const ERRNO = /\$errno == (E[A-Z]+)/g;
 const ERRNOS = new RegExp(`${ERRNO.source}(?: \\|\\| ${ERRNO.source})*`, 'g');
 
 /**
@@ -44,7 +44,8 @@ function reasonsIn(probe: string, text: string): ProbeReason[] {
   let assigned = 0;
   TOKEN.lastIndex = 0;
   for (let token = TOKEN.exec(text); token !== null; token = TOKEN.exec(text)) {
-    const [what, reason, kind, name = ''] = token;
+    const [what, reason, kind, constant = ''] = token;
+    const name = constant.toLowerCase();
     if (what === 'if (') {
       const end = closing(text, TOKEN.lastIndex);
       condition = text.slice(TOKEN.lastIndex, end - 1);
@@ -58,13 +59,15 @@ function reasonsIn(probe: string, text: string): ProbeReason[] {
       if (conditions.length === 0) reasons.push(...reasonsOfBlock(probe, block));
     } else if (reason !== undefined) {
       assigned += 1;
-      if (reason !== 'none') block.found.push({ name: reason, errnos: errnosOf(probe, conditions) });
-    } else if (kind === 'stage') block.stages.add(name);
-    else if (kind === 'tag') block.tags.add(name);
-    else if (kind === 'violation' && name !== 'none') block.found.push({ name, errnos: [] });
+      if (reason !== 'NONE') {
+        block.found.push({ name: reason.toLowerCase(), errnos: errnosOf(probe, conditions) });
+      }
+    } else if (kind === 'STAGE') block.stages.add(name);
+    else if (kind === 'TAG') block.tags.add(name);
+    else if (kind === 'VIOLATION' && name !== 'none') block.found.push({ name, errnos: [] });
   }
   assert.deepEqual(conditions, [], `${probe}: missing }`);
-  const named = text.match(/\{\{reason\./g)?.length ?? 0;
+  const named = text.match(/\bREASON_/g)?.length ?? 0;
   assert.equal(assigned, named, `${probe} has a reason that is not assigned with "$reason = "`);
   return reasons;
 }
@@ -92,8 +95,8 @@ function closing(text: string, from: number): number {
   return at;
 }
 
-function errnosOf(probe: string, conditions: readonly string[]): number[] {
+function errnosOf(probe: string, conditions: readonly string[]): string[] {
   const inner = conditions.findLast((condition) => condition.match(ERRNO) !== null) ?? '';
   assert.ok(!inner.replace(ERRNOS, '').includes('||'), `${probe}: "${inner}" does not restrict the errno`);
-  return [...inner.matchAll(ERRNO)].map(([, errno]) => Number(errno));
+  return [...inner.matchAll(ERRNO)].map(([, errno = '']) => errno);
 }

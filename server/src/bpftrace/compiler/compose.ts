@@ -3,8 +3,11 @@ import { TAGS } from '../../protocol/codes.ts';
 import { MAP_NAMES } from '../../protocol/maps.ts';
 import type { Dialect, ProbeState } from '../../protocol/wire.ts';
 import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
-import type { Fragment, FragmentSet } from './fragment.ts';
+import { NEVER } from './constants.ts';
+import type { Fragment, FragmentSet } from './fragment-set.ts';
+import { withPageSize } from './prelude.ts';
 import { type Rendered, render, scan } from './render.ts';
+import { withoutUnwritten, writtenMaps } from './unwritten.ts';
 
 /** Facts of the host about the functions and members that the fragments name. */
 export interface ProbeFacts {
@@ -51,29 +54,24 @@ const EXPORT = 'vfio_pci_core_feature_dma_buf';
 const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];
 const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
 const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
-/**
- * Members that a handover needs: the time when a task was last scheduled onto a CPU, and a number that the collector
- * can set.
- */
-const GATE_MEMBERS = ['task_struct.sched_info', 'sched_info.last_arrival', 'task_struct.timer_slack_ns'];
-/** Later than any time of any clock. */
-const NEVER = '0x7fffffffffffffff';
 const OPEN_GATE = '@gate_from = (uint64)0;';
 
 /** The functions and members that the fragments name: inspectHost() looks them up on the host. */
 export function wantedBy(set: FragmentSet): Wanted {
   const functions = new Set(DIALECT_FUNCTIONS);
-  const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER, ...GATE_MEMBERS]);
+  const members = new Set([PRIVATE_FLAG, OWNER_OF_BUFFER]);
   const note = (terms: readonly Term[]): void => {
-    for (const { kind, name } of terms.flatMap((term) => term.atoms)) {
-      if (kind === 'function') functions.add(name);
-      if (kind === 'member') members.add(name);
+    for (const atom of terms.flatMap((term) => term.atoms)) {
+      if (atom.kind === 'function') functions.add(atom.name);
+      if (atom.kind === 'member') members.add(atom.name);
+      if (atom.kind === 'named') note(atom.terms);
     }
   };
+  for (const terms of set.prelude.conditions.values()) note(terms);
   const fragments = [...set.probes, ...set.oneshots.values()];
   for (const fragment of fragments) note(fragment.needs);
   for (const source of [...fragments, ...set.snippets.values()]) {
-    const found = scan(source);
+    const found = scan(source, set.prelude.conditions);
     note(found.terms);
     for (const name of found.functions) functions.add(name);
     for (const name of found.members) members.add(name);
@@ -112,18 +110,25 @@ export function compose(
   excluded: ReadonlyMap<string, string> = new Map(),
 ): Composed {
   const conditions = conditionFacts(facts);
+  const prelude = withPageSize(set.prelude, facts.pageBytes);
   const probes: ProbeState[] = [];
   const parts: Part[] = [];
-  const kept: { fragment: Fragment; text: string }[] = [];
-  const gated = GATE_MEMBERS.every((path) => conditions.bitsOf(path) !== undefined);
-  let program = `${CONFIG}\n${readyBlock(gated)}\n`;
+  const kept: { fragment: Fragment; rendered: Rendered }[] = [];
+  const handover = set.prelude.conditions.get('handover');
+  const gated = handover !== undefined && explainUnmet(handover, conditions) === null;
   for (const fragment of set.probes) {
-    const rendered = render(fragment, set.snippets, conditions);
+    const rendered = render(fragment, set.snippets, prelude, conditions);
     const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
     probes.push(...statesOf(fragment, rendered, reason));
-    if (reason !== null) continue;
-    const text = createKeysFirst(rendered.text, fragment.maps);
-    kept.push({ fragment, text });
+    if (reason === null) kept.push({ fragment, rendered });
+  }
+  let program = `${CONFIG}\n${readyBlock(gated)}\n`;
+  const texts = withoutUnwritten(
+    kept.map(({ rendered }) => rendered.text),
+    program,
+  );
+  for (const [index, { fragment, rendered }] of kept.entries()) {
+    const text = createKeysFirst(texts[index] ?? '', fragment.maps);
     const firstLine = program.split('\n').length;
     program += `// ${fragment.file}\n${text.trim()}\n\n`;
     parts.push({
@@ -133,7 +138,8 @@ export function compose(
       functions: rendered.functions.map((found) => found.function),
     });
   }
-  program += heartbeatBlock(kept, gated);
+  const maps = new Set(kept.flatMap(({ fragment }) => fragment.maps));
+  program += heartbeatBlock(texts.join('\n'), maps, gated);
   return { program, gated, probes, dialect: conditions.dialect, parts };
 }
 
@@ -150,7 +156,8 @@ export function composeOneshot(
     });
   }
   const conditions = conditionFacts(facts);
-  const rendered = render(fragment, set.snippets, conditions);
+  const prelude = withPageSize(set.prelude, facts.pageBytes);
+  const rendered = render(fragment, set.snippets, prelude, conditions);
   const reason = whyLeftOut(fragment, rendered, conditions);
   return reason === null ? { program: `${CONFIG}\n${rendered.text.trim()}\n` } : { reason };
 }
@@ -166,6 +173,15 @@ function createKeysFirst(text: string, maps: readonly string[]): string {
   );
 }
 
+/** What the composer changes in the text of the fragments, for a reader of the program. */
+export const CHANGES: readonly string[] = [
+  'Composed from the fragments in probes/ (probes/README.md). The composer has made these changes:',
+  '- Each `@map[key] = count();` of a counter is two statements here. The first creates the key with the value zero,',
+  '  because one of two processors that create the same key at once loses its value. It is the zero that is lost then.',
+  '- A constant (ENODEV, REASON_REVOKED, PAGE_SIZE) is its value, and a snippet is its text.',
+  '- What this host does not have is left out.',
+];
+
 const COUNTED = /((@\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
 
 function conditionFacts(facts: ProbeFacts): ConditionFacts {
@@ -175,7 +191,6 @@ function conditionFacts(facts: ProbeFacts): ConditionFacts {
     hasModule: (name) => facts.modules.includes(name),
     bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
     dialect: dialectOf(facts),
-    pageBytes: facts.pageBytes,
     bpftrace: facts.bpftraceVersion,
   };
 }
@@ -244,15 +259,14 @@ function readyBlock(gated: boolean): string {
  * would not be counted. A map without a write (a condition has removed all of them) is left out: bpftrace rejects a map
  * that is never written.
  */
-function heartbeatBlock(kept: readonly { fragment: Fragment; text: string }[], gated: boolean): string {
-  const text = kept.map((part) => part.text).join('\n');
-  const maps = new Set(kept.flatMap((part) => part.fragment.maps));
-  const written = [...maps].filter((map) => new RegExp(`${map}\\b[^;]*=`).test(text)).sort();
+function heartbeatBlock(text: string, maps: ReadonlySet<string>, gated: boolean): string {
+  const written = writtenMaps(text);
+  const counters = [...maps].filter((map) => written.has(map)).sort();
   return [
     'interval:s:1 {',
     ...(gated ? gateLines(text) : []),
     `  print((${TAGS.heartbeat}, nsecs / 1000, (int64)@emitted - 1));`,
-    ...written.map((map) => {
+    ...counters.map((map) => {
       const line = `print((${TAGS.counter}, ${mapNumber(map)}, $kv.0, (int64)$kv.1));`;
       return `  for ($kv : ${map}) { ${line} @lines = count(); }`;
     }),

@@ -1,7 +1,9 @@
-import { TracerError } from '../../lib/errors.ts';
+import { didYouMean } from '../../lib/suggest.ts';
 import { compareVersions } from '../../lib/versions.ts';
 import type { Dialect } from '../../protocol/wire.ts';
 import { DIALECTS } from '../../protocol/wire.ts';
+import { linesOf } from './source.ts';
+import { sourceError } from './source-error.ts';
 
 /** The facts of the host that a condition can test. */
 export interface ConditionFacts {
@@ -14,7 +16,6 @@ export interface ConditionFacts {
   /** Offset of `struct.member` in bits; undefined if neither the kernel nor a loaded module has it. */
   bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
-  readonly pageBytes: number;
   /** `[0, 23, 2]`, or null if no bpftrace was found. */
   readonly bpftrace: readonly number[] | null;
 }
@@ -24,7 +25,8 @@ type Atom =
   | { kind: 'member'; name: string }
   | { kind: 'module'; name: string }
   | { kind: 'dialect'; name: string }
-  | { kind: 'bpftrace'; name: string; version: number[] };
+  | { kind: 'bpftrace'; name: string; version: number[] }
+  | { kind: 'named'; name: string; terms: readonly Term[] };
 
 /** True if at least one of its atoms is true; negated: if none is. */
 export interface Term {
@@ -32,34 +34,70 @@ export interface Term {
   atoms: Atom[];
 }
 
+/** Conditions that the fragments use as `has:NAME`. */
+export type Conditions = ReadonlyMap<string, readonly Term[]>;
+
 const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
 const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
 
+const FILE_OF_CONDITIONS = 'probes/prelude/conditions.txt';
+const DEFINITION = /^([a-z][a-z-]*): (.+)$/;
+
 /**
- * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24`. The condition is met if all terms are true.
+ * Parses lines of `NAME: CONDITION`; a condition may use those above it. Other lines are empty or comments.
+ * @throws TracerError with file and line
+ */
+export function parseConditions(source: string, file = FILE_OF_CONDITIONS): Conditions {
+  const conditions = new Map<string, readonly Term[]>();
+  for (const { line, where } of linesOf({ file, text: source, firstLine: 1 })) {
+    if (line === '' || line.startsWith('//')) continue;
+    const [, name, text = ''] = DEFINITION.exec(line) ?? [];
+    if (name === undefined || conditions.has(name)) {
+      const problem =
+        name === undefined ? `"${line}" does not define a condition` : `"${name}" is defined twice`;
+      throw sourceError(problem, where, 'write one line NAME: CONDITION');
+    }
+    conditions.set(name, parseCondition(text, where, conditions));
+  }
+  return conditions;
+}
+
+/**
+ * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24, has:x`. The condition is met if all terms are
+ * true.
  *
  * @param where place of the text, for the error: `probes/attach.bt:3`
- * @throws TracerError `invariant_broken`
+ * @param named the conditions that `has:` may name
+ * @throws TracerError with its place and the fix
  */
-export function parseCondition(text: string, where: string): Term[] {
+export function parseCondition(text: string, where: string, named: Conditions = new Map()): Term[] {
   return text.split(',').map((part) => {
     const source = part.trim();
     const negated = source.startsWith('!');
     const alternatives = (negated ? source.slice(1) : source).split('|').map((text) => text.trim());
     const atoms: Atom[] = [];
     for (const alternative of alternatives) {
-      const atom = parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
+      const atom = alternative.startsWith('has:')
+        ? namedAtom(alternative.slice('has:'.length), where, named)
+        : parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
       if (atom === null) {
-        throw new TracerError('invariant_broken', `the condition "${source}" is not valid`, {
-          where,
-          remedy: 'write fn:NAME, struct.member, module:NAME, dialect:NAME or bpftrace>=0.24',
-        });
+        const remedy = 'write fn:NAME, struct.member, module:NAME, dialect:NAME, bpftrace>=0.24 or has:NAME';
+        throw sourceError(`the condition "${source}" is not valid`, where, remedy);
       }
       atoms.push(atom);
     }
     return { negated, atoms };
   });
+}
+
+function namedAtom(name: string, where: string, named: Conditions): Atom {
+  const terms = named.get(name);
+  if (terms === undefined) {
+    const remedy = didYouMean(name, [...named.keys()], `add it to ${FILE_OF_CONDITIONS}`);
+    throw sourceError(`there is no condition "${name}"`, where, remedy);
+  }
+  return { kind: 'named', name, terms };
 }
 
 /** `afterDialect`: the previous alternative was a dialect, so a name without prefix is a dialect too. */
@@ -95,12 +133,18 @@ function isTrue(atom: Atom, facts: ConditionFacts): boolean {
       return atom.name === facts.dialect;
     case 'bpftrace':
       return facts.bpftrace !== null && compareVersions(facts.bpftrace, atom.version) >= 0;
+    case 'named':
+      return explainUnmet(atom.terms, facts) === null;
     default:
       return atom satisfies never;
   }
 }
 
 function describe(term: Term, facts: ConditionFacts): string {
+  const [first] = term.atoms;
+  if (first?.kind === 'named') {
+    return explainUnmet(first.terms, facts) ?? `the kernel has all that "${first.name}" needs`;
+  }
   const kinds = new Set(term.atoms.map((atom) => atom.kind));
   const names = term.atoms.map((atom) => atom.name);
   if (kinds.has('dialect')) {

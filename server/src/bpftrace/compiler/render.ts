@@ -1,18 +1,16 @@
-import { TracerError } from '../../lib/errors.ts';
 import {
-  CAUSES,
-  DURATION_BUCKETS,
-  PRIVACIES,
-  READERS,
-  REASONS,
-  STAGES,
-  TAGS,
-  VIOLATIONS,
-  VM_KINDS,
-  WALKED_ATTACHMENTS,
-} from '../../protocol/codes.ts';
-import { type ConditionFacts, explainUnmet, parseCondition, type Term } from './condition.ts';
-import type { Snippet } from './fragment.ts';
+  type ConditionFacts,
+  type Conditions,
+  explainUnmet,
+  parseCondition,
+  type Term,
+} from './condition.ts';
+import { replaceConstants } from './constants.ts';
+import type { Snippet } from './fragment-set.ts';
+import type { Prelude } from './prelude.ts';
+import { linesOf, type Source } from './source.ts';
+import { sourceError } from './source-error.ts';
+import { snippetOf } from './variables.ts';
 
 export interface RenderedFunction {
   function: string;
@@ -29,33 +27,18 @@ export interface Rendered {
   missingMembers: string[];
 }
 
-interface Source {
-  file: string;
-  text: string;
-  firstLine: number;
-}
-
-const CODES: Readonly<Record<string, readonly string[]>> = {
-  stage: STAGES,
-  reason: REASONS,
-  privacy: PRIVACIES,
-  cause: CAUSES,
-  reader: READERS,
-  violation: VIOLATIONS,
-  vm_kind: VM_KINDS,
-};
-
 const CONDITION = /^(.*?)\s*\/\/\?\s*(.*?)\s*$/;
 const PLACEHOLDER = /\{\{([^{}]*)\}\}/g;
 const MEMBER_PLACE = /^(offset|bit):(.*)$/;
 
 /**
  * Resolves the conditional lines and the placeholders of one fragment. Pure.
- * @throws TracerError for an unknown placeholder, snippet or condition
+ * @throws TracerError for an unknown placeholder, constant, snippet or condition
  */
 export function render(
   source: Source,
   snippets: ReadonlyMap<string, Snippet>,
+  { constants, conditions }: Prelude,
   facts: ConditionFacts,
 ): Rendered {
   const functions = new Map<string, RenderedFunction>();
@@ -64,8 +47,11 @@ export function render(
 
   const expand = (part: Source, within: readonly string[]): string => {
     const kept: string[] = [];
-    for (const { text, where } of keptLines(part, facts)) {
-      kept.push(text.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within)));
+    for (const { text, where } of keptLines(part, conditions, facts)) {
+      const named = replaceConstants(text, constants, where);
+      const replaced = named.replace(PLACEHOLDER, (_, inner: string) => replace(inner.trim(), where, within));
+      // A snippet of which this host keeps no line leaves no empty line.
+      if (replaced !== '' || text === '') kept.push(replaced);
     }
     return kept.join('\n');
   };
@@ -73,8 +59,7 @@ export function render(
   const replace = (inner: string, where: string, within: readonly string[]): string => {
     if (inner.startsWith('use:')) {
       const name = inner.slice('use:'.length);
-      const snippet = snippets.get(name);
-      if (snippet === undefined) throw sourceError(`there is no snippet "${name}"`, where);
+      const snippet = snippetOf(name, snippets, where);
       if (within.includes(name)) throw sourceError(`the snippet "${name}" uses itself`, where);
       return expand(snippet, [...within, name]).trimEnd();
     }
@@ -96,8 +81,7 @@ export function render(
       if (bits === undefined) missingMembers.add(path);
       return String(place[1] === 'bit' ? (bits ?? 0) % 8 : Math.floor((bits ?? 0) / 8));
     }
-    if (inner === 'page.bytes') return String(facts.pageBytes);
-    return String(codeNumber(inner, where));
+    throw sourceError(`"{{${inner}}}" is not a known placeholder`, where);
   };
 
   const text = expand(source, []);
@@ -110,14 +94,16 @@ export function render(
 }
 
 /** All conditions, functions and members that a text names, on any line: the facts that inspectHost() must look up. */
-export function scan(source: Source): { terms: Term[]; functions: string[]; members: string[] } {
+export function scan(
+  source: Source,
+  named: Conditions,
+): { terms: Term[]; functions: string[]; members: string[] } {
   const terms: Term[] = [];
   const functions: string[] = [];
   const members: string[] = [];
-  for (const [index, line] of source.text.split('\n').entries()) {
-    const where = `${source.file}:${source.firstLine + index}`;
+  for (const { line, where } of linesOf(source)) {
     const condition = CONDITION.exec(line)?.[2]?.replace(/\{$/, '').trim();
-    if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where));
+    if (condition !== undefined && condition !== '}') terms.push(...parseCondition(condition, where, named));
     for (const [, inner = ''] of line.matchAll(PLACEHOLDER)) {
       if (inner.trim().startsWith('fn:')) functions.push(...functionNames(inner.trim(), where));
       if (MEMBER_PLACE.test(inner.trim())) members.push(memberPath(inner.trim(), where));
@@ -126,10 +112,15 @@ export function scan(source: Source): { terms: Term[]; functions: string[]; memb
   return { terms, functions, members };
 }
 
-function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: string; where: string }> {
+function* keptLines(
+  source: Source,
+  named: Conditions,
+  facts: ConditionFacts,
+): Generator<{ text: string; where: string }> {
+  const isMet = (condition: string, where: string): boolean =>
+    explainUnmet(parseCondition(condition, where, named), facts) === null;
   const blocks: { kept: boolean; where: string }[] = [];
-  for (const [index, line] of source.text.split('\n').entries()) {
-    const where = `${source.file}:${source.firstLine + index}`;
+  for (const { line, where } of linesOf(source)) {
     const match = CONDITION.exec(line);
     if (match === null) {
       if (blocks.every((block) => block.kept)) yield { text: line, where };
@@ -139,9 +130,9 @@ function* keptLines(source: Source, facts: ConditionFacts): Generator<{ text: st
     if (text.trim() === '' && condition === '}') {
       if (blocks.pop() === undefined) throw sourceError('"//? }" closes a block that was not opened', where);
     } else if (text.trim() === '' && condition.endsWith('{')) {
-      const kept = explainUnmet(parseCondition(condition.slice(0, -1).trim(), where), facts) === null;
+      const kept = isMet(condition.slice(0, -1).trim(), where);
       blocks.push({ kept, where });
-    } else if (explainUnmet(parseCondition(condition, where), facts) === null) {
+    } else if (isMet(condition, where)) {
       if (blocks.every((block) => block.kept)) yield { text, where };
     }
   }
@@ -166,21 +157,4 @@ function memberPath(inner: string, where: string): string {
     throw sourceError(`"{{${inner}}}" does not name a struct.member`, where);
   }
   return path;
-}
-
-function codeNumber(inner: string, where: string): number {
-  if (inner === 'bucket.last') return DURATION_BUCKETS - 1;
-  if (inner === 'attachments.walked') return WALKED_ATTACHMENTS;
-  const dot = inner.indexOf('.');
-  const list = inner.slice(0, dot);
-  const name = inner.slice(dot + 1);
-  if (list === 'tag' && Object.hasOwn(TAGS, name)) return TAGS[name as keyof typeof TAGS];
-  const codes = Object.hasOwn(CODES, list) ? CODES[list] : undefined;
-  const number = codes?.indexOf(name) ?? -1;
-  if (number < 0) throw sourceError(`"{{${inner}}}" is not a known placeholder`, where);
-  return number;
-}
-
-function sourceError(message: string, where: string): TracerError {
-  return new TracerError('invariant_broken', message, { where, remedy: 'see probes/README.md' });
 }

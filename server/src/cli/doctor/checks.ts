@@ -1,4 +1,4 @@
-import type { FragmentSet } from '../../bpftrace/compiler/fragment.ts';
+import type { FragmentSet } from '../../bpftrace/compiler/fragment-set.ts';
 import type { HostFacts } from '../../bpftrace/facts.ts';
 import { helperFix } from '../../bpftrace/installed.ts';
 import { OBSTACLES, type Plan, VFIO_MODULE } from '../../bpftrace/plan.ts';

@@ -5,6 +5,7 @@ import {
   type ConditionFacts,
   explainUnmet,
   parseCondition,
+  parseConditions,
 } from '../../../src/bpftrace/compiler/condition.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { compareVersions } from '../../../src/lib/versions.ts';
@@ -15,7 +16,6 @@ const facts: ConditionFacts = {
   hasModule: (name) => name === 'vfio_pci_core',
   bitsOf: (path) => (path === 'kvm.userspace_pid' ? 0 : undefined),
   dialect: 'mainline',
-  pageBytes: 4096,
   bpftrace: [0, 23, 2],
 };
 
@@ -45,6 +45,44 @@ test('a condition is met, or the reason is returned', () => {
   ];
   for (const [text, expected] of cases)
     assert.equal(explainUnmet(parseCondition(text, 'x'), facts), expected, text);
+});
+
+test('a named condition means all of its terms, and may use those above it', () => {
+  const named = parseConditions(
+    '// Why.\n\nexports: attach, dma_buf_export\nnew: has:exports, kvm.none\nold: !has:new',
+  );
+  const cases: [string, string | null][] = [
+    ['has:exports', null],
+    ['!has:exports', 'the kernel has all that "exports" needs'],
+    ['has:new', 'neither the kernel nor a loaded module has kvm.none'],
+    ['has:exports, !has:new, has:old', null],
+    ['has:new|attach', null],
+  ];
+  for (const [text, expected] of cases)
+    assert.equal(explainUnmet(parseCondition(text, 'x', named), facts), expected, text);
+});
+
+test('a wrong or unknown named condition is an error with file, line and fix', () => {
+  const throws = (work: () => unknown, where: string, message: RegExp, remedy: RegExp): void =>
+    assert.throws(work, (error) => {
+      assert.ok(error instanceof TracerError);
+      assert.equal(error.where, where);
+      assert.match(error.message, message);
+      assert.match(error.remedy ?? '', remedy);
+      return true;
+    });
+  const parse = (text: string) => () => parseConditions(`// Why.\n${text}`, 'c.txt');
+  throws(parse('a b'), 'c.txt:2', /"a b" does not define a condition/, /NAME: CONDITION/);
+  throws(parse('a: f\na: g'), 'c.txt:3', /"a" is defined twice/, /NAME: CONDITION/);
+  throws(parse('a: has:b\nb: f'), 'c.txt:2', /there is no condition "b"/, /conditions\.txt/);
+  throws(parse('a: b c'), 'c.txt:2', /the condition "b c" is not valid/, /has:NAME/);
+  const named = parseConditions('handover: f');
+  throws(
+    () => parseCondition('has:hand-over', 'x:1', named),
+    'x:1',
+    /no condition "hand-over"/,
+    /mean handover\?/,
+  );
 });
 
 test('without bpftrace, a condition on its version is not met', () => {

@@ -11,7 +11,7 @@ import { capabilities, checksOf, goodHost, type Host } from './good-host.ts';
 
 test('on a good host each check has the state found, and docs/doctor.md describes the checks', async (t) => {
   const { options } = await goodHost(t);
-  const diagnosis = await diagnose(options);
+  const { diagnosis } = await diagnose(options);
   assert.equal(diagnosis.traceable, true);
   assert.deepEqual(
     diagnosis.checks.map(({ name, state }) => [name, state]),

@@ -71,7 +71,7 @@ export async function goodHost(t: TestContext): Promise<Host> {
 }
 
 export async function checksOf(options: DiagnoseOptions): Promise<Record<string, Check>> {
-  const diagnosis = await diagnose(options);
+  const { diagnosis } = await diagnose(options);
   assert.ok(Value.Check(Diagnosis, diagnosis));
   const missing = diagnosis.checks.some(({ state }) => state === 'missing');
   assert.equal(diagnosis.traceable, !missing);

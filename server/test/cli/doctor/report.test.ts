@@ -7,7 +7,7 @@ import { styled } from '../../../src/cli/output.ts';
 import { goodHost } from './good-host.ts';
 
 test('the report has no escape sequences without color, and is folded if the width is known', async (t) => {
-  const diagnosis = await diagnose({ ...(await goodHost(t)).options, bpftrace: 'no-such-program' });
+  const { diagnosis } = await diagnose({ ...(await goodHost(t)).options, bpftrace: 'no-such-program' });
   const plain = styled(report(diagnosis, { color: false, columns: undefined }));
   assert.ok(!plain.includes('\x1b'));
   assert.match(

@@ -1,0 +1,76 @@
+// The constants of the fragments and snippets. The composer writes the value in place of the name. A text in quotes is
+// the first 8 bytes of a name, as the number that *(uint64 *)name reads on a little-endian machine.
+//
+// Defined elsewhere: TAG_..., REASON_..., STAGE_..., PRIVACY_..., CAUSE_..., READER_..., VIOLATION_..., VM_KIND_...,
+// LAST_BUCKET and WALKED_ATTACHMENTS follow from server/src/protocol/codes.ts. NEVER is later than any time of any
+// clock. PAGE_SIZE is that of the host.
+
+// include/uapi/asm-generic/errno-base.h and errno.h
+#define EPERM 1
+#define EINTR 4
+#define EBADF 9
+#define ENOMEM 12
+#define EFAULT 14
+#define ENODEV 19
+#define EINVAL 22
+#define ENFILE 23
+#define EMFILE 24
+#define ENOSYS 38
+#define EOVERFLOW 75
+#define EOPNOTSUPP 95
+
+// include/linux/errno.h: user space never gets it.
+#define ERESTARTSYS 512
+
+// include/linux/err.h: errnos end before MAX_ERRNO + 1. A greater pointer is an error (IS_ERR).
+#define ERRNO_END 4096
+#define LAST_VALID_POINTER 0xfffffffffffff000
+
+// include/uapi/linux/vfio.h: VFIO_DEVICE_RESET is _IO(';', 111), VFIO_DEVICE_PCI_HOT_RESET is _IO(';', 113).
+#define VFIO_DEVICE_RESET 0x3b6f
+#define VFIO_DEVICE_PCI_HOT_RESET 0x3b71
+#define VFIO_DEVICE_FEATURE_GET 0x10000
+#define VFIO_DEVICE_FEATURE_GET_OR_SET 0x30000
+#define VFIO_DEVICE_FEATURE_PROBE 0x40000
+
+// include/linux/ioport.h: the resource is memory.
+#define IORESOURCE_MEM 0x200
+
+// include/linux/pci.h
+#define PCI_STD_NUM_BARS 6
+
+// drivers/vfio/pci/nvgrace-gpu/main.c: BAR 2 and BAR 4.
+#define RESMEM_REGION_INDEX 2
+#define USEMEM_REGION_INDEX 4
+
+// Names of exporters, importers and drivers.
+#define NAME_VFIO_PCI "vfio_pci_core"
+#define NAME_KVM "kvm"
+// The misc device with which iommufd attaches.
+#define NAME_IOMMU "iommu"
+// The driver of devices without hardware (drivers/base/faux.c).
+#define NAME_FAUX_DRIVER "faux_driver"
+#define NAME_NVGRACE "nvgrace_gpu_vfio_pci"
+
+// include/linux/limits.h
+#define U32_MAX 0xffffffff
+
+// All supported kernels have 64 bits.
+#define POINTER_BYTES 8
+
+// An argument of type bool is the low byte of its register.
+#define LOW_BYTE 255
+
+// The most ranges of an export that the probe reads, because bpftrace unrolls the loop.
+#define RANGES_READ 8
+
+// Bytes of the names in an event.
+#define IMPORTER_BYTES 32
+#define DEVICE_BYTES 48
+
+// No call takes a minute. So a pin that is older than a minute is of a call whose return was missed.
+#define PIN_NS 60000000000
+
+// One byte, eight times.
+#define EACH_BYTE_0X01 0x0101010101010101
+#define EACH_BYTE_0X80 0x8080808080808080
