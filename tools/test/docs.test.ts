@@ -48,7 +48,7 @@ test('docs/reasons.md matches the catalogue', () => {
   assert.equal(readFileSync(REASONS_PAGE, 'utf8'), reasonsPage(), 'run `npm run docs` to write it again');
 });
 
-test('the table of docs/incidents.md matches the catalogue', () => {
+test('the table of docs/incidents.md matches the rules', () => {
   assert.equal(readFileSync(INCIDENTS_PAGE, 'utf8'), incidentsPage(), 'run `npm run docs` to write it again');
 });
 

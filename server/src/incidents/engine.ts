@@ -24,8 +24,8 @@ export interface IncidentEngineOptions extends ModelState {
 }
 
 /**
- * Gives each record to the detectors of all rules, and closes what a rule calls over. An incident ends with the buffer or
- * the VM that it names. Call it after the buffers have applied a record.
+ * Gives each record to the detectors of all rules, and closes the incidents for which their rule has a closing. An
+ * incident also ends with the buffer and with the VM that it names. Call it after the buffers have applied a record.
  */
 export class IncidentEngine {
   readonly store: IncidentStore;
@@ -53,7 +53,7 @@ export class IncidentEngine {
       if (exported !== null && buffer !== undefined) detector.exported?.(exported, buffer);
     }
     if (buffer !== undefined) this.#settle(buffer, record.data.t, record);
-    else if (inode !== null) this.#closeOver(inode, record.data.t, record);
+    else if (inode !== null) this.#closeEnded(inode, record.data.t, record);
   }
 
   processExited(process: ProcessRecord): void {
@@ -84,7 +84,7 @@ export class IncidentEngine {
     for (const detector of this.#detectors.values()) detector.advance?.(t);
   }
 
-  /** The importers and holders of an incident: for some kinds those of now, until it closes. */
+  /** The importers and holders of an incident. For some kinds they change while it is open. */
   participants(incident: IncidentState): Participants {
     return this.#detectors.get(incident.kind)?.current?.(incident) ?? incident;
   }
@@ -112,10 +112,10 @@ export class IncidentEngine {
       for (const incident of this.store.ofBuffer(buffer.inode)) this.#close(incident, buffer.changedAt, by);
     }
     for (const detector of this.#detectors.values()) detector.settle?.(buffer, t, by);
-    this.#closeOver(buffer.inode, t, record);
+    this.#closeEnded(buffer.inode, t, record);
   }
 
-  #closeOver(inode: number, t: number, record: EventRecord | null): void {
+  #closeEnded(inode: number, t: number, record: EventRecord | null): void {
     for (const incident of this.store.ofBuffer(inode)) {
       const closing = INCIDENT_RULES[incident.kind].closing?.(incident, record) ?? null;
       if (closing !== null) this.#close(incident, t, record === null ? 'snapshot' : closing);

@@ -2,7 +2,7 @@ import type { BufferState } from '../model/buffer-state.ts';
 import { importerName } from '../model/naming.ts';
 import type { TupleOf } from '../protocol/tuples.ts';
 import { named } from './participants.ts';
-import { type Detector, ofBuffer, type RuleContext } from './rule.ts';
+import { type Detector, openingFor, type RuleContext } from './rule.ts';
 import type { IncidentState } from './store.ts';
 
 export type Attach = TupleOf<'import'>['data'];
@@ -64,5 +64,5 @@ export function openForAttach<Details>(
     return known;
   }
   const importers = named([{ importer, importer_device, inode: buffer.inode }]);
-  return open({ ...ofBuffer(buffer, t), subject, importers, details });
+  return open({ ...openingFor(buffer, t), subject, importers, details });
 }

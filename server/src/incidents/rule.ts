@@ -98,7 +98,7 @@ export interface ModelState {
 }
 
 /** An opening for a buffer, with the buffer as its subject. */
-export function ofBuffer(
+export function openingFor(
   buffer: BufferState,
   since: number,
   openedAt: number = since,

@@ -138,8 +138,10 @@ test('the page shows events live, reports a lost connection, and shows each even
 
   proxy.pull();
   await page.getByText(/^Connection lost since \d\d:\d\d:\d\d$/).waitFor();
-  source.emit(imported({ t: now(), inode: 7, stage: 1, importer: 'vgem', errno: 95, reason: 7 }));
-  source.emit(imported({ t: now(), inode: 7, stage: 1, importer: 'mlx5_core' }));
+  source.emit(
+    imported({ t: now(), inode: 7, stage: 'attach', importer: 'vgem', errno: 95, reason: 'no_peer_to_peer' }),
+  );
+  source.emit(imported({ t: now(), inode: 7, stage: 'attach', importer: 'mlx5_core' }));
   await new Promise((resolve) => setTimeout(resolve, 1500));
   assert.equal(await events.count(), 1, 'no event can arrive without a connection');
   proxy.cut = false;

@@ -151,7 +151,7 @@ test('the page does not report a private buffer as safe if the probes for violat
     HEADER,
     starting(1_000_000, 1, { attached: ['export', 'release'] }),
     ready(1_100_000),
-    exported({ t: 2_000_000, inode: 7, privacy: 2, kvm_pid: 100 }),
+    exported({ t: 2_000_000, inode: 7, privacy: 'private', kvm_pid: 100 }),
     heartbeat(3_000_000, 1),
     ...counterRead(3_000_000, { emitted: 1 }),
   ];

@@ -82,7 +82,7 @@ test('calls of a process that reuses a number are assigned to it, also those bef
   await host.addProcess(100, 301, qemu('new'));
   // Within the time in which an owner is not read again.
   await exports(10, 100, 3 * SECOND + 50_000);
-  more(imported({ t: 3 * SECOND + 60_000, inode: 9, stage: 1, importer: 'iommu' }));
+  more(imported({ t: 3 * SECOND + 60_000, inode: 9, stage: 'attach', importer: 'iommu' }));
   assert.deepEqual(named(10), ['old', false]);
   await poll(5 * SECOND);
   assert.deepEqual(named(9), ['old', true]);

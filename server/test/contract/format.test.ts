@@ -26,7 +26,14 @@ const { model, events } = feed([
     uuid: null,
   }),
   exported({ t: 2 * SECOND, pid: 101, kvm_pid: 101, inode: 1, bytes: 150.5 * 2 ** 20 }),
-  imported({ t: 3 * SECOND, inode: 1, stage: 1, importer: 'vgem', errno: 95, reason: 7 }),
+  imported({
+    t: 3 * SECOND,
+    inode: 1,
+    stage: 'attach',
+    importer: 'vgem',
+    errno: 95,
+    reason: 'no_peer_to_peer',
+  }),
 ]);
 const [buffer] = model.buffers() as [BufferView];
 

@@ -14,7 +14,14 @@ const LINES = [
   ready(2),
   exported({ t: 3, inode: 7 }),
   ...[10, 20, 30, 40, 50, 60].map((s) =>
-    imported({ t: s * SECOND, inode: 7, stage: 1, importer: 'vgem', errno: 95, reason: 7 }),
+    imported({
+      t: s * SECOND,
+      inode: 7,
+      stage: 'attach',
+      importer: 'vgem',
+      errno: 95,
+      reason: 'no_peer_to_peer',
+    }),
   ),
   heartbeat(100 * SECOND, 7),
 ];

@@ -12,13 +12,20 @@ import { Topology } from '../../src/contract/topology.ts';
 import { counterRead, DEVICE, exported, imported, packName } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
-const VM = exported({ t: 2_800_000, inode: 10, privacy: 1, kvm_pid: 4242, vm_type: 4 });
+const VM = exported({ t: 2_800_000, inode: 10, privacy: 'shared', kvm_pid: 4242, vm_type: 'snp' });
 const LINES = [
   ...STREAM,
   VM,
-  imported({ t: 2_900_000, inode: 10, stage: 1, importer: 'irdma' }),
-  imported({ t: 2_910_000, inode: 10, stage: 2, importer: 'irdma' }),
-  imported({ t: 2_920_000, inode: 10, stage: 1, importer: 'vgem', errno: 95, reason: 7 }),
+  imported({ t: 2_900_000, inode: 10, stage: 'attach', importer: 'irdma' }),
+  imported({ t: 2_910_000, inode: 10, stage: 'map', importer: 'irdma' }),
+  imported({
+    t: 2_920_000,
+    inode: 10,
+    stage: 'attach',
+    importer: 'vgem',
+    errno: 95,
+    reason: 'no_peer_to_peer',
+  }),
   ...counterRead(3_100_000, {
     import_rejections: {
       [`2,${DEVICE},2,${packName('mlx5_core')},19,9`]: 5,

@@ -89,15 +89,15 @@ test('each counter whose label values are all known exists with 0 before its fir
 test('attachments have the device and privacy of their buffer, also with an unknown importer', async () => {
   const families = await scrape([
     ...tracing(),
-    exported({ t: 3_000_000, inode: 1, privacy: 2 }),
-    exported({ t: 3_000_001, inode: 2, device: DEVICE + 0x100, privacy: 1 }),
-    imported({ t: 3_000_002, inode: 1, stage: 1, importer: 'kvm' }),
-    imported({ t: 3_000_003, inode: 2, device: DEVICE + 0x100, stage: 1, importer: 'kvm' }),
-    imported({ t: 3_000_004, inode: 2, device: DEVICE + 0x100, stage: 1, importer: 'kvm' }),
+    exported({ t: 3_000_000, inode: 1, privacy: 'private' }),
+    exported({ t: 3_000_001, inode: 2, device: DEVICE + 0x100, privacy: 'shared' }),
+    imported({ t: 3_000_002, inode: 1, stage: 'attach', importer: 'kvm' }),
+    imported({ t: 3_000_003, inode: 2, device: DEVICE + 0x100, stage: 'attach', importer: 'kvm' }),
+    imported({ t: 3_000_004, inode: 2, device: DEVICE + 0x100, stage: 'attach', importer: 'kvm' }),
     snapshot(3_000_005, [
-      snapshotBuffer({ inode: 1, privacy: 2, attachments: 1 }),
+      snapshotBuffer({ inode: 1, privacy: 'private', attachments: 1 }),
       snapshotBuffer({ inode: 2, device: DEVICE + 0x100, attachments: 2 }),
-      snapshotBuffer({ inode: 3, privacy: 2, attachments: 1 }),
+      snapshotBuffer({ inode: 3, privacy: 'private', attachments: 1 }),
     ]),
   ]);
   assert.deepEqual(

@@ -22,16 +22,15 @@ import {
 
 const BEGIN = [HEADER, starting(1_000_000, 1), ready(2_000_000)];
 const T = 3_000_000;
-const ATTACH = 1;
-const MAP = 2;
-const IOMMUFD = 3;
 
 function after(...lines: string[]) {
   return feed([...BEGIN, ...lines]);
 }
 
 test('an export adds a live buffer with its owner and its VM', () => {
-  const { model } = after(exported({ t: T, inode: 9, pid: 100, privacy: 2, kvm_pid: 100, vm_type: 5 }));
+  const { model } = after(
+    exported({ t: T, inode: 9, pid: 100, privacy: 'private', kvm_pid: 100, vm_type: 'tdx' }),
+  );
   assert.deepEqual(model.buffers(), [
     {
       inode: 9,
@@ -67,7 +66,7 @@ test('an export adds a live buffer with its owner and its VM', () => {
 });
 
 test('a rejected export adds no buffer', () => {
-  assert.deepEqual(after(exported({ t: T, inode: 0, errno: 22, reason: 17 })).model.buffers(), []);
+  assert.deepEqual(after(exported({ t: T, inode: 0, errno: 22, reason: 'unaligned' })).model.buffers(), []);
 });
 
 test('a buffer that is exported while memory decode is off is born revoked', () => {
@@ -100,11 +99,11 @@ test('a release that arrives before its export leaves the buffer released', () =
 test('attach, map and detach update the attachments of an importer', () => {
   const { model, more } = after(
     exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-    imported({ t: T + 2, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
   );
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
-  more(imported({ t: T + 3, inode: 9, stage: MAP, importer: 'mlx5_core' }));
+  more(imported({ t: T + 3, inode: 9, stage: 'map', importer: 'mlx5_core' }));
   assert.deepEqual(model.buffer(9)?.attachments, [
     {
       importer: 'mlx5_core',
@@ -126,15 +125,15 @@ test('attach, map and detach update the attachments of an importer', () => {
 test('a rejected attach adds no attachment', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'i915', errno: 95, reason: 7 }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'i915', errno: 95, reason: 'no_peer_to_peer' }),
   );
   assert.deepEqual(model.buffer(9)?.attachments, []);
 });
 
 const MAPPED_BY_IOMMUFD = [
   exported({ t: T, inode: 9 }),
-  imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'iommu' }),
-  imported({ t: T + 2, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+  imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'iommu' }),
+  imported({ t: T + 2, inode: 9, stage: 'iommufd', importer: 'iommu' }),
 ];
 
 test('iommufd mappings are lost from a revocation until the buffer is remapped', () => {
@@ -152,8 +151,8 @@ test('iommufd mappings are lost from a revocation until the buffer is remapped',
   more(detached(T + 5, 9, 'iommu'));
   assert.equal(model.buffer(9)?.lost_mappings, 1);
   more(
-    imported({ t: T + 6, inode: 9, stage: ATTACH, importer: 'iommu' }),
-    imported({ t: T + 7, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+    imported({ t: T + 6, inode: 9, stage: 'attach', importer: 'iommu' }),
+    imported({ t: T + 7, inode: 9, stage: 'iommufd', importer: 'iommu' }),
   );
   assert.equal(model.buffer(9)?.lost_mappings, 0);
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
@@ -172,8 +171,8 @@ test('a release clears the lost mappings', () => {
 
 const MAPPED_BY_MLX5 = [
   exported({ t: T, inode: 9 }),
-  imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-  imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+  imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+  imported({ t: T + 2, inode: 9, stage: 'map', importer: 'mlx5_core' }),
 ];
 
 test('a dynamic importer stays mapped after a revocation until its unmap, and loses no mapping', () => {
@@ -184,8 +183,8 @@ test('a dynamic importer stays mapped after a revocation until its unmap, and lo
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
   more(
     bufferState(T + 5, 9, false),
-    imported({ t: T + 6, inode: 9, stage: MAP, importer: 'mlx5_core' }),
-    imported({ t: T + 7, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    imported({ t: T + 6, inode: 9, stage: 'map', importer: 'mlx5_core' }),
+    imported({ t: T + 7, inode: 9, stage: 'map', importer: 'mlx5_core' }),
     unmapped(T + 8, 9, 'mlx5_core'),
   );
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
@@ -228,14 +227,14 @@ test('an exit that arrives before the export marks the owner as ended, unless it
 
 test('attachments and lost mappings do not depend on the order in which the events arrive', () => {
   const lines = [
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-    imported({ t: T + 2, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: 'map', importer: 'mlx5_core' }),
     unmapped(T + 3, 9, 'mlx5_core'),
     detached(T + 4, 9, 'mlx5_core'),
-    imported({ t: T + 5, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-    imported({ t: T + 6, inode: 9, stage: MAP, importer: 'mlx5_core' }),
-    imported({ t: T + 7, inode: 9, stage: ATTACH, importer: 'iommu' }),
-    imported({ t: T + 8, inode: 9, stage: IOMMUFD, importer: 'iommu' }),
+    imported({ t: T + 5, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+    imported({ t: T + 6, inode: 9, stage: 'map', importer: 'mlx5_core' }),
+    imported({ t: T + 7, inode: 9, stage: 'attach', importer: 'iommu' }),
+    imported({ t: T + 8, inode: 9, stage: 'iommufd', importer: 'iommu' }),
     bufferState(T + 9, 9, true),
   ];
   const stateAfter = (order: readonly string[]) => {
@@ -265,7 +264,7 @@ test('a bind marks the attachment of KVM as mapped until the unbind', () => {
   const bind = tupleLine('bind', T + 2, 10, 100, 0x4100, 9, 0, 0, 0, 100, 100, 4096, 4096, 2, 'qemu');
   const { model, more } = after(
     exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'kvm' }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'kvm' }),
     bind,
   );
   assert.equal(model.buffer(9)?.attachments.length, 1);
@@ -276,8 +275,8 @@ test('a bind marks the attachment of KVM as mapped until the unbind', () => {
 
 test('an event of an unknown buffer adds it as preexisting, an event of another dma-buf adds nothing', () => {
   const { model } = after(
-    imported({ t: T, inode: 9, stage: MAP, importer: 'mlx5_core' }),
-    imported({ t: T, inode: 8, stage: ATTACH, importer: 'i915', device: 0 }),
+    imported({ t: T, inode: 9, stage: 'map', importer: 'mlx5_core' }),
+    imported({ t: T, inode: 8, stage: 'attach', importer: 'i915', device: 0 }),
   );
   assert.deepEqual(
     model.buffers().map(({ inode, preexisting, device }) => [inode, preexisting, device]),
@@ -357,8 +356,8 @@ test('a snapshot without attachments removes attachments whose detach was lost',
 test('a snapshot with fewer attachments drops their names, unless it has reached the limit of its walk', () => {
   const held = [
     exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-    imported({ t: T + 2, inode: 9, stage: ATTACH, importer: 'amdgpu' }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+    imported({ t: T + 2, inode: 9, stage: 'attach', importer: 'amdgpu' }),
   ];
   const one = after(...held, snapshot(T + 10, [snapshotBuffer({ inode: 9, attachments: 1 })]));
   assert.equal(one.model.buffer(9)?.attachment_count, 1);
@@ -367,7 +366,7 @@ test('a snapshot with fewer attachments drops their names, unless it has reached
   assert.equal(both.model.buffer(9)?.attachments.length, 2);
 
   const regions = Array.from({ length: 1100 }, (_, index) =>
-    imported({ t: T + index, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
+    imported({ t: T + index, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
   );
   const many = after(
     exported({ t: T, inode: 9 }),
@@ -381,8 +380,8 @@ test('a snapshot with fewer attachments drops their names, unless it has reached
 test('a snapshot corrects a lost state change also if a later event used the buffer', () => {
   const { model } = after(
     exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: ATTACH, importer: 'mlx5_core' }),
-    imported({ t: T + 101, inode: 9, stage: MAP, importer: 'mlx5_core' }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+    imported({ t: T + 101, inode: 9, stage: 'map', importer: 'mlx5_core' }),
     snapshot(T + 100, [snapshotBuffer({ inode: 9, revoked: true, attachments: 1 })]),
   );
   assert.equal(model.buffer(9)?.state, 'revoked');

@@ -101,7 +101,7 @@ test('import series of a removed device are dropped after 900 s, but their total
   const LINES = 7;
   const FAMILIES = ['imports', 'import_rejections', 'detaches', 'unmaps'] as const;
   const { model, more } = feed([...BEGIN, device(2 * S), ...counterRead(3 * S, counted(5))]);
-  more(exported({ t: 3 * S, inode: 1 }), imported({ t: 3 * S, inode: 1, stage: 1, importer: 'kvm' }));
+  more(exported({ t: 3 * S, inode: 1 }), imported({ t: 3 * S, inode: 1, stage: 'attach', importer: 'kvm' }));
   const devices = async () => {
     const rows = await Promise.all(FAMILIES.map((name) => metric(model, `${name}_total`)));
     return rows.map((lines) => lines.map((line) => line.replace(/.*device="(.*?)".*\} /, '$1 ')));

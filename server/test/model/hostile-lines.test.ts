@@ -85,7 +85,7 @@ test('a snapshot may count any number of attachments', async () => {
 test('a snapshot keeps the 200,000 attachments of a buffer that were known from events', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9 })];
   for (let index = 0; index < 200_000; index += 1)
-    lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: 'mlx5_core' }));
+    lines.push(imported({ t: T + index, inode: 9, stage: 'attach', importer: 'mlx5_core' }));
   lines.push(snapshot(T + 300_000, [snapshotBuffer({ inode: 9, attachments: 1024 })]));
   lines.push(detached(T + 400_000, 9, 'mlx5_core'));
   const { model, bad } = await run(lines);
@@ -95,7 +95,7 @@ test('a snapshot keeps the 200,000 attachments of a buffer that were known from 
 
 test('an importer name that is longer than bpftrace prints is rejected and does not become a label', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9 })];
-  lines.push(imported({ t: T, inode: 9, stage: 1, importer: 'x'.repeat(400_000) }));
+  lines.push(imported({ t: T, inode: 9, stage: 'attach', importer: 'x'.repeat(400_000) }));
   const { model, text } = await run(lines);
   assert.equal(model.accounting.decodeErrors.bad_fields, 1);
   assert.ok(text.length < 100_000);
@@ -104,7 +104,7 @@ test('an importer name that is longer than bpftrace prints is rejected and does 
 test('an open or closed incident names the first 64 importers and has the number of the others', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9, pid: 100 })];
   for (let index = 0; index < 100; index += 1)
-    lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
+    lines.push(imported({ t: T + index, inode: 9, stage: 'attach', importer: `importer-${index}` }));
   lines.push(collectorLine('exit', { t: T + 1000, pid: 100 }), heartbeat(T + 30_000_000, 101));
   const open = (await run(lines)).model.incidents.all();
   const over = (await run([...lines, released(T + 40_000_000, 9)])).model.incidents.all();
@@ -119,8 +119,8 @@ test('an open or closed incident names the first 64 importers and has the number
 test('a revocation that waits for many importers names the first 64', async () => {
   const lines = [...BEGIN, exported({ t: T, inode: 9 })];
   for (let index = 0; index < 100; index += 1) {
-    lines.push(imported({ t: T + index, inode: 9, stage: 1, importer: `importer-${index}` }));
-    lines.push(imported({ t: T + index, inode: 9, stage: 2, importer: `importer-${index}` }));
+    lines.push(imported({ t: T + index, inode: 9, stage: 'attach', importer: `importer-${index}` }));
+    lines.push(imported({ t: T + index, inode: 9, stage: 'map', importer: `importer-${index}` }));
   }
   lines.push(bufferState(T + 1000, 9, true), heartbeat(T + 5_000_000, 202));
   const [incident] = (await run(lines)).model.incidents.all();

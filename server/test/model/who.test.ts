@@ -21,7 +21,7 @@ test('the VM of a buffer is the creator of its KVM VM, else its owner, else the 
     process(101, 'owner', { pod_uid: 'p', container_id: 'c' }),
     process(102, 'holder'),
     process(103, null, { vmm: null }),
-    exported({ t: 3 * S, inode: 1, pid: 103, kvm_pid: 100, vm_type: 4 }),
+    exported({ t: 3 * S, inode: 1, pid: 103, kvm_pid: 100, vm_type: 'snp' }),
     exported({ t: 3 * S, inode: 2, pid: 101 }),
     exported({ t: 3 * S, inode: 3, pid: 103 }),
   ]);
@@ -62,7 +62,7 @@ function vm(model: TracerModel, inode: number) {
 
 test('a VM that a thread created belongs to its process, in any order of the lines', async () => {
   const lines = [
-    exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
+    exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 'snp' }),
     thread(120, 'web'),
     process(100, 'web'),
   ];
@@ -87,7 +87,7 @@ test('a VM that a thread created belongs to its process, in any order of the lin
 });
 
 test('a process whose thread created a VM counts as a VM, also if it is not a known VMM', () => {
-  const made = exported({ t: 3 * S, inode: 1, pid: 101, kvm_pid: 120, vm_type: 4 });
+  const made = exported({ t: 3 * S, inode: 1, pid: 101, kvm_pid: 120, vm_type: 'snp' });
   for (const lines of [
     [made, thread(120, null, { vmm: null })],
     [thread(120, null, { vmm: null }), made],
@@ -95,7 +95,7 @@ test('a process whose thread created a VM counts as a VM, also if it is not a kn
     const { events } = feed([
       ...BEGIN,
       ...lines,
-      imported({ t: 4 * S, inode: 1, stage: 1, importer: 'iommu' }),
+      imported({ t: 4 * S, inode: 1, stage: 'attach', importer: 'iommu' }),
     ]);
     const last = events.at(-1);
     assert.deepEqual(last?.kind === 'import' && [last.by_vm?.pid, last.by_vm?.kind], [100, 'snp']);
@@ -107,13 +107,13 @@ test('a VM keeps its process after its thread has ended, also if the thread id i
     ...BEGIN,
     process(100, 'web'),
     thread(120, 'web'),
-    exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
-    exported({ t: 3 * S, inode: 2, pid: 103, kvm_pid: 120, vm_type: 4 }),
+    exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 'snp' }),
+    exported({ t: 3 * S, inode: 2, pid: 103, kvm_pid: 120, vm_type: 'snp' }),
     process(120, 'other', { t: 5 * S, start_ticks: 400 }),
   ]);
   for (const inode of [1, 2]) assert.deepEqual(vm(model, inode), [100, 'kvm', 'web', 'snp']);
   const events = more(
-    exported({ t: 6 * S, inode: 3, pid: 100, kvm_pid: 120, vm_type: 4 }),
+    exported({ t: 6 * S, inode: 3, pid: 100, kvm_pid: 120, vm_type: 'snp' }),
     tupleLine('private_read', 6 * S, 100, 1, DEVICE, 2, 0, 0, 2, 120, 'qemu'),
   );
   assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp']);
@@ -121,7 +121,7 @@ test('a VM keeps its process after its thread has ended, also if the thread id i
   assert.equal(export_?.kind === 'export' && export_.vm?.name, 'web');
   assert.equal(export_?.kind === 'export' && export_.vm?.kind, 'snp');
   assert.equal(read?.kind === 'private_read' && read.owner_vm?.name, 'web');
-  more(exported({ t: 7 * S, inode: 4, pid: 120, kvm_pid: 120, vm_type: 0 }));
+  more(exported({ t: 7 * S, inode: 4, pid: 120, kvm_pid: 120, vm_type: 'default' }));
   assert.deepEqual(vm(model, 4), [120, 'kvm', 'other', 'default']);
   assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp'], 'the kind does not change either');
 });
@@ -145,11 +145,11 @@ test('without the process of its thread, a VM is the VMM that exported or that h
       ...BEGIN,
       process(100, 'web'),
       process(103, null, { vmm: null }),
-      exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 4 }),
+      exported({ t: 3 * S, inode: 1, pid: 100, kvm_pid: 120, vm_type: 'snp' }),
       next,
     ]);
     assert.deepEqual(vm(model, 1), [100, 'owner', 'web', 'snp']);
-    const [event] = more(exported({ t: 3 * S + 2, inode: 3, pid: 100, kvm_pid: 120, vm_type: 4 }));
+    const [event] = more(exported({ t: 3 * S + 2, inode: 3, pid: 100, kvm_pid: 120, vm_type: 'snp' }));
     assert.equal(event?.kind === 'export' && event.vm?.kind, 'snp');
     const heldBy = (...pids: number[]) =>
       collectorLine('snapshot', {
@@ -158,7 +158,7 @@ test('without the process of its thread, a VM is the VMM that exported or that h
         cause: 'start',
         complete: false,
         errors: [],
-        buffers: [1, 2].map((inode) => snapshotBuffer({ inode, kvm_pid: 120, vm_type: 4 })),
+        buffers: [1, 2].map((inode) => snapshotBuffer({ inode, kvm_pid: 120, vm_type: 'snp' })),
         device_holders: pids.map((pid) => ({ device: DEVICE, pid })),
       });
     more(heldBy(103, 100));
@@ -208,8 +208,8 @@ test('an import has the calling task, its VM and the interface name of the impor
     process(100, 'web'),
     device(2 * S, '0000:81:00.0', { driver: 'mlx5_core', interfaces: ['mlx5_0', 'eth0'] }),
     exported({ t: 3 * S, inode: 1, pid: 100 }),
-    imported({ t: 4 * S, inode: 1, stage: 1, importer: 'iommu' }),
-    imported({ t: 5 * S, inode: 1, stage: 1, importer: '0000:81:00.0' }),
+    imported({ t: 4 * S, inode: 1, stage: 'attach', importer: 'iommu' }),
+    imported({ t: 5 * S, inode: 1, stage: 'attach', importer: '0000:81:00.0' }),
   ]);
   const view = model
     .buffer(1)

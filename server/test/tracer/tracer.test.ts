@@ -49,8 +49,8 @@ test('the probes count as emitted exactly the kinds of event', () => {
 test('every kind of line becomes one TracerEvent that is valid and numbered in order', () => {
   const { events } = feed([
     ...BEGIN,
-    exported({ t: T, inode: 9, kvm_pid: 100, vm_type: 4 }),
-    imported({ t: T, inode: 9, stage: 1, importer: 'mlx5_core' }),
+    exported({ t: T, inode: 9, kvm_pid: 100, vm_type: 'snp' }),
+    imported({ t: T, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
     unmapped(T, 9, 'mlx5_core'),
     detached(T, 9, 'mlx5_core'),
     bufferState(T, 9, true),

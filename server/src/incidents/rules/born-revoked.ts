@@ -1,6 +1,6 @@
 import { capital } from '../../contract/format.ts';
 import { bufferName } from '../names.ts';
-import { type IncidentRule, ofBuffer } from '../rule.ts';
+import { type IncidentRule, openingFor } from '../rule.ts';
 
 export const bornRevoked: IncidentRule<null> = {
   probes: ['export', 'revoke'],
@@ -18,7 +18,7 @@ export const bornRevoked: IncidentRule<null> = {
 
   detector: ({ open }) => ({
     exported({ t, born_revoked }, buffer) {
-      if (born_revoked) open(ofBuffer(buffer, t));
+      if (born_revoked) open(openingFor(buffer, t));
     },
   }),
 };

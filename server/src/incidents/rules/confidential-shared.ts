@@ -3,7 +3,7 @@ import { vmKind } from '../../model/naming.ts';
 import { detectForeignAttaches, openForAttach } from '../foreign-attaches.ts';
 import { bufferName, importersText, repetition } from '../names.ts';
 import { named } from '../participants.ts';
-import { type IncidentRule, ofBuffer } from '../rule.ts';
+import { type IncidentRule, openingFor } from '../rule.ts';
 
 /** Kinds of VM whose memory is hidden from the host. */
 const CONFIDENTIAL: readonly string[] = ['sev', 'sev_es', 'snp', 'tdx'];
@@ -38,7 +38,7 @@ export const confidentialShared: IncidentRule<null> = {
         const { inode, attachments, importers } = buffer;
         if (!isConfidential(buffer) || attachments.count <= importers.named) return;
         const unknown = named([{ importer: 'unknown', importer_device: '', inode }]);
-        const opening = ofBuffer(buffer, buffer.firstSeenAt, t);
+        const opening = openingFor(buffer, buffer.firstSeenAt, t);
         context.open({ ...opening, subject: `${inode}\nunknown\n`, importers: unknown });
       },
     };

@@ -1,5 +1,5 @@
 import { bufferName } from '../names.ts';
-import { type IncidentRule, ofBuffer } from '../rule.ts';
+import { type IncidentRule, openingFor } from '../rule.ts';
 
 export const mappingsLost: IncidentRule<null> = {
   probes: ['revoke', 'iommufd_map'],
@@ -18,7 +18,7 @@ export const mappingsLost: IncidentRule<null> = {
   detector: ({ open }) => ({
     settle(buffer, t) {
       if (buffer.lostMappings === 0) return;
-      const incident = open(ofBuffer(buffer, buffer.revokedAt ?? t));
+      const incident = open(openingFor(buffer, buffer.revokedAt ?? t));
       if (incident !== null) incident.count = buffer.lostMappings;
     },
   }),

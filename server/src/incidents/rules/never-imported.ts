@@ -1,7 +1,7 @@
 import { capital } from '../../contract/format.ts';
 import { Deadlines } from '../deadlines.ts';
 import { bufferName } from '../names.ts';
-import { type IncidentRule, ofBuffer } from '../rule.ts';
+import { type IncidentRule, openingFor } from '../rule.ts';
 
 /** Time for which an export may have no importer. */
 const GRACE_US = 300_000_000;
@@ -32,8 +32,7 @@ export const neverImported: IncidentRule<null> = {
       advance(t) {
         for (const { key, since } of exports.due(t - GRACE_US)) {
           const buffer = buffers.get(key);
-          if (buffer !== undefined && !buffer.released && !buffer.imported && isDetected())
-            open(ofBuffer(buffer, since, since + GRACE_US));
+          if (buffer !== undefined && isDetected()) open(openingFor(buffer, since, since + GRACE_US));
         }
       },
     };

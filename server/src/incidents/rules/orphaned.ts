@@ -1,7 +1,7 @@
 import { Deadlines } from '../deadlines.ts';
 import { bufferName, importerText, moreText } from '../names.ts';
 import { participantsOf } from '../participants.ts';
-import { type IncidentRule, type Names, ofBuffer } from '../rule.ts';
+import { type IncidentRule, type Names, openingFor } from '../rule.ts';
 import type { IncidentState } from '../store.ts';
 
 /** Time for which a buffer may outlive its owner. */
@@ -37,8 +37,9 @@ export const orphaned: IncidentRule<null> = {
       advance(t) {
         for (const { key, since } of orphans.due(t - GRACE_US)) {
           const buffer = buffers.get(key);
-          if (buffer !== undefined && !buffer.released && buffer.ownerGoneAt !== null && isDetected())
-            open(ofBuffer(buffer, since, since + GRACE_US));
+          // The owner has not ended if the pid turned out to be that of a later process.
+          const isOrphan = buffer !== undefined && buffer.ownerGoneAt !== null;
+          if (isOrphan && isDetected()) open(openingFor(buffer, since, since + GRACE_US));
         }
       },
       beforeRelease(buffer) {

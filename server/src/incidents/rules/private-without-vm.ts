@@ -1,6 +1,6 @@
 import { capital } from '../../contract/format.ts';
 import { bufferName } from '../names.ts';
-import { type IncidentRule, ofBuffer } from '../rule.ts';
+import { type IncidentRule, openingFor } from '../rule.ts';
 
 export const privateWithoutVm: IncidentRule<null> = {
   probes: ['export'],
@@ -18,12 +18,12 @@ export const privateWithoutVm: IncidentRule<null> = {
 
   detector: ({ open }) => ({
     exported({ t, privacy, kvm }, buffer) {
-      if (privacy === 'private' && !kvm) open(ofBuffer(buffer, t));
+      if (privacy === 'private' && !kvm) open(openingFor(buffer, t));
     },
     found(buffer, { device, kvm }, t) {
       // Whether a device has a VM does not change while it is open. So this was true at the export too.
       if (buffer.privacy === 'private' && device !== 0 && kvm === false)
-        open(ofBuffer(buffer, buffer.firstSeenAt, t));
+        open(openingFor(buffer, buffer.firstSeenAt, t));
     },
   }),
 };

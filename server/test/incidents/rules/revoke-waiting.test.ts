@@ -86,14 +86,26 @@ test('the buffers of one revocation share one incident', () => {
   assert.equal(incidents().length, 1);
 });
 
-test('the next call of the device closes an incident whose end was missed, and the late end corrects it', () => {
+test('a mapping whose event arrives late is named too', () => {
   const { first, more } = watch(WAITING);
+  more(imported({ t: 4 * S - 1, inode: 9, stage: 'map', importer: 'irdma' }));
+  more(unmapped(7 * S, 9, 'mlx5_core'), unmapped(7 * S, 9, 'irdma'));
+  more(revokeCall({ t: 7 * S + 10, us: 3 * S }));
+  assert.deepEqual(
+    first().importers.map(({ importer }) => importer),
+    ['mlx5_core', 'irdma'],
+  );
+});
+
+test('the next call of the device closes an incident whose end was missed, and the late end corrects it', () => {
+  const { first, incidents, more } = watch(WAITING);
   more(bufferState(7 * S, 9, false));
   assert.deepEqual([first().closed_by, first().exact], ['next_call', false]);
   assert.match(first().sentence, /the end of this one was missed/);
   more(revokeCall({ t: 6.9 * S, us: 2.9 * S }));
   assert.deepEqual([first().closed_by, first().exact], ['revoke_ended', true]);
   assert.equal(first().waited_seconds, 2.9);
+  assert.equal(incidents().length, 1);
 });
 
 test('the release of its last buffer closes the incident inexactly', () => {
