@@ -10,7 +10,9 @@ export function decidingMap(line: string): string | undefined {
   return IF_KEPT.exec(line)?.[1];
 }
 
+const WRITE = /(@\w+)(?:\[[^\]]*\])?\s*(?:[-+|&]?=(?!=)|\+\+)/g;
+
 /** The maps to which a text assigns. */
 export function writtenMaps(text: string): ReadonlySet<string> {
-  return new Set(Array.from(text.matchAll(/(@\w+)(?:\[[^\]]*\])? = /g), ([, map = '']) => map));
+  return new Set(Array.from(text.matchAll(WRITE), ([, map = '']) => map));
 }
