@@ -6,9 +6,9 @@ import type { Dialect, ProbeState } from '../../protocol/wire.ts';
 import { type ConditionFacts, explainUnmet, type Term } from './condition.ts';
 import { NEVER } from './constants.ts';
 import type { Fragment, FragmentSet } from './fragment-set.ts';
+import { writtenMaps } from './maps.ts';
 import { withPageSize } from './prelude.ts';
 import { type Rendered, render, scan } from './render.ts';
-import { withoutUnwritten, writtenMaps } from './unwritten.ts';
 
 /** Facts of the host about the functions and members that the fragments name. */
 export interface ProbeFacts {
@@ -110,26 +110,14 @@ export function compose(
   set: FragmentSet,
   excluded: ReadonlyMap<string, string> = new Map(),
 ): Composed {
-  const conditions = conditionFacts(facts);
-  const prelude = withPageSize(set.prelude, facts.pageBytes);
-  const probes: ProbeState[] = [];
-  const parts: Part[] = [];
-  const kept: { fragment: Fragment; rendered: Rendered }[] = [];
   const handover = set.prelude.conditions.get('handover');
-  const gated = handover !== undefined && explainUnmet(handover, conditions) === null;
-  for (const fragment of set.probes) {
-    const rendered = render(fragment, set.snippets, prelude, conditions);
-    const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
-    probes.push(...statesOf(fragment, rendered, reason));
-    if (reason === null) kept.push({ fragment, rendered });
-  }
+  const gated = handover !== undefined && explainUnmet(handover, conditionFacts(facts)) === null;
   let program = `${CONFIG}\n${readyBlock(gated)}\n`;
-  const texts = withoutUnwritten(
-    kept.map(({ rendered }) => rendered.text),
-    program,
-  );
-  for (const [index, { fragment, rendered }] of kept.entries()) {
-    const text = createKeysFirst(texts[index] ?? '', mapsOfProbe(fragment.name));
+  const chosen = chooseFragments(facts, set, excluded, program);
+  const kept = chosen.filter(({ reason }) => reason === null);
+  const parts: Part[] = [];
+  for (const { fragment, rendered } of kept) {
+    const text = createKeysFirst(rendered.text, mapsOfProbe(fragment.name));
     const firstLine = program.split('\n').length;
     program += `// ${fragment.file}\n${text.trim()}\n\n`;
     parts.push({
@@ -140,8 +128,47 @@ export function compose(
     });
   }
   const maps = new Set(kept.flatMap(({ fragment }) => mapsOfProbe(fragment.name)));
-  program += heartbeatBlock(texts.join('\n'), maps, gated);
-  return { program, gated, probes, dialect: conditions.dialect, parts };
+  program += heartbeatBlock(textOf(kept), maps, gated);
+  const probes = chosen.flatMap(({ fragment, rendered, reason }) => statesOf(fragment, rendered, reason));
+  return { program, gated, probes, dialect: dialectOf(facts), parts };
+}
+
+interface Chosen {
+  fragment: Fragment;
+  rendered: Rendered;
+  /** Why the fragment is left out; null if it is kept. */
+  reason: string | null;
+}
+
+/**
+ * Renders all fragments and decides which are kept. What is kept depends on the maps that kept lines write. So the first
+ * pass takes all maps as written, and each further pass those that the pass before has written, until none is lost.
+ *
+ * @param before the part of the program before the fragments, which writes maps too
+ */
+function chooseFragments(
+  facts: ProbeFacts,
+  set: FragmentSet,
+  excluded: ReadonlyMap<string, string>,
+  before: string,
+): Chosen[] {
+  const prelude = withPageSize(set.prelude, facts.pageBytes);
+  let written: ReadonlySet<string> | undefined;
+  for (;;) {
+    const conditions = conditionFacts(facts, written);
+    const chosen = set.probes.map((fragment) => {
+      const rendered = render(fragment, set.snippets, prelude, conditions);
+      const reason = whyLeftOut(fragment, rendered, conditions) ?? excluded.get(fragment.name) ?? null;
+      return { fragment, rendered, reason };
+    });
+    const now = writtenMaps(before + textOf(chosen.filter(({ reason }) => reason === null)));
+    if (now.size === written?.size) return chosen;
+    written = now;
+  }
+}
+
+function textOf(kept: readonly Chosen[]): string {
+  return kept.map(({ rendered }) => rendered.text).join('\n');
 }
 
 /** Composes a separate program, e.g. `snapshot`; returns the reason if this host cannot run it. */
@@ -185,12 +212,14 @@ export const CHANGES: readonly string[] = [
 
 const COUNTED = /(@(\w+)\[[^\]]*\]) = (?:count\(\)|sum\(([^;]*)\));/g;
 
-function conditionFacts(facts: ProbeFacts): ConditionFacts {
+/** `written`: the maps that kept lines write; undefined if all are taken as written. */
+function conditionFacts(facts: ProbeFacts, written?: ReadonlySet<string>): ConditionFacts {
   return {
     moduleOf: (name) => (Object.hasOwn(facts.functions, name) ? facts.functions[name] : undefined),
     isUntraceable: (name) => facts.untraceable.includes(name),
     hasModule: (name) => facts.modules.includes(name),
     bitsOf: (path) => (Object.hasOwn(facts.members, path) ? facts.members[path] : undefined),
+    isWritten: (map) => written?.has(map) ?? true,
     dialect: dialectOf(facts),
     bpftrace: facts.bpftraceVersion,
   };

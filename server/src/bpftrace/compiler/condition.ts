@@ -16,6 +16,8 @@ export interface ConditionFacts {
   /** Offset of `struct.member` in bits; undefined if neither the kernel nor a loaded module has it. */
   bitsOf(path: string): number | undefined;
   readonly dialect: Dialect;
+  /** Whether a line that is kept writes the map: `@bind_start`. */
+  isWritten(map: string): boolean;
   /** `[0, 23, 2]`, or null if no bpftrace was found. */
   readonly bpftrace: readonly number[] | null;
 }
@@ -26,6 +28,7 @@ type Atom =
   | { kind: 'module'; name: string }
   | { kind: 'dialect'; name: string }
   | { kind: 'bpftrace'; name: string; version: number[] }
+  | { kind: 'map'; name: string }
   | { kind: 'named'; name: string; terms: readonly Term[] };
 
 /** True if at least one of its atoms is true; negated: if none is. */
@@ -39,6 +42,7 @@ export type Conditions = ReadonlyMap<string, readonly Term[]>;
 
 const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const MEMBER = /^[A-Za-z_]\w*\.[A-Za-z_]\w*$/;
+const MAP = /^@\w+$/;
 const VERSION = /^bpftrace\s*>=\s*(\d+(?:\.\d+)*)$/;
 
 const FILE_OF_CONDITIONS = 'probes/prelude/conditions.txt';
@@ -64,8 +68,8 @@ export function parseConditions(source: string, file = FILE_OF_CONDITIONS): Cond
 }
 
 /**
- * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24, has:x`. The condition is met if all terms are
- * true.
+ * Parses `fn:a|b, !struct.member, module:x, dialect:x, bpftrace>=0.24, @map, has:x`. The condition is met if all terms
+ * are true.
  *
  * @param where place of the text, for the error: `probes/attach.bt:3`
  * @param named the conditions that `has:` may name
@@ -82,13 +86,25 @@ export function parseCondition(text: string, where: string, named: Conditions = 
         ? namedAtom(alternative.slice('has:'.length), where, named)
         : parseAtom(alternative, atoms.at(-1)?.kind === 'dialect');
       if (atom === null) {
-        const remedy = 'write fn:NAME, struct.member, module:NAME, dialect:NAME, bpftrace>=0.24 or has:NAME';
+        const remedy =
+          'write fn:NAME, struct.member, module:NAME, dialect:NAME, bpftrace>=0.24, @MAP or has:NAME';
         throw sourceError(`the condition "${source}" is not valid`, where, remedy);
       }
       atoms.push(atom);
     }
+    if (negated && dependsOnMap({ negated, atoms })) {
+      const remedy =
+        'leave out the "!": a line that is kept because a map is not written could write the map';
+      throw sourceError(`the condition "${source}" negates a map`, where, remedy);
+    }
     return { negated, atoms };
   });
+}
+
+function dependsOnMap({ atoms }: Term): boolean {
+  return atoms.some(
+    (atom) => atom.kind === 'map' || (atom.kind === 'named' && atom.terms.some(dependsOnMap)),
+  );
 }
 
 function namedAtom(name: string, where: string, named: Conditions): Atom {
@@ -105,6 +121,7 @@ function parseAtom(text: string, afterDialect: boolean): Atom | null {
   const version = VERSION.exec(text)?.[1];
   if (version !== undefined)
     return { kind: 'bpftrace', name: version, version: version.split('.').map(Number) };
+  if (MAP.test(text)) return { kind: 'map', name: text };
   const [, prefix, name = ''] = /^(?:(fn|module|dialect):)?(.*)$/.exec(text) ?? [];
   if (prefix === 'dialect' || (prefix === undefined && afterDialect)) {
     return (DIALECTS as readonly string[]).includes(name) ? { kind: 'dialect', name } : null;
@@ -133,6 +150,8 @@ function isTrue(atom: Atom, facts: ConditionFacts): boolean {
       return atom.name === facts.dialect;
     case 'bpftrace':
       return facts.bpftrace !== null && compareVersions(facts.bpftrace, atom.version) >= 0;
+    case 'map':
+      return facts.isWritten(atom.name);
     case 'named':
       return explainUnmet(atom.terms, facts) === null;
     default:
@@ -153,6 +172,7 @@ function describe(term: Term, facts: ConditionFacts): string {
   if (kinds.has('bpftrace')) {
     return `bpftrace is ${facts.bpftrace?.join('.') ?? 'missing'}, ${term.negated ? 'older than' : 'at least'} ${names.join(' or ')} is needed`;
   }
+  if (kinds.has('map')) return `no probe that is attached writes ${names.join(' or ')}`;
   if (kinds.has('module')) return `module ${names.join(' or ')} is ${term.negated ? '' : 'not '}loaded`;
   if (term.negated) return `the kernel has ${names.join(' or ')}`;
   if (kinds.has('member')) return `neither the kernel nor a loaded module has ${names.join(' or ')}`;

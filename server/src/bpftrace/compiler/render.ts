@@ -7,6 +7,7 @@ import {
 } from './condition.ts';
 import { replaceConstants } from './constants.ts';
 import type { Snippet } from './fragment-set.ts';
+import { decidingMap } from './maps.ts';
 import type { Prelude } from './prelude.ts';
 import { linesOf, type Source } from './source.ts';
 import { sourceError } from './source-error.ts';
@@ -120,10 +121,14 @@ function* keptLines(
   const isMet = (condition: string, where: string): boolean =>
     explainUnmet(parseCondition(condition, where, named), facts) === null;
   const blocks: { kept: boolean; where: string }[] = [];
+  const isReached = (text: string): boolean => {
+    const map = decidingMap(text);
+    return blocks.every((block) => block.kept) && (map === undefined || facts.isWritten(map));
+  };
   for (const { line, where } of linesOf(source)) {
     const match = CONDITION.exec(line);
     if (match === null) {
-      if (blocks.every((block) => block.kept)) yield { text: line, where };
+      if (isReached(line)) yield { text: line, where };
       continue;
     }
     const [, text = '', condition = ''] = match;
@@ -133,7 +138,7 @@ function* keptLines(
       const kept = isMet(condition.slice(0, -1).trim(), where);
       blocks.push({ kept, where });
     } else if (isMet(condition, where)) {
-      if (blocks.every((block) => block.kept)) yield { text, where };
+      if (isReached(text)) yield { text, where };
     }
   }
   const open = blocks[0];

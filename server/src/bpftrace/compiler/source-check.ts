@@ -1,10 +1,10 @@
 import { didYouMean } from '../../lib/suggest.ts';
 import { replaceConstants } from './constants.ts';
 import type { FragmentSet, Snippet } from './fragment-set.ts';
+import { decidingMap, writtenMaps } from './maps.ts';
 import { withPageSize } from './prelude.ts';
 import { linesOf } from './source.ts';
 import { sourceError } from './source-error.ts';
-import { deciding, writtenMaps } from './unwritten.ts';
 import { Variables } from './variables.ts';
 
 /**
@@ -19,8 +19,9 @@ export function checkSources({ probes, oneshots, snippets, prelude }: FragmentSe
   const written = writtenMaps(sources.map(({ text }) => text).join('\n'));
   for (const { line, where } of sources.flatMap((source) => [...linesOf(source)])) {
     replaceConstants(line, constants, where);
-    const map = deciding(line);
-    if (map !== undefined && !written.has(map)) {
+    const maps = [decidingMap(line), /\/\/\?.*(@\w+)/.exec(line)?.[1]];
+    const map = maps.find((name) => name !== undefined && !written.has(name));
+    if (map !== undefined) {
       throw sourceError(`no fragment or snippet writes ${map}`, where, didYouMean(map, [...written]));
     }
   }

@@ -16,6 +16,7 @@ const facts: ConditionFacts = {
   hasModule: (name) => name === 'vfio_pci_core',
   bitsOf: (path) => (path === 'kvm.userspace_pid' ? 0 : undefined),
   dialect: 'mainline',
+  isWritten: (map) => map === '@written',
   bpftrace: [0, 23, 2],
 };
 
@@ -39,6 +40,8 @@ test('a condition is met, or the reason is returned', () => {
     ['!attach', 'the kernel has attach'],
     ['dialect:private-v1|private-v2', 'the dialect of this kernel is mainline, not private-v1 or private-v2'],
     ['!dialect:mainline', 'the dialect of this kernel is mainline'],
+    ['@written, @other|@written', null],
+    ['@other', 'no probe that is attached writes @other'],
     ['bpftrace>=0.24', 'bpftrace is 0.23.2, at least 0.24 is needed'],
     ['bpftrace>=0.23.3', 'bpftrace is 0.23.2, at least 0.23.3 is needed'],
     ['!bpftrace>=0.23', 'bpftrace is 0.23.2, older than 0.23 is needed'],
@@ -76,6 +79,8 @@ test('a wrong or unknown named condition is an error with file, line and fix', (
   throws(parse('a: f\na: g'), 'c.txt:3', /"a" is defined twice/, /NAME: CONDITION/);
   throws(parse('a: has:b\nb: f'), 'c.txt:2', /there is no condition "b"/, /conditions\.txt/);
   throws(parse('a: b c'), 'c.txt:2', /the condition "b c" is not valid/, /has:NAME/);
+  throws(() => parseCondition('f, !@m', 'x:1'), 'x:1', /"!@m" negates a map/, /leave out the "!"/);
+  throws(parse('bound: @m\nfree: !has:bound'), 'c.txt:3', /"!has:bound" negates a map/, /leave out/);
   const named = parseConditions('handover: f');
   throws(
     () => parseCondition('has:hand-over', 'x:1', named),

@@ -207,3 +207,18 @@ test('a standby counts nothing until its gate opens, and a kernel without a sche
   assert.equal(without.gated, false);
   assert.doesNotMatch(without.program, /@gate|@arrived|@slack/);
 });
+
+test('without any one of the probes, the program still reads only maps that it writes, as bpftrace requires', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const host = everythingOf(fragments);
+  for (const { name } of fragments.probes) {
+    const { program } = compose(host, fragments, new Map([[name, 'rejected']]));
+    const named = new Set(Array.from(program.matchAll(/@\w+/g), ([map]) => map));
+    const written = new Set(Array.from(program.matchAll(/(@\w+)(?:\[[^\]]*\])? = /g), ([, map]) => map));
+    assert.deepEqual(
+      [...named].filter((map) => !written.has(map)),
+      [],
+      `without ${name}`,
+    );
+  }
+});

@@ -114,5 +114,7 @@ test('an unknown constant or snippet is an error on each line, also on one that 
 test('a line that depends on a map which no source writes is an error, because it would never be kept', () => {
   const check = (line: string) => () => checkSources(sources(`kprobe:f {\n  @seen[1] = 1;\n  ${line}\n}\n`));
   check('if (@seen[1]) { delete(@seen[1]); }')();
+  check('$a = 1; //? @seen')();
+  throwsAt(check('$a = 1; //? f, @seem'), 'probes/one.bt:6', /writes @seem$/, /did you mean @seen\?/);
   throwsAt(check('if (@seem[1]) { return; }'), 'probes/one.bt:6', /writes @seem$/, /did you mean @seen\?/);
 });
