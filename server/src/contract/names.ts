@@ -8,6 +8,11 @@ export function vmName(vm: VmRef | null): string {
   return vm === null ? '' : (vm.name ?? vm.uuid ?? vm.pod_uid ?? `pid ${vm.pid}`);
 }
 
+/** A VM in a sentence or as a title. */
+export function vmTitle(vm: VmRef): string {
+  return `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+}
+
 export function processName({ comm, pid }: { comm: string; pid: number }): string {
   return `${comm} (${pid})`;
 }

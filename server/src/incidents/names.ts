@@ -1,4 +1,5 @@
 import type { VmRef } from '../contract/fields.ts';
+import { vmTitle } from '../contract/names.ts';
 import { UNKNOWN_DEVICE } from '../model/naming.ts';
 import type { Importer, Named } from './participants.ts';
 import type { Names } from './rule.ts';
@@ -15,13 +16,13 @@ export function bufferName(
   const parts = [
     ...(device === UNKNOWN_DEVICE ? [] : [device]),
     ...(region === null ? [] : [`BAR ${region}`]),
-    ...(vm === null ? [] : [vmName(vm)]),
+    ...(vm === null ? [] : [vmText(vm)]),
   ];
   return `buffer ${inode}${parts.length === 0 ? '' : ` (${parts.join(', ')})`}`;
 }
 
-export function vmName(vm: VmRef | null): string {
-  return vm === null ? 'an unknown VM' : `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+export function vmText(vm: VmRef | null): string {
+  return vm === null ? 'an unknown VM' : vmTitle(vm);
 }
 
 export function importerText({ importer, importer_device: device }: Importer): string {

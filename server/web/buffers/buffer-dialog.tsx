@@ -53,7 +53,7 @@ export function BufferDialog({ store }: { store: PageStore }) {
     >
       {wanted !== null && (
         <div class="life">
-          <div class="life-head">
+          <div class="title-row">
             <h2 id="life-title">Buffer {wanted}</h2>
             <button type="button" class="close" aria-label="Close" onClick={() => element.current?.close()}>
               ✕

@@ -1,5 +1,6 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import { byDevice } from '../../src/contract/device-order.ts';
 import { errnoName } from '../../src/contract/errno-names.ts';
 import { count } from '../../src/contract/format.ts';
 import { inodeOf, processName } from '../../src/contract/names.ts';
@@ -68,7 +69,7 @@ export function RejectionsSection({ store }: { store: PageStore }) {
       </div>
       {reason !== null && (
         <div class="reason-open">
-          <div class="life-head">
+          <div class="title-row">
             <h3>
               <code>{reason}</code>
             </h3>
@@ -138,7 +139,7 @@ function DeviceFilter({ store }: { store: PageStore }) {
         onChange={({ currentTarget: { value } }) => store.show({ device: value === '' ? null : value })}
       >
         <option value="">all</option>
-        {[...devices].sort().map((one) => (
+        {[...devices].sort(byDevice).map((one) => (
           <option key={one} value={one}>
             {one}
           </option>

@@ -1,5 +1,5 @@
 import { bytes, count } from '../../src/contract/format.ts';
-import { vmName } from '../../src/contract/names.ts';
+import { vmTitle } from '../../src/contract/names.ts';
 import type { Topology, TopologyNode, VmRef } from '../data/types.ts';
 import { type Curve, part, pointAt } from './curve.ts';
 import { OTHER_DEVICES, type Row, topologyRows } from './topology-rows.ts';
@@ -55,10 +55,6 @@ export interface Graph {
   groups: Group[];
   /** Sentences about what is drawn as one; empty if nothing is folded. */
   folded: string[];
-}
-
-export function vmTitle(vm: VmRef): string {
-  return `VM ${vmName(vm)}`;
 }
 
 /** The position of each layer, and how much text fits in its boxes. */

@@ -1,19 +1,12 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count, number } from '../../src/contract/format.ts';
+import { vmTitle } from '../../src/contract/names.ts';
 import { covers, knowledgeOf, NO_EXPORT } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { Topology } from '../data/types.ts';
 import { Section } from '../parts/section.tsx';
-import {
-  type Box,
-  type Graph,
-  LABEL_X,
-  LABEL_Y,
-  type Line,
-  layoutTopology,
-  vmTitle,
-} from './topology-layout.ts';
+import { type Box, type Graph, LABEL_X, LABEL_Y, type Line, layoutTopology } from './topology-layout.ts';
 
 /** Rows of the table; the table of buffers has all buffers. */
 const TEXT_ROWS = 200;

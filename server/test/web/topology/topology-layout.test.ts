@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { topologyOf } from '../../src/model/topology.ts';
+import { topologyOf } from '../../../src/model/topology.ts';
 import {
   crossArea,
   type Graph,
@@ -8,11 +8,11 @@ import {
   layoutTopology,
   overlap,
   shorten,
-} from '../../web/topology/topology-layout.ts';
-import { OTHER_DEVICES } from '../../web/topology/topology-rows.ts';
-import { busyHost } from '../fixtures/busy-host.ts';
-import { feed } from '../fixtures/feed.ts';
-import { manyVms } from '../fixtures/many-vms.ts';
+} from '../../../web/topology/topology-layout.ts';
+import { OTHER_DEVICES } from '../../../web/topology/topology-rows.ts';
+import { busyHost } from '../../fixtures/busy-host.ts';
+import { feed } from '../../fixtures/feed.ts';
+import { manyVms } from '../../fixtures/many-vms.ts';
 
 const layoutOf = (lines: Iterable<string>, width: number): Graph =>
   layoutTopology(
