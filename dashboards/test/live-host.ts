@@ -5,7 +5,7 @@ import { Daemon } from '../../server/src/daemon.ts';
 import { systemClock } from '../../server/src/lib/clock.ts';
 import type { MapName } from '../../server/src/protocol/declared.ts';
 import type { LineSource } from '../../server/src/protocol/source.ts';
-import { readLine, type StreamLine } from '../../server/src/protocol/stream-line.ts';
+import { type StreamLine, streamLine } from '../../server/src/protocol/stream-line.ts';
 import {
   ALL_PROBES,
   bufferState,
@@ -77,7 +77,7 @@ export class LiveHost implements LineSource {
   }
 
   write(...lines: readonly string[]): void {
-    for (const line of lines) this.#write(readLine(line));
+    for (const line of lines) this.#write(streamLine(line));
   }
 
   run(onLine: (line: StreamLine) => void, signal: AbortSignal): Promise<void> {

@@ -18,7 +18,7 @@ import { PROCESS_LIMIT } from '../src/model/processes.ts';
 import { isCountLoss } from '../src/protocol/codes.ts';
 import { Recorder } from '../src/protocol/recorder.ts';
 import type { LineSource } from '../src/protocol/source.ts';
-import { readLine } from '../src/protocol/stream-line.ts';
+import { streamLine } from '../src/protocol/stream-line.ts';
 import type { CollectorLine } from '../src/protocol/wire.ts';
 import { EventLog } from '../src/sinks/event-log.ts';
 import type { TracerModel } from '../src/tracer/tracer.ts';
@@ -99,7 +99,7 @@ async function daemonOf(
     kind: 'live',
     name: 'test',
     run: async (onLine, signal) => {
-      for (const line of lines) onLine(readLine(line));
+      for (const line of lines) onLine(streamLine(line));
       if (!signal.aborted) await once(signal, 'abort');
     },
   };

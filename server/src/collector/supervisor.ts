@@ -10,7 +10,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { snapshotLines } from '../protocol/snapshot-parts.ts';
 import type { LineSource } from '../protocol/source.ts';
-import { readLine, type StreamLine } from '../protocol/stream-line.ts';
+import { type StreamLine, streamLine } from '../protocol/stream-line.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../protocol/wire.ts';
 import { Children } from './children.ts';
 import { HostErrors } from './host-errors.ts';
@@ -59,7 +59,7 @@ export class Supervisor implements LineSource {
   readonly #modules: ModuleFollower;
   readonly #wallClock: WallClock;
   /** Decodes the collector's own lines too, so that a replay of the text comes to the same records. */
-  readonly #emit = (line: CollectorLine): void => this.#onLine(readLine(JSON.stringify(line)));
+  readonly #emit = (line: CollectorLine): void => this.#onLine(streamLine(JSON.stringify(line)));
   #onLine: (line: StreamLine) => void = () => {};
   #wasReady = false;
   #wake: () => void = () => {};

@@ -7,7 +7,7 @@ import { createGunzip } from 'node:zlib';
 import { TracerError } from '../lib/errors.ts';
 import type { LineSource } from './source.ts';
 import { type DroppedLine, LineSplitter } from './splitter.ts';
-import { readLine, type StreamLine } from './stream-line.ts';
+import { type StreamLine, streamLine } from './stream-line.ts';
 import { FORMAT_VERSION } from './wire.ts';
 
 // So that this module exports both reading and writing of recordings.
@@ -156,7 +156,7 @@ class Reading {
 
   #line(raw: string): void {
     if (this.#rejected !== null) return;
-    const line = readLine(raw);
+    const line = streamLine(raw);
     if (!this.#started) {
       if (line.record.type !== 'header') {
         this.#rejected = this.#reject(explainNoHeader(raw));

@@ -12,7 +12,7 @@ export interface StreamLine {
 const VALUES: ReadonlySet<string> = new Set(Object.keys(TAGS));
 
 /** Decodes a line where it enters the process. */
-export function readLine(raw: string): StreamLine {
+export function streamLine(raw: string): StreamLine {
   return { raw, record: decodeLine(raw) };
 }
 
@@ -20,10 +20,10 @@ export function readLine(raw: string): StreamLine {
  * Decodes a line of bpftrace, and masks kernel addresses in its messages. Lines of probes stay unchanged, because their
  * numbers may look like addresses.
  */
-export function readChildLine(line: string): StreamLine {
-  const read = readLine(line);
+export function childLine(line: string): StreamLine {
+  const read = streamLine(line);
   if (VALUES.has(read.record.type)) return read;
   const raw = maskAddresses(line);
   // A replay sees only the masked text, so the record must come from it.
-  return raw === line ? read : readLine(raw);
+  return raw === line ? read : streamLine(raw);
 }

@@ -9,7 +9,7 @@ import type { AppOptions } from '../../src/http/plugin.ts';
 import { StreamHub } from '../../src/http/sse/hub.ts';
 import { Catalogue } from '../../src/metrics/catalogue.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
-import { readLine } from '../../src/protocol/stream-line.ts';
+import { streamLine } from '../../src/protocol/stream-line.ts';
 import { EventLog } from '../../src/sinks/event-log.ts';
 import { Pipeline } from '../../src/tracer/pipeline.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
@@ -91,7 +91,7 @@ export async function build(t: TestContext, options: BuildOptions = {}): Promise
     source: options.source ?? {
       kind: 'live',
       name: 'bpftrace',
-      run: async (onLine) => lines.forEach((line) => void onLine(readLine(line))),
+      run: async (onLine) => lines.forEach((line) => void onLine(streamLine(line))),
     },
   });
   pipeline.subscribe((event) => log.append(event));

@@ -8,7 +8,7 @@ import { renderMetrics } from '../../src/metrics/exposition.ts';
 import { topologyOf } from '../../src/model/topology.ts';
 import { wellFormed } from '../../src/protocol/repair.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
-import { readLine } from '../../src/protocol/stream-line.ts';
+import { streamLine } from '../../src/protocol/stream-line.ts';
 import { Pipeline } from '../../src/tracer/pipeline.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
 import { PRIVATE_VM } from '../fixtures/golden/private-vm.ts';
@@ -48,7 +48,7 @@ async function run(lines: readonly string[]) {
     kind: 'replay',
     name: 'hostile',
     run: async (onLine) => {
-      for (const line of lines) onLine(readLine(line));
+      for (const line of lines) onLine(streamLine(line));
     },
   };
   const pipeline = new Pipeline({

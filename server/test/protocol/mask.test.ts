@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeLine } from '../../src/protocol/decode.ts';
 import { maskAddresses } from '../../src/protocol/mask.ts';
-import { readChildLine } from '../../src/protocol/stream-line.ts';
+import { childLine } from '../../src/protocol/stream-line.ts';
 import { DEVICE, tupleLine } from '../fixtures/stream-lines.ts';
 
 const ADDRESS = 'ffffffff81234567';
@@ -41,7 +41,7 @@ for (const line of [
   `stdin:1:1-5: WARNING: kfunc_${ADDRESS}`,
 ]) {
   test(`an address in a line of bpftrace is masked: ${line}`, () => {
-    const { raw, record } = readChildLine(line);
+    const { raw, record } = childLine(line);
     assert.ok(!raw.includes(ADDRESS));
     assert.ok(raw.includes('[address]'));
     assert.deepEqual(record, decodeLine(raw));
@@ -50,7 +50,7 @@ for (const line of [
 }
 
 test('the record of a masked line is that of the masked text', () => {
-  const { raw, record } = readChildLine(`{"type": "kfunc_${ADDRESS}"}`);
+  const { raw, record } = childLine(`{"type": "kfunc_${ADDRESS}"}`);
   assert.equal(raw, '{"type": "kfunc_[address]"}');
   assert.deepEqual(record, { type: 'unknown', data: { what: 'kfunc_[address]' } });
 });
@@ -61,7 +61,7 @@ test('what a probe prints is never masked', () => {
     '{"type": "value", "data": [13,14,[8319104478930001,9007199254740991],1]}',
     '{"type": "value", "data": [1,9007199254740991,8999999999999999]}',
   ])
-    assert.deepEqual(readChildLine(line), { raw: line, record: decodeLine(line) });
+    assert.deepEqual(childLine(line), { raw: line, record: decodeLine(line) });
 });
 
 test('an address at the cut of a failure sample is removed completely', () => {

@@ -6,7 +6,7 @@ import { TracerError } from '../../src/lib/errors.ts';
 import type { Recorder } from '../../src/protocol/recorder.ts';
 import { Recorder as FileRecorder, RecordingSource } from '../../src/protocol/recording.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
-import { readLine } from '../../src/protocol/stream-line.ts';
+import { streamLine } from '../../src/protocol/stream-line.ts';
 import { tee } from '../../src/protocol/tee.ts';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { exported, HEADER, heartbeat, ready } from '../fixtures/stream-lines.ts';
@@ -22,7 +22,7 @@ function source(lines: readonly string[], run?: () => void): LineSource {
     run: async (onLine, _signal, onDropped) => {
       run?.();
       onDropped?.('oversized_line');
-      for (const line of lines) onLine(readLine(line));
+      for (const line of lines) onLine(streamLine(line));
     },
   };
 }
@@ -83,7 +83,7 @@ test('lines from before a failure of the source are in the file', async (t) => {
   const broken: LineSource = {
     ...source([]),
     run: async (onLine) => {
-      onLine(readLine(HEADER));
+      onLine(streamLine(HEADER));
       throw new TracerError('child_failed', 'gone');
     },
   };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LineSource } from '../../src/protocol/source.ts';
 import type { DroppedLine } from '../../src/protocol/splitter.ts';
-import { readLine, type StreamLine } from '../../src/protocol/stream-line.ts';
+import { type StreamLine, streamLine } from '../../src/protocol/stream-line.ts';
 import { Pipeline } from '../../src/tracer/pipeline.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
 import { exported, HEADER, ready, released, starting } from '../fixtures/stream-lines.ts';
@@ -21,7 +21,7 @@ class FakeSource implements LineSource {
     _: AbortSignal,
     onDropped?: (why: DroppedLine) => void,
   ): Promise<void> {
-    for (const line of this.#lines) onLine(readLine(line));
+    for (const line of this.#lines) onLine(streamLine(line));
     onDropped?.('oversized_line');
   }
 }

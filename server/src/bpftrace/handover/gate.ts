@@ -61,7 +61,7 @@ export class GateWatch {
         this.#counterArrived();
         return false;
       case 'failure':
-        // It is a counter that has arrived, so the read is complete.
+        // A counter that cannot be decoded has arrived too.
         if (record.reason === 'bad_map') this.#counterArrived();
         return false;
       case 'read_end':

@@ -5,7 +5,7 @@ import { BpftraceChild, type ChildEnd, type ChildOptions, type ChildTiming } fro
 import type { Launch } from '../process/launch.ts';
 import { GateWatch } from './gate.ts';
 
-/** A standby prints some dozens of lines per second and waits for some seconds. */
+/** A standby prints some dozens of lines per second and waits for some seconds. This many lines need 75 MB. */
 const HELD_LIMIT = 200_000;
 
 export interface RunningChildOptions {

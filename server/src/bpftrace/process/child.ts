@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { endOf, killGroup, type ProcessEnd } from '../../host/process-group.ts';
 import { errnoOf, isDenied, isOutOfResources } from '../../lib/errno.ts';
 import { LineSplitter } from '../../protocol/splitter.ts';
-import { readChildLine, type StreamLine } from '../../protocol/stream-line.ts';
+import { childLine, type StreamLine } from '../../protocol/stream-line.ts';
 import type { ChildReason } from '../../protocol/wire.ts';
 import { classifyStart, lacksCause, shortMessage } from './classify.ts';
 import type { Launch } from './launch.ts';
@@ -64,7 +64,7 @@ export class BpftraceChild {
   /** Starts the process. Resolves when it has ended and all its output was read. Never rejects. To be called once. */
   async run(): Promise<ChildEnd> {
     const splitter = new LineSplitter({
-      onLine: (line) => this.#takeLine(readChildLine(line)),
+      onLine: (line) => this.#takeLine(childLine(line)),
       onDropped: () => this.#options.onDropped?.(),
     });
     const end = await this.#runOnce(['-f', 'json', '-B', 'line', '-'], (chunk) => splitter.push(chunk));

@@ -1,9 +1,9 @@
 import type { Faults } from '../../lib/faults.ts';
 import { isEvent } from '../../protocol/decode.ts';
-import { readLine, type StreamLine } from '../../protocol/stream-line.ts';
+import { type StreamLine, streamLine } from '../../protocol/stream-line.ts';
 
 /** No version of bpftrace prints this line, and the decoder rejects it. */
-const MALFORMED = readLine('{"type": "value", "data": [simulated');
+const MALFORMED = streamLine('{"type": "value", "data": [simulated');
 
 export interface SimulationOptions {
   faults: Faults;

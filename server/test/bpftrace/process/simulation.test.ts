@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Simulation } from '../../../src/bpftrace/process/simulation.ts';
 import { type Faults, readFaults } from '../../../src/lib/faults.ts';
-import { readLine } from '../../../src/protocol/stream-line.ts';
+import { streamLine } from '../../../src/protocol/stream-line.ts';
 import { heartbeat, released, unmapped } from '../../fixtures/stream-lines.ts';
 
-const BEAT = readLine(heartbeat(1, 1));
-const UNMAP = readLine(unmapped(1, 1, 'mlx5_core'));
-const RELEASE = readLine(released(1, 1));
+const BEAT = streamLine(heartbeat(1, 1));
+const UNMAP = streamLine(unmapped(1, 1, 'mlx5_core'));
+const RELEASE = streamLine(released(1, 1));
 
 function faults(text: string): Faults {
   const read = readFaults(text);
