@@ -1,7 +1,7 @@
 import { TracerError } from '../lib/errors.ts';
 import { createLogger } from '../lib/logger.ts';
 import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
-import { Recorder } from '../protocol/recording.ts';
+import { Recorder } from '../protocol/recorder.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';

@@ -10,9 +10,6 @@ import { type DroppedLine, LineSplitter } from './splitter.ts';
 import { type StreamLine, streamLine } from './stream-line.ts';
 import { FORMAT_VERSION } from './wire.ts';
 
-// So that this module exports both reading and writing of recordings.
-export { Recorder, type RecorderOptions } from './recorder.ts';
-
 export interface RecordingOptions {
   /** File to read; `-` is standard input. */
   path: string;

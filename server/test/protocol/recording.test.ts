@@ -6,7 +6,8 @@ import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { TracerError } from '../../src/lib/errors.ts';
-import { Recorder, RecordingSource } from '../../src/protocol/recording.ts';
+import { Recorder } from '../../src/protocol/recorder.ts';
+import { RecordingSource } from '../../src/protocol/recording.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { HEADER, heartbeat } from '../fixtures/stream-lines.ts';
 

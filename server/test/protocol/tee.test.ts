@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TracerError } from '../../src/lib/errors.ts';
-import type { Recorder } from '../../src/protocol/recorder.ts';
-import { Recorder as FileRecorder, RecordingSource } from '../../src/protocol/recording.ts';
+import { Recorder } from '../../src/protocol/recorder.ts';
+import { RecordingSource } from '../../src/protocol/recording.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
 import { streamLine } from '../../src/protocol/stream-line.ts';
 import { tee } from '../../src/protocol/tee.ts';
@@ -47,7 +47,7 @@ test('each line is recorded before it is passed on, and the kind and name of the
 
 test('a replay of the recording gives the same metrics as the live source', async (t) => {
   const path = join(await temporaryFolder(t), 'stream.jsonl.gz');
-  const recorder = new FileRecorder({ path });
+  const recorder = new Recorder({ path });
   const served = await metricsOf(tee(source(LINES), recorder));
   assert.deepEqual([recorder.written, recorder.dropped], [LINES.length, 0]);
   const replayed = await metricsOf(new RecordingSource({ path }));
@@ -58,7 +58,7 @@ test('a replay of the recording gives the same metrics as the live source', asyn
 
 test('a recorder that drops lines does not delay the source', async (t) => {
   const path = join(await temporaryFolder(t), 'stream');
-  const recorder = new FileRecorder({ path, maxPendingBytes: 1 });
+  const recorder = new Recorder({ path, maxPendingBytes: 1 });
   const applied: string[] = [];
   await tee(source(LINES), recorder).run(({ raw }) => applied.push(raw), never);
   assert.deepEqual(applied, LINES);
@@ -72,7 +72,7 @@ test('a path that cannot be written fails before the source is started', async (
     source(LINES, () => {
       started = true;
     }),
-    new FileRecorder({ path }),
+    new Recorder({ path }),
   ).run(() => {}, never);
   await assert.rejects(run, (error) => error instanceof TracerError && error.code === 'file_unwritable');
   assert.equal(started, false);
@@ -88,7 +88,7 @@ test('lines from before a failure of the source are in the file', async (t) => {
     },
   };
   await assert.rejects(
-    tee(broken, new FileRecorder({ path })).run(() => {}, never),
+    tee(broken, new Recorder({ path })).run(() => {}, never),
     /gone/,
   );
   assert.equal(readFileSync(path, 'utf8'), `${HEADER}\n`);
