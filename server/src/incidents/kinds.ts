@@ -1,11 +1,12 @@
 import { type BlindTo, INCIDENT_KINDS, type Incident, type IncidentKind } from '../contract/schema.ts';
+import type { ProbeName } from '../protocol/declared.ts';
 import type { Dialect } from '../protocol/wire.ts';
 import type { IncidentState } from './store.ts';
 
 interface Kind {
   severity: Incident['severity'];
   /** All of these probes are needed to detect it. */
-  probes: readonly string[];
+  probes: readonly ProbeName[];
   /** The dialects in which it can occur; absent means all. */
   dialects?: readonly Dialect[];
   /** It can be critical, or is about private memory. If it cannot be detected, the API lists it in `blind_to`. */

@@ -133,6 +133,14 @@ for (const [what, declaration, message] of TWICE) {
   });
 }
 
+test('a family that names a probe that is not in the list is an error', () => {
+  const feeds = { name: 'g', type: 'counter', help: 'Calls.', labels: [], fedBy: ['one', 'two'] } as const;
+  assert.throws(
+    () => checkDeclarations([ONE, { maps: [{ ...map('n', 2, 'g'), feeds }] }]),
+    /the family g is fed by two, which is not a probe/,
+  );
+});
+
 test('a shared declaration that is not in the list is an error', () => {
   assert.throws(
     () => checkDeclarations([{ probe: 'two', uses: [ONE] }]),
