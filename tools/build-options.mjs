@@ -50,5 +50,5 @@ export const pageOptions = {
 /** Folders that are copied into the build: name in the build to source folder. */
 export const copiedFolders = { probes: 'probes', docs: 'docs' };
 
-/** The program reads only text, so images and data of the docs are left out. The declarations of the probes are bundled. */
+/** The program reads only text and fragments. The declarations next to the fragments are in its bundle. */
 export const isCopied = (path) => !/\.(png|json|ts)$/.test(path);

@@ -1,5 +1,4 @@
-import type { Declaration, FamilyDeclaration } from '../../server/src/protocol/declaration.ts';
-import { field } from '../../server/src/protocol/declaration.ts';
+import { type Declaration, type FamilyDeclaration, field } from '../../server/src/protocol/declaration.ts';
 import { readStage } from '../../server/src/protocol/readers.ts';
 import { comm, device, errno, importer, importer_device, inode, ns, pid, reason, t } from './fields.ts';
 

@@ -14,8 +14,8 @@ export const missedReturns = {
         type: 'counter',
         help: 'Calls of traced functions whose return was not traced.',
         details:
-          'All instances of the return probe were in use. The next call of the same task reveals it. Such a call is in ' +
-          'no other counter and made no event.',
+          'All instances of the return probe were in use. The next call of the same task reveals it. ' +
+          'Such a call is in no other counter and made no event.',
         labels: [],
       },
     },

@@ -28,6 +28,8 @@ test('concurrent builds into the same folder all succeed and leave one complete 
     !readdirSync(join(into, 'probes')).includes('gone.bt'),
     'a file that is no longer built must be removed',
   );
+  const names = readdirSync(join(into, 'probes'), { recursive: true, encoding: 'utf8' });
+  assert.ok(names.includes('export.bt') && !names.some((name) => name.endsWith('.ts')));
   const pages = (folder: string) =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
   assert.deepEqual(pages(join(into, 'docs')).sort(), pages(DOCS).sort());

@@ -4,6 +4,7 @@ import type { Accounting } from '../model/accounting.ts';
 import type { BufferState } from '../model/buffer-state.ts';
 import type { BufferTable } from '../model/buffers.ts';
 import type { ProcessRecord, ProcessTable } from '../model/processes.ts';
+import type { ProbeName } from '../protocol/declared.ts';
 import type { EventRecord, TupleOf } from '../protocol/tuples.ts';
 import type { Dialect, Snapshot, SnapshotBuffer } from '../protocol/wire.ts';
 import type { Participants } from './participants.ts';
@@ -18,7 +19,7 @@ export const PRIVATE_DIALECTS: readonly Dialect[] = ['private-v1', 'private-v2']
  */
 export interface IncidentRule<Details = unknown> {
   /** All of these probes are needed to detect it. */
-  readonly probes: readonly string[];
+  readonly probes: readonly ProbeName[];
   /** The dialects in which it can occur; absent means all. */
   readonly dialects?: readonly Dialect[];
   /** It can be critical, or is about private memory. If it cannot be detected, the API lists it in `blind_to`. */

@@ -11,28 +11,20 @@ import type { TracerModel } from '../tracer/tracer.ts';
 import type { MetricSample } from './exposition.ts';
 import { type FamilySpec, PREFIX } from './family.ts';
 
-/** Counters and histograms that probes keep in kernel maps, as probes/ declares them. Lost events do not change them. */
+const SUFFIX = { counter: '_total', histogram: '_seconds' };
+
+/** What probes count in kernel maps, as probes/ declares it. Lost events do not change it. */
 export const KERNEL_FAMILIES: readonly FamilySpec[] = FAMILY_DECLARATIONS.map((family) => {
-  const { help, details } = family;
+  const { name, type, help, details } = family;
   const probes = probesFeeding(family);
-  const present = (model: TracerModel) => probes.some((probe) => model.wasAttached(probe));
-  return family.type === 'counter'
-    ? {
-        name: `${family.name}_total`,
-        help,
-        details,
-        type: 'counter',
-        present,
-        samples: countsOf(family.name, family),
-      }
-    : {
-        name: `${family.name}_seconds`,
-        help,
-        details,
-        type: 'histogram',
-        present,
-        samples: durationsOf(family.name, family),
-      };
+  return {
+    name: `${name}${SUFFIX[type]}`,
+    help,
+    details,
+    type,
+    present: (model) => probes.some((probe) => model.wasAttached(probe)),
+    samples: family.type === 'counter' ? countsOf(family.name, family) : durationsOf(family.name, family),
+  };
 });
 
 /** The series of a counter, and its known label sets with 0. */
@@ -52,7 +44,7 @@ function durationsOf(name: HistogramName, family: FamilyDeclaration): FamilySpec
     const known = knownOf(family, model).map((labels) => ({ labels, buckets: [], sumNs: 0 }));
     const shown = series.length > 0 ? series : known;
     return shown.flatMap(({ labels, buckets, sumNs }) =>
-      histogramSamples(`${PREFIX}${name}_seconds`, labels, buckets, sumNs),
+      histogramSamples(`${PREFIX}${name}${SUFFIX.histogram}`, labels, buckets, sumNs),
     );
   };
 }

@@ -74,13 +74,13 @@ export interface FamilyDeclaration {
   /** More information for docs/metrics.md. */
   details?: string;
   labels: readonly LabelName[];
-  /** Label sets of a counter that exist with 0 before their first call. A family without labels always has its series. */
+  /** Label sets that exist with 0 before their first call. A family without labels always has its series. */
   known?: (host: KnownOfHost) => readonly Readonly<Partial<Record<LabelName, string>>>[];
   /** The family is present if one of these probes is attached. Left out, it is any probe that counts in its maps. */
   fedBy?: readonly string[];
 }
 
-/** The importer of a label comes from the key parts `name0` and `name1`, or from `reader`; the kind from `violation`. */
+/** An `importer` comes from the key parts `name0` and `name1`, or from `reader`, a `kind` from `violation`. */
 export type LabelName = 'device' | 'privacy' | 'reason' | 'errno' | 'cause' | 'stage' | 'importer' | 'kind';
 
 export interface KnownOfHost {

@@ -2,39 +2,44 @@ import { DECLARATIONS } from '../../../probes/index.ts';
 import { TracerError } from '../lib/errors.ts';
 import type { Declaration, FamilyDeclaration, MapDeclaration, RecordDeclaration } from './declaration.ts';
 
-/** What probes/ declares, as lists. This is the only file of the server that imports probes/. */
+/** What probes/ declares. This is the only file of the server that imports probes/. */
 type Declared = (typeof DECLARATIONS)[number];
 export type DeclaredRecord = Extract<Declared, { records: unknown }>['records'][number];
-type Map = Extract<Declared, { maps: unknown }>['maps'][number];
-type Family = Exclude<Map['feeds'], null>;
-export type MapName = Map['name'];
-export type CounterName = Extract<Family, { type: 'counter' }>['name'];
-export type HistogramName = Extract<Family, { type: 'histogram' }>['name'];
+type OneMap = Extract<Declared, { maps: unknown }>['maps'][number];
+type OneFamily = Exclude<OneMap['feeds'], null>;
+export type ProbeName = Extract<Declared, { probe: unknown }>['probe'];
+export type MapName = OneMap['name'];
+export type CounterName = Extract<OneFamily, { type: 'counter' }>['name'];
+export type HistogramName = Extract<OneFamily, { type: 'histogram' }>['name'];
 export type DeclaredFamily = FamilyDeclaration &
   ({ type: 'counter'; name: CounterName } | { type: 'histogram'; name: HistogramName });
 export type DeclaredMap = MapDeclaration & { name: MapName; feeds: DeclaredFamily | null };
 
-checkDeclarations(DECLARATIONS);
-export const RECORDS = recordsOf(DECLARATIONS) as readonly DeclaredRecord[];
-export const MAP_DECLARATIONS = mapsOf(DECLARATIONS) as readonly DeclaredMap[];
-export const FAMILY_DECLARATIONS = familiesOf(DECLARATIONS) as readonly DeclaredFamily[];
+const ALL: readonly Declaration[] = DECLARATIONS;
+checkDeclarations(ALL);
+export const RECORDS = recordsOf(ALL) as readonly DeclaredRecord[];
+export const MAP_DECLARATIONS = mapsOf(ALL) as readonly DeclaredMap[];
+export const FAMILY_DECLARATIONS = familiesOf(ALL) as readonly DeclaredFamily[];
 
 /** The probes of which one must be attached, so that the family is present. */
 export function probesFeeding(family: FamilyDeclaration): readonly string[] {
-  return family.fedBy ?? probesWith(({ maps = [] }) => maps.some(({ feeds }) => feeds === family));
+  const feedsIt = ({ maps = [] }: Declaration) => maps.some(({ feeds }) => feeds === family);
+  return (
+    family.fedBy ?? ALL.filter((one) => withShared(one).some(feedsIt)).flatMap(({ probe }) => probe ?? [])
+  );
 }
 
 /** The names of the records that the fragment of a probe prints. */
 export function recordsOfProbe(probe: string): string[] {
-  return recordsOf(withShared(probe)).map(({ name }) => name);
+  return recordsOf(ofProbe(probe)).map(({ name }) => name);
 }
 
 /** The names of the maps in which the fragment of a probe counts. */
 export function mapsOfProbe(probe: string): MapName[] {
-  return mapsOf(withShared(probe)).map(({ name }) => name as MapName);
+  return mapsOf(ofProbe(probe)).map(({ name }) => name as MapName);
 }
 
-/** @throws TracerError if a name or a number is declared twice, or if a declaration in use is not in the list */
+/** @throws TracerError for a name or a number that is declared twice, or a declaration or a probe that is not listed */
 export function checkDeclarations(all: readonly Declaration[]): void {
   const records = recordsOf(all);
   const maps = mapsOf(all);
@@ -53,17 +58,18 @@ export function checkDeclarations(all: readonly Declaration[]): void {
   const unlisted = all.find(({ uses = [] }) => uses.some((used) => !all.includes(used)));
   if (unlisted !== undefined)
     throw wrong(`the probe ${unlisted.probe} uses a declaration that is not listed`);
+  for (const { name, fedBy = [] } of familiesOf(all)) {
+    const unknown = fedBy.find((probe) => !values.probe.includes(probe));
+    if (unknown !== undefined) throw wrong(`the family ${name} is fed by ${unknown}, which is not a probe`);
+  }
 }
 
-function probesWith(matches: (declaration: Declaration) => boolean): string[] {
-  const all: readonly Declaration[] = DECLARATIONS;
-  const found = all.filter((one) => matches(one) || one.uses?.some(matches));
-  return found.flatMap(({ probe }) => probe ?? []);
+function ofProbe(name: string): Declaration[] {
+  return ALL.filter(({ probe }) => probe === name).flatMap(withShared);
 }
 
-function withShared(probe: string): Declaration[] {
-  const all: readonly Declaration[] = DECLARATIONS;
-  return all.filter((one) => one.probe === probe).flatMap((one) => [one, ...(one.uses ?? [])]);
+function withShared(declaration: Declaration): Declaration[] {
+  return [declaration, ...(declaration.uses ?? [])];
 }
 
 function recordsOf(all: readonly Declaration[]): RecordDeclaration[] {

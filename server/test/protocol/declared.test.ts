@@ -27,9 +27,6 @@ function matches(text: string, pattern: RegExp): string[] {
   return [...new Set(Array.from(text.matchAll(pattern), ([, name = '']) => name))].sort();
 }
 
-/** `snippets/offered.bt` counts policy violations in the probe `core_attach` too, but that probe does not declare them. */
-const NOT_DECLARED: Record<string, readonly string[]> = { core_attach: ['policy_violations'] };
-
 test('each fragment prints the records of its declaration, and counts in no map that it does not declare', async () => {
   const fragments = await loadFragments(probesDirectory());
   const declared = (DECLARATIONS as readonly Declaration[]).flatMap(({ probe }) => probe ?? []);
@@ -39,7 +36,7 @@ test('each fragment prints the records of its declaration, and counts in no map 
     const printed = matches(source, /\bTAG_([A-Z_]+)\b/g).map((tag) => tag.toLowerCase());
     assert.deepEqual(printed, recordsOfProbe(name).sort(), name);
     const counted = matches(source, /@(\w+)\[[^\]]*\] = (?:count|sum)\(/g);
-    const known: readonly string[] = [...mapsOfProbe(name), ...(NOT_DECLARED[name] ?? [])];
+    const known: readonly string[] = mapsOfProbe(name);
     assert.deepEqual(
       counted.filter((map) => !known.includes(map)),
       [],
@@ -134,6 +131,14 @@ for (const [what, declaration, message] of TWICE) {
     assert.throws(() => checkDeclarations([ONE, declaration]), message);
   });
 }
+
+test('a family that names a probe that is not in the list is an error', () => {
+  const feeds = { name: 'g', type: 'counter', help: 'Calls.', labels: [], fedBy: ['one', 'two'] } as const;
+  assert.throws(
+    () => checkDeclarations([ONE, { maps: [{ ...map('n', 2, 'g'), feeds }] }]),
+    /the family g is fed by two, which is not a probe/,
+  );
+});
 
 test('a shared declaration that is not in the list is an error', () => {
   assert.throws(
