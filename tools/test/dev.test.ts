@@ -204,10 +204,12 @@ test('a failed build is reported with file and line, and the last good build is 
   const [good, broken] = ['const POLICY = [', 'const POLICY = = ['];
   sources.edit(PAGE_ROUTE, [good, broken]);
   const dev = new Dev(t, sources, RECORDING, '--port=0', '--log.level=warn');
-  await dev.prints(/the build failed; nothing is served.*server\/src\/http\/routes\/page\.ts:9:15/s);
+  const lines = readFileSync(join(sources.folder, PAGE_ROUTE), 'utf8').split('\n');
+  const place = `page\\.ts:${lines.indexOf(broken) + 1}:15`;
+  await dev.prints(new RegExp(`the build failed; nothing is served.*server/src/http/routes/${place}`, 's'));
   const answer = await dev.get('/');
   assert.equal(answer.status, 503);
-  assert.match(answer.text, /page\.ts:9:15/);
+  assert.match(answer.text, new RegExp(place));
   await dev.prints(/ready after/, () => sources.edit(PAGE_ROUTE, [broken, good]));
   assert.equal((await dev.get('/')).status, 200);
 
