@@ -106,9 +106,25 @@ test('probes/ imports only codes, readers and types of the protocol, and one fil
   assert.deepEqual([...behind].sort(), ['protocol/codes.ts', 'protocol/readers.ts', 'protocol/repair.ts']);
 });
 
-test('prom-client is imported in one file', () => {
+test('no file that we write has more than 400 lines', () => {
+  const repository = fileURLToPath(new URL('../..', import.meta.url));
+  const files = ['server', 'probes', 'lab', 'dashboards', 'tools'].flatMap((folder) =>
+    readdirSync(join(repository, folder), { recursive: true, encoding: 'utf8' })
+      .map((file) => join(folder, file))
+      .filter((file) => /\.(?:tsx?|mjs|css|bt|c|h|sh)$/.test(file))
+      .filter((file) => !/\/node_modules\/|\/fixtures\/golden\//.test(file)),
+  );
+  assert.ok(files.length > 500);
+  const lines = (file: string): number => readFileSync(join(repository, file), 'utf8').split('\n').length - 1;
+  assert.deepEqual(
+    files.filter((file) => lines(file) > 400),
+    [],
+  );
+});
+
+test('prom-client is imported in metrics/ only', () => {
   const importers = IMPORTS.filter(({ target }) => target === 'prom-client').map(({ file }) => file);
-  assert.deepEqual(importers, ['metrics/catalogue.ts']);
+  assert.deepEqual(importers, ['metrics/catalogue.ts', 'metrics/read-metrics.ts']);
 });
 
 test('the stream and the model use no clock, process or network, and only the recorder and the reader use files', () => {

@@ -1,4 +1,4 @@
-import { MinHeap } from '../model/min-heap.ts';
+import { MinHeap } from '../lib/min-heap.ts';
 
 interface Entry {
   readonly key: number;

@@ -1,20 +1,13 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { HISTOGRAMS } from '../model/counters.ts';
 import type { TracerModel } from '../tracer/tracer.ts';
-import type { FamilySource, MetricFamily, MetricSample } from './exposition.ts';
+import type { FamilySource, MetricFamily } from './exposition.ts';
 import { type FamilySpec, PREFIX } from './family.ts';
 import { INCIDENT_FAMILIES } from './incident-families.ts';
 import { KERNEL_FAMILIES } from './kernel-families.ts';
+import { type ReadMetric, register } from './read-metrics.ts';
 import { SELF_FAMILIES } from './self-families.ts';
 import { STATE_FAMILIES } from './state-families.ts';
-
-/** A family of another part, such as HTTP, read at each scrape. The name has no `vfio_dmabuf_` prefix. */
-export interface ExtraFamily {
-  name: string;
-  help: string;
-  type: 'counter' | 'gauge';
-  samples: () => readonly MetricSample[];
-}
 
 export interface CatalogueOptions {
   model: TracerModel;
@@ -52,48 +45,42 @@ export const FAMILIES: readonly FamilySpec[] = [
   FOLDED,
 ];
 
-const TYPES: readonly MetricFamily['type'][] = ['counter', 'gauge', 'histogram', 'summary'];
-
-/** All metric families of one server. Most are read from the model; prom-client has only those of the process. */
+/** All metric families of one server, in a separate registry. */
 export class Catalogue implements FamilySource {
-  readonly #families = new Map<string, () => MetricFamily>();
-  readonly #process = new Registry();
+  readonly #registry = new Registry();
   readonly #foldedNow = new Map<string, number>();
 
   constructor({ model, processMetrics }: CatalogueOptions) {
     for (const { name, help, type, present, samples } of FAMILIES) {
-      this.#families.set(name, () => {
-        const values =
+      this.add({
+        name,
+        help,
+        type,
+        samples: () =>
           present?.(model) === false
             ? []
-            : samples(model, (labelSets) => this.#foldedNow.set(name, labelSets));
-        return { name: `${PREFIX}${name}`, help, type, values };
+            : samples(model, (labelSets) => this.#foldedNow.set(name, labelSets)),
       });
     }
-    // After the gauges, because it has what they fold when they are read.
-    this.#families.set(FOLDED_NOW.name, () => ({
+    // After the gauges, because the registry reads metrics in the order of registration.
+    this.add({
       ...FOLDED_NOW,
-      name: `${PREFIX}${FOLDED_NOW.name}`,
-      values: Array.from(this.#foldedNow, ([name, value]) => ({
-        labels: { metric: `${PREFIX}${name}` },
-        value,
-      })),
-    }));
-    if (processMetrics) collectDefaultMetrics({ register: this.#process });
+      samples: () =>
+        Array.from(this.#foldedNow, ([name, value]) => ({
+          labels: { metric: `${PREFIX}${name}` },
+          value,
+        })),
+    });
+    if (processMetrics) collectDefaultMetrics({ register: this.#registry });
   }
 
-  /** Adds a family after those of the model. */
-  add({ name, help, type, samples }: ExtraFamily): void {
-    if (this.#families.has(name)) throw new Error(`there is already a family ${name}`);
-    this.#families.set(name, () => ({ name: `${PREFIX}${name}`, help, type, values: samples() }));
+  /** Adds a family after those of the model. `name` has no prefix. */
+  add(metric: ReadMetric): void {
+    register(this.#registry, { ...metric, name: `${PREFIX}${metric.name}` });
   }
 
   async families(): Promise<readonly MetricFamily[]> {
-    return [...Array.from(this.#families.values(), (read) => read()), ...(await this.#processFamilies())];
-  }
-
-  async #processFamilies(): Promise<MetricFamily[]> {
-    const families = await this.#process.getMetricsAsJSON();
+    const families = await this.#registry.getMetricsAsJSON();
     return families.flatMap(({ name, help, type: word, values }) => {
       // The declaration of prom-client says that the type is a number.
       const type = TYPES.find((one) => one === String(word));
@@ -103,3 +90,5 @@ export class Catalogue implements FamilySource {
     });
   }
 }
+
+const TYPES: readonly MetricFamily['type'][] = ['counter', 'gauge', 'histogram', 'summary'];

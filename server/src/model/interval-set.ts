@@ -1,4 +1,4 @@
-import { MinHeap } from './min-heap.ts';
+import { MinHeap } from '../lib/min-heap.ts';
 
 /** The most ends without a beginning that are kept. A burst of reordered events has fewer. */
 const EARLY_LIMIT = 16;

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Deadlines } from '../../src/incidents/deadlines.ts';
 import { FifoMap } from '../../src/lib/fifo-map.ts';
+import { MinHeap } from '../../src/lib/min-heap.ts';
 import { IntervalSet } from '../../src/model/interval-set.ts';
-import { MinHeap } from '../../src/model/min-heap.ts';
 
 const times = fc.integer({ min: 0, max: 20 });
 
