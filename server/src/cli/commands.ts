@@ -74,7 +74,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: 'probes',
-    usage: 'probes [--facts=FILE] [flags]',
+    usage: 'probes [--only=NAMES] [--facts=FILE] [flags]',
     summary: 'print the bpftrace program for this host, and list the missing probes on stderr',
     detail: [
       'Does not start tracing. `run` traces with the same program. With --facts it prints the program for another host;',
@@ -83,7 +83,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     operand: undefined,
     keys: ['bpftrace.path'],
     print: false,
-    options: { facts: { value: 'FILE', help: 'compose for the host whose facts are in FILE' } },
+    options: {
+      only: { value: 'NAMES', help: 'compose these probes alone, e.g. attach,detach' },
+      facts: { value: 'FILE', help: 'compose for the host whose facts are in FILE' },
+    },
     load: async () => (await import('./probes.ts')).probes,
   },
   {

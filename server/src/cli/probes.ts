@@ -8,6 +8,7 @@ import { composeForHost } from '../bpftrace/plan.ts';
 import { errnoOf } from '../lib/errno.ts';
 import { TracerError } from '../lib/errors.ts';
 import { probesDirectory } from '../lib/probes-directory.ts';
+import { didYouMean } from '../lib/suggest.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { print, printData } from './output.ts';
@@ -25,7 +26,8 @@ export async function probes(context: CommandContext): Promise<ExitCode> {
   const file = context.options.facts;
   const { facts, obstacle, noSnapshots } =
     file === undefined ? await thisHost(context, fragments) : await otherHost(file, fragments);
-  const { program, probes: states, dialect } = compose(facts, fragments);
+  const excluded = othersThan(context.options.only, fragments);
+  const { program, probes: states, dialect } = compose(facts, fragments, excluded);
   const version = facts.bpftraceVersion?.join('.') ?? 'none';
   const lines = [`kernel ${facts.kernel}, dialect ${dialect}, bpftrace ${version}`];
   if (obstacle !== undefined) lines.push(obstacle.describe());
@@ -38,6 +40,19 @@ export async function probes(context: CommandContext): Promise<ExitCode> {
   await print(context.stderr, `${lines.join('\n')}\n`);
   await printData(context.stdout, `${CHANGES.map((line) => `// ${line}\n`).join('')}\n${program}`);
   return EXIT.ok;
+}
+
+/** The fragments that `--only` leaves out, with the reason. */
+function othersThan(only: string | undefined, { probes }: FragmentSet): ReadonlyMap<string, string> {
+  if (only === undefined) return new Map();
+  const known = probes.map(({ name }) => name);
+  const wanted = only.split(',');
+  const unknown = wanted.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    const remedy = didYouMean(unknown, known);
+    throw new TracerError('bad_usage', `there is no probe ${unknown}`, { where: '--only', remedy });
+  }
+  return new Map(known.filter((name) => !wanted.includes(name)).map((name) => [name, 'not in --only']));
 }
 
 async function thisHost({ config }: CommandContext, fragments: FragmentSet): Promise<Host> {

@@ -80,6 +80,19 @@ test('the printed program begins with what the composer has changed, as comments
   assert.match(program, /^config = /);
 });
 
+test('probes --only composes some probes alone, and names one that does not exist', async (t) => {
+  const file = join(await temporaryFolder(t), 'facts.json');
+  await run(doctor, { 'facts-out': file }, await tracedHost(t));
+  const { stdout, stderr } = await run(probes, { facts: file, only: 'unmap,detach' });
+  assert.deepEqual(stdout.match(/^\/\/ probes\/.*$/gm), ['// probes/detach.bt', '// probes/unmap.bt']);
+  assert.match(stderr, /missing: attach \(vfio_pci_dma_buf_attach\): not in --only/);
+  await assert.rejects(run(probes, { facts: file, only: 'unmap,detatch' }), {
+    code: 'bad_usage',
+    message: 'there is no probe detatch',
+    remedy: 'did you mean detach?',
+  });
+});
+
 test('doctor keeps an existing file, and writes no facts that it does not know', async (t) => {
   const folder = await temporaryFolder(t);
   const file = join(folder, 'facts.json');
