@@ -2,13 +2,21 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
-import { FLEET, grown, grownBy, grownEach, grownEachBy, ON_HOST, zeroWhereTraced } from './queries.ts';
+import {
+  FLEET,
+  grown,
+  grownBy,
+  grownEach,
+  grownEachBy,
+  ON_HOST,
+  PRIVATE_KINDS,
+  zeroWhereTraced,
+} from './queries.ts';
 import { notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 
 const DEVICE = `${FLEET},device=~"$device"`;
 const VM = `${DEVICE},vm=~"$vm"`;
-const PRIVATE_KINDS = 'private_without_vm|private_offered|foreign_vm|accepted_not_vfio|confidential_shared';
 /** With the VM of the device. Devices without a VM are left out. */
 function byVm(metric: string, matchers = ''): string {
   return (

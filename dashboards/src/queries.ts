@@ -1,3 +1,9 @@
+import { INCIDENT_KINDS } from '../../server/src/contract/incidents.ts';
+import { INCIDENT_RULES } from '../../server/src/incidents/rules/index.ts';
+
+/** The kinds of incidents about private or confidential memory, as a regular expression. */
+export const PRIVATE_KINDS = INCIDENT_KINDS.filter((kind) => INCIDENT_RULES[kind].securityRelevant).join('|');
+
 /** The variables of a dashboard as matchers, for the braces of a selector. */
 export const FLEET = 'cluster=~"$cluster",instance=~"$instance"';
 /** For the dashboard on which the variable host has one value. */

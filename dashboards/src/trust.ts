@@ -9,7 +9,7 @@ import {
   timelinePanel,
   ZERO_OR_ALARM,
 } from './panels.ts';
-import { grown, hostState, notTraced } from './queries.ts';
+import { grown, hostState, notTraced, PRIVATE_KINDS } from './queries.ts';
 
 /** Panels of several dashboards: whether the numbers are reliable, and which alerts fire. */
 
@@ -43,7 +43,7 @@ export function privateMemoryPanel(matchers: string, width: number, more: Record
     queries: [
       { expr: `sum(${grown('vfio_dmabuf_policy_violations_total', matchers)})`, legend: 'violations' },
       {
-        expr: `sum(vfio_dmabuf_incidents{${matchers},kind=~"private_offered|foreign_vm|accepted_not_vfio|confidential_shared"})`,
+        expr: `sum(vfio_dmabuf_incidents{${matchers},kind=~"${PRIVATE_KINDS}"})`,
         legend: 'open now',
       },
     ],
