@@ -40,12 +40,14 @@ const INPUTS = [
     ([, path = '']) => path,
   ),
 ].map((path) => join(REPOSITORY, path));
-const SOURCES = (mirror: string): string => `Types: deb
+function SOURCES(mirror: string): string {
+  return `Types: deb
 URIs: ${mirror}
 Suites: trixie trixie-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
 `;
+}
 /**
  * Placeholder for the apt sources of a published base image. The build mounts the sources of this machine over them.
  */

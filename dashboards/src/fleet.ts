@@ -29,8 +29,8 @@ function perHost(expr: string): string {
 }
 
 /** Which host needs attention? */
-export const fleet = (): Dashboard =>
-  createDashboard({
+export function fleet(): Dashboard {
+  return createDashboard({
     name: 'fleet',
     description: 'All hosts: which are traced, where private memory is at risk, where imports are rejected.',
     variables: [hostVariable()],
@@ -298,3 +298,4 @@ export const fleet = (): Dashboard =>
       },
     ],
   });
+}

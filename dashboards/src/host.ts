@@ -15,8 +15,8 @@ function perDevice(expr: string): string {
 }
 
 /** What is wrong on this host, with which device, and are the numbers reliable? */
-export const host = (): Dashboard =>
-  createDashboard({
+export function host(): Dashboard {
+  return createDashboard({
     name: 'host',
     description: 'One host: its devices and VMs, imports, rejections and revocations.',
     variables: [hostVariable(true), deviceVariable(HOST)],
@@ -391,3 +391,4 @@ export const host = (): Dashboard =>
       },
     ],
   });
+}

@@ -48,10 +48,9 @@ export const SERIES_HOST: HostName = {
 };
 
 /** The links of one host: its dashboard and its live page. */
-export const hostLinks = (host: HostName): ValueLink[] => [
-  toDashboard('host', 'This host', host),
-  toLivePage('Live page of this host', host.instance),
-];
+export function hostLinks(host: HostName): ValueLink[] {
+  return [toDashboard('host', 'This host', host), toLivePage('Live page of this host', host.instance)];
+}
 
 export function runbook(alert: string, title = `Runbook ${alert}`): ValueLink {
   return { title, url: `\${runbooks}${alert}.md`, outside: true };

@@ -37,8 +37,8 @@ function live(title: string, rest: string) {
 }
 
 /** Is the private memory of VMs safe, and which VM owns it? */
-export const privacy = (): Dashboard =>
-  createDashboard({
+export function privacy(): Dashboard {
+  return createDashboard({
     name: 'privacy',
     description: 'Whether private device memory is safe, which VM owns it, and which importers asked for it.',
     variables: [hostVariable(), deviceVariable(FLEET), vmVariable(DEVICE)],
@@ -403,3 +403,4 @@ export const privacy = (): Dashboard =>
       },
     ],
   });
+}

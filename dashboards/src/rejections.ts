@@ -22,8 +22,8 @@ function live(title: string, rest: string) {
 }
 
 /** Which importers are rejected, why, and what is the fix? */
-export const rejections = (): Dashboard =>
-  createDashboard({
+export function rejections(): Dashboard {
+  return createDashboard({
     name: 'rejections',
     description:
       'Which importer was rejected at which stage, which device exported the buffer, and why. Links lead to the explanation and the fix.',
@@ -331,3 +331,4 @@ export const rejections = (): Dashboard =>
       },
     ],
   });
+}

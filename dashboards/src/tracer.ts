@@ -44,8 +44,8 @@ function losses(
 }
 
 /** Are the numbers reliable, and if not, since when and why? */
-export const tracer = (): Dashboard =>
-  createDashboard({
+export function tracer(): Dashboard {
+  return createDashboard({
     name: 'tracer',
     description:
       'Whether the numbers are reliable: what is traced, what was lost at which hop, and what the tracer costs.',
@@ -398,3 +398,4 @@ export const tracer = (): Dashboard =>
       },
     ],
   });
+}

@@ -16,9 +16,12 @@ import { testFragments } from './test-fragments.ts';
 function bcc(cause: string): string {
   return `${cause}\nERROR: Error attaching probe: kprobe:vfio_pci_core:vfio_pci_core_feature_dma_buf\n`;
 }
-const libbpf = (cause: string): string =>
-  "ERROR: Unable to attach probe: kprobe:vfio_pci_core:vfio_pci_core_feature_dma_buf. If this is expected, set the 'missing_probes' config variable to 'warn'.\n" +
-  `[WARN] libbpf: prog 'kprobe_vfio_1': failed to create kprobe 'vfio_pci_core:f+0x0' perf event: ${cause}\n`;
+function libbpf(cause: string): string {
+  return (
+    "ERROR: Unable to attach probe: kprobe:vfio_pci_core:vfio_pci_core_feature_dma_buf. If this is expected, set the 'missing_probes' config variable to 'warn'.\n" +
+    `[WARN] libbpf: prog 'kprobe_vfio_1': failed to create kprobe 'vfio_pci_core:f+0x0' perf event: ${cause}\n`
+  );
+}
 function load(cause: string): string {
   return `ERROR: Unknown BPF object load failure. Try using the "-d libbpf" option to see the full loading log.\n${cause}\n`;
 }

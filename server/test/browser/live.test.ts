@@ -29,15 +29,18 @@ before(() => program.build());
 after(() => program.remove());
 
 /** Microseconds since the boot of this host, so that the counters are recent for the daemon. */
-const now = (): number => systemClock.bootUs();
-const header = (): string =>
-  collectorLine('header', {
+function now(): number {
+  return systemClock.bootUs();
+}
+function header(): string {
+  return collectorLine('header', {
     format: 1,
     tracer: '0.1.0',
     kernel: '7.3.4',
     boot_epoch_us: Math.round(systemClock.wallMs() * 1000 - now()),
     t: now(),
   });
+}
 
 interface Host {
   daemon: Daemon;
@@ -120,7 +123,9 @@ class TcpProxy {
   }
 }
 
-const portOf = (daemon: Daemon): number => Number(new URL(daemon.server.urls[0] ?? '').port);
+function portOf(daemon: Daemon): number {
+  return Number(new URL(daemon.server.urls[0] ?? '').port);
+}
 
 test('the page shows events live, reports a lost connection, and shows each event once after it reconnects', async (t) => {
   const { daemon, source } = await daemonOn(t, 0);

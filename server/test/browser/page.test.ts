@@ -22,14 +22,19 @@ const RECORDINGS = fileURLToPath(new URL('../../../recordings', import.meta.url)
 const replays = new Replays();
 const { busy, program } = replays;
 
-const rows = (page: Page) => page.locator('#buffers [role=row][data-index]');
-const texts = async (page: Page, cell: string): Promise<string[]> =>
-  (await rows(page).locator(cell).allInnerTexts()).map((text) => text.trim());
+function rows(page: Page) {
+  return page.locator('#buffers [role=row][data-index]');
+}
+async function texts(page: Page, cell: string): Promise<string[]> {
+  return (await rows(page).locator(cell).allInnerTexts()).map((text) => text.trim());
+}
 /** Waits for the text, because the page updates asynchronously. */
-const says = (page: Page, part: string, expected: RegExp): Promise<void> =>
-  eventually(async () => assert.match(await page.locator(part).innerText(), expected, part));
-const shows = (page: Page, cell: string, expected: readonly string[]): Promise<void> =>
-  eventually(async () => assert.deepEqual(await texts(page, cell), expected));
+function says(page: Page, part: string, expected: RegExp): Promise<void> {
+  return eventually(async () => assert.match(await page.locator(part).innerText(), expected, part));
+}
+function shows(page: Page, cell: string, expected: readonly string[]): Promise<void> {
+  return eventually(async () => assert.deepEqual(await texts(page, cell), expected));
+}
 
 test('a replay is marked as such, and its rejection opens with an explanation and a remedy', async (t) => {
   const opened = await replays.open(t, join(RECORDINGS, 'private-bind-vm-mismatch.ndjson'));
@@ -105,21 +110,23 @@ test('a page that is opened during a replay shows the complete history at its en
   await eventually(() => assert.equal(shown, whole));
 });
 
-const recorded = (name: string, lines: readonly string[]): string => {
+function recorded(name: string, lines: readonly string[]): string {
   const file = join(program.folder, `${name}.ndjson`);
   writeFileSync(file, `${lines.join('\n')}\n`);
   return file;
-};
-const counts = (drawn: Locator, expected: number): Promise<void> =>
-  eventually(async () => assert.equal(await drawn.count(), expected));
-const facts = (page: Page, expected: readonly string[]): Promise<void> =>
-  eventually(async () => {
+}
+function counts(drawn: Locator, expected: number): Promise<void> {
+  return eventually(async () => assert.equal(await drawn.count(), expected));
+}
+function facts(page: Page, expected: readonly string[]): Promise<void> {
+  return eventually(async () => {
     const values = await page.locator('.facts b').allInnerTexts();
     assert.deepEqual(
       values.map((text) => text.trim()),
       expected,
     );
   });
+}
 const UNTRACEABLE = untraceable(300_000_000);
 
 test('the page shows no zero for a host that cannot be traced', async (t) => {

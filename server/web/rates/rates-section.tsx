@@ -253,7 +253,7 @@ function options(
 }
 
 /** A 24-hour clock in the time zone of the browser. */
-const CLOCK_AXIS = (_: UPlot, ticks: number[]): string[] => {
+function CLOCK_AXIS(_: UPlot, ticks: number[]): string[] {
   const whole = ticks.every((tick) => tick % 60 === 0);
   return ticks.map((tick) =>
     new Date(tick * 1000).toLocaleTimeString('en-GB', {
@@ -262,4 +262,4 @@ const CLOCK_AXIS = (_: UPlot, ticks: number[]): string[] => {
       ...(whole ? {} : { second: '2-digit' }),
     }),
   );
-};
+}

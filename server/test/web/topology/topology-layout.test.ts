@@ -14,12 +14,13 @@ import { busyHost } from '../../fixtures/busy-host.ts';
 import { feed } from '../../fixtures/feed.ts';
 import { manyVms } from '../../fixtures/many-vms.ts';
 
-const layoutOf = (lines: Iterable<string>, width: number): Graph =>
-  layoutTopology(
+function layoutOf(lines: Iterable<string>, width: number): Graph {
+  return layoutTopology(
     topologyOf(feed([...lines]).model.aliveStates(), 10_000),
     new Map([['0000:41:00.0', 2]]),
     width,
   );
+}
 
 function assertTidy(layout: Graph): void {
   const { boxes, width, height } = layout;
