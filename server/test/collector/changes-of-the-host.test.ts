@@ -13,12 +13,11 @@ import type { CollectorLine } from '../../src/protocol/wire.ts';
 import { fakeBpftrace } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import {
   counterRead,
-  DEVICE,
+  eventLine,
   exported,
   heartbeat,
   ready,
   released,
-  tupleLine,
   unmapped,
 } from '../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from './fake-host.ts';
@@ -134,7 +133,7 @@ test('an exporting process, a VM and a process that binds to it are owners; anot
   for (const line of [
     exported({ t: 1, inode: 9, pid: 100, kvm_pid: 120 }),
     exported({ t: 1, inode: 0, pid: 101, errno: 22 }),
-    tupleLine('bind', 1, 10, 300, DEVICE, 9, 0, 0, 1, 301, 120, 4096, 4096, 2, 'qemu'),
+    eventLine('bind', { t: 1, pid: 300, inode: 9, violation: 'foreign_vm', vm_pid: 301, owner_vm_pid: 120 }),
     released(1, 9),
   ])
     reader.identify(decodeLine(line));

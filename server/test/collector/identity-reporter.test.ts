@@ -8,7 +8,7 @@ import { pciAddress } from '../../src/host/pci.ts';
 import { PciIds } from '../../src/host/pci-ids.ts';
 import type { CollectorLine } from '../../src/protocol/wire.ts';
 import { feed } from '../fixtures/feed.ts';
-import { DEVICE, exported, HEADER, imported, ready, starting, tupleLine } from '../fixtures/stream-lines.ts';
+import { DEVICE, eventLine, exported, HEADER, imported, ready, starting } from '../fixtures/stream-lines.ts';
 import { type FakeHost, fakeHost } from './fake-host.ts';
 
 const SECOND = 1_000_000;
@@ -120,7 +120,16 @@ test('the exit of a process that ended before it was read is not dated before th
   watch.seeProcess(100, true, 3 * SECOND - 9000);
   watch.seeProcess(100, true, 3 * SECOND);
   await watch.settled();
-  more(tupleLine('bind', 3 * SECOND, 10, 100, DEVICE, 9, 0, 0, 2, 100, 0, 4096, 4096, 0, 'qemu'));
+  more(
+    eventLine('bind', {
+      t: 3 * SECOND,
+      inode: 9,
+      violation: 'accepted_not_vfio',
+      vm_pid: 100,
+      owner_vm_pid: 0,
+      privacy: 'undeclared',
+    }),
+  );
   assert.deepEqual(lines, [{ type: 'exit', data: { t: 3 * SECOND, pid: 100 } }]);
   const [incident] = model.incidents.all();
   assert.deepEqual([incident?.kind, incident?.closed_by], ['accepted_not_vfio', 'vm_gone']);

@@ -15,6 +15,7 @@ import { Pipeline } from '../../src/tracer/pipeline.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
 import {
   counterRead,
+  eventLine,
   exported,
   HEADER,
   heartbeat,
@@ -22,7 +23,6 @@ import {
   ready,
   released,
   starting,
-  tupleLine,
 } from '../fixtures/stream-lines.ts';
 
 /** Four exports (one rejected), an accepted and a rejected import stage, a revocation and a release. */
@@ -35,7 +35,7 @@ export const STREAM: readonly string[] = [
   imported({ t: 2_200_000, inode: 7, stage: 'map', importer: 'mlx5_core', errno: 19, reason: 'revoked' }),
   exported({ t: 2_300_000, inode: 8, device: 0x4200 }),
   exported({ t: 2_400_000, inode: 0, bytes: 0, errno: 22, reason: 'no_ranges' }),
-  tupleLine('buffer_state', 2_500_000, 100, 0x4200, 8, true, 3, 'qemu'),
+  eventLine('buffer_state', { t: 2_500_000, device: 0x4200, inode: 8 }),
   exported({ t: 2_600_000, inode: 9 }),
   released(2_700_000, 9),
   heartbeat(3_000_000, 8),

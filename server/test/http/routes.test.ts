@@ -9,7 +9,7 @@ import {
   StatusAnswer,
 } from '../../src/contract/answers.ts';
 import { EVENT_KINDS } from '../../src/contract/events.ts';
-import { counterRead, detached, tupleLine, unmapped } from '../fixtures/stream-lines.ts';
+import { counterRead, detached, eventLine, unmapped } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
 test('/-/healthy always answers 200, and /-/ready follows the readiness', async (t) => {
@@ -112,10 +112,18 @@ test('an event of every kind passes its schema unchanged', async (t) => {
     ...STREAM,
     unmapped(3_999_999, 7, 'mlx5_core'),
     detached(4_000_000, 7, 'mlx5_core'),
-    tupleLine('revoke_call', 4_000_001, 900, 100, 0x4200, true, 3, 1, 'qemu'),
-    tupleLine('private_read', 4_000_002, 100, 1, 0x4100, 7, 0, 0, 2, 100, 'qemu'),
-    tupleLine('bind', 4_000_003, 700, 100, 0x4100, 7, 22, 4, 0, 100, 200, 4096, 4096, 2, 'qemu'),
-    tupleLine('unbind', 4_000_004, 100, 0x4100, 7, 100, 'qemu'),
+    eventLine('revoke_call', { t: 4_000_001, ns: 900, device: 0x4200 }),
+    eventLine('private_read', { t: 4_000_002, inode: 7, kvm_pid: 100 }),
+    eventLine('bind', {
+      t: 4_000_003,
+      ns: 700,
+      inode: 7,
+      errno: 22,
+      reason: 'vm_mismatch',
+      vm_pid: 100,
+      owner_vm_pid: 200,
+    }),
+    eventLine('unbind', { t: 4_000_004, inode: 7, vm_pid: 100 }),
   ];
   const { app, log } = await build(t, { lines });
   const { events } = (await app.inject('/api/v1/events?limit=1000')).json();

@@ -8,6 +8,7 @@ import {
   bufferState,
   collectorLine,
   detached,
+  eventLine,
   exported,
   HEADER,
   imported,
@@ -16,7 +17,6 @@ import {
   snapshot,
   snapshotBuffer,
   starting,
-  tupleLine,
   unmapped,
 } from '../fixtures/stream-lines.ts';
 
@@ -261,7 +261,7 @@ test('attachments and lost mappings do not depend on the order in which the even
 });
 
 test('a bind marks the attachment of KVM as mapped until the unbind', () => {
-  const bind = tupleLine('bind', T + 2, 10, 100, 0x4100, 9, 0, 0, 0, 100, 100, 4096, 4096, 2, 'qemu');
+  const bind = eventLine('bind', { t: T + 2, inode: 9, vm_pid: 100, owner_vm_pid: 100 });
   const { model, more } = after(
     exported({ t: T, inode: 9 }),
     imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'kvm' }),
@@ -269,7 +269,7 @@ test('a bind marks the attachment of KVM as mapped until the unbind', () => {
   );
   assert.equal(model.buffer(9)?.attachments.length, 1);
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
-  more(tupleLine('unbind', T + 3, 100, 0x4100, 9, 100, 'qemu'));
+  more(eventLine('unbind', { t: T + 3, inode: 9, vm_pid: 100 }));
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
 });
 

@@ -5,12 +5,12 @@ import { feed } from '../fixtures/feed.ts';
 import {
   collectorLine,
   DEVICE,
+  eventLine,
   exported,
   heartbeat,
   imported,
   released,
   snapshotBuffer,
-  tupleLine,
 } from '../fixtures/stream-lines.ts';
 import { BEGIN, device, GRACE_SECONDS, metric, process, S } from './vm-lines.ts';
 
@@ -114,7 +114,7 @@ test('a VM keeps its process after its thread has ended, also if the thread id i
   for (const inode of [1, 2]) assert.deepEqual(vm(model, inode), [100, 'kvm', 'web', 'snp']);
   const events = more(
     exported({ t: 6 * S, inode: 3, pid: 100, kvm_pid: 120, vm_type: 'snp' }),
-    tupleLine('private_read', 6 * S, 100, 1, DEVICE, 2, 0, 0, 2, 120, 'qemu'),
+    eventLine('private_read', { t: 6 * S, inode: 2, kvm_pid: 120 }),
   );
   assert.deepEqual(vm(model, 3), [100, 'owner', 'web', 'snp']);
   const [export_, read] = events;
@@ -127,7 +127,7 @@ test('a VM keeps its process after its thread has ended, also if the thread id i
 });
 
 test('an event of an unknown buffer names the process of the thread until that process has ended', () => {
-  const read = (t: number) => tupleLine('private_read', t, 100, 1, DEVICE, 77, 0, 0, 2, 120, 'qemu');
+  const read = (t: number) => eventLine('private_read', { t, inode: 77, kvm_pid: 120 });
   const { more } = feed([...BEGIN, process(100, 'web'), thread(120, 'web')]);
   const owner = (t: number) =>
     more(read(t)).map(

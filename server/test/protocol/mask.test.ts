@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { decodeLine } from '../../src/protocol/decode.ts';
 import { maskAddresses } from '../../src/protocol/mask.ts';
 import { childLine } from '../../src/protocol/stream-line.ts';
-import { DEVICE, tupleLine } from '../fixtures/stream-lines.ts';
+import { eventLine } from '../fixtures/stream-lines.ts';
 
 const ADDRESS = 'ffffffff81234567';
 
@@ -57,7 +57,7 @@ test('the record of a masked line is that of the masked text', () => {
 
 test('what a probe prints is never masked', () => {
   for (const line of [
-    tupleLine('detach', 1, 100, DEVICE, 7, ADDRESS, '', 'qemu'),
+    eventLine('detach', { t: 1, inode: 7, importer: ADDRESS, importer_device: '' }),
     '{"type": "value", "data": [13,14,[8319104478930001,9007199254740991],1]}',
     '{"type": "value", "data": [1,9007199254740991,8999999999999999]}',
   ])

@@ -13,6 +13,7 @@ import {
   counterLine,
   counterRead,
   detached,
+  eventLine,
   exited,
   exported,
   HEADER,
@@ -54,10 +55,10 @@ test('every kind of line becomes one TracerEvent that is valid and numbered in o
     unmapped(T, 9, 'mlx5_core'),
     detached(T, 9, 'mlx5_core'),
     bufferState(T, 9, true),
-    tupleLine('revoke_call', T, 10, 100, 0x4100, 1, 3, 1, 'qemu'),
-    tupleLine('private_read', T, 100, 1, 0x4100, 9, 0, 0, 2, 100, 'qemu'),
-    tupleLine('bind', T, 10, 101, 0x4100, 9, 0, 0, 1, 101, 100, 4096, 4096, 2, 'qemu'),
-    tupleLine('unbind', T, 100, 0x4100, 9, 101, 'qemu'),
+    eventLine('revoke_call', { t: T }),
+    eventLine('private_read', { t: T, inode: 9, kvm_pid: 100 }),
+    eventLine('bind', { t: T, pid: 101, inode: 9, violation: 'foreign_vm', vm_pid: 101, owner_vm_pid: 100 }),
+    eventLine('unbind', { t: T, inode: 9, vm_pid: 101 }),
     released(T, 9),
   ]);
   const kernel = events.filter(({ kind }) => kind !== 'incident');
