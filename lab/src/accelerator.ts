@@ -44,13 +44,13 @@ export async function chooseAccelerator(options: TrialOptions): Promise<Accelera
 }
 
 /** Boots the kernel on KVM up to its first program. Resolves with the output of QEMU and of the guest. */
-function tryKvm({
+const tryKvm = ({
   vmlinuz,
   initramfs,
   qemu = 'qemu-system-x86_64',
   ms = 20_000,
-}: TrialOptions): Promise<string> {
-  return new Promise((resolve) => {
+}: TrialOptions): Promise<string> =>
+  new Promise((resolve) => {
     const child = spawn(
       'setpriv',
       [
@@ -77,7 +77,6 @@ function tryKvm({
       resolve(output);
     });
   });
-}
 
 /** Chosen once for all guests of an architecture, when the first one starts. */
 const accelerators = new Map<Architecture, Promise<Accelerator>>();

@@ -125,7 +125,7 @@ async function follow(lab: Lab, signal: AbortSignal): Promise<void> {
 }
 
 /** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, reject and revoke. */
-export async function demo({ once, log }: DemoOptions): Promise<number> {
+export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
   const stop = new AbortController();
   const lab = await Lab.tracing({
     suite: 'trixie',
@@ -172,4 +172,4 @@ export async function demo({ once, log }: DemoOptions): Promise<number> {
     stop.abort();
     await lab.close();
   }
-}
+};

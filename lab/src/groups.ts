@@ -103,10 +103,10 @@ function isRecorded({ kernel, dialect }: Cell, scenario: Scenario): boolean {
 }
 
 /** Boots one guest and runs its scenarios and trials. */
-export async function runGroup(
+export const runGroup = async (
   { cell, of, traces, scenarios, trials }: Group,
   { update, keeps = false, log }: GroupOptions,
-): Promise<Outcome> {
+): Promise<Outcome> => {
   const where = nameOf(cell);
   const outcome: Outcome = {
     cell,
@@ -179,4 +179,4 @@ export async function runGroup(
     await guest.close();
   }
   return outcome;
-}
+};

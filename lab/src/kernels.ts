@@ -94,7 +94,12 @@ export function kernelMounts({ directory }: KernelFiles): Record<string, string>
  * kernel gives the newer one. The kbuild package is that of the builder's architecture. The index of sid may have
  * expired on a slow mirror, so its date is not checked; its signature is.
  */
-export async function fetchKernel(kernel: Kernel, tree: string, directory: string, log: Log): Promise<void> {
+export const fetchKernel = async (
+  kernel: Kernel,
+  tree: string,
+  directory: string,
+  log: Log,
+): Promise<void> => {
   const { suite, flavour, architecture } = ORIGIN[kernel];
   const builds = exportsDmaBufs(kernel);
   for (const path of ['root/usr/lib/modules', 'root/usr/src', 'source', 'apt/lists/partial'])
@@ -136,7 +141,7 @@ export async function fetchKernel(kernel: Kernel, tree: string, directory: strin
   log(`kernel ${kernel}: ${files.release} of ${suite}`);
   if (!files.release.startsWith(`${kernel.split('-')[0]}.`))
     log(`kernel ${kernel}: ${suite} no longer has this series, so the lab uses ${files.release} instead`);
-}
+};
 
 /** Modules that the initramfs needs to mount the disks; their dependencies are added. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'overlay'];

@@ -134,7 +134,7 @@ async function runGroups(
 }
 
 /** Runs the truth table on the cells whose names begin with `prefix`, and writes the results to docs/. */
-async function matrix(prefix: string): Promise<number> {
+const matrix = async (prefix: string): Promise<number> => {
   const cells = CELLS.filter((cell) => `${nameOf(cell)}/`.startsWith(`${prefix}/`) || prefix === '');
   if (cells.length === 0)
     throw new Error(`--cell ${prefix}: no cell has this name; all cells: ${CELLS.map(nameOf).join(' ')}`);
@@ -146,7 +146,7 @@ async function matrix(prefix: string): Promise<number> {
     // A guest that did not boot or that hung is not a result for the kernel.
     (outcome) => !outcome.lost && outcome.release !== '' && keepResults([resultOf(outcome)]),
   );
-}
+};
 
 async function exec(files: readonly string[], cell: Cell): Promise<number> {
   const [first] = files;
@@ -224,7 +224,7 @@ function checkArguments(what: string, options: readonly string[], operands: read
   throw new Error(`${what} does not accept ${unknown.join(', ')}; its options: ${list || 'none'}`);
 }
 
-async function main(): Promise<number> {
+const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -287,7 +287,7 @@ async function main(): Promise<number> {
       `${positionals.join(', ')}: cannot run on this kernel, user space and dialect; change --kernel, --guest or --dialect`,
     );
   return runGroups(groups, { update, keeps: values.keep ?? false });
-}
+};
 
 try {
   process.exitCode = await main();
