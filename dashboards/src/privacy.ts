@@ -1,10 +1,19 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
-import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD, ZERO_OR_ALARM } from './panels.ts';
+import {
+  cell,
+  ROW_HOST,
+  seriesPanel,
+  statPanel,
+  tablePanel,
+  toLivePageOfRow,
+  ZERO_IS_GOOD,
+  ZERO_OR_ALARM,
+} from './panels.ts';
+import { byVm, DEVICE, incidentsOf, PRIVATE, REJECTIONS, VM, violationsOf } from './private-queries.ts';
 import {
   FLEET,
-  grown,
   grownBy,
   grownEach,
   grownEachBy,
@@ -14,27 +23,6 @@ import {
 } from './queries.ts';
 import { notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
-
-const DEVICE = `${FLEET},device=~"$device"`;
-const VM = `${DEVICE},vm=~"$vm"`;
-/** With the VM of the device. Devices without a VM are left out. */
-function byVm(metric: string, matchers = ''): string {
-  return (
-    `sum by (cluster, job, instance, device) (${metric}{${DEVICE}${matchers}}) ` +
-    `* on (cluster, job, instance, device) group_left (vm, kind) vfio_dmabuf_vm_info{${VM}}`
-  );
-}
-function incidentsOf(kind: string): string {
-  return `sum(vfio_dmabuf_incidents{${FLEET},kind=~"${kind}"})`;
-}
-function violationsOf(kind: string): string {
-  return `sum(${grown('vfio_dmabuf_policy_violations_total', `${FLEET},kind="${kind}"`)})`;
-}
-const REJECTIONS = 'vfio_dmabuf_import_rejections_total';
-const PRIVATE = `${DEVICE},privacy="private"`;
-function live(title: string, rest: string) {
-  return toLivePage(title, cell('Host'), rest);
-}
 
 /** Is the private memory of VMs safe, and which VM owns it? */
 export function privacy(): Dashboard {
@@ -157,8 +145,8 @@ export function privacy(): Dashboard {
                     ...ROW_HOST,
                     device: cell('Device'),
                   }),
-                  live('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
-                  live('Incidents of this device', `api/v1/incidents?device=${cell('Device')}`),
+                  toLivePageOfRow('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
+                  toLivePageOfRow('Incidents of this device', `api/v1/incidents?device=${cell('Device')}`),
                 ],
               },
               { from: 'vendor', title: 'Vendor' },
@@ -246,7 +234,7 @@ export function privacy(): Dashboard {
                 title: 'Device',
                 links: [
                   toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
-                  live('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
+                  toLivePageOfRow('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
                 ],
               },
               { from: 'vm', title: 'VM' },
@@ -256,7 +244,10 @@ export function privacy(): Dashboard {
                 from: 'reason',
                 title: 'Reason',
                 links: [
-                  live('The rule of the kernel, and what to do', `api/v1/reasons/${cell('Reason')}`),
+                  toLivePageOfRow(
+                    'The rule of the kernel, and what to do',
+                    `api/v1/reasons/${cell('Reason')}`,
+                  ),
                   runbook('VfioDmabufImportRejected'),
                 ],
               },

@@ -1,7 +1,15 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
-import { cell, ROW_HOST, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
+import {
+  cell,
+  ROW_HOST,
+  seriesPanel,
+  statPanel,
+  tablePanel,
+  toLivePageOfRow,
+  ZERO_IS_GOOD,
+} from './panels.ts';
 import { FLEET, grown, grownBy, grownEachBy, quantile, zeroWhereTraced } from './queries.ts';
 import { notTracedPanel } from './trust.ts';
 import { hostVariable, privacyVariable, valuesOf } from './variables.ts';
@@ -17,9 +25,6 @@ function byDevice(matchers: string): string {
   return grownBy('cluster, instance, device', REJECTIONS, matchers);
 }
 const STEP_COUNT = 'vfio_dmabuf_import_duration_seconds_count';
-function live(title: string, rest: string) {
-  return toLivePage(title, cell('Host'), rest);
-}
 
 /** Which importers are rejected, why, and what is the fix? */
 export function rejections(): Dashboard {
@@ -129,8 +134,8 @@ export function rejections(): Dashboard {
                 from: 'reason',
                 title: 'Reason',
                 links: [
-                  live('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
-                  live('On the live page', `#reason=${cell('Reason')}`),
+                  toLivePageOfRow('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
+                  toLivePageOfRow('On the live page', `#reason=${cell('Reason')}`),
                   runbook('VfioDmabufImportRejected'),
                 ],
               },
@@ -140,7 +145,10 @@ export function rejections(): Dashboard {
                 from: 'importer',
                 title: 'Importer',
                 links: [
-                  live('Rejections of this importer', `api/v1/rejections?importer=${cell('Importer')}`),
+                  toLivePageOfRow(
+                    'Rejections of this importer',
+                    `api/v1/rejections?importer=${cell('Importer')}`,
+                  ),
                 ],
               },
               {
@@ -148,7 +156,7 @@ export function rejections(): Dashboard {
                 title: 'Device',
                 links: [
                   toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
-                  live('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
+                  toLivePageOfRow('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
                 ],
               },
               { from: 'privacy', title: 'Privacy' },
@@ -234,7 +242,7 @@ export function rejections(): Dashboard {
                     ...ROW_HOST,
                     device: cell('Device'),
                   }),
-                  live('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
+                  toLivePageOfRow('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
                 ],
               },
               { from: 'vm', title: 'VM' },
@@ -262,7 +270,7 @@ export function rejections(): Dashboard {
                 from: 'reason',
                 title: 'Reason',
                 links: [
-                  live('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
+                  toLivePageOfRow('What it means and what to do', `api/v1/reasons/${cell('Reason')}`),
                   runbook('VfioDmabufExportRejections'),
                 ],
               },

@@ -1,14 +1,14 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
-import { hostLinks, runbook, toLivePage, type ValueLink } from './links.ts';
+import { hostLinks, runbook, type ValueLink } from './links.ts';
 import {
-  cell,
   type PanelSpec,
   ROW_HOST,
   STATE_MAPPING,
   seriesPanel,
   statPanel,
   tablePanel,
+  toLivePageOfRow,
   ZERO_IS_GOOD,
   ZERO_OR_ALARM,
 } from './panels.ts';
@@ -17,9 +17,6 @@ import { notTracedPanel, stateTimeline } from './trust.ts';
 import { hostVariable } from './variables.ts';
 
 const EMPTY = 'no host answers';
-function live(title: string, rest: string) {
-  return toLivePage(title, cell('Host'), rest);
-}
 
 /** A panel with the growth of the tracer's own counters in each interval. They exist at 0. */
 function losses(
@@ -159,7 +156,7 @@ export function tracer(): Dashboard {
               {
                 from: 'instance',
                 title: 'Host',
-                links: [...hostLinks(ROW_HOST), live('Its status', 'api/v1/status')],
+                links: [...hostLinks(ROW_HOST), toLivePageOfRow('Its status', 'api/v1/status')],
               },
               { from: 'cluster', title: 'Cluster' },
               { from: 'A', title: 'State', mappings: STATE_MAPPING, width: 90 },
@@ -170,7 +167,7 @@ export function tracer(): Dashboard {
               { from: 'kind', title: 'Source', links: [runbook('VfioDmabufReplayScraped')] },
               { from: 'name', title: 'Name' },
               { from: 'faults', title: 'Faults', links: [runbook('VfioDmabufSimulationScraped')] },
-              { from: 'F', title: 'ProbesMissing', links: [live('Why', 'api/v1/probes')] },
+              { from: 'F', title: 'ProbesMissing', links: [toLivePageOfRow('Why', 'api/v1/probes')] },
               { from: 'G', title: 'Unaccounted', steps: ZERO_IS_GOOD },
               { from: 'H', title: 'Samples' },
               { from: 'I', title: 'Scrape', unit: 's' },
@@ -190,7 +187,7 @@ export function tracer(): Dashboard {
             ],
             columns: [
               { from: 'probe', title: 'Probe', links: [runbook('VfioDmabufProbeMissing')] },
-              { from: 'instance', title: 'Host', links: [live('Why', 'api/v1/probes')] },
+              { from: 'instance', title: 'Host', links: [toLivePageOfRow('Why', 'api/v1/probes')] },
               { from: 'cluster', title: 'Cluster' },
             ],
             hide: ['A'],

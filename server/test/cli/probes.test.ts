@@ -86,9 +86,9 @@ test('probes --only composes some probes alone, and names one that does not exis
   const { stdout, stderr } = await run(probes, { facts: file, only: 'unmap,detach' });
   assert.deepEqual(stdout.match(/^\/\/ probes\/.*$/gm), ['// probes/detach.bt', '// probes/unmap.bt']);
   assert.match(stderr, /missing: attach \(vfio_pci_dma_buf_attach\): not in --only/);
-  await assert.rejects(run(probes, { facts: file, only: 'unmap,detatch' }), {
+  await assert.rejects(run(probes, { facts: file, only: 'unmap,detached' }), {
     code: 'bad_usage',
-    message: 'there is no probe detatch',
+    message: 'there is no probe detached',
     remedy: 'did you mean detach?',
   });
 });
