@@ -5,7 +5,7 @@ import { readDistribution } from '../host/distribution.ts';
 import { type KernelTypes, readKernelTypes } from '../host/kernel-types.ts';
 import { pageBytes } from '../host/page-size.ts';
 import { findTracefs, readTraceable } from '../host/traceable.ts';
-import { describeError, isDenied, orAbsent } from '../lib/errno.ts';
+import { orAbsent, readerNoting } from '../lib/errno.ts';
 import type { ProbeFacts, Wanted } from './compiler/compose.ts';
 import { type Bpftrace, findBpftrace } from './installed.ts';
 import type { StartFailure } from './start-failure.ts';
@@ -53,14 +53,7 @@ export interface InspectOptions {
 export async function inspectHost(options: InspectOptions): Promise<HostFacts> {
   const { wanted, procRoot = '/proc', sysRoot = '/sys' } = options;
   const errors: string[] = [];
-  const readOr = async <T>(read: Promise<T>, fallback: T): Promise<T> => {
-    try {
-      return await read;
-    } catch (error) {
-      if (!isDenied(error)) errors.push(describeError(error));
-      return fallback;
-    }
-  };
+  const readOr = readerNoting(errors);
   const bpftrace = await findBpftrace({
     command: options.bpftrace,
     searchPath: options.searchPath ?? process.env.PATH ?? '',

@@ -1,5 +1,8 @@
 /** How page and terminal write values. Both show the same text for the same value. */
 
+/** Shown for a value that is not known, or that does not exist. */
+export const NO_VALUE = '–';
+
 export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
@@ -20,7 +23,7 @@ export function count(value: number, one: string, many = `${one}s`): string {
 /** A number as text. If not everything was traced it is a lower bound, and a zero is unknown. */
 export function atLeast(value: number, whole: boolean): string {
   if (whole) return number(value);
-  return value === 0 ? '–' : `≥ ${number(value)}`;
+  return value === 0 ? NO_VALUE : `≥ ${number(value)}`;
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;

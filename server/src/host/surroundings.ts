@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { describeError, isDenied, orAbsent } from '../lib/errno.ts';
+import { orAbsent, readerNoting } from '../lib/errno.ts';
 import { readLines } from '../lib/read-lines.ts';
 import { type Capabilities, readCapabilities } from './capabilities.ts';
 import { type Distribution, readDistribution } from './distribution.ts';
@@ -62,14 +62,7 @@ export async function inspectSurroundings(roots: {
 }): Promise<Surroundings> {
   const { procRoot, sysRoot } = roots;
   const errors: string[] = [];
-  const readOr = async <T>(read: Promise<T>, fallback: T): Promise<T> => {
-    try {
-      return await read;
-    } catch (error) {
-      if (!isDenied(error)) errors.push(describeError(error));
-      return fallback;
-    }
-  };
+  const readOr = readerNoting(errors);
   const text = (...path: string[]) => readOr(orAbsent(readFile(join(...path), 'utf8'), null), null);
   const exists = async (...path: string[]) =>
     (await readOr(orAbsent(stat(join(...path)), null), null)) !== null;

@@ -60,3 +60,18 @@ export function describeError(error: unknown): string {
   const where = path ?? message ?? String(error);
   return `${errnoOf(error)}: ${where}`.slice(0, MESSAGE_LENGTH);
 }
+
+/**
+ * Returns a function that waits for a read of the host, and gives a fallback if the read fails. It adds the failure to
+ * `errors`, for people, unless the access was denied.
+ */
+export function readerNoting(errors: string[]): <T>(read: Promise<T>, fallback: T) => Promise<T> {
+  return async (read, fallback) => {
+    try {
+      return await read;
+    } catch (error) {
+      if (!isDenied(error)) errors.push(describeError(error));
+      return fallback;
+    }
+  };
+}

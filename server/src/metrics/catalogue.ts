@@ -4,7 +4,7 @@ import type { TracerModel } from '../tracer/tracer.ts';
 import type { FamilySource, MetricFamily } from './exposition.ts';
 import { type FamilySpec, PREFIX } from './family.ts';
 import { INCIDENT_FAMILIES } from './incident-families.ts';
-import { KERNEL_FAMILIES } from './kernel-families.ts';
+import { KERNEL_FAMILIES, SUFFIX } from './kernel-families.ts';
 import { type ReadMetric, register } from './read-metrics.ts';
 import { SELF_FAMILIES } from './self-families.ts';
 import { STATE_FAMILIES } from './state-families.ts';
@@ -23,7 +23,7 @@ const FOLDED: FamilySpec = {
   type: 'counter',
   samples: (model) => {
     return Object.entries(model.counters.folded()).map(([name, value]) => ({
-      labels: { metric: `${PREFIX}${name}${name in HISTOGRAMS ? '_seconds' : '_total'}` },
+      labels: { metric: `${PREFIX}${name}${SUFFIX[name in HISTOGRAMS ? 'histogram' : 'counter']}` },
       value,
     }));
   },

@@ -11,7 +11,8 @@ import type { TracerModel } from '../tracer/tracer.ts';
 import type { MetricSample } from './exposition.ts';
 import { type FamilySpec, PREFIX } from './family.ts';
 
-const SUFFIX = { counter: '_total', histogram: '_seconds' };
+/** What follows the declared name of a family. */
+export const SUFFIX = { counter: '_total', histogram: '_seconds' };
 
 /** What probes count in kernel maps, as probes/ declares it. Lost events do not change it. */
 export const KERNEL_FAMILIES: readonly FamilySpec[] = FAMILY_DECLARATIONS.map((family) => {

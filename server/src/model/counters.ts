@@ -159,10 +159,9 @@ export class CounterStore {
 
   /** Number of label sets that each family has folded into `other`. */
   folded(): Record<CounterName | HistogramName, number> {
-    const count = (set: { folded: number }) => set.folded;
     return {
-      ...mapValues(this.#counters, (_, name) => count(this.#counters[name])),
-      ...mapValues(this.#histograms, (_, name) => count(this.#histograms[name])),
+      ...mapValues(this.#counters, ({ folded }) => folded),
+      ...mapValues(this.#histograms, ({ folded }) => folded),
     };
   }
 

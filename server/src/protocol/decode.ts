@@ -3,7 +3,6 @@ import { Compile } from 'typebox/compile';
 import { type CounterRead, decodeCounter } from './maps.ts';
 import { maskAddresses } from './mask.ts';
 import { boundText, MESSAGE_LIMIT, TEXT_LIMIT, wellFormed } from './repair.ts';
-import type { DroppedLine } from './splitter.ts';
 import { decodeTuple, EVENT_TYPES, type EventRecord, TAGS, type TupleRecord } from './tuples.ts';
 import {
   Child,
@@ -114,11 +113,6 @@ export function failure(reason: DecodeReason, line = ''): DecodeFailure {
 /** Whether the bad line may be an event: then that event has arrived, and the ring did not lose it. */
 export function mayBeEvent(reason: DecodeReason): boolean {
   return reason === 'bad_fields' || reason === 'unknown_tag';
-}
-
-/** The failure for a line that its source dropped. */
-export function droppedLine(why: DroppedLine): DecodeFailure {
-  return failure(why);
 }
 
 /** Decodes one line. Never throws: a bad line returns a DecodeFailure. */

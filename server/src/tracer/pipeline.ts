@@ -1,5 +1,5 @@
 import type { TracerEvent } from '../contract/events.ts';
-import { type DecodeFailure, droppedLine, failure, type StreamRecord } from '../protocol/decode.ts';
+import { type DecodeFailure, failure, type StreamRecord } from '../protocol/decode.ts';
 import type { LineSource } from '../protocol/source.ts';
 import type { TracerModel } from './tracer.ts';
 
@@ -38,7 +38,7 @@ export class Pipeline {
     await this.#options.source.run(
       ({ raw, record }) => this.#apply(record, raw),
       signal,
-      (why) => this.#apply(droppedLine(why)),
+      (why) => this.#apply(failure(why)),
     );
   }
 

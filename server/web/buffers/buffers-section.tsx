@@ -1,5 +1,5 @@
 import { useComputed } from '@preact/signals';
-import { bytes, count, number } from '../../src/contract/format.ts';
+import { bytes, count, NO_VALUE, number } from '../../src/contract/format.ts';
 import { ownerText, processName, vmName } from '../../src/contract/names.ts';
 import { covers, knowledgeOf, NO_EXPORT } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
@@ -168,16 +168,20 @@ function Row(props: { store: PageStore; buffer: BufferView; complete: boolean })
         {device}
       </span>
       <span role="cell" class={`c-owner${owner?.gone === true ? ' warn' : ''}`}>
-        {ownerText(buffer) || '–'}
+        {ownerText(buffer) || NO_VALUE}
       </span>
       <span role="cell" class="c-vm">
-        {vmName(vm) || '–'}
+        {vmName(vm) || NO_VALUE}
       </span>
       <span role="cell" class="c-holders" title={holders.map(processName).join(', ')}>
-        {buffer.holders_at === null ? '–' : holders.length}
+        {buffer.holders_at === null ? NO_VALUE : holders.length}
       </span>
       <span role="cell" class="c-importers">
-        {importers.length === 0 ? <span class="muted">{complete ? 'none' : '–'}</span> : importers.join(', ')}
+        {importers.length === 0 ? (
+          <span class="muted">{complete ? 'none' : NO_VALUE}</span>
+        ) : (
+          importers.join(', ')
+        )}
         {rejected && <span class="muted"> (not mapped)</span>}
       </span>
     </>

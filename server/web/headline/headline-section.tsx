@@ -1,4 +1,4 @@
-import { bytes, number } from '../../src/contract/format.ts';
+import { bytes, NO_VALUE, number } from '../../src/contract/format.ts';
 import { type Level, REASONS_SHOWN, verdictOf } from '../../src/contract/verdict.ts';
 import { type Coverage, covers, figure, knowledgeOf } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
@@ -79,10 +79,10 @@ function Facts({ store }: { store: PageStore }) {
     ['Revoked', figure(revoked, status, 'revocations'), note('revocations', 'now')],
     ['Importers', figure(importers, status, 'importers'), note('importers', 'attached to one')],
     status?.last_counter_read === null
-      ? ['Rejected', '–', 'not read yet']
+      ? ['Rejected', NO_VALUE, 'not read yet']
       : ['Rejected', figure(rejected, status, 'rejections'), note('rejections', 'since the start')],
   ];
-  if (known === 'never') for (const fact of facts) fact.splice(1, 2, '–', 'not known');
+  if (known === 'never') for (const fact of facts) fact.splice(1, 2, NO_VALUE, 'not known');
   return (
     <dl class="facts">
       {facts.map(([name, value, note]) => (

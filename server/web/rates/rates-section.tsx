@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import UPlot from 'uplot';
-import { duration } from '../../src/contract/format.ts';
+import { duration, NO_VALUE } from '../../src/contract/format.ts';
 import { knowledgeOf, NOT_KNOWN } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { HistorySample } from '../data/types.ts';
@@ -167,8 +167,8 @@ function Plot({ title, samples, curves, text, logarithmic }: PlotProps) {
                   </svg>
                   {name}
                 </th>
-                <td>{value === null ? '–' : text(value)}</td>
-                <td>{most === null ? '–' : text(most)}</td>
+                <td>{value === null ? NO_VALUE : text(value)}</td>
+                <td>{most === null ? NO_VALUE : text(most)}</td>
               </tr>
             );
           })}

@@ -1,13 +1,10 @@
 import type { BufferView } from '../../contract/buffers.ts';
 import type { VmRef } from '../../contract/fields.ts';
-import { age, bytes, clock } from '../../contract/format.ts';
+import { age, bytes, clock, NO_VALUE } from '../../contract/format.ts';
 import type { Incident } from '../../contract/incidents.ts';
 import { attachmentText, ownerText, vmName } from '../../contract/names.ts';
 import type { Rejection } from './daemon-state.ts';
 import type { Column } from './table.ts';
-
-/** Shown for a value that is not known, or that does not exist. */
-const NONE = '–';
 
 export type Sentences = ReadonlyMap<string, string>;
 
@@ -15,14 +12,21 @@ export type Sentences = ReadonlyMap<string, string>;
 export function bufferColumns(nowMs: number): readonly Column<BufferView>[] {
   return [
     { title: 'DEVICE', rank: 1, most: 16, least: 16, text: ({ device }) => device },
-    { title: 'BAR', rank: 7, most: 3, least: 3, right: true, text: ({ region }) => String(region ?? NONE) },
+    {
+      title: 'BAR',
+      rank: 7,
+      most: 3,
+      least: 3,
+      right: true,
+      text: ({ region }) => String(region ?? NO_VALUE),
+    },
     { title: 'SIZE', rank: 3, most: 10, least: 10, right: true, text: (buffer) => bytes(buffer.bytes) },
     { title: 'PRIVACY', rank: 4, most: 10, least: 10, text: ({ privacy }) => privacy },
     { title: 'STATE', rank: 2, most: 8, least: 8, text: ({ state }) => state },
     { title: 'REVOKED BY', rank: 10, most: 28, least: 10, text: revokedBy },
-    { title: 'VM', rank: 5, most: 24, least: 8, text: ({ vm }) => vmName(vm) || NONE },
+    { title: 'VM', rank: 5, most: 24, least: 8, text: ({ vm }) => vmName(vm) || NO_VALUE },
     { title: 'IMPORTERS', rank: 6, most: 40, least: 9, text: importersOf },
-    { title: 'OWNER', rank: 9, most: 32, least: 10, text: (buffer) => ownerText(buffer) || NONE },
+    { title: 'OWNER', rank: 9, most: 32, least: 10, text: (buffer) => ownerText(buffer) || NO_VALUE },
     { title: 'AGE', rank: 8, most: 12, least: 10, right: true, text: (buffer) => ageOf(buffer, nowMs) },
   ];
 }
@@ -56,14 +60,14 @@ export function isVm(vm: VmRef | null, text: string): boolean {
 
 function revokedBy({ revoke_cause, lost_mappings }: BufferView): string {
   const lost = lost_mappings === 0 ? [] : [`${lost_mappings} lost`];
-  return [revoke_cause ?? NONE, ...lost].join(', ');
+  return [revoke_cause ?? NO_VALUE, ...lost].join(', ');
 }
 
 function importersOf({ attachments, attachment_count }: BufferView): string {
   const named = attachments.map(attachmentText);
   const unnamed = attachment_count - attachments.reduce((sum, { count }) => sum + count, 0);
   if (unnamed > 0) named.push(`${unnamed} unnamed`);
-  return named.join('; ') || NONE;
+  return named.join('; ') || NO_VALUE;
 }
 
 /** The age of a buffer whose export was not traced is a lower bound. */

@@ -5,7 +5,7 @@ import { parseConditions } from '../../../src/bpftrace/compiler/condition.ts';
 import { CODE_CONSTANTS } from '../../../src/bpftrace/compiler/constants.ts';
 import { parseFragment } from '../../../src/bpftrace/compiler/fragment.ts';
 import type { FragmentSet } from '../../../src/bpftrace/compiler/fragment-set.ts';
-import { TracerError } from '../../../src/lib/errors.ts';
+import { throwsAt } from './throws-at.ts';
 
 const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n';
 
@@ -36,13 +36,6 @@ const facts: ProbeFacts = {
   modules: [],
   bpftraceVersion: [0, 23, 2],
 };
-
-function throwsAt(work: () => unknown, where: string, message: RegExp): void {
-  assert.throws(
-    work,
-    (error) => error instanceof TracerError && error.where === where && message.test(error.message),
-  );
-}
 
 test('constants become numbers, placeholders become functions and snippets', () => {
   const text = `${HEADER}kprobe:{{fn:none|g}} { {{use:inner}} }\nkretprobe:{{ fn:f }} { $a = REASON_UNALIGNED; }\n`;

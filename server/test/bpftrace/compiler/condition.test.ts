@@ -9,6 +9,7 @@ import {
 } from '../../../src/bpftrace/compiler/condition.ts';
 import { TracerError } from '../../../src/lib/errors.ts';
 import { compareVersions } from '../../../src/lib/versions.ts';
+import { throwsAt } from './throws-at.ts';
 
 const facts: ConditionFacts = {
   moduleOf: (name) => ({ dma_buf_export: 'vmlinux', attach: 'vfio_pci_core' })[name],
@@ -66,23 +67,15 @@ test('a named condition means all of its terms, and may use those above it', () 
 });
 
 test('a wrong or unknown named condition is an error with file, line and fix', () => {
-  const throws = (work: () => unknown, where: string, message: RegExp, remedy: RegExp): void =>
-    assert.throws(work, (error) => {
-      assert.ok(error instanceof TracerError);
-      assert.equal(error.where, where);
-      assert.match(error.message, message);
-      assert.match(error.remedy ?? '', remedy);
-      return true;
-    });
   const parse = (text: string) => () => parseConditions(`// Why.\n${text}`, 'c.txt');
-  throws(parse('a b'), 'c.txt:2', /"a b" does not define a condition/, /NAME: CONDITION/);
-  throws(parse('a: f\na: g'), 'c.txt:3', /"a" is defined twice/, /NAME: CONDITION/);
-  throws(parse('a: has:b\nb: f'), 'c.txt:2', /there is no condition "b"/, /conditions\.txt/);
-  throws(parse('a: b c'), 'c.txt:2', /the condition "b c" is not valid/, /has:NAME/);
-  throws(() => parseCondition('f, !@m', 'x:1'), 'x:1', /"!@m" negates a map/, /leave out the "!"/);
-  throws(parse('bound: @m\nfree: !has:bound'), 'c.txt:3', /"!has:bound" negates a map/, /leave out/);
+  throwsAt(parse('a b'), 'c.txt:2', /"a b" does not define a condition/, /NAME: CONDITION/);
+  throwsAt(parse('a: f\na: g'), 'c.txt:3', /"a" is defined twice/, /NAME: CONDITION/);
+  throwsAt(parse('a: has:b\nb: f'), 'c.txt:2', /there is no condition "b"/, /conditions\.txt/);
+  throwsAt(parse('a: b c'), 'c.txt:2', /the condition "b c" is not valid/, /has:NAME/);
+  throwsAt(() => parseCondition('f, !@m', 'x:1'), 'x:1', /"!@m" negates a map/, /leave out the "!"/);
+  throwsAt(parse('bound: @m\nfree: !has:bound'), 'c.txt:3', /"!has:bound" negates a map/, /leave out/);
   const named = parseConditions('handover: f');
-  throws(
+  throwsAt(
     () => parseCondition('has:hand-over', 'x:1', named),
     'x:1',
     /no condition "hand-over"/,

@@ -8,18 +8,8 @@ import {
 } from '../../../src/bpftrace/compiler/constants.ts';
 import { loadFragments } from '../../../src/bpftrace/compiler/fragment.ts';
 import { withPageSize } from '../../../src/bpftrace/compiler/prelude.ts';
-import { TracerError } from '../../../src/lib/errors.ts';
 import { probesDirectory } from '../../../src/lib/probes-directory.ts';
-
-function throwsAt(work: () => unknown, where: string, message: RegExp, remedy: RegExp): void {
-  assert.throws(work, (error) => {
-    assert.ok(error instanceof TracerError);
-    assert.equal(error.where, where);
-    assert.match(error.message, message);
-    assert.match(error.remedy ?? '', remedy);
-    return true;
-  });
-}
+import { throwsAt } from './throws-at.ts';
 
 test('a constant is a number, or the first 8 bytes of a name', () => {
   const constants = parseConstants(

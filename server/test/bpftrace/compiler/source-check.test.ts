@@ -1,10 +1,9 @@
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CODE_CONSTANTS } from '../../../src/bpftrace/compiler/constants.ts';
 import { parseFragment, parseSnippet } from '../../../src/bpftrace/compiler/fragment.ts';
 import type { FragmentSet } from '../../../src/bpftrace/compiler/fragment-set.ts';
 import { checkSources } from '../../../src/bpftrace/compiler/source-check.ts';
-import { TracerError } from '../../../src/lib/errors.ts';
+import { throwsAt } from './throws-at.ts';
 
 const HEADER = '// name: one\n// hooks: kprobe f\n// needs: -\n';
 
@@ -21,16 +20,6 @@ function sources(body: string, snippets: Record<string, string> = {}): FragmentS
     ),
     prelude: { constants: CODE_CONSTANTS, conditions: new Map() },
   };
-}
-
-function throwsAt(work: () => unknown, where: string, message: RegExp, remedy: RegExp): void {
-  assert.throws(work, (error) => {
-    assert.ok(error instanceof TracerError);
-    assert.match(error.message, message);
-    assert.equal(error.where, where);
-    assert.match(error.remedy ?? '', remedy);
-    return true;
-  });
 }
 
 const SUM = '// in: $a, $b\n// out: $sum\n  $rest = $a;\n  $sum = $rest + $b;\n';
