@@ -9,6 +9,7 @@ import { devmem } from './devmem.ts';
 import { exported } from './export.ts';
 import { iommufdFile } from './iommufd-file.ts';
 import { iommufdMap } from './iommufd-map.ts';
+import { lateRelease } from './late-release.ts';
 import { map } from './map.ts';
 import { snapshot } from './oneshot/snapshot.ts';
 import { pin } from './pin.ts';
@@ -33,6 +34,7 @@ export const DECLARATIONS = [
   snapshot,
   exported,
   release,
+  lateRelease,
   importEvent,
   importCounts,
   attach,

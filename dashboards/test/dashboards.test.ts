@@ -33,6 +33,7 @@ const NOT_SHOWN: Record<string, string> = {
   vfio_dmabuf_http_connections: 'dropped connections are shown',
   vfio_dmabuf_incidents_folded_total: 'no alert needs it',
   vfio_dmabuf_incidents_total: 'open incidents are shown',
+  vfio_dmabuf_late_releases_total: 'open incidents are shown',
   vfio_dmabuf_stream_clients: 'rejected clients are shown',
 };
 

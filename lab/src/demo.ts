@@ -102,6 +102,7 @@ function describe(event: TracerEvent): string {
     case 'revoke_call':
       return `${time} revoke   ${event.device} took ${(event.duration_ns / 1e6).toFixed(3)} ms for ${event.buffers} buffer(s)`;
     case 'release':
+    case 'late_release':
     case 'detach':
     case 'unmap':
     case 'unbind':

@@ -83,6 +83,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   export: 'export-odd-task-name',
   'iommufd-file': 'import-iommufd-beyond',
   'iommufd-map': 'import-iommufd',
+  'late-release': 'late-release',
   map: 'import-dynamic',
   pin: 'import-pin-rejected',
   prime: 'import-prime-unsupported',

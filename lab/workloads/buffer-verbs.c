@@ -1,5 +1,7 @@
 /* Steps that make buffers and offer them to importers. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,7 +28,7 @@ static struct answer keep(struct session *session, int fd)
 	if (session->buffer_count == MOST_BUFFERS)
 		give_up(EXIT_USAGE, "at most %d buffers are possible", MOST_BUFFERS);
 	buffer = &session->buffers[session->buffer_count++];
-	*buffer = (struct buffer){ .fd = fd, .slot = -1, .attachment = -1 };
+	*buffer = (struct buffer){ .fd = fd, .path_fd = -1, .slot = -1, .attachment = -1 };
 	buffer->size = (uint64_t)lseek(fd, 0, SEEK_END);
 	answer.buffer = buffer;
 	return answer;
@@ -215,6 +217,26 @@ static struct answer close_buffer(struct session *session, char *arguments)
 	return answer_of(ret);
 }
 
+/* Opens the path of the buffer's file, which holds no reference of the file itself. */
+static struct answer hold_path(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", buffer->fd);
+	buffer->path_fd = open(link, O_PATH | O_CLOEXEC);
+	return answer_of(buffer->path_fd);
+}
+
+static struct answer drop_path(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, arguments);
+	int ret = close(buffer->path_fd);
+
+	buffer->path_fd = -1;
+	return answer_of(ret);
+}
+
 static struct answer send_buffer(struct session *session, char *arguments)
 {
 	struct buffer *buffer = buffer_of(session, next_word(&arguments));
@@ -239,5 +261,7 @@ const struct verb buffer_verbs[] = {
 	{ "unbind", "N", unbind },
 	{ "send", "N,SOCKETPATH", send_buffer },
 	{ "close", "N", close_buffer },
+	{ "hold-path", "N", hold_path },
+	{ "drop-path", "N", drop_path },
 	{ 0 },
 };

@@ -13,6 +13,7 @@ enum { MOST_VMS = 16, MOST_DEVICES = 16, MOST_BUFFERS = 16384 };
 
 struct buffer {
 	int fd;          /* -1 when closed */
+	int path_fd;     /* opened with O_PATH, or -1 */
 	uint64_t size;
 	uint64_t iova;   /* while iommufd maps it */
 	int slot;        /* the last slot of the KVM importer, or -1 */

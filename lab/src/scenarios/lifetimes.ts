@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { BufferView } from '../../../server/src/contract/buffers.ts';
 import type { Incident } from '../../../server/src/contract/incidents.ts';
 import { architectureOf } from '../kernels.ts';
@@ -15,6 +17,8 @@ import {
   rejectedImport,
   sum,
 } from './names.ts';
+
+const RUNBOOKS = join(import.meta.dirname, '../../../docs/runbooks');
 
 async function buffers(lab: Lab): Promise<BufferView[]> {
   const { body } = await lab.get('/api/v1/buffers');
@@ -95,6 +99,50 @@ export const LIFETIMES: readonly Scenario[] = [
       { kind: 'buffer_state', revoked: true, cause: 'device_close' },
       { kind: 'revoke_call', revoked: true, cause: 'device_close', buffers: 1 },
       { kind: 'release', device: PLAIN, comm: 'holder' },
+    ],
+  },
+  {
+    name: 'late-release',
+    title:
+      'a descriptor with O_PATH outlives the file of the buffer: VFIO cannot release it until it is closed',
+    dialect: 'mainline',
+    run: async (lab) => {
+      const held = await lab.background(
+        'late',
+        `device=${PLAIN}`,
+        'export=2,0:4096',
+        'hold-path=0',
+        'close=0',
+        'wait=/tmp/go',
+        'drop-path=0',
+      );
+      await lab.until('the incident `late_release` to open', 60, async () => {
+        const [incident] = await lab.openIncidents('late_release');
+        return incident?.device === PLAIN && incident.severity === 'critical';
+      });
+      assert.deepEqual(await buffers(lab), [], 'nothing can import the buffer');
+      // The script of the runbook finds the process.
+      const runbook = readFileSync(join(RUNBOOKS, 'VfioDmabufLateRelease.md'), 'utf8');
+      const [script = ''] = /^for fd in [\s\S]*?^done$/m.exec(runbook) ?? [];
+      const pid = (await lab.events(0)).findLast(({ kind }) => kind === 'export')?.pid;
+      assert.match(await lab.command(script), new RegExp(`^/proc/${pid}/fd/\\d+$`, 'm'));
+      await lab.command('touch /tmp/go');
+      await held.finish();
+      await lab.until(
+        'the incident to close',
+        60,
+        async () => (await lab.openIncidents('late_release')).length === 0,
+      );
+    },
+    metrics: sum(exported(PLAIN, 4 * KIB), opened('late_release'), {
+      [`late_releases_total{device="${PLAIN}"}`]: 1,
+      releases_total: 1,
+    }),
+    events: [
+      { kind: 'export', errno: 0, comm: 'session' },
+      { kind: 'release', device: PLAIN },
+      { kind: 'late_release', device: PLAIN, done: false },
+      { kind: 'late_release', device: PLAIN, done: true },
     ],
   },
   {

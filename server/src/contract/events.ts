@@ -38,6 +38,17 @@ export const ReleaseEvent = Type.Object({
   inode: Type.Integer(),
 });
 
+export const LateReleaseEvent = Type.Object({
+  ...common,
+  kind: Type.Literal('late_release'),
+  device: DeviceAddress,
+  inode: Type.Integer(),
+  done: Type.Boolean({
+    description:
+      'false: the file was released, but a descriptor with O_PATH keeps the buffer from VFIO’s release',
+  }),
+});
+
 export const ImportEvent = Type.Object({
   ...common,
   kind: Type.Literal('import'),
@@ -146,6 +157,7 @@ export const IncidentEvent = Type.Object({
 export const TracerEvent = Type.Union([
   ExportEvent,
   ReleaseEvent,
+  LateReleaseEvent,
   ImportEvent,
   DetachEvent,
   UnmapEvent,
@@ -163,6 +175,7 @@ export type EventKind = KernelEvent['kind'];
 export const EVENT_KINDS = [
   'export',
   'release',
+  'late_release',
   'import',
   'detach',
   'unmap',

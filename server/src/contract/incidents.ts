@@ -7,6 +7,7 @@ export const INCIDENT_KINDS = [
   'revoke_waiting',
   'mappings_lost',
   'orphaned',
+  'late_release',
   'born_revoked',
   'never_imported',
   'private_without_vm',

@@ -88,6 +88,7 @@ export class BufferTable {
       case 'unbind':
         this.#unbound(record.data);
         return 0;
+      case 'late_release':
       case 'revoke_call':
       case 'private_read':
         return 0;

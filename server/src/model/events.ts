@@ -61,6 +61,20 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         device: deviceAddress(context.device),
         inode: record.data.inode,
       };
+    case 'late_release': {
+      const { data } = record;
+      return {
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
+        kind: 'late_release',
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        done: data.done,
+      };
+    }
     case 'import': {
       const { data } = record;
       return {

@@ -96,6 +96,18 @@ export function describe(event: TracerEvent): Description {
       };
     case 'release':
       return { tone: 'neutral', title: 'Released', detail: '' };
+    case 'late_release':
+      return event.done
+        ? {
+            tone: 'neutral',
+            title: 'VFIO released it',
+            detail: 'after the last O_PATH descriptor was closed',
+          }
+        : {
+            tone: 'bad',
+            title: 'Its file is released, VFIO still lists it',
+            detail: 'held by an O_PATH descriptor',
+          };
     case 'incident':
       return {
         tone: event.change === 'opened' && event.incident.severity !== 'info' ? 'warn' : 'neutral',

@@ -4,6 +4,7 @@ import { acceptedNotVfio } from './accepted-not-vfio.ts';
 import { bornRevoked } from './born-revoked.ts';
 import { confidentialShared } from './confidential-shared.ts';
 import { foreignVm } from './foreign-vm.ts';
+import { lateRelease } from './late-release.ts';
 import { mappingsLost } from './mappings-lost.ts';
 import { neverImported } from './never-imported.ts';
 import { orphaned } from './orphaned.ts';
@@ -21,6 +22,7 @@ export const INCIDENT_RULES: Readonly<Record<IncidentKind, IncidentRule>> = {
   born_revoked: bornRevoked,
   never_imported: neverImported,
   orphaned,
+  late_release: lateRelease,
   private_without_vm: privateWithoutVm,
   private_offered: privateOffered,
   foreign_vm: foreignVm,
