@@ -6,9 +6,9 @@
 #     -v /sys/kernel/tracing:/sys/kernel/tracing -v /sys/kernel/debug:/sys/kernel/debug vfio-dmabuf-tracer
 #
 # --privileged gives bpftrace its capabilities and the host's /sys with BTF. --pid=host is needed because bpftrace 0.23
-# translates pids into its own namespace, and because the daemon reads the names of VMs from /proc. The two mounts are
-# separate file systems below /sys, which a container does not get by default. Every setting can be an environment
-# variable. Without --network=host, set the address and publish the port:
+# translates pids into its own namespace, and because the daemon reads the names of VMs, pods and containers from /proc.
+# The two mounts are separate file systems below /sys, which a container does not get by default. Every setting can be
+# an environment variable. Without --network=host, set the address and publish the port:
 #   -e VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=:10043 -p 127.0.0.1:10043:10043
 
 # Debian trixie has Node 20. The npm registry has Node's binaries, one package for each platform, repackaged by the

@@ -111,7 +111,7 @@ export function privacy(): Dashboard {
             height: 9,
             queries: [
               {
-                expr: `group by (cluster, instance, device, vm, uuid, kind, by, pod_uid) (vfio_dmabuf_vm_info{${VM}})`,
+                expr: `group by (cluster, instance, device, vm, uuid, kind, by, pod_namespace, pod_name, pod_uid) (vfio_dmabuf_vm_info{${VM}})`,
               },
               {
                 expr: `sum by (cluster, instance, device) (vfio_dmabuf_buffers{${DEVICE},privacy="private"} and on (cluster, job, instance, device) vfio_dmabuf_vm_info{${VM}})`,
@@ -133,7 +133,9 @@ export function privacy(): Dashboard {
               { from: 'vm', title: 'VM' },
               { from: 'kind', title: 'Kind' },
               { from: 'uuid', title: 'UUID' },
-              { from: 'pod_uid', title: 'Pod' },
+              { from: 'pod_namespace', title: 'Namespace' },
+              { from: 'pod_name', title: 'Pod' },
+              { from: 'pod_uid', title: 'PodUID' },
               { from: 'by', title: 'KnownBy' },
               { from: 'instance', title: 'Host', links: hostLinks(ROW_HOST) },
               { from: 'cluster', title: 'Cluster' },

@@ -28,7 +28,10 @@ export const VmRef = Type.Object({
   name: Nullable(Type.String()),
   uuid: Nullable(Type.String()),
   pod_uid: Nullable(Type.String({ description: 'UID of the Kubernetes pod of the VM' })),
+  pod_name: Nullable(Type.String()),
+  pod_namespace: Nullable(Type.String()),
   container_id: Nullable(Type.String()),
+  container_name: Nullable(Type.String({ description: 'in a pod, the name in its specification' })),
 });
 export type VmRef = Static<typeof VmRef>;
 

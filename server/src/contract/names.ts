@@ -5,12 +5,30 @@ import type { VmRef } from './fields.ts';
 /** How page and terminal name what an event or a buffer refers to. An unknown one has the name ''. */
 
 export function vmName(vm: VmRef | null): string {
-  return vm === null ? '' : (vm.name ?? vm.uuid ?? vm.pod_uid ?? `pid ${vm.pid}`);
+  if (vm === null) return '';
+  return ownName(vm) ?? podName(vm) ?? vm.container_name ?? idOf(vm) ?? vm.pod_uid ?? `pid ${vm.pid}`;
 }
 
 /** A VM in a sentence or as a title. */
 export function vmTitle(vm: VmRef): string {
-  return `VM ${vm.name ?? vm.uuid ?? `of pid ${vm.pid}`}`;
+  const { pid, container_name: container } = vm;
+  const pod = podName(vm);
+  const place = pod !== null ? `of pod ${pod}` : container !== null ? `of container ${container}` : null;
+  return `VM ${ownName(vm) ?? place ?? idOf(vm) ?? `of pid ${pid}`}`;
+}
+
+/** The pod of a VM with its namespace; null if its name is not known. */
+export function podName({ pod_name: name, pod_namespace: namespace }: VmRef): string | null {
+  return name === null || namespace === null ? name : `${namespace}/${name}`;
+}
+
+/** Null if the name is no more than the ID of the container: Kata's `sandbox-ID`. */
+function ownName({ name, container_id: id }: VmRef): string | null {
+  return id !== null && name?.includes(id) === true ? null : name;
+}
+
+function idOf({ name, uuid }: VmRef): string | null {
+  return name ?? uuid;
 }
 
 export function processName({ comm, pid }: { comm: string; pid: number }): string {

@@ -2,11 +2,12 @@ import { readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDenied, orAbsent } from '../lib/errno.ts';
 import { identifyCgroup } from './cgroup.ts';
+import { type ContainerNames, readContainerNames } from './container-names.ts';
 import { readStat } from './proc.ts';
 import { identifyVm } from './vmm.ts';
 
 /** The identity of a process, as in the line `process` of the stream (docs/stream.md). */
-export interface ProcessFacts {
+export interface ProcessFacts extends ContainerNames {
   pid: number;
   start_ticks: number;
   comm: string;
@@ -26,7 +27,8 @@ export interface ProcessFacts {
 
 /**
  * Reads the identity of a process; null if it has ended. Of the command line, only name and UUID of the VM are passed
- * on; of the control group, only names and ids of VM, pod and container. Files without read permission are left out.
+ * on; of the control group, only names and ids of VM, pod and container; of the runtime's files, only the names of pod and
+ * container. Files without read permission are left out.
  *
  * @param pid of the process, or of one of its threads: /proc opens both
  * @throws if it cannot be read now: it may be alive
@@ -45,6 +47,7 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
   const executable = await readlink(join(procRoot, String(pid), 'exe')).catch(() => '');
   const { vmm, name, uuid } = identifyVm((await text('cmdline')).split('\0'), executable);
   const { machine, ...group } = identifyCgroup(await text('cgroup'));
+  const names = await readContainerNames(procRoot, pid, group);
   const after = await readStat(procRoot, pid);
   // Another process got the pid between the two reads.
   if (after !== null && after.startTicks !== before.startTicks) return null;
@@ -56,6 +59,7 @@ export async function readProcess(procRoot: string, pid: number): Promise<Proces
     name: name ?? (vmm === null ? null : (machine ?? null)),
     uuid,
     ...group,
+    ...names,
   };
   if (tgid !== pid) facts.tgid = tgid;
   if (facts.name !== null) facts.name_source = name === null ? 'cgroup' : 'command_line';

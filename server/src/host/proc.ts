@@ -7,6 +7,8 @@ import { packPciAddress } from './pci.ts';
 export interface ProcStat {
   comm: string;
   state: string;
+  /** The parent's pid; 0 if it has none, or none in this pid namespace. */
+  parent: number;
   /** Clock ticks from boot to the start of the process. Unique together with the pid. */
   startTicks: number;
 }
@@ -25,7 +27,7 @@ export function parseStat(text: string): ProcStat | null {
     .split(/\s+/);
   const startTicks = Number(rest[19]);
   if (rest[0] === undefined || rest[19] === undefined || !Number.isSafeInteger(startTicks)) return null;
-  return { comm: text.slice(open + 1, close), state: rest[0], startTicks };
+  return { comm: text.slice(open + 1, close), state: rest[0], parent: Number(rest[1]), startTicks };
 }
 
 /**

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { orAbsent, readerNoting } from '../lib/errno.ts';
 import { readLines } from '../lib/read-lines.ts';
 import { type Capabilities, readCapabilities } from './capabilities.ts';
+import { findNameSources } from './container-names.ts';
 import { type Distribution, readDistribution } from './distribution.ts';
 import { isVfioDevice, readDriver } from './pci.ts';
 
@@ -27,6 +28,8 @@ export interface Surroundings {
    */
   initialPids: boolean | null;
   hostClock: boolean | null;
+  /** Which sources of names of pods and containers exist; null if the root directory of the host cannot be read. */
+  nameSources: string[] | null;
   /** Memory that is available without swapping, in bytes; null if /proc does not show it. */
   memory: number | null;
   /** Failed reads, for people, of things that may exist. */
@@ -83,6 +86,7 @@ export async function inspectSurroundings(roots: {
     distribution: await readDistribution(roots.etcRoot),
     initialPids: pids === null ? null : pids === INITIAL_PIDS,
     hostClock: offsets === null ? null : /^boottime\s+0\s+0$/m.test(offsets),
+    nameSources: await readOr(findNameSources(procRoot), null),
     memory: available === undefined ? null : Number(available) * 1024,
     errors,
   };

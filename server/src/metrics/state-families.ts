@@ -38,6 +38,9 @@ function* vms(model: TracerModel): Generator<Labels> {
       kind,
       by,
       pod_uid: vm.pod_uid ?? '',
+      pod_name: vm.pod_name ?? '',
+      pod_namespace: vm.pod_namespace ?? '',
+      container_name: vm.container_name ?? '',
     };
   }
 }
@@ -111,7 +114,7 @@ export const STATE_FAMILIES: readonly FamilySpec[] = [
     name: 'vm_info',
     help: 'The VM that a device belongs to.',
     details:
-      'Join it by instance and device, because hosts have the same PCI addresses. by is kvm (the process of kvm->userspace_pid of the VFIO device), owner (a known VMM exported the buffer) or holder (a known VMM has the VFIO device open). The name comes from the command line or the control group. kind is kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest of the default type. The series stays for metrics.keep-departed seconds after the process has ended and its buffers are released.',
+      'Join it by instance and device, because hosts have the same PCI addresses. by is kvm (the process of kvm->userspace_pid of the VFIO device), owner (a known VMM exported the buffer) or holder (a known VMM has the VFIO device open). The name comes from the command line or the control group, and the names of pod and container from the files of kubelet and container runtime. A name that is not known is empty. kind is kvm->arch.vm_type, or what kvm_amd keeps of a SEV or SEV-ES guest of the default type. The series stays for metrics.keep-departed seconds after the process has ended and its buffers are released.',
     type: 'gauge',
     samples: (model, onFolded) => infos(vms(model), model.options.seriesLimit, onFolded),
   },

@@ -218,7 +218,10 @@ export function vmRef(
     name: identity?.name ?? null,
     uuid: identity?.uuid ?? null,
     pod_uid: identity?.pod_uid ?? null,
+    pod_name: identity?.pod_name ?? null,
+    pod_namespace: identity?.pod_namespace ?? null,
     container_id: identity?.container_id ?? null,
+    container_name: identity?.container_name ?? null,
   };
 }
 

@@ -246,7 +246,10 @@ export const Process = Type.Object({
     Type.String({ description: 'systemd scope of the VM, unescaped, e.g. machine-qemu-7-web' }),
   ),
   pod_uid: Type.Optional(Type.String({ description: 'UID of the Kubernetes pod' })),
+  pod_name: Type.Optional(Type.String({ description: 'name of the Kubernetes pod' })),
+  pod_namespace: Type.Optional(Type.String()),
   container_id: Type.Optional(Type.String()),
+  container_name: Type.Optional(Type.String({ description: 'in a pod, the name in its specification' })),
 });
 export type Process = Static<typeof Process>;
 

@@ -223,7 +223,9 @@ test('a buffer opens with its timeline in order, and Escape and Back close it', 
     'Revoked',
   ]);
   assert.ok(moments.some((moment) => moment.includes('was rejected')));
-  assert.match(await dialog.innerText(), /Holders\s+qemu-system-x86 \(4001\), 1 fd/);
+  const facts = await dialog.innerText();
+  assert.match(facts, /Holders\s+qemu-system-x86 \(4001\), 1 fd/);
+  assert.match(facts, /Pod\s+tenant-a\/launcher-x7k2p\s+Container\s+compute/);
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
   await page.waitForURL(before);

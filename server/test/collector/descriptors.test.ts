@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -129,4 +129,27 @@ test('a helper command that cannot get a descriptor does not end the program', a
   assert.deepEqual([guardThen.command, guardThen.final], [[], false]);
   assert.equal(bpftraceNow.version, '0.23.2');
   assert.deepEqual([guardNow.final, notVisited], [true, 0]);
+});
+
+test('names of a container are read later, if no descriptor is free', async (t) => {
+  const folder = await temporaryFolder(t);
+  const id = 'a'.repeat(64);
+  const config = join(folder, '1/root/var/lib/docker/containers', id);
+  await mkdir(config, { recursive: true });
+  await writeFile(join(config, 'config.v2.json'), '{"Name":"/web"}');
+  await writeFile(join(folder, 'exhaust.mts'), EXHAUST);
+  const script = join(folder, 'main.mts');
+  await writeFile(
+    script,
+    `import { exhaust, free } from './exhaust.mts';
+     import { readContainerNames } from ${url('../../src/host/container-names.ts')};
+     const read = () => readContainerNames(${JSON.stringify(folder)}, 9, { container_id: '${id}' });
+     exhaust();
+     const without = await read().catch((error) => error.code);
+     free();
+     console.log(JSON.stringify([without, await read()]));`,
+  );
+  const { code, text } = await underLimit(script, 100);
+  assert.equal(code, 0, text);
+  assert.deepEqual(JSON.parse(text), ['EMFILE', { container_name: 'web' }]);
 });

@@ -12,7 +12,7 @@ test('stat is parsed for any name of a process', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 15 }), fc.nat(), (comm, ticks) => {
       const text = `7 (${comm}) S ${NUMBERS.replace('{ticks}', String(ticks))}\n`;
-      assert.deepEqual(parseStat(text), { comm, state: 'S', startTicks: ticks });
+      assert.deepEqual(parseStat(text), { comm, state: 'S', parent: 1, startTicks: ticks });
     }),
   );
   for (const text of ['', '7', '7 (a', '7 (a) S', '7 (a) S 1 2 3']) assert.equal(parseStat(text), null);

@@ -271,7 +271,10 @@ test('a VM gets its name when its process is known, also if the event arrived fi
     name: 'guest',
     uuid: null,
     pod_uid: null,
+    pod_name: null,
+    pod_namespace: null,
     container_id: null,
+    container_name: null,
   });
 });
 

@@ -1,7 +1,14 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count, duration } from '../../src/contract/format.ts';
-import { attachmentText, inodeOf, ownerText, processName, vmName } from '../../src/contract/names.ts';
+import {
+  attachmentText,
+  inodeOf,
+  ownerText,
+  podName,
+  processName,
+  vmName,
+} from '../../src/contract/names.ts';
 import { isRejection } from '../../src/contract/rejection.ts';
 import { ask } from '../data/api.ts';
 import { describe, reasonOf } from '../data/event-description.ts';
@@ -144,6 +151,16 @@ function Moment({ store, event, after }: { store: PageStore; event: TracerEvent;
   );
 }
 
+/** Where the VM runs, if that is a pod or a container; the ID of one whose name is not known. */
+function placeOf(vm: BufferView['vm']): [string, string][] {
+  if (vm === null) return [];
+  const rows: [string, string | null][] = [
+    ['Pod', podName(vm) ?? vm.pod_uid],
+    ['Container', vm.container_name ?? vm.container_id],
+  ];
+  return rows.flatMap(([name, value]) => (value === null ? [] : [[name, value]]));
+}
+
 function Facts({ store, buffer }: { store: PageStore; buffer: BufferView }) {
   const { attachments, holders, vm } = buffer;
   const facts: [string, string][] = [
@@ -153,6 +170,7 @@ function Facts({ store, buffer }: { store: PageStore; buffer: BufferView }) {
     ['Size', `${bytes(buffer.bytes)} in ${count(buffer.ranges, 'range')}`],
     ['Owner', ownerText(buffer) || 'not known'],
     ['VM', vm === null ? 'none known' : `${vmName(vm)} (${vm.vmm ?? vm.kind}, pid ${vm.pid})`],
+    ...placeOf(vm),
     ['Importers', attachments.map(attachmentText).join('; ') || 'none'],
     [
       'Holders',

@@ -1,5 +1,5 @@
 import { deviceOrder } from '../../src/contract/device-order.ts';
-import { ownerName, processName, vmName } from '../../src/contract/names.ts';
+import { ownerName, podName, processName, vmName } from '../../src/contract/names.ts';
 import type { PageView, Sort } from '../data/page-view.ts';
 import type { BufferView } from '../data/types.ts';
 
@@ -31,7 +31,7 @@ function matches(buffer: BufferView, terms: readonly string[]): boolean {
     device,
     ownerName(buffer),
     vmName(vm),
-    vm?.uuid ?? '',
+    ...(vm === null ? [] : [vm.uuid ?? '', podName(vm) ?? '', vm.container_name ?? '']),
     state,
     privacy,
     ...attachments.flatMap((one) => [one.importer, one.importer_device, one.importer_interface ?? '']),

@@ -48,6 +48,7 @@ export function examine(host: Examined): Check[] {
     snapshots,
     devices,
     pids,
+    names,
     clock,
     memory,
     guard,
@@ -254,6 +255,20 @@ function pids({ surroundings }: Examined): Check | null {
     'this process is in another pid namespace than the host: the pids that the kernel reports do not lead to VMs, owners and holders',
     '`docker run --pid=host`, `hostPID: true`',
   );
+}
+
+/** Whether pods and containers can be named. In another pid namespace no process is, which the check pids reports. */
+function names({ surroundings: { nameSources, initialPids } }: Examined): Check | null {
+  if (initialPids === false) return null;
+  if (nameSources === null) {
+    return warning(
+      'names',
+      'the root directory of process 1 cannot be read: the names of pods and containers stay unknown',
+      'give this process CAP_SYS_PTRACE (`docker run --privileged`), and no sandbox that hides process 1',
+    );
+  }
+  const sources = nameSources.length === 0 ? 'no other source' : nameSources.join(', ');
+  return found('names', `of pods and containers: ${sources}, and the command lines of conmon`);
 }
 
 function clock({ surroundings, wallMs }: Examined): Check {

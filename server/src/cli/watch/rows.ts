@@ -2,7 +2,7 @@ import type { BufferView } from '../../contract/buffers.ts';
 import type { VmRef } from '../../contract/fields.ts';
 import { age, bytes, clock, NO_VALUE } from '../../contract/format.ts';
 import type { Incident } from '../../contract/incidents.ts';
-import { attachmentText, ownerText, vmName } from '../../contract/names.ts';
+import { attachmentText, ownerText, podName, vmName } from '../../contract/names.ts';
 import type { Rejection } from './daemon-state.ts';
 import type { Column } from './table.ts';
 
@@ -53,8 +53,9 @@ export function incidentColumns(nowMs: number): readonly Column<Incident>[] {
 /** Whether the text of --vm matches this VM. */
 export function isVm(vm: VmRef | null, text: string): boolean {
   if (vm === null) return false;
-  return [vm.name, vm.uuid, vm.pod_uid, String(vm.pid)].some(
-    (name) => name?.toLowerCase().includes(text) === true,
+  const { name, uuid, pid, pod_uid, container_name } = vm;
+  return [name, uuid, podName(vm), pod_uid, container_name, String(pid)].some(
+    (one) => one?.toLowerCase().includes(text) === true,
   );
 }
 

@@ -30,6 +30,7 @@ test('on a good host each check has the state found, and docs/doctor.md describe
       'snapshots',
       'devices',
       'pids',
+      'names',
       'clock',
       'memory',
       'setpriv',
@@ -179,6 +180,14 @@ const CASES: readonly [
     async (host) => void (await host.setNamespace('pid:[4026532200]')),
     /another pid namespace/,
     /--pid=host/,
+  ],
+  [
+    'no access to the files of the host',
+    'names',
+    'warning',
+    without('procRoot', '1/root'),
+    /pods and containers stay unknown/,
+    /CAP_SYS_PTRACE/,
   ],
   [
     'a time namespace',

@@ -55,6 +55,7 @@ export async function goodHost(t: TestContext): Promise<Host> {
     'monotonic           0         0\nboottime            0         0\n',
   );
   await write('proc', 'meminfo', 'MemTotal: 4000000 kB\nMemAvailable:    2097152 kB\n');
+  await mkdir(join(host.procRoot, '1/root/var/log/pods'), { recursive: true });
   await setNamespace('pid:[4026531836]');
   await bind('0000:41:00.0', 'vfio-pci');
   const options: DiagnoseOptions = {

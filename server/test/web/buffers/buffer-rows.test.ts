@@ -16,6 +16,9 @@ test('the filter finds rows that contain every word in what they show', () => {
   assert.deepEqual(rows({ text: 'mlx5_0 revoked' }), [10]);
   assert.deepEqual(rows({ text: 'qemu-system-x86' }).length, 14, 'the filter also finds holders');
   assert.deepEqual(rows({ text: 'no-such-vm' }), []);
+  const inPod = rows({ text: 'tenant-a/launcher-x7k2p' });
+  assert.deepEqual(inPod, rows({ text: 'compute' }));
+  assert.ok(inPod.includes(10));
   assert.deepEqual(rows({ privacy: 'private', sort: 'size', descending: true }), [11, 6, 1]);
   assert.deepEqual(rows({ state: 'released' }), []);
   const released: BufferView[] = model.buffers().map((buffer) => ({ ...buffer, state: 'released' }));
