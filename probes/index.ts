@@ -10,6 +10,7 @@ import { exported } from './export.ts';
 import { iommufdFile } from './iommufd-file.ts';
 import { iommufdMap } from './iommufd-map.ts';
 import { map } from './map.ts';
+import { mapRoute } from './map-route.ts';
 import { snapshot } from './oneshot/snapshot.ts';
 import { pin } from './pin.ts';
 import { prime } from './prime.ts';
@@ -38,6 +39,7 @@ export const DECLARATIONS = [
   attach,
   pin,
   map,
+  mapRoute,
   iommufdMap,
   coreAttach,
   corePin,
