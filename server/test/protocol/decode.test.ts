@@ -58,27 +58,6 @@ const decoded: [string, string, unknown][] = [
     },
   ],
   [
-    'import with a route',
-    value(4, 1, 2, 3, 2, 16640, 99, 0, 0, 'mlx5_core', '0000:01:00.0', 'x', 2),
-    {
-      type: 'import',
-      data: {
-        t: 1,
-        ns: 2,
-        pid: 3,
-        stage: 'map',
-        device: 16640,
-        inode: 99,
-        errno: 0,
-        reason: 'none',
-        importer: 'mlx5_core',
-        importer_device: '0000:01:00.0',
-        comm: 'x',
-        route: 'host_bridge',
-      },
-    },
-  ],
-  [
     'detach',
     value(5, 1, 3, 16640, 99, 'mlx5_core', '0000:01:00.0', 'x'),
     {
@@ -294,17 +273,6 @@ const failing: [string, string, string][] = [
   ['a tag that is not a number', value('x', 1), 'unknown_tag'],
   ['a tuple too short', value(3, 1, 7, 99), 'bad_fields'],
   ['a tuple too long', value(3, 1, 7, 99, 'x', 1), 'bad_fields'],
-  [
-    'a tuple without two fields, of which one may be missing',
-    value(4, 1, 2, 3, 2, 5, 9, 0, 0, 'x', 'x'),
-    'bad_fields',
-  ],
-  [
-    'null in place of a field that may be missing',
-    value(4, 1, 2, 3, 2, 5, 9, 0, 0, 'x', 'x', 'x', null),
-    'bad_fields',
-  ],
-  ['an unknown route', value(4, 1, 2, 3, 2, 5, 9, 0, 0, 'x', 'x', 'x', 9), 'bad_fields'],
   ['a number in place of a string', value(3, 1, 7, 99, 5), 'bad_fields'],
   ['a negative number', value(3, -1, 7, 99, 'x'), 'bad_fields'],
   ['a fraction', value(3, 1.5, 7, 99, 'x'), 'bad_fields'],
