@@ -11,6 +11,7 @@ import { iommufdFile } from './iommufd-file.ts';
 import { iommufdMap } from './iommufd-map.ts';
 import { lateRelease } from './late-release.ts';
 import { map } from './map.ts';
+import { mapRoute } from './map-route.ts';
 import { snapshot } from './oneshot/snapshot.ts';
 import { pin } from './pin.ts';
 import { prime } from './prime.ts';
@@ -40,6 +41,7 @@ export const DECLARATIONS = [
   attach,
   pin,
   map,
+  mapRoute,
   iommufdMap,
   coreAttach,
   corePin,

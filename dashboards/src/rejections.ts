@@ -291,7 +291,7 @@ export function rejections(): Dashboard {
           seriesPanel({
             title: 'Stages that succeeded',
             description: 'Import stages that succeeded, per second, by importer and stage.',
-            width: 8,
+            width: 12,
             height: 8,
             unit: 'ops',
             queries: [
@@ -303,9 +303,25 @@ export function rejections(): Dashboard {
             empty: 'no imports, or the probes are not attached',
           }),
           seriesPanel({
+            title: 'Mappings, by route',
+            description:
+              'Mappings per second, by importer and route: within one device or PCIe switch (bus), through the root ' +
+              'complex with physical addresses (host_bridge), or translated there (iommu). The last two are slower.',
+            width: 12,
+            height: 8,
+            unit: 'ops',
+            queries: [
+              {
+                expr: `sum by (importer, route) (rate(vfio_dmabuf_mapping_routes_total{${FLEET},importer=~"$importer",${BUFFERS}}[$__rate_interval]))`,
+                legend: '{{importer}}: {{route}}',
+              },
+            ],
+            empty: 'no mappings, or the probe is not attached',
+          }),
+          seriesPanel({
             title: 'Duration of import stages, p99',
             description: '99th percentile of the duration of import stages, rejected ones included.',
-            width: 8,
+            width: 12,
             height: 8,
             unit: 's',
             queries: [
@@ -319,7 +335,7 @@ export function rejections(): Dashboard {
           seriesPanel({
             title: 'Detaches and unmaps',
             description: 'Attachments and mappings that importers ended, per second.',
-            width: 8,
+            width: 12,
             height: 8,
             unit: 'ops',
             queries: [

@@ -252,7 +252,11 @@ test('panels of imports use the device of the buffer, if the dashboard has a var
   eachPanel((panel, where, dashboard) => {
     if (!variablesOf(dashboard).includes('device') || OF_ALL.includes(where)) return;
     for (const { expr } of targetsOf(panel)) {
-      if (!/vfio_dmabuf_(imports|import_rejections|detaches|unmaps)_total|vfio_dmabuf_attachments/.test(expr))
+      if (
+        !/vfio_dmabuf_(imports|import_rejections|mapping_routes|detaches|unmaps)_total|vfio_dmabuf_attachments/.test(
+          expr,
+        )
+      )
         continue;
       assert.match(expr, /device=~"\$device"/, `${where}: ${expr}`);
       followed.push(where);

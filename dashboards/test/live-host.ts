@@ -147,6 +147,10 @@ function everyCounter(n: number): Partial<Record<MapName, MapContent>> {
     import_bucket: each(stages, ',3'),
     detaches: each(names.map((name) => `${DEVICE},2,${name}`)),
     unmaps: each(names.map((name) => `${DEVICE},2,${name}`)),
+    mapping_routes: each(
+      names.map((name) => `${DEVICE},2,${name}`),
+      ',2',
+    ),
     private_reads: { '1': n },
     private_read_rejections: { '1,22,2': n },
     policy_violations: { '1': n, '2': n, '3': n, '4': n },

@@ -143,7 +143,7 @@ importers() {
 	dir=$work/importer
 	mkdir -p "$dir"
 	cp "$here"/importer/* "$dir/"
-	for module in lab_importer lab_rdma_importer lab_drm_importer lab_bars; do
+	for module in lab_importer lab_rdma_importer lab_drm_importer lab_bars lab_host_bridge; do
 		build "$dir" $module
 		deliver "$dir/$module.ko" "$out"
 	done

@@ -3,13 +3,15 @@ import type { Accelerator } from './accelerator.ts';
 import { ARCHITECTURES, type Architecture } from './architecture.ts';
 
 /**
- * The lab's devices, each in its own IOMMU group. `plain` is on the root bus and cannot be reset. `resettable` is alone
+ * The lab's devices, each in its own IOMMU group except the last two. `plain` is on the root bus and cannot be reset. `resettable` is alone
  * behind a root port, so a bus reset affects only it. `capable` also supports a function-level reset and power states.
+ * `switched` are two behind one PCIe switch without ACS, in one IOMMU group.
  */
 export const LAB_DEVICES = {
   plain: '0000:00:08.0',
   resettable: '0000:01:00.0',
   capable: '0000:02:00.0',
+  switched: ['0000:05:00.0', '0000:06:00.0'],
 } as const;
 
 /** Arguments for an ivshmem device; `master` lets QEMU save its contents with the machine. */
@@ -28,6 +30,12 @@ const DEVICES = [
   ...memoryDevice('bar1', '4M', 'bus=rp1,addr=0.0'),
   ...['-device', 'pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2,addr=11.0'],
   ...['-device', 'virtio-rng-pci,bus=rp2,addr=0.0'],
+  ...['-device', 'pcie-root-port,id=rp3,bus=pcie.0,chassis=3,slot=3,addr=12.0'],
+  ...['-device', 'x3130-upstream,id=up,bus=rp3,addr=0.0'],
+  ...['-device', 'xio3130-downstream,id=down1,bus=up,chassis=4,slot=4,addr=0.0'],
+  ...memoryDevice('bar2', '1M', 'bus=down1,addr=0.0'),
+  ...['-device', 'xio3130-downstream,id=down2,bus=up,chassis=5,slot=5,addr=1.0'],
+  ...memoryDevice('bar3', '1M', 'bus=down2,addr=0.0'),
 ];
 
 /** Each instruction takes 8 ns of guest time; idle time is skipped. */

@@ -9,6 +9,8 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   attach: { probe: 'vfio_pci_dma_buf_attach%return ret=$retval:s32', key: 'ret' },
   iommufd_map: { probe: 'vfio_pci_dma_buf_iommufd_map%return ret=$retval:s32', key: 'ret' },
   map: { probe: 'vfio_pci_dma_buf_map%return ret=$retval:s64', key: 'ret' },
+  map_type: { probe: 'pci_p2pdma_map_type%return code=$retval:s32', key: 'code' },
+  iova: { probe: 'dma_iova_try_alloc%return code=$retval:u8', key: 'code' },
   unmap: { probe: 'vfio_pci_dma_buf_unmap', key: 'common_pid' },
   pin: { probe: 'dma_buf_pin%return ret=$retval:s32', key: 'ret' },
   vmap: { probe: 'dma_buf_vmap%return ret=$retval:s32', key: 'ret' },
@@ -22,6 +24,9 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   private_read: { probe: 'vfio_dma_buf_get_data%return ret=$retval:s64', key: 'ret' },
   bind: { probe: 'kvm_vfio_dmabuf_bind%return ret=$retval:s32', key: 'ret' },
 };
+/** enum pci_p2pdma_map_type of the kernel. */
+const MAP_BUS_ADDR = '3';
+const MAP_THRU_HOST_BRIDGE = '4';
 const PRIVATE_ONLY = ['private_read', 'bind'];
 /** Up to 7.0 the core's function had another name. The lab's `legacy` exporter uses that name too. */
 const LEGACY = { invalidate: { probe: 'dma_buf_move_notify', key: 'common_pid' } };
@@ -32,7 +37,10 @@ function add(counts: OracleCounts, name: string, outcome: string, count: number)
   counts[name] = calls;
 }
 
-/** Calls of one function by outcome: `0`, `value` (a descriptor or pointer), `-22` for EINVAL. */
+/**
+ * Calls of one function by outcome: `0`, `value` (a descriptor or pointer), `-22` for EINVAL, or the number itself of
+ * what is keyed by `code`.
+ */
 export type Calls = Record<string, number>;
 /** Calls by the names of `EVENTS`. Functions that were not called are absent. */
 export type OracleCounts = Record<string, Calls>;
@@ -61,8 +69,9 @@ export async function readOracle(guest: Guest): Promise<OracleCounts> {
     const [, name = '', line = ''] = /\/(\w+)\/hist:(.*)$/.exec(found) ?? [];
     const entry = /^\{ (\w+): *(\d+) *\} hitcount: *(\d+)/.exec(line);
     if (entry !== null) {
-      const outcome = entry[1] === 'ret' ? outcomeOf(BigInt(entry[2] ?? '0')) : '0';
-      add(counts, name, outcome, Number(entry[3]));
+      const [, key = '', value = '0', hits] = entry;
+      const outcome = key === 'ret' ? outcomeOf(BigInt(value)) : key === 'code' ? value : '0';
+      add(counts, name, outcome, Number(hits));
     }
     if (/Dropped: [1-9]/.test(line)) throw new Error(`the oracle dropped calls of ${name}`);
   }
@@ -123,6 +132,17 @@ export function contradictions(
     ],
     ['unmaps_total', counted('unmaps_total'), recorded.unmap?.['0'] ?? 0],
   ];
+  const routes = (byOracle: number, ...names: string[]): void => {
+    const byTracer = names.map((name) => counted('mapping_routes_total', `route="${name}"`));
+    claims.push([
+      `mapping_routes_total of ${names.join(' and ')}`,
+      byTracer.reduce((a, b) => a + b),
+      byOracle,
+    ]);
+  };
+  routes(recorded.map_type?.[MAP_BUS_ADDR] ?? 0, 'bus');
+  routes(recorded.map_type?.[MAP_THRU_HOST_BRIDGE] ?? 0, 'host_bridge', 'iommu');
+  routes(recorded.iova?.['1'] ?? 0, 'iommu');
   const imports = (stage: string, byOracle: number): void => {
     claims.push([`imports_total{stage="${stage}"}`, counted('imports_total', `stage="${stage}"`), byOracle]);
   };

@@ -95,6 +95,11 @@ function withoutIdleBeats(lines: readonly string[]): string[] {
 /** The tags of events. */
 const EVENTS: ReadonlySet<number> = new Set(RECORDS.filter(({ event }) => event).map(({ tag }) => tag));
 
+/** The values of fields that older recordings do not have, by tag: they are the last fields of a record. */
+const MISSING: ReadonlyMap<number, readonly (number | undefined)[]> = new Map(
+  RECORDS.map(({ tag, fields }) => [tag, Object.values<Field>(fields ?? {}).map(({ missing }) => missing)]),
+);
+
 /** What differs in a field from run to run, by tag and position after the tag (probes/). */
 const DIFFERS: ReadonlyMap<number, readonly (Differing | null)[]> = new Map(
   RECORDS.map(({ tag, fields }) => [
@@ -115,6 +120,12 @@ function isDuration(key: string): boolean {
   return mapOfNumber(Number(key.slice(0, key.indexOf(','))))?.feeds?.type === 'histogram';
 }
 
+/** The record with the fields that an older program did not print. */
+function complete(tag: number, tuple: readonly unknown[]): unknown[] {
+  const missing = MISSING.get(tag) ?? [];
+  return [...tuple, ...missing.slice(tuple.length - 1).filter((value) => value !== undefined)];
+}
+
 /** The events and counters of a stream without times, with pids and inodes numbered in order of appearance. */
 function comparable(lines: readonly string[]): { events: string[]; counters: Map<string, number> } {
   const names = new Map<string, string>();
@@ -133,7 +144,7 @@ function comparable(lines: readonly string[]): { events: string[]; counters: Map
     const tag = tagOf(line);
     // Unmaps are compared by their counter only: during a revocation an importer may unmap at any time.
     if (tag === undefined || !EVENTS.has(tag) || tag === TAGS.unmap) continue;
-    const event = tupleOf(line).map((value, index) => {
+    const event = complete(tag, tupleOf(line)).map((value, index) => {
       const what = DIFFERS.get(tag)?.[index - 1] ?? null;
       if (what === 'time') return what;
       return what === null ? value : name(what, Number(value));

@@ -8,12 +8,14 @@ import { IMPORTERS } from './scenarios/importers.ts';
 import { LIFETIMES } from './scenarios/lifetimes.ts';
 import { PRIVATE } from './scenarios/private.ts';
 import { REVOCATIONS } from './scenarios/revocations.ts';
+import { ROUTES } from './scenarios/routes.ts';
 
 /** All rows of the truth table. Each row runs on every cell that it can run on. */
 export const SCENARIOS: readonly Scenario[] = [
   ...EXPORTS,
   ...IMPORTERS,
   ...IMPORTER_CALLS,
+  ...ROUTES,
   ...REVOCATIONS,
   ...LIFETIMES,
   ...PRIVATE,
@@ -85,6 +87,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   'iommufd-map': 'import-iommufd',
   'late-release': 'late-release',
   map: 'import-dynamic',
+  'map-route': 'import-dynamic',
   pin: 'import-pin-rejected',
   prime: 'import-prime-unsupported',
   'private-read': 'private-bind-accepted',

@@ -19,6 +19,18 @@ test('equal counts are not a contradiction', () => {
   assert.deepEqual(contradictions(recorded, counted), []);
 });
 
+test('the routes of the tracer are compared with what the kernel decided', () => {
+  const mapping = (route: string): string =>
+    `mapping_routes_total{device="a",importer="x",privacy="undeclared",route="${route}"}`;
+  const recorded = { map_type: { '2': 1, '3': 2, '4': 2 }, iova: { '0': 1, '1': 1 } };
+  const counted = { [mapping('bus')]: 2, [mapping('host_bridge')]: 1, [mapping('iommu')]: 1 };
+  assert.deepEqual(contradictions(recorded, counted), []);
+  assert.deepEqual(
+    contradictions(recorded, { ...counted, [mapping('host_bridge')]: 2, [mapping('iommu')]: 0 }),
+    ['mapping_routes_total of iommu: the tracer counted 0, the oracle counted 1'],
+  );
+});
+
 test('a call that only the tracer or only the oracle counted is a contradiction', () => {
   assert.deepEqual(contradictions({ release: { '0': 1 } }, {}), [
     'releases_total: the tracer counted 0, the oracle counted 1',

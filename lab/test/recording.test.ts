@@ -62,6 +62,12 @@ test('a slice starts with the header and the child, and its counters start at 0'
   ]);
 });
 
+test('a recording without a field that was added later is equal to a stream with the value of a missing field', () => {
+  const older = [4, 1, 2, 3, 1, 64, 9, 0, 0, 'x', 'x', 'x'] as const;
+  assert.deepEqual(compareStreams([value(...older)], [value(...older, 0)]), []);
+  assert.equal(compareStreams([value(...older)], [value(...older, 1)]).length, 1);
+});
+
 test('streams that differ only in times, pids and inodes are equal', () => {
   const recorded = [release(1, 100, 7), counter(RELEASES, '0', 1), counter(EXPORT_NS, '0', 5)];
   const fresh = [release(9, 200, 8), counter(RELEASES, '0', 1), counter(EXPORT_NS, '0', 6)];

@@ -2,7 +2,7 @@
 // the first 8 bytes of a name, as the number that *(uint64 *)name reads on a little-endian machine.
 //
 // Defined elsewhere: TAG_... follows from the declarations. REASON_..., STAGE_..., PRIVACY_..., CAUSE_..., READER_...,
-// VIOLATION_..., VM_KIND_..., LAST_BUCKET and WALKED_ATTACHMENTS follow from server/src/protocol/codes.ts. NEVER is
+// VIOLATION_..., ROUTE_..., VM_KIND_..., LAST_BUCKET and WALKED_ATTACHMENTS follow from server/src/protocol/codes.ts. NEVER is
 // later than any time of any clock. PAGE_SIZE is that of the host.
 
 // include/uapi/asm-generic/errno-base.h and errno.h

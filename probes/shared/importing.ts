@@ -1,5 +1,10 @@
-import { type Declaration, type FamilyDeclaration, field } from '../../server/src/protocol/declaration.ts';
-import { readStage } from '../../server/src/protocol/readers.ts';
+import {
+  addedField,
+  type Declaration,
+  type FamilyDeclaration,
+  field,
+} from '../../server/src/protocol/declaration.ts';
+import { readRoute, readStage } from '../../server/src/protocol/readers.ts';
 import { comm, device, errno, importer, importer_device, inode, ns, pid, reason, t } from './fields.ts';
 
 /** Details of families that have the device and the privacy of a buffer. */
@@ -39,6 +44,7 @@ export const importEvent = {
         importer,
         importer_device,
         comm,
+        route: addedField(readRoute, 'Route of a successful mapping. 0 is unknown, and for other stages.', 0),
       },
     },
   ],

@@ -12,6 +12,7 @@ import {
   PLAIN,
   RESETTABLE,
   rejectedImport,
+  routed,
   sum,
   unmapped,
 } from './names.ts';
@@ -64,10 +65,10 @@ function rejected(importer: string, stage: string, errno: number, reason: string
 }
 
 /** Binds a device to another driver: lab_importer or vfio-pci. */
-function rebind(lab: Lab, device: string, driver: string): Promise<string> {
+export function rebind(lab: Lab, device: string, driver: string): Promise<string> {
   return lab.command(
     `cd /sys/bus/pci/devices/${device}
-     echo ${device} >driver/unbind; echo ${driver} >driver_override; echo ${device} >/sys/bus/pci/drivers_probe
+     [ ! -e driver ] || echo ${device} >driver/unbind; echo ${driver} >driver_override; echo ${device} >/sys/bus/pci/drivers_probe
      [ "$(basename "$(readlink driver)")" = ${driver} ]`,
   );
 }
@@ -98,11 +99,18 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
       ['unpin=0', 0],
       ['detach=0', 0],
     ],
-    [imported(SAME, 'attach'), imported(SAME, 'pin'), imported(SAME, 'map'), unmapped(SAME), detached(SAME)],
+    [
+      imported(SAME, 'attach'),
+      imported(SAME, 'pin'),
+      imported(SAME, 'map'),
+      routed(SAME, 'bus'),
+      unmapped(SAME),
+      detached(SAME),
+    ],
     [
       accepted(SAME, 'attach'),
       accepted(SAME, 'pin'),
-      accepted(SAME, 'map'),
+      { ...accepted(SAME, 'map'), route: 'bus' } as never,
       { kind: 'unmap', importer: SAME } as never,
       { kind: 'detach', importer: SAME },
     ],
@@ -193,7 +201,7 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
         imported(SAME, 'attach', 2),
         imported(SAME, 'rdma', 2),
         imported(SAME, 'pin'),
-        imported(SAME, 'map', 2),
+        ...[imported(SAME, 'map', 2), routed(SAME, 'bus', undefined, 2)],
       ],
       ...[unmapped(SAME), unmapped(SAME), detached(SAME), detached(SAME)],
       rejectedImport(SAME, 'attach', 'EOPNOTSUPP', 'not_revocable'),
@@ -291,7 +299,8 @@ export const IMPORTER_CALLS: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),
-      ...[imported(SAME, 'attach'), imported(SAME, 'map'), unmapped(SAME), detached(SAME)],
+      ...[imported(SAME, 'attach'), imported(SAME, 'map'), routed(SAME, 'bus')],
+      ...[unmapped(SAME), detached(SAME)],
       opened('revoke_waiting'),
       {
         [`revocations_total{cause="memory_enable",device="${PLAIN}"}`]: 1,

@@ -1,6 +1,6 @@
 import { LAB_DEVICES } from '../machine.ts';
 
-export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE } = LAB_DEVICES;
+export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE, switched: SWITCHED } = LAB_DEVICES;
 
 export const KIB = 1024;
 
@@ -77,9 +77,25 @@ export function detached(
 }
 
 /** The sample that changes with one unmap of an importer. */
-export function unmapped(importer: string): Record<string, number> {
+export function unmapped(
+  importer: string,
+  { device, privacy }: BufferLabels = USUAL,
+): Record<string, number> {
   return {
-    [`unmaps_total{device="${USUAL.device}",importer="${importer}",privacy="${USUAL.privacy}"}`]: 1,
+    [`unmaps_total{device="${device}",importer="${importer}",privacy="${privacy}"}`]: 1,
+  };
+}
+
+/** The sample that changes with `count` mappings on one route. */
+export function routed(
+  importer: string,
+  route: string,
+  { device, privacy }: BufferLabels = USUAL,
+  count = 1,
+): Record<string, number> {
+  return {
+    [`mapping_routes_total{device="${device}",importer="${importer}",privacy="${privacy}",route="${route}"}`]:
+      count,
   };
 }
 

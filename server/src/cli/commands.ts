@@ -141,7 +141,10 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['STATE', 'live: importers can map the buffer; revoked: they cannot map it now'],
       ['REVOKED BY', 'cause of the last revocation; `N lost`: iommufd mappings that were not remapped since'],
       ['VM', 'VM that the device belongs to'],
-      ['IMPORTERS', 'attached importers with their device; `× N`: number of attachments'],
+      [
+        'IMPORTERS',
+        'attached importers with their device and the route of their mapping; `× N`: number of attachments',
+      ],
       ['OWNER', 'process that exported the buffer; `ended`: the process has ended'],
       [
         'STAGE, BY',

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { CAUSES, PRIVACIES } from '../protocol/codes.ts';
 import { Holder } from '../protocol/wire.ts';
-import { ByVm, DeviceAddress, ImporterInterface, Nullable, VmRef } from './fields.ts';
+import { ByVm, DeviceAddress, ImporterInterface, MappingRoute, Nullable, VmRef } from './fields.ts';
 
 /** The attachments of one importer to one buffer. */
 export const Attachment = Type.Object({
@@ -11,6 +11,7 @@ export const Attachment = Type.Object({
   mapped: Type.Boolean({
     description: 'whether this importer has a mapping that was not lost',
   }),
+  route: MappingRoute,
   since: Type.String(),
   importer_interface: ImporterInterface,
   task: Nullable(

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { CAUSES, PRIVACIES, READERS, REASONS, STAGES, VIOLATIONS } from '../protocol/codes.ts';
-import { ByVm, DeviceAddress, Errno, ImporterInterface, Nullable, VmRef } from './fields.ts';
+import { ByVm, DeviceAddress, Errno, ImporterInterface, MappingRoute, Nullable, VmRef } from './fields.ts';
 import { Incident } from './incidents.ts';
 
 /** The events of the tracer. `boot_us` is microseconds since boot. */
@@ -65,6 +65,7 @@ export const ImportEvent = Type.Object({
   duration_ns: Type.Integer(),
   errno: Errno,
   reason: Type.Enum([...REASONS]),
+  route: MappingRoute,
 });
 
 export const DetachEvent = Type.Object({

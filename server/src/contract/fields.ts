@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { ROUTES } from '../protocol/codes.ts';
 
 /** Fields that several schemas share. Times are ISO 8601 in UTC. */
 
@@ -39,3 +40,12 @@ export const ImporterInterface = Nullable(
   Type.String({ description: 'interface name of the importing PCI device, such as mlx5_0, card1, eth0' }),
 );
 export const ByVm = Nullable(VmRef);
+/** Of a mapping. docs/faq.md explains the routes. */
+export const MappingRoute = Nullable(
+  Type.Enum([...ROUTES], {
+    description:
+      'how requests of the importing device reach the memory: within one device or PCIe switch (bus), through the ' +
+      'root complex with physical addresses (host_bridge) or translated by the IOMMU (iommu); null without a mapping ' +
+      'that has a route',
+  }),
+);

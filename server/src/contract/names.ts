@@ -1,6 +1,7 @@
 import type { BufferView } from './buffers.ts';
 import type { TracerEvent } from './events.ts';
 import type { VmRef } from './fields.ts';
+import { ROUTE_TEXT } from './routes.ts';
 
 /** How page and terminal name what an event or a buffer refers to. An unknown one has the name ''. */
 
@@ -56,8 +57,9 @@ export function importerName({
 
 /** An importer of a buffer as a row of a table shows it. */
 export function attachmentText(attachment: BufferView['attachments'][number]): string {
-  const { count, mapped } = attachment;
-  return `${importerName(attachment)}${count > 1 ? ` × ${count}` : ''}${mapped ? '' : ', not mapped'}`;
+  const { count, mapped, route } = attachment;
+  const text = mapped ? ROUTE_TEXT[route ?? 'unknown'] : 'not mapped';
+  return `${importerName(attachment)}${count > 1 ? ` × ${count}` : ''}${text === '' ? '' : `, ${text}`}`;
 }
 
 /** The buffer of an event; null if the event is not about one buffer. */

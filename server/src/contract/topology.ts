@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { REASONS } from '../protocol/codes.ts';
 import { BufferView } from './buffers.ts';
-import { VmRef } from './fields.ts';
+import { MappingRoute, VmRef } from './fields.ts';
 
 const Id = Type.String({ description: 'vm:PID, device:ADDRESS, buffer:INODE or importer:NAME/DEVICE' });
 const { inode, device, region, bytes, privacy, born_revoked } = BufferView.properties;
@@ -43,6 +43,7 @@ export const TopologyEdge = Type.Union([
       state: Type.Enum(['live', 'revoked', 'rejected']),
       private: Type.Boolean(),
       mapped: Type.Boolean(),
+      route: MappingRoute,
       reason: Type.Enum([...REASONS], {
         description: 'reason of the last rejection if state is rejected, else none',
       }),

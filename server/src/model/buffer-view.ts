@@ -1,5 +1,6 @@
 import type { BufferView } from '../contract/buffers.ts';
 import type { BufferState } from './buffer-state.ts';
+import { routeOf } from './importers.ts';
 import { deviceAddress } from './naming.ts';
 import { vmOfTask } from './processes.ts';
 import { vmOf } from './vms.ts';
@@ -52,6 +53,7 @@ export function bufferView(buffer: BufferState, { time, interfaceOf }: ViewConte
       importer_device: state.importerDevice,
       count: state.attached.count,
       mapped: state.mapped.count > 0,
+      route: routeOf(state),
       since: time(state.since),
       importer_interface: interfaceOf(state.importerDevice),
       task: state.task === null ? null : { pid: state.task.pid, comm: state.task.comm },

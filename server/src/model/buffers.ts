@@ -148,6 +148,9 @@ export class BufferTable {
         map(buffer, state, t, this.tracesUnmaps);
         break;
       case 'map':
+        state.route = data.route;
+        map(buffer, state, t, this.tracesUnmaps);
+        break;
       case 'bind':
       case 'unknown':
         map(buffer, state, t, this.tracesUnmaps);

@@ -5,6 +5,7 @@ import {
   PRIVACIES,
   READERS,
   REASONS,
+  ROUTES,
   STAGES,
   VIOLATIONS,
 } from '../protocol/codes.ts';
@@ -248,6 +249,9 @@ function readKey(map: MapName, key: string): Labels {
         break;
       case 'violation':
         parts.kind = codeName(VIOLATIONS, Number(text));
+        break;
+      case 'route':
+        parts.route = codeName(ROUTES, Number(text));
         break;
       case 'errno':
         parts.errno = errnoName(Number(text));

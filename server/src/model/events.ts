@@ -95,6 +95,7 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         duration_ns: data.ns,
         errno: data.errno,
         reason: data.reason,
+        route: data.stage === 'map' && data.errno === 0 ? data.route : null,
       };
     }
     case 'detach':

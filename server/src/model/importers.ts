@@ -1,5 +1,5 @@
 import { FifoMap } from '../lib/fifo-map.ts';
-import type { Privacy } from '../protocol/codes.ts';
+import type { Privacy, Route } from '../protocol/codes.ts';
 import { IntervalSet } from './interval-set.ts';
 import type { Task } from './processes.ts';
 
@@ -21,6 +21,8 @@ export interface ImporterState {
   readonly attached: IntervalSet;
   /** Current mappings. */
   readonly mapped: IntervalSet;
+  /** Of the last mapping whose event has a route. */
+  route: Route | null;
   /** Times of mappings that implied an attachment that was not traced. Its attach event may still arrive. */
   implied: number[];
   since: number;
@@ -79,6 +81,7 @@ export class Importers {
       importerDevice,
       attached: new IntervalSet(),
       mapped: new IntervalSet(),
+      route: null,
       implied: [],
       since: t,
       task: null,
@@ -184,6 +187,11 @@ export class Importers {
   clear(): void {
     for (const state of this.#byKey.values()) this.remove(state);
   }
+}
+
+/** The route of the importer's current mappings; null without any, or if they have no route. */
+export function routeOf({ mapped, route }: Readonly<ImporterState>): Route | null {
+  return mapped.count > 0 ? route : null;
 }
 
 function indexed(

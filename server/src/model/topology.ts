@@ -1,5 +1,6 @@
 import type { Topology, TopologyEdge, TopologyNode } from '../contract/topology.ts';
 import type { BufferState, Rejection } from './buffer-state.ts';
+import { routeOf } from './importers.ts';
 import { deviceAddress } from './naming.ts';
 import { vmOf } from './vms.ts';
 
@@ -49,6 +50,7 @@ export function topologyOf(
         state: 'rejected',
         private: isPrivate,
         mapped: false,
+        route: null,
         reason,
       });
     }
@@ -63,6 +65,7 @@ export function topologyOf(
         state,
         private: isPrivate,
         mapped,
+        route: routeOf(attached),
         reason: 'none',
       });
     }

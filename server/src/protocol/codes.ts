@@ -39,6 +39,13 @@ export const CAUSES = [
 ] as const;
 export type Cause = (typeof CAUSES)[number];
 
+/**
+ * The route from an importing device to the memory that it has mapped. bus: requests stay within one device or PCIe
+ * switch. host_bridge: they pass the root complex with physical addresses. iommu: the IOMMU translates them there.
+ */
+export const ROUTES = ['unknown', 'bus', 'host_bridge', 'iommu'] as const;
+export type Route = (typeof ROUTES)[number];
+
 /** The kernel code that read the private data of a buffer. */
 export const READERS = ['other', 'kvm'] as const;
 export type Reader = (typeof READERS)[number];

@@ -28,11 +28,18 @@ export interface Field<T = unknown> {
   read: Reader<T>;
   meaning: string;
   unit: Unit | null;
+  /** The number on the wire that a missing field means. Only for last fields, which older recordings do not have. */
+  missing?: number;
 }
 export type Unit = 'us' | 'ns' | 'bytes';
 
 export function field<T>(read: Reader<T>, meaning: string, unit: Unit | null = null): Field<T> {
   return { read, meaning, unit };
+}
+
+/** A field that was added to the end of a record. `missing` is its value in recordings without it. */
+export function addedField<T>(read: Reader<T>, meaning: string, missing: number): Field<T> {
+  return { ...field(read, meaning), missing };
 }
 
 /** A kernel map that the composed program prints each second. */
@@ -60,6 +67,7 @@ export type KeyPart =
   | 'stage'
   | 'reader'
   | 'violation'
+  | 'route'
   | 'bucket'
   | 'name0'
   | 'name1';
@@ -81,7 +89,16 @@ export interface FamilyDeclaration {
 }
 
 /** An `importer` comes from the key parts `name0` and `name1`, or from `reader`, a `kind` from `violation`. */
-export type LabelName = 'device' | 'privacy' | 'reason' | 'errno' | 'cause' | 'stage' | 'importer' | 'kind';
+export type LabelName =
+  | 'device'
+  | 'privacy'
+  | 'reason'
+  | 'errno'
+  | 'cause'
+  | 'stage'
+  | 'importer'
+  | 'kind'
+  | 'route';
 
 export interface KnownOfHost {
   countsViolation: (kind: Violation) => boolean;

@@ -37,6 +37,7 @@ const LARGEST_PART = {
   stage: 0xffff,
   reader: 0xffff,
   violation: 0xffff,
+  route: 0xffff,
   bucket: 63,
   name0: null,
   name1: null,

@@ -1,4 +1,4 @@
-import { CAUSES, PRIVACIES, READERS, REASONS, STAGES, VIOLATIONS } from './codes.ts';
+import { CAUSES, PRIVACIES, READERS, REASONS, ROUTES, STAGES, VIOLATIONS } from './codes.ts';
 import { repairText, TEXT_LIMIT, wellFormed } from './repair.ts';
 
 /** Reads one field of a record; undefined if the value is not valid for the field. */
@@ -60,5 +60,6 @@ export const readCause = readCode(CAUSES);
 export const readPrivacy = readCode(PRIVACIES);
 export const readReader = readCode(READERS);
 export const readReason = readCode(REASONS);
+export const readRoute = readCode(ROUTES);
 export const readStage = readCode(STAGES);
 export const readViolation = readCode(VIOLATIONS);

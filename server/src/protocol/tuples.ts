@@ -1,3 +1,4 @@
+import type { Field } from './declaration.ts';
 import { type DeclaredRecord, RECORDS } from './declared.ts';
 import { type Reader, readInteger } from './readers.ts';
 
@@ -28,14 +29,21 @@ interface Shape {
   type: string;
   names: readonly string[];
   readers: readonly Reader<unknown>[];
+  /** What a missing field means on the wire; undefined if it must not be missing. */
+  missing: readonly (number | undefined)[];
 }
 
 /** Shapes by tag. A counter has none: maps.ts decodes it from the text of the line. */
 const SHAPES: (Shape | undefined)[] = [];
 for (const { name, tag, fields } of RECORDS) {
   if (fields === null) continue;
-  const readers = Object.values(fields).map(({ read }) => read);
-  SHAPES[tag] = { type: name, names: Object.keys(fields), readers };
+  const list: readonly Field[] = Object.values(fields);
+  SHAPES[tag] = {
+    type: name,
+    names: Object.keys(fields),
+    readers: list.map(({ read }) => read),
+    missing: list.map(({ missing }) => missing),
+  };
 }
 
 /** Decodes `[TAG, ...]`. The failure names what is invalid: the tag, or a field. */
@@ -43,11 +51,12 @@ export function decodeTuple(tuple: readonly unknown[]): TupleRecord | 'unknown_t
   const tag = readInteger(tuple[0]);
   const shape = tag === undefined ? undefined : SHAPES[tag];
   if (shape === undefined) return 'unknown_tag';
-  const { names, readers } = shape;
-  if (tuple.length !== names.length + 1) return 'bad_fields';
+  const { names, readers, missing } = shape;
+  if (tuple.length > names.length + 1) return 'bad_fields';
   const data: Record<string, unknown> = {};
   for (let index = 0; index < names.length; index += 1) {
-    const value = readers[index]?.(tuple[index + 1]);
+    const printed = index + 1 < tuple.length ? tuple[index + 1] : missing[index];
+    const value = readers[index]?.(printed);
     if (value === undefined) return 'bad_fields';
     data[names[index] as string] = value;
   }

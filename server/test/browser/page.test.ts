@@ -286,6 +286,11 @@ test('the topology shows each buffer, marks private ones and rejections, and is 
   const text = await topology.getByRole('table').innerText();
   assert.match(text, /VM training-b\s+0000:42:00.0\s+6, 256 KiB, private\s+kvm, kvm\s+mapped/);
   assert.match(text, /rejected: no_peer_to_peer/);
+  assert.match(text, /amdgpu, 0000:e3:00.0\s+mapped\s+through the host bridge/);
+  assert.match(
+    await topology.innerText(),
+    /Through the host bridge: each request goes up to the root complex/,
+  );
   assertClean(opened);
 });
 

@@ -56,12 +56,18 @@ test('page and terminal show the same size, VM and importer', () => {
     ['VM web-1'],
   );
   const attachments = [
-    { ...ATTACHMENT, importer_device: '0000:81:00.0', importer_interface: 'mlx5_0', count: 2 },
+    {
+      ...ATTACHMENT,
+      importer_device: '0000:81:00.0',
+      importer_interface: 'mlx5_0',
+      count: 2,
+      route: 'iommu' as const,
+    },
     { ...ATTACHMENT, importer: 'vgem', importer_device: 'vgem', mapped: false },
   ];
   assert.equal(
     column(bufferColumns(0), 'IMPORTERS', { ...buffer, attachments, attachment_count: 4 }),
-    'mlx5_core (mlx5_0) × 2; vgem, not mapped; 1 unnamed',
+    'mlx5_core (mlx5_0) × 2, through the IOMMU; vgem, not mapped; 1 unnamed',
   );
 });
 
@@ -71,6 +77,7 @@ const ATTACHMENT: BufferView['attachments'][number] = {
   importer_interface: null,
   count: 1,
   mapped: true,
+  route: 'unknown',
   since: '2026-01-01T00:00:00Z',
   task: null,
   by_vm: null,

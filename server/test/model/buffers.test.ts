@@ -106,13 +106,14 @@ test('attach, map and detach update the attachments of an importer', () => {
     imported({ t: T + 2, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
   );
   assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
-  more(imported({ t: T + 3, inode: 9, stage: 'map', importer: 'mlx5_core' }));
+  more(imported({ t: T + 3, inode: 9, stage: 'map', importer: 'mlx5_core', route: 'iommu' }));
   assert.deepEqual(model.buffer(9)?.attachments, [
     {
       importer: 'mlx5_core',
       importer_device: 'mlx5_core',
       count: 2,
       mapped: true,
+      route: 'iommu',
       since: '2023-11-14T22:13:23.000Z',
       importer_interface: null,
       task: { pid: 100, comm: 'qemu' },

@@ -17,6 +17,7 @@ test('the keys of each kernel map become labels', () => {
   store.read({ name: 'private_read_rejections', key: '1,5,2', value: 1 });
   store.read({ name: 'revocations', key: '16640,3', value: 1 });
   store.read({ name: 'policy_violations', key: '1', value: 1 });
+  store.read({ name: 'mapping_routes', key: `16640,0,${IOMMU},3`, value: 4 });
   store.read({ name: 'releases', key: '', value: 7 });
   assert.deepEqual(store.counter('exports'), [
     { labels: { device: '0000:41:00.0', privacy: 'private' }, value: 3 },
@@ -45,6 +46,12 @@ test('the keys of each kernel map become labels', () => {
     { labels: { device: '0000:41:00.0', cause: 'flr' }, value: 1 },
   ]);
   assert.deepEqual(store.counter('policy_violations'), [{ labels: { kind: 'foreign_vm' }, value: 1 }]);
+  assert.deepEqual(store.counter('mapping_routes'), [
+    {
+      labels: { device: '0000:41:00.0', privacy: 'undeclared', importer: 'iommufd', route: 'iommu' },
+      value: 4,
+    },
+  ]);
   assert.deepEqual(store.counter('releases'), [{ labels: {}, value: 7 }]);
 });
 

@@ -52,6 +52,8 @@ const decoded: [string, string, unknown][] = [
         importer: 'kvm',
         importer_device: 'kvm',
         comm: 'CPU 0/KVM',
+        // The record is of a recording that is older than this field.
+        route: 'unknown',
       },
     },
   ],

@@ -1,6 +1,7 @@
 import { errnoName } from '../../src/contract/errno-names.ts';
 import { bytes, count, duration } from '../../src/contract/format.ts';
 import { importerName } from '../../src/contract/names.ts';
+import { ROUTE_TEXT } from '../../src/contract/routes.ts';
 import type { TracerEvent } from './types.ts';
 
 /** One event as the history of a buffer and the list of events show it. */
@@ -52,7 +53,11 @@ export function describe(event: TracerEvent): Description {
         ? {
             tone: 'ok',
             title: `${event.importer} ${STAGE[event.stage] ?? event.stage}`,
-            detail: [...(who === event.importer ? [] : [who]), duration(event.duration_ns / 1e9)].join(', '),
+            detail: [
+              ...(who === event.importer ? [] : [who]),
+              ...[ROUTE_TEXT[event.route ?? 'unknown']].filter((text) => text !== ''),
+              duration(event.duration_ns / 1e9),
+            ].join(', '),
           }
         : {
             tone: 'bad',

@@ -1,5 +1,6 @@
 import { bytes, count } from '../../src/contract/format.ts';
 import { vmTitle } from '../../src/contract/names.ts';
+import { ROUTE_TEXT } from '../../src/contract/routes.ts';
 import type { Topology, TopologyNode, VmRef } from '../data/types.ts';
 import { type Curve, part, pointAt } from './curve.ts';
 import { OTHER_DEVICES, type Row, topologyRows } from './topology-rows.ts';
@@ -223,11 +224,12 @@ class Layout {
       const id = rowId(row);
       const full = `exports ${count(row.buffers.length, 'buffer')}`;
       this.#line(row.device, id, 'export', bufferBox(row).private, '', full);
-      for (const { to, state, mapped, reason, private: isPrivate } of row.imports) {
+      for (const { to, state, mapped, route, reason, private: isPrivate } of row.imports) {
         if (state === 'rejected') this.#line(id, to, state, isPrivate, reason, `rejected: ${reason}`);
         else {
           const drawn = state === 'revoked' ? state : mapped ? 'mapped' : 'attached';
-          this.#line(id, to, drawn, isPrivate, '', drawn);
+          const full = [drawn, ROUTE_TEXT[route ?? 'unknown']].filter((text) => text !== '').join(' ');
+          this.#line(id, to, drawn, isPrivate, '', full);
         }
       }
     }

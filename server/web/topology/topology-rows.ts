@@ -55,7 +55,9 @@ export function topologyRows(topology: Topology, folded: string[]): Row[] {
   if (rows.length <= SINGLY) return rows;
   const all = number(rows.length);
   const alike = merge(rows, ({ imports }) =>
-    imports.map(({ to, state, mapped, reason }) => `${to} ${state} ${mapped} ${reason}`).sort(),
+    imports
+      .map(({ to, state, mapped, route, reason }) => `${to} ${state} ${mapped} ${route} ${reason}`)
+      .sort(),
   );
   if (alike.length <= ROWS) {
     if (alike.length < rows.length)

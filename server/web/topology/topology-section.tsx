@@ -2,6 +2,7 @@ import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count, number } from '../../src/contract/format.ts';
 import { vmTitle } from '../../src/contract/names.ts';
+import { ROUTE_SENTENCE, ROUTE_TEXT } from '../../src/contract/routes.ts';
 import { covers, knowledgeOf, NO_EXPORT } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
 import type { Topology } from '../data/types.ts';
@@ -51,6 +52,7 @@ export function TopologySection({ store }: { store: PageStore }) {
         <>
           {drawn.folded.length > 0 && <p class="more">Folded: {drawn.folded.join('; ')}.</p>}
           <Legend />
+          <Routes topology={store.topology.value} />
           <AsText topology={store.topology.value} store={store} />
         </>
       )}
@@ -178,6 +180,17 @@ function Legend() {
   );
 }
 
+/** What the routes of the drawn mappings mean. */
+function Routes({ topology }: { topology: Topology }) {
+  const drawn = new Set<string | null>(
+    topology.edges.map((edge) => (edge.type === 'import' ? edge.route : null)),
+  );
+  const sentences = Object.entries(ROUTE_SENTENCE).flatMap(([route, text]) =>
+    drawn.has(route) ? [text] : [],
+  );
+  return sentences.length === 0 ? null : <p class="more">Routes of mappings. {sentences.join(' ')}</p>;
+}
+
 function AsText({ topology, store }: { topology: Topology; store: PageStore }) {
   const open = useSignal(false);
   return (
@@ -195,7 +208,7 @@ function TextTable({ topology, store }: { topology: Topology; store: PageStore }
       <table>
         <thead>
           <tr>
-            {['VM', 'Device', 'Buffer', 'Importer', 'State'].map((name) => (
+            {['VM', 'Device', 'Buffer', 'Importer', 'State', 'Route'].map((name) => (
               <th key={name} scope="col">
                 {name}
               </th>
@@ -214,6 +227,7 @@ function TextTable({ topology, store }: { topology: Topology; store: PageStore }
               </td>
               <td>{row.importer}</td>
               <td>{row.state}</td>
+              <td>{row.route}</td>
             </tr>
           ))}
         </tbody>
@@ -235,6 +249,7 @@ interface TextRow {
   buffer: string;
   importer: string;
   state: string;
+  route: string;
 }
 
 function textRows({ nodes, edges }: Topology): TextRow[] {
@@ -259,10 +274,11 @@ function textRows({ nodes, edges }: Topology): TextRow[] {
       buffer: `${node.inode}, ${bytes(node.bytes)}, ${node.privacy}`,
     };
     const own = imports.get(node.id) ?? [];
-    if (own.length === 0) return [{ ...common, key: node.id, importer: 'none', state: node.state }];
+    if (own.length === 0)
+      return [{ ...common, key: node.id, importer: 'none', state: node.state, route: '' }];
     return own.flatMap((edge) => {
       if (edge.type !== 'import') return [];
-      const { state, mapped, reason } = edge;
+      const { state, mapped, route, reason } = edge;
       const label =
         state === 'rejected' ? `rejected: ${reason}` : state === 'live' && mapped ? 'mapped' : state;
       return [
@@ -271,6 +287,7 @@ function textRows({ nodes, edges }: Topology): TextRow[] {
           key: `${node.id} ${edge.to}`,
           importer: edge.to.replace('importer:', '').replace('/', ', '),
           state: label === 'live' ? 'attached' : label,
+          route: route === null ? '' : ROUTE_TEXT[route] || 'unknown',
         },
       ];
     });

@@ -112,6 +112,15 @@ test('all that the call of an importer stores about its buffer is deleted', asyn
   for (const name of names) assert.equal(program.split(`delete(@${name}[$task])`).length - 1, places, name);
 });
 
+test('a route is deleted at both ends of a call that maps, so no other mapping gets it', async () => {
+  const fragments = await loadFragments(probesDirectory());
+  const { program } = compose(everythingOf(fragments), fragments);
+  for (const hook of ['kprobe', 'kretprobe']) {
+    const [, block] = program.split(`\n${hook}:vfio_pci_core:vfio_pci_dma_buf_map `);
+    assert.match(block?.split('\n}')[0] ?? '', /delete\(@map_route\[\$task\]\)/, hook);
+  }
+});
+
 test('the owner in a KVM bind is read from the buffer, with and without a lookup', async () => {
   const fragments = await loadFragments(probesDirectory());
   const host = everythingOf(fragments);

@@ -13,6 +13,7 @@ import { OTHER_DEVICES } from '../../../web/topology/topology-rows.ts';
 import { busyHost } from '../../fixtures/busy-host.ts';
 import { feed } from '../../fixtures/feed.ts';
 import { manyVms } from '../../fixtures/many-vms.ts';
+import { exported, HEADER, imported, ready, starting } from '../../fixtures/stream-lines.ts';
 
 function layoutOf(lines: Iterable<string>, width: number): Graph {
   return layoutTopology(
@@ -123,4 +124,14 @@ test('labels and crosses of rejected lines do not overlap, and a label without s
 test('a text that is too long ends in an ellipsis', () => {
   assert.equal(shorten('abcdef', 4), 'abc…');
   assert.equal(shorten('abcd', 4), 'abcd');
+});
+
+test('the tooltip of a mapping has its route', () => {
+  const lines = [
+    ...[HEADER, starting(1_000_000, 1), ready(2_000_000), exported({ t: 3_000_000, inode: 9 })],
+    imported({ t: 3_000_001, inode: 9, stage: 'attach', importer: 'mlx5_core' }),
+    imported({ t: 3_000_002, inode: 9, stage: 'map', importer: 'mlx5_core', route: 'host_bridge' }),
+  ];
+  const line = layoutOf(lines, 1380).lines.find(({ state }) => state === 'mapped');
+  assert.match(line?.full ?? '', /: mapped through the host bridge$/);
 });
