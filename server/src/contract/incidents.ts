@@ -14,6 +14,7 @@ export const INCIDENT_KINDS = [
   'foreign_vm',
   'accepted_not_vfio',
   'confidential_shared',
+  'fault_rejected',
 ] as const;
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 
@@ -25,6 +26,7 @@ export const CLOSINGS = [
   'imported',
   'released',
   'unbound',
+  'fault_resolved',
   'vm_gone',
   'next_call',
   'snapshot',
