@@ -5,7 +5,6 @@ import { WALKED_ATTACHMENTS } from '../../src/protocol/codes.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   ALL_PROBES,
-  bound,
   bufferState,
   collectorLine,
   detached,
@@ -18,7 +17,6 @@ import {
   snapshot,
   snapshotBuffer,
   starting,
-  unbound,
   unmapped,
 } from '../fixtures/stream-lines.ts';
 
@@ -260,51 +258,6 @@ test('attachments and lost mappings do not depend on the order in which the even
     }),
     { numRuns: 500 },
   );
-});
-
-test('a bind marks the attachment of KVM as mapped until the unbind', () => {
-  const bind = eventLine('bind', { t: T + 2, inode: 9, vm_pid: 100, owner_vm_pid: 100 });
-  const { model, more } = after(
-    exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'kvm' }),
-    bind,
-  );
-  assert.equal(model.buffer(9)?.attachments.length, 1);
-  assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
-  more(eventLine('unbind', { t: T + 3, inode: 9, vm_pid: 100 }));
-  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
-});
-
-test('a bind that KVM rolls back leaves no attachment', () => {
-  const { model } = after(
-    exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'kvm' }),
-    bound({ t: T + 2, inode: 9, vm: 100 }),
-    detached(T + 3, 9, 'kvm'),
-    unbound({ t: T + 3, inode: 9, vm: 100 }),
-    bound({ t: T + 4, inode: 9, vm: 100, errno: 12, reason: 'rolled_back' }),
-  );
-  assert.deepEqual(model.buffer(9)?.attachments, []);
-});
-
-test('a fault of a guest changes no attachment and no mapping', () => {
-  const { model, more } = after(
-    exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'kvm' }),
-    bound({ t: T + 2, inode: 9, vm: 100 }),
-  );
-  const before = model.buffer(9)?.attachments;
-  const fault = {
-    inode: 9,
-    stage: 'get_pfn',
-    importer: 'kvm',
-    importer_device: 'kvm',
-    comm: 'CPU 0/KVM',
-  } as const;
-  more(eventLine('import', { t: T + 3, ...fault }));
-  assert.deepEqual(model.buffer(9)?.attachments, before);
-  more(eventLine('import', { t: T + 4, ...fault, errno: 5, reason: 'revoked' }));
-  assert.deepEqual(model.buffer(9)?.attachments, before);
 });
 
 test('an event of an unknown buffer adds it as preexisting, an event of another dma-buf adds nothing', () => {
