@@ -5,8 +5,8 @@ import { importCounts } from './shared/importing.ts';
 import { missedReturns } from './shared/missed-returns.ts';
 import { policyViolations } from './shared/policy-violations.ts';
 
-export const bind = {
-  probe: 'bind',
+/** The event of a bind, or of a memory slot that KVM rejects before or after its bind. */
+export const bindEvent = {
   records: [
     {
       name: 'bind',
@@ -30,5 +30,9 @@ export const bind = {
       },
     },
   ],
-  uses: [importCounts, policyViolations, missedReturns],
+} as const satisfies Declaration;
+
+export const bind = {
+  probe: 'bind',
+  uses: [bindEvent, importCounts, policyViolations, missedReturns],
 } as const satisfies Declaration;

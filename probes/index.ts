@@ -1,5 +1,5 @@
 import { attach } from './attach.ts';
-import { bind } from './bind.ts';
+import { bind, bindEvent } from './bind.ts';
 import { callBuffer } from './call-buffer.ts';
 import { coreAttach } from './core-attach.ts';
 import { coreMap } from './core-map.ts';
@@ -7,6 +7,7 @@ import { corePin } from './core-pin.ts';
 import { detach } from './detach.ts';
 import { devmem } from './devmem.ts';
 import { exported } from './export.ts';
+import { fault } from './fault.ts';
 import { iommufdFile } from './iommufd-file.ts';
 import { iommufdMap } from './iommufd-map.ts';
 import { lateRelease } from './late-release.ts';
@@ -24,10 +25,12 @@ import { composer } from './shared/composer.ts';
 import { importCounts, importEvent } from './shared/importing.ts';
 import { missedReturns } from './shared/missed-returns.ts';
 import { policyViolations } from './shared/policy-violations.ts';
+import { slot } from './slot.ts';
 import { unbind } from './unbind.ts';
 import { unmap } from './unmap.ts';
 import { videobuf2 } from './videobuf2.ts';
 import { vmap } from './vmap.ts';
+import { zap } from './zap.ts';
 
 /** All declarations. The families of /metrics have their order. */
 export const DECLARATIONS = [
@@ -54,11 +57,15 @@ export const DECLARATIONS = [
   prime,
   videobuf2,
   devmem,
+  bindEvent,
   bind,
+  slot,
   unbind,
+  fault,
   detach,
   unmap,
   revoke,
+  zap,
   privateRead,
   policyViolations,
   missedReturns,

@@ -1,5 +1,6 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
+import { faultSection } from './faults.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import {
   cell,
@@ -347,6 +348,7 @@ export function privacy(): Dashboard {
           }),
         ],
       },
+      faultSection(),
       {
         title: 'Shared memory by VM',
         panels: [

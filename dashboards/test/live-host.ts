@@ -231,7 +231,9 @@ export function troubledHost(): LiveHost {
   const at = (seconds: number) => NOW - seconds * S;
   const probes = {
     dialect: 'mainline',
-    attached: ALL_PROBES.filter((probe) => !['map', 'bind', 'unbind', 'private_read'].includes(probe)),
+    attached: ALL_PROBES.filter(
+      (probe) => !['map', 'bind', 'unbind', 'private_read', 'fault', 'zap'].includes(probe),
+    ),
   } as const;
   return new LiveHost({
     config: { 'metrics.max-series': 2 },

@@ -86,7 +86,8 @@ private_exporter() {
 	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$number" >>"$dir/Makefile"
 	build "$dir" vfio-pci-core
 	deliver "$dir/vfio-pci-core.ko" "$out/$name" \
-		vfio_dma_buf_get_data vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_move
+		vfio_dma_buf_get_data vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_get_pfn \
+		vfio_pci_dma_buf_move
 }
 
 legacy_exporter() {
@@ -99,7 +100,7 @@ legacy_exporter() {
 		vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_pin vfio_pci_dma_buf_move dma_buf_move_notify
 }
 
-# kvm_importer NAME NUMBER [FUNCTION...]: FUNCTION is one that this dialect has in addition to bind and unbind.
+# kvm_importer NAME NUMBER [FUNCTION...]: FUNCTION is one that not every dialect has.
 kvm_importer() {
 	name=$1 number=$2 dir=$work/kvm-$1
 	shift 2
@@ -107,7 +108,8 @@ kvm_importer() {
 	cp "$here"/kvm-importer/* "$here/private-exporter/vfio_dma_buf_data.h" "$here/vm-kind/lab_vm_file.h" "$dir/"
 	echo "ccflags-y += -DLAB_PRIVATE_DIALECT=$number" >>"$dir/Kbuild"
 	build "$dir" kvm_vfio_dmabuf_lab
-	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/$name" kvm_vfio_dmabuf_bind kvm_vfio_dmabuf_unbind "$@"
+	deliver "$dir/kvm_vfio_dmabuf_lab.ko" "$out/$name" __kvm_set_memory_region kvm_vfio_dmabuf_bind \
+		kvm_vfio_dmabuf_unbind kvm_vfio_dmabuf_get_pfn kv_dmabuf_move_notify "$@"
 }
 
 # The distribution's iommufd. It needs the span iterator of lib/interval_tree.c, which a vmlinux without iommufd does

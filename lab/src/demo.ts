@@ -101,6 +101,8 @@ function describe(event: TracerEvent): string {
       return `${time} ${event.revoked ? 'revoked ' : 'restored'} ${event.device} ${event.cause}, mappings lost: ${event.lost_mappings}`;
     case 'revoke_call':
       return `${time} revoke   ${event.device} took ${(event.duration_ns / 1e6).toFixed(3)} ms for ${event.buffers} buffer(s)`;
+    case 'zap':
+      return `${time} zap      ${event.device} took ${(event.duration_ns / 1e6).toFixed(3)} ms`;
     case 'release':
     case 'late_release':
     case 'detach':

@@ -22,12 +22,14 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   release: { probe: 'vfio_pci_dma_buf_release', key: 'common_pid' },
   invalidate: { probe: 'dma_buf_invalidate_mappings', key: 'common_pid' },
   private_read: { probe: 'vfio_dma_buf_get_data%return ret=$retval:s64', key: 'ret' },
-  bind: { probe: 'kvm_vfio_dmabuf_bind%return ret=$retval:s32', key: 'ret' },
+  slot: { probe: '__kvm_set_memory_region%return ret=$retval:s32', key: 'ret' },
+  get_pfn: { probe: 'kvm_vfio_dmabuf_get_pfn%return ret=$retval:s32', key: 'ret' },
+  zap: { probe: 'kv_dmabuf_move_notify', key: 'common_pid' },
 };
 /** enum pci_p2pdma_map_type of the kernel. */
 const MAP_BUS_ADDR = '3';
 const MAP_THRU_HOST_BRIDGE = '4';
-const PRIVATE_ONLY = ['private_read', 'bind'];
+const PRIVATE_ONLY = ['private_read', 'slot', 'get_pfn', 'zap'];
 /** Up to 7.0 the core's function had another name. The lab's `legacy` exporter uses that name too. */
 const LEGACY = { invalidate: { probe: 'dma_buf_move_notify', key: 'common_pid' } };
 
@@ -131,6 +133,7 @@ export function contradictions(
       failed(recorded.private_read),
     ],
     ['unmaps_total', counted('unmaps_total'), recorded.unmap?.['0'] ?? 0],
+    ['zaps_total', counted('zaps_total'), recorded.zap?.['0'] ?? 0],
   ];
   const routes = (byOracle: number, ...names: string[]): void => {
     const byTracer = names.map((name) => counted('mapping_routes_total', `route="${name}"`));
@@ -152,11 +155,14 @@ export function contradictions(
   };
   imports('attach', recorded.attach?.['0'] ?? 0);
   imports('iommufd', recorded.iommufd_map?.['0'] ?? 0);
-  imports('bind', recorded.bind?.['0'] ?? 0);
+  // A bind succeeds or is rejected with the slot around it.
+  imports('bind', recorded.slot?.['0'] ?? 0);
+  imports('get_pfn', recorded.get_pfn?.['0'] ?? 0);
   imports('pin', recorded.pin?.['0'] ?? 0);
   imports('map', recorded.map?.value ?? 0);
   imports('rdma', recorded.rdma?.value ?? 0);
-  rejections('stage="bind"', recorded.bind);
+  rejections('stage="bind"', recorded.slot);
+  rejections('stage="get_pfn"', recorded.get_pfn);
   // The tracer counts an attach that is rejected inside a bind only as a rejection of the bind.
   claims.push([
     'import_rejections_total{stage="attach"} and of binds of a revoked buffer',

@@ -83,6 +83,7 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   // Needs a network driver with page pools of device memory; QEMU has no such device.
   devmem: null,
   export: 'export-odd-task-name',
+  fault: 'private-fault-revoked',
   'iommufd-file': 'import-iommufd-beyond',
   'iommufd-map': 'import-iommufd',
   'late-release': 'late-release',
@@ -95,10 +96,12 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   'rdma-map': 'import-rdma',
   release: 'export-one-range',
   revoke: 'revoke-memory-enabled-again',
+  slot: 'private-bind-rolled-back',
   unbind: 'private-bind-accepted',
   unmap: 'import-dynamic',
   videobuf2: 'import-videobuf2-too-small',
   vmap: 'import-vmap',
+  zap: 'private-fault-revoked',
 };
 
 /** Whether `all` runs this scenario on the cell. The matrix runs all scenarios of every cell. */

@@ -46,6 +46,24 @@ test('as many calls may be missing as the kernel skipped probe runs, and none ma
   assert.equal(contradictions({ release: { '0': 1 } }, { releases_total: 2 }, 2).length, 1);
 });
 
+test('a bind that KVM rolls back is a rejection: counted as a success it contradicts the oracle', () => {
+  const oracle = { bind: { '0': 1 }, slot: { '-12': 1 } };
+  const rejected = 'import_rejections_total{errno="ENOMEM",importer="kvm",reason="rolled_back",stage="bind"}';
+  assert.deepEqual(contradictions(oracle, { [rejected]: 1 }), []);
+  assert.equal(contradictions(oracle, { 'imports_total{importer="kvm",stage="bind"}': 1 }).length, 2);
+});
+
+test('faults and zaps are compared with the oracle', () => {
+  const oracle = { get_pfn: { '0': 2, '-5': 1 }, zap: { '0': 1 } };
+  const counted = {
+    'imports_total{importer="kvm",stage="get_pfn"}': 2,
+    'import_rejections_total{importer="kvm",reason="revoked",stage="get_pfn"}': 1,
+    'zaps_total{cause="reset"}': 1,
+  };
+  assert.deepEqual(contradictions(oracle, counted), []);
+  assert.equal(contradictions(oracle, {}).length, 3);
+});
+
 test('calls before the first read of the oracle do not count', () => {
   assert.deepEqual(oracleSince({ bind: { '0': 1 } }, { bind: { '0': 1, '-22': 2 } }), { bind: { '-22': 2 } });
 });

@@ -17,6 +17,8 @@
 
 enum { MOST_RANGES = 1024 };
 
+#define BIND_ARGUMENTS "N,vm=NAME[,bytes=B][,stale=RET][,flags=N][,region-offset=B][,memslot=RET]"
+
 /* Stores a new dma-buf as the next buffer. A rejected call is returned unchanged. */
 static struct answer keep(struct session *session, int fd)
 {
@@ -170,8 +172,12 @@ static struct answer heap(struct session *session, char *arguments)
 static struct answer bind(struct session *session, char *arguments)
 {
 	struct buffer *buffer = buffer_of(session, next_word(&arguments));
-	uint64_t bytes = buffer->size;
-	int32_t stale = -EINVAL;
+	struct kvm_vfio_dmabuf_lab_bind request = {
+		.dmabuf_fd = buffer->fd,
+		.bytes = buffer->size,
+		.stale_ret = -EINVAL,
+		.flags = KVM_MEM_VFIO_DMABUF,
+	};
 	struct vm *vm = NULL;
 	int slot;
 
@@ -179,33 +185,59 @@ static struct answer bind(struct session *session, char *arguments)
 		if ((value = option(word, "vm")))
 			vm = vm_of(session, value);
 		else if ((value = option(word, "bytes")))
-			bytes = number(value, INT64_MAX);
+			request.bytes = number(value, INT64_MAX);
 		else if ((value = option(word, "stale")))
-			stale = (int32_t)signed_number(value);
+			request.stale_ret = (int32_t)signed_number(value);
+		else if ((value = option(word, "flags")))
+			request.flags = (uint32_t)number(value, UINT32_MAX);
+		else if ((value = option(word, "region-offset")))
+			request.region_offset = number(value, INT64_MAX);
+		else if ((value = option(word, "memslot")))
+			request.memslot_ret = (int32_t)signed_number(value);
 		else
-			give_up(EXIT_USAGE, "'%s' is unknown here; write bind=N,vm=NAME[,bytes=B][,stale=RET]", word);
+			give_up(EXIT_USAGE, "'%s' is unknown here; write bind=" BIND_ARGUMENTS, word);
 	}
 	if (!vm)
 		give_up(EXIT_USAGE, "the VM is missing; write bind=N,vm=NAME");
 	if (session->importer_fd < 0)
 		session->importer_fd = importer_open();
-	slot = importer_bind(session->importer_fd, vm->fd, buffer->fd, bytes, stale);
+	request.kvm_fd = vm->fd;
+	slot = importer_bind(session->importer_fd, &request);
 	if (slot >= 0)
 		buffer->slot = slot;
 	return answer_of(slot);
 }
 
+/* The slot of a buffer. */
+static uint32_t slot_of(const struct buffer *buffer)
+{
+	if (buffer->slot < 0)
+		give_up(EXIT_USAGE, "that buffer is not bound; bind=N,vm=NAME has to succeed before this step");
+	return (uint32_t)buffer->slot;
+}
+
 static struct answer unbind(struct session *session, char *arguments)
 {
 	struct buffer *buffer = buffer_of(session, arguments);
-	int ret;
+	int ret = importer_unbind(session->importer_fd, slot_of(buffer));
 
-	if (buffer->slot < 0)
-		give_up(EXIT_USAGE, "that buffer is not bound; bind=N,vm=NAME has to succeed before this step");
-	ret = importer_unbind(session->importer_fd, (uint32_t)buffer->slot);
 	if (!ret)
 		buffer->slot = -1;
 	return answer_of(ret);
+}
+
+static struct answer fault(struct session *session, char *arguments)
+{
+	struct buffer *buffer = buffer_of(session, next_word(&arguments));
+	uint64_t offset = 0;
+
+	for (char *word, *value; (word = next_word(&arguments));) {
+		if ((value = option(word, "offset")))
+			offset = number(value, INT64_MAX);
+		else
+			give_up(EXIT_USAGE, "'%s' is unknown here; write fault=N[,offset=B]", word);
+	}
+	return answer_of(importer_fault(session->importer_fd, slot_of(buffer), offset));
 }
 
 static struct answer close_buffer(struct session *session, char *arguments)
@@ -257,8 +289,9 @@ const struct verb buffer_verbs[] = {
 	{ "iommufd-again", "N", map_again },
 	{ "iommufd-memfd", "BYTES", map_memory },
 	{ "iommufd-unmap", "N", unmap },
-	{ "bind", "N,vm=NAME[,bytes=B][,stale=RET]", bind },
+	{ "bind", BIND_ARGUMENTS, bind },
 	{ "unbind", "N", unbind },
+	{ "fault", "N[,offset=B]", fault },
 	{ "send", "N,SOCKETPATH", send_buffer },
 	{ "close", "N", close_buffer },
 	{ "hold-path", "N", hold_path },

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#include "kvm_vfio_dmabuf_lab.h"
 #include "text.h"
 
 int importer_open(void)
@@ -17,16 +16,9 @@ int importer_open(void)
 	return fd;
 }
 
-int importer_bind(int importer_fd, int kvm_fd, int dmabuf_fd, uint64_t bytes, int32_t stale_ret)
+int importer_bind(int importer_fd, const struct kvm_vfio_dmabuf_lab_bind *bind)
 {
-	struct kvm_vfio_dmabuf_lab_bind bind = {
-		.kvm_fd = kvm_fd,
-		.dmabuf_fd = dmabuf_fd,
-		.bytes = bytes,
-		.stale_ret = stale_ret,
-	};
-
-	return ioctl(importer_fd, KVM_VFIO_DMABUF_LAB_BIND, &bind);
+	return ioctl(importer_fd, KVM_VFIO_DMABUF_LAB_BIND, bind);
 }
 
 int importer_unbind(int importer_fd, uint32_t slot)
@@ -34,4 +26,11 @@ int importer_unbind(int importer_fd, uint32_t slot)
 	struct kvm_vfio_dmabuf_lab_unbind unbind = { .slot = slot };
 
 	return ioctl(importer_fd, KVM_VFIO_DMABUF_LAB_UNBIND, &unbind);
+}
+
+int importer_fault(int importer_fd, uint32_t slot, uint64_t offset)
+{
+	struct kvm_vfio_dmabuf_lab_fault fault = { .slot = slot, .offset = offset };
+
+	return ioctl(importer_fd, KVM_VFIO_DMABUF_LAB_FAULT, &fault);
 }

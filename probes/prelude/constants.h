@@ -8,6 +8,7 @@
 // include/uapi/asm-generic/errno-base.h and errno.h
 #define EPERM 1
 #define EINTR 4
+#define EIO 5
 #define EBADF 9
 #define ENOMEM 12
 #define EFAULT 14
@@ -32,6 +33,13 @@
 #define VFIO_DEVICE_FEATURE_GET 0x10000
 #define VFIO_DEVICE_FEATURE_GET_OR_SET 0x30000
 #define VFIO_DEVICE_FEATURE_PROBE 0x40000
+
+// The posted patches: a flag of struct kvm_userspace_memory_region2.
+#define KVM_MEM_VFIO_DMABUF 0x8
+
+// What a bind leaves for the end of the call that makes its memory slot.
+#define BIND_ACCEPTED 1
+#define BIND_REJECTED 2
 
 // include/linux/ioport.h: the resource is memory.
 #define IORESOURCE_MEM 0x200

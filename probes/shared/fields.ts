@@ -36,10 +36,10 @@ export const kvm_pid = field(
   readInteger,
   'Thread that created the VM of the device (`kvm->userspace_pid`). 0 is none.',
 );
-/** Of KVM's bind and unbind. */
+/** Of KVM's bind, unbind and zap. */
 export const vm_pid = field(
   readInteger,
-  'Thread that created the VM that binds or unbinds (`kvm->userspace_pid`).',
+  'Thread that created the VM that binds, unbinds or loses its pages (`kvm->userspace_pid`).',
 );
 export const vm_type = field(
   readInteger,

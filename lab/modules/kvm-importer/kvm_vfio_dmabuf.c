@@ -2,8 +2,8 @@
 /*
  * A stand-in for KVM's importer of private MMIO, not the patch. It has the
  * prototypes and the order of checks of the posted RFC "Private MMIO support for
- * private assigned dev", in new code. Nothing is mapped into a guest, and there
- * is no page fault path.
+ * private assigned dev", in new code. Nothing is mapped into a guest: a fault ends
+ * with the number of the page.
  *
  * The traced functions are neither static nor inlined, so that the tracer finds
  * them in BTF.
@@ -24,7 +24,7 @@ struct kvm_vfio_dmabuf {
 };
 
 /* KVM would zap the guest's range here. No guest maps this slot, so this does nothing. */
-static void lab_invalidate_mappings(struct dma_buf_attachment *attach)
+noinline void kv_dmabuf_move_notify(struct dma_buf_attachment *attach)
 {
 	struct kvm_vfio_dmabuf *held = attach->importer_priv;
 
@@ -35,7 +35,7 @@ static void lab_invalidate_mappings(struct dma_buf_attachment *attach)
 /* The exporter rejects an importer without both of these. */
 static const struct dma_buf_attach_ops lab_attach_ops = {
 	.allow_peer2peer = true,
-	.invalidate_mappings = lab_invalidate_mappings,
+	.invalidate_mappings = kv_dmabuf_move_notify,
 };
 
 #if LAB_PRIVATE_DIALECT != 3
@@ -148,4 +148,66 @@ noinline void kvm_vfio_dmabuf_unbind(struct kvm_memory_slot *slot)
 	kfree(held);
 	dma_buf_put(dmabuf);
 	lab->dmabuf_attach = NULL;
+}
+
+/* KVM calls it for a fault of the guest. As posted, all errors of the exporter become one. */
+noinline int kvm_vfio_dmabuf_get_pfn(struct kvm *kvm, struct kvm_memory_slot *slot,
+				     gfn_t gfn, kvm_pfn_t *pfn, int *max_order)
+{
+	struct lab_slot *lab = container_of(slot, struct lab_slot, slot);
+	struct dma_buf_attachment *attach = lab->dmabuf_attach;
+	typeof(&dma_buf_get_pfn_unlocked) get_pfn;
+	int ret;
+
+	/* The posting warns here; see kvm_vfio_dmabuf_unbind(). */
+	if (!attach)
+		return -EFAULT;
+
+	/* The core has this function in the posting. In the lab the exporter has it. */
+	get_pfn = symbol_get(dma_buf_get_pfn_unlocked);
+	if (!get_pfn)
+		return -EIO;
+	ret = get_pfn(attach, gfn - slot->base_gfn, pfn, max_order);
+	symbol_put(dma_buf_get_pfn_unlocked);
+	return ret ? -EIO : 0;
+}
+
+/* The posted flags that a slot with a dma-buf must not have. */
+static int check_memory_region_flags(const struct kvm_userspace_memory_region2 *mem)
+{
+	return mem->flags == KVM_MEM_VFIO_DMABUF ? 0 : -EINVAL;
+}
+
+/*
+ * The posted part of KVM_SET_USER_MEMORY_REGION2 that is about a dma-buf. The first
+ * posting uses this name. The later name is that of a function in the
+ * distribution's kvm.ko, which the tracer would find first.
+ *
+ * The posting also rejects a VM without private memory. The lab's VMs have none,
+ * so this does not.
+ */
+noinline int __kvm_set_memory_region(struct kvm *kvm,
+				     const struct kvm_userspace_memory_region2 *mem)
+{
+	const struct lab_region *region = container_of(mem, struct lab_region, mem);
+	struct kvm_memory_slot *slot = &region->lab->slot;
+	int ret;
+
+	ret = check_memory_region_flags(mem);
+	if (ret)
+		return ret;
+	if (mem->guest_memfd_offset)
+		return -EINVAL;
+
+	slot->base_gfn = mem->guest_phys_addr >> PAGE_SHIFT;
+	slot->npages = mem->memory_size >> PAGE_SHIFT;
+	ret = kvm_vfio_dmabuf_bind(kvm, slot, mem->guest_memfd);
+	if (ret)
+		return ret;
+
+	/* KVM would insert the slot here. */
+	ret = region->memslot_ret;
+	if (ret)
+		kvm_vfio_dmabuf_unbind(slot);
+	return ret;
 }

@@ -31,6 +31,9 @@ struct lab_binding {
 	struct file *kvm_file;
 };
 
+/* Where each slot is in its guest; nothing is there. */
+#define LAB_SLOT_ADDRESS 0x100000000ULL
+
 static void binding_free(struct lab_binding *binding)
 {
 	kvm_vfio_dmabuf_unbind(&binding->lab.slot);
@@ -41,6 +44,7 @@ static void binding_free(struct lab_binding *binding)
 static long lab_bind(struct lab_file *owner, void __user *argument)
 {
 	struct kvm_vfio_dmabuf_lab_bind request;
+	struct lab_region region = { 0 };
 	struct lab_binding *binding;
 	u32 id;
 	int ret;
@@ -60,10 +64,15 @@ static long lab_bind(struct lab_file *owner, void __user *argument)
 		goto free;
 	}
 
-	binding->lab.slot.npages = request.bytes >> PAGE_SHIFT;
 	binding->lab.stale_ret = request.stale_ret;
-	ret = kvm_vfio_dmabuf_bind(binding->kvm_file->private_data,
-				   &binding->lab.slot, request.dmabuf_fd);
+	region.mem.flags = request.flags;
+	region.mem.guest_phys_addr = LAB_SLOT_ADDRESS;
+	region.mem.memory_size = request.bytes;
+	region.mem.guest_memfd_offset = request.region_offset;
+	region.mem.guest_memfd = request.dmabuf_fd;
+	region.lab = &binding->lab;
+	region.memslot_ret = request.memslot_ret;
+	ret = __kvm_set_memory_region(binding->kvm_file->private_data, &region.mem);
 	if (ret) {
 		/* KVM's caller treats a stale positive value as a failure too. */
 		ret = ret > 0 ? -EPROTO : ret;
@@ -102,6 +111,27 @@ static long lab_unbind(struct lab_file *owner, void __user *argument)
 	return 0;
 }
 
+static long lab_fault(struct lab_file *owner, void __user *argument)
+{
+	struct kvm_vfio_dmabuf_lab_fault request;
+	struct lab_binding *binding;
+	int max_order;
+	kvm_pfn_t pfn;
+
+	if (copy_from_user(&request, argument, sizeof(request)))
+		return -EFAULT;
+	if (request.reserved || !PAGE_ALIGNED(request.offset))
+		return -EINVAL;
+
+	binding = xa_load(&owner->slots, request.slot);
+	if (!binding)
+		return -ENOENT;
+	return kvm_vfio_dmabuf_get_pfn(binding->kvm_file->private_data,
+				       &binding->lab.slot,
+				       binding->lab.slot.base_gfn + (request.offset >> PAGE_SHIFT),
+				       &pfn, &max_order);
+}
+
 static long lab_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
 	struct lab_file *owner = file->private_data;
@@ -114,6 +144,9 @@ static long lab_ioctl(struct file *file, unsigned int command, unsigned long arg
 		break;
 	case KVM_VFIO_DMABUF_LAB_UNBIND:
 		ret = lab_unbind(owner, (void __user *)argument);
+		break;
+	case KVM_VFIO_DMABUF_LAB_FAULT:
+		ret = lab_fault(owner, (void __user *)argument);
 		break;
 	default:
 		ret = -ENOTTY;

@@ -11,3 +11,4 @@ insert_after 'struct vfio_pci_dma_buf {' '	struct vfio_dma_buf_data export_data;
 # Filled before dma_buf_export(), so that a probe there can read it.
 insert_after '	priv->vdev = vdev;' '	lab_fill_export_data(vdev, &priv->export_data);'
 echo '#include "get_data.c.inc"' >>"$FILE"
+echo '#include "get_pfn.c.inc"' >>"$FILE"

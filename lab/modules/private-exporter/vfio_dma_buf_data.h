@@ -20,6 +20,7 @@
 #endif
 
 struct dma_buf;
+struct dma_buf_attachment;
 struct kvm;
 
 struct vfio_dma_buf_data {
@@ -30,5 +31,9 @@ struct vfio_dma_buf_data {
 };
 
 struct vfio_dma_buf_data *vfio_dma_buf_get_data(struct dma_buf *dmabuf);
+int vfio_pci_dma_buf_get_pfn(struct dma_buf_attachment *attachment,
+			     pgoff_t pgoff, u64 *pfn, int *max_order);
+int dma_buf_get_pfn_unlocked(struct dma_buf_attachment *attachment,
+			     pgoff_t pgoff, u64 *pfn, int *max_order);
 
 #endif

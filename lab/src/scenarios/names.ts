@@ -1,3 +1,4 @@
+import type { Lab } from '../lab.ts';
 import { LAB_DEVICES } from '../machine.ts';
 
 export const { plain: PLAIN, resettable: RESETTABLE, capable: CAPABLE, switched: SWITCHED } = LAB_DEVICES;
@@ -105,6 +106,34 @@ export function revoked(device: string, cause: string): Record<string, number> {
     [`revocations_total{cause="${cause}",device="${device}"}`]: 1,
     revocation_duration_seconds_count: 1,
   };
+}
+
+/** The sample that changes when one buffer is restored. */
+export function restored(device: string, cause: string): Record<string, number> {
+  return { [`restorations_total{cause="${cause}",device="${device}"}`]: 1 };
+}
+
+/** Samples that change when KVM zaps a buffer. Only a revocation has a duration. */
+export function zapped(
+  device: string,
+  cause: string,
+  { revokes, restores }: { revokes: number; restores: number },
+): Record<string, number> {
+  return {
+    [`zaps_total{cause="${cause}",device="${device}"}`]: revokes + restores,
+    zap_duration_seconds_count: revokes,
+  };
+}
+
+/** The sample that changes when KVM looks up the data of a VFIO buffer, or of another one. */
+export const PRIVATE_READ = { 'private_data_reads_total{importer="kvm"}': 1 };
+export const PRIVATE_READ_REJECTED = {
+  'private_data_read_rejections_total{importer="kvm",reason="not_vfio"}': 1,
+};
+
+/** Sets the devices whose exports are private from now on (v1 only). */
+export async function makePrivate(lab: Lab, devices: string): Promise<void> {
+  await lab.command(`echo '${devices}' >/sys/module/vfio_pci_core/parameters/private_devices`);
 }
 
 /** The sample that changes with one policy violation. */

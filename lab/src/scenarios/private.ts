@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import type { Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
 import {
   detached,
   exported,
   imported,
   KIB,
+  makePrivate,
   opened,
   PLAIN,
   PRIVATE_BUFFER,
+  PRIVATE_READ,
+  PRIVATE_READ_REJECTED,
   RESETTABLE,
   rejectedImport,
   sum,
@@ -16,16 +18,7 @@ import {
   violation,
 } from './names.ts';
 import { PRIVATE_AMD } from './private-amd.ts';
-
-/** Sets the devices whose exports are private from now on (v1 only). */
-async function makePrivate(lab: Lab, devices: string): Promise<void> {
-  await lab.command(`echo '${devices}' >/sys/module/vfio_pci_core/parameters/private_devices`);
-}
-
-const READ = { 'private_data_reads_total{importer="kvm"}': 1 };
-const READ_REJECTED = {
-  'private_data_read_rejections_total{importer="kvm",reason="not_vfio"}': 1,
-};
+import { PRIVATE_FAULTS } from './private-faults.ts';
 
 /** A bind that KVM rejects. VM a owns the plain device, unless `device` opens it without a VM. */
 function rejectedBind(
@@ -53,7 +46,7 @@ function rejectedBind(
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB, 1, privacy),
-      options.read ? READ : {},
+      options.read ? PRIVATE_READ : {},
       rejectedImport('kvm', 'bind', 'EINVAL', reason, { device: PLAIN, privacy }),
       reason === 'no_vm' ? violation('private_without_vm') : {},
       reason === 'no_vm' ? opened('private_without_vm') : {},
@@ -96,7 +89,7 @@ function foreign(name: string, title: string, source: string, stale: number): Sc
       await lab.until('the incident to close with its VM', 60, async () => (await open()) === 0);
     },
     metrics: sum(
-      READ_REJECTED,
+      PRIVATE_READ_REJECTED,
       accepted
         ? {
             ...imported('kvm', 'bind', 1, UNKNOWN_DEVICE),
@@ -164,7 +157,7 @@ export const PRIVATE: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB, 1, 'private'),
-      READ,
+      PRIVATE_READ,
       imported('kvm', 'attach', 1, PRIVATE_BUFFER),
       imported('kvm', 'bind', 1, PRIVATE_BUFFER),
       detached('kvm', 1, PRIVATE_BUFFER),
@@ -287,8 +280,8 @@ export const PRIVATE: readonly Scenario[] = [
     },
     metrics: sum(
       exported(PLAIN, 4 * KIB),
-      READ,
-      READ,
+      PRIVATE_READ,
+      PRIVATE_READ,
       imported('kvm', 'attach'),
       imported('kvm', 'bind'),
       rejectedImport('kvm', 'bind', 'EINVAL', 'vm_mismatch'),
@@ -308,4 +301,5 @@ export const PRIVATE: readonly Scenario[] = [
     ],
   },
   ...PRIVATE_AMD,
+  ...PRIVATE_FAULTS,
 ];

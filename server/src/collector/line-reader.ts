@@ -37,8 +37,9 @@ export class LineReader {
       const vmPid = fields[name];
       if (typeof vmPid === 'number') this.#identities.seeProcess(vmPid, true, t);
     }
-    // KVM accepts a bind only from the process of the VM.
-    const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
+    // KVM binds, and runs the vCPUs that fault, only for the process of the VM.
+    const isOfVm = record.type === 'bind' || (record.type === 'import' && record.data.stage === 'get_pfn');
+    const owner = isOfVm || (record.type === 'export' && record.data.errno === 0);
     this.#identities.seeProcess(pid, owner, t);
   }
 

@@ -144,6 +144,17 @@ export const UnbindEvent = Type.Object({
   vm: Nullable(VmRef),
 });
 
+export const ZapEvent = Type.Object({
+  ...common,
+  kind: Type.Literal('zap'),
+  device: DeviceAddress,
+  inode: Type.Integer(),
+  revoked: Type.Boolean({ description: 'false: at a restore, when the guest has no pages of the buffer' }),
+  cause: Type.Enum([...CAUSES]),
+  vm: Nullable(VmRef),
+  duration_ns: Type.Integer(),
+});
+
 /** An incident has opened or closed. The time is that of the change, not of the line that revealed it. */
 export const IncidentEvent = Type.Object({
   seq: common.seq,
@@ -167,6 +178,7 @@ export const TracerEvent = Type.Union([
   PrivateReadEvent,
   BindEvent,
   UnbindEvent,
+  ZapEvent,
   IncidentEvent,
 ]);
 export type TracerEvent = Static<typeof TracerEvent>;
@@ -185,4 +197,5 @@ export const EVENT_KINDS = [
   'private_read',
   'bind',
   'unbind',
+  'zap',
 ] as const satisfies readonly EventKind[];

@@ -15,6 +15,7 @@ export const INCIDENT_KINDS = [
   'foreign_vm',
   'accepted_not_vfio',
   'confidential_shared',
+  'fault_rejected',
 ] as const;
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 
@@ -26,6 +27,7 @@ export const CLOSINGS = [
   'imported',
   'released',
   'unbound',
+  'fault_resolved',
   'vm_gone',
   'next_call',
   'snapshot',

@@ -22,6 +22,7 @@ const CLOSED: Readonly<Record<Closing, string>> = {
   imported: 'an importer has attached it',
   released: 'the buffer was released',
   unbound: 'KVM has unbound it',
+  fault_resolved: 'KVM resolved a fault again',
   vm_gone: 'the VM has ended',
   next_call: 'the next call began; the end of this one was missed',
   snapshot: 'a snapshot shows it; the event was missed',

@@ -91,6 +91,7 @@ export class BufferTable {
       case 'late_release':
       case 'revoke_call':
       case 'private_read':
+      case 'zap':
         return 0;
       default:
         return record satisfies never;
@@ -136,6 +137,8 @@ export class BufferTable {
     }
     const buffer = this.#touched(data.inode, data.device, data.t);
     if (buffer === null) return;
+    // A fault changes neither attachments nor mappings.
+    if (data.stage === 'get_pfn') return;
     const state = buffer.importers.get(importerName(data.importer), data.importer_device, data.t);
     const { pid, comm, t } = data;
     buffer.importers.setTask(state, { pid, comm, t, process: this.#processes.at(pid, t) });
@@ -161,6 +164,7 @@ export class BufferTable {
       case 'prime':
       case 'videobuf2':
       case 'devmem':
+      case 'ioas_map':
         // These stages neither attach nor map: the stages attach and map have their own events.
         break;
       default:

@@ -187,6 +187,23 @@ export function toTracerEvent(record: EventRecord, context: EventContext): Kerne
         duration_ns: data.ns,
       };
     }
+    case 'zap': {
+      const { data } = record;
+      return {
+        seq,
+        time,
+        boot_us: t,
+        pid,
+        comm,
+        kind: 'zap',
+        device: deviceAddress(data.device || context.device),
+        inode: data.inode,
+        revoked: data.revoked,
+        cause: data.cause,
+        vm: vmOfDevice(context, data.vm_pid, t),
+        duration_ns: data.ns,
+      };
+    }
     case 'unbind': {
       const { data } = record;
       return {

@@ -2,7 +2,7 @@ import type { Static } from 'typebox';
 import type { HistorySample, Quantiles } from '../contract/history.ts';
 import { DURATION_BOUNDS, DURATION_BUCKETS } from '../protocol/codes.ts';
 import type { CounterName, HistogramName } from '../protocol/declared.ts';
-import { HISTOGRAMS, type Totals } from './counters.ts';
+import type { Totals } from './counters.ts';
 
 /** The most samples kept. At the coarsest step they cover a little more than half an hour. */
 const LIMIT = 240;
@@ -19,14 +19,20 @@ const RATES = {
   revocations: 'revocations',
 } as const satisfies Record<string, CounterName>;
 
+/** The histograms whose quantiles are shown. */
+const SHOWN = [
+  'export_duration',
+  'revocation_duration',
+  'import_duration',
+] as const satisfies readonly HistogramName[];
+
 interface Sample {
   t: number;
   counters: Record<keyof typeof RATES, number>;
-  buckets: Record<HistogramName, number[]>;
+  buckets: Record<(typeof SHOWN)[number], number[]>;
 }
 
 const RATE_NAMES = Object.keys(RATES) as (keyof typeof RATES)[];
-const HISTOGRAM_NAMES = Object.keys(HISTOGRAMS) as HistogramName[];
 
 /** The counters of the last half hour. Samples are cumulative, so dropping some does not falsify a rate. */
 export class History {
@@ -41,7 +47,7 @@ export class History {
     this.#samples.push({
       t,
       counters: record(RATE_NAMES, (name) => totals.counters[RATES[name]]),
-      buckets: record(HISTOGRAM_NAMES, (name) => [...totals.buckets[name]]),
+      buckets: record(SHOWN, (name) => [...totals.buckets[name]]),
     });
     if (this.#samples.length <= LIMIT) return;
     if (this.#step < COARSEST_STEP) {
@@ -59,7 +65,7 @@ export class History {
         time: time(sample.t),
         seconds,
         rates: record(RATE_NAMES, (name) => (sample.counters[name] - before.counters[name]) / seconds),
-        durations: record(HISTOGRAM_NAMES, (name) => {
+        durations: record(SHOWN, (name) => {
           const old = before.buckets[name];
           return quantilesOf(sample.buckets[name].map((count, bucket) => count - (old[bucket] ?? 0)));
         }),

@@ -9,7 +9,8 @@ export type Privacy = (typeof PRIVACIES)[number];
 
 /**
  * The stage of an import that succeeded or was rejected; index = number on the wire, 0 is never sent. attach, pin, map
- * and vmap are calls of the dma-buf core into the exporter. The other stages are calls of the importer around them.
+ * and vmap are calls of the dma-buf core into the exporter. get_pfn is a fault of a guest. The other stages are calls of
+ * the importer around them.
  */
 export const STAGES = [
   'unknown',
@@ -23,6 +24,8 @@ export const STAGES = [
   'prime',
   'videobuf2',
   'devmem',
+  'ioas_map',
+  'get_pfn',
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
@@ -98,6 +101,12 @@ export const REASONS = [
   'interrupted',
   'importer_unsupported',
   'bar_unavailable',
+  'bar_by_address',
+  'bad_address',
+  'no_attachment',
+  'get_pfn_unsupported',
+  'slot_flags',
+  'rolled_back',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

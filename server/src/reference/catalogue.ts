@@ -12,8 +12,11 @@ import { PRIVATE_REASONS } from './private-reasons.ts';
 import { SYMPTOM_ENTRIES } from './symptoms.ts';
 import { VIOLATION_ENTRIES } from './violations.ts';
 
+/** Reasons whose numbers are reserved: no probe of this version prints them. */
+type Reserved = 'bar_by_address' | 'bad_address';
+
 /** The compiler reports a reason without an entry. */
-export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
+export const REASON_ENTRIES: Record<Exclude<Reason, 'none' | Reserved>, Entry> = {
   ...IMPORT_REASONS,
   ...PRIVATE_REASONS,
   ...EXPORT_REASONS,
@@ -21,7 +24,7 @@ export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
 };
 
 /** Reasons that no probe of this version prints, although the stream has a number for them. */
-export const UNPRINTED: readonly Reason[] = [];
+export const UNPRINTED: readonly Reason[] = ['bar_by_address', 'bad_address'] satisfies Reserved[];
 
 /** One entry as the CLI, the API and the docs show it. */
 export interface Explanation extends Entry {

@@ -13,7 +13,7 @@ import {
 } from './entry.ts';
 
 /** The function of each stage whose errors the probes report. */
-const CALLS: Record<Exclude<CallStage, 'revoke'>, readonly [string, string]> = {
+const CALLS: Record<Exclude<CallStage, 'revoke' | 'ioas_map'>, readonly [string, string]> = {
   export: ['vfio_pci_core_feature_dma_buf', EXPORTER],
   private_read: ['vfio_dma_buf_get_data', EXPORTER],
   attach: ['dma_buf_dynamic_attach', CORE],
@@ -26,19 +26,16 @@ const CALLS: Record<Exclude<CallStage, 'revoke'>, readonly [string, string]> = {
   prime: ['drm_gem_prime_import', 'drivers/gpu/drm/drm_prime.c'],
   videobuf2: ['__prepare_dmabuf', 'drivers/media/common/videobuf2/videobuf2-core.c'],
   devmem: ['net_devmem_bind_dmabuf', 'net/core/devmem.c'],
+  get_pfn: ['kvm_vfio_dmabuf_get_pfn', KVM],
 };
 
 const STAGES = Object.keys(CALLS) as (keyof typeof CALLS)[];
 
+const OF_PRIVATE_DIALECTS: readonly CallStage[] = ['bind', 'private_read', 'get_pfn'];
+
 function at(stages: readonly (keyof typeof CALLS)[], errno: string | null, check: string): Rule[] {
   return stages.map((stage) =>
-    rule(
-      stage,
-      errno,
-      CALLS[stage],
-      check,
-      stage === 'bind' || stage === 'private_read' ? PRIVATE : undefined,
-    ),
+    rule(stage, errno, CALLS[stage], check, OF_PRIVATE_DIALECTS.includes(stage) ? PRIVATE : undefined),
   );
 }
 
@@ -53,9 +50,9 @@ export const COMMON_REASONS = {
   },
   no_memory: {
     what: 'The kernel could not allocate memory for the call.',
-    // private_read and the rejection at vmap allocate no memory.
+    // private_read, the rejection at vmap, and KVM's answer to a fault never report it.
     rules: at(
-      STAGES.filter((stage) => stage !== 'private_read' && stage !== 'vmap'),
+      STAGES.filter((stage) => !['private_read', 'vmap', 'get_pfn'].includes(stage)),
       'ENOMEM',
       'the kernel’s allocations succeed',
     ),

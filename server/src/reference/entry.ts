@@ -32,7 +32,7 @@ export interface Entry {
 
 /** Stages at which an importer other than KVM can be rejected. */
 export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<string> = new Set(
-  STAGES.filter((stage) => stage !== 'unknown' && stage !== 'bind'),
+  STAGES.filter((stage) => !['unknown', 'bind', 'get_pfn'].includes(stage)),
 );
 
 export const EXPORTER = 'drivers/vfio/pci/vfio_pci_dmabuf.c';

@@ -1,6 +1,7 @@
 import type { Reason } from '../protocol/codes.ts';
 import { CORE, type Entry, EXPORTER, IOMMUFD, KVM, PRIVATE, RDMA, rule, type Where } from './entry.ts';
 
+const GET_PFN = ['vfio_pci_dma_buf_get_pfn', EXPORTER] as const;
 const ATTACH = ['vfio_pci_dma_buf_attach', EXPORTER] as const;
 const MAP = ['vfio_pci_dma_buf_map', EXPORTER] as const;
 const IOMMUFD_MAP = ['vfio_pci_dma_buf_iommufd_map', EXPORTER] as const;
@@ -72,6 +73,7 @@ export const IMPORT_REASONS = {
         'its call of dma_buf_dynamic_attach() succeeds. The exporters of the posted patches do not reject that call',
         PRIVATE,
       ),
+      rule('get_pfn', 'EIO', GET_PFN, 'priv->revoked is not set. KVM turns ENODEV into EIO', PRIVATE),
       rule('rdma', 'EINVAL', ['ib_umem_dmabuf_map_pages', RDMA], 'umem_dmabuf->revoked is not set', {
         kernels: 'those with ib_umem_dmabuf.revoked',
         mainline: '7.1 or newer',
@@ -79,7 +81,8 @@ export const IMPORT_REASONS = {
     ],
     remedy:
       'Import after the guest has enabled memory decode: a buffer exported while it is off is born revoked. The previous ' +
-      'buffer_state event names the cause. The VMM must remap a lost mapping.',
+      'buffer_state event names the cause. The VMM must remap a lost mapping. At get_pfn a guest touched the revoked memory: ' +
+      'the VMM has to restore the memory before it runs the vCPU again.',
     user_space: [IOMMUFD_CALL, ...RDMA_CALLS],
   },
   pin_rejected: {
@@ -133,6 +136,13 @@ export const IMPORT_REASONS = {
   beyond_buffer: {
     what: 'The importer asked for more bytes than the buffer has.',
     rules: [
+      rule(
+        'get_pfn',
+        'EIO',
+        GET_PFN,
+        'the page of the fault is within dmabuf->size. KVM turns EINVAL into EIO',
+        PRIVATE,
+      ),
       rule(
         'iommufd',
         'EINVAL',

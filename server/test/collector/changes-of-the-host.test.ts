@@ -118,7 +118,7 @@ test('the reader distinguishes events, heartbeats, missed returns and reported l
   assert.deepEqual(reported, [...seen, 'loss', 'loss', 'loss', 'loss', 'event', 'loss']);
 });
 
-test('an exporting process, a VM and a process that binds to it are owners; another task is not', () => {
+test('an exporting process, a VM, and a process that binds to it or runs it are owners; another task is not', () => {
   const seen: string[] = [];
   const { watch } = losses();
   const reader = new LineReader({
@@ -134,12 +134,13 @@ test('an exporting process, a VM and a process that binds to it are owners; anot
     exported({ t: 1, inode: 9, pid: 100, kvm_pid: 120 }),
     exported({ t: 1, inode: 0, pid: 101, errno: 22 }),
     eventLine('bind', { t: 1, pid: 300, inode: 9, violation: 'foreign_vm', vm_pid: 301, owner_vm_pid: 120 }),
+    eventLine('import', { t: 1, pid: 400, inode: 9, stage: 'get_pfn', importer: 'kvm', importer_device: '' }),
     released(1, 9),
   ])
     reader.identify(decodeLine(line));
   assert.deepEqual(
     seen.filter((one) => !one.startsWith('0 ')),
-    ['120 true', '100 true', '101 false', '301 true', '120 true', '300 true', '100 false'],
+    ['120 true', '100 true', '101 false', '301 true', '120 true', '300 true', '400 true', '100 false'],
   );
 });
 

@@ -13,7 +13,10 @@ test('with all probes attached the tracer is blind to no kind', () => {
 
 test('a kind that the dialect cannot have is not listed', () => {
   assert.deepEqual(blindTo(MAINLINE), [], 'a kernel without private exports has no binds');
-  assert.deepEqual(blindTo({ dialect: 'private-v2', attached: ['attach', 'bind', 'private_read'] }), []);
+  assert.deepEqual(
+    blindTo({ dialect: 'private-v2', attached: ['attach', 'bind', 'fault', 'private_read'] }),
+    [],
+  );
 });
 
 test('the security-relevant kinds are listed with their missing probes, in the order of the contract', () => {
@@ -21,6 +24,7 @@ test('the security-relevant kinds are listed with their missing probes, in the o
     { kind: 'private_offered', probes: ['attach'] },
     { kind: 'foreign_vm', probes: ['bind'] },
     { kind: 'accepted_not_vfio', probes: ['bind'] },
+    { kind: 'fault_rejected', probes: ['fault'] },
   ]);
   assert.deepEqual(blindTo({ dialect: 'mainline', attached: ['attach'] }), [
     { kind: 'confidential_shared', probes: ['export'] },

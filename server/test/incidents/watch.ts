@@ -20,7 +20,7 @@ export const T = 3 * S;
 /** A host without private exports. */
 export const MAINLINE: StartingOptions = {
   dialect: 'mainline',
-  attached: ALL_PROBES.filter((probe) => !['bind', 'unbind', 'private_read'].includes(probe)),
+  attached: ALL_PROBES.filter((probe) => !['bind', 'unbind', 'private_read', 'fault', 'zap'].includes(probe)),
 };
 
 /** The lines before those of a test. */

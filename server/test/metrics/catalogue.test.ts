@@ -77,7 +77,7 @@ test('each counter whose label values are all known exists with 0 before its fir
     [{ kind: 'private_offered' }, 0],
     [{ kind: 'private_without_vm' }, 0],
   ]);
-  assert.equal(series('events_total')?.length, 10);
+  assert.equal(series('events_total')?.length, 11);
   assert.equal(series('events_lost_total')?.length, 3);
   assert.equal(series('counts_lost_total')?.length, 3);
   assert.equal(series('decode_errors_total')?.length, 8);
@@ -117,6 +117,8 @@ test('the families of private exports are absent on a kernel without private exp
     'private_data_reads_total',
     'private_data_read_rejections_total',
     'policy_violations_total',
+    'zaps_total',
+    'zap_duration_seconds',
   ]) {
     assert.equal(families.has(name), false, name);
   }
@@ -126,7 +128,7 @@ test('the families of private exports are absent on a kernel without private exp
       .get('probe_attached')
       ?.samples.filter(({ value }) => value === 0)
       .map(({ labels }) => labels.probe),
-    ['bind', 'private_read', 'unbind', 'unmap'],
+    ['bind', 'fault', 'private_read', 'unbind', 'unmap', 'zap'],
   );
 });
 

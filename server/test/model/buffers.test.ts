@@ -8,7 +8,6 @@ import {
   bufferState,
   collectorLine,
   detached,
-  eventLine,
   exported,
   HEADER,
   imported,
@@ -262,19 +261,6 @@ test('attachments and lost mappings do not depend on the order in which the even
     }),
     { numRuns: 500 },
   );
-});
-
-test('a bind marks the attachment of KVM as mapped until the unbind', () => {
-  const bind = eventLine('bind', { t: T + 2, inode: 9, vm_pid: 100, owner_vm_pid: 100 });
-  const { model, more } = after(
-    exported({ t: T, inode: 9 }),
-    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'kvm' }),
-    bind,
-  );
-  assert.equal(model.buffer(9)?.attachments.length, 1);
-  assert.equal(model.buffer(9)?.attachments[0]?.mapped, true);
-  more(eventLine('unbind', { t: T + 3, inode: 9, vm_pid: 100 }));
-  assert.equal(model.buffer(9)?.attachments[0]?.mapped, false);
 });
 
 test('an event of an unknown buffer adds it as preexisting, an event of another dma-buf adds nothing', () => {

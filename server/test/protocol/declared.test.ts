@@ -79,15 +79,19 @@ test('a family is present with any of the probes that count in its maps, or with
       'core_map',
       'core_pin',
       'devmem',
+      'fault',
       'iommufd_file',
       'iommufd_map',
       'map',
     ],
-    ...['pin', 'prime', 'rdma', 'rdma_map', 'videobuf2', 'vmap'],
+    ...['pin', 'prime', 'rdma', 'rdma_map', 'slot', 'videobuf2', 'vmap'],
   ];
   assert.deepEqual(probesOf('imports'), imports);
   assert.deepEqual(probesOf('import_duration'), imports);
-  assert.deepEqual(probesOf('missed_returns'), [...imports, 'export', 'private_read', 'revoke'].sort());
+  assert.deepEqual(
+    probesOf('missed_returns'),
+    [...imports, 'export', 'private_read', 'revoke', 'zap'].sort(),
+  );
 });
 
 function record(name: string, tag: number): RecordDeclaration {

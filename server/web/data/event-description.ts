@@ -22,6 +22,7 @@ const STAGE: Readonly<Record<string, string>> = {
   prime: 'imported it as a graphics buffer',
   videobuf2: 'queued it',
   devmem: 'bound it to a network queue',
+  get_pfn: 'resolved a fault of the guest',
 };
 
 /** Why a call failed; null if it succeeded. */
@@ -75,6 +76,16 @@ export function describe(event: TracerEvent): Description {
         : { tone: 'bad', title: 'KVM was rejected', detail: `at bind: ${errnoName(event.errno)}` };
     case 'unbind':
       return { tone: 'neutral', title: 'KVM unbound it', detail: event.vm?.name ?? '' };
+    case 'zap':
+      return {
+        tone: 'neutral',
+        title: 'KVM removed its pages from the guest',
+        detail: [
+          event.cause,
+          ...(event.vm === null ? [] : [event.vm.name]),
+          duration(event.duration_ns / 1e9),
+        ].join(', '),
+      };
     case 'private_read':
       return event.errno === 0
         ? { tone: 'ok', title: `${event.reader} read its privacy`, detail: event.privacy }

@@ -3,6 +3,7 @@ import type { IncidentRule } from '../rule.ts';
 import { acceptedNotVfio } from './accepted-not-vfio.ts';
 import { bornRevoked } from './born-revoked.ts';
 import { confidentialShared } from './confidential-shared.ts';
+import { faultRejected } from './fault-rejected.ts';
 import { foreignVm } from './foreign-vm.ts';
 import { lateRelease } from './late-release.ts';
 import { mappingsLost } from './mappings-lost.ts';
@@ -28,4 +29,5 @@ export const INCIDENT_RULES: Readonly<Record<IncidentKind, IncidentRule>> = {
   foreign_vm: foreignVm,
   accepted_not_vfio: acceptedNotVfio,
   confidential_shared: confidentialShared,
+  fault_rejected: faultRejected,
 };
