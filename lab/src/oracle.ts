@@ -14,6 +14,7 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   vmap: { probe: 'dma_buf_vmap%return ret=$retval:s32', key: 'ret' },
   mmap: { probe: 'dma_buf_mmap_internal%return ret=$retval:s32', key: 'ret' },
   iommufd_file: { probe: 'iommufd_ioas_map_file%return ret=$retval:s32', key: 'ret' },
+  ioas_map: { probe: 'iopt_map_user_pages%return ret=$retval:s32', key: 'ret' },
   rdma: { probe: 'ib_umem_dmabuf_get_with_dma_device%return ret=$retval:s64', key: 'ret' },
   prime: { probe: 'drm_gem_prime_fd_to_handle%return ret=$retval:s32', key: 'ret' },
   videobuf2: { probe: '__buf_prepare%return ret=$retval:s32', key: 'ret' },
@@ -148,7 +149,10 @@ export function contradictions(
   rejections('stage="map"', recorded.map);
   rejections('stage="vmap"', recorded.vmap, recorded.mmap);
   // Whichever layer rejects the call, the tracer counts one rejection for its importer.
-  rejections('importer="iommufd"', recorded.iommufd_file);
+  // The tracer counts only EFAULT of a map by address.
+  const byAddress = { '-14': recorded.ioas_map?.['-14'] ?? 0 };
+  rejections('stage="ioas_map"', byAddress);
+  rejections('importer="iommufd"', recorded.iommufd_file, byAddress);
   rejections('importer="vivid"', recorded.videobuf2);
   claims.push([
     'import_rejections_total of DRM',

@@ -157,6 +157,7 @@ export class BufferTable {
       case 'prime':
       case 'videobuf2':
       case 'devmem':
+      case 'ioas_map':
         // These stages neither attach nor map: the stages attach and map have their own events.
         break;
       default:

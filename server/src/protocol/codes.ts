@@ -23,6 +23,7 @@ export const STAGES = [
   'prime',
   'videobuf2',
   'devmem',
+  'ioas_map',
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
@@ -91,6 +92,8 @@ export const REASONS = [
   'interrupted',
   'importer_unsupported',
   'bar_unavailable',
+  'bar_by_address',
+  'bad_address',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 

@@ -30,9 +30,9 @@ export interface Entry {
   remedy: string;
 }
 
-/** Stages at which an importer other than KVM can be rejected. */
+/** Stages at which an importer other than KVM can be rejected with a buffer. */
 export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<string> = new Set(
-  STAGES.filter((stage) => stage !== 'unknown' && stage !== 'bind'),
+  STAGES.filter((stage) => stage !== 'unknown' && stage !== 'bind' && stage !== 'ioas_map'),
 );
 
 export const EXPORTER = 'drivers/vfio/pci/vfio_pci_dmabuf.c';

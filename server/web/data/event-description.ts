@@ -21,6 +21,7 @@ const STAGE: Readonly<Record<string, string>> = {
   prime: 'imported it as a graphics buffer',
   videobuf2: 'queued it',
   devmem: 'bound it to a network queue',
+  ioas_map: 'mapped it by its address',
 };
 
 /** Why a call failed; null if it succeeded. */
