@@ -1,4 +1,5 @@
 import { type DecodeFailure, isEvent, mayBeEvent, type StreamRecord } from '../protocol/decode.ts';
+import type { EventRecord } from '../protocol/tuples.ts';
 import type { IdentityReporter } from './identity-reporter.ts';
 import type { LiveBuffers } from './live-buffers.ts';
 import type { LossCounts } from './loss-counts.ts';
@@ -37,9 +38,7 @@ export class LineReader {
       const vmPid = fields[name];
       if (typeof vmPid === 'number') this.#identities.seeProcess(vmPid, true, t);
     }
-    // KVM accepts a bind only from the process of the VM.
-    const owner = record.type === 'bind' || (record.type === 'export' && record.data.errno === 0);
-    this.#identities.seeProcess(pid, owner, t);
+    this.#identities.seeProcess(pid, ownsState(record), t);
   }
 
   /** Updates the loss counts of the running child. */
@@ -64,5 +63,20 @@ export class LineReader {
       default:
         if (isEvent(record)) this.#losses.eventReceived();
     }
+  }
+}
+
+/** Whether the end of the process of this event must be reported: it owns buffers or a VM, or an incident is about it. */
+function ownsState({ type, data }: EventRecord): boolean {
+  switch (type) {
+    case 'bind':
+      // KVM accepts a bind only from the process of the VM.
+      return true;
+    case 'export':
+      return data.errno === 0;
+    case 'import':
+      return data.reason === 'bar_by_address';
+    default:
+      return false;
   }
 }
