@@ -7,6 +7,7 @@ import { corePin } from './core-pin.ts';
 import { detach } from './detach.ts';
 import { devmem } from './devmem.ts';
 import { exported } from './export.ts';
+import { ioasCopy } from './ioas-copy.ts';
 import { ioasMap } from './ioas-map.ts';
 import { iommufdFile } from './iommufd-file.ts';
 import { iommufdMap } from './iommufd-map.ts';
@@ -46,6 +47,7 @@ export const DECLARATIONS = [
   vmap,
   callBuffer,
   iommufdFile,
+  ioasCopy,
   ioasMap,
   rdma,
   rdmaMap,

@@ -14,6 +14,7 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   vmap: { probe: 'dma_buf_vmap%return ret=$retval:s32', key: 'ret' },
   mmap: { probe: 'dma_buf_mmap_internal%return ret=$retval:s32', key: 'ret' },
   iommufd_file: { probe: 'iommufd_ioas_map_file%return ret=$retval:s32', key: 'ret' },
+  ioas_copy: { probe: 'iommufd_ioas_copy%return ret=$retval:s32', key: 'ret' },
   ioas_map: { probe: 'iopt_map_user_pages%return ret=$retval:s32', key: 'ret' },
   rdma: { probe: 'ib_umem_dmabuf_get_with_dma_device%return ret=$retval:s64', key: 'ret' },
   prime: { probe: 'drm_gem_prime_fd_to_handle%return ret=$retval:s32', key: 'ret' },
@@ -132,7 +133,8 @@ export function contradictions(
     claims.push([`import_rejections_total{${label}}`, counted('import_rejections_total', label), byOracle]);
   };
   imports('attach', recorded.attach?.['0'] ?? 0);
-  imports('iommufd', recorded.iommufd_map?.['0'] ?? 0);
+  // The workloads copy dma-bufs only.
+  imports('iommufd', (recorded.iommufd_map?.['0'] ?? 0) + (recorded.ioas_copy?.['0'] ?? 0));
   imports('bind', recorded.bind?.['0'] ?? 0);
   imports('pin', recorded.pin?.['0'] ?? 0);
   imports('map', recorded.map?.value ?? 0);

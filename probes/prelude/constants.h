@@ -59,6 +59,9 @@
 // Enough for the most mappings of a process (65530): each level has at most 16 slots.
 #define MAPLE_STEPS 128
 
+// drivers/iommu/iommufd/io_pagetable.h: the pages are a dma-buf.
+#define IOPT_ADDRESS_DMABUF 2
+
 // Names of exporters, importers and drivers.
 #define NAME_VFIO_PCI "vfio_pci_core"
 #define NAME_KVM "kvm"

@@ -8,7 +8,7 @@ export const OF_THE_BUFFER =
 const NOT_OF_VFIO = 'device is also unknown if KVM binds a buffer that VFIO did not export.';
 const STAGES =
   'Stages: attach (dma_buf_dynamic_attach), pin (dma_buf_pin), map (dma_buf_map_attachment), ' +
-  'vmap (dma_buf_vmap, dma_buf_mmap), iommufd (iommufd_ioas_map_file), bind (kvm_vfio_dmabuf_bind), ' +
+  'vmap (dma_buf_vmap, dma_buf_mmap), iommufd (iommufd_ioas_map_file, iommufd_ioas_copy), bind (kvm_vfio_dmabuf_bind), ' +
   'rdma (ib_umem_dmabuf_get), prime (drm_gem_prime_fd_to_handle), videobuf2 (attach_dmabuf), ' +
   'devmem (net_devmem_bind_dmabuf).';
 const BY_ADDRESS =

@@ -79,6 +79,7 @@ test('a family is present with any of the probes that count in its maps, or with
       'core_map',
       'core_pin',
       'devmem',
+      'ioas_copy',
       'ioas_map',
       'iommufd_file',
       'iommufd_map',
