@@ -53,6 +53,22 @@ int iommufd_map_at(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes,
 	return map_file(iommufd, dmabuf_fd, bytes, &iova, LAB_IOAS_MAP_FIXED_IOVA);
 }
 
+int iommufd_map_address(const struct iommufd *iommufd, void *memory, uint64_t bytes, uint64_t *iova)
+{
+	struct lab_ioas_map map = {
+		.size = sizeof(map),
+		.flags = LAB_IOAS_MAP_READABLE | LAB_IOAS_MAP_WRITEABLE,
+		.ioas_id = iommufd->ioas,
+		.user_va = (uint64_t)(uintptr_t)memory,
+		.length = bytes,
+	};
+	int ret = ioctl(iommufd->fd, LAB_IOAS_MAP, &map);
+
+	if (!ret)
+		*iova = map.iova;
+	return ret;
+}
+
 int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes)
 {
 	struct lab_ioas_unmap unmap = {

@@ -38,6 +38,16 @@ struct lab_ioas_alloc {
 	__u32 ioas_id;
 };
 
+struct lab_ioas_map {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__u32 reserved;
+	__u64 user_va;
+	__u64 length;
+	__u64 iova;
+};
+
 struct lab_ioas_map_file {
 	__u32 size;
 	__u32 flags;
@@ -56,6 +66,7 @@ struct lab_ioas_unmap {
 };
 
 #define LAB_IOAS_ALLOC _IO(';', 0x81)
+#define LAB_IOAS_MAP _IO(';', 0x85)
 #define LAB_IOAS_UNMAP _IO(';', 0x86)
 #define LAB_IOAS_MAP_FILE _IO(';', 0x8f)
 #define LAB_IOAS_MAP_FIXED_IOVA 1u
