@@ -266,8 +266,7 @@ export class BufferTable {
   reconcile(snapshot: Snapshot): BufferState[] {
     const present = new Set<number>();
     const holders = deviceHolders(snapshot, this.#processes);
-    if (snapshot.device_holders !== undefined)
-      this.deviceHolders = { at: snapshot.t_end, byDevice: holders };
+    if (snapshot.device_holders !== undefined) this.deviceHolders = { at: snapshot.t_end, byDevice: holders };
     for (const seen of snapshot.buffers) {
       present.add(seen.inode);
       this.#reconcileOne(seen, snapshot);

@@ -70,7 +70,8 @@ function IdleDevices({ devices }: { devices: Topology['idle_devices'] }) {
   const more = devices.length - named.length;
   return (
     <p class="more">
-      Open, nothing exported (at {first.at}): {[...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')}.
+      Open, nothing exported (at {first.at}):{' '}
+      {[...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')}.
     </p>
   );
 }
