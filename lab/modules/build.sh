@@ -141,7 +141,8 @@ iommufd() {
 	iommufd_copy "$dir"
 	[ $# -eq 1 ] || sh "$2" "$dir/pages.c"
 	build "$dir" iommufd CONFIG_IOMMUFD=m
-	deliver "$dir/iommufd.ko" "$1" iommufd_ioas_map_file iopt_revoke_notify
+	deliver "$dir/iommufd.ko" "$1" iommufd_ioas_copy iommufd_ioas_map_file iopt_map_pages \
+		iopt_map_user_pages iopt_revoke_notify
 }
 
 # The distribution's VFIO with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV. They change struct vfio_device, so every module
@@ -157,7 +158,8 @@ cdev() {
 	echo 'obj-m += iommufd/ vfio/' >"$dir/Kbuild"
 	build "$dir" 'iommufd/iommufd vfio/vfio vfio/vfio_iommu_type1 vfio/pci/vfio-pci-core vfio/pci/vfio-pci' \
 		CONFIG_IOMMUFD=m CONFIG_VFIO_DEVICE_CDEV=y
-	deliver "$dir/iommufd/iommufd.ko" "$out/cdev" iommufd_ioas_map_file iopt_revoke_notify
+	deliver "$dir/iommufd/iommufd.ko" "$out/cdev" iommufd_ioas_copy iommufd_ioas_map_file iopt_map_pages \
+		iopt_map_user_pages iopt_revoke_notify
 	deliver "$dir/vfio/vfio.ko" "$out/cdev" vfio_df_ioctl_bind_iommufd
 	deliver "$dir/vfio/vfio_iommu_type1.ko" "$out/cdev"
 	deliver "$dir/vfio/pci/vfio-pci-core.ko" "$out/cdev" \

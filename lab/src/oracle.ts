@@ -133,7 +133,6 @@ export function contradictions(
     claims.push([`import_rejections_total{${label}}`, counted('import_rejections_total', label), byOracle]);
   };
   imports('attach', recorded.attach?.['0'] ?? 0);
-  // The workloads copy dma-bufs only.
   imports('iommufd', (recorded.iommufd_map?.['0'] ?? 0) + (recorded.ioas_copy?.['0'] ?? 0));
   imports('bind', recorded.bind?.['0'] ?? 0);
   imports('pin', recorded.pin?.['0'] ?? 0);

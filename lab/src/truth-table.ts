@@ -2,6 +2,7 @@ import type { Cell } from './cells.ts';
 import { architectureOf, exportsDmaBufs } from './kernels.ts';
 import { expectedOn } from './page-size.ts';
 import type { Scenario } from './scenario.ts';
+import { ADDRESSES } from './scenarios/addresses.ts';
 import { EXPORTS } from './scenarios/exports.ts';
 import { IMPORTER_CALLS } from './scenarios/importer-calls.ts';
 import { IMPORTERS } from './scenarios/importers.ts';
@@ -13,6 +14,7 @@ import { REVOCATIONS } from './scenarios/revocations.ts';
 export const SCENARIOS: readonly Scenario[] = [
   ...EXPORTS,
   ...IMPORTERS,
+  ...ADDRESSES,
   ...IMPORTER_CALLS,
   ...REVOCATIONS,
   ...LIFETIMES,
@@ -81,6 +83,8 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   // Needs a network driver with page pools of device memory; QEMU has no such device.
   devmem: null,
   export: 'export-odd-task-name',
+  'ioas-copy': 'iommufd-copy',
+  'ioas-map': 'bar-by-address',
   'iommufd-file': 'import-iommufd-beyond',
   'iommufd-map': 'import-iommufd',
   map: 'import-dynamic',
