@@ -126,7 +126,7 @@ test('the families of private exports are absent on a kernel without private exp
       .get('probe_attached')
       ?.samples.filter(({ value }) => value === 0)
       .map(({ labels }) => labels.probe),
-    ['bind', 'private_read', 'unbind', 'unmap'],
+    ['bind', 'ioas_map', 'private_read', 'unbind', 'unmap'],
   );
 });
 
