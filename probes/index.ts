@@ -8,6 +8,8 @@ import { detach } from './detach.ts';
 import { devmem } from './devmem.ts';
 import { exported } from './export.ts';
 import { fault } from './fault.ts';
+import { ioasCopy } from './ioas-copy.ts';
+import { ioasMap } from './ioas-map.ts';
 import { iommufdFile } from './iommufd-file.ts';
 import { iommufdMap } from './iommufd-map.ts';
 import { lateRelease } from './late-release.ts';
@@ -52,6 +54,8 @@ export const DECLARATIONS = [
   vmap,
   callBuffer,
   iommufdFile,
+  ioasCopy,
+  ioasMap,
   rdma,
   rdmaMap,
   prime,

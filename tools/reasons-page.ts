@@ -32,7 +32,6 @@ const TITLES: Record<Topic, string> = {
   violation: 'Policy violations',
   cause: 'Why memory was revoked or restored',
   incident: 'Incidents',
-  symptom: 'Errors of user space that the tracer does not count',
 };
 
 /** Wraps a paragraph at 100 columns, as all docs are. */

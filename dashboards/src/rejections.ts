@@ -121,7 +121,7 @@ export function rejections(): Dashboard {
           tablePanel({
             title: 'Who was rejected, and why',
             description:
-              'Rejected import calls in the time range. Device is the exporting device; unknown if it was closed before, or if VFIO did not export the buffer. The links of Reason lead to the explanation and the fix, those of Host to the processes.',
+              'Rejected import calls in the time range. Device is the exporting device; unknown if it was closed before, or if VFIO did not export the buffer. At ioas_map it is the device of the BAR. The links of Reason lead to the explanation and the fix, those of Host to the processes.',
             width: 24,
             height: 9,
             queries: [

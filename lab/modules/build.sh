@@ -7,6 +7,7 @@
 #   OUT_DIR/private-v2/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko   second posting, without is_private
 #   OUT_DIR/private-amd/{vfio-pci-core,kvm_vfio_dmabuf_lab}.ko  AMD's public trees: as v2, but KVM does not look up the buffer
 #   OUT_DIR/iommufd.ko                                          for kernels that are built without it
+#   OUT_DIR/cdev/{vfio,vfio_iommu_type1,vfio-pci-core,vfio-pci,iommufd}.ko   VFIO with device files, for the same kernels
 #
 # It reads SOURCE_DIR (the distribution's kernel source) and writes OUT_DIR.
 # CROSS_COMPILE is the prefix of the compiler's tools for another architecture, as in kbuild.
@@ -43,14 +44,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# build DIR MODULE [MAKE-ARGUMENT...]
+# build DIR MODULE [MAKE-ARGUMENT...]: MODULE can also be a list of modules that use each other's symbols.
 # The headers name the compiler that built the kernel, which this tree may not have. CC= selects this tree's compiler.
 build() {
-	dir=$1 module=$2
+	dir=$1 modules=$2
 	shift 2
-	make -s -C "$headers" M="$dir" CC="${prefix}gcc" "$@" "$module.ko" >"$work/log" 2>&1 || {
+	# shellcheck disable=SC2086 # a list of names without spaces
+	make -s -C "$headers" M="$dir" CC="${prefix}gcc" "$@" $(printf '%s.ko ' $modules) >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
-		fail "$module.ko did not build (the compiler's output is above)" "Does $source belong to kernel $release?"
+		fail "$modules did not build (the compiler's output is above)" "Does $source belong to kernel $release?"
 	}
 }
 
@@ -112,32 +114,59 @@ kvm_importer() {
 		kvm_vfio_dmabuf_unbind kvm_vfio_dmabuf_get_pfn kv_dmabuf_move_notify "$@"
 }
 
-# The distribution's iommufd. It needs the span iterator of lib/interval_tree.c, which a vmlinux without iommufd does
-# not contain. So the module includes that part of the file; vmlinux exports the rest.
-# iommufd OUT_DIR [CHANGE]: the script CHANGE changes the copy of pages.c before the build.
-iommufd() {
-	dir=$work/iommu-$(basename "$1")/iommufd
-	mkdir -p "$dir"
-	cp "$source"/drivers/iommu/*.h "$dir/../"
-	cp "$source"/drivers/iommu/iommufd/*.[ch] "$source/drivers/iommu/iommufd/Makefile" "$dir/"
+# iommufd_copy DIR: copies the source of the distribution's iommufd. It needs the span iterator of lib/interval_tree.c,
+# which a vmlinux without iommufd does not contain. So the module includes that part of the file; vmlinux exports the rest.
+iommufd_copy() {
+	mkdir -p "$1"
+	cp "$source"/drivers/iommu/*.h "$1/../"
+	cp "$source"/drivers/iommu/iommufd/*.[ch] "$source/drivers/iommu/iommufd/Makefile" "$1/"
 	{
 		echo '#include <linux/interval_tree.h>'
 		awk '/^#ifdef CONFIG_INTERVAL_TREE_SPAN_ITER/ { inside = 1; next }
 			/^#endif/ { inside = 0 }
 			inside && !/^EXPORT_SYMBOL/' "$source/lib/interval_tree.c"
-	} >"$dir/lab_span_iter.c"
-	grep -q 'interval_tree_span_iter_first' "$dir/lab_span_iter.c" ||
-		fail "no span iterator found in $source/lib/interval_tree.c" "The kernel source changed. fix: change iommufd() in lab/modules/build.sh."
+	} >"$1/lab_span_iter.c"
+	grep -q 'interval_tree_span_iter_first' "$1/lab_span_iter.c" ||
+		fail "no span iterator found in $source/lib/interval_tree.c" "The kernel source changed. fix: change iommufd_copy() in lab/modules/build.sh."
 	{
 		echo 'iommufd-y += lab_span_iter.o'
 		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_INTERVAL_TREE_SPAN_ITER=1'
 		# If the IOMMU translates MSIs (arm64), iommufd calls iommufd_sw_msi_install, which is in driver.c.
 		echo 'iommufd-$(CONFIG_IRQ_MSI_IOMMU) += driver.o'
 		echo 'ccflags-$(CONFIG_IRQ_MSI_IOMMU) += -DCONFIG_IOMMUFD_DRIVER_CORE=1'
-	} >>"$dir/Makefile"
+	} >>"$1/Makefile"
+}
+
+# iommufd OUT_DIR [CHANGE]: the script CHANGE changes the copy of pages.c before the build.
+iommufd() {
+	dir=$work/iommu-$(basename "$1")/iommufd
+	iommufd_copy "$dir"
 	[ $# -eq 1 ] || sh "$2" "$dir/pages.c"
 	build "$dir" iommufd CONFIG_IOMMUFD=m
-	deliver "$dir/iommufd.ko" "$1" iommufd_ioas_map_file iopt_revoke_notify
+	deliver "$dir/iommufd.ko" "$1" iommufd_ioas_copy iommufd_ioas_map_file iopt_map_pages \
+		iopt_map_user_pages iopt_revoke_notify
+}
+
+# The distribution's VFIO with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV. They change struct vfio_device, so every module
+# that uses it is rebuilt. The modules use each other's symbols, so one build has them all.
+cdev() {
+	dir=$work/cdev
+	iommufd_copy "$dir/iommufd"
+	exporter_copy "$dir/vfio/pci"
+	cp "$source"/drivers/vfio/*.c "$source/drivers/vfio/Makefile" "$dir/vfio/"
+	for makefile in "$dir/vfio/Makefile" "$dir/vfio/pci/Makefile"; do
+		echo 'ccflags-y += -DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_VFIO_DEVICE_CDEV=1' >>"$makefile"
+	done
+	echo 'obj-m += iommufd/ vfio/' >"$dir/Kbuild"
+	build "$dir" 'iommufd/iommufd vfio/vfio vfio/vfio_iommu_type1 vfio/pci/vfio-pci-core vfio/pci/vfio-pci' \
+		CONFIG_IOMMUFD=m CONFIG_VFIO_DEVICE_CDEV=y
+	deliver "$dir/iommufd/iommufd.ko" "$out/cdev" iommufd_ioas_copy iommufd_ioas_map_file iopt_map_pages \
+		iopt_map_user_pages iopt_revoke_notify
+	deliver "$dir/vfio/vfio.ko" "$out/cdev" vfio_df_ioctl_bind_iommufd
+	deliver "$dir/vfio/vfio_iommu_type1.ko" "$out/cdev"
+	deliver "$dir/vfio/pci/vfio-pci-core.ko" "$out/cdev" \
+		vfio_pci_core_feature_dma_buf vfio_pci_dma_buf_attach vfio_pci_dma_buf_move
+	deliver "$dir/vfio/pci/vfio-pci.ko" "$out/cdev"
 }
 
 # The lab's own importers. They need only the headers of dma-buf, RDMA and DRM.
@@ -172,3 +201,4 @@ if grep -q '^CONFIG_KVM_AMD=' "$headers/.config"; then vm_kind; fi
 legacy_exporter
 iommufd "$out"
 iommufd "$out/legacy" "$here/legacy-exporter/iommufd.sh"
+cdev

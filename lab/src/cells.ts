@@ -41,7 +41,7 @@ export const EVERYDAY_CELLS: readonly Cell[] = CELLS.filter(
   ({ kernel, suite, dialect }) =>
     (!exportsDmaBufs(kernel) && suite === 'sid') ||
     (kernel === USUAL_KERNEL &&
-      (dialect === 'mainline' || (dialect === 'private-v1') === (suite === 'trixie'))),
+      (dialect === 'mainline' || ['cdev', 'private-v1'].includes(dialect) === (suite === 'trixie'))),
 );
 
 /** The usual kernel as the distribution built it, with either version of bpftrace. */

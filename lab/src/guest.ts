@@ -13,9 +13,17 @@ import { Qmp } from './qmp.ts';
 
 /**
  * Dialects of the guest's vfio-pci-core. `mainline` is the distribution's module. The others are rebuilt with the lab's
- * lines: `legacy` behaves as 6.19 and 7.0, `private-*` as the posted patches for private exports.
+ * lines: `legacy` behaves as 6.19 and 7.0, `private-*` as the posted patches for private exports. `cdev` is unchanged code,
+ * built with VFIO's device files and iommufd.
  */
-export const GUEST_DIALECTS = ['mainline', 'legacy', 'private-v1', 'private-v2', 'private-amd'] as const;
+export const GUEST_DIALECTS = [
+  'mainline',
+  'cdev',
+  'legacy',
+  'private-v1',
+  'private-v2',
+  'private-amd',
+] as const;
 export type GuestDialect = (typeof GUEST_DIALECTS)[number];
 
 export interface GuestOptions {

@@ -16,6 +16,8 @@ const EVENTS: Readonly<Record<string, { probe: string; key: string }>> = {
   vmap: { probe: 'dma_buf_vmap%return ret=$retval:s32', key: 'ret' },
   mmap: { probe: 'dma_buf_mmap_internal%return ret=$retval:s32', key: 'ret' },
   iommufd_file: { probe: 'iommufd_ioas_map_file%return ret=$retval:s32', key: 'ret' },
+  ioas_copy: { probe: 'iommufd_ioas_copy%return ret=$retval:s32', key: 'ret' },
+  ioas_map: { probe: 'iopt_map_user_pages%return ret=$retval:s32', key: 'ret' },
   rdma: { probe: 'ib_umem_dmabuf_get_with_dma_device%return ret=$retval:s64', key: 'ret' },
   prime: { probe: 'drm_gem_prime_fd_to_handle%return ret=$retval:s32', key: 'ret' },
   videobuf2: { probe: '__buf_prepare%return ret=$retval:s32', key: 'ret' },
@@ -154,7 +156,7 @@ export function contradictions(
     claims.push([`import_rejections_total{${label}}`, counted('import_rejections_total', label), byOracle]);
   };
   imports('attach', recorded.attach?.['0'] ?? 0);
-  imports('iommufd', recorded.iommufd_map?.['0'] ?? 0);
+  imports('iommufd', (recorded.iommufd_map?.['0'] ?? 0) + (recorded.ioas_copy?.['0'] ?? 0));
   // A bind succeeds or is rejected with the slot around it.
   imports('bind', recorded.slot?.['0'] ?? 0);
   imports('get_pfn', recorded.get_pfn?.['0'] ?? 0);
@@ -174,7 +176,10 @@ export function contradictions(
   rejections('stage="map"', recorded.map);
   rejections('stage="vmap"', recorded.vmap, recorded.mmap);
   // Whichever layer rejects the call, the tracer counts one rejection for its importer.
-  rejections('importer="iommufd"', recorded.iommufd_file);
+  // The tracer counts only EFAULT of a map by address.
+  const byAddress = { '-14': recorded.ioas_map?.['-14'] ?? 0 };
+  rejections('stage="ioas_map"', byAddress);
+  rejections('importer="iommufd"', recorded.iommufd_file, byAddress);
   rejections('importer="vivid"', recorded.videobuf2);
   claims.push([
     'import_rejections_total of DRM',

@@ -2,6 +2,7 @@ import type { Cell } from './cells.ts';
 import { architectureOf, exportsDmaBufs } from './kernels.ts';
 import { expectedOn } from './page-size.ts';
 import type { Scenario } from './scenario.ts';
+import { ADDRESSES } from './scenarios/addresses.ts';
 import { EXPORTS } from './scenarios/exports.ts';
 import { IMPORTER_CALLS } from './scenarios/importer-calls.ts';
 import { IMPORTERS } from './scenarios/importers.ts';
@@ -14,6 +15,7 @@ import { ROUTES } from './scenarios/routes.ts';
 export const SCENARIOS: readonly Scenario[] = [
   ...EXPORTS,
   ...IMPORTERS,
+  ...ADDRESSES,
   ...IMPORTER_CALLS,
   ...ROUTES,
   ...REVOCATIONS,
@@ -84,6 +86,8 @@ export const SPOT_CHECKS: Readonly<Record<string, string | null>> = {
   devmem: null,
   export: 'export-odd-task-name',
   fault: 'private-fault-revoked',
+  'ioas-copy': 'iommufd-copy',
+  'ioas-map': 'bar-by-address',
   'iommufd-file': 'import-iommufd-beyond',
   'iommufd-map': 'import-iommufd',
   'late-release': 'late-release',

@@ -40,6 +40,13 @@ test('a call that only the tracer or only the oracle counted is a contradiction'
   ]);
 });
 
+test('only EFAULT of a map by address is a rejection, also of iommufd', () => {
+  const byAddress =
+    'import_rejections_total{device="a",errno="EFAULT",importer="iommufd",privacy="undeclared",reason="bad_address",stage="ioas_map"}';
+  assert.deepEqual(contradictions({ ioas_map: { '0': 9, '-14': 1, '-12': 2 } }, { [byAddress]: 1 }), []);
+  assert.equal(contradictions({ ioas_map: { '0': 9 } }, { [byAddress]: 1 }).length, 2);
+});
+
 test('as many calls may be missing as the kernel skipped probe runs, and none may be counted twice', () => {
   assert.deepEqual(contradictions({ release: { '0': 3 } }, { releases_total: 1 }, 2), []);
   assert.equal(contradictions({ release: { '0': 3 } }, {}, 2).length, 1);

@@ -36,19 +36,6 @@ static struct answer keep(struct session *session, int fd)
 	return answer;
 }
 
-static struct lab_dma_range range(char *word)
-{
-	char *colon = strchr(word, ':');
-
-	if (!colon)
-		give_up(EXIT_USAGE, "'%s' is not a range; write OFFSET:LENGTH, as 0x1000:4096", word);
-	*colon = '\0';
-	return (struct lab_dma_range){
-		.offset = number(word, UINT64_MAX),
-		.length = number(colon + 1, UINT64_MAX),
-	};
-}
-
 static struct answer export(struct session *session, char *arguments)
 {
 	struct device *device = current_device(session);
@@ -70,7 +57,7 @@ static struct answer export(struct session *session, char *arguments)
 		} else if (given == MOST_RANGES) {
 			give_up(EXIT_USAGE, "at most %d ranges are possible", MOST_RANGES);
 		} else {
-			ranges[given++] = range(word);
+			ranges[given++] = range_of(word);
 		}
 	}
 	if (!announced_otherwise)
@@ -111,52 +98,6 @@ static struct answer vgem(struct session *session, char *arguments)
 	if (session->vgem_fd < 0)
 		session->vgem_fd = vgem_open();
 	return answer_of(vgem_import(session->vgem_fd, buffer->fd));
-}
-
-static struct answer map(struct session *session, char *arguments)
-{
-	struct buffer *buffer = buffer_of(session, next_word(&arguments));
-	uint64_t length = arguments ? number(arguments, UINT64_MAX) : buffer->size;
-
-	if (session->iommufd.fd < 0 && iommufd_open(&session->iommufd))
-		return answer_of(-1);
-	return answer_of(iommufd_map(&session->iommufd, buffer->fd, length, &buffer->iova));
-}
-
-/* Maps at the address of the existing mapping, as a VMM does that remaps without an unmap. */
-static struct answer map_again(struct session *session, char *arguments)
-{
-	struct buffer *buffer = buffer_of(session, arguments);
-
-	if (session->iommufd.fd < 0)
-		give_up(EXIT_USAGE, "nothing is mapped; write iommufd=N before this step");
-	return answer_of(iommufd_map_at(&session->iommufd, buffer->fd, buffer->size, buffer->iova));
-}
-
-/* Maps guest memory from a memfd, as a VMM does. A memfd is not a dma-buf. */
-static struct answer map_memory(struct session *session, char *arguments)
-{
-	uint64_t bytes = number(arguments, INT64_MAX), iova;
-	int fd = memfd_create("guest", MFD_CLOEXEC), ret = -1, cause;
-
-	if (session->iommufd.fd < 0 && iommufd_open(&session->iommufd))
-		return answer_of(-1);
-	if (fd >= 0 && !ftruncate(fd, (off_t)bytes))
-		ret = iommufd_map(&session->iommufd, fd, bytes, &iova);
-	cause = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = cause;
-	return answer_of(ret);
-}
-
-static struct answer unmap(struct session *session, char *arguments)
-{
-	struct buffer *buffer = buffer_of(session, arguments);
-
-	if (session->iommufd.fd < 0)
-		give_up(EXIT_USAGE, "nothing is mapped; write iommufd=N before this step");
-	return answer_of(iommufd_unmap(&session->iommufd, buffer->iova, buffer->size));
 }
 
 static struct answer udmabuf(struct session *session, char *arguments)
@@ -285,10 +226,6 @@ const struct verb buffer_verbs[] = {
 	{ "udmabuf", "BYTES", udmabuf },
 	{ "heap", "BYTES", heap },
 	{ "vgem", "N", vgem },
-	{ "iommufd", "N[,LENGTH]", map },
-	{ "iommufd-again", "N", map_again },
-	{ "iommufd-memfd", "BYTES", map_memory },
-	{ "iommufd-unmap", "N", unmap },
 	{ "bind", BIND_ARGUMENTS, bind },
 	{ "unbind", "N", unbind },
 	{ "fault", "N[,offset=B]", fault },

@@ -63,16 +63,18 @@ static struct device *open_device(struct session *session, const char *address)
 	return device;
 }
 
-static struct answer device(struct session *session, char *arguments)
+/* Opens a device by its group and a container, or by its own file and the session's iommufd. */
+static struct answer open_by(struct session *session, const char *verb, char *arguments)
 {
 	char *address = next_word(&arguments);
+	bool cdev = !strcmp(verb, "cdev");
 	struct vm *vm = NULL;
 	struct device *device;
-	int ret;
+	int ret, vm_vfio_fd;
 
 	for (char *word; (word = next_word(&arguments));) {
 		if (!option(word, "vm"))
-			give_up(EXIT_USAGE, "'%s' is unknown here; write device=ADDRESS[,vm=NAME]", word);
+			give_up(EXIT_USAGE, "'%s' is unknown here; write %s=ADDRESS[,vm=NAME]", word, verb);
 		vm = vm_of(session, option(word, "vm"));
 	}
 	if (!address || strlen(address) != strlen("0000:00:00.0"))
@@ -81,13 +83,27 @@ static struct answer device(struct session *session, char *arguments)
 		give_up(EXIT_USAGE, "%s is open already; use=%s makes it current", address, address);
 	if (session->device_count == MOST_DEVICES)
 		give_up(EXIT_USAGE, "at most %d devices are possible", MOST_DEVICES);
+	if (cdev && session->iommufd.fd < 0 && iommufd_open(&session->iommufd))
+		return answer_of(-1);
 	device = &session->devices[session->device_count];
-	ret = device_open(device, address, vm ? vm->vfio_fd : -1);
+	vm_vfio_fd = vm ? vm->vfio_fd : -1;
+	ret = cdev ? device_open_cdev(device, address, vm_vfio_fd, &session->iommufd) :
+		     device_open(device, address, vm_vfio_fd);
 	if (!ret) {
 		session->device_count++;
 		session->current = device;
 	}
 	return answer_of(ret);
+}
+
+static struct answer device(struct session *session, char *arguments)
+{
+	return open_by(session, "device", arguments);
+}
+
+static struct answer cdev(struct session *session, char *arguments)
+{
+	return open_by(session, "cdev", arguments);
 }
 
 static struct answer use(struct session *session, char *arguments)
@@ -142,6 +158,7 @@ const struct verb device_verbs[] = {
 	{ "vm", "NAME[,type=N][,sev|sev-es]", vm },
 	{ "close-vm", "NAME", close_vm },
 	{ "device", "ADDRESS[,vm=NAME]", device },
+	{ "cdev", "ADDRESS[,vm=NAME]", cdev },
 	{ "use", "ADDRESS", use },
 	{ "close-device", "ADDRESS", close_device },
 	{ "memory", "on|off", memory },

@@ -8,6 +8,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "text.h"
+
+struct lab_dma_range range_of(char *word)
+{
+	char *colon = strchr(word, ':');
+
+	if (!colon)
+		give_up(EXIT_USAGE, "'%s' is not a range; write OFFSET:LENGTH, as 0x1000:4096", word);
+	*colon = '\0';
+	return (struct lab_dma_range){
+		.offset = number(word, UINT64_MAX),
+		.length = number(colon + 1, UINT64_MAX),
+	};
+}
+
 static int ask(int device_fd, uint32_t operation, uint32_t region, uint32_t flags,
 	       uint32_t announced, const struct lab_dma_range *ranges, uint32_t given)
 {

@@ -7,6 +7,8 @@
 
 #include "uapi.h"
 
+/* Parses OFFSET:LENGTH. */
+struct lab_dma_range range_of(char *word);
 /* Each returns a dma-buf fd (probe: 0), or -1 and errno. */
 int export_ranges(int device_fd, uint32_t region, uint32_t flags, uint32_t announced,
 		  const struct lab_dma_range *ranges, uint32_t given);

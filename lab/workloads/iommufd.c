@@ -53,6 +53,52 @@ int iommufd_map_at(const struct iommufd *iommufd, int dmabuf_fd, uint64_t bytes,
 	return map_file(iommufd, dmabuf_fd, bytes, &iova, LAB_IOAS_MAP_FIXED_IOVA);
 }
 
+int iommufd_map_address(const struct iommufd *iommufd, void *memory, uint64_t bytes, uint64_t *iova)
+{
+	struct lab_ioas_map map = {
+		.size = sizeof(map),
+		.flags = LAB_IOAS_MAP_READABLE | LAB_IOAS_MAP_WRITEABLE,
+		.ioas_id = iommufd->ioas,
+		.user_va = (uint64_t)(uintptr_t)memory,
+		.length = bytes,
+	};
+	int ret = ioctl(iommufd->fd, LAB_IOAS_MAP, &map);
+
+	if (!ret)
+		*iova = map.iova;
+	return ret;
+}
+
+int iommufd_map_compat(const struct iommufd *iommufd, void *memory, uint64_t bytes, uint64_t iova)
+{
+	struct lab_vfio_ioas set = { .size = sizeof(set), .ioas_id = iommufd->ioas, .op = LAB_VFIO_IOAS_SET };
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uint64_t)(uintptr_t)memory,
+		.iova = iova,
+		.size = bytes,
+	};
+
+	if (ioctl(iommufd->fd, LAB_VFIO_IOAS, &set))
+		return -1;
+	return ioctl(iommufd->fd, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+int iommufd_copy(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes)
+{
+	struct lab_ioas_copy copy = {
+		.size = sizeof(copy),
+		.flags = LAB_IOAS_MAP_READABLE | LAB_IOAS_MAP_WRITEABLE,
+		.dst_ioas_id = iommufd->ioas,
+		.src_ioas_id = iommufd->ioas,
+		.length = bytes,
+		.src_iova = iova,
+	};
+
+	return ioctl(iommufd->fd, LAB_IOAS_COPY, &copy);
+}
+
 int iommufd_unmap(const struct iommufd *iommufd, uint64_t iova, uint64_t bytes)
 {
 	struct lab_ioas_unmap unmap = {

@@ -57,11 +57,11 @@ void vm_close(struct vm *vm)
 	vm->fd = vm->vfio_fd = vm->kind_fd = -1;
 }
 
-static int set_group(int vfio_fd, uint64_t what, int group_fd)
+static int set_file(int vfio_fd, uint64_t what, int file_fd)
 {
-	int32_t fd = group_fd;
+	int32_t fd = file_fd;
 	struct kvm_device_attr attribute = {
-		.group = KVM_DEV_VFIO_GROUP,
+		.group = KVM_DEV_VFIO_FILE,
 		.attr = what,
 		.addr = (uint64_t)(uintptr_t)&fd,
 	};
@@ -69,12 +69,12 @@ static int set_group(int vfio_fd, uint64_t what, int group_fd)
 	return ioctl(vfio_fd, KVM_SET_DEVICE_ATTR, &attribute);
 }
 
-int vm_link_group(int vfio_fd, int group_fd)
+int vm_link(int vfio_fd, int file_fd)
 {
-	return set_group(vfio_fd, KVM_DEV_VFIO_GROUP_ADD, group_fd);
+	return set_file(vfio_fd, KVM_DEV_VFIO_FILE_ADD, file_fd);
 }
 
-int vm_unlink_group(int vfio_fd, int group_fd)
+int vm_unlink(int vfio_fd, int file_fd)
 {
-	return set_group(vfio_fd, KVM_DEV_VFIO_GROUP_DEL, group_fd);
+	return set_file(vfio_fd, KVM_DEV_VFIO_FILE_DEL, file_fd);
 }

@@ -52,6 +52,7 @@ struct verb {
 /* Every table ends with an entry without a name. */
 extern const struct verb device_verbs[];
 extern const struct verb buffer_verbs[];
+extern const struct verb iommufd_verbs[];
 extern const struct verb importer_verbs[];
 extern const struct verb process_verbs[];
 

@@ -8,7 +8,9 @@
 #include "session.h"
 #include "text.h"
 
-static const struct verb *const tables[] = { device_verbs, buffer_verbs, importer_verbs, process_verbs };
+static const struct verb *const tables[] = {
+	device_verbs, buffer_verbs, iommufd_verbs, importer_verbs, process_verbs,
+};
 
 static const struct verb *find(const char *name, size_t length)
 {

@@ -38,6 +38,16 @@ struct lab_ioas_alloc {
 	__u32 ioas_id;
 };
 
+struct lab_ioas_map {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__u32 reserved;
+	__u64 user_va;
+	__u64 length;
+	__u64 iova;
+};
+
 struct lab_ioas_map_file {
 	__u32 size;
 	__u32 flags;
@@ -48,6 +58,23 @@ struct lab_ioas_map_file {
 	__u64 iova;
 };
 
+struct lab_ioas_copy {
+	__u32 size;
+	__u32 flags;
+	__u32 dst_ioas_id;
+	__u32 src_ioas_id;
+	__u64 length;
+	__u64 dst_iova;
+	__u64 src_iova;
+};
+
+struct lab_vfio_ioas {
+	__u32 size;
+	__u32 ioas_id;
+	__u16 op;
+	__u16 reserved;
+};
+
 struct lab_ioas_unmap {
 	__u32 size;
 	__u32 ioas_id;
@@ -56,7 +83,11 @@ struct lab_ioas_unmap {
 };
 
 #define LAB_IOAS_ALLOC _IO(';', 0x81)
+#define LAB_IOAS_COPY _IO(';', 0x83)
+#define LAB_IOAS_MAP _IO(';', 0x85)
 #define LAB_IOAS_UNMAP _IO(';', 0x86)
+#define LAB_VFIO_IOAS _IO(';', 0x88)
+#define LAB_VFIO_IOAS_SET 1u
 #define LAB_IOAS_MAP_FILE _IO(';', 0x8f)
 #define LAB_IOAS_MAP_FIXED_IOVA 1u
 #define LAB_IOAS_MAP_WRITEABLE 2u

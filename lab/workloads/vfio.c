@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kvm.h"
@@ -50,34 +51,44 @@ static int open_container(void)
 	return fd;
 }
 
-static int attach(struct device *device)
+int device_prepare(struct device *device)
 {
 	struct vfio_region_info config = {
 		.argsz = sizeof(config),
 		.index = VFIO_PCI_CONFIG_REGION_INDEX,
 	};
 
-	if (ioctl(device->group_fd, VFIO_GROUP_SET_CONTAINER, &device->container_fd) ||
-	    ioctl(device->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		return -1;
-	/* Link the VM before opening the device: VFIO copies the group's VM into the device when the device is opened. */
-	if (device->vm_vfio_fd >= 0 && vm_link_group(device->vm_vfio_fd, device->group_fd))
-		return -1;
-	device->fd = ioctl(device->group_fd, VFIO_GROUP_GET_DEVICE_FD, device->address);
-	if (device->fd < 0 || ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
+	if (ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
 		return -1;
 	device->config_offset = config.offset;
 	/* A buffer that is exported while memory decode is off is born revoked. A VMM turns it on first. */
 	return device_memory(device, true);
 }
 
+static int attach(struct device *device)
+{
+	if (ioctl(device->group_fd, VFIO_GROUP_SET_CONTAINER, &device->container_fd) ||
+	    ioctl(device->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		return -1;
+	/* Link the VM before opening the device: VFIO copies the group's VM into the device when the device is opened. */
+	if (device->vm_vfio_fd >= 0 && vm_link(device->vm_vfio_fd, device->group_fd))
+		return -1;
+	device->fd = ioctl(device->group_fd, VFIO_GROUP_GET_DEVICE_FD, device->address);
+	return device->fd < 0 ? -1 : device_prepare(device);
+}
+
+void device_init(struct device *device, const char *address)
+{
+	memset(device, 0, sizeof(*device));
+	snprintf(device->address, sizeof(device->address), "%s", address);
+	device->fd = device->group_fd = device->container_fd = device->vm_vfio_fd = -1;
+}
+
 int device_open(struct device *device, const char *address, int vm_vfio_fd)
 {
 	int cause;
 
-	memset(device, 0, sizeof(*device));
-	snprintf(device->address, sizeof(device->address), "%s", address);
-	device->fd = device->container_fd = device->vm_vfio_fd = -1;
+	device_init(device, address);
 	device->group = iommu_group(address);
 	device->group_fd = open_group(device);
 	if (device->group_fd < 0)
@@ -103,10 +114,12 @@ static void close_one(int *fd)
 
 void device_close(struct device *device)
 {
+	/* KVM has a reference on the file. Without the unlink the device or its group could not be opened again. */
+	if (device->vm_vfio_fd >= 0 && device->group_fd < 0)
+		vm_unlink(device->vm_vfio_fd, device->fd);
 	close_one(&device->fd);
-	/* KVM has a reference on the group. Without the unlink the group could not be opened again. */
-	if (device->vm_vfio_fd >= 0)
-		vm_unlink_group(device->vm_vfio_fd, device->group_fd);
+	if (device->vm_vfio_fd >= 0 && device->group_fd >= 0)
+		vm_unlink(device->vm_vfio_fd, device->group_fd);
 	close_one(&device->vm_vfio_fd);
 	close_one(&device->group_fd);
 	close_one(&device->container_fd);
@@ -148,6 +161,15 @@ uint64_t region_size(const struct device *device, unsigned int region)
 	struct vfio_region_info info = { .argsz = sizeof(info), .index = region };
 
 	return ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &info) ? 0 : info.size;
+}
+
+void *region_mmap(const struct device *device, unsigned int region, uint64_t offset, uint64_t bytes)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = region };
+
+	if (ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return MAP_FAILED;
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device->fd, (off_t)(info.offset + offset));
 }
 
 int first_memory_region(const struct device *device)

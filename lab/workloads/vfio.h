@@ -7,11 +7,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "iommufd.h"
+
 struct device {
 	char address[16];       /* 0000:00:05.0 */
 	unsigned int group;     /* IOMMU group number */
-	int group_fd;
-	int container_fd;
+	int group_fd;           /* -1 for a device that was opened by its own file */
+	int container_fd;       /* the same */
 	int fd;                 /* -1 when closed */
 	int vm_vfio_fd;         /* a duplicate; -1 without a VM */
 	uint64_t config_offset; /* offset of PCI config space in fd */
@@ -23,12 +25,19 @@ struct device {
  */
 int device_open(struct device *device, const char *address, int vm_vfio_fd);
 void device_close(struct device *device);
+/* cdev.c: the same by the device's file (VFIO cdev), with this iommufd instead of a container. */
+int device_open_cdev(struct device *device, const char *address, int vm_vfio_fd, const struct iommufd *iommufd);
+/* For the functions that open: no file is open yet; the device is open, so its memory decode is turned on. */
+void device_init(struct device *device, const char *address);
+int device_prepare(struct device *device);
 
 /* Each returns 0, or -1 and errno. */
 int config_read(const struct device *device, unsigned int at, void *into, size_t bytes);
 int config_write(const struct device *device, unsigned int at, const void *from, size_t bytes);
 int device_memory(const struct device *device, bool on);
 uint64_t region_size(const struct device *device, unsigned int region);
+/* Returns the memory, or MAP_FAILED and errno. */
+void *region_mmap(const struct device *device, unsigned int region, uint64_t offset, uint64_t bytes);
 /* Returns the first BAR of whole pages that can be mapped, or -1. */
 int first_memory_region(const struct device *device);
 

@@ -51,6 +51,23 @@
 #define RESMEM_REGION_INDEX 2
 #define USEMEM_REGION_INDEX 4
 
+// include/linux/mm.h: the mapping has page frames without struct page, as every BAR has.
+#define VM_PFNMAP 0x400
+
+// include/linux/maple_tree.h, include/linux/xarray.h: the tag of the root, and the type of a node in the bits 3 to 6 of its entry.
+#define MAPLE_TAG 3
+#define MAPLE_IS_NODE 2
+#define MAPLE_NODE_MASK 255
+#define MAPLE_TYPE_SHIFT 3
+#define MAPLE_TYPE_MASK 15
+#define MAPLE_LEAF_64 1
+#define MAPLE_ARANGE_64 3
+// A process with 33,000 mappings needed 39 steps. With bpftrace 0.27 the verifier rejects 80 steps (too many states).
+#define MAPLE_STEPS 48
+
+// drivers/iommu/iommufd/io_pagetable.h: the pages are a dma-buf.
+#define IOPT_ADDRESS_DMABUF 2
+
 // Names of exporters, importers and drivers.
 #define NAME_VFIO_PCI "vfio_pci_core"
 #define NAME_KVM "kvm"
@@ -58,6 +75,9 @@
 #define NAME_IOMMU "iommu"
 // The driver of devices without hardware (drivers/base/faux.c).
 #define NAME_FAUX_DRIVER "faux_driver"
+// The file of a device: by its group, or a character device vfioN.
+#define NAME_VFIO_DEVICE_FILE "[vfio-device]"
+#define NAME_VFIO "vfio"
 #define NAME_NVGRACE "nvgrace_gpu_vfio_pci"
 
 // include/linux/limits.h

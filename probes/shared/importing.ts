@@ -13,10 +13,13 @@ export const OF_THE_BUFFER =
 const NOT_OF_VFIO = 'device is also unknown if KVM binds a buffer that VFIO did not export.';
 const STAGES =
   'Stages: attach (dma_buf_dynamic_attach), pin (dma_buf_pin), map (dma_buf_map_attachment), ' +
-  'vmap (dma_buf_vmap, dma_buf_mmap), iommufd (iommufd_ioas_map_file), ' +
+  'vmap (dma_buf_vmap, dma_buf_mmap), iommufd (iommufd_ioas_map_file, iommufd_ioas_copy), ' +
   'bind (kvm_vfio_dmabuf_bind, kvm_set_memory_region), get_pfn (kvm_vfio_dmabuf_get_pfn: a fault of a guest), ' +
   'rdma (ib_umem_dmabuf_get), prime (drm_gem_prime_fd_to_handle), videobuf2 (attach_dmabuf), ' +
   'devmem (net_devmem_bind_dmabuf).';
+const BY_ADDRESS =
+  'Also ioas_map (iopt_map_user_pages): maps by address that failed with EFAULT. It has no buffer and no other counts; ' +
+  'device is that of the BAR, or unknown if the address is not in one.';
 
 const importDuration = {
   name: 'import_duration',
@@ -78,7 +81,7 @@ export const importCounts = {
         name: 'import_rejections',
         type: 'counter',
         help: 'Import calls that the kernel rejected (dma_buf_dynamic_attach, dma_buf_map_attachment and others).',
-        details: `Each is counted once, at the layer that rejected it. ${STAGES} ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
+        details: `Each is counted once, at the layer that rejected it. ${STAGES} ${BY_ADDRESS} ${OF_THE_BUFFER} ${NOT_OF_VFIO}`,
         labels: ['device', 'privacy', 'importer', 'stage', 'reason', 'errno'],
       },
     },

@@ -1,4 +1,5 @@
 import { type DecodeFailure, isEvent, mayBeEvent, type StreamRecord } from '../protocol/decode.ts';
+import type { EventRecord } from '../protocol/tuples.ts';
 import type { IdentityReporter } from './identity-reporter.ts';
 import type { LiveBuffers } from './live-buffers.ts';
 import type { LossCounts } from './loss-counts.ts';
@@ -37,10 +38,7 @@ export class LineReader {
       const vmPid = fields[name];
       if (typeof vmPid === 'number') this.#identities.seeProcess(vmPid, true, t);
     }
-    // KVM binds, and runs the vCPUs that fault, only for the process of the VM.
-    const isOfVm = record.type === 'bind' || (record.type === 'import' && record.data.stage === 'get_pfn');
-    const owner = isOfVm || (record.type === 'export' && record.data.errno === 0);
-    this.#identities.seeProcess(pid, owner, t);
+    this.#identities.seeProcess(pid, ownsState(record), t);
   }
 
   /** Updates the loss counts of the running child. */
@@ -65,5 +63,21 @@ export class LineReader {
       default:
         if (isEvent(record)) this.#losses.eventReceived();
     }
+  }
+}
+
+/** Whether the end of the process of this event must be reported: it owns buffers or a VM, or an incident is about it. */
+function ownsState({ type, data }: EventRecord): boolean {
+  switch (type) {
+    case 'bind':
+      // KVM accepts a bind only from the process of the VM.
+      return true;
+    case 'export':
+      return data.errno === 0;
+    case 'import':
+      // KVM resolves the faults of a vCPU for the process of the VM.
+      return data.reason === 'bar_by_address' || data.stage === 'get_pfn';
+    default:
+      return false;
   }
 }

@@ -10,6 +10,7 @@ export const INCIDENT_KINDS = [
   'late_release',
   'born_revoked',
   'never_imported',
+  'bar_mapped_by_address',
   'private_without_vm',
   'private_offered',
   'foreign_vm',
@@ -23,6 +24,7 @@ export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 export const CLOSINGS = [
   'revoke_ended',
   'mapped_again',
+  'mapped_as_dmabuf',
   'restored',
   'imported',
   'released',

@@ -2,6 +2,7 @@ import type { BufferView } from './buffers.ts';
 import type { TracerEvent } from './events.ts';
 import type { VmRef } from './fields.ts';
 import { ROUTE_TEXT } from './routes.ts';
+import type { IdleDevice } from './topology.ts';
 
 /** How page and terminal name what an event or a buffer refers to. An unknown one has the name ''. */
 
@@ -38,6 +39,15 @@ export function processName({ comm, pid }: { comm: string; pid: number }): strin
 
 export function ownerName({ owner }: Pick<BufferView, 'owner'>): string {
   return owner === null ? '' : processName(owner);
+}
+
+/** A device that a process has open without a buffer. */
+export function idleDeviceText({ device, holders }: IdleDevice): string {
+  const names = holders.map(({ pid, comm, vm }) => {
+    const process = comm === null ? `pid ${pid}` : processName({ comm, pid });
+    return vm === null ? process : `${vmTitle(vm)}, ${process}`;
+  });
+  return `${device} by ${names.join(' and ')}`;
 }
 
 /** The owner as a row of a table shows it. */

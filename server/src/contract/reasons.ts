@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 
-/** Kinds of names. A symptom is in no metric, because no probe sees it; the others are label values of metrics. */
-export const TOPICS = ['reason', 'violation', 'cause', 'incident', 'symptom'] as const;
+/** Kinds of names, which are label values of metrics. */
+export const TOPICS = ['reason', 'violation', 'cause', 'incident'] as const;
 export type Topic = (typeof TOPICS)[number];
 
 export const ReasonView = Type.Object({

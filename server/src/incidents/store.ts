@@ -11,6 +11,8 @@ export interface IncidentFacts extends Participants {
   buffer: BufferState | null;
   /** The VM that the incident is about, if that is not the VM of the buffer. */
   vm: ProcessRecord | null;
+  /** How that VM was found. */
+  vmBy: 'kvm' | 'task';
 }
 
 export interface IncidentState<Details = unknown> extends IncidentFacts {
@@ -114,6 +116,7 @@ export class IncidentStore {
       inode: null,
       buffer: null,
       vm: null,
+      vmBy: 'kvm',
       importers: NONE,
       holders: NONE,
       ...facts,

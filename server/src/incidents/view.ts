@@ -1,6 +1,7 @@
+import type { VmRef } from '../contract/fields.ts';
 import type { Closing, Incident } from '../contract/incidents.ts';
 import { deviceAddress } from '../model/naming.ts';
-import { vmRef } from '../model/processes.ts';
+import { vmOfTask, vmRef } from '../model/processes.ts';
 import { vmOf } from '../model/vms.ts';
 import type { Participants } from './participants.ts';
 import type { Names } from './rule.ts';
@@ -18,6 +19,7 @@ export interface IncidentContext {
 const CLOSED: Readonly<Record<Closing, string>> = {
   revoke_ended: 'the call has ended',
   mapped_again: 'it was remapped',
+  mapped_as_dmabuf: 'the process has mapped a dma-buf of the device',
   restored: 'the memory was restored',
   imported: 'an importer has attached it',
   released: 'the buffer was released',
@@ -50,7 +52,7 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
   const { time, tracesUnmaps } = context;
   const { device, kind, severity } = incidentLabels(incident);
   const ownerVm = buffer === null ? null : vmOf(buffer);
-  const vm = incident.vm === null ? ownerVm : vmRef(incident.vm);
+  const vm = incident.vm === null ? ownerVm : vmOfIncident(incident);
   const { importers, holders } = context.participants(incident);
   return {
     id: incident.id,
@@ -71,6 +73,11 @@ export function incidentView(incident: IncidentState, context: IncidentContext):
     waited_seconds: incident.waitedUs === null ? null : incident.waitedUs / 1e6,
     exact: closedAt === null ? context.isExact(incident) : incident.exact,
   };
+}
+
+/** A process that only called the kernel is a VM if its command line shows it. KVM accepts calls only from a VM. */
+function vmOfIncident({ vm, vmBy }: IncidentState): VmRef | null {
+  return vmBy === 'task' ? vmOfTask(vm) : vmRef(vm);
 }
 
 function severityOf(incident: IncidentState): Incident['severity'] {

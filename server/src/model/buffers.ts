@@ -12,6 +12,7 @@ import {
   setRevoked,
 } from './buffer-state.ts';
 import { BufferTotals } from './buffer-totals.ts';
+import type { DeviceHolders } from './idle-devices.ts';
 import type { ImporterState } from './importers.ts';
 import { attach, beginMapping, detach, map, reconcileAttachments, undoMapping } from './mappings.ts';
 import { importerName } from './naming.ts';
@@ -31,6 +32,8 @@ export class BufferTable {
   readonly #released = new FifoMap<number, BufferState>();
   /** Whether unmap events are traced. Otherwise a revocation ends all mappings. */
   tracesUnmaps = false;
+  /** Null before the first snapshot that lists the holders of devices. */
+  deviceHolders: DeviceHolders | null = null;
   /** Called before the importers and holders of a released buffer are discarded. */
   beforeRelease: (buffer: BufferState) => void = () => {};
 
@@ -270,6 +273,7 @@ export class BufferTable {
   reconcile(snapshot: Snapshot): BufferState[] {
     const present = new Set<number>();
     const holders = deviceHolders(snapshot, this.#processes);
+    if (snapshot.device_holders !== undefined) this.deviceHolders = { at: snapshot.t_end, byDevice: holders };
     for (const seen of snapshot.buffers) {
       present.add(seen.inode);
       this.#reconcileOne(seen, snapshot);

@@ -1,4 +1,4 @@
-import type { Topology, TopologyEdge, TopologyNode } from '../contract/topology.ts';
+import type { Sharing, TopologyEdge, TopologyNode } from '../contract/topology.ts';
 import type { BufferState, Rejection } from './buffer-state.ts';
 import { routeOf } from './importers.ts';
 import { deviceAddress } from './naming.ts';
@@ -9,7 +9,7 @@ export function topologyOf(
   buffers: Iterable<Readonly<BufferState>>,
   limit: number,
   onlyDevice?: string,
-): Topology {
+): Sharing {
   const nodes = new Map<string, TopologyNode>();
   const edges = new Map<string, TopologyEdge>();
   const node = (one: TopologyNode): string => {

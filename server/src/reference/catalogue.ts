@@ -3,28 +3,26 @@ import { TOPICS, type Topic } from '../contract/reasons.ts';
 import { INCIDENT_RULES } from '../incidents/rules/index.ts';
 import { PRIVATE_BUFFER_REMEDY } from '../incidents/rules/private-offered.ts';
 import type { Reason } from '../protocol/codes.ts';
+import { ADDRESS_REASONS } from './address-reasons.ts';
 import { CAUSE_ENTRIES } from './causes.ts';
 import { COMMON_REASONS } from './common-reasons.ts';
 import { type CallStage, type Entry, STAGES_OF_OTHER_IMPORTERS } from './entry.ts';
 import { EXPORT_REASONS } from './export-reasons.ts';
 import { IMPORT_REASONS } from './import-reasons.ts';
 import { PRIVATE_REASONS } from './private-reasons.ts';
-import { SYMPTOM_ENTRIES } from './symptoms.ts';
 import { VIOLATION_ENTRIES } from './violations.ts';
 
-/** Reasons whose numbers are reserved: no probe of this version prints them. */
-type Reserved = 'bar_by_address' | 'bad_address';
-
 /** The compiler reports a reason without an entry. */
-export const REASON_ENTRIES: Record<Exclude<Reason, 'none' | Reserved>, Entry> = {
+export const REASON_ENTRIES: Record<Exclude<Reason, 'none'>, Entry> = {
   ...IMPORT_REASONS,
+  ...ADDRESS_REASONS,
   ...PRIVATE_REASONS,
   ...EXPORT_REASONS,
   ...COMMON_REASONS,
 };
 
 /** Reasons that no probe of this version prints, although the stream has a number for them. */
-export const UNPRINTED: readonly Reason[] = ['bar_by_address', 'bad_address'] satisfies Reserved[];
+export const UNPRINTED: readonly Reason[] = [];
 
 /** One entry as the CLI, the API and the docs show it. */
 export interface Explanation extends Entry {
@@ -58,7 +56,6 @@ const BY_TOPIC: Record<Topic, Readonly<Record<string, Entry>>> = {
   violation: VIOLATION_ENTRIES,
   cause: CAUSE_ENTRIES,
   incident: incidentEntries(),
-  symptom: SYMPTOM_ENTRIES,
 };
 
 /** Every entry, by topic and in the order of the catalogue; names are unique over all topics. */
@@ -73,7 +70,7 @@ export const EXPLANATIONS: readonly Explanation[] = TOPICS.flatMap((topic) =>
       topic === 'reason' && entry.rules.some(({ stage }) => STAGES_OF_OTHER_IMPORTERS.has(stage))
         ? PRIVATE_BUFFER_REMEDY
         : null,
-    printed: topic !== 'symptom' && !(UNPRINTED as readonly string[]).includes(name),
+    printed: !(UNPRINTED as readonly string[]).includes(name),
     docs:
       topic === 'incident'
         ? `docs/runbooks/${INCIDENT_RULES[name as IncidentKind].runbook}.md`

@@ -12,7 +12,7 @@ import {
   rule,
 } from './entry.ts';
 
-/** The function of each stage whose errors the probes report. */
+/** The function of each stage whose errors the probes report. ioas_map reports EFAULT only, which has its own reasons. */
 const CALLS: Record<Exclude<CallStage, 'revoke' | 'ioas_map'>, readonly [string, string]> = {
   export: ['vfio_pci_core_feature_dma_buf', EXPORTER],
   private_read: ['vfio_dma_buf_get_data', EXPORTER],

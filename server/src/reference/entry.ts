@@ -30,9 +30,9 @@ export interface Entry {
   remedy: string;
 }
 
-/** Stages at which an importer other than KVM can be rejected. */
+/** Stages at which an importer other than KVM can be rejected with a buffer. */
 export const STAGES_OF_OTHER_IMPORTERS: ReadonlySet<string> = new Set(
-  STAGES.filter((stage) => !['unknown', 'bind', 'get_pfn'].includes(stage)),
+  STAGES.filter((stage) => !['unknown', 'bind', 'get_pfn', 'ioas_map'].includes(stage)),
 );
 
 export const EXPORTER = 'drivers/vfio/pci/vfio_pci_dmabuf.c';

@@ -2,6 +2,7 @@ import type { BufferView } from '../contract/buffers.ts';
 import type { TracerEvent } from '../contract/events.ts';
 import type { HistorySample } from '../contract/history.ts';
 import type { Status } from '../contract/status.ts';
+import type { IdleDevice } from '../contract/topology.ts';
 import { IncidentEngine } from '../incidents/engine.ts';
 import { IncidentReports } from '../incidents/reports.ts';
 import { Accounting } from '../model/accounting.ts';
@@ -14,6 +15,7 @@ import { CounterStore } from '../model/counters.ts';
 import { DeviceTable } from '../model/devices.ts';
 import { toTracerEvent } from '../model/events.ts';
 import { History } from '../model/history.ts';
+import { idleDevices } from '../model/idle-devices.ts';
 import { deviceAddress, packedDevice } from '../model/naming.ts';
 import { ProcessTable } from '../model/processes.ts';
 import { type DeviceVm, VmTable } from '../model/vms.ts';
@@ -288,6 +290,13 @@ export class TracerModel {
   /** The facts that the collector reported about devices, one entry per PCI address. */
   devices(): Device[] {
     return this.#devices.all();
+  }
+
+  /** Devices that a process had open at the last snapshot, and that have no buffer. */
+  idleDevices(): IdleDevice[] {
+    const { deviceHolders, totals } = this.#buffers;
+    if (deviceHolders === null) return [];
+    return idleDevices(deviceHolders, (device) => totals.hasBuffers(device), this.#wallTime.iso);
   }
 
   /** The VM of each device. Devices without a VM are left out. */

@@ -9,7 +9,7 @@ import {
   RejectionsAnswer,
 } from '../../src/contract/answers.ts';
 import { Topology } from '../../src/contract/topology.ts';
-import { counterRead, DEVICE, exported, imported, packName } from '../fixtures/stream-lines.ts';
+import { counterRead, DEVICE, exported, imported, packName, snapshot } from '../fixtures/stream-lines.ts';
 import { build, STREAM } from './build.ts';
 
 const VM = exported({ t: 2_800_000, inode: 10, privacy: 'shared', kvm_pid: 4242, vm_type: 'snp' });
@@ -149,6 +149,24 @@ test('the topology joins VMs, devices, buffers and importers', async (t) => {
     ],
   );
   assert.equal((await ask('?limit=1')).total, 3);
+});
+
+test('the topology lists the devices that a process has open without a buffer, of one device or of all', async (t) => {
+  const open = [0x4108, 0x4110].map((device) => ({ device, pid: 300 }));
+  const { app } = await build(t, { lines: [...STREAM, snapshot(5_000_000, [], { device_holders: open })] });
+  for (const [query, devices] of [
+    ['', ['0000:41:01.0', '0000:41:02.0']],
+    ['?limit=1', ['0000:41:01.0']],
+    ['?device=41:02.0', ['0000:41:02.0']],
+  ] as const) {
+    const answer = (await app.inject(`/api/v1/topology${query}`)).json();
+    assert.ok(Value.Check(Topology, answer));
+    assert.deepEqual(
+      answer.idle_devices.map(({ device }) => device),
+      devices,
+      query,
+    );
+  }
 });
 
 test('the probes route returns the dialect and the probes', async (t) => {

@@ -128,7 +128,7 @@ test('the families of private exports are absent on a kernel without private exp
       .get('probe_attached')
       ?.samples.filter(({ value }) => value === 0)
       .map(({ labels }) => labels.probe),
-    ['bind', 'fault', 'private_read', 'unbind', 'unmap', 'zap'],
+    ['bind', 'fault', 'ioas_map', 'private_read', 'unbind', 'unmap', 'zap'],
   );
 });
 

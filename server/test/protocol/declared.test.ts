@@ -80,6 +80,8 @@ test('a family is present with any of the probes that count in its maps, or with
       'core_pin',
       'devmem',
       'fault',
+      'ioas_copy',
+      'ioas_map',
       'iommufd_file',
       'iommufd_map',
       'map',

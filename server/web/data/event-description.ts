@@ -23,6 +23,7 @@ const STAGE: Readonly<Record<string, string>> = {
   videobuf2: 'queued it',
   devmem: 'bound it to a network queue',
   get_pfn: 'resolved a fault of the guest',
+  ioas_map: 'mapped it by its address',
 };
 
 /** Why a call failed; null if it succeeded. */

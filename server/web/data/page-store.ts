@@ -25,7 +25,12 @@ export class PageStore {
   readonly link: Signal<Link> = signal({ state: 'connecting' });
   readonly status: Signal<Status | null> = signal(null);
   readonly buffers: Signal<Buffers> = signal({ total: 0, buffers: [] });
-  readonly topology: Signal<Topology> = signal({ total: 0, nodes: [], edges: [] });
+  readonly topology: Signal<Topology> = signal({
+    total: 0,
+    nodes: [],
+    edges: [],
+    idle_devices: [],
+  });
   readonly incidents: Signal<Incidents | null> = signal(null);
   readonly rejections: Signal<Rejections | null> = signal(null);
   readonly history: Signal<History['samples']> = signal([]);

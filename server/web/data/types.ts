@@ -15,7 +15,7 @@ import type {
 import type { ReasonView } from '../../src/contract/reasons.ts';
 
 export type { HistorySample } from '../../src/contract/history.ts';
-export type { Topology, TopologyEdge, TopologyNode } from '../../src/contract/topology.ts';
+export type { Sharing, Topology, TopologyEdge, TopologyNode } from '../../src/contract/topology.ts';
 export type { Privacy } from '../../src/protocol/codes.ts';
 
 /** The answers of the API, from the schemas that the routes use. */

@@ -1,7 +1,7 @@
 import { bytes, count } from '../../src/contract/format.ts';
 import { vmTitle } from '../../src/contract/names.ts';
 import { ROUTE_TEXT } from '../../src/contract/routes.ts';
-import type { Topology, TopologyNode, VmRef } from '../data/types.ts';
+import type { Sharing, TopologyNode, VmRef } from '../data/types.ts';
 import { type Curve, part, pointAt } from './curve.ts';
 import { OTHER_DEVICES, type Row, topologyRows } from './topology-rows.ts';
 
@@ -96,7 +96,7 @@ function columnsOf(width: number): Columns {
 
 /** Three layers (devices, buffers, importers), with VMs as frames around the first two. */
 export function layoutTopology(
-  topology: Topology,
+  topology: Sharing,
   rejectedExports: ReadonlyMap<string, number>,
   width: number,
 ): Graph {
@@ -113,7 +113,7 @@ class Layout {
   /** Areas that crosses and reasons occupy. */
   readonly #taken: Area[] = [];
 
-  constructor(topology: Topology, width: number) {
+  constructor(topology: Sharing, width: number) {
     this.#nodes = new Map(topology.nodes.map((node) => [node.id, node]));
     for (const { type, from, to } of topology.edges) {
       const node = this.#nodes.get(from);

@@ -1,5 +1,5 @@
 import { number } from '../../src/contract/format.ts';
-import type { Topology, TopologyEdge, TopologyNode } from '../data/types.ts';
+import type { Sharing, TopologyEdge, TopologyNode } from '../data/types.ts';
 
 /** Up to this many buffers are drawn one by one; beyond it, similar ones of a device are folded. */
 const SINGLY = 16;
@@ -22,7 +22,7 @@ export const OTHERS = 'importer:others';
 export const OTHER_DEVICES = 'device:others';
 
 /** Most importers that are drawn; the others are folded into one. */
-function importantImporters(topology: Topology, folded: string[]): ReadonlySet<string> | null {
+function importantImporters(topology: Sharing, folded: string[]): ReadonlySet<string> | null {
   const weight = new Map<string, number>();
   for (const edge of topology.edges) {
     if (edge.type !== 'import') continue;
@@ -36,7 +36,7 @@ function importantImporters(topology: Topology, folded: string[]): ReadonlySet<s
 }
 
 /** The rows of the graph, and sentences about what was folded. */
-export function topologyRows(topology: Topology, folded: string[]): Row[] {
+export function topologyRows(topology: Sharing, folded: string[]): Row[] {
   const deviceOf = new Map<string, string>();
   const importsOf = new Map<string, ImportEdge[]>();
   const shown = importantImporters(topology, folded);

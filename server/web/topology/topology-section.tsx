@@ -1,7 +1,7 @@
 import { useComputed, useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { bytes, count, number } from '../../src/contract/format.ts';
-import { vmTitle } from '../../src/contract/names.ts';
+import { idleDeviceText, vmTitle } from '../../src/contract/names.ts';
 import { ROUTE_SENTENCE, ROUTE_TEXT } from '../../src/contract/routes.ts';
 import { covers, knowledgeOf, NO_EXPORT } from '../data/knowledge.ts';
 import type { PageStore } from '../data/page-store.ts';
@@ -48,6 +48,7 @@ export function TopologySection({ store }: { store: PageStore }) {
         {empty && <p class="empty">{NO_EXPORT[known]}</p>}
         {drawn !== null && !empty && <Drawing layout={drawn} store={store} />}
       </div>
+      <IdleDevices devices={store.topology.value.idle_devices} />
       {drawn !== null && !empty && (
         <>
           {drawn.folded.length > 0 && <p class="more">Folded: {drawn.folded.join('; ')}.</p>}
@@ -57,6 +58,23 @@ export function TopologySection({ store }: { store: PageStore }) {
         </>
       )}
     </Section>
+  );
+}
+
+/** The most devices that are named. */
+const IDLE_SHOWN = 8;
+
+/** Open devices without a buffer. A VM needs no peer-to-peer DMA, so this is not a warning. */
+function IdleDevices({ devices }: { devices: Topology['idle_devices'] }) {
+  const [first] = devices;
+  if (first === undefined) return null;
+  const named = devices.slice(0, IDLE_SHOWN).map(idleDeviceText);
+  const more = devices.length - named.length;
+  return (
+    <p class="more">
+      Open, nothing exported (at {first.at}):{' '}
+      {[...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')}.
+    </p>
   );
 }
 

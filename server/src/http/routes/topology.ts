@@ -26,12 +26,16 @@ export const topologyRoute: AppPlugin = (app, options, done) => {
       },
     },
     (request) => {
-      const { device, limit } = request.query;
-      return topologyOf(
-        options.model.aliveStates(),
-        limit,
-        device === undefined ? undefined : canonicalDevice(device),
-      );
+      const { model } = options;
+      const { limit } = request.query;
+      const device = request.query.device === undefined ? undefined : canonicalDevice(request.query.device);
+      return {
+        ...topologyOf(model.aliveStates(), limit, device),
+        idle_devices: model
+          .idleDevices()
+          .filter((one) => device === undefined || one.device === device)
+          .slice(0, limit),
+      };
     },
   );
   done();

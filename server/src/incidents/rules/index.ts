@@ -1,6 +1,7 @@
 import type { IncidentKind } from '../../contract/incidents.ts';
 import type { IncidentRule } from '../rule.ts';
 import { acceptedNotVfio } from './accepted-not-vfio.ts';
+import { barMappedByAddress } from './bar-mapped-by-address.ts';
 import { bornRevoked } from './born-revoked.ts';
 import { confidentialShared } from './confidential-shared.ts';
 import { faultRejected } from './fault-rejected.ts';
@@ -22,6 +23,7 @@ export const INCIDENT_RULES: Readonly<Record<IncidentKind, IncidentRule>> = {
   mappings_lost: mappingsLost,
   born_revoked: bornRevoked,
   never_imported: neverImported,
+  bar_mapped_by_address: barMappedByAddress,
   orphaned,
   late_release: lateRelease,
   private_without_vm: privateWithoutVm,

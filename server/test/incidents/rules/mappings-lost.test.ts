@@ -87,3 +87,11 @@ test('a map that iommufd rejects before it gets the memory does not undo the rem
   assert.equal(model.buffer(9)?.lost_mappings, 0);
   assert.equal(first().closed_by, 'mapped_again');
 });
+
+test('a copy of a mapping is lost too, and one remap does not restore it', () => {
+  const copied = [...HELD_BY_IOMMUFD, map(T + 3), bufferState(4 * S, 9, true)];
+  assert.equal(watch(copied).first().count, 2);
+  const remapped = [...copied, bufferState(5 * S, 9, false), attach(6 * S), map(6 * S + 1)];
+  assert.deepEqual([watch(remapped).first().count, watch(remapped).first().state], [1, 'open']);
+  assert.equal(watch([...remapped, map(7 * S)]).first().closed_by, 'mapped_again');
+});
