@@ -92,6 +92,11 @@ const DIALECTS = [
   ['dialect', 'vfio-pci-core', 'what is real'],
   ['`mainline`', "the distribution's binary", 'everything'],
   [
+    '`cdev`',
+    "the distribution's source, built with VFIO's device files and iommufd",
+    'everything; `vfio` and `vfio-pci` are built in the same way',
+  ],
+  [
     '`legacy`',
     "the distribution's source, with the lab's changes",
     "devices, exports, imports, revocations; the differences of 6.19 and 7.0 are the lab's code",

@@ -6,6 +6,7 @@ import { exportsDmaBufs } from './kernels.ts';
 import type { Lab } from './lab.ts';
 import { OPERATORS } from './operators.ts';
 import { contradictions, oracleSince, readOracle } from './oracle.ts';
+import { QEMU_IOMMUFD } from './qemu-iommufd.ts';
 import { QEMU_VM } from './real-qemu.ts';
 import { changed, type Samples, total } from './samples.ts';
 import { acceptSkippedRuns } from './scenario.ts';
@@ -103,6 +104,7 @@ export const TRIALS: readonly Trial[] = [
     },
   },
   QEMU_VM,
+  QEMU_IOMMUFD,
   OPERATORS,
   {
     name: 'doctor',
