@@ -12,8 +12,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /**
- * Shell script that starts QEMU of backports in the guest, on KVM (on emulated SVM), with devices that it opens by their
- * files and attaches to iommufd. SeaBIOS sizes the BARs and turns memory decode on. The monitor is a pair of pipes.
+ * Shell script that starts QEMU of backports in the guest, on KVM (on emulated SVM), with devices that it opens by
+ * their files and attaches to iommufd. SeaBIOS sizes the BARs and turns memory decode on. The monitor is two pipes.
  */
 function start(name: string, uuid: string, ...devices: string[]): string {
   const slots = devices.map(
@@ -49,7 +49,7 @@ const MOVE = [
   ...config(1, 0, 0x18, 0),
   ...config(1, 0, 0x1c, 7),
 ];
-/** Ejects the first device by the machine's I/O ports, as a guest does after `device_del`: select its bus, then slot 0. */
+/** Ejects the first device by the machine's I/O ports, as a guest does after `device_del`: its bus, then slot 0. */
 const EJECT = ['o /4 0xcd0 1', 'o /4 0xcc8 1'];
 
 /** An event in one line. The calls around a change of state are left out. */
