@@ -95,8 +95,6 @@ export const ADDRESSES: readonly Scenario[] = [
         'iommufd-copy=0',
         'memory=off',
         'memory=on',
-        // The pages of the first mapping stay revoked, so this copy maps nothing.
-        'iommufd-copy=0',
         'iommufd=0',
         'touch=/tmp/mapped',
         'wait=/tmp/go',
