@@ -25,6 +25,11 @@ import {
 import { notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
 
+const DEVICE_ON_HOST = toDashboard('host', 'This device on its host', {
+  ...ROW_HOST,
+  device: cell('Device'),
+});
+
 /** Is the private memory of VMs safe, and which VM owns it? */
 export function privacy(): Dashboard {
   return createDashboard({
@@ -144,10 +149,7 @@ export function privacy(): Dashboard {
                 from: 'device',
                 title: 'Device',
                 links: [
-                  toDashboard('host', 'This device on its host', {
-                    ...ROW_HOST,
-                    device: cell('Device'),
-                  }),
+                  DEVICE_ON_HOST,
                   toLivePageOfRow('Buffers of this device', `api/v1/buffers?device=${cell('Device')}`),
                   toLivePageOfRow('Incidents of this device', `api/v1/incidents?device=${cell('Device')}`),
                 ],
@@ -236,7 +238,7 @@ export function privacy(): Dashboard {
                 from: 'device',
                 title: 'Device',
                 links: [
-                  toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
+                  DEVICE_ON_HOST,
                   toLivePageOfRow('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
                 ],
               },

@@ -71,9 +71,12 @@ export class BufferTable {
       case 'export':
         this.#exported(record.data);
         return 0;
-      case 'release':
-        this.#release(record.data);
+      case 'release': {
+        const { inode, t } = record.data;
+        const buffer = this.get(inode) ?? newBuffer(inode, t, this.totals);
+        if (!buffer.released) this.#markReleased(buffer, t);
         return 0;
+      }
       case 'import':
         this.#imported(record.data);
         return 0;
@@ -125,11 +128,6 @@ export class BufferTable {
     setRevoked(buffer, data.t, data.born_revoked, null);
     this.#alive.set(data.inode, buffer);
     this.totals.update(buffer);
-  }
-
-  #release(data: Data<'release'>): void {
-    const buffer = this.get(data.inode) ?? newBuffer(data.inode, data.t, this.totals);
-    if (!buffer.released) this.#markReleased(buffer, data.t);
   }
 
   #imported(data: Data<'import'>): void {

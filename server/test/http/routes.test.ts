@@ -124,6 +124,7 @@ test('an event of every kind passes its schema unchanged', async (t) => {
       owner_vm_pid: 200,
     }),
     eventLine('unbind', { t: 4_000_004, inode: 7, vm_pid: 100 }),
+    eventLine('late_release', { t: 4_000_005, inode: 7, done: false }),
     eventLine('zap', { t: 4_000_005, ns: 700, inode: 7, vm_pid: 100 }),
   ];
   const { app, log } = await build(t, { lines });

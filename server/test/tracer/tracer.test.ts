@@ -59,6 +59,7 @@ test('every kind of line becomes one TracerEvent that is valid and numbered in o
     eventLine('private_read', { t: T, inode: 9, kvm_pid: 100 }),
     eventLine('bind', { t: T, pid: 101, inode: 9, violation: 'foreign_vm', vm_pid: 101, owner_vm_pid: 100 }),
     eventLine('unbind', { t: T, inode: 9, vm_pid: 101 }),
+    eventLine('late_release', { t: T, inode: 9, done: true }),
     eventLine('zap', { t: T, inode: 9, vm_pid: 101 }),
     released(T, 9),
   ]);

@@ -22,25 +22,25 @@ export const lateRelease: IncidentRule<null> = {
     'the buffer: the next revocation, reset or close of the device reads freed memory',
 
   detector: ({ find, open, close, isDetected }) => {
-    const late = new Deadlines();
-    /** The device of each key of `late`. */
+    const held = new Deadlines();
+    /** The device of each key of `held`. */
     const devices = new Map<number, number>();
     return {
       event(record) {
         if (record.type !== 'late_release') return;
         const { inode, device, t, done } = record.data;
         if (!done) {
-          late.add(inode, t);
+          held.add(inode, t);
           devices.set(inode, device);
           return;
         }
-        late.delete(inode);
+        held.delete(inode);
         devices.delete(inode);
         const incident = find(String(inode));
         if (incident !== undefined) close(incident, t, 'released');
       },
       advance(t) {
-        for (const { key: inode, since } of late.due(t - GRACE_US)) {
+        for (const { key: inode, since } of held.due(t - GRACE_US)) {
           const device = devices.get(inode) ?? 0;
           devices.delete(inode);
           // Without the buffer: the model has released it, which must not close the incident.
