@@ -30,7 +30,7 @@ import * as stat from '@grafana/grafana-foundation-sdk/stat';
 import * as statetimeline from '@grafana/grafana-foundation-sdk/statetimeline';
 import * as table from '@grafana/grafana-foundation-sdk/table';
 import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
-import { type HostName, linkBuilder, toLivePage, type ValueLink } from './links.ts';
+import { type HostName, linkBuilder, toDashboard, toLivePage, type ValueLink } from './links.ts';
 import { DATASOURCE } from './variables.ts';
 
 const SOURCE: DataSourceRef = DATASOURCE;
@@ -246,6 +246,12 @@ export function cell(title: string): string {
 
 /** The host of a row, in a table with these two columns. */
 export const ROW_HOST: HostName = { cluster: cell('Cluster'), instance: cell('Host') };
+
+/** For a column `Device`. */
+export const DEVICE_ON_HOST = toDashboard('host', 'This device on its host', {
+  ...ROW_HOST,
+  device: cell('Device'),
+});
 
 /** The live page of the host of a row; `rest` is the part of its address after the host. */
 export function toLivePageOfRow(title: string, rest: string): ValueLink {

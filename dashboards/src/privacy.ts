@@ -4,6 +4,7 @@ import { faultSection } from './faults.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import {
   cell,
+  DEVICE_ON_HOST,
   ROW_HOST,
   seriesPanel,
   statPanel,
@@ -24,11 +25,6 @@ import {
 } from './queries.ts';
 import { notTracedPanel } from './trust.ts';
 import { deviceVariable, hostVariable, vmVariable } from './variables.ts';
-
-const DEVICE_ON_HOST = toDashboard('host', 'This device on its host', {
-  ...ROW_HOST,
-  device: cell('Device'),
-});
 
 /** Is the private memory of VMs safe, and which VM owns it? */
 export function privacy(): Dashboard {

@@ -3,6 +3,7 @@ import { createDashboard } from './dashboard.ts';
 import { hostLinks, runbook, toDashboard, toLivePage } from './links.ts';
 import {
   cell,
+  DEVICE_ON_HOST,
   ROW_HOST,
   seriesPanel,
   statPanel,
@@ -155,7 +156,7 @@ export function rejections(): Dashboard {
                 from: 'device',
                 title: 'Device',
                 links: [
-                  toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
+                  DEVICE_ON_HOST,
                   toLivePageOfRow('Rejections of its buffers', `api/v1/rejections?device=${cell('Device')}`),
                 ],
               },
@@ -237,7 +238,7 @@ export function rejections(): Dashboard {
                 from: 'device',
                 title: 'Device',
                 links: [
-                  toDashboard('host', 'This device on its host', { ...ROW_HOST, device: cell('Device') }),
+                  DEVICE_ON_HOST,
                   toDashboard('privacy', 'Private exports of this device', {
                     ...ROW_HOST,
                     device: cell('Device'),

@@ -13,7 +13,8 @@ export const barMappedByAddress: IncidentRule<Mapper> = {
   confirmedBySnapshot: false,
   runbook: 'VfioDmabufBarMappedByAddress',
   opens:
-    'a process asked iommufd to map a BAR by its user-space address (EFAULT, reason `bar_by_address`); one incident for each process and device',
+    'a process asked iommufd to map a BAR by its user-space address (EFAULT, reason `bar_by_address`), and no importer ' +
+    'has attached an export of that device by this process; one incident for each process and device',
   closes: 'the process maps a dma-buf of that device into iommufd, or ends',
   remedy:
     'The VM has no device-to-device DMA to that BAR. If it needs that DMA, use a VMM that exports its BARs; otherwise turn it off in the VMM.',
@@ -27,7 +28,7 @@ export const barMappedByAddress: IncidentRule<Mapper> = {
     );
   },
 
-  detector: ({ processes, find, open, close }) => ({
+  detector: ({ buffers, processes, find, open, close }) => ({
     event({ type, data }) {
       if (type !== 'import' || data.device === 0) return;
       const { t, pid, comm, device } = data;
@@ -41,6 +42,9 @@ export const barMappedByAddress: IncidentRule<Mapper> = {
         known.count += 1;
         return;
       }
+      // The VMM uses the dma-buf path. QEMU tries the address for a BAR smaller than a page, which cannot be exported.
+      for (const buffer of buffers.alive())
+        if (buffer.device === device && buffer.imported && buffer.owner?.pid === pid) return;
       const vm = processes.at(pid, t);
       const details = { pid, comm };
       const incident = open({ subject, since: t, openedAt: t, device, vm, vmBy: 'task', details });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { collectorLine, imported, processExit } from '../../fixtures/stream-lines.ts';
+import { collectorLine, exported, imported, processExit, released } from '../../fixtures/stream-lines.ts';
 import { at, S, T, watch } from '../watch.ts';
 
 const DEVICE = 0x4100;
@@ -92,4 +92,16 @@ test('the incident closes when the same process maps a dma-buf of the device, no
   const [incident] = opened([byAddress(T), mapped(T + 9, PID)]);
   assert.deepEqual([incident?.closed_by, incident?.closed_at], ['mapped_as_dmabuf', at(T + 9)]);
   assert.match(incident?.sentence ?? '', /Over: the process has mapped a dma-buf of the device\.$/);
+});
+
+test('a process that exports other BARs of the device to an importer has no incident: its small BARs cannot be exported', () => {
+  const others = [
+    exported({ t: T, inode: 9, privacy: 'undeclared', pid: PID, device: DEVICE }),
+    imported({ t: T + 1, inode: 9, stage: 'attach', importer: 'iommu', pid: PID, device: DEVICE }),
+  ];
+  assert.deepEqual(opened([...others, byAddress(T + 2)]), []);
+  assert.equal(opened([...others, byAddress(T + 2, { pid: PID + 1 })]).length, 1, 'another process');
+  assert.equal(opened([...others, byAddress(T + 2, { device: DEVICE + 8 })]).length, 1, 'another device');
+  assert.equal(opened([others[0] ?? '', byAddress(T + 2)]).length, 1, 'an export that nobody has attached');
+  assert.equal(opened([...others, released(T + 2, 9), byAddress(T + 3)]).length, 1, 'the export is released');
 });
