@@ -85,11 +85,16 @@ test('only one builder of a name runs at a time', async () => {
 
 test('a folder that another caller is building is not built twice, and other names do not wait', async () => {
   let finish = (): void => {};
-  const first = cached('thing', 'key', silent, async (directory) => {
-    await new Promise<void>((resolve) => {
-      finish = resolve;
+  let first = Promise.resolve('');
+  // Two callers may get the lock in any order: the second one calls when the first one builds.
+  await new Promise<void>((begins) => {
+    first = cached('thing', 'key', silent, async (directory) => {
+      begins();
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      await build(directory);
     });
-    await build(directory);
   });
   const second = cached('thing', 'key', silent, () => Promise.reject(new Error('built again')));
   await cached('other', 'key', silent, build);
