@@ -10,7 +10,8 @@ import { comm, device, errno, importer, importer_device, inode, ns, pid, reason,
 /** Details of families that have the device and the privacy of a buffer. */
 export const OF_THE_BUFFER =
   'device is the exporting device, or unknown if it was closed before the call. privacy is that of the buffer.';
-const NOT_OF_VFIO = 'device is also unknown if KVM binds a buffer that VFIO did not export.';
+const NOT_OF_VFIO =
+  'device is also unknown if KVM rejects a slot or a fault without a VFIO buffer, or binds a buffer that VFIO did not export.';
 const STAGES =
   'Stages: attach (dma_buf_dynamic_attach), pin (dma_buf_pin), map (dma_buf_map_attachment), ' +
   'vmap (dma_buf_vmap, dma_buf_mmap), iommufd (iommufd_ioas_map_file, iommufd_ioas_copy), ' +
@@ -18,8 +19,8 @@ const STAGES =
   'rdma (ib_umem_dmabuf_get), prime (drm_gem_prime_fd_to_handle), videobuf2 (attach_dmabuf), ' +
   'devmem (net_devmem_bind_dmabuf).';
 const BY_ADDRESS =
-  'Also ioas_map (iopt_map_user_pages): maps by address that failed with EFAULT. It has no buffer and no other counts; ' +
-  'device is that of the BAR, or unknown if the address is not in one.';
+  'Also ioas_map (iopt_map_user_pages): maps by address that failed with EFAULT. It has no successes and no ' +
+  'durations; device is that of the BAR, or unknown if the address is not in a BAR.';
 
 const importDuration = {
   name: 'import_duration',

@@ -125,9 +125,10 @@ export const LIFETIMES: readonly Scenario[] = [
       const runbook = readFileSync(join(RUNBOOKS, 'VfioDmabufLateRelease.md'), 'utf8');
       const [script = ''] = /^for fd in [\s\S]*?^done$/m.exec(runbook) ?? [];
       const pid = (await lab.events(0)).findLast(({ kind }) => kind === 'export')?.pid;
-      assert.match(await lab.command(script), new RegExp(`^/proc/${pid}/fd/\\d+$`, 'm'));
+      assert.match(await lab.command(script), new RegExp(`^/proc/${pid}/fd/\\d+ inode \\d+$`, 'm'));
       await lab.command('touch /tmp/go');
       await held.finish();
+      await lab.command('rm /tmp/go');
       await lab.until(
         'the incident to close',
         60,

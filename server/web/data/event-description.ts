@@ -1,6 +1,6 @@
 import { errnoName } from '../../src/contract/errno-names.ts';
 import { bytes, count, duration } from '../../src/contract/format.ts';
-import { importerName } from '../../src/contract/names.ts';
+import { importerName, vmTitle } from '../../src/contract/names.ts';
 import { ROUTE_TEXT } from '../../src/contract/routes.ts';
 import type { TracerEvent } from './types.ts';
 
@@ -23,7 +23,6 @@ const STAGE: Readonly<Record<string, string>> = {
   videobuf2: 'queued it',
   devmem: 'bound it to a network queue',
   get_pfn: 'resolved a fault of the guest',
-  ioas_map: 'mapped it by its address',
 };
 
 /** Why a call failed; null if it succeeded. */
@@ -80,10 +79,10 @@ export function describe(event: TracerEvent): Description {
     case 'zap':
       return {
         tone: 'neutral',
-        title: 'KVM removed its pages from the guest',
+        title: event.revoked ? 'KVM removed its pages from the guest' : 'KVM was notified of the restore',
         detail: [
           event.cause,
-          ...(event.vm === null ? [] : [event.vm.name]),
+          ...(event.vm === null ? [] : [vmTitle(event.vm)]),
           duration(event.duration_ns / 1e9),
         ].join(', '),
       };
@@ -122,7 +121,7 @@ export function describe(event: TracerEvent): Description {
           }
         : {
             tone: 'bad',
-            title: 'Its file is released, VFIO still lists it',
+            title: 'Its file is released, but VFIO has not released it',
             detail: 'held by an O_PATH descriptor',
           };
     case 'incident':

@@ -72,7 +72,7 @@ function IdleDevices({ devices }: { devices: Topology['idle_devices'] }) {
   const more = devices.length - named.length;
   return (
     <p class="more">
-      Open, nothing exported (at {first.at}):{' '}
+      Devices that a process has open without an export (read at {first.at}):{' '}
       {[...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')}.
     </p>
   );

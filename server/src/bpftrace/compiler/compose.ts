@@ -315,6 +315,7 @@ function heartbeatBlock(text: string, maps: ReadonlySet<MapName>, gated: boolean
  */
 function gateLines(text: string): string[] {
   const starts = [...new Set(text.match(/@\w+_start\b/g))].sort();
+  const pins = [...writtenMaps(text)].filter((map) => map.endsWith('arrived')).sort();
   return [
     '  $slack = (uint64)((struct task_struct *)@self)->timer_slack_ns;',
     '  if ($slack != @slack) {',
@@ -327,7 +328,7 @@ function gateLines(text: string): string[] {
     '    if (($slack >> 20) == 2) { @gate_until = $at * 1000000000; }',
     '    if (($slack >> 20) == 3) {',
     '      @gate_from = 0;',
-    ...['@arrived', '@core_arrived'].map((map) => `      for ($kv : ${map}) { delete(${map}[$kv.0]); }`),
+    ...pins.map((map) => `      for ($kv : ${map}) { delete(${map}[$kv.0]); }`),
     '    }',
     '  }',
     `  if (@gate_from != 0 || @gate_until != ${NEVER}) {`,

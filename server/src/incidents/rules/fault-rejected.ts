@@ -40,10 +40,11 @@ export const faultRejected: IncidentRule<Last> = {
     'KVM could not resolve a fault of a guest on a bound buffer (`kvm_vfio_dmabuf_get_pfn`): the vCPU stops',
   closes:
     'KVM unbinds the buffer, that VM ends, the buffer is released, or KVM resolves a fault on it again; ' +
-    'after `beyond_buffer` a resolved fault closes nothing, because it is about another page',
+    'after `beyond_buffer` a resolved fault closes nothing, because it is about another page; ' +
+    'after `no_attachment` and `get_pfn_unsupported` only the end of the VM closes it',
   remedy:
     'A vCPU of that VM has stopped. If the memory is revoked, the VMM has to restore it (memory decode, power state) and run the ' +
-    'vCPU again. Otherwise restart the VM.',
+    'vCPU again. Otherwise stop the VM: the reason says whether the kernel or the VMM has the defect.',
 
   severity: () => 'critical',
   problem(incident, { device, vm }) {

@@ -1,9 +1,12 @@
+import { FifoMap } from '../../lib/fifo-map.ts';
 import { Deadlines } from '../deadlines.ts';
 import { bufferName } from '../names.ts';
 import type { IncidentRule } from '../rule.ts';
 
 /** A reader of /proc/PID/fd holds the path of a buffer for a moment. */
 const GRACE_US = 1_000_000;
+/** The most recent releases of VFIO that are kept, because the release of the file may arrive later. */
+const RECENT_LIMIT = 64;
 
 export const lateRelease: IncidentRule<null> = {
   probes: ['late_release'],
@@ -11,7 +14,9 @@ export const lateRelease: IncidentRule<null> = {
   confirmedBySnapshot: false,
   runbook: 'VfioDmabufLateRelease',
   opens: 'the file of a buffer is released, and 1 s later a descriptor with O_PATH still holds the buffer',
-  closes: 'that descriptor is closed, and VFIO releases the buffer',
+  closes:
+    'VFIO releases the buffer. A program that was attached since (handover, restart of bpftrace) does not recognize that ' +
+    'release: then the incident stays open until the daemon restarts',
   remedy:
     'End the process with the O_PATH descriptor before the device is reset, revoked or closed. ' +
     'A kernel that clears `dmabuf->file` at the release of the file is safe.',
@@ -25,15 +30,20 @@ export const lateRelease: IncidentRule<null> = {
     const held = new Deadlines();
     /** The device of each key of `held`. */
     const devices = new Map<number, number>();
+    const recent = new FifoMap<number, number>();
     return {
       event(record) {
         if (record.type !== 'late_release') return;
         const { inode, device, t, done } = record.data;
         if (!done) {
+          if ((recent.get(inode) ?? -1) >= t) return;
           held.add(inode, t);
           devices.set(inode, device);
           return;
         }
+        recent.set(inode, t);
+        const oldest = recent.oldest();
+        if (recent.size > RECENT_LIMIT && oldest !== undefined) recent.delete(oldest);
         held.delete(inode);
         devices.delete(inode);
         const incident = find(String(inode));

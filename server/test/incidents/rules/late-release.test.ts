@@ -34,3 +34,9 @@ test('a path that is held for less than a second opens no incident', () => {
   const soon = eventLine('late_release', { t: 5.5 * S, inode: 9, device: 0x4100, done: true });
   assert.deepEqual(watch([EXPORT, ...FILE_RELEASED, soon, heartbeat(9 * S)]).incidents(), []);
 });
+
+test('a release of VFIO that arrives before the release of the file opens no incident', () => {
+  const [file = '', late = ''] = FILE_RELEASED;
+  const first = eventLine('late_release', { t: 5 * S + 2, inode: 9, device: 0x4100, done: true });
+  assert.deepEqual(watch([EXPORT, file, first, late, heartbeat(9 * S)]).incidents(), []);
+});
