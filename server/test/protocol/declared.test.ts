@@ -92,7 +92,7 @@ test('a family is present with any of the probes that count in its maps, or with
   assert.deepEqual(probesOf('import_duration'), imports);
   assert.deepEqual(
     probesOf('missed_returns'),
-    [...imports, 'export', 'private_read', 'revoke', 'zap'].sort(),
+    [...imports, 'export', 'late_release', 'private_read', 'revoke', 'zap'].sort(),
   );
 });
 
