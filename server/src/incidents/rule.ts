@@ -22,7 +22,7 @@ export interface IncidentRule<Details = unknown> {
   readonly probes: readonly ProbeName[];
   /** The dialects in which it can occur; absent means all. */
   readonly dialects?: readonly Dialect[];
-  /** It can be critical, or is about private memory. If it cannot be detected, the API lists it in `blind_to`. */
+  /** It is about the privacy of a VM's memory. If it cannot be detected, the API lists it in `blind_to`. */
   readonly securityRelevant?: true;
   /** Whether a snapshot confirms or closes it. Only events report the others. */
   readonly confirmedBySnapshot: boolean;

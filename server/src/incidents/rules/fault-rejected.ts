@@ -33,7 +33,6 @@ const WHY: Partial<Record<Reason, string>> = {
 export const faultRejected: IncidentRule<Last> = {
   probes: ['fault'],
   dialects: PRIVATE_DIALECTS,
-  securityRelevant: true,
   confirmedBySnapshot: false,
   runbook: 'VfioDmabufFaultRejected',
   opens:

@@ -10,7 +10,6 @@ const RECENT_LIMIT = 64;
 
 export const lateRelease: IncidentRule<null> = {
   probes: ['late_release'],
-  securityRelevant: true,
   confirmedBySnapshot: false,
   runbook: 'VfioDmabufLateRelease',
   opens: 'the file of a buffer is released, and 1 s later a descriptor with O_PATH still holds the buffer',

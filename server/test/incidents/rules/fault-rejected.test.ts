@@ -103,9 +103,3 @@ test('resolved faults, and rejections at other stages, open no incident', () => 
   });
   assert.deepEqual(watch([PRIVATE, resolved(T + 1), attach]).incidents(), []);
 });
-
-test('without the probe of faults the API does not show safe', () => {
-  const { model, more } = watch([PRIVATE]);
-  more(starting(T + S, 2, { attached: ALL_PROBES.filter((probe) => probe !== 'fault') }));
-  assert.ok(model.incidents.blindTo().some(({ kind }) => kind === 'fault_rejected'));
-});
