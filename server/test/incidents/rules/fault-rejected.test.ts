@@ -1,16 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Reason } from '../../../src/protocol/codes.ts';
-import {
-  ALL_PROBES,
-  eventLine,
-  imported,
-  processExit,
-  released,
-  starting,
-  unbound,
-} from '../../fixtures/stream-lines.ts';
-import { PRIVATE, S, T, watch } from '../watch.ts';
+import { eventLine, imported, processExit, released, unbound } from '../../fixtures/stream-lines.ts';
+import { PRIVATE, T, watch } from '../watch.ts';
 
 interface Fault {
   reason?: Reason;
