@@ -2,10 +2,9 @@ import type { Section } from './dashboard.ts';
 import { runbook, toDashboard, toLivePage } from './links.ts';
 import { seriesPanel } from './panels.ts';
 import { DEVICE, REJECTIONS } from './private-queries.ts';
-import { FLEET, grownEachBy, quantile } from './queries.ts';
+import { FLEET, grownEachBy, medianAndP99 } from './queries.ts';
 
-const EMPTY = 'no faults on bound buffers, or no traced kernel has private exports';
-
+const NO_FAULTS = 'no faults on bound buffers, or no traced kernel has private exports';
 const NO_ZAPS = 'no revocations of bound buffers, or no traced kernel has private exports';
 
 /** Faults of guests on buffers that KVM has bound. A rejected one stops a vCPU. */
@@ -30,7 +29,7 @@ export function faultSection(): Section {
           },
         ],
         bars: true,
-        empty: EMPTY,
+        empty: NO_FAULTS,
         links: [
           toDashboard('rejections', 'Rejected faults', { stage: 'get_pfn' }),
           runbook('VfioDmabufFaultRejected'),
@@ -69,10 +68,7 @@ export function faultSection(): Section {
         width: 6,
         height: 8,
         unit: 's',
-        queries: [
-          { expr: quantile(0.5, 'vfio_dmabuf_zap_duration_seconds', FLEET), legend: 'p50' },
-          { expr: quantile(0.99, 'vfio_dmabuf_zap_duration_seconds', FLEET), legend: 'p99' },
-        ],
+        queries: medianAndP99('vfio_dmabuf_zap_duration_seconds', FLEET),
         empty: NO_ZAPS,
       }),
     ],

@@ -2,7 +2,7 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { createDashboard } from './dashboard.ts';
 import { runbook, toDashboard, toLivePage } from './links.ts';
 import { cell, mapping, STATE_MAPPING, seriesPanel, statPanel, tablePanel, ZERO_IS_GOOD } from './panels.ts';
-import { grown, grownEachBy, HOST, hostState, quantile, zeroWhereTraced } from './queries.ts';
+import { grown, grownEachBy, HOST, hostState, medianAndP99, zeroWhereTraced } from './queries.ts';
 import { firingAlerts, privateMemoryPanel } from './trust.ts';
 import { deviceVariable, hostVariable } from './variables.ts';
 
@@ -238,10 +238,7 @@ export function host(): Dashboard {
             width: 8,
             height: 8,
             unit: 's',
-            queries: [
-              { expr: quantile(0.5, 'vfio_dmabuf_export_duration_seconds', HOST), legend: 'p50' },
-              { expr: quantile(0.99, 'vfio_dmabuf_export_duration_seconds', HOST), legend: 'p99' },
-            ],
+            queries: medianAndP99('vfio_dmabuf_export_duration_seconds', HOST),
             empty: 'no exports, or the probe is not attached',
           }),
           seriesPanel({
@@ -367,10 +364,7 @@ export function host(): Dashboard {
             width: 8,
             height: 8,
             unit: 's',
-            queries: [
-              { expr: quantile(0.5, 'vfio_dmabuf_revocation_duration_seconds', HOST), legend: 'p50' },
-              { expr: quantile(0.99, 'vfio_dmabuf_revocation_duration_seconds', HOST), legend: 'p99' },
-            ],
+            queries: medianAndP99('vfio_dmabuf_revocation_duration_seconds', HOST),
             empty: 'no revocations, or the probe is not attached',
             links: [
               live('Revocations that wait', 'api/v1/incidents?kind=revoke_waiting'),

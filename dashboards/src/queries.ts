@@ -79,3 +79,11 @@ export function quantile(q: number, metric: string, matchers: string, labels = '
   const by = labels === '' ? 'le' : `le, ${labels}`;
   return `histogram_quantile(${q}, sum by (${by}) (rate(${metric}_bucket{${matchers}}[$__rate_interval])))`;
 }
+
+/** The median and the 99th percentile of a duration. */
+export function medianAndP99(metric: string, matchers: string): { expr: string; legend: string }[] {
+  return [
+    { expr: quantile(0.5, metric, matchers), legend: 'p50' },
+    { expr: quantile(0.99, metric, matchers), legend: 'p99' },
+  ];
+}

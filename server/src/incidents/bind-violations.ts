@@ -1,7 +1,7 @@
 import type { BufferState } from '../model/buffer-state.ts';
 import type { Violation } from '../protocol/codes.ts';
 import type { TupleOf } from '../protocol/tuples.ts';
-import { type Detector, type IncidentRule, PRIVATE_DIALECTS, type RuleContext } from './rule.ts';
+import { closeIfOver, type Detector, type IncidentRule, PRIVATE_DIALECTS, type RuleContext } from './rule.ts';
 import type { IncidentState } from './store.ts';
 
 type Bind = TupleOf<'bind'>['data'];
@@ -52,8 +52,7 @@ function detectBinds(violation: Violation, context: RuleContext<null>): Detector
       });
     if (incident === null) return;
     const unbind = unbinds.find((one) => ends(one, incident, t));
-    if (unbind !== undefined) context.close(incident, unbind.t, 'unbound');
-    else if (vm !== null && vm.goneAt !== null) context.close(incident, vm.goneAt, 'vm_gone');
+    closeIfOver(context, incident, vm, unbind && { t: unbind.t, by: 'unbound' });
   }
 
   return {

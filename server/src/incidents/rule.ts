@@ -107,3 +107,15 @@ export function openingFor(
   const { inode, device } = buffer;
   return { subject: String(inode), since, openedAt, device, inode, buffer, details: null };
 }
+
+/** Closes an incident that is over already: by what has ended it, or by the end of its VM. */
+export function closeIfOver<Details>(
+  { close }: Pick<RuleContext<Details>, 'close'>,
+  incident: IncidentState<Details>,
+  vm: ProcessRecord | null,
+  ending?: { t: number; by: Closing },
+): void {
+  const goneAt = vm?.goneAt ?? null;
+  if (ending !== undefined) close(incident, ending.t, ending.by);
+  else if (goneAt !== null) close(incident, goneAt, 'vm_gone');
+}

@@ -1,7 +1,7 @@
 import { processName } from '../../contract/names.ts';
 import type { TupleOf } from '../../protocol/tuples.ts';
 import { repetition, vmText } from '../names.ts';
-import type { IncidentRule } from '../rule.ts';
+import { closeIfOver, type IncidentRule } from '../rule.ts';
 
 type Import = TupleOf<'import'>['data'];
 
@@ -48,8 +48,7 @@ export const barMappedByAddress: IncidentRule<Mapper> = {
       const vm = processes.at(pid, t);
       const details = { pid, comm };
       const incident = open({ subject, since: t, openedAt: t, device, vm, vmBy: 'task', details });
-      const goneAt = vm?.goneAt ?? null;
-      if (incident !== null && goneAt !== null) close(incident, goneAt, 'vm_gone');
+      if (incident !== null) closeIfOver({ close }, incident, vm);
     },
   }),
 };

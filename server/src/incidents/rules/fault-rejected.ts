@@ -1,7 +1,7 @@
 import type { Reason } from '../../protocol/codes.ts';
 import type { EventRecord, TupleOf } from '../../protocol/tuples.ts';
 import { bufferName, repetition, vmText } from '../names.ts';
-import { type IncidentRule, PRIVATE_DIALECTS, type RuleContext } from '../rule.ts';
+import { closeIfOver, type IncidentRule, PRIVATE_DIALECTS, type RuleContext } from '../rule.ts';
 import type { IncidentState } from '../store.ts';
 
 type Fault = TupleOf<'import'>['data'];
@@ -99,9 +99,12 @@ function rejected(
       details: { t, reason },
     });
   if (incident === null) return;
-  const ending = endings.find((one) => ends(one, incident));
-  if (ending !== undefined) context.close(incident, ending.t, ending.by);
-  else if (vm !== null && vm.goneAt !== null) context.close(incident, vm.goneAt, 'vm_gone');
+  closeIfOver(
+    context,
+    incident,
+    vm,
+    endings.find((one) => ends(one, incident)),
+  );
 }
 
 function endingOf(record: EventRecord | null): Ending | null {
