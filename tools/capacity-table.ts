@@ -207,10 +207,11 @@ export async function measureHosts(): Promise<Measured[]> {
   return measured;
 }
 
-/** A map of the bpftrace program: number of 64-bit numbers in its key, and whether it has one value per CPU. */
+/** A map of the bpftrace program: 64-bit numbers in its key and in a value, and whether it has one value per CPU. */
 export interface KernelMap {
   name: string;
   parts: number;
+  numbers: number;
   perCpu: boolean;
 }
 
@@ -228,9 +229,23 @@ export async function kernelMaps(): Promise<KernelMap[]> {
   };
   const { program } = compose(facts, fragments);
   const maps = new Map<string, KernelMap>();
-  for (const [, name = '', key = '', counts] of program.matchAll(/@(\w+)\[([^\]]*)\] = (count|sum)?/g))
-    maps.set(name, { name, parts: key.split(',').length, perCpu: counts !== undefined });
+  for (const [, name = '', key = '', value = ''] of program.matchAll(/@(\w+)\[([^\]]*)\] = ([^;]*)/g)) {
+    const perCpu = /^(?:count|sum)\(/.test(value);
+    maps.set(name, { name, parts: key.split(',').length, numbers: perCpu ? 1 : numbersIn(value), perCpu });
+  }
   return [...maps.values()];
+}
+
+/** How many numbers a value has: `(nsecs, (uint64)arg0)` has two. */
+function numbersIn(value: string): number {
+  let depth = 0;
+  let numbers = 1;
+  for (const character of value) {
+    if (character === '(') depth++;
+    if (character === ')') depth--;
+    if (character === ',' && depth === 1) numbers++;
+  }
+  return numbers;
 }
 
 /**
@@ -239,8 +254,8 @@ export async function kernelMaps(): Promise<KernelMap[]> {
  * Each key needs a `struct htab_elem` of 48 bytes, the key, and the value or a pointer to its values per CPU. A map
  * without values per CPU has a spare element per CPU. The fixed part of about 900 bytes is not included.
  */
-export function bytesOfMap({ parts, perCpu }: KernelMap, keys: number, cpus: number): number {
-  const element = 48 + 8 * parts + 8;
+export function bytesOfMap({ parts, numbers, perCpu }: KernelMap, keys: number, cpus: number): number {
+  const element = 48 + 8 * parts + 8 * numbers;
   const buckets = 16 * 2 ** Math.ceil(Math.log2(keys));
   return buckets + (perCpu ? keys * (element + 8 * cpus) : (keys + cpus) * element);
 }

@@ -41,6 +41,11 @@
 #define BIND_ACCEPTED 1
 #define BIND_REJECTED 2
 
+// The calls that can be inside one another, from the outermost (README.md, Layers).
+#define LAYER_SLOT 1
+#define LAYER_IMPORTER 2
+#define LAYER_CORE 3
+
 // include/linux/ioport.h: the resource is memory.
 #define IORESOURCE_MEM 0x200
 

@@ -26,14 +26,14 @@ function programWithout(names: readonly string[]): string {
 }
 
 const LAYERS = [
-  { begin: 'call-begin', marks: ['@call_counted', '@call_acquired'], start: '@call_start', least: 6 },
-  { begin: 'core-begin', marks: ['@core_counted'], start: '@core_start', least: 4 },
+  { begin: 'call-begin', marks: ['@call_counted', '@call_acquired'], call: '@importer_call', least: 6 },
+  { begin: 'core-begin', marks: ['@core_counted'], call: '@core_call', least: 4 },
 ];
 
-for (const { begin, marks, start, least } of LAYERS) {
-  const writes = marks.map((mark) => `if (${start}[$task]) { ${mark}[$task] = 1; }`);
+for (const { begin, marks, call, least } of LAYERS) {
+  const writes = marks.map((mark) => `if (${call}[$task].0) { ${mark}[$task] = 1; }`);
 
-  test(`the layers below report what they counted to each call that marks its task with ${start}`, () => {
+  test(`the layers below report what they counted to each call that marks its task with ${call}`, () => {
     const markers = markedBy(begin);
     assert.ok(markers.length >= least, markers.join());
     for (const marker of markers) {
@@ -42,10 +42,10 @@ for (const { begin, marks, start, least } of LAYERS) {
     }
   });
 
-  test(`without a call that marks its task with ${start}, no line depends on the mark`, () => {
+  test(`without a call that marks its task with ${call}, no line depends on the mark`, () => {
     const program = programWithout(markedBy(begin));
     assert.ok(program.includes('vfio_pci_dma_buf_attach'));
-    assert.doesNotMatch(program, new RegExp(`if \\(${start}\\[`));
+    assert.doesNotMatch(program, new RegExp(`if \\(${call}\\[`));
     for (const mark of marks) assert.ok(!program.includes(mark), mark);
   });
 }

@@ -55,7 +55,9 @@ const EXPORT = 'vfio_pci_core_feature_dma_buf';
 const DIALECT_FUNCTIONS = [BIND, EXPORT, 'dma_buf_export'];
 const PRIVATE_FLAG = 'vfio_dma_buf_data.is_private';
 const OWNER_OF_BUFFER = 'vfio_dma_buf_data.kvm';
-const OPEN_GATE = '@gate_from = (uint64)0;';
+/** The gate of a program that counts all calls from its start, and that of a standby. */
+const OPEN_GATE = '@gated = (uint64)0; @gate_from = (uint64)0;';
+const CLOSED_GATE = `@gated = (uint64)1; @gate_from = (uint64)${NEVER};`;
 
 /** The functions and members that the fragments name: inspectHost() looks them up on the host. */
 export function wantedBy(set: FragmentSet): Wanted {
@@ -266,8 +268,7 @@ function readyBlock(gated: boolean): string {
   const gate = [
     '  @self = (uint64)curtask;',
     '  @slack = (uint64)((struct task_struct *)curtask)->timer_slack_ns;',
-    '  @arrived[(uint64)0] = (uint64)0;',
-    '  @core_arrived[(uint64)0] = (uint64)0;',
+    '  @arrived[(uint64)0] = ((uint64)0, (uint64)0);',
     `  ${OPEN_GATE}`,
     `  @gate_until = (uint64)${NEVER};`,
     `  print((${TAGS.gate}, nsecs / 1000, (uint64)((struct task_struct *)curtask)->sched_info.last_arrival, @gate_from, @gate_until));`,
@@ -314,8 +315,7 @@ function heartbeatBlock(text: string, maps: ReadonlySet<MapName>, gated: boolean
  * call in flight.
  */
 function gateLines(text: string): string[] {
-  const starts = [...new Set(text.match(/@\w+_start\b/g))].sort();
-  const pins = [...writtenMaps(text)].filter((map) => map.endsWith('arrived')).sort();
+  const calls = [...writtenMaps(text)].filter((map) => map.endsWith('_call')).sort();
   return [
     '  $slack = (uint64)((struct task_struct *)@self)->timer_slack_ns;',
     '  if ($slack != @slack) {',
@@ -324,21 +324,22 @@ function gateLines(text: string): string[] {
     '    $at = ($now & 0x7ffffff00000) + ($slack & 0xfffff);',
     '    if ($at + 524288 < $now) { $at = $at + 1048576; }',
     '    if ($at > $now + 524288) { $at = $at - 1048576; }',
+    '    @gated = (uint64)1;',
     '    if (($slack >> 20) == 1) { @gate_from = $at * 1000000000; }',
     '    if (($slack >> 20) == 2) { @gate_until = $at * 1000000000; }',
     '    if (($slack >> 20) == 3) {',
-    '      @gate_from = 0;',
-    ...pins.map((map) => `      for ($kv : ${map}) { delete(${map}[$kv.0]); }`),
+    '      @gate_from = (uint64)0; @gated = (uint64)0;',
+    '      for ($kv : @arrived) { delete(@arrived[$kv.0]); }',
     '    }',
     '  }',
-    `  if (@gate_from != 0 || @gate_until != ${NEVER}) {`,
+    '  if (@gated) {',
     `    print((${TAGS.gate}, nsecs / 1000, (uint64)0, @gate_from, @gate_until));`,
-    ...starts.map((map) => `    for ($kv : ${map}) { print((${TAGS.in_flight}, nsecs / 1000)); }`),
+    ...calls.map((map) => `    for ($kv : ${map}) { print((${TAGS.in_flight}, nsecs / 1000)); }`),
     '  }',
   ];
 }
 
 /** The same program as a standby: it counts nothing until it gets the command `from`. */
 export function standby(program: string): string {
-  return program.replace(OPEN_GATE, `@gate_from = (uint64)${NEVER};`);
+  return program.replace(OPEN_GATE, CLOSED_GATE);
 }

@@ -1,5 +1,5 @@
-/** A line that does something only if a map has a key: `if (@map[key]) { ... }`, without else. */
-const IF_KEPT = /^ *if \((@\w+)\[[^\]]*\]\) \{[^{}]*\}(?: *\/\/.*)?$/;
+/** A line that does something only if a map has a key: `if (@map[key]) { ... }` or `if (@map[key].0) { ... }`, without else. */
+const IF_KEPT = /^ *if \((@\w+)\[[^\]]*\](?:\.\d+)?\) \{[^{}]*\}(?: *\/\/.*)?$/;
 
 /**
  * The map without which the line does nothing; undefined for other lines. If no kept line writes the map, the line is
