@@ -8,6 +8,8 @@ const SERVE: readonly ConfigKey[] = [
   'web.allowed-hosts',
   'web.telemetry-path',
   'web.max-requests',
+  'web.config.file',
+  'web.enable-lifecycle',
   'web.disable-exporter-metrics',
   'events.keep',
 ];

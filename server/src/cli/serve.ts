@@ -17,6 +17,7 @@ export async function serve(
   recorder?: Recorder,
 ): Promise<ExitCode> {
   const web = loadWebFiles();
+  const { loadConfig, onHangup } = context;
   const daemon = new Daemon({
     config: context.config,
     source,
@@ -24,13 +25,17 @@ export async function serve(
     logger,
     clock: systemClock,
     killAfter,
+    ...(loadConfig === undefined ? {} : { loadConfig }),
     ...(recorder === undefined ? {} : { recorder }),
     ...(web === undefined ? {} : { web }),
   });
+  // The daemon logs why a reload failed.
+  const ignoreHangup = onHangup?.(() => void daemon.reload().catch(() => {}));
   try {
     await daemon.start();
     await daemon.untilStopped(context.stop.signal);
   } finally {
+    ignoreHangup?.();
     await daemon.stop();
   }
   return EXIT.ok;

@@ -38,21 +38,19 @@ export function installErrors(app: FastifyInstance): void {
     return send(reply, 500, body);
   });
 
-  const gets: string[] = [];
-  const heads = new Set<string>();
+  const methodsOf = new Map<string, string[]>();
   app.addHook('onRoute', ({ method, url }) => {
-    if (method === 'GET') gets.push(url);
-    if (method === 'HEAD') heads.add(url);
+    methodsOf.set(url, [...(methodsOf.get(url) ?? []), ...[method].flat()].sort());
   });
   const answerNotFound = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = pathOf(request);
-    const route = gets.find((url) => url === path) ?? gets.find((url) => matches(url, path));
-    const methods = route === undefined ? [] : heads.has(route) ? ['GET', 'HEAD'] : ['GET'];
+    const route = methodsOf.has(path) ? path : [...methodsOf.keys()].find((url) => matches(url, path));
+    const methods = methodsOf.get(route ?? '') ?? [];
     // A wildcard route answers GET, but may have nothing at this path: that is a 404.
     if (methods.length > 0 && !methods.includes(request.method)) {
       reply.header('allow', methods.join(', '));
       const error = new TracerError('bad_request', `${quoted(path)} does not answer ${request.method}`, {
-        remedy: 'use GET',
+        remedy: `use ${methods[0]}`,
       });
       return send(reply, 405, bodyOf(error));
     }
