@@ -108,6 +108,12 @@ export function answerUnreadable(error: NodeJS.ErrnoException): string {
   return rawAnswer(status, new TracerError('bad_request', message, { remedy }));
 }
 
+/** The raw answer to a request without TLS on a port with TLS. Its path and Host header are not known. */
+export function answerPlainHttp(): string {
+  const remedy = 'write https:// in the URL';
+  return rawAnswer('400 Bad Request', new TracerError('bad_request', 'this port needs TLS', { remedy }));
+}
+
 /** The raw answer to a method that Node does not pass to routes, such as CONNECT. */
 export function answerWithoutRoute(method: string): string {
   const error = new TracerError('bad_request', `no route answers ${method}`, { remedy: 'use GET' });

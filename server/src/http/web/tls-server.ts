@@ -2,6 +2,7 @@ import type { RequestListener, ServerOptions } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { answerPlainHttp } from '../error.ts';
 import { asksForCertificate, explainRejected } from './client-certificate.ts';
 import type { LoadedTls } from './load.ts';
 
@@ -17,6 +18,9 @@ export interface TlsServerOptions {
   /** A handshake failed, or its client is not allowed. The caller closes the connection. */
   onRejected: (transport: Socket, why: string) => void;
 }
+
+/** The client sent a request without TLS. */
+const PLAIN_HTTP = 'ERR_SSL_HTTP_REQUEST';
 
 /** A server whose certificates and rules for clients can change while it listens. */
 export function createTlsServer(options: TlsServerOptions): Server {
@@ -51,7 +55,9 @@ export function createTlsServer(options: TlsServerOptions): Server {
   server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     const transport = transports.get(endsOf(socket));
     // A client that only opens and closes a connection, such as a port check, is not a failure.
-    if (transport !== undefined && error.code !== 'ECONNRESET') onRejected(transport, explainError(error));
+    if (transport === undefined || error.code === 'ECONNRESET') return;
+    if (error.code === PLAIN_HTTP) transport.write(answerPlainHttp());
+    onRejected(transport, explainError(error));
   });
   return server;
 }
@@ -69,7 +75,7 @@ function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket):
 }
 
 function explainError({ code, message, ...more }: NodeJS.ErrnoException): string {
-  if (code === 'ERR_SSL_HTTP_REQUEST') return 'the client sent plain HTTP: its URL must begin with https://';
+  if (code === PLAIN_HTTP) return 'the client sent plain HTTP: its URL must begin with https://';
   const { reason } = more as { reason?: string };
   return `the TLS handshake failed: ${reason ?? code ?? message}`;
 }

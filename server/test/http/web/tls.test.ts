@@ -175,6 +175,7 @@ test('a client that speaks HTTP to the port of TLS is counted, with a hint in th
   const client = new RawClient(port).get('/metrics');
   await eventually(() => assert.ok(client.closed));
   assert.equal(server.connections.dropped.tls, 1);
+  assert.match(client.text, /^HTTP\/1\.1 400 .*write https:\/\/ in the URL/s);
   assert.ok(log.some(({ why }) => why?.includes('https://')));
 });
 
