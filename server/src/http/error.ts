@@ -98,12 +98,12 @@ const UNREADABLE: Record<string, readonly [status: string, message: string, reme
   ],
 };
 
-/** The raw answer to input that Node cannot parse as a request. It bypasses Fastify. */
-export function answerUnreadable(error: NodeJS.ErrnoException): string {
+/** The raw answer to input that Node cannot parse as a request. It bypasses Fastify. `secure`: it came over TLS. */
+export function answerUnreadable(error: NodeJS.ErrnoException, secure: boolean): string {
   const [status, message, remedy] = UNREADABLE[error.code ?? ''] ?? [
     '400 Bad Request',
     'this is not an HTTP/1.1 request',
-    'use plain HTTP on this port, without TLS',
+    secure ? 'send HTTP/1.1' : 'use plain HTTP on this port, without TLS',
   ];
   return rawAnswer(status, new TracerError('bad_request', message, { remedy }));
 }

@@ -217,7 +217,8 @@ export class HttpServer {
           });
     server.on('connection', (socket) => connections.accept(socket));
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      if (error.code !== 'ECONNRESET') connections.finish(socket, answerUnreadable(error));
+      if (error.code !== 'ECONNRESET')
+        connections.finish(socket, answerUnreadable(error, this.#tls !== undefined));
     });
     // Without these listeners Node answers itself without a body, or does not answer.
     server.on('checkExpectation', receive);

@@ -125,7 +125,7 @@ test('the built program checks passwords, and reads the web configuration file a
   assert.equal(await serving.ended, 0);
 });
 
-test('--config.check checks the web configuration file too', () => {
+test('--config.check checks the web configuration file too, and so does the start', () => {
   writeFileSync(web, 'basic_auth_users: {bob: hunter2}\n');
   const { code, stderr } = program.run(['--config.check', `--web.config.file=${web}`]);
   assert.equal(code, 2);
@@ -133,6 +133,13 @@ test('--config.check checks the web configuration file too', () => {
     stderr,
     /basic_auth_users\.bob is not valid\n {2}where: .*web\.yml:1:25\n {2}fix: give a bcrypt hash/,
   );
+  const start = program.run([
+    'replay',
+    recording,
+    '--web.listen-address=127.0.0.1:0',
+    `--web.config.file=${web}`,
+  ]);
+  assert.deepEqual([start.code, /fix: give a bcrypt hash/.test(start.stderr)], [2, true]);
   writeFileSync(web, `basic_auth_users: {bob: ${HASH_OF_SECRET}}\n`);
   assert.equal(program.run(['--config.check', `--web.config.file=${web}`]).code, 0);
 });
