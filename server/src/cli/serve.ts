@@ -17,7 +17,7 @@ export async function serve(
   recorder?: Recorder,
 ): Promise<ExitCode> {
   const web = loadWebFiles();
-  const { loadConfig, onHangup } = context;
+  const { loadConfig, onHangup, stdout } = context;
   const daemon = new Daemon({
     config: context.config,
     source,
@@ -29,8 +29,10 @@ export async function serve(
     ...(recorder === undefined ? {} : { recorder }),
     ...(web === undefined ? {} : { web }),
   });
-  // The daemon logs why a reload failed.
-  const ignoreHangup = onHangup?.(() => void daemon.reload().catch(() => {}));
+  // A terminal that is closed sends this signal: then it ends the process, as without a listener. The daemon itself logs
+  // why a reload failed.
+  const reload = (): void => void daemon.reload().catch(() => {});
+  const ignoreHangup = stdout.isTTY === true ? undefined : onHangup?.(reload);
   try {
     await daemon.start();
     await daemon.untilStopped(context.stop.signal);
