@@ -6,7 +6,11 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** The program and its chunks. A command loads only the chunks that it needs: `--version` loads 3 of 1,600 KB. */
 export const programOptions = {
   absWorkingDir: root,
-  entryPoints: { 'vfio-dmabuf-tracer': 'server/src/main.ts' },
+  entryPoints: {
+    'vfio-dmabuf-tracer': 'server/src/main.ts',
+    // A thread has a file of its own.
+    'bcrypt-worker': 'server/src/http/web/bcrypt-worker.mjs',
+  },
   outExtension: { '.js': '.mjs' },
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,

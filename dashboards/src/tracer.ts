@@ -327,19 +327,14 @@ export function tracer(): Dashboard {
           }),
           losses(
             'Rejected by the server',
-            'Stream clients that were rejected or disconnected, rejected scrapes, and closed connections.',
+            'Stream clients that were rejected or disconnected, rejected scrapes, closed connections, and requests without access.',
             [
-              {
-                metric: 'vfio_dmabuf_stream_clients_rejected_total',
-                by: 'reason',
-                legend: 'stream {{reason}}',
-              },
               { metric: 'vfio_dmabuf_scrapes_rejected_total', legend: 'scrape' },
-              {
-                metric: 'vfio_dmabuf_http_connections_dropped_total',
-                by: 'reason',
-                legend: 'connection {{reason}}',
-              },
+              ...[
+                { metric: 'vfio_dmabuf_stream_clients_rejected_total', what: 'stream' },
+                { metric: 'vfio_dmabuf_http_connections_dropped_total', what: 'connection' },
+                { metric: 'vfio_dmabuf_http_requests_rejected_total', what: 'request' },
+              ].map(({ metric, what }) => ({ metric, by: 'reason', legend: `${what} {{reason}}` })),
             ],
           ),
         ],

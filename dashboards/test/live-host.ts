@@ -55,6 +55,8 @@ export class LiveHost implements LineSource {
         'web.listen-address': ['127.0.0.1:0'],
         ...config,
       },
+      // As if its file had been removed, so a reload fails.
+      loadConfig: () => loadConfig({ environment: {}, flags: [], file: '/nowhere/tracer.yml' }),
       source: this,
       version: '0.1.0',
       logger: pino({ level: 'silent' }),

@@ -1,3 +1,4 @@
+import { LiveConfig, type ReloadResult } from './config/live-config.ts';
 import type { Config } from './config/schema.ts';
 import type { Status } from './contract/status.ts';
 import { createApp } from './http/app.ts';
@@ -7,6 +8,9 @@ import type { App, ScrapeCounters } from './http/plugin.ts';
 import { type Readiness, readinessOf } from './http/readiness.ts';
 import { HttpServer } from './http/server.ts';
 import { StreamHub } from './http/sse/hub.ts';
+import { Access } from './http/web/access.ts';
+import { BasicAuth } from './http/web/basic-auth.ts';
+import { WebConfig } from './http/web/web-config.ts';
 import type { WebFiles } from './http/web-files.ts';
 import type { Clock } from './lib/clock.ts';
 import { withinDeadline } from './lib/deadline.ts';
@@ -15,15 +19,17 @@ import { TracerError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { Throttle } from './lib/throttle.ts';
 import { Catalogue } from './metrics/catalogue.ts';
-import { byKey } from './metrics/family.ts';
 import type { LineSource } from './protocol/source.ts';
 import type { HostError } from './protocol/wire.ts';
+import { addServerFamilies } from './server-families.ts';
 import { EventLog } from './sinks/event-log.ts';
 import { Pipeline } from './tracer/pipeline.ts';
 import { TracerModel } from './tracer/tracer.ts';
 
 export interface DaemonOptions {
   config: Config;
+  /** Reads all sources of the settings again, for a reload. Default: the settings do not change. */
+  loadConfig?: () => Config;
   source: LineSource;
   version: string;
   logger: Logger;
@@ -52,6 +58,10 @@ export class Daemon {
   readonly #pipeline: Pipeline;
   readonly #hub: StreamHub;
   readonly #hosts: HostNames;
+  readonly #config: LiveConfig;
+  readonly #web: WebConfig;
+  readonly #auth = new BasicAuth();
+  readonly #access: Access;
   readonly #abort = new AbortController();
   readonly #scrapes: ScrapeCounters = { rejected: 0 };
   /**
@@ -75,7 +85,8 @@ export class Daemon {
       this.#fail = reject;
     });
     this.#failed.catch(() => {});
-    const { config, source, logger, clock, version } = options;
+    const { config, source, logger, clock, version, loadConfig = () => config } = options;
+    this.#config = new LiveConfig({ config, load: loadConfig, logger, clock });
     this.model = new TracerModel({
       version,
       source: { kind: source.kind, name: source.name },
@@ -93,8 +104,6 @@ export class Daemon {
       model: this.model,
       processMetrics: !config['web.disable-exporter-metrics'],
     });
-    this.#addServerFamilies(catalogue, events);
-
     const failures = new Throttle({ clock, everyMs: 10_000 });
     this.#hostErrors = new Throttle({ clock, everyMs: 60_000 });
     this.#pipeline = new Pipeline({
@@ -128,6 +137,29 @@ export class Daemon {
         logger.warn({ host, remedy, not_logged: notLogged }, 'rejected a request for another host');
       },
     });
+    this.#web = new WebConfig({ path: config['web.config.file'], logger, clock });
+    const denials = new Throttle({ clock, everyMs: 60_000 });
+    this.#access = new Access({
+      settings: () => this.#web.current.settings,
+      auth: this.#auth,
+      clock,
+      onRejected: (message, from) => {
+        const notLogged = denials.pass();
+        if (notLogged !== undefined)
+          logger.warn({ from, not_logged: notLogged }, `rejected a request: ${message}`);
+      },
+    });
+    addServerFamilies(catalogue, {
+      events,
+      hub: this.#hub,
+      scrapes: this.#scrapes,
+      access: this.#access,
+      server: () => this.server,
+      subscriberErrors: () => this.#subscriberErrors,
+      reloads: () => ({ config: this.#config.lastReload, web_config: this.#web.lastReload }),
+      recorder: options.recorder,
+    });
+    const settings = this.#config;
     this.app = createApp({
       model: this.model,
       metrics: catalogue,
@@ -135,9 +167,13 @@ export class Daemon {
       hub: this.#hub,
       readiness: () => this.readiness(),
       telemetryPath: config['web.telemetry-path'],
-      maxRequests: config['web.max-requests'],
+      get maxRequests() {
+        return settings.current['web.max-requests'];
+      },
       scrapes: this.#scrapes,
       hosts: this.#hosts,
+      access: this.#access,
+      ...(config['web.enable-lifecycle'] ? { reload: () => this.reload() } : {}),
       logger,
       ...(options.web === undefined ? {} : { web: options.web }),
     });
@@ -146,6 +182,7 @@ export class Daemon {
       addresses: config['web.listen-address'],
       telemetryPath: config['web.telemetry-path'],
       limits: { connections },
+      web: this.#web,
       logger,
       clock,
     });
@@ -153,6 +190,7 @@ export class Daemon {
 
   /** Starts the server before the source, because `up 0` and `not ready` are useful answers. */
   async start(): Promise<void> {
+    await this.#web.start();
     await this.server.start();
     // A name service that does not answer must not delay the tracer.
     if (!this.server.loopbackOnly) void this.#hosts.addOwnNames();
@@ -170,14 +208,28 @@ export class Daemon {
     await Promise.race([stopRequested, this.#failed]);
   }
 
+  /**
+   * Reads the settings and the web configuration file again.
+   *
+   * @throws TracerError if one of them cannot be used; the old ones stay in use
+   */
+  async reload(): Promise<ReloadResult> {
+    const result = this.#config.reload();
+    const { current } = this.#config;
+    this.#hosts.allow(current['web.allowed-hosts']);
+    if (result.changed.includes('log.level')) this.#options.logger.level = current['log.level'];
+    await this.#web.reload();
+    return result;
+  }
+
   readiness(): Readiness {
     const status = this.model.status();
-    const { clock, config } = this.#options;
+    const { clock } = this.#options;
     const { lastReadAt } = this.model.accounting;
     return readinessOf({
       status,
       counterAgeUs: lastReadAt === null ? null : clock.bootUs() - this.#streamOffsetUs - lastReadAt,
-      staleAfterS: config['stale-after'],
+      staleAfterS: this.#config.current['stale-after'],
       replayed: this.#replayed,
       stopping: this.#stopped !== undefined,
     });
@@ -207,6 +259,8 @@ export class Daemon {
       logger.warn('some clients did not read their answers in time; their connections are closed');
       this.server.abandon();
     }
+    this.#web.stop();
+    await this.#auth.stop();
     cancelKill?.();
     logger.info('stopped');
   }
@@ -285,65 +339,5 @@ export class Daemon {
     } else {
       logger.error({ ...fields, reason: problem?.reason, remedy }, message);
     }
-  }
-
-  #addServerFamilies(catalogue: Catalogue, events: EventLog): void {
-    catalogue.add({
-      name: 'events_dropped_total',
-      help: 'Events that this server dropped after it had counted them.',
-      type: 'counter',
-      samples: () => [
-        { labels: { stage: 'event_log' }, value: events.dropped },
-        { labels: { stage: 'sse' }, value: this.#hub.dropped },
-        { labels: { stage: 'subscriber' }, value: this.#subscriberErrors },
-      ],
-    });
-    catalogue.add({
-      name: 'stream_clients',
-      help: 'Clients of /api/v1/stream.',
-      type: 'gauge',
-      samples: () => [{ labels: {}, value: this.#hub.clients }],
-    });
-    catalogue.add({
-      name: 'stream_clients_rejected_total',
-      help: 'Clients of /api/v1/stream that got a 503 (full) or were disconnected because they read nothing for a minute (stalled).',
-      type: 'counter',
-      samples: () => [
-        { labels: { reason: 'full' }, value: this.#hub.rejected },
-        { labels: { reason: 'stalled' }, value: this.#hub.stalled },
-      ],
-    });
-    catalogue.add({
-      name: 'scrapes_rejected_total',
-      help: 'Scrapes that got a 503 because of web.max-requests.',
-      type: 'counter',
-      samples: () => [{ labels: {}, value: this.#scrapes.rejected }],
-    });
-    catalogue.add({
-      name: 'http_connections',
-      help: 'Open connections of HTTP clients.',
-      type: 'gauge',
-      samples: () => [{ labels: {}, value: this.server.connections.size }],
-    });
-    catalogue.add({
-      name: 'http_connections_dropped_total',
-      help: 'Connections of HTTP clients that the server closed: idle at the limit of connections (limit), did not read an answer within 30 s (slow) or while too many bytes waited (memory), or had too many waiting requests (pipelining).',
-      type: 'counter',
-      samples: () => byKey('reason', this.server.connections.dropped),
-    });
-    const { recorder } = this.#options;
-    if (recorder === undefined) return;
-    catalogue.add({
-      name: 'recording_lines_dropped_total',
-      help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written. Absent if nothing is recorded.',
-      type: 'counter',
-      samples: () => [{ labels: {}, value: recorder.dropped }],
-    });
-    catalogue.add({
-      name: 'recording_up',
-      help: '1 while the recording is written, 0 after a write failed, for example because the disk is full: then it has ended. Absent if nothing is recorded.',
-      type: 'gauge',
-      samples: () => [{ labels: {}, value: (recorder.error ?? null) === null ? 1 : 0 }],
-    });
   }
 }

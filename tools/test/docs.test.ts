@@ -93,8 +93,10 @@ test('every label in a query of dashboards/README.md is a label of its metric', 
 
 test('every setting, environment variable and npm script that a page names exists', async () => {
   const { CONFIG_KEYS, environmentName } = await import('../../server/src/config/schema.ts');
+  const { COMMANDS } = await import('../../server/src/cli/commands.ts');
   const ofAmtool = 'alertmanager.url';
-  const flags = new Set<string>([...CONFIG_KEYS, 'config.file', 'config.check', ofAmtool]);
+  const ofCommands = COMMANDS.flatMap(({ options = {} }) => Object.keys(options));
+  const flags = new Set<string>([...CONFIG_KEYS, ...ofCommands, 'config.file', 'config.check', ofAmtool]);
   const variables = new Set([...CONFIG_KEYS, 'config.file' as const].map(environmentName));
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   for (const page of [...PAGES, 'Dockerfile']) {

@@ -41,6 +41,7 @@ before(
     };
     await busy.daemon.start();
     await troubled.daemon.start();
+    await assert.rejects(troubled.daemon.reload());
     const replays: string[] = [];
     for (const name of RECORDINGS)
       replays.push(await start(['replay', join(REPOSITORY, `recordings/${name}.ndjson`)]));

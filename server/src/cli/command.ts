@@ -19,6 +19,10 @@ export interface CommandContext {
   /** Flags of this command that are not settings, by name. The value of a switch is 'true'. */
   options: Readonly<Record<string, string>>;
   env: NodeJS.ProcessEnv;
+  /** Reads all sources of the settings again. @throws TracerError */
+  loadConfig?: () => Config;
+  /** Calls the listener at each SIGHUP. Returns a function that undoes it. */
+  onHangup?: (listener: () => void) => () => void;
   stop: StopRequest;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;

@@ -8,6 +8,8 @@ const SERVE: readonly ConfigKey[] = [
   'web.allowed-hosts',
   'web.telemetry-path',
   'web.max-requests',
+  'web.config.file',
+  'web.enable-lifecycle',
   'web.disable-exporter-metrics',
   'events.keep',
 ];
@@ -126,6 +128,10 @@ export const COMMANDS: readonly CommandSpec[] = [
       device: { value: 'ADDRESS', help: 'only this PCI device' },
       vm: { value: 'TEXT', help: 'only VMs whose name, UUID, pod UID or pid contains TEXT; not with --json' },
       state: { value: 'live|revoked', help: 'only buffers in this state; not with --json' },
+      'http.config.file': {
+        value: 'FILE',
+        help: 'user, password and CA for the daemon, in the format of promtool: basic_auth, tls_config',
+      },
       once: { value: undefined, help: 'print the tables once and exit' },
     },
     columns: [

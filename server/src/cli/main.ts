@@ -33,21 +33,25 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
   }
   const { loadConfig } = await import('../config/load.ts');
   const warnings: string[] = [];
-  const config = loadConfig({
+  const sources = {
     environment: host.env,
     flags: args.settings,
     problems: args.problems,
     file: args.configFile,
-    onWarning: (text) => warnings.push(text),
-  });
+  };
+  const config = loadConfig({ ...sources, onWarning: (text) => warnings.push(text) });
   if (warnings.length > 0) {
     const { note } = await import('./output.ts');
     for (const text of warnings) note(host.stderr, `warning: ${text}`);
   }
-  if (args.configCheck) return await reply(host, 'the configuration is correct\n');
+  if (args.configCheck) {
+    const { loadWeb } = await import('../http/web/load.ts');
+    if (config['web.config.file'] !== '') await loadWeb(config['web.config.file']);
+    return await reply(host, 'the configuration is correct\n');
+  }
 
   const run = await args.command.load();
-  const { stopOnSignals } = await import('../lib/signals.ts');
+  const { onHangup, stopOnSignals } = await import('../lib/signals.ts');
   const stop = stopOnSignals(host);
   try {
     return await run({
@@ -58,6 +62,8 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
       print: args.print,
       options: args.options,
       env: host.env,
+      loadConfig: () => loadConfig(sources),
+      onHangup: (listener) => onHangup(host, listener),
       stop,
       stdout: host.stdout,
       stderr: host.stderr,

@@ -17,6 +17,7 @@ export async function serve(
   recorder?: Recorder,
 ): Promise<ExitCode> {
   const web = loadWebFiles();
+  const { loadConfig, onHangup, stdout } = context;
   const daemon = new Daemon({
     config: context.config,
     source,
@@ -24,13 +25,19 @@ export async function serve(
     logger,
     clock: systemClock,
     killAfter,
+    ...(loadConfig === undefined ? {} : { loadConfig }),
     ...(recorder === undefined ? {} : { recorder }),
     ...(web === undefined ? {} : { web }),
   });
+  // A terminal that is closed sends this signal: then it ends the process, as without a listener. The daemon itself logs
+  // why a reload failed.
+  const reload = (): void => void daemon.reload().catch(() => {});
+  const ignoreHangup = stdout.isTTY === true ? undefined : onHangup?.(reload);
   try {
     await daemon.start();
     await daemon.untilStopped(context.stop.signal);
   } finally {
+    ignoreHangup?.();
     await daemon.stop();
   }
   return EXIT.ok;

@@ -9,6 +9,7 @@ import { DaemonClient, DEFAULT_URL, daemonUrl } from './watch/daemon-client.ts';
 import { type Asked, Viewer } from './watch/daemon-state.ts';
 import { follow } from './watch/follow.ts';
 import { drawAll } from './watch/frame.ts';
+import { readHttpConfig } from './watch/http-config.ts';
 import { nowOf, watchLive } from './watch/session.ts';
 import { FIRST_VIEW } from './watch/view.ts';
 
@@ -18,7 +19,9 @@ const STATES = ['live', 'revoked'] as const;
 export async function watch(context: CommandContext): Promise<ExitCode> {
   const { operand = DEFAULT_URL, options, json, stdout, stdin, stderr, stop, env } = context;
   const clock: Clock = systemClock;
-  const client = new DaemonClient(daemonUrl(operand));
+  const file = options['http.config.file'];
+  const http = file === undefined ? {} : { http: readHttpConfig(file) };
+  const client = new DaemonClient(daemonUrl(operand), http);
   const state = stateOf(options.state);
   const { device } = options;
   if (json) {

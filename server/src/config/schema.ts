@@ -43,6 +43,15 @@ export const Config = Type.Object(
       maximum: 10_000,
       description: 'maximum number of concurrent scrapes, 0 for no limit; a scrape beyond it gets a 503',
     }),
+    'web.config.file': Type.String({
+      default: '',
+      description:
+        'file with TLS, users, headers and rate limit, in the format of Prometheus exporters (docs/web-config.md)',
+    }),
+    'web.enable-lifecycle': Type.Boolean({
+      default: false,
+      description: 'reload the settings on POST /-/reload; SIGHUP always does',
+    }),
     'web.disable-exporter-metrics': Type.Boolean({
       default: false,
       description: 'leave out the metrics of the tracer process (process_*, nodejs_*)',

@@ -15,6 +15,7 @@ import { pageRoute } from './routes/page.ts';
 import { probesRoute } from './routes/probes.ts';
 import { reasonsRoute } from './routes/reasons.ts';
 import { rejectionsRoute } from './routes/rejections.ts';
+import { reloadRoute } from './routes/reload.ts';
 import { statusRoute } from './routes/status.ts';
 import { streamRoute } from './routes/stream.ts';
 import { topologyRoute } from './routes/topology.ts';
@@ -44,6 +45,14 @@ export function createApp(options: AppOptions): App {
     if (rejection === undefined) done();
     else sendError(reply, rejection.status, rejection.error);
   });
+  const { access } = options;
+  if (access !== undefined) {
+    app.addHook('onRequest', async (request, reply) => {
+      const rejection = await access.check(request);
+      if (rejection === undefined) return undefined;
+      return sendError(reply.headers(rejection.headers), rejection.status, rejection.error);
+    });
+  }
   app.addHook('onResponse', (request, reply, done) => {
     const { method, url } = request;
     const ms = Math.round(reply.elapsedTime * 10) / 10;
@@ -56,6 +65,7 @@ export function createApp(options: AppOptions): App {
   const plugins = [
     pageRoute,
     healthRoutes,
+    reloadRoute,
     metricsRoute,
     statusRoute,
     buffersRoute,

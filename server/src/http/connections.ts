@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** Why the server dropped a connection that its client had not closed. */
-export const DROP_REASONS = ['limit', 'slow', 'memory', 'pipelining'] as const;
+export const DROP_REASONS = ['limit', 'slow', 'memory', 'pipelining', 'tls'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
 export interface ConnectionLimits {
@@ -62,7 +62,10 @@ interface Exchange {
 }
 
 interface Connection {
-  readonly socket: Socket;
+  /** The TCP connection. */
+  readonly transport: Socket;
+  /** What carries the requests: the TCP connection, or after the handshake TLS over it. */
+  socket: Socket;
   /** The request that is being answered or is queued for an answer. */
   active: Exchange | undefined;
   started: boolean;
@@ -80,7 +83,8 @@ export interface ConnectionsOptions {
   handle: (request: IncomingMessage, response: ServerResponse) => void;
   /** Requests that get every second turn, such as scrapes. Other requests delay them by at most one request. */
   isUrgent: (request: IncomingMessage) => boolean;
-  onDropped: (reason: DropReason, socket: Socket) => void;
+  /** `why`: more about the reason `tls`. */
+  onDropped: (reason: DropReason, socket: Socket, why?: string) => void;
 }
 
 /**
@@ -89,7 +93,13 @@ export interface ConnectionsOptions {
  * memory, and a client that sends many requests cannot block the event loop.
  */
 export class Connections {
-  readonly dropped: Record<DropReason, number> = { limit: 0, slow: 0, memory: 0, pipelining: 0 };
+  readonly dropped: Record<DropReason, number> = {
+    limit: 0,
+    slow: 0,
+    memory: 0,
+    pipelining: 0,
+    tls: 0,
+  };
   readonly #options: ConnectionsOptions;
   /** Ordered by the last change between idle and busy. The first idle connection has been idle longest. */
   readonly #connections = new Map<Duplex, Connection>();
@@ -140,15 +150,32 @@ export class Connections {
       }
       this.#drop(victim, 'limit');
     }
-    this.#connections.set(socket, {
+    const connection: Connection = {
+      transport: socket,
       socket,
       active: undefined,
       started: false,
       age: 0,
       waiting: [],
       finalError: undefined,
-    });
-    socket.once('close', () => this.#connections.delete(socket));
+    };
+    this.#connections.set(socket, connection);
+    socket.once('close', () => this.#connections.delete(connection.socket));
+  }
+
+  /** An accepted connection has completed its handshake: requests arrive on `socket` from now on. */
+  secure(transport: Socket, socket: Socket): void {
+    const connection = this.#connections.get(transport);
+    if (connection === undefined) return;
+    this.#connections.delete(transport);
+    connection.socket = socket;
+    this.#touch(connection);
+  }
+
+  /** Closes a connection whose handshake failed, or whose client is not allowed. */
+  rejectHandshake(transport: Socket, why: string): void {
+    const connection = this.#connections.get(transport);
+    if (connection !== undefined) this.#drop(connection, 'tls', why);
   }
 
   /** Handles the event `request`. */
@@ -166,7 +193,11 @@ export class Connections {
   /** For input that is not a request: sends this answer after the pending ones, then closes the connection. */
   finish(socket: Duplex, answer: string): void {
     const connection = this.#connections.get(socket);
-    if (connection === undefined || !socket.writable || connection.finalError !== undefined) return;
+    if (connection === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (!socket.writable || connection.finalError !== undefined) return;
     if (connection.socket.bytesRead === 0) {
       // The client sent nothing, so it expects no answer.
       socket.destroy();
@@ -265,19 +296,19 @@ export class Connections {
     );
   }
 
-  #drop(connection: Connection, reason: DropReason): void {
-    const { socket, active } = connection;
+  #drop(connection: Connection, reason: DropReason, why?: string): void {
+    const { socket, transport, active } = connection;
     connection.waiting.length = 0;
     this.#connections.delete(socket);
-    this.#count(reason, socket);
+    this.#count(reason, transport, why);
     // A reset also discards the kernel's send buffer for a client that does not read.
     if (active === undefined) socket.destroy();
-    else socket.resetAndDestroy();
+    else transport.resetAndDestroy();
   }
 
-  #count(reason: DropReason, socket: Socket): void {
+  #count(reason: DropReason, socket: Socket, why?: string): void {
     this.dropped[reason] += 1;
-    this.#options.onDropped(reason, socket);
+    this.#options.onDropped(reason, socket, why);
   }
 
   #touch(connection: Connection): void {

@@ -25,14 +25,15 @@ const LINK = /\]\((?!\w+:|#)([^)\s#]+)\.md(#[^)\s]*)?\)/g;
  * address in commands. Links that lead out of docs/ stay.
  *
  * @param path of the page, below docs/
- * @param host as the client named this server
+ * @param base URL of this server as the client named it
  */
-export function servedPage(docs: Docs, path: string, host: string): string | undefined {
+export function servedPage(docs: Docs, path: string, base: string): string | undefined {
   return docs
     .get(path)
     ?.replaceAll(LINK, (link, target: string, anchor = '') => {
       const to = new URL(target, `http://docs/docs/${path}`).pathname.replace(/^\/docs\//, '');
-      return docs.has(to) ? `](http://${host}/docs/${to}.md${anchor})` : link;
+      return docs.has(to) ? `](${base}/docs/${to}.md${anchor})` : link;
     })
-    .replaceAll('127.0.0.1:10043', host);
+    .replaceAll('http://127.0.0.1:10043', base)
+    .replaceAll('127.0.0.1:10043', new URL(base).host);
 }

@@ -38,21 +38,19 @@ export function installErrors(app: FastifyInstance): void {
     return send(reply, 500, body);
   });
 
-  const gets: string[] = [];
-  const heads = new Set<string>();
+  const methodsOf = new Map<string, string[]>();
   app.addHook('onRoute', ({ method, url }) => {
-    if (method === 'GET') gets.push(url);
-    if (method === 'HEAD') heads.add(url);
+    methodsOf.set(url, [...(methodsOf.get(url) ?? []), ...[method].flat()].sort());
   });
   const answerNotFound = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = pathOf(request);
-    const route = gets.find((url) => url === path) ?? gets.find((url) => matches(url, path));
-    const methods = route === undefined ? [] : heads.has(route) ? ['GET', 'HEAD'] : ['GET'];
+    const route = methodsOf.has(path) ? path : [...methodsOf.keys()].find((url) => matches(url, path));
+    const methods = methodsOf.get(route ?? '') ?? [];
     // A wildcard route answers GET, but may have nothing at this path: that is a 404.
     if (methods.length > 0 && !methods.includes(request.method)) {
       reply.header('allow', methods.join(', '));
       const error = new TracerError('bad_request', `${quoted(path)} does not answer ${request.method}`, {
-        remedy: 'use GET',
+        remedy: `use ${methods[0]}`,
       });
       return send(reply, 405, bodyOf(error));
     }
@@ -100,14 +98,20 @@ const UNREADABLE: Record<string, readonly [status: string, message: string, reme
   ],
 };
 
-/** The raw answer to input that Node cannot parse as a request. It bypasses Fastify. */
-export function answerUnreadable(error: NodeJS.ErrnoException): string {
+/** The raw answer to input that Node cannot parse as a request. It bypasses Fastify. `secure`: it came over TLS. */
+export function answerUnreadable(error: NodeJS.ErrnoException, secure: boolean): string {
   const [status, message, remedy] = UNREADABLE[error.code ?? ''] ?? [
     '400 Bad Request',
     'this is not an HTTP/1.1 request',
-    'use plain HTTP on this port, without TLS',
+    secure ? 'send HTTP/1.1' : 'use plain HTTP on this port, without TLS',
   ];
   return rawAnswer(status, new TracerError('bad_request', message, { remedy }));
+}
+
+/** The raw answer to a request without TLS on a port with TLS. Its path and Host header are not known. */
+export function answerPlainHttp(): string {
+  const remedy = 'write https:// in the URL';
+  return rawAnswer('400 Bad Request', new TracerError('bad_request', 'this port needs TLS', { remedy }));
 }
 
 /** The raw answer to a method that Node does not pass to routes, such as CONNECT. */

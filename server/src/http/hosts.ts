@@ -39,18 +39,18 @@ const WHERE = 'header Host';
  */
 export class HostNames {
   readonly #names = new Set(['localhost']);
-  readonly #suffixes = ['.localhost'];
-  readonly #any: boolean;
+  #allowed: { names: ReadonlySet<string>; suffixes: readonly string[]; any: boolean };
   readonly #onUnknown: (name: string) => void;
 
   constructor({ addresses, allowed, onUnknown = () => {} }: HostNamesOptions) {
-    this.#any = allowed.includes('*');
     this.#onUnknown = onUnknown;
     for (const name of addresses.map((address) => splitAddress(address).host)) this.#add(name);
-    for (const name of allowed) {
-      if (name.startsWith('*.')) this.#suffixes.push(`.${hostnameOf(name.slice(2)) ?? ''}`);
-      else this.#add(name);
-    }
+    this.#allowed = allowedOf(allowed);
+  }
+
+  /** Replaces `web.allowed-hosts`. */
+  allow(allowed: readonly string[]): void {
+    this.#allowed = allowedOf(allowed);
   }
 
   /**
@@ -103,14 +103,25 @@ export class HostNames {
   }
 
   #isAllowed(name: string): boolean {
-    if (this.#any || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0) return true;
-    return this.#names.has(name) || this.#suffixes.some((suffix) => name.endsWith(suffix));
+    const { any, names, suffixes } = this.#allowed;
+    if (any || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0) return true;
+    return this.#names.has(name) || names.has(name) || suffixes.some((suffix) => name.endsWith(suffix));
   }
 
   #add(text: string): void {
     const name = text === '' ? undefined : hostnameOf(text);
     if (name !== undefined) this.#names.add(name);
   }
+}
+
+function allowedOf(allowed: readonly string[]) {
+  const isSuffix = (name: string): boolean => name.startsWith('*.');
+  const suffixes = allowed.filter(isSuffix).map((name) => `.${hostnameOf(name.slice(2)) ?? ''}`);
+  return {
+    any: allowed.includes('*'),
+    names: new Set(allowed.filter((name) => !isSuffix(name)).flatMap((name) => hostnameOf(name) ?? [])),
+    suffixes: ['.localhost', ...suffixes],
+  };
 }
 
 function isHost(name: string | undefined): boolean {

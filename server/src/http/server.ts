@@ -1,4 +1,5 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -20,6 +21,9 @@ import {
 } from './connections.ts';
 import { answerUnreadable, answerWithoutRoute } from './error.ts';
 import type { App } from './plugin.ts';
+import type { LoadedTls } from './web/load.ts';
+import { createTlsServer, replaceTls } from './web/tls-server.ts';
+import type { WebConfig } from './web/web-config.ts';
 
 export interface HttpServerOptions {
   app: App;
@@ -29,6 +33,8 @@ export interface HttpServerOptions {
   /** The path of the metrics. A request for it waits for at most one other request. */
   telemetryPath?: string;
   limits?: Partial<ConnectionLimits>;
+  /** The web configuration file. Without it the server has no TLS and adds no headers. */
+  web?: WebConfig;
   clock?: Clock;
   lookup?: Lookup;
 }
@@ -46,6 +52,7 @@ const DROPPED: Readonly<Record<DropReason, string>> = {
   slow: 'closed a connection: its client did not read an answer in time',
   memory: 'closed a connection: answers that clients have not read exceed the memory limit',
   pipelining: 'closed a connection: its client sent too many requests without waiting for answers',
+  tls: 'closed a connection: its TLS handshake failed, or its client is not allowed',
 };
 
 /** The sockets. They pass their requests to the app. */
@@ -53,7 +60,7 @@ export class HttpServer {
   readonly connections: Connections;
   readonly #options: HttpServerOptions;
   readonly #limits: ConnectionLimits;
-  readonly #servers: Server[] = [];
+  readonly #servers: (Server | TlsServer)[] = [];
   readonly #throttles: Record<DropReason, Throttle>;
   #stopped: Promise<void> | undefined;
 
@@ -66,17 +73,21 @@ export class HttpServer {
     ) as Record<DropReason, Throttle>;
     this.connections = new Connections({
       limits: this.#limits,
-      handle: (request, response) => app.routing(request, response),
+      handle: (request, response) => {
+        const { headers = {} } = options.web?.current.settings ?? {};
+        for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+        app.routing(request, response);
+      },
       isUrgent: ({ url = '' }: IncomingMessage) =>
         url.split('?', 1)[0] === telemetryPath || url.startsWith('/-/'),
-      onDropped: (reason, socket) => this.#logDropped(reason, socket),
+      onDropped: (reason, socket, why) => this.#logDropped(reason, socket, why),
     });
   }
 
   /** The base URLs of the sockets that listen now. */
   get urls(): string[] {
     return this.#bound().map(({ address, port, family }) => {
-      return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+      return `${this.#tls === undefined ? 'http' : 'https'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     });
   }
 
@@ -91,7 +102,13 @@ export class HttpServer {
    * @throws TracerError if an address cannot be bound
    */
   async start(): Promise<void> {
-    const { app, addresses, logger, lookup } = this.#options;
+    const { app, addresses, logger, lookup, web } = this.#options;
+    if (web !== undefined) {
+      web.onChange = ({ tls }) => {
+        if (tls === undefined) return;
+        for (const server of this.#servers) if (server instanceof TlsServer) replaceTls(server, tls);
+      };
+    }
     await app.ready();
     try {
       await this.#listenOn(await resolveAddresses(addresses, lookup));
@@ -112,6 +129,10 @@ export class HttpServer {
   /** Closes the connections that `stop` still waits for. */
   abandon(): void {
     for (const server of this.#servers) server.closeAllConnections();
+  }
+
+  get #tls(): LoadedTls | undefined {
+    return this.#options.web?.current.tls;
   }
 
   #bound(): AddressInfo[] {
@@ -155,33 +176,52 @@ export class HttpServer {
       if (!served.has(text)) throw listenError(error, text);
       this.#options.logger.warn({ address: text }, 'this host does not have all addresses of this name');
     }
+    const warning = this.#exposure();
+    if (warning === undefined) return;
     for (const { address } of this.#bound().filter(({ address }) => !isLoopback(address))) {
-      this.#options.logger.warn(
-        { address },
-        'listening on a non-loopback address without authentication: every client that can connect can read everything',
-      );
+      this.#options.logger.warn({ address }, `listening on a non-loopback address ${warning}`);
     }
+  }
+
+  /** What a listener on a non-loopback address lacks; undefined if clients must prove who they are, over TLS. */
+  #exposure(): string | undefined {
+    const { users } = this.#options.web?.current.settings ?? { users: new Map() };
+    const verified = this.#tls?.settings.clientAuth === 'RequireAndVerifyClientCert';
+    if (users.size === 0 && !verified) {
+      return 'without authentication: every client that can connect can read everything';
+    }
+    return this.#tls === undefined ? 'without TLS: others in the network can read the passwords' : undefined;
   }
 
   async #listen(host: string, port: number): Promise<void> {
     const { connections } = this;
-    const server = createServer(
-      {
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        headersTimeout: HEADERS_MS,
-        requestTimeout: REQUEST_MS,
-        connectionsCheckingInterval: CHECK_MS,
-        // The app checks the Host header, and answers with the documented error format.
-        requireHostHeader: false,
-      },
-      (request, response) => connections.receive(request, response),
-    );
+    const options = {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      connectionsCheckingInterval: CHECK_MS,
+      // The app checks the Host header, and answers with the documented error format.
+      requireHostHeader: false,
+    };
+    const receive: RequestListener = (request, response) => connections.receive(request, response);
+    const server =
+      this.#tls === undefined
+        ? createServer(options, receive)
+        : createTlsServer({
+            http: options,
+            receive,
+            handshakeMs: HEADERS_MS,
+            current: () => this.#tls as LoadedTls,
+            onSecure: (transport, socket) => connections.secure(transport, socket),
+            onRejected: (transport, why) => connections.rejectHandshake(transport, why),
+          });
     server.on('connection', (socket) => connections.accept(socket));
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      if (error.code !== 'ECONNRESET') connections.finish(socket, answerUnreadable(error));
+      if (error.code !== 'ECONNRESET')
+        connections.finish(socket, answerUnreadable(error, this.#tls !== undefined));
     });
     // Without these listeners Node answers itself without a body, or does not answer.
-    server.on('checkExpectation', (request, response) => connections.receive(request, response));
+    server.on('checkExpectation', receive);
     server.on('connect', (_request, socket) => connections.finish(socket, answerWithoutRoute('CONNECT')));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -190,7 +230,7 @@ export class HttpServer {
     this.#servers.push(server);
   }
 
-  #logDropped(reason: DropReason, socket: Socket): void {
+  #logDropped(reason: DropReason, socket: Socket, why: string | undefined): void {
     const suppressed = this.#throttles[reason].pass();
     if (suppressed === undefined) return;
     const { connections: limit } = this.#limits;
@@ -200,6 +240,7 @@ export class HttpServer {
         from: socket.remoteAddress,
         not_logged: suppressed,
         ...(reason === 'limit' ? { limit } : {}),
+        ...(why === undefined ? {} : { why }),
       },
       DROPPED[reason],
     );

@@ -16,6 +16,18 @@ export interface StopRequest {
   dispose(): void;
 }
 
+/** The used part of `process` for SIGHUP. */
+export interface HangupHost {
+  on(signal: 'SIGHUP', listener: () => void): unknown;
+  off(signal: 'SIGHUP', listener: () => void): unknown;
+}
+
+/** Calls the listener at each SIGHUP, which then no longer ends the process. Returns a function that undoes it. */
+export function onHangup(host: HangupHost, listener: () => void): () => void {
+  host.on('SIGHUP', listener);
+  return () => void host.off('SIGHUP', listener);
+}
+
 /** The first signal requests a graceful stop. The second exits at once with 128 + the number of the signal. */
 export function stopOnSignals(host: SignalHost): StopRequest {
   const controller = new AbortController();

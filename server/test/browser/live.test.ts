@@ -22,7 +22,8 @@ import {
   snapshot,
   starting,
 } from '../fixtures/stream-lines.ts';
-import { openBrowser, openPage } from './browser.ts';
+import { HASH_OF_SECRET, WebConfigFolder } from '../fixtures/web-config.ts';
+import { assertClean, openBrowser, openPage } from './browser.ts';
 
 const program = new Program();
 before(() => program.build());
@@ -49,11 +50,13 @@ interface Host {
   beat: () => void;
 }
 
-async function daemonOn(t: TestContext, port: number, events?: number): Promise<Host> {
+/** @param events how many the daemon keeps  @param webConfig path of its web configuration file */
+async function daemonOn(t: TestContext, port: number, events?: number, webConfig?: string): Promise<Host> {
   const web = loadWebFiles(join(program.dist, 'web'));
   assert.ok(web !== undefined);
   const flags = [
     { key: 'web.listen-address' as const, raw: [`127.0.0.1:${port}`], where: 'test' },
+    ...(webConfig === undefined ? [] : [{ key: 'web.config.file' as const, raw: webConfig, where: 'test' }]),
     ...(events === undefined ? [] : [{ key: 'events.keep' as const, raw: String(events), where: 'test' }]),
   ];
   const source = new FakeSource();
@@ -200,4 +203,26 @@ test('the page shows Blind after the child exits, and leaves that state when the
   beat();
   await page.getByRole('heading', { level: 1, name: /Safe|Attention/ }).waitFor({ timeout: 20_000 });
   await page.getByText('Not all of the time was traced').waitFor();
+});
+
+test('with TLS and a password the page shows events live, and without the password nothing', async (t) => {
+  const { path } = new WebConfigFolder(
+    t,
+    `tls_server_config: {cert_file: server.pem, key_file: server.key}\nbasic_auth_users: {alice: ${HASH_OF_SECRET}}`,
+  );
+  const { daemon, source } = await daemonOn(t, 0, undefined, path);
+  const url = daemon.server.urls[0] ?? '';
+  const anyone = await (await openBrowser(t, { ignoreHTTPSErrors: true })).newPage();
+  assert.equal((await anyone.goto(url).catch(() => undefined))?.ok() ?? false, false);
+  const httpCredentials = { username: 'alice', password: 'secret' };
+  const opened = await openPage(
+    await openBrowser(t, { ignoreHTTPSErrors: true, httpCredentials }),
+    url,
+    '#feed=all',
+  );
+  const { page } = opened;
+  await page.getByRole('heading', { level: 1, name: 'Safe' }).waitFor();
+  source.emit(exported({ t: now(), inode: 7, pid: process.pid }));
+  await page.locator('#rejections [role=listitem]').getByText('Exported 4 KiB of BAR 2').waitFor();
+  assertClean(opened);
 });

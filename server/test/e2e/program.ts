@@ -85,7 +85,7 @@ export class Serving {
   }
 
   get url(): string {
-    return /"url":"(http:[^"]+)"/.exec(this.log)?.[1] ?? '';
+    return /"url":"(https?:[^"]+)"/.exec(this.log)?.[1] ?? '';
   }
 
   async listening(): Promise<void> {

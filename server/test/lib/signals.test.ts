@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
-import { stopOnSignals } from '../../src/lib/signals.ts';
+import { onHangup, stopOnSignals } from '../../src/lib/signals.ts';
 
 class FakeProcess extends EventEmitter {
   exits: number[] = [];
@@ -27,4 +27,17 @@ test('dispose removes the signal listeners', () => {
   const stop = stopOnSignals(host);
   stop.dispose();
   assert.equal(host.listenerCount('SIGINT') + host.listenerCount('SIGTERM'), 0);
+});
+
+test('onHangup calls the listener at each SIGHUP until it is undone', () => {
+  const host = new FakeProcess();
+  let calls = 0;
+  const undo = onHangup(host, () => {
+    calls += 1;
+  });
+  host.emit('SIGHUP');
+  host.emit('SIGHUP');
+  undo();
+  host.emit('SIGHUP');
+  assert.equal(calls, 2);
 });

@@ -232,3 +232,14 @@ test('--json exits with 0 when its reader closes the pipe', async (t) => {
   await ended;
   assert.match(text, /^\{"seq":.*"kind":"export".*\}\nstatus 0\n$/);
 });
+
+test('a daemon on a terminal ends with SIGHUP, which a closed terminal sends', async (t) => {
+  const terminal = await Terminal.open(t, 120, 40);
+  await terminal.until((text) => text.includes('$'), 'the shell');
+  terminal.run(
+    `${process.execPath} ${program.path} replay ${recording} --web.listen-address=127.0.0.1:0; echo ended with $?`,
+  );
+  await terminal.until((text) => text.includes('the end of the recording is reached'), 'the daemon');
+  process.kill(terminal.foreground, 'SIGHUP');
+  await terminal.until((text) => text.includes('ended with 129'), 'the end');
+});

@@ -1,9 +1,11 @@
 import { get, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
 import { Value } from 'typebox/value';
 import { ApiError } from '../../contract/error.ts';
 import { bytes as formatBytes } from '../../contract/format.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { neutral } from '../../lib/neutral.ts';
+import type { HttpConfig } from './http-config.ts';
 
 export const DEFAULT_URL = 'http://127.0.0.1:10043';
 
@@ -18,6 +20,24 @@ export const SHORT_ANSWER_BYTES = 4 << 20;
 /** Length limit of an error message from a server, in characters. */
 const MESSAGE_LENGTH = 500;
 
+/** Codes of OpenSSL for a certificate that no known CA has signed. */
+const UNKNOWN_CA = [
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+];
+const REMEDIES: Readonly<Record<string, string>> = {
+  // A server with TLS closes a connection without it, and one whose client has no certificate.
+  ECONNRESET: 'if the daemon has TLS, write https://, and name certificate and key with --http.config.file',
+  EPROTO: 'if the daemon has no TLS, write http://',
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'use a name of the certificate, or set tls_config.server_name in the file of --http.config.file',
+  ...Object.fromEntries(
+    UNKNOWN_CA.map((code) => [code, 'set tls_config.ca_file in the file of --http.config.file']),
+  ),
+};
+
 /** A compiled schema of the API. It checks 30 MiB in 0.1 s; an uncompiled schema takes seconds. */
 export interface Checker<T> {
   Check(value: unknown): value is T;
@@ -29,12 +49,14 @@ export interface DaemonClientOptions {
   maxBytes?: number;
   /** Time limit of a complete answer, in milliseconds. */
   answerMs?: number;
+  /** Credentials, and the CA of the daemon. */
+  http?: HttpConfig;
 }
 
 /**
  * Parses the base URL of a daemon.
  *
- * @throws TracerError if it is not an http:// URL of a host, a port and a path
+ * @throws TracerError if it is not an http:// or https:// URL of a host, a port and a path
  */
 export function daemonUrl(text: string): URL {
   const problem = (why: string, remedy: string) =>
@@ -43,15 +65,12 @@ export function daemonUrl(text: string): URL {
       remedy,
     });
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol === 'https:') {
-    throw problem(
-      'the daemon does not support TLS',
-      `write ${text.replace(/^https/i, 'http')}, or the URL behind the proxy`,
-    );
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw problem('it does not begin with http:// or https://', `write it like ${DEFAULT_URL}`);
+  if (url.username !== '' || url.password !== '') {
+    throw problem('it has a user', 'put user and password into the file of --http.config.file');
   }
-  if (url?.protocol !== 'http:')
-    throw problem('it does not begin with http://', `write it like ${DEFAULT_URL}`);
-  if (url.search !== '' || url.hash !== '' || url.username !== '') {
+  if (url.search !== '' || url.hash !== '') {
     throw problem('it has more than a host, a port and a path', `write it like ${DEFAULT_URL}`);
   }
   return url;
@@ -65,8 +84,10 @@ export class DaemonClient {
   readonly url: string;
   readonly #maxBytes: number;
   readonly #answerMs: number;
+  readonly #http: HttpConfig | undefined;
 
-  constructor(url: URL, { maxBytes = ANSWER_BYTES, answerMs = ANSWER_MS }: DaemonClientOptions = {}) {
+  constructor(url: URL, { maxBytes = ANSWER_BYTES, answerMs = ANSWER_MS, http }: DaemonClientOptions = {}) {
+    this.#http = http;
     this.url = url.href.replace(/\/+$/, '');
     this.#maxBytes = maxBytes;
     this.#answerMs = answerMs;
@@ -148,8 +169,12 @@ export class DaemonClient {
 
   #ask(path: string, headers: Record<string, string>, deadline: Deadline): Promise<IncomingMessage> {
     const { signal } = deadline;
+    const { authorization, tls } = this.#http ?? {};
     return new Promise((resolve, reject) => {
-      const request = get(`${this.url}${path}`, { headers, signal, timeout: SILENCE_MS }, resolve);
+      const ask = this.url.startsWith('https:') ? getSecurely : get;
+      const all = authorization === undefined ? headers : { ...headers, authorization };
+      const options = { headers: all, signal, timeout: SILENCE_MS, ...tls };
+      const request = ask(`${this.url}${path}`, options, resolve);
       request.on('timeout', () => request.destroy(new Error(`no data for ${SILENCE_MS / 1000} s`)));
       request.on('error', (error) => reject(this.#unreachable(deadline.cause ?? error)));
     });
@@ -184,16 +209,30 @@ export class DaemonClient {
       EAI_AGAIN: 'the host name cannot be resolved now',
       EHOSTUNREACH: 'there is no route to that host',
       ETIMEDOUT: 'that host does not answer',
+      EPROTO: 'the TLS handshake failed',
+      ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',
+      CERT_HAS_EXPIRED: 'its certificate has expired',
+      ...Object.fromEntries(UNKNOWN_CA.map((code) => [code, 'its certificate is not from a known CA'])),
     };
     const why = texts[error.code ?? ''] ?? bounded(error.message);
+    const remedy =
+      REMEDIES[error.code ?? ''] ??
+      'start it (`vfio-dmabuf-tracer run`), or give its URL: `vfio-dmabuf-tracer watch http://HOST:PORT`';
     return new TracerError('address_unavailable', `no daemon can be reached at ${this.url}: ${why}`, {
-      remedy:
-        'start it (`vfio-dmabuf-tracer run`), or give its URL: `vfio-dmabuf-tracer watch http://HOST:PORT`',
+      remedy,
       cause: error,
     });
   }
 
   #rejected(status: number, text: string): TracerError {
+    if (status === 401) {
+      const message =
+        this.#http?.authorization === undefined
+          ? `the daemon at ${this.url} needs a user and a password`
+          : `the daemon at ${this.url} does not accept this user and password`;
+      const remedy = 'write basic_auth with username and password_file into the file of --http.config.file';
+      return new TracerError('bad_usage', message, { remedy });
+    }
     const body = parsed(text);
     // A server without the error format of the daemon is not a daemon. This includes redirects, which are not followed.
     if (!Value.Check(ApiError, body)) return this.stranger();

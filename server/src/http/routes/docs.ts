@@ -33,9 +33,9 @@ export const docsRoutes: AppPlugin = (app, _options, done) => {
           response: { 200: plainText('the page'), ...errorResponses },
         },
       },
-      ({ params, host }, reply) => {
+      ({ params, host, protocol }, reply) => {
         const name = params.name.replace(/\.md$/, '');
-        const page = servedPage(docs, `${folder}${name}`, host);
+        const page = servedPage(docs, `${folder}${name}`, `${protocol}://${host}`);
         if (page === undefined) {
           throw new TracerError('not_found', `there is no page ${quoted(JSON.stringify(name))}`, {
             where: path,

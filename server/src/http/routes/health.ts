@@ -34,7 +34,9 @@ export const healthRoutes: AppPlugin = (app, options, done) => {
       const readiness = options.readiness();
       reply.type('text/plain; charset=utf-8');
       if (readiness.ready) return reply.send('ready\n');
-      return reply.code(503).send(`not ready: ${readiness.why}\n`);
+      // The reason may name parts of this host, and this route needs no password.
+      const why = options.access?.needsUser === true ? '/api/v1/status has the reason' : readiness.why;
+      return reply.code(503).send(`not ready: ${why}\n`);
     },
   );
   done();

@@ -47,7 +47,7 @@ interface Operation {
 const finish: SwaggerTransformObject = (document) => {
   if (!('openapiObject' in document)) return document.swaggerObject;
   for (const path of Object.values(document.openapiObject.paths ?? {})) {
-    const operation = path?.get as Operation | undefined;
+    const operation = (path?.get ?? path?.post) as Operation | undefined;
     for (const parameter of operation?.parameters ?? []) {
       if (parameter.schema?.default !== undefined) parameter.required = false;
     }

@@ -31,7 +31,8 @@ test('messages are assembled from chunks that are cut anywhere', async () => {
 for (const [text, why] of [
   ['localhost:10043', /does not begin with http/],
   ['127.0.0.1', /does not begin with http/],
-  ['https://h:1', /does not support TLS/],
+  ['ftp://h:1', /does not begin with http/],
+  ['http://alice:secret@h:1', /has a user/],
   ['http://h:1/?x=1', /more than a host/],
   ['', /does not begin with http/],
 ] as const) {
