@@ -3,6 +3,7 @@ import { ACCOUNTING_PAGE, accountingPage } from './accounting-page.ts';
 import { ALERTS_PAGE, alertsPage } from './alerts-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from './incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
+import { PERFORMANCE_PAGE, performancePage } from './performance-page.ts';
 import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
 import { STREAM_PAGE, streamPage } from './stream-page.ts';
 
@@ -13,6 +14,7 @@ const pages = {
   [STREAM_PAGE]: streamPage(),
   [ACCOUNTING_PAGE]: await accountingPage(),
   [ALERTS_PAGE]: alertsPage(),
+  [PERFORMANCE_PAGE]: performancePage(),
 };
 for (const [path, text] of Object.entries(pages)) {
   writeFileSync(path, text);

@@ -38,8 +38,11 @@ const DEVICES = [
   ...memoryDevice('bar3', '1M', 'bus=down2,addr=0.0'),
 ];
 
-/** Each instruction takes 8 ns of guest time; idle time is skipped. */
-const SKIPS_IDLE = ['-smp', '1', '-icount', 'shift=3,sleep=off'];
+const INSTRUCTION_SHIFT = 3;
+/** Guest time of one instruction in a guest that skips idle time, in nanoseconds. */
+export const INSTRUCTION_NS = 2 ** INSTRUCTION_SHIFT;
+
+const SKIPS_IDLE = ['-smp', '1', '-icount', `shift=${INSTRUCTION_SHIFT},sleep=off`];
 
 /** Names of the sockets and files of one running machine, in its folder. */
 export const PORTS = {

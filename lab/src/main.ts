@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { busyHour } from './busy-hour.ts';
 import { CELLS, type Cell, EVERYDAY_CELLS, nameOf, USUAL_KERNEL } from './cells.ts';
+import { cost } from './cost.ts';
 import { type DemoOptions, demo } from './demo.ts';
 import { type Group, type GroupOptions, type Outcome, runGroup } from './groups.ts';
 import { GUEST_DIALECTS, GuestError } from './guest.ts';
@@ -27,6 +28,7 @@ const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid]
   matrix        runs every scenario on every cell (kernel x user space x dialect) and writes docs/kernels.md;
                 --cell 7.2/sid runs only the cells whose names begin with that
   busy-hour     records a busy host into recordings/; --minutes N (default 60) is its length in guest time
+  cost          measures what tracing costs a call, in instructions, next to other tracers; writes docs/performance.json
   screenshots   writes the screenshots in docs/images, from the page of a guest that shares memory in several ways
   shell         opens a shell in a guest (the program is in /lab/dist, the workloads in /lab/bin)
 
@@ -210,6 +212,7 @@ const OPTIONS_OF: Readonly<Record<string, readonly string[]>> = {
   shell: GUEST_OPTIONS,
   matrix: ['cell'],
   'busy-hour': ['minutes'],
+  cost: [],
   screenshots: [],
   demo: ['once'],
 };
@@ -259,6 +262,7 @@ const main = async (): Promise<number> => {
   if (what === 'shell') return shell(chosen);
   if (what === 'matrix') return matrix(values.cell ?? '');
   if (what === 'busy-hour') return busyHour(minutesOf(values.minutes ?? '60'), log);
+  if (what === 'cost') return cost(log);
   if (what === 'screenshots') return screenshots(log);
   if (what === 'demo') return demoTwice({ once: values.once ?? false, log });
   const known = new Set(['all', ...[...SCENARIOS, ...TRIALS].map(({ name }) => name)]);

@@ -51,17 +51,28 @@ export type OracleCounts = Record<string, Calls>;
 
 const TRACING = '/sys/kernel/tracing';
 
-/** Shell script that starts the oracle in a guest, on the functions that exist in its dialect. */
-export function oracleScript(dialect: GuestDialect): string {
-  const events = Object.entries({ ...EVENTS, ...(dialect === 'legacy' && LEGACY) }).filter(
+/** The events on functions that exist in a guest of this dialect. */
+function eventsOf(dialect: GuestDialect): [string, { probe: string; key: string }][] {
+  return Object.entries({ ...EVENTS, ...(dialect === 'legacy' && LEGACY) }).filter(
     ([name]) => dialect.startsWith('private') || !PRIVATE_ONLY.includes(name),
   );
-  const lines = events.flatMap(([name, { probe, key }]) => {
-    return [
-      `echo 'f:oracle/${name} ${probe}' >>${TRACING}/dynamic_events`,
-      `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/oracle/${name}/trigger`,
-    ];
-  });
+}
+
+/** Shell script that starts the oracle in a guest. */
+export function oracleScript(dialect: GuestDialect): string {
+  const lines = eventsOf(dialect).flatMap(([name, { probe, key }]) => [
+    `echo 'f:oracle/${name} ${probe}' >>${TRACING}/dynamic_events`,
+    `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/oracle/${name}/trigger`,
+  ]);
+  return ['set -e', ...lines].join('\n');
+}
+
+/** Shell script that stops the oracle, so that its probes cost nothing. */
+export function stopOracleScript(dialect: GuestDialect): string {
+  const lines = eventsOf(dialect).flatMap(([name, { key }]) => [
+    `echo '!hist:keys=${key}:size=16384' >${TRACING}/events/oracle/${name}/trigger`,
+    `echo '-:oracle/${name}' >>${TRACING}/dynamic_events`,
+  ]);
   return ['set -e', ...lines].join('\n');
 }
 
