@@ -209,9 +209,9 @@ test('reasons lists all reasons, explains named ones, and prints them as JSON', 
   const { stdout } = program.run(['reasons', 'no_ranges', 'flr']);
   assert.match(
     stdout,
-    /^no_ranges \(reason\)\n.*\n {2}at export: EINVAL vfio_pci_core_feature_dma_buf \(.*mainline 6\.19 or newer\)\)/,
+    /^no_ranges \(reason\)\n.*\n {2}at export, EINVAL: vfio_pci_core_feature_dma_buf\n {4}requires: .*\n {4}in: .*mainline 6\.19 or newer\)/,
   );
-  assert.match(stdout, /^flr \(cause\)\n/m);
+  assert.match(stdout, /^flr \(cause\)\n.*\n {2}at revoke: vfio_exp_config_write\n {4}when: a write sets/m);
   const [json] = JSON.parse(program.run(['reasons', '--json', 'no_ranges']).stdout);
   assert.deepEqual(
     [json.name, json.stages, json.docs],
@@ -238,6 +238,18 @@ test('reasons finds the explanation of a log line, quoted or not, and of a setti
     JSON.parse(program.run(['reasons', '--json', 'ibv_reg_dmabuf_mr']).stdout) as { name: string }[]
   ).map(({ name }) => name);
   assert.ok(names.includes('not_revocable') && names.includes('pin_rejected'), names.join(' '));
+});
+
+test('reasons points to the runbook of an alert, and to the errno of a text that it does not explain', () => {
+  assert.match(
+    program.run(['reasons', 'VfioDmabufLostMappings']).stdout,
+    /^mappings_lost \(incident\)\n[\s\S]*^ {2}runbook: docs\/runbooks\/VfioDmabufLostMappings\.md$/m,
+  );
+  const { code, stderr } = program.run(['reasons', 'VfioDmabufMapFull']);
+  assert.equal(code, 2);
+  assert.match(stderr, /VfioDmabufMapFull is an alert\n.*\n {2}fix: read its runbook: docs\/runbooks\/Vfio/);
+  const line = program.run(['reasons', 'IOMMU_IOAS_MAP failed: Invalid argument, PCI BAR?']);
+  assert.match(line.stderr, /no entry explains this text\n.*\n {2}fix: `vfio-dmabuf-tracer reasons EINVAL`/);
 });
 
 const NO_BPFTRACE = '--bpftrace.path=/nowhere/bpftrace';
@@ -381,12 +393,12 @@ test('an error that quotes a file, the environment or the command line has no co
   }
 });
 
-test('doctor reports what is not found on this host, exits with 1, and prints the same checks as JSON', () => {
+test('doctor reports what is missing on this host, exits with 1, and prints the same checks as JSON', () => {
   const args = ['doctor', '--bpftrace.path=/nowhere/bpftrace'];
   const { code, stdout, stderr } = program.run(args);
   assert.deepEqual([code, stderr], [1, '']);
-  assert.match(stdout, /^NOT FOUND {2}bpftrace +there is no executable \/nowhere\/bpftrace\n +fix: /m);
-  assert.match(stdout, /cannot be traced: \d+ of \d+ not found/);
+  assert.match(stdout, /^missing {2}bpftrace +there is no executable \/nowhere\/bpftrace\n +fix: /m);
+  assert.match(stdout, /cannot be traced: \d+ missing/);
   const json = program.run([...args, '--json']);
   assert.equal(json.code, 1);
   const { traceable, checks } = JSON.parse(json.stdout) as { traceable: boolean; checks: { name: string }[] };
