@@ -4,6 +4,7 @@ import { ALERTS_PAGE, alertsPage } from './alerts-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from './incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
+import { RECORDINGS_PAGE, recordingsPage } from './recordings-page.ts';
 import { STREAM_PAGE, streamPage } from './stream-page.ts';
 
 const pages = {
@@ -13,6 +14,7 @@ const pages = {
   [STREAM_PAGE]: streamPage(),
   [ACCOUNTING_PAGE]: await accountingPage(),
   [ALERTS_PAGE]: alertsPage(),
+  [RECORDINGS_PAGE]: recordingsPage(),
 };
 for (const [path, text] of Object.entries(pages)) {
   writeFileSync(path, text);
