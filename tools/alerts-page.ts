@@ -53,8 +53,8 @@ export function alertsPage(): string {
 
 Written by \`npm run docs\` from the rules in \`dashboards/rules\`; a test proves that it is up to date.
 
-An alert fires when its condition has lasted for the time in the column _after_. An alert that names a time span
-stays active until that span has passed. [dashboards](../dashboards/README.md#rules-and-alerts) explains how to load
+An alert fires when its condition has lasted for the time in the column _after_. An alert about a time span,
+such as "in the last 10 minutes", resolves that long after the last occurrence. [dashboards](../dashboards/README.md#rules-and-alerts) explains how to load
 the rules and what the severities mean. [alert-drill.md](alert-drill.md) shows how to try them.
 
 ${sections.join('\n')}`;

@@ -5,6 +5,7 @@ import { INCIDENTS_PAGE, incidentsPage } from './incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from './metrics-page.ts';
 import { PERFORMANCE_PAGE, performancePage } from './performance-page.ts';
 import { REASONS_PAGE, reasonsPage } from './reasons-page.ts';
+import { RECORDINGS_PAGE, recordingsPage } from './recordings-page.ts';
 import { STREAM_PAGE, streamPage } from './stream-page.ts';
 
 const pages = {
@@ -15,6 +16,7 @@ const pages = {
   [ACCOUNTING_PAGE]: await accountingPage(),
   [ALERTS_PAGE]: alertsPage(),
   [PERFORMANCE_PAGE]: performancePage(),
+  [RECORDINGS_PAGE]: recordingsPage(),
 };
 for (const [path, text] of Object.entries(pages)) {
   writeFileSync(path, text);

@@ -25,7 +25,8 @@ const INTRODUCTION = `# Metrics
 - \`privacy\` is that of the buffer.
 - \`importer\` is the driver of the importing device, or the name of the device if it has no driver.
 - \`server/src/protocol/codes.ts\` lists the values of \`privacy\`, \`stage\`, \`reason\`, \`cause\` and \`kind\`.
-  [reasons.md](reasons.md) explains those of \`reason\`, \`cause\` and \`kind\`.
+  [reasons.md](reasons.md) explains those of \`reason\` and \`cause\`, and the \`kind\` of a policy
+  violation. [incidents.md](incidents.md) has the \`kind\` of an incident.
 - A family has at most \`--metrics.max-series\` series; a histogram has at most a quarter as many
   label sets. Further label sets are added to a series whose label values are \`other\`, and counted
   by \`vfio_dmabuf_series_folded_total\`.

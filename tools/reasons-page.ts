@@ -14,16 +14,16 @@ const INTRODUCTION = `# Reasons
 This page explains the \`reason\` of a rejected call, the \`kind\` of a policy violation and the \`cause\`
 of a revocation. Each entry has what happened, the kernel's rules, and the fix. \`vfio-dmabuf-tracer
 reasons NAME\` prints an entry, and \`/api/v1/reasons/NAME\` serves it. Instead of a name, \`reasons\`
-also accepts a line from a log of user space, a function or a setting, and finds the entries that
-explain it. Alerts link to an entry by its heading: \`docs/reasons.md#NAME\`.
+also accepts an errno, a stage, a line from a log of user space, a function or a setting, and finds
+the entries that explain it. Alerts link to an entry by its heading: \`docs/reasons.md#NAME\`.
 
-The column "kernels" has the feature that a kernel needs for the rule, such as a function. The
-mainline versions are only a hint: distributions backport the export to older kernels, and some mix
-the forms. The rules of \`private-v1\` and \`private-v2\` come from posted patches that no mainline
+The kernel rejects a call if what it requires is not true. The rule exists only on kernels with the
+feature in the column "kernels", such as a function. The mainline versions are only a hint:
+distributions backport the export to older kernels, and some mix the forms. The rules of \`private-v1\` and \`private-v2\` come from posted patches that no mainline
 kernel has, and their files are those of the patches. The errno "-" means any errno, or that the
 kernel does not reject the call.
 
-**A private buffer has one fix for all of them**, if an importer other than KVM was rejected.
+**For a private buffer every reason has the same fix**, if an importer other than KVM was rejected.
 ${wrapped(PRIVATE_BUFFER_REMEDY)}
 `;
 
@@ -39,7 +39,7 @@ function wrapped(text: string): string {
   return fold(text, 100).join('\n');
 }
 
-function paragraph({ name, what, rules, remedy, printed, user_space }: Explanation): string {
+function paragraph({ name, topic, what, rules, remedy, printed, user_space }: Explanation): string {
   const rows = rules.map(({ stage, errno, function: fn, file, check, ...span }) =>
     [
       stage,
@@ -53,7 +53,7 @@ function paragraph({ name, what, rules, remedy, printed, user_space }: Explanati
     `### ${name}`,
     wrapped(`${what}${printed ? '' : ' No probe of this version reports it.'}`),
     [
-      '| at | errno | function | kernels | rule |',
+      `| at | errno | function | kernels | ${topic === 'cause' ? 'happens when' : 'the kernel requires'} |`,
       '| --- | --- | --- | --- | --- |',
       ...rows.map((row) => `| ${row} |`),
     ].join('\n'),

@@ -58,9 +58,16 @@ export function pageOf(results: readonly CellResult[]): string {
     ['kernel', 'bpftrace', 'dialect', 'passed', 'failed', 'not applicable'],
     ...rows,
   ]);
-  return [ABOVE, cells, BELOW, markdownTable(DIALECTS), SWITCHES_ABOVE, markdownTable(SWITCHES), END].join(
-    '\n',
-  );
+  const cause = results.some(({ failed }) => failed.length > 0) ? FAILED : '';
+  return [
+    ABOVE,
+    cells,
+    cause + BELOW,
+    markdownTable(DIALECTS),
+    SWITCHES_ABOVE,
+    markdownTable(SWITCHES),
+    END,
+  ].join('\n');
 }
 
 const ABOVE = `# Kernels
@@ -74,6 +81,8 @@ tracing. A cell that is not in the table has not been tried.
 \`npm run lab -- matrix --cell KERNEL/USERSPACE[/DIALECT]\` tries cells, stores the results in
 \`kernels.json\`, and writes this page.
 `;
+
+const FAILED = 'The cause of a failed scenario is not known yet.\n\n';
 
 const BELOW = `The arm64 guests run in emulation on QEMU's board \`virt\` with SMMUv3. They have the same scenarios,
 workloads and modules, built with a cross compiler, and the bpftrace of Debian 13. A VM in such a

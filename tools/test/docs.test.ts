@@ -7,6 +7,7 @@ import { ALERTS_PAGE, alertsPage } from '../alerts-page.ts';
 import { INCIDENTS_PAGE, incidentsPage } from '../incidents-page.ts';
 import { allFamilies, METRICS_PAGE, pageOf } from '../metrics-page.ts';
 import { REASONS_PAGE, reasonsPage } from '../reasons-page.ts';
+import { RECORDINGS_PAGE, recordingsPage } from '../recordings-page.ts';
 import { STREAM_PAGE, streamPage } from '../stream-page.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
@@ -20,7 +21,7 @@ function pagesBelow(folder: string): string[] {
 }
 const PAGES = [
   ...readdirSync(REPOSITORY).filter((file) => file.endsWith('.md')),
-  ...['dashboards', 'docs', 'lab', 'probes'].flatMap(pagesBelow),
+  ...['dashboards', 'docs', 'lab', 'probes', 'recordings'].flatMap(pagesBelow),
 ];
 
 let families: ParsedFamily[] = [];
@@ -54,6 +55,14 @@ test('the table of docs/incidents.md matches the rules', () => {
 
 test('the tables of docs/stream.md match the declarations of the probes', () => {
   assert.equal(readFileSync(STREAM_PAGE, 'utf8'), streamPage(), 'run `npm run docs` to write it again');
+});
+
+test('recordings/README.md lists each recording', () => {
+  assert.equal(
+    readFileSync(RECORDINGS_PAGE, 'utf8'),
+    recordingsPage(),
+    'run `npm run docs` to write it again',
+  );
 });
 
 test('docs/alerts.md matches the rules', () => {

@@ -122,8 +122,11 @@ export async function findExecutable(command: string, searchPath: string): Promi
       const found = await stat(candidate);
       if (found.isFile() && (found.mode & ANY_MAY_EXECUTE) !== 0) return candidate;
     } catch (error) {
-      // It may exist: executing it gives the error.
-      if (!isAbsent(error) && (error as NodeJS.ErrnoException).code !== 'ENOTDIR') unknown ??= candidate;
+      const errno = (error as NodeJS.ErrnoException).code;
+      // A shell skips a folder of PATH that this user cannot search, too.
+      const isSkipped = errno === 'ENOTDIR' || (errno === 'EACCES' && candidate !== command);
+      // Otherwise it may exist: executing it gives the error.
+      if (!isAbsent(error) && !isSkipped) unknown ??= candidate;
     }
   }
   return unknown;

@@ -49,6 +49,10 @@ export interface CommandSpec {
   optionalOperand?: true;
   /** Settings that the command uses. It rejects flags of other settings. */
   keys: readonly ConfigKey[];
+  /** What a setting means for this command, instead of its description for all commands. */
+  keyHelp?: Partial<Readonly<Record<ConfigKey, string>>>;
+  /** What exit code 1 means, if it is not the same as for other commands. */
+  failure?: string;
   print: boolean;
   /** The command accepts any number of names. */
   names?: true;

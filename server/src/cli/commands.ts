@@ -20,9 +20,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: '[run] [flags]',
     summary: 'trace this host and serve metrics, events and state (the default)',
     detail: [
-      'Needs root, BTF and bpftrace 0.23 or newer. Serves on the loopback address only, unless --web.listen-address is set.',
+      'Needs root or capabilities (SECURITY.md), BTF and bpftrace 0.23 or newer. Serves on the loopback address only,',
+      'unless --web.listen-address is set.',
     ],
     operand: undefined,
+    keyHelp: { overwrite: 'with --record: replace an existing file; without it, the new file gets a number' },
     keys: [
       ...SERVE,
       'stale-after',
@@ -47,6 +49,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'If FILE exists, the command fails, unless --overwrite is given. A named pipe or a character device is always written to.',
     ],
     operand: 'FILE',
+    keyHelp: { overwrite: 'replace FILE if it exists' },
     keys: ['overwrite', 'strict', 'simulate', ...BPFTRACE, ...LOG],
     print: false,
     load: async () => (await import('./record.ts')).record,
@@ -54,12 +57,15 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'serve',
     usage: 'serve FILE [flags]',
-    summary: 'serve the stream that `record` writes, also from another host',
+    summary: 'serve the stream that `record` writes; the recorder may run on another host',
     detail: [
       'FILE is a named pipe or a character device. `-` is standard input. Needs no privilege and no bpftrace. Fails when the',
       'stream ends. Example: `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` serves the stream of HOST.',
     ],
     operand: 'FILE',
+    keyHelp: {
+      strict: 'exit with 3 if the stream reports that its host cannot be traced, instead of waiting',
+    },
     keys: [...SERVE, 'stale-after', 'strict', 'metrics.max-series', 'metrics.keep-departed', ...LOG],
     print: false,
     load: async () => (await import('./serve-stream.ts')).serveStream,
@@ -96,13 +102,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'doctor [--json] [--facts-out=FILE] [flags]',
     summary: 'check what this host needs, and print the fix for what is missing',
     detail: [
-      'Changes nothing; only --facts-out writes a file. Exits with 0 if the host can be traced. Warnings mean that some activity may be missed or',
-      'misreported. Exits with 1 if something that tracing needs is missing.',
+      'Changes nothing; only --facts-out writes a file. A warning means that some activity may be missed or misreported.',
     ],
     operand: undefined,
     keys: ['bpftrace.path'],
     print: false,
     json: 'print the diagnosis as one JSON object',
+    failure: 'something that tracing needs is missing, or the facts cannot be written',
     options: {
       'facts-out': {
         value: 'FILE',
@@ -163,11 +169,11 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'reasons',
     usage: 'reasons [NAME|TEXT...] [--json]',
-    summary: 'explain the reasons, policy violations and revoke causes in events and metrics',
+    summary: 'explain the reasons, policy violations, revoke causes and incidents in events and metrics',
     detail: [
       'Without a NAME, lists all entries. With a NAME, prints what happened, the rule of the kernel, and the fix.',
-      'TEXT is a log line of a VMM, or a function or setting of user space or the kernel. Example:',
-      '`reasons IOMMU_IOAS_MAP failed: Bad address, PCI BAR?`.',
+      'TEXT is an errno, a stage, an alert, a log line of a VMM, or a function or setting of user space or the kernel. Examples:',
+      "`reasons ENODEV`, `reasons pin`, `reasons 'IOMMU_IOAS_MAP failed: Bad address, PCI BAR?'`.",
     ],
     operand: undefined,
     keys: [],

@@ -2,7 +2,7 @@ import { type ConfigKey, environmentName, keySchema } from '../config/schema.ts'
 import { expected } from '../config/values.ts';
 import type { CommandSpec } from './command.ts';
 import { COMMANDS } from './commands.ts';
-import { EXIT_HELP } from './exit-codes.ts';
+import { EXIT, EXIT_HELP } from './exit-codes.ts';
 
 const NAME = 'vfio-dmabuf-tracer';
 
@@ -25,7 +25,7 @@ export function programHelp(): string {
 }
 
 export function commandHelp(command: CommandSpec): string {
-  const flags: [string, string][] = command.keys.map((key) => [flagText(key), describe(key)]);
+  const flags: [string, string][] = command.keys.map((key) => [flagText(key), describe(key, command)]);
   if (command.print) {
     flags.unshift(['--print=metrics|events', 'replay to the end, print, and exit; without it, serve']);
   }
@@ -33,11 +33,13 @@ export function commandHelp(command: CommandSpec): string {
     flags.unshift([value === undefined ? `--${name}` : `--${name}=${value}`, help]);
   }
   if (command.json !== undefined) flags.unshift(['--json', command.json]);
-  flags.push(
-    ['--config.file=PATH', 'read settings from this YAML file'],
-    ['--config.check', 'check all settings and exit'],
-    ['--help, -h', 'print this help'],
-  );
+  if (command.keys.length > 0) {
+    flags.push(
+      ['--config.file=PATH', 'read settings from this YAML file'],
+      ['--config.check', 'check all settings and exit'],
+    );
+  }
+  flags.push(['--help, -h', 'print this help']);
   const width = Math.max(...flags.map(([flag]) => flag.length));
   return [
     `Usage: ${NAME} ${command.usage}`,
@@ -46,12 +48,13 @@ export function commandHelp(command: CommandSpec): string {
     ...command.detail,
     '',
     'Flags:',
-    ...flags.map(([flag, text]) => `  ${flag.padEnd(width)}  ${text}`),
+    ...flags.map(
+      ([flag, text]) => `  ${flag.padEnd(width)}  ${text.replaceAll('\n', `\n${' '.repeat(width + 4)}`)}`,
+    ),
     '',
     ...columnsHelp(command),
-    ...configHelp(),
-    '',
-    ...exitHelp(),
+    ...(command.keys.length === 0 ? [] : [...configHelp(), '']),
+    ...exitHelp(command),
     '',
   ].join('\n');
 }
@@ -72,12 +75,13 @@ function placeholder(key: ConfigKey): string {
   return schema.type === 'integer' ? 'N' : 'PATH';
 }
 
-function describe(key: ConfigKey): string {
+function describe(key: ConfigKey, { keyHelp }: CommandSpec): string {
   const schema = keySchema(key);
-  if (schema.type === 'boolean') return schema.description;
+  const description = keyHelp?.[key] ?? schema.description;
+  if (schema.type === 'boolean') return description;
   const choice = key === 'log.level' ? `: ${expected(schema)}` : '';
   const value = String(schema.default);
-  return `${schema.description}${choice}${value === '' ? '' : ` (default ${value})`}`;
+  return `${description}${choice}${value === '' ? '' : ` (default ${value})`}`;
 }
 
 function columnsHelp({ columns = [] }: CommandSpec): string[] {
@@ -94,6 +98,16 @@ function configHelp(): string[] {
   ];
 }
 
-function exitHelp(): string[] {
-  return ['Exit codes:', ...EXIT_HELP.map(([code, text]) => `  ${code}  ${text}`)];
+/** The exit codes of all commands, or of one. */
+function exitHelp(command?: CommandSpec): string[] {
+  const codes = EXIT_HELP.filter(
+    ([code]) => code !== EXIT.untraceable || (command?.keys.includes('strict') ?? true),
+  ).map(([code, text]) => {
+    if (code !== EXIT.failure) return [code, text] as const;
+    return [
+      code,
+      command === undefined ? `${text}; for \`doctor\`: something is missing` : (command.failure ?? text),
+    ] as const;
+  });
+  return ['Exit codes:', ...codes.map(([code, text]) => `  ${code}  ${text}`)];
 }

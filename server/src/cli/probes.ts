@@ -27,10 +27,11 @@ export async function probes(context: CommandContext): Promise<ExitCode> {
   const { facts, obstacle, noSnapshots } =
     file === undefined ? await thisHost(context, fragments) : await otherHost(file, fragments);
   const excluded = othersThan(context.options.only, fragments);
-  const { program, probes: states, dialect } = compose(facts, fragments, excluded);
+  const { program, probes: all, dialect } = compose(facts, fragments, excluded);
+  const states = all.filter(({ probe }) => !excluded.has(probe));
   const version = facts.bpftraceVersion?.join('.') ?? 'none';
   const lines = [`kernel ${facts.kernel}, dialect ${dialect}, bpftrace ${version}`];
-  if (obstacle !== undefined) lines.push(obstacle.describe());
+  if (obstacle !== undefined) lines.push(obstacle.describe(), '  `doctor` lists everything that is missing');
   const missing = states.filter((state) => !state.attached);
   lines.push(`${states.length - missing.length} of ${states.length} probes fit this kernel`);
   for (const state of missing) {

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { FAULTS_HELP } from '../lib/faults.ts';
+import { FAULTS_EXAMPLE, FAULTS_HELP } from '../lib/faults.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../lib/log-options.ts';
 
 /**
@@ -90,7 +90,7 @@ export const Config = Type.Object(
     }),
     simulate: Type.String({
       default: '',
-      description: `inject faults to test alerts: ${FAULTS_HELP}`,
+      description: `inject faults to test alerts, e.g. ${FAULTS_EXAMPLE}; ${FAULTS_HELP}`,
     }),
     'stale-after': Type.Number({
       default: 10,
@@ -109,7 +109,7 @@ export const Config = Type.Object(
       minimum: 10,
       maximum: 100_000,
       description:
-        'maximum number of series of a metric, or four times the label sets of a histogram; further ones are folded into one series with the label value `other`',
+        'maximum number N of series of a metric; a histogram may have N/4 label sets; further ones are folded into one series with the label value `other`',
     }),
     'metrics.keep-departed': Type.Number({
       default: 900,

@@ -1,5 +1,5 @@
 import { Value } from 'typebox/value';
-import { FAULTS_HELP, readFaults } from '../lib/faults.ts';
+import { FAULTS_EXAMPLE, readFaults } from '../lib/faults.ts';
 import type { Problem } from '../lib/problems.ts';
 import { Config, type ConfigKey, type KeySchema, keySchema } from './schema.ts';
 
@@ -23,7 +23,8 @@ export function readSetting(setting: Setting): { value: unknown } | { problem: P
   if (Value.Check(Config.properties[setting.key], value)) {
     const reason = explainInvalid(setting.key, value);
     if (reason === undefined) return { value };
-    const remedy = setting.key === 'simulate' ? `give ${FAULTS_HELP}` : expected(schema);
+    const remedy =
+      setting.key === 'simulate' ? `give faults like these: ${FAULTS_EXAMPLE}` : expected(schema);
     return { problem: { what: `${setting.key}: ${reason}`, where: setting.where, remedy } };
   }
   return {

@@ -18,3 +18,23 @@ export function errnoName(errno: number): string {
   const name = BY_NUMBER[errno];
   return name === undefined || name === '-' ? String(errno) : name;
 }
+
+/**
+ * What user space prints for an errno (strerror of glibc), for the errnos in the rules of the reasons. ERESTARTSYS is not in the list,
+ * because no program sees it.
+ */
+export const ERRNO_MESSAGES: Readonly<Record<string, string>> = {
+  EPERM: 'Operation not permitted',
+  EINTR: 'Interrupted system call',
+  EIO: 'Input/output error',
+  EBADF: 'Bad file descriptor',
+  ENOMEM: 'Cannot allocate memory',
+  EFAULT: 'Bad address',
+  ENODEV: 'No such device',
+  EINVAL: 'Invalid argument',
+  ENFILE: 'Too many open files in system',
+  EMFILE: 'Too many open files',
+  ENOSYS: 'Function not implemented',
+  EOVERFLOW: 'Value too large for defined data type',
+  EOPNOTSUPP: 'Operation not supported',
+};

@@ -18,11 +18,13 @@ export function loadDocs(moduleUrl: string = import.meta.url): Docs {
   return new Map();
 }
 
-const LINK = /\]\((?!\w+:|#)([^)\s#]+)\.md(#[^)\s]*)?\)/g;
+const PICTURE = /<img alt="([^"]*)"[^>]*>/g;
+const LINK = /!?\[([^\]]*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)/g;
 
 /**
  * Adapts a page to the server that sends it: links to other pages of the docs become its URLs, and so does the default
- * address in commands. Links that lead out of docs/ stay.
+ * address in commands. A link to another file becomes its text and the path of the file in the repository, because this
+ * server does not have the file. A picture becomes its description.
  *
  * @param path of the page, below docs/
  * @param base URL of this server as the client named it
@@ -30,9 +32,11 @@ const LINK = /\]\((?!\w+:|#)([^)\s#]+)\.md(#[^)\s]*)?\)/g;
 export function servedPage(docs: Docs, path: string, base: string): string | undefined {
   return docs
     .get(path)
-    ?.replaceAll(LINK, (link, target: string, anchor = '') => {
-      const to = new URL(target, `http://docs/docs/${path}`).pathname.replace(/^\/docs\//, '');
-      return docs.has(to) ? `](${base}/docs/${to}.md${anchor})` : link;
+    ?.replaceAll(PICTURE, '(Picture: $1)')
+    .replaceAll(LINK, (_link, text: string, target: string, anchor = '') => {
+      const file = new URL(target, `http://docs/docs/${path}`).pathname.slice(1);
+      const isServed = /^docs\/.*\.md$/.test(file) && docs.has(file.slice('docs/'.length, -'.md'.length));
+      return isServed ? `[${text}](${base}/${file}${anchor})` : `${text} (repository: ${file})`;
     })
     .replaceAll('http://127.0.0.1:10043', base)
     .replaceAll('127.0.0.1:10043', new URL(base).host);

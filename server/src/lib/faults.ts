@@ -11,9 +11,12 @@ export interface Faults {
 }
 
 export const NO_FAULTS: Faults = { loss: null, malformed: null, crashUs: null };
-export const FAULTS_HELP =
-  'one or more of loss=PERCENT%, malformed=COUNT/TIME and crash=TIME, separated by commas, with TIME in ms, s, m or h, ' +
-  'e.g. loss=10%,malformed=1/60s,crash=5m';
+export const FAULTS_EXAMPLE = 'loss=10%,malformed=1/60s,crash=5m';
+export const FAULTS_HELP = `any of these, separated by commas:
+  loss=PERCENT%         drop this share of the events
+  malformed=COUNT/TIME  insert COUNT malformed lines in each TIME
+  crash=TIME            kill each bpftrace child at this age
+  TIME is a number with ms, s, m or h`;
 
 const UNIT_US: Readonly<Record<string, number>> = { ms: 1e3, s: 1e6, m: 60e6, h: 3600e6 };
 const NAMES = ['loss', 'malformed', 'crash'] as const;

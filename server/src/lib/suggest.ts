@@ -1,7 +1,8 @@
 /** The known word that was most likely meant; undefined if none is similar enough. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  // In a word of up to four letters, two changes make another word.
+  let bestDistance = Math.max(word.length < 5 ? 1 : 2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
     // The distance is at least the difference in length. Skips the expensive comparison of a very long word.
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;

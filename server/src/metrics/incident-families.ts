@@ -37,7 +37,7 @@ export const INCIDENT_FAMILIES: readonly FamilySpec[] = [
     name: 'incidents_total',
     help: 'Incidents that were opened.',
     details:
-      'They come from events, which can be lost. policy_violations_total and revocation_duration_seconds come from kernel maps, which lose nothing.',
+      'They come from events, which can be lost. policy_violations_total and revocation_duration_seconds come from kernel maps and do not depend on events.',
     type: 'counter',
     samples: byKind('opened'),
   },

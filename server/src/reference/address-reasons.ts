@@ -1,7 +1,7 @@
 import type { Reason } from '../protocol/codes.ts';
 import { type Entry, type Rule, rule } from './entry.ts';
 
-const WITH_IOMMUFD = { kernels: 'each with iommufd', mainline: '6.2 or newer' };
+const WITH_IOMMUFD = { kernels: 'every kernel with iommufd', mainline: '6.2 or newer' };
 
 /** The two calls that map by address, both through iopt_map_user_pages(). */
 function rules(check: string): Rule[] {

@@ -83,27 +83,3 @@ export const EXPLAINED_NAMES: readonly string[] = EXPLANATIONS.map(({ name }) =>
 export function explain(name: string): Explanation | undefined {
   return EXPLANATIONS.find((entry) => entry.name === name);
 }
-
-/** Minimum length of a search text. Shorter texts match nearly every entry. */
-const MIN_LENGTH = 4;
-
-/**
- * Finds the entries that match a text: a log line of a VMM, a failed function, a setting, or a function of the kernel. The text can be
- * longer than the text in the catalogue (such as a log line with its time), or shorter.
- */
-export function findExplanations(text: string): Explanation[] {
-  const wanted = normalized(text);
-  if (wanted.trim().length < MIN_LENGTH) return [];
-  return EXPLANATIONS.filter(({ what, remedy, user_space, rules }) => {
-    const names = [...user_space, ...rules.map((one) => one.function)].map(normalized);
-    return (
-      names.some((name) => name.includes(wanted) || wanted.includes(name)) ||
-      [what, remedy].some((sentence) => normalized(sentence).includes(wanted))
-    );
-  });
-}
-
-/** The words of a text in lower case, separated and enclosed by one space, so that parts of words do not match. */
-function normalized(text: string): string {
-  return ` ${(text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).join(' ')} `;
-}

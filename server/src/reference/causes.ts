@@ -13,7 +13,7 @@ const REMAP =
 export const CAUSE_ENTRIES: Record<Cause, Entry> = {
   unknown: {
     what: 'A caller that the probes do not know revoked or restored the memory.',
-    rules: [rule('revoke', null, ['vfio_pci_dma_buf_move', EXPORTER], 'called by another function')],
+    rules: [rule('revoke', null, ['vfio_pci_dma_buf_move', EXPORTER], 'another function calls it')],
     remedy:
       'Report it with the kernel version: a cause is missing here. A change that only a snapshot found also has this cause.',
   },
@@ -32,7 +32,12 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
   reset: {
     what: 'The VMM reset the device (VFIO_DEVICE_RESET).',
     rules: [
-      rule('revoke', null, ['vfio_pci_core_ioctl', VFIO_CORE], 'revoked before the reset, then restored'),
+      rule(
+        'revoke',
+        null,
+        ['vfio_pci_core_ioctl', VFIO_CORE],
+        'VFIO_DEVICE_RESET: the memory is revoked before the reset, then restored',
+      ),
     ],
     remedy: `Normal at the start and reboot of a VM. ${REMAP}`,
   },
@@ -56,7 +61,7 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
         'revoke',
         null,
         ['vfio_pci_dev_set_hot_reset', VFIO_CORE],
-        'the memory of every device of the reset group is revoked',
+        'VFIO_DEVICE_PCI_HOT_RESET: the memory of every device of the reset group is revoked',
       ),
     ],
     remedy: `Normal at the start and reboot of a VM whose device has no function level reset. ${REMAP}`,
@@ -82,12 +87,7 @@ export const CAUSE_ENTRIES: Record<Cause, Entry> = {
   device_close: {
     what: 'The last descriptor of the device was closed: the VM ended or closed the device.',
     rules: [
-      rule(
-        'revoke',
-        null,
-        ['vfio_pci_dma_buf_cleanup', EXPORTER],
-        'called from vfio_pci_core_close_device()',
-      ),
+      rule('revoke', null, ['vfio_pci_dma_buf_cleanup', EXPORTER], 'vfio_pci_core_close_device() calls it'),
     ],
     remedy:
       'Normal when a VM ends. A buffer that still exists afterwards has another holder: /api/v1/buffers lists it.',

@@ -43,7 +43,7 @@ function at(stages: readonly (keyof typeof CALLS)[], errno: string | null, check
 export const COMMON_REASONS = {
   other: {
     what: 'The kernel rejected the call for a reason that the probes cannot identify; only the errno is known.',
-    rules: at(STAGES, null, 'any other error'),
+    rules: at(STAGES, null, 'no error occurs that has no reason of its own'),
     remedy:
       'Look up the errno of the event in the function of its stage. If it happens more than once, report it: a reason is ' +
       'missing here.',

@@ -45,7 +45,7 @@ export const KVM = 'virt/kvm/vfio_dmabuf.c';
 /** Which kernels have a rule. */
 export type Where = Pick<Rule, 'kernels' | 'mainline'>;
 
-const EVERY: Where = { kernels: 'each with the export', mainline: '6.19 or newer' };
+const EVERY: Where = { kernels: 'every kernel with VFIO dma-buf export', mainline: '6.19 or newer' };
 /** Both private dialects. Only v1 has `is_private`. */
 export const PRIVATE: Where = { kernels: 'private-v1, private-v2', mainline: null };
 export const PRIVATE_V1: Where = { kernels: 'private-v1', mainline: null };

@@ -5,10 +5,10 @@ const FEATURE = ['vfio_pci_core_feature_dma_buf', EXPORTER] as const;
 const VALIDATE = ['validate_dmabuf_input', EXPORTER] as const;
 /** Kernels whose export needs a kernel mapping of the BAR: mapped at the export (7.1), or when the device is opened. */
 const WITH_BARMAP: Where = {
-  kernels: 'those whose export calls vfio_pci_core_setup_barmap',
+  kernels: 'kernels whose export calls vfio_pci_core_setup_barmap',
   mainline: '7.1',
 };
-const WITH_IOMAP: Where = { kernels: 'those with vfio_pci_core_map_bars', mainline: '7.2 or newer' };
+const WITH_IOMAP: Where = { kernels: 'kernels with vfio_pci_core_map_bars', mainline: '7.2 or newer' };
 const SETUP_BARMAP = ['vfio_pci_core_setup_barmap', 'drivers/vfio/pci/vfio_pci_rdwr.c'] as const;
 const MAP_BARS = ['vfio_pci_core_map_bars', 'drivers/vfio/pci/vfio_pci_core.c'] as const;
 /** QEMU prints this once in its lifetime, at the first failed export. */

@@ -10,8 +10,8 @@ const PHYS = ['dma_buf_phys_vec_to_sgt', 'drivers/dma-buf/dma-buf-mapping.c'] as
 const PRIME = ['drm_gem_prime_import_dev', 'drivers/gpu/drm/drm_prime.c'] as const;
 const VIDEOBUF2 = 'drivers/media/common/videobuf2';
 
-const WITH_PIN: Where = { kernels: 'those with vfio_pci_dma_buf_pin', mainline: '6.19 to 7.0' };
-const WITH_REVOCABLE: Where = { kernels: 'those with dma_buf_attach_revocable', mainline: '7.1 or newer' };
+const WITH_PIN: Where = { kernels: 'kernels with vfio_pci_dma_buf_pin', mainline: '6.19 to 7.0' };
+const WITH_REVOCABLE: Where = { kernels: 'kernels with dma_buf_attach_revocable', mainline: '7.1 or newer' };
 /** Calls of user space that make an importer import a buffer. */
 const RDMA_CALLS = ['ibv_reg_dmabuf_mr', 'mlx5dv_reg_dmabuf_mr'] as const;
 const PRIME_CALLS = ['DRM_IOCTL_PRIME_FD_TO_HANDLE', 'drmPrimeFDToHandle'] as const;
@@ -75,7 +75,7 @@ export const IMPORT_REASONS = {
       ),
       rule('get_pfn', 'EIO', GET_PFN, 'priv->revoked is not set. KVM turns ENODEV into EIO', PRIVATE),
       rule('rdma', 'EINVAL', ['ib_umem_dmabuf_map_pages', RDMA], 'umem_dmabuf->revoked is not set', {
-        kernels: 'those with ib_umem_dmabuf.revoked',
+        kernels: 'kernels with ib_umem_dmabuf.revoked',
         mainline: '7.1 or newer',
       }),
     ],
@@ -181,7 +181,7 @@ export const IMPORT_REASONS = {
         'EINVAL',
         ['dma_buf_dynamic_attach', CORE],
         'importer_ops has a move_notify callback (the kernel also warns)',
-        { kernels: 'those with dma_buf_attach_ops.move_notify', mainline: '6.19 to 7.0' },
+        { kernels: 'kernels with dma_buf_attach_ops.move_notify', mainline: '6.19 to 7.0' },
       ),
     ],
     remedy:

@@ -1,39 +1,29 @@
 import assert from 'node:assert/strict';
-import { dirname, join } from 'node:path';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { findBpftrace, parseVersion } from '../../src/bpftrace/installed.ts';
-import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { findExecutable } from '../../src/bpftrace/installed.ts';
+import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 
-test('a version is parsed from the output of bpftrace', () => {
-  const cases: [string, number[] | null][] = [
-    ['bpftrace v0.23.2\n', [0, 23, 2]],
-    ['bpftrace v0.24.1-5-gdeadbeef', [0, 24, 1]],
-    ['bpftrace 0.27', [0, 27, 0]],
-    ['WARNING: something\nbpftrace v0.27.1', [0, 27, 1]],
-    ['bpftrace', null],
-    ['', null],
-  ];
-  for (const [output, expected] of cases) assert.deepEqual(parseVersion(output), expected, output);
-});
+const isRoot = process.getuid?.() === 0;
 
-test('bpftrace is found by path and by name, if its version is supported', async (t) => {
-  const path = await fakeBpftrace(t, 'normal');
-  const searchPath = `/nonexistent:${dirname(path)}`;
-  const expected = { path, version: '0.23.2', parts: [0, 23, 2] };
-  assert.deepEqual(await findBpftrace({ command: path, searchPath: '' }), expected);
-  assert.deepEqual(await findBpftrace({ command: 'bpftrace', searchPath }), expected);
-  for (const version of ['0.22.1', '0.9.4', '1.0.0']) {
-    const found = await findBpftrace({ command: await fakeBpftrace(t, 'version', version), searchPath: '' });
-    assert.equal('reason' in found ? found.reason : '', 'unsupported_bpftrace', version);
-  }
-  const odd = await findBpftrace({ command: await fakeBpftrace(t, 'version', 'next'), searchPath: '' });
-  assert.ok('reason' in odd && odd.reason === 'unsupported_bpftrace' && odd.remedy !== '');
-});
-
-test('a bpftrace that does not exist or cannot be run is reported as no_bpftrace', async (t) => {
+test('a folder of PATH that this user cannot search is skipped, and a path in it is not', {
+  skip: !isRoot,
+}, async (t) => {
   const folder = await temporaryFolder(t);
-  for (const command of ['bpftrace', join(folder, 'bpftrace'), folder]) {
-    const found = await findBpftrace({ command, searchPath: folder });
-    assert.equal('reason' in found ? found.reason : '', 'no_bpftrace', command);
+  const [closed, open] = [join(folder, 'closed'), join(folder, 'open')];
+  for (const path of [closed, open]) {
+    await mkdir(path);
+    await writeFile(join(path, 'tool'), '', { mode: 0o755 });
+  }
+  await chmod(folder, 0o755);
+  await chmod(closed, 0o700);
+  process.seteuid?.(65534);
+  try {
+    assert.equal(await findExecutable('tool', `${closed}:${open}`), join(open, 'tool'));
+    assert.equal(await findExecutable('tool', closed), null);
+    assert.equal(await findExecutable(join(closed, 'tool'), ''), join(closed, 'tool'));
+  } finally {
+    process.seteuid?.(0);
   }
 });

@@ -18,3 +18,17 @@ test('the help prints no empty default', () => {
 test('a setting in seconds has the placeholder SECONDS', () => {
   assert.match(commandHelp(commandOf('run')), /--metrics\.keep-departed=SECONDS/);
 });
+
+test('the help of a command has only the exit codes and settings that apply to it', () => {
+  const [run, reasons, doctor] = ['run', 'reasons', 'doctor'] as const;
+  assert.match(commandHelp(commandOf(run)), /^ {2}3 {2}the host cannot be traced/m);
+  assert.doesNotMatch(commandHelp(commandOf(reasons)), /^ {2}3 |--config|environment/m);
+  assert.match(commandHelp(commandOf(doctor)), /^ {2}1 {2}something that tracing needs is missing/m);
+  assert.match(commandHelp(commandOf('record')), /^ {2}--overwrite +replace FILE if it exists$/m);
+});
+
+test('each fault of --simulate has a line of its own', () => {
+  const help = commandHelp(commandOf('run'));
+  for (const fault of ['loss=PERCENT%', 'malformed=COUNT/TIME', 'crash=TIME'])
+    assert.match(help, new RegExp(`^ +${fault} +\\w`, 'm'));
+});

@@ -34,21 +34,56 @@ test('the runbook of each alert is served as text, with and without .md in its p
   }
 });
 
-test('links in a runbook lead to pages that this server serves, and its commands use this server', async (t) => {
+/** The anchors of a page: its headings, as a Markdown viewer names them. */
+function anchorsOf(page: string): string[] {
+  return [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+test('every link in the served docs leads to a page and heading of this server, and commands use this server', async (t) => {
   const { app } = await build(t);
   const ask = (url: string) => app.inject({ url, headers: { host: '10.1.2.3:9' } });
+  const pages = readdirSync(join(RUNBOOKS, '..'), { recursive: true, encoding: 'utf8' });
   let links = 0;
-  for (const file of readdirSync(RUNBOOKS)) {
-    const { body } = await ask(`/runbooks/${file}`);
-    assert.ok(!body.includes('127.0.0.1:10043'), file);
-    assert.doesNotMatch(body, /\]\((?!http|#|\.\.\/\.\.\/)/, file);
-    for (const [, path = ''] of body.matchAll(/\]\(http:\/\/10\.1\.2\.3:9(\/docs\/[^)#]+)/g)) {
-      assert.equal((await ask(path)).statusCode, 200, `${file}: ${path}`);
+  for (const page of pages.filter((name) => name.endsWith('.md'))) {
+    const { body } = await ask(`/docs/${page}`);
+    assert.ok(!body.includes('127.0.0.1:10043'), page);
+    assert.doesNotMatch(body, /\b(src|href)=/, page);
+    for (const [link, target = '', anchor] of body.matchAll(/\]\(([^)#]*)(?:#([^)]*))?\)/g)) {
+      if (/^https?:/.test(target) && !target.startsWith('http://10.1.2.3:9/')) continue;
+      const path = target === '' ? `/docs/${page}` : target.replace('http://10.1.2.3:9', '');
+      const answer = await ask(path);
+      assert.equal(answer.statusCode, 200, `${page}: ${link}`);
+      if (anchor !== undefined) assert.ok(anchorsOf(answer.body).includes(anchor), `${page}: ${link}`);
       links += 1;
     }
   }
-  assert.ok(links > 10);
+  assert.ok(links > 100, `${links}`);
   assert.match((await ask('/docs/README.md')).body, /\]\(http:\/\/10\.1\.2\.3:9\/docs\/reasons\.md/);
+  assert.match(
+    (await ask('/docs/install.md')).body,
+    / SECURITY\.md \(repository: SECURITY\.md\)|\(SECURITY\.md \(/,
+  );
+});
+
+test('docs/http.md names every query parameter of each path', async (t) => {
+  const { app } = await build(t);
+  const page = readFileSync(join(RUNBOOKS, '../http.md'), 'utf8');
+  type Operation = { get: { parameters?: { in: string; name: string }[] } };
+  const { paths } = (await app.inject('/openapi.json')).json() as { paths: Record<string, Operation> };
+  let parameters = 0;
+  for (const [path, { get }] of Object.entries(paths)) {
+    const row = page.split('\n').find((line) => line.startsWith(`| \`${path}\` `)) ?? '';
+    for (const { name } of get.parameters?.filter((one) => one.in === 'query') ?? []) {
+      assert.ok(row.includes(`\`${name}\``), `${path}: ${name}`);
+      parameters += 1;
+    }
+  }
+  assert.ok(parameters > 20);
 });
 
 test('an unknown runbook gets a 404 that names the nearest runbook', async (t) => {

@@ -13,6 +13,7 @@ test('the nearest known word is suggested', () => {
 });
 
 test('a word that is far from all known words gets no suggestion', () => {
+  assert.equal(nearest('foo', ['flr', 'reset']), undefined);
   assert.equal(nearest('--color', ['--strict', '--print']), undefined);
   assert.equal(didYouMean('zebra', ['run', 'probes']), 'known: run, probes');
 });

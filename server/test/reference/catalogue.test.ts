@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { loadFragments } from '../../src/bpftrace/compiler/fragment.ts';
+import { ERRNO_MESSAGES } from '../../src/contract/errno-names.ts';
 import { INCIDENT_KINDS } from '../../src/contract/incidents.ts';
 import { INCIDENT_RULES } from '../../src/incidents/rules/index.ts';
 import { probesDirectory } from '../../src/lib/probes-directory.ts';
 import { CAUSES, REASONS, STAGES, VIOLATIONS } from '../../src/protocol/codes.ts';
-import { EXPLANATIONS, explain, findExplanations, UNPRINTED } from '../../src/reference/catalogue.ts';
+import { EXPLANATIONS, explain, UNPRINTED } from '../../src/reference/catalogue.ts';
+import { findExplanations } from '../../src/reference/search.ts';
 import { type ProbeReason, reasonsOfProbes } from './probe-reasons.ts';
 
 const FRAGMENTS = await loadFragments(probesDirectory());
@@ -47,7 +49,7 @@ for (const { name, topic, what, rules, remedy, docs, user_space } of EXPLANATION
       assert.match(rule.file, /^(drivers|virt|net|include)\/[a-z0-9_/-]+\.[ch]$/);
       assert.match(rule.function, /^[a-z_0-9]+$/);
       // `kernels` is a capability. A version is only a hint, in `mainline`.
-      assert.match(rule.kernels, /^(each|those|private-v[12])\b/);
+      assert.match(rule.kernels, /^(every kernel|kernels|private-v[12])\b/);
       assert.doesNotMatch(`${rule.kernels} ${rule.check}`, /\b[67]\.\d+\b/);
       assert.match(rule.mainline ?? '7.1', /^\d\.\d+( or newer| to \d\.\d+)?$/);
       assert.equal(rule.mainline === null, rule.kernels.startsWith('private'));
@@ -124,8 +126,41 @@ for (const [text, name] of [
   });
 }
 
+test('an errno, by name or message, finds every entry with a rule that has it', () => {
+  for (const [text, errno] of [
+    ['ENODEV', 'ENODEV'],
+    ['No such device', 'ENODEV'],
+    ['EFAULT', 'EFAULT'],
+    ['invalid argument', 'EINVAL'],
+  ] as const) {
+    const withErrno = EXPLANATIONS.filter(({ rules }) => rules.some((rule) => rule.errno === errno));
+    assert.ok(withErrno.length > 1);
+    for (const { name } of withErrno) assert.ok(found(text).includes(name), `${text}: ${name}`);
+    assert.ok(!found(text).includes('other'), 'a rule of any errno does not match');
+  }
+  assert.ok(found('ENODEV').includes('born_revoked'), 'an entry whose sentence names the errno');
+  for (const errno of EXPLANATIONS.flatMap(({ rules }) => rules.map((rule) => rule.errno ?? 'ERESTARTSYS')))
+    assert.ok(errno === 'ERESTARTSYS' || errno in ERRNO_MESSAGES, errno);
+});
+
+test('a log line that names another errno does not find the entry', () => {
+  assert.deepEqual(found('IOMMU_IOAS_MAP failed: Invalid argument, PCI BAR?'), []);
+  assert.ok(found('ibv_reg_dmabuf_mr: Invalid argument').includes('pin_rejected'));
+  assert.ok(!found('ibv_reg_dmabuf_mr: No such device').includes('pin_rejected'));
+});
+
+test('a stage finds the entries that can occur at it, and an alert those with its runbook', () => {
+  for (const stage of ['map', 'pin', 'ioas_map'])
+    assert.deepEqual(
+      found(stage),
+      EXPLANATIONS.filter(({ stages }) => (stages as string[]).includes(stage)).map(({ name }) => name),
+    );
+  assert.ok(found('kvm').includes('not_private'));
+  assert.deepEqual(found('VfioDmabufLostMappings'), ['mappings_lost']);
+});
+
 test('an unknown text, a part of a word and a very short text find nothing', () => {
-  for (const text of ['', '?!', 'pci', 'no_range', 'ibv_reg', 'an unknown text'])
+  for (const text of ['', '?!', 'io', 'no_range', 'ibv_reg', 'an unknown text'])
     assert.deepEqual(found(text), [], text);
 });
 

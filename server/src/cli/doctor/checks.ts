@@ -8,7 +8,7 @@ import { type Distribution, installFix } from '../../host/distribution.ts';
 import type { Surroundings, VfioDevice } from '../../host/surroundings.ts';
 import { compareVersions } from '../../lib/versions.ts';
 import { recordsOfProbe } from '../../protocol/declared.ts';
-import { type Check, found, missing, warning } from './diagnosis.ts';
+import { type Check, missing, ok, warning } from './diagnosis.ts';
 
 /** Everything that the checks read. */
 export interface Examined {
@@ -58,8 +58,7 @@ export function examine(host: Examined): Check[] {
 }
 
 function node({ node: version, surroundings }: Examined): Check {
-  if (compareVersions(version.split('.').map(Number), OLDEST_NODE) >= 0)
-    return found('node', `Node ${version}`);
+  if (compareVersions(version.split('.').map(Number), OLDEST_NODE) >= 0) return ok('node', `Node ${version}`);
   const remedy = `install Node 20.19 or newer from nodejs.org; or ${installFix(surroundings.distribution, 'nodejs')}, if that version is new enough`;
   return missing('node', `Node ${version}; 20.19 or newer is needed`, remedy);
 }
@@ -73,7 +72,7 @@ function kernel({ facts, surroundings }: Examined): Check {
   const [, release = ''] = /^(\d+\.\d+)/.exec(facts.kernel) ?? [];
   const old = release !== '' && compareVersions(release.split('.').map(Number), OLDEST_KERNEL) < 0;
   // A distribution may have backported the export to an older kernel, so the function decides, not the version.
-  if (!old || OBSTACLES.export(facts) === null) return found('kernel', facts.kernel);
+  if (!old || OBSTACLES.export(facts) === null) return ok('kernel', facts.kernel);
   return missing(
     'kernel',
     `${facts.kernel}; mainline exports VFIO memory as dma-bufs since 6.19`,
@@ -81,14 +80,24 @@ function kernel({ facts, surroundings }: Examined): Check {
   );
 }
 
+/** Versions of distributions that are known to have no kernel with the export, not even in their backports. */
+const WITHOUT_EXPORT: Readonly<Record<string, readonly string[]>> = {
+  debian: ['11', '12'],
+  ubuntu: ['22.04', '24.04'],
+};
+
 /** How to install a kernel with the export on this distribution. */
 function kernelFix(distribution: Distribution | null): string {
   if (distribution?.id === 'debian' && distribution.version === '13') {
     return 'add trixie-backports to the APT sources; then `apt-get install -t trixie-backports linux-image-amd64`; then reboot';
   }
   const kernel = 'a kernel built with CONFIG_VFIO_PCI_DMABUF=y (mainline: 6.19 or newer)';
-  const supplier = distribution === null ? 'the distribution' : distribution.name;
-  return `install ${kernel} from kernel.org, or from ${supplier} if it has one; then reboot`;
+  const name = distribution?.name ?? 'the distribution';
+  const isWithout = WITHOUT_EXPORT[distribution?.id ?? '']?.includes(distribution?.version ?? '') === true;
+  const source = isWithout
+    ? `from kernel.org; ${name} has none`
+    : `from kernel.org, or from ${name} if it has one`;
+  return `install ${kernel} ${source}; then reboot`;
 }
 
 function btf({ facts, surroundings }: Examined): Check {
@@ -96,7 +105,7 @@ function btf({ facts, surroundings }: Examined): Check {
   if (failure !== null) return missing('btf', failure.message, failure.remedy);
   if (!surroundings.vfio || facts.modules.includes(VFIO_MODULE)) {
     const modules = facts.modules.length === 0 ? 'has' : `and ${facts.modules.length} of its modules have`;
-    return found('btf', `the kernel ${modules} BTF`);
+    return ok('btf', `the kernel ${modules} BTF`);
   }
   return missing(
     'btf',
@@ -108,13 +117,13 @@ function btf({ facts, surroundings }: Examined): Check {
 function lockdown({ facts }: Examined): Check {
   const failure = OBSTACLES.lockdown(facts);
   if (failure !== null) return missing('lockdown', failure.message, failure.remedy);
-  return found('lockdown', facts.lockdown ?? 'none');
+  return ok('lockdown', facts.lockdown ?? 'none');
 }
 
 function tracefs({ facts }: Examined): Check {
   const failure = OBSTACLES.tracefs(facts);
   if (failure !== null) return missing('tracefs', failure.message, `\`${failure.remedy}\``);
-  return found('tracefs', 'mounted');
+  return ok('tracefs', 'mounted');
 }
 
 function kprobes({ surroundings }: Examined): Check {
@@ -134,12 +143,11 @@ function kprobes({ surroundings }: Examined): Check {
     const message = 'kernel.ftrace_enabled is 0: probes at the entry of a function never run';
     return missing('kprobes', message, '`sysctl kernel.ftrace_enabled=1`');
   }
-  return found('kprobes', 'enabled');
+  return ok('kprobes', 'enabled');
 }
 
 function bpftrace({ facts }: Examined): Check {
-  if ('path' in facts.bpftrace)
-    return found('bpftrace', `${facts.bpftrace.version} (${facts.bpftrace.path})`);
+  if ('path' in facts.bpftrace) return ok('bpftrace', `${facts.bpftrace.version} (${facts.bpftrace.path})`);
   return missing('bpftrace', facts.bpftrace.message, facts.bpftrace.remedy);
 }
 
@@ -155,13 +163,13 @@ function privilege({ facts, surroundings }: Examined): Check {
   if (!has('CAP_SYS_ADMIN') && !(has('CAP_BPF') && has('CAP_PERFMON'))) {
     return missing('privilege', `${user}, without CAP_BPF and CAP_PERFMON`, grant);
   }
-  if (has('CAP_SYS_PTRACE')) return found('privilege', user);
+  if (has('CAP_SYS_PTRACE')) return ok('privilege', user);
   const message = `${user}, without CAP_SYS_PTRACE: the holders of buffers and the names of VMs stay unknown`;
   return warning('privilege', message, grant);
 }
 
 function vfio({ surroundings, facts }: Examined): Check {
-  if (surroundings.vfio || OBSTACLES.export(facts) === null) return found(VFIO_MODULE, 'loaded');
+  if (surroundings.vfio || OBSTACLES.export(facts) === null) return ok(VFIO_MODULE, 'loaded');
   return missing(
     VFIO_MODULE,
     'not loaded: no device can export memory, and the functions to trace cannot be found',
@@ -173,7 +181,7 @@ function dmabufExport({ facts, surroundings, plan }: Examined): Check {
   const failure = OBSTACLES.export(facts);
   if (failure === null) {
     const dialect = plan.runnable ? plan.composed.dialect : plan.dialect;
-    return found('dma-buf export', `available, dialect ${dialect}`);
+    return ok('dma-buf export', `available, dialect ${dialect}`);
   }
   // Without BTF or the module, its functions are unknown. The checks btf and vfio_pci_core report these causes.
   if (!facts.btf || !surroundings.vfio) return missing('dma-buf export', failure.message, failure.remedy);
@@ -188,7 +196,7 @@ function dmabufExport({ facts, surroundings, plan }: Examined): Check {
 function probes({ facts, plan }: Examined): Check {
   const states = plan.runnable ? plan.composed.probes : plan.probes;
   const attached = states.filter((state) => state.attached).length;
-  const count = `${attached} of ${states.length} functions can be traced`;
+  const count = `${attached} of ${states.length} probes fit this kernel`;
   const notAttached = new Map(
     states.filter((state) => !state.attached).map((state) => [state.probe, state.reason]),
   );
@@ -198,21 +206,25 @@ function probes({ facts, plan }: Examined): Check {
   if (!plan.runnable) {
     const { reason, message, remedy } = plan.failure;
     if (reason === 'function_missing') return missing('probes', message, remedy);
-    return warning('probes', `${count} now`, 'fix what is missing above first');
+    return warning(
+      'probes',
+      'no probe can be attached before the rows above are fixed',
+      'fix the rows above',
+    );
   }
-  const summary = missed.length === 0 ? count : `${count}. Not traced here: ${missed.join('; ')}`;
+  const summary = missed.length === 0 ? count : `${count}. Not attached here: ${missed.join('; ')}`;
   // Some functions have an alternative. A hidden function matters only if a probe is not attached because of it.
   const hidden = facts.untraceable.filter((name) =>
     missed.some((text) => text.includes(`function ${name} exists`)),
   );
-  if (hidden.length === 0) return found('probes', summary);
+  if (hidden.length === 0) return ok('probes', summary);
   const remedy = `boot a kernel that lists these functions in available_filter_functions: ${hidden.join(', ')}`;
   return warning('probes', summary, remedy);
 }
 
 function snapshots({ plan }: Examined): Check | null {
   if (!plan.runnable) return null;
-  if ('program' in plan.oneshot) return found('snapshots', 'existing buffers can be listed');
+  if ('program' in plan.oneshot) return ok('snapshots', 'existing buffers can be listed');
   const message = `existing buffers cannot be listed: ${plan.oneshot.reason}`;
   return warning(
     'snapshots',
@@ -228,7 +240,7 @@ function devices({ surroundings }: Examined): Check {
     return warning(
       'devices',
       'no PCI device is bound to a VFIO driver, so no memory can be exported',
-      `let the VMM bind the device; or ${install}, then \`driverctl set-override 0000:BB:DD.F vfio-pci\`; if the device has a VFIO driver of its own, name that driver (Grace GPUs: nvgrace_gpu_vfio_pci)`,
+      `bind it: with libvirt, \`managed='yes'\`; or ${install}, then \`driverctl set-override 0000:BB:DD.F vfio-pci\`; if the device has a VFIO driver of its own, name that driver (Grace GPUs: nvgrace_gpu_vfio_pci)`,
     );
   }
   const list = (some: readonly VfioDevice[]) => {
@@ -236,7 +248,7 @@ function devices({ surroundings }: Examined): Check {
     return `${shown.join(', ')}${some.length > shown.length ? ` and ${some.length - shown.length} more` : ''}`;
   };
   const unable = bound.filter(({ exports }) => exports !== true);
-  if (unable.length === 0) return found('devices', list(bound));
+  if (unable.length === 0) return ok('devices', list(bound));
   const isKnown = unable.every(({ exports }) => exports === false);
   const what = isKnown ? 'cannot export' : 'probably cannot export';
   // The fix does not suggest vfio-pci: migration, or memory that vfio-pci does not expose, may need the other driver.
@@ -249,7 +261,7 @@ function devices({ surroundings }: Examined): Check {
 
 function pids({ surroundings }: Examined): Check | null {
   if (surroundings.initialPids === null) return null;
-  if (surroundings.initialPids) return found('pids', 'in the pid namespace of the host');
+  if (surroundings.initialPids) return ok('pids', 'in the pid namespace of the host');
   return warning(
     'pids',
     'this process is in another pid namespace than the host: the pids that the kernel reports do not lead to VMs, owners and holders',
@@ -268,7 +280,7 @@ function names({ surroundings: { nameSources, initialPids } }: Examined): Check 
     );
   }
   const sources = nameSources.length === 0 ? 'no other source' : nameSources.join(', ');
-  return found('names', `of pods and containers: ${sources}, and the command lines of conmon`);
+  return ok('names', `of pods and containers: ${sources}, and the command lines of conmon`);
 }
 
 function clock({ surroundings, wallMs }: Examined): Check {
@@ -280,7 +292,7 @@ function clock({ surroundings, wallMs }: Examined): Check {
       'run it outside this time namespace, without `unshare --time`',
     );
   }
-  if (wallMs >= Date.UTC(2025, 0)) return found('clock', `${now}Z`);
+  if (wallMs >= Date.UTC(2025, 0)) return ok('clock', `${now}Z`);
   return warning(
     'clock',
     `the wall clock is at ${now}Z: the times of events will be wrong`,
@@ -291,19 +303,19 @@ function clock({ surroundings, wallMs }: Examined): Check {
 function memory({ surroundings }: Examined): Check | null {
   if (surroundings.memory === null) return null;
   const mib = Math.floor(surroundings.memory / (1 << 20));
-  if (mib >= MEMORY_MIB) return found('memory', `${mib} MiB available`);
+  if (mib >= MEMORY_MIB) return ok('memory', `${mib} MiB available`);
   const message = `${mib} MiB available; bpftrace with its compiler, its 16 MiB ring buffer and this process need ${MEMORY_MIB} MiB`;
   return warning('memory', message, 'give the host, or the control group of the service, more memory');
 }
 
 function guard({ guard: { problem }, surroundings }: Examined): Check {
-  if (problem === null) return found('setpriv', 'the kernel kills bpftrace when this process ends');
+  if (problem === null) return ok('setpriv', 'the kernel kills bpftrace when this process ends');
   const message = `${problem}: without --pdeathsig, bpftrace runs for another second after the daemon is killed`;
   return warning('setpriv', message, helperFix(surroundings.distribution));
 }
 
 function taskset({ taskset: problem, surroundings }: Examined): Check {
-  if (problem === null) return found('taskset', 'a handover can run it on every CPU');
+  if (problem === null) return ok('taskset', 'a handover can run it on every CPU');
   const message = `${problem}: each handover reports one lost call for each CPU`;
   return warning('taskset', message, helperFix(surroundings.distribution));
 }

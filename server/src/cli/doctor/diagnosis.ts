@@ -3,12 +3,12 @@ import { type Static, Type } from 'typebox';
 /** One property of the host that tracing needs, or that makes its numbers more reliable. */
 export const Check = Type.Object({
   name: Type.String({ description: 'what is checked, e.g. btf' }),
-  state: Type.Enum(['found', 'warning', 'missing'], {
+  state: Type.Enum(['ok', 'warning', 'missing'], {
     description:
       'missing: without it nothing can be traced; warning: some activity may be missed or misreported',
   }),
-  message: Type.String({ description: 'what was found, or what is missing and the consequence' }),
-  remedy: Type.Union([Type.String(), Type.Null()], { description: 'the fix; null if the state is found' }),
+  message: Type.String({ description: 'what the host has, or what is missing and the consequence' }),
+  remedy: Type.Union([Type.String(), Type.Null()], { description: 'the fix; null if the state is ok' }),
 });
 export type Check = Static<typeof Check>;
 
@@ -22,10 +22,10 @@ export const Diagnosis = Type.Object({
 });
 export type Diagnosis = Static<typeof Diagnosis>;
 
-export function found(name: string, message: string): Check {
+export function ok(name: string, message: string): Check {
   return {
     name,
-    state: 'found',
+    state: 'ok',
     message,
     remedy: null,
   };

@@ -9,24 +9,19 @@ export interface ReportStyle {
   columns: number | undefined;
 }
 
-const MARKS = {
-  found: { text: 'found', color: 32 },
-  warning: { text: 'warning', color: 33 },
-  missing: { text: 'NOT FOUND', color: 31 },
-} as const satisfies Record<Check['state'], { text: string; color: number }>;
-const MARK_WIDTH = Math.max(...Object.values(MARKS).map(({ text }) => text.length));
+const COLORS = { ok: 32, warning: 33, missing: 31 } as const satisfies Record<Check['state'], number>;
+const STATE_WIDTH = Math.max(...Object.keys(COLORS).map((state) => state.length));
 
 /** Formats the diagnosis as text: one row for each check, followed by its fix. */
 export function report({ kernel, traceable, checks }: Diagnosis, style: ReportStyle): Span[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
-  const indent = MARK_WIDTH + width + 4;
+  const indent = STATE_WIDTH + width + 4;
   const paint = (text: string, color: number): Span => ({ text, sgr: style.color ? String(color) : '' });
   const spans = checks.flatMap<Span>(({ name, state, message, remedy }) => {
-    const mark = MARKS[state];
     const texts = remedy === null ? [message] : [message, `fix: ${remedy}`];
     const wrapped = texts.flatMap((text) => fold(neutral(text), style.columns && style.columns - indent));
     return [
-      paint(mark.text.padEnd(MARK_WIDTH), mark.color),
+      paint(state.padEnd(STATE_WIDTH), COLORS[state]),
       `  ${name.padEnd(width)}  ${wrapped.join(`\n${' '.repeat(indent)}`)}\n`,
     ];
   });
@@ -35,9 +30,6 @@ export function report({ kernel, traceable, checks }: Diagnosis, style: ReportSt
     count('warning') === 0 ? '' : `, ${count('warning')} warnings`.replace(/\b1 warnings/, '1 warning');
   const verdict = traceable
     ? paint(`This host (kernel ${kernel}) can be traced`, 32)
-    : paint(
-        `This host (kernel ${kernel}) cannot be traced: ${count('missing')} of ${checks.length} not found`,
-        31,
-      );
+    : paint(`This host (kernel ${kernel}) cannot be traced: ${count('missing')} missing`, 31);
   return [...spans, '\n', verdict, `${warnings}.\n`];
 }

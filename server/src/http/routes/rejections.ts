@@ -15,7 +15,9 @@ const EXPORT = 'export';
 const RejectionsQuery = Type.Object(
   {
     importer: Type.Optional(ImporterQuery),
-    stage: Type.Optional(Type.Enum([EXPORT, ...STAGES], { description: 'export, or the step of an import' })),
+    stage: Type.Optional(
+      Type.Enum([EXPORT, ...STAGES], { description: 'export, or the stage of an import' }),
+    ),
     reason: Type.Optional(Type.Enum([...REASONS])),
     device: Type.Optional(DeviceQuery),
     ...TimeRangeQuery.properties,

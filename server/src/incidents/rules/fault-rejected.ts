@@ -38,7 +38,7 @@ export const faultRejected: IncidentRule<Last> = {
   opens:
     'KVM could not resolve a fault of a guest on a bound buffer (`kvm_vfio_dmabuf_get_pfn`): the vCPU stops',
   closes:
-    'KVM unbinds the buffer, that VM ends, the buffer is released, or KVM resolves a fault on it again; ' +
+    'KVM unbinds the buffer, that VM ends, the buffer is released, or KVM resolves a fault on it again. Two exceptions: ' +
     'after `beyond_buffer` a resolved fault closes nothing, because it is about another page; ' +
     'after `no_attachment` and `get_pfn_unsupported` only the end of the VM closes it',
   remedy:

@@ -14,8 +14,8 @@ export const lateRelease: IncidentRule<null> = {
   runbook: 'VfioDmabufLateRelease',
   opens: 'the file of a buffer is released, and 1 s later a descriptor with O_PATH still holds the buffer',
   closes:
-    'VFIO releases the buffer. A program that was attached since (handover, restart of bpftrace) does not recognize that ' +
-    'release: then the incident stays open until the daemon restarts',
+    'VFIO releases the buffer. After a handover or a restart of bpftrace the new program does not recognize that release, ' +
+    'and the incident stays open until the daemon restarts',
   remedy:
     'End the process with the O_PATH descriptor before the device is reset, revoked or closed. ' +
     'A kernel that clears `dmabuf->file` at the release of the file is safe.',

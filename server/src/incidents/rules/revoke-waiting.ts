@@ -22,9 +22,7 @@ export const revokeWaiting: IncidentRule<Call> = {
   probes: ['revoke'],
   confirmedBySnapshot: false,
   runbook: 'VfioDmabufRevokeWaiting',
-  opens:
-    'a revocation has not ended after 1 s; if it took that long and ended before the next heartbeat, ' +
-    'the incident opens at its end',
+  opens: '1 s after the revocation began, or at its end if no heartbeat came before',
   closes: 'the call ends; the incident has the duration',
   remedy:
     'Stop the workload or the driver of the importers that it names: they still have mappings, ' +

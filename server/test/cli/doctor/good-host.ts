@@ -20,7 +20,7 @@ export interface Host extends FakeHost {
 
 const PRIVATE_ONLY = /^(kvm_vfio_dmabuf|vfio_dma_buf_get_data|kvm_gmem)/;
 
-/** A host on which each check has the state `found`. */
+/** A host on which each check has the state `ok`. */
 export async function goodHost(t: TestContext): Promise<Host> {
   const host = await fakeHost(t);
   const { functions, members } = wantedBy(await loadFragments(probesDirectory()));
@@ -77,7 +77,7 @@ export async function checksOf(options: DiagnoseOptions): Promise<Record<string,
   const missing = diagnosis.checks.some(({ state }) => state === 'missing');
   assert.equal(diagnosis.traceable, !missing);
   for (const { name, state, remedy } of diagnosis.checks) {
-    assert.equal(remedy === null, state === 'found', `${name} has a remedy only if it is not found`);
+    assert.equal(remedy === null, state === 'ok', `${name} has a remedy only if it is not found`);
   }
   return Object.fromEntries(diagnosis.checks.map((check) => [check.name, check]));
 }

@@ -12,11 +12,11 @@ test('the report has no escape sequences without color, and is folded if the wid
   assert.ok(!plain.includes('\x1b'));
   assert.match(
     plain,
-    /^NOT FOUND {2}bpftrace +there is no executable no-such-program\n +fix: `apt-get update && apt-get/m,
+    /^missing {2}bpftrace +there is no executable no-such-program\n +fix: `apt-get update && apt-get/m,
   );
-  assert.match(plain, /^This host \(kernel 7\.3\.4\) cannot be traced: 1 of 18 not found, 1 warning\.$/m);
+  assert.match(plain, /^This host \(kernel 7\.3\.4\) cannot be traced: 1 missing, 1 warning\.$/m);
   const colored = styled(report(diagnosis, { color: true, columns: 80 }));
-  assert.ok(colored.includes('\x1b[31mNOT FOUND\x1b[0m'));
+  assert.ok(colored.includes('\x1b[31mmissing\x1b[0m'));
   for (const line of styled(report(diagnosis, { color: false, columns: 80 })).split('\n')) {
     assert.ok(line.length <= 80, line);
   }

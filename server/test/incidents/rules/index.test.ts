@@ -10,7 +10,7 @@ const SOURCE = new URL('../../../src/incidents/', import.meta.url);
 const PAGE = readFileSync(new URL('../../../../docs/incidents.md', import.meta.url), 'utf8');
 
 test('docs/incidents.md names exactly the kinds that a snapshot confirms', () => {
-  const [, sentence = ''] = /makes those kinds exact again that it can\s+confirm: ([^.]+)\./.exec(PAGE) ?? [];
+  const [, sentence = ''] = /these\s+kinds\s+are\s+exact\s+again:\s+([^.]+)\./.exec(PAGE) ?? [];
   const confirmed = INCIDENT_KINDS.filter((kind) => INCIDENT_RULES[kind].confirmedBySnapshot);
   assert.deepEqual(
     [...sentence.matchAll(/`(\w+)`/g)].map(([, kind]) => kind),
