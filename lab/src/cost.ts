@@ -27,7 +27,7 @@ const CALLS: readonly { name: string; option: string }[] = [
 /** Calls of a short and of a long run. Their difference does not contain the start of the program. */
 const SHORT = 200;
 const LONG = 4200;
-/** The least of so many measurements counts: work of the kernel for others can only add to one. */
+/** Each measurement is repeated. The smallest result is taken, because other work of the kernel adds to a result. */
 const REPEATS = 3;
 /** Seconds of guest time in which bpftrace and the collector read what a flood has printed. */
 const DRAIN_SECONDS = 10;

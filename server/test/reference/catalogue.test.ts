@@ -197,7 +197,9 @@ test('each rule has a reason that a probe can set at its stage with its errno', 
 
 test('a cause has a rule for each function from which the revoke probe deduces it', () => {
   const text = FRAGMENTS.probes.find(({ name }) => name === 'revoke')?.text ?? '';
-  const hooks = [...text.matchAll(/^kprobe:\{\{fn:(\w+)\}\} \{\s+@cause\[[^=]+= CAUSE_(\w+)/gm)];
+  const hooks = [
+    ...text.matchAll(/^kprobe:\{\{fn:(\w+)\}\} \{\s+(?:\$task = [^;]+;\s+)?@cause\[[^=]+= CAUSE_(\w+)/gm),
+  ];
   assert.ok(hooks.length > 6, `only ${hooks.length}`);
   for (const [, fn = '', cause = ''] of hooks) {
     const functions = explain(cause.toLowerCase())?.rules.map((rule) => rule.function) ?? [];

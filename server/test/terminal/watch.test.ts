@@ -159,7 +159,7 @@ for (const [args, code, message] of [
   [
     ['127.0.0.1:10043'],
     2,
-    /is not the URL of a daemon: it does not begin with http:\/\/\n.*\n.*http:\/\/127/,
+    /is not the URL of a daemon: it does not begin with http:\/\/ or https:\/\/\n.*\n.*http:\/\/127/,
   ],
   [['--state=lve'], 2, /--state cannot be "lve"\n.*\n.*did you mean live\?/],
   [['--json', '--vm=x'], 2, /--vm cannot be combined with --json/],
