@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { RECORDINGS } from '../lab/src/groups.ts';
 import { SCENARIOS } from '../lab/src/truth-table.ts';
 import { markdownTable } from './markdown-table.ts';
 
-const RECORDINGS = join(import.meta.dirname, '../recordings');
 export const RECORDINGS_PAGE = join(RECORDINGS, 'README.md');
 
 /** Recordings that are not of a scenario. */

@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { USUAL_KERNEL } from './cells.ts';
+import { versionsOf } from './groups.ts';
 import { Lab } from './lab.ts';
 import { INSTRUCTION_NS } from './machine.ts';
-import { stopOracleScript } from './oracle.ts';
+import { stopOracleScript, TRACING } from './oracle.ts';
 import { RESETTABLE } from './scenarios/names.ts';
 
 const FILE = join(import.meta.dirname, '../../docs/performance.json');
@@ -34,7 +35,6 @@ const DRAIN_SECONDS = 10;
 
 export const UNTRACED = 'untraced';
 export const ONE_LINER = 'bpftrace one-liner';
-const TRACING = '/sys/kernel/tracing';
 const EXPORT = 'vfio_pci_core_feature_dma_buf';
 /** What an engineer types to see how long exports take, by errno. */
 const LATENCY_BY_ERRNO = `
@@ -111,9 +111,9 @@ export async function cost(log: (line: string) => void): Promise<number> {
     log,
   });
   try {
-    const versions = await lab.command(`${stopOracleScript('mainline')}\nuname -r; bpftrace --version`);
-    const [kernel = '', bpftrace = ''] = versions.replace('bpftrace v', '').split('\n');
-    const costs: Costs = { kernel, bpftrace, calls: {}, start: {} };
+    await lab.command(stopOracleScript('mainline'));
+    const { release, bpftrace } = await versionsOf(lab);
+    const costs: Costs = { kernel: release, bpftrace, calls: {}, start: {} };
     const measure = async (name: string): Promise<void> => {
       costs.calls[name] = await callsUnder(lab);
       log(`${name}: instructions for one call: ${JSON.stringify(costs.calls[name])}`);
@@ -130,7 +130,7 @@ export async function cost(log: (line: string) => void): Promise<number> {
     log(`start: millions of instructions: ${JSON.stringify(costs.start)}`);
     await measure(THIS);
     writeFileSync(FILE, `${JSON.stringify(costs, null, 2)}\n`);
-    log(`written: docs/performance.json; npm run docs writes docs/performance.md`);
+    log('written: docs/performance.json; npm run docs writes docs/performance.md');
     return 0;
   } finally {
     await lab.close();

@@ -14,6 +14,13 @@ type Log = (line: string) => void;
 
 export const RECORDINGS = join(import.meta.dirname, '../../recordings');
 
+/** `uname -r` and the version of bpftrace in a guest. */
+export async function versionsOf(lab: Lab): Promise<{ release: string; bpftrace: string }> {
+  const output = await lab.command('uname -r; bpftrace --version');
+  const [release = '', bpftrace = ''] = output.replaceAll(/bpftrace v/g, '').split('\n');
+  return { release, bpftrace };
+}
+
 /** Scenarios and trials that run in one guest. */
 export interface Group {
   cell: Cell;
@@ -138,8 +145,7 @@ export const runGroup = async (
   if (lab === undefined) return outcome;
   const guest = lab;
   try {
-    const versions = await guest.command('uname -r; bpftrace --version');
-    [outcome.release = '', outcome.bpftrace = ''] = versions.replaceAll(/bpftrace v/g, '').split('\n');
+    Object.assign(outcome, await versionsOf(guest));
     let baseline: Baseline | undefined;
     for (const scenario of scenarios) {
       await attempt(outcome, scenario.name, scenario.title, log, async () => {

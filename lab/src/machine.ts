@@ -42,6 +42,7 @@ const INSTRUCTION_SHIFT = 3;
 /** Guest time of one instruction in a guest that skips idle time, in nanoseconds. */
 export const INSTRUCTION_NS = 2 ** INSTRUCTION_SHIFT;
 
+/** Each instruction takes the same guest time; idle time is skipped. */
 const SKIPS_IDLE = ['-smp', '1', '-icount', `shift=${INSTRUCTION_SHIFT},sleep=off`];
 
 /** Names of the sockets and files of one running machine, in its folder. */

@@ -49,7 +49,7 @@ export type Calls = Record<string, number>;
 /** Calls by the names of `EVENTS`. Functions that were not called are absent. */
 export type OracleCounts = Record<string, Calls>;
 
-const TRACING = '/sys/kernel/tracing';
+export const TRACING = '/sys/kernel/tracing';
 
 /** The events on functions that exist in a guest of this dialect. */
 function eventsOf(dialect: GuestDialect): [string, { probe: string; key: string }][] {
@@ -58,11 +58,15 @@ function eventsOf(dialect: GuestDialect): [string, { probe: string; key: string 
   );
 }
 
+function histogramOf(key: string): string {
+  return `hist:keys=${key}:size=16384`;
+}
+
 /** Shell script that starts the oracle in a guest. */
 export function oracleScript(dialect: GuestDialect): string {
   const lines = eventsOf(dialect).flatMap(([name, { probe, key }]) => [
     `echo 'f:oracle/${name} ${probe}' >>${TRACING}/dynamic_events`,
-    `echo 'hist:keys=${key}:size=16384' >${TRACING}/events/oracle/${name}/trigger`,
+    `echo '${histogramOf(key)}' >${TRACING}/events/oracle/${name}/trigger`,
   ]);
   return ['set -e', ...lines].join('\n');
 }
@@ -70,7 +74,7 @@ export function oracleScript(dialect: GuestDialect): string {
 /** Shell script that stops the oracle, so that its probes cost nothing. */
 export function stopOracleScript(dialect: GuestDialect): string {
   const lines = eventsOf(dialect).flatMap(([name, { key }]) => [
-    `echo '!hist:keys=${key}:size=16384' >${TRACING}/events/oracle/${name}/trigger`,
+    `echo '!${histogramOf(key)}' >${TRACING}/events/oracle/${name}/trigger`,
     `echo '-:oracle/${name}' >>${TRACING}/dynamic_events`,
   ]);
   return ['set -e', ...lines].join('\n');
