@@ -3,6 +3,7 @@ import type { Config } from './config/schema.ts';
 import type { Status } from './contract/status.ts';
 import { createApp } from './http/app.ts';
 import { connectionLimit } from './http/connections.ts';
+import type { Docs } from './http/docs.ts';
 import { HostNames } from './http/hosts.ts';
 import type { App, ScrapeCounters } from './http/plugin.ts';
 import { type Readiness, readinessOf } from './http/readiness.ts';
@@ -34,10 +35,9 @@ export interface DaemonOptions {
   version: string;
   logger: Logger;
   clock: Clock;
-  /** The recorder of --record. Metrics report its dropped lines and whether it still records. */
-  recorder?: { readonly dropped: number; readonly error?: Error | null };
   /** The files of the built page. */
   web?: WebFiles;
+  docs?: Docs;
   /** Time limit of the complete stop, in milliseconds; default 10,000. */
   stopMs?: number;
   /** Kills the process after this time, even if the event loop is blocked. Returns a function that cancels it. Default: none. */
@@ -157,7 +157,6 @@ export class Daemon {
       server: () => this.server,
       subscriberErrors: () => this.#subscriberErrors,
       reloads: () => ({ config: this.#config.lastReload, web_config: this.#web.lastReload }),
-      recorder: options.recorder,
     });
     const settings = this.#config;
     this.app = createApp({
@@ -175,6 +174,7 @@ export class Daemon {
       access: this.#access,
       ...(config['web.enable-lifecycle'] ? { reload: () => this.reload() } : {}),
       logger,
+      docs: options.docs ?? new Map(),
       ...(options.web === undefined ? {} : { web: options.web }),
     });
     this.server = new HttpServer({

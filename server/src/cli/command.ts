@@ -19,6 +19,8 @@ export interface CommandContext {
   /** Flags of this command that are not settings, by name. The value of a switch is 'true'. */
   options: Readonly<Record<string, string>>;
   env: NodeJS.ProcessEnv;
+  /** The flags of settings on the command line that the server of `run` also accepts, as `--name=value`. */
+  serverFlags: readonly string[];
   /** Reads all sources of the settings again. @throws TracerError */
   loadConfig?: () => Config;
   /** Calls the listener at each SIGHUP. Returns a function that undoes it. */
@@ -31,7 +33,16 @@ export interface CommandContext {
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'etcRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
-export type CommandName = 'run' | 'record' | 'serve' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
+export type CommandName =
+  | 'run'
+  | 'record'
+  | 'serve'
+  | 'replay'
+  | 'probes'
+  | 'doctor'
+  | 'watch'
+  | 'reasons'
+  | 'server';
 
 export interface CommandOption {
   /** Placeholder of the value in the help text. Undefined if the flag is a switch. */

@@ -14,6 +14,29 @@ const SERVE: readonly ConfigKey[] = [
   'events.keep',
 ];
 
+/** Settings of the server of `run`. */
+const RUN_SERVER: readonly ConfigKey[] = [
+  ...SERVE,
+  'server-user',
+  'stale-after',
+  'strict',
+  'metrics.max-series',
+  'metrics.keep-departed',
+  ...LOG,
+];
+
+/** `run` starts it, no user: so no help lists it. */
+export const SERVER_COMMAND: CommandSpec = {
+  name: 'server',
+  usage: 'server [flags]',
+  summary: 'the part of `run` that serves; `run` starts it',
+  detail: ['Reads the stream from standard input, and writes to descriptor 3 when it listens.'],
+  operand: undefined,
+  keys: RUN_SERVER,
+  print: false,
+  load: async () => (await import('./run-server.ts')).runServer,
+};
+
 export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'run',
@@ -25,18 +48,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     operand: undefined,
     keyHelp: { overwrite: 'with --record: replace an existing file; without it, the new file gets a number' },
-    keys: [
-      ...SERVE,
-      'stale-after',
-      'strict',
-      'record',
-      'overwrite',
-      'simulate',
-      ...BPFTRACE,
-      'metrics.max-series',
-      'metrics.keep-departed',
-      ...LOG,
-    ],
+    keys: ['record', 'overwrite', 'simulate', ...BPFTRACE, ...RUN_SERVER],
     print: false,
     load: async () => (await import('./run.ts')).run,
   },

@@ -1,15 +1,19 @@
+import type { Config } from '../config/schema.ts';
+import type { ProcessEnd } from '../host/process-group.ts';
 import { systemClock } from '../lib/clock.ts';
-import { createLogger } from '../lib/logger.ts';
+import { createLogger, type Logger } from '../lib/logger.ts';
 import { Throttle } from '../lib/throttle.ts';
 import { Recorder } from '../protocol/recorder.ts';
-import { tee } from '../protocol/tee.ts';
+import { type StreamLine, streamLine } from '../protocol/stream-line.ts';
+import type { Recording } from '../protocol/wire.ts';
 import type { CommandContext } from './command.ts';
-import type { ExitCode } from './exit-codes.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
-import { serve } from './serve.ts';
+import { ServerProcess } from './server-process.ts';
 
+/** Traces this host in this process, and serves the stream in a second process without privileges. */
 export async function run(context: CommandContext): Promise<ExitCode> {
-  const { config, stdout } = context;
+  const { config, env, serverFlags, stdout, stop } = context;
   const logger = await createLogger({
     level: config['log.level'],
     format: config['log.format'],
@@ -17,10 +21,51 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     terminal: stdout.isTTY === true,
   });
   warnOfSimulation(config, logger);
-  // The daemon logs each change of state once. What the collector logs in addition is detail.
+  // The server logs each change of state once. What the collector logs in addition is detail.
   const detail: typeof logger.debug = logger.debug.bind(logger);
   const source = await liveSource(context, { info: detail, warn: detail });
-  if (config.record === '') return await serve(context, source, logger);
+  const recorder = config.record === '' ? null : createRecorder(config, logger);
+  await recorder?.start(stop.signal);
+  const server = await ServerProcess.start({ flags: serverFlags, env });
+  const kill = (): void => server.kill();
+  const announceStop = (): void => server.announceStop();
+  process.once('exit', kill);
+  stop.signal.addEventListener('abort', announceStop, { once: true });
+  // A terminal that is closed sends this signal: then it ends the process, as without a listener.
+  const ignoreHangup = stdout.isTTY === true ? undefined : context.onHangup?.(() => server.hangUp());
+  let end: ProcessEnd;
+  try {
+    if (await server.started) {
+      const pass = passTo(server, recorder);
+      await source.run(pass, AbortSignal.any([stop.signal, server.gone]));
+    }
+  } finally {
+    end = await server.stop();
+    ignoreHangup?.();
+    stop.signal.removeEventListener('abort', announceStop);
+    process.off('exit', kill);
+    if (recorder !== null) await stopRecorder(recorder, logger);
+  }
+  if (stop.signal.aborted) return EXIT.ok;
+  if (end.code === null) logger.error({ signal: end.signal, err: end.error }, 'the server has ended');
+  return exitCodeOfChild(end.code);
+}
+
+/** Returns a function that passes a line on to the server and the recorder. */
+function passTo(server: ServerProcess, recorder: Recorder | null): (line: StreamLine) => void {
+  let reported: Recording | null = null;
+  return (line) => {
+    server.write(line);
+    if (recorder === null) return;
+    recorder.write(line.raw);
+    const data = { up: recorder.error === null, lines_dropped: recorder.dropped };
+    if (reported?.up === data.up && reported.lines_dropped === data.lines_dropped) return;
+    reported = data;
+    server.write(streamLine(JSON.stringify({ type: 'recording', data })));
+  };
+}
+
+function createRecorder(config: Config, logger: Logger): Recorder {
   const slow = new Throttle({ clock: systemClock, everyMs: 60_000 });
   const recorder = new Recorder({
     path: config.record,
@@ -42,9 +87,17 @@ export async function run(context: CommandContext): Promise<ExitCode> {
         logger.error({ file: recorder.path, held }, 'the recording has a gap: its file is too slow');
     },
   });
-  const code = await serve(context, tee(source, recorder), logger, recorder);
+  return recorder;
+}
+
+async function stopRecorder(recorder: Recorder, logger: Logger): Promise<void> {
+  await recorder.stop();
   const { path: file, written, dropped, error } = recorder;
   if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');
   else logger.info({ file, written }, 'recorded');
-  return code;
+}
+
+/** The server has printed why it ended. */
+function exitCodeOfChild(code: number | null): ExitCode {
+  return Object.values(EXIT).find((known) => known !== EXIT.ok && known === code) ?? EXIT.failure;
 }

@@ -56,6 +56,12 @@ export const Config = Type.Object(
       default: false,
       description: 'leave out the metrics of the tracer process (process_*, nodejs_*)',
     }),
+    'server-user': Type.String({
+      default: '65534:65534',
+      pattern: '^[^:\\s]+(:[^:\\s]+)?$',
+      description:
+        'USER[:GROUP] that the server becomes if root starts it, by name or number; it must be able to read the settings file and the files of web.config.file',
+    }),
     'log.level': Type.Enum([...LOG_LEVELS], {
       default: 'info',
       description: 'minimum severity that is logged',

@@ -176,6 +176,20 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     },
   },
   {
+    name: 'recording_lines_dropped_total',
+    help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written.',
+    details: 'Absent if nothing is recorded.',
+    type: 'counter',
+    samples: ({ recording }) => (recording === null ? [] : single(recording.lines_dropped)),
+  },
+  {
+    name: 'recording_up',
+    help: '1 while the recording is written, 0 after a write failed, for example because the disk is full: then it has ended.',
+    details: 'Absent if nothing is recorded.',
+    type: 'gauge',
+    samples: ({ recording }) => (recording === null ? [] : single(recording.up ? 1 : 0)),
+  },
+  {
     name: 'build_info',
     help: 'Version of this program.',
     type: 'gauge',

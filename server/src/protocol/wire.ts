@@ -195,6 +195,13 @@ export const WallClock = Type.Object({
 });
 export type WallClock = Static<typeof WallClock>;
 
+/** State of the recording of `run --record`. Only the server of `run` gets this line: it is in no recording. */
+export const Recording = Type.Object({
+  up: Type.Boolean({ description: 'false after the first error of its file' }),
+  lines_dropped: Count('lines that are missing in it, cumulative'),
+});
+export type Recording = Static<typeof Recording>;
+
 export const Device = Type.Object({
   t: Micros,
   device: DeviceAddress('PCI address, e.g. 0000:41:00.0 or 10001:8a:00.0'),
@@ -325,6 +332,7 @@ export type CollectorLine =
   | { type: 'loss'; data: Loss }
   | { type: 'host_error'; data: HostError }
   | { type: 'clock'; data: WallClock }
+  | { type: 'recording'; data: Recording }
   | { type: 'device'; data: Device }
   | { type: 'device_gone'; data: DeviceGone }
   | { type: 'process'; data: Process }

@@ -2,9 +2,11 @@ import { X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { fileURLToPath } from 'node:url';
 import { type Pem, parseWebFile, type TlsSettings, type WebSettings } from '../../config/web-file.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { problemsError } from '../../lib/problems.ts';
+import { workerFile } from './password-checker.ts';
 
 export interface LoadedTls {
   settings: TlsSettings;
@@ -43,6 +45,11 @@ export async function loadWeb(path: string): Promise<LoadedWeb> {
     throw problemsError('bad_config', 'problems in the web configuration file', parsed.problems);
   }
   const { settings } = parsed;
+  if (settings.users.size > 0) {
+    // Not read before the first password, and then by the server's user.
+    const remedy = 'install the program in a folder that this user may read, such as /usr/local/lib';
+    await textOf(fileURLToPath(workerFile()), 'the part of the program that checks passwords', remedy);
+  }
   const isBlank = text.trim() === '';
   if (settings.tls === undefined) return { settings, tls: undefined, isBlank, versions };
   const read = async (pem: Pem): Promise<string> => {
@@ -114,7 +121,7 @@ async function textOf(file: string, what: string, remedy: string): Promise<strin
     return await readFile(file, 'utf8');
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new TracerError('file_unreadable', `${what} cannot be read (${code})`, {
+    throw new TracerError('file_unreadable', `user ${process.geteuid?.()} cannot read ${what} (${code})`, {
       where: file,
       remedy,
       cause,
