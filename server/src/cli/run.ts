@@ -58,7 +58,7 @@ function passTo(server: ServerProcess, recorder: Recorder | null): (line: Stream
     server.write(line);
     if (recorder === null) return;
     recorder.write(line.raw);
-    const data = { up: recorder.error === null, lines_dropped: recorder.dropped };
+    const data = recorder.state;
     if (reported?.up === data.up && reported.lines_dropped === data.lines_dropped) return;
     reported = data;
     server.write(streamLine(JSON.stringify({ type: 'recording', data })));
