@@ -68,7 +68,7 @@ const together = Array.from({ length: SHARED_PROCESSES }, (_, index) =>
 ).filter((group) => group.length > 0);
 const by = (wanted) => wanted.filter((file) => alone.includes(file)).map((file) => [file]);
 // The longest first, so that no long file runs alone at the end.
-const LONGEST_FIRST = ['load', 'browser', 'terminal', 'prometheus'];
+const LONGEST_FIRST = ['load', 'browser', 'terminal', 'privileges', 'prometheus'];
 const groups = [
   ...LONGEST_FIRST.flatMap((set) => by(alone.filter((file) => setOf(file) === set))),
   ...by(ALONE.slice(0, WAITING)),

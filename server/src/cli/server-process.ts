@@ -53,7 +53,11 @@ export class ServerProcess {
     return new ServerProcess(
       // In a separate session: Ctrl-C signals only this process, which then stops the server after the last line.
       spawn(setpriv, [...args, COMMAND, ...flags], {
-        env: Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),
+        env: {
+          ...Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),
+          // Else Node may not change the user: some requests of io_uring would still be made as root.
+          UV_USE_IO_URING: '0',
+        },
         detached: true,
         stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
       }),

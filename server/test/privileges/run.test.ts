@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { after, before, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Program, Serving } from '../e2e/program.ts';
+import { processes, straced, type TracedProcess } from './trace.ts';
+
+const NOBODY = 65534;
+const COLLECTOR = fileURLToPath(new URL('./collector.ts', import.meta.url));
+const ARGS = ['run', '--bpftrace.path=/nowhere/bpftrace', '--web.listen-address=127.0.0.1:0'];
+
+const program = new Program();
+before(() => program.build());
+after(() => program.remove());
+
+/** The pid of the first child of a process whose command line matches. */
+function childOf(pid: number, command: RegExp): number {
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const parent = / \S (\d+) /.exec(readFileSync(`/proc/${name}/stat`, 'utf8').replace(/^.*\)/, ')'))?.[1];
+      const line = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      if (Number(parent) === pid && command.test(line)) return Number(name);
+    } catch {
+      // It has ended.
+    }
+  }
+  return assert.fail(`${pid} has no child ${command}`);
+}
+
+/** A field of /proc/PID/status: its words. */
+function status(pid: number, field: string): string[] {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return new RegExp(`^${field}:[ \\t]*(.*)$`, 'm').exec(text)?.[1]?.trim().split(/\s+/) ?? [];
+}
+
+async function running(t: TestContext, ...flags: string[]) {
+  const serving = program.start(t, [...ARGS, ...flags]);
+  await serving.listening();
+  const collector = serving.child.pid ?? 0;
+  return { serving, collector, server: childOf(collector, / server /) };
+}
+
+test('the server has another user, no groups, no capabilities, and cannot get new privileges', async (t) => {
+  const { serving, server } = await running(t);
+  const four = Array<string>(4).fill(String(NOBODY));
+  assert.deepEqual(status(server, 'Uid'), four);
+  assert.deepEqual(status(server, 'Gid'), four);
+  assert.deepEqual(status(server, 'Groups'), ['']);
+  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb'])
+    assert.deepEqual(status(server, set), ['0000000000000000'], set);
+  assert.deepEqual(status(server, 'NoNewPrivs'), ['1']);
+  const threads = readdirSync(`/proc/${server}/task`);
+  assert.ok(threads.length > 1);
+  for (const thread of threads)
+    assert.match(readFileSync(`/proc/${server}/task/${thread}/status`, 'utf8'), /^Uid:\t65534\t65534\t/m);
+  serving.child.kill('SIGINT');
+  assert.equal(await serving.ended, 0);
+});
+
+test('the server becomes the user of --server-user, and its group', async (t) => {
+  const { serving, server } = await running(t, '--server-user=daemon:games');
+  assert.deepEqual(status(server, 'Uid').at(1), '1');
+  assert.deepEqual(status(server, 'Gid').at(1), '60');
+  serving.child.kill('SIGINT');
+  assert.equal(await serving.ended, 0);
+});
+
+test('an unknown user of the server ends the start with a message', () => {
+  const { code, stderr } = program.run([...ARGS, '--server-user=no-such-user']);
+  assert.equal(code, 2);
+  assert.match(stderr, /cannot become the user no-such-user: .+\n {2}where: server-user\n {2}fix: /);
+});
+
+test('a settings file that the user of the server cannot read ends the start with a message', (t) => {
+  const run = spawnSync('mktemp', { encoding: 'utf8' });
+  const file = run.stdout.trim();
+  t.after(() => spawnSync('rm', [file]));
+  const { code, stderr } = program.run([...ARGS, `--config.file=${file}`]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^vfio-dmabuf-tracer: user 65534 cannot read the config file \(EACCES\)$/m);
+});
+
+test('a program with the user of the server cannot read or signal the collector or the server', async (t) => {
+  const { serving, collector, server } = await running(t);
+  const asServer = (command: string): number | null => {
+    const user = ['--reuid=65534', '--regid=65534', '--clear-groups', '--no-new-privs'];
+    return spawnSync('setpriv', [...user, 'sh', '-c', `exec ${command} >/dev/null 2>&1`]).status;
+  };
+  assert.equal(asServer(`cat /proc/${process.pid}/status`), 0, 'the command itself works');
+  for (const file of ['environ', 'mem', 'maps', 'fd/0'])
+    assert.equal(asServer(`cat /proc/${collector}/${file}`), 1, `${file} of the collector`);
+  assert.equal(asServer(`kill -0 ${collector}`), 1, 'signal to the collector');
+  // Same user, but the kernel marks a process that has changed its user as not dumpable.
+  for (const file of ['environ', 'mem', 'maps'])
+    assert.equal(asServer(`cat /proc/${server}/${file}`), 1, file);
+  serving.child.kill('SIGINT');
+  assert.equal(await serving.ended, 0);
+});
+
+const OWN_PROC = (pid: number): RegExp => new RegExp(`^/proc/(?:self|thread-self|${pid})(?:/|$)`);
+/** Files of /proc that are about the machine, not about a process. */
+const MACHINE_PROC = /^\/proc\/[a-z]/;
+
+function inetSockets({ calls }: TracedProcess): string[] {
+  return calls.map(({ text }) => text).filter((text) => /^(?:socket|socketpair)\(AF_INET/.test(text));
+}
+
+test('no process but the server opens a network socket, and the server reads no other process', async (t) => {
+  const { child, folder } = await straced(t, process.execPath, [program.path, ...ARGS]);
+  const serving = new Serving(child);
+  await serving.listening();
+  await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
+  for (const path of ['/', '/metrics', '/api/v1/status', '/api/v1/topology', '/docs/faq', '/openapi.json'])
+    assert.equal((await fetch(`${serving.url}${path}`)).status, 200, path);
+  const collector = childOf(child.pid ?? 0, / run /);
+  process.kill(collector, 'SIGHUP');
+  await serving.until(() => serving.log.includes('the settings were read again'), 'the reload');
+  process.kill(collector, 'SIGINT');
+  assert.equal(await serving.ended, 0, serving.log);
+
+  const all = processes(folder);
+  const isServer = ({ command }: TracedProcess): boolean => command.includes('"server"');
+  const [server, ...more] = all.filter(isServer);
+  assert.ok(server !== undefined && more.length === 0, 'there is one server');
+  assert.ok(
+    all.some(({ command }) => command.includes('"run"')),
+    'the collector was traced',
+  );
+  assert.deepEqual(all.filter((one) => !isServer(one)).flatMap(inetSockets), []);
+  assert.ok(inetSockets(server).length > 0, 'the server opened a network socket');
+
+  const began = server.calls.findLast(({ text }) => /^execve\(.* = 0$/.test(text))?.at ?? 0;
+  const dropped = server.calls.findLast(({ text }) => /^setuid\(65534\) += 0/.test(text))?.at ?? 0;
+  assert.ok(dropped > began, 'it has given up root');
+  const listened = server.calls.find(({ text }) => /^bind\(\d+, \{sa_family=AF_INET/.test(text))?.at ?? 0;
+  assert.ok(listened > dropped, 'it listens after it has given up root');
+
+  const own = server.calls.filter(({ at }) => at > began).map(({ text }) => text);
+  const paths = own.flatMap((text) => /^\w+\((?:\w+, )?"(\/proc[^"]*)"/.exec(text)?.[1] ?? []);
+  const foreign = paths.filter((path) => !OWN_PROC(server.pid).test(path) && !MACHINE_PROC.test(path));
+  assert.ok(paths.length > 0, 'the trace contains files of /proc');
+  assert.deepEqual(foreign, [], 'files of other processes, or the list of processes');
+  const signals = own.filter(
+    (text) => /^(?:t|tg)?kill\(/.test(text) && !text.includes(`kill(${server.pid},`),
+  );
+  assert.deepEqual(signals, [], 'signals to other processes');
+  const after = server.calls.filter(({ at }) => at > dropped).map(({ text }) => text);
+  const FORBIDDEN =
+    /^(?:execve|ptrace|process_vm_|pidfd_open|bpf|perf_event_open|mount|chmod|chown|unlink|rename|mkdir)/;
+  assert.deepEqual(
+    after.filter((text) => FORBIDDEN.test(text)),
+    [],
+  );
+  assert.deepEqual(
+    after.filter((text) => /^openat?\(.*O_(?:WRONLY|RDWR|CREAT)/.test(text) && !/\) = -1/.test(text)),
+    [],
+    'files that it writes',
+  );
+});
+
+test('a collector that traces, takes snapshots and reads processes opens no network socket', async (t) => {
+  const { child, folder } = await straced(t, process.execPath, ['--import', 'tsx', COLLECTOR]);
+  const collecting = new Serving(child);
+  assert.equal(await collecting.ended, 0, collecting.log);
+  assert.match(collecting.log, /"type":"snapshot"/);
+  assert.match(collecting.log, /"type":"process"/);
+  const all = processes(folder);
+  assert.ok(
+    all.some(({ command }) => command.includes('bpftrace')),
+    'bpftrace was traced',
+  );
+  assert.deepEqual(all.flatMap(inetSockets), []);
+});
