@@ -138,7 +138,7 @@ export class Accounting {
     this.#lost(t);
   }
 
-  /** The relay goes on with these lines. Nobody has counted the events in lines that it does not keep any more. */
+  /** The stream continues after this line. Nobody has counted the events in lines that it does not keep any more. */
   joined({ t, missed }: Joined): void {
     this.seen(t);
     this.#lossLast.relay = 0;

@@ -29,7 +29,7 @@ const CHUNK_BYTES = 64 * 1024;
 
 /**
  * One reader of the stream. `write` never blocks and never throws. If the sink is too slow, lines are dropped until less
- * than half of the queue is used. Then the reader gets what it needs to know about them, and goes on.
+ * than half of the queue is used. Then the reader gets what it needs to know about them, and continues.
  */
 export class Reader {
   readonly #options: ReaderOptions;
