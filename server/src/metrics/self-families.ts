@@ -43,7 +43,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'events_lost_total',
     help: 'Events that were lost on the way from a probe, by the stage that lost them.',
     details:
-      'Counters from kernel maps stay correct. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector.',
+      'Counters from kernel maps stay correct. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector. relay: dropped because this server read too slowly.',
     type: 'counter',
     samples: (model) => byKey('stage', lossesOf(model, 'events')),
   },

@@ -7,6 +7,7 @@ import {
   type ChildReason,
   HOST_SOURCES,
   type HostError,
+  type Joined,
   type Loss,
 } from '../protocol/wire.ts';
 import { BlindTime } from './blind-time.ts';
@@ -34,8 +35,12 @@ interface ChildAccount {
   unaccounted: number;
   ring: RingLoss;
   collectorDropsBefore: number;
-  /** Counter lines received; `lastRead`: lines received and lines printed at the last `read_end`. */
+  /**
+   * Counter lines received; `lastRead`: lines received and lines printed at the last `read_end`. `counterLinesBefore`:
+   * lines printed before the first one was received, and lines that the relay dropped; null until a `read_end`.
+   */
   counterLines: number;
+  counterLinesBefore: number | null;
   lastRead: { received: number; printed: number };
   counterLoss: RingLoss;
 }
@@ -129,6 +134,16 @@ export class Accounting {
     this.seen(t);
     this.#lossLast = zeros(LOSS_STAGES);
     this.#hostErrorsLast = zeros(HOST_SOURCES);
+    this.#joinedMidway();
+    this.#lost(t);
+  }
+
+  /** The stream continues after this line. Nobody has counted the events in lines that it does not keep any more. */
+  joined({ t, missed }: Joined): void {
+    this.seen(t);
+    this.#lossLast.relay = 0;
+    if (missed === 0) return;
+    this.#joinedMidway();
     this.#lost(t);
   }
 
@@ -157,7 +172,11 @@ export class Accounting {
       this.state = 'blind';
       this.#lost(t);
     }
-    if (this.#child === null) return;
+    if (this.#child === null) {
+      // The line of its start was missed.
+      if (reason !== 'handed_over') this.#blind.open(t);
+      return;
+    }
     // Events that are missing now can no longer arrive.
     if (this.#child.ring.heartbeat(this.#missing(this.#child))) this.#lost(t);
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
@@ -185,6 +204,7 @@ export class Accounting {
     this.seen(t);
     this.#child ??= this.#newChild(t);
     this.#child.whole = true;
+    this.#child.counterLinesBefore ??= 0;
     this.#tracing(t);
   }
 
@@ -195,7 +215,8 @@ export class Accounting {
     if (this.state !== 'tracing') this.#tracing(t);
     if (!child.whole) {
       child.whole = true;
-      child.emittedBefore = Math.max(0, emitted - child.arrived);
+      child.emittedBefore = 0;
+      child.emittedBefore = Math.max(0, this.#missing({ ...child, emitted }) - child.ring.lost);
     }
     child.lastBeatAt = t;
     this.#advanceBlindProbes(t);
@@ -226,8 +247,9 @@ export class Accounting {
     const whole = received - lastRead.received >= printed - lastRead.printed;
     if (whole) this.lastReadAt = Math.max(this.lastReadAt ?? 0, t);
     this.#child.lastRead = { received, printed };
-    // Lines that were printed before the first one was received are not lost.
-    if (this.#child.whole) this.#child.counterLoss.heartbeat(Math.max(0, printed - received));
+    this.#child.counterLinesBefore ??= printed - received - this.#child.counterLoss.lost;
+    const missing = printed - received - this.#child.counterLinesBefore;
+    this.#child.counterLoss.heartbeat(Math.max(0, missing));
     return whole;
   }
 
@@ -269,6 +291,8 @@ export class Accounting {
     const last = this.#lossLast[stage];
     const growth = count >= last ? count - last : count;
     this.#lossLast[stage] = count;
+    // The relay has dropped counter lines too. They are not lost: the next read repeats them.
+    if (stage === 'relay' && this.#child !== null) this.#child.counterLinesBefore = null;
     if (growth === 0) return;
     this.#lossLines[stage] += growth;
     this.#lost(t);
@@ -323,6 +347,13 @@ export class Accounting {
     this.#blindProbes.clear();
   }
 
+  /** Events of the running child may have been emitted that nobody has counted: its next heartbeat is the new start. */
+  #joinedMidway(): void {
+    if (this.#child === null) return;
+    this.#child.whole = false;
+    this.#child.counterLinesBefore = null;
+  }
+
   /** Events missing from the ring. Events that the collector dropped had left the ring, so they are not included. */
   #missing(child: ChildAccount): number {
     const drops = this.#collectorDrops() - child.collectorDropsBefore;
@@ -330,7 +361,7 @@ export class Accounting {
   }
 
   #collectorDrops(): number {
-    return this.#lossLines.splitter + this.#lossLines.queue;
+    return this.#lossLines.splitter + this.#lossLines.queue + this.#lossLines.relay;
   }
 
   #newChild(t: number): ChildAccount {
@@ -345,6 +376,7 @@ export class Accounting {
       ring: new RingLoss(),
       collectorDropsBefore: this.#collectorDrops(),
       counterLines: 0,
+      counterLinesBefore: null,
       lastRead: { received: 0, printed: 0 },
       counterLoss: new RingLoss(),
     };

@@ -95,6 +95,9 @@ export class TracerModel {
         this.#collection.header(record.data);
         accounting.header(record.data.t);
         return [];
+      case 'joined':
+        accounting.joined(record.data);
+        return [];
       case 'child':
         this.#child(record.data);
         return [];

@@ -85,7 +85,7 @@ test('each counter whose label values are all known exists with 0 before its fir
     [{ kind: 'private_without_vm' }, 0],
   ]);
   assert.equal(series('events_total')?.length, 12);
-  assert.equal(series('events_lost_total')?.length, 3);
+  assert.equal(series('events_lost_total')?.length, 4);
   assert.equal(series('counts_lost_total')?.length, 3);
   assert.equal(series('decode_errors_total')?.length, 8);
   assert.equal(series('collector_restarts_total')?.length, 17);
