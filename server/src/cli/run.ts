@@ -6,10 +6,14 @@ import { Throttle } from '../lib/throttle.ts';
 import { Recorder } from '../protocol/recorder.ts';
 import { type StreamLine, streamLine } from '../protocol/stream-line.ts';
 import type { Recording } from '../protocol/wire.ts';
+import { Relay } from '../relay/relay.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
 import { ServerProcess } from './server-process.ts';
+
+/** How long the server may take to read the last lines, in milliseconds. */
+const RELAY_STOP_MS = 3000;
 
 /** Traces this host in this process, and serves the stream in a second process without privileges. */
 export async function run(context: CommandContext): Promise<ExitCode> {
@@ -36,8 +40,10 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   let end: ProcessEnd;
   try {
     if (await server.started) {
-      const pass = passTo(server, recorder);
-      await source.run(pass, AbortSignal.any([stop.signal, server.gone]));
+      const relay = new Relay({ bootUs: systemClock.bootUs, onResync: () => source.requestSnapshot() });
+      relay.add(server.input);
+      await source.run(passTo(relay, recorder), AbortSignal.any([stop.signal, server.gone]));
+      await relay.stop(RELAY_STOP_MS);
     }
   } finally {
     end = await server.stop();
@@ -51,17 +57,17 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   return exitCodeOfChild(end.code);
 }
 
-/** Returns a function that passes a line on to the server and the recorder. */
-function passTo(server: ServerProcess, recorder: Recorder | null): (line: StreamLine) => void {
+/** Returns a function that passes a line on to the relay and the recorder. Only the relay gets the state of the recording. */
+function passTo(relay: Relay, recorder: Recorder | null): (line: StreamLine) => void {
   let reported: Recording | null = null;
   return (line) => {
-    server.write(line);
+    relay.write(line);
     if (recorder === null) return;
     recorder.write(line.raw);
     const data = recorder.state;
     if (reported?.up === data.up && reported.lines_dropped === data.lines_dropped) return;
     reported = data;
-    server.write(streamLine(JSON.stringify({ type: 'recording', data })));
+    relay.write(streamLine(JSON.stringify({ type: 'recording', data })));
   };
 }
 

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { findExecutable } from '../bpftrace/installed.ts';
 import { endOf, killGroup, type ProcessEnd } from '../host/process-group.ts';
 import { withinDeadline } from '../lib/deadline.ts';
 import { TracerError } from '../lib/errors.ts';
-import type { StreamLine } from '../protocol/stream-line.ts';
 import type { CommandName } from './command.ts';
 
 export interface ServerProcessOptions {
@@ -82,9 +81,9 @@ export class ServerProcess {
     });
   }
 
-  /** Passes a line of the stream on. */
-  write(line: StreamLine): void {
-    this.#child.stdin?.write(`${line.raw}\n`);
+  /** The stream for the server. */
+  get input(): Writable {
+    return this.#child.stdin as Writable;
   }
 
   /** Makes the server read its settings again. A server that does not listen yet does so when it listens. */

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Program, Serving } from '../e2e/program.ts';
+import { childOf } from '../fixtures/child-of.ts';
 import { processes, straced, type TracedProcess } from './trace.ts';
 
 const NOBODY = 65534;
@@ -13,20 +14,6 @@ const ARGS = ['run', '--bpftrace.path=/nowhere/bpftrace', '--web.listen-address=
 const program = new Program();
 before(() => program.build());
 after(() => program.remove());
-
-/** The pid of the first child of a process whose command line matches. */
-function childOf(pid: number, command: RegExp): number {
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const parent = / \S (\d+) /.exec(readFileSync(`/proc/${name}/stat`, 'utf8').replace(/^.*\)/, ')'))?.[1];
-      const line = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
-      if (Number(parent) === pid && command.test(line)) return Number(name);
-    } catch {
-      // It has ended.
-    }
-  }
-  return assert.fail(`${pid} has no child ${command}`);
-}
 
 /** A field of /proc/PID/status: its words. */
 function status(pid: number, field: string): string[] {
