@@ -53,8 +53,11 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     if (recorder !== null) await stopRecorder(recorder, logger);
   }
   if (stop.signal.aborted) return EXIT.ok;
-  if (end.code === null) logger.error({ signal: end.signal, err: end.error }, 'the server has ended');
-  return exitCodeOfChild(end.code);
+  const code = Object.values(EXIT).find((known) => known !== EXIT.ok && known === end.code);
+  // A server that ends with a known code has printed why.
+  if (code === undefined)
+    logger.error({ code: end.code, signal: end.signal, err: end.error }, 'the server has ended');
+  return code ?? EXIT.failure;
 }
 
 /** Returns a function that passes a line on to the relay and the recorder. Only the relay gets the state of the recording. */
@@ -101,9 +104,4 @@ async function stopRecorder(recorder: Recorder, logger: Logger): Promise<void> {
   const { path: file, written, dropped, error } = recorder;
   if (dropped > 0) logger.error({ file, written, dropped, err: error }, 'the recording has gaps');
   else logger.info({ file, written }, 'recorded');
-}
-
-/** The server has printed why it ended. */
-function exitCodeOfChild(code: number | null): ExitCode {
-  return Object.values(EXIT).find((known) => known !== EXIT.ok && known === code) ?? EXIT.failure;
 }
