@@ -3,7 +3,7 @@
 // tests by name. On Node 20 `node --test` without files passes without running a test. So this script makes the list,
 // and an empty list fails.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -79,6 +79,8 @@ const grouped = groups.flat().length;
 if (grouped !== files.length) throw new Error(`${grouped} of ${files.length} test files would run`);
 
 const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-tests-'));
+// The server of `run` is another user if the tests run as root.
+chmodSync(own, 0o755);
 process.once('exit', () => rmSync(own, { recursive: true, force: true }));
 const env = { ...process.env };
 // One build for all files that run the program.

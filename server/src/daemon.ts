@@ -3,7 +3,6 @@ import type { Config } from './config/schema.ts';
 import type { Status } from './contract/status.ts';
 import { createApp } from './http/app.ts';
 import { connectionLimit } from './http/connections.ts';
-import type { Docs } from './http/docs.ts';
 import { HostNames } from './http/hosts.ts';
 import type { App, ScrapeCounters } from './http/plugin.ts';
 import { type Readiness, readinessOf } from './http/readiness.ts';
@@ -37,7 +36,6 @@ export interface DaemonOptions {
   clock: Clock;
   /** The files of the built page. */
   web?: WebFiles;
-  docs?: Docs;
   /** Time limit of the complete stop, in milliseconds; default 10,000. */
   stopMs?: number;
   /** Kills the process after this time, even if the event loop is blocked. Returns a function that cancels it. Default: none. */
@@ -174,7 +172,6 @@ export class Daemon {
       access: this.#access,
       ...(config['web.enable-lifecycle'] ? { reload: () => this.reload() } : {}),
       logger,
-      docs: options.docs ?? new Map(),
       ...(options.web === undefined ? {} : { web: options.web }),
     });
     this.server = new HttpServer({

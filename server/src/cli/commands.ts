@@ -17,7 +17,6 @@ const SERVE: readonly ConfigKey[] = [
 /** Settings of the server of `run`. */
 const RUN_SERVER: readonly ConfigKey[] = [
   ...SERVE,
-  'server-user',
   'stale-after',
   'strict',
   'metrics.max-series',
@@ -48,7 +47,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     operand: undefined,
     keyHelp: { overwrite: 'with --record: replace an existing file; without it, the new file gets a number' },
-    keys: ['record', 'overwrite', 'simulate', ...BPFTRACE, ...RUN_SERVER],
+    keys: [...RUN_SERVER, 'server-user', 'record', 'overwrite', 'simulate', ...BPFTRACE],
     print: false,
     load: async () => (await import('./run.ts')).run,
   },

@@ -1,14 +1,7 @@
-import { TracerError } from '../lib/errors.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { EXIT, type ExitCode, exitCodeOf } from './exit-codes.ts';
-import { note, print } from './output.ts';
 
-/**
- * Runs the command line and returns the exit code.
- *
- * Modules are imported on demand: loading all can take seconds in a guest. What the end needs is imported first, because
- * the server may not be able to read it after it has given up root.
- */
+/** Runs the command line and returns the exit code. Modules are imported on demand: loading all can take seconds in a guest. */
 export async function main(argv: readonly string[], host: NodeJS.Process): Promise<ExitCode> {
   // EPIPE means that the reader closed the pipe (`| head`). That is not a failure of this program.
   host.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -19,10 +12,12 @@ export async function main(argv: readonly string[], host: NodeJS.Process): Promi
   try {
     return await dispatch(argv, host);
   } catch (error) {
+    const { TracerError } = await import('../lib/errors.ts');
     const text =
       error instanceof TracerError && error.isUserError
         ? `vfio-dmabuf-tracer: ${error.describe()}`
         : `vfio-dmabuf-tracer: internal error: ${error instanceof Error ? causes(error) : String(error)}`;
+    const { print } = await import('./output.ts');
     await print(host.stderr, `${text}\n`).catch(() => {});
     return exitCodeOf(error);
   }
@@ -46,6 +41,7 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
   };
   const config = loadConfig({ ...sources, onWarning: (text) => warnings.push(text) });
   if (warnings.length > 0) {
+    const { note } = await import('./output.ts');
     for (const text of warnings) note(host.stderr, `warning: ${text}`);
   }
   if (args.configCheck) {
@@ -80,6 +76,7 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
 }
 
 async function reply(host: NodeJS.Process, text: string): Promise<ExitCode> {
+  const { print } = await import('./output.ts');
   await print(host.stdout, text);
   return EXIT.ok;
 }

@@ -10,7 +10,7 @@ import { serve } from './serve.ts';
 /** `run` waits for a write to this descriptor. */
 const STARTED_FD = 3;
 
-/** The server of `run`: gives up root before it reads the stream and before it listens. */
+/** The server of `run`. It has no privileges. */
 export async function runServer(context: CommandContext): Promise<ExitCode> {
   const { config, stdin, stdout, stop } = context;
   const logger = await createLogger({
@@ -20,10 +20,7 @@ export async function runServer(context: CommandContext): Promise<ExitCode> {
     terminal: stdout.isTTY === true,
   });
   const input = new RecordingSource({ path: '-', stdin, kind: 'live' });
-  return await serve(context, toItsEnd(input, stop.signal), logger, {
-    user: config['server-user'],
-    onStarted: reportStart,
-  });
+  return await serve(context, toItsEnd(input, stop.signal), logger, reportStart);
 }
 
 function reportStart(): void {

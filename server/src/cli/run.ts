@@ -30,7 +30,7 @@ export async function run(context: CommandContext): Promise<ExitCode> {
   const source = await liveSource(context, { info: detail, warn: detail });
   const recorder = config.record === '' ? null : createRecorder(config, logger);
   await recorder?.start(stop.signal);
-  const server = await ServerProcess.start({ flags: serverFlags, env });
+  const server = await ServerProcess.start({ user: config['server-user'], flags: serverFlags, env, logger });
   const kill = (): void => server.kill();
   const announceStop = (): void => server.announceStop();
   process.once('exit', kill);

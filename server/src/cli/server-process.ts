@@ -5,12 +5,17 @@ import { findExecutable } from '../bpftrace/installed.ts';
 import { endOf, killGroup, type ProcessEnd } from '../host/process-group.ts';
 import { withinDeadline } from '../lib/deadline.ts';
 import { TracerError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { CommandName } from './command.ts';
+import { serverFlags } from './server-user.ts';
 
 export interface ServerProcessOptions {
+  /** The user that the server becomes if this process is root. */
+  user: string;
   /** Flags of the settings for the server. */
   flags: readonly string[];
   env: NodeJS.ProcessEnv;
+  logger: Pick<Logger, 'warn'>;
 }
 
 /** Environment variables that the server gets. Others may contain secrets. */
@@ -35,28 +40,20 @@ export class ServerProcess {
   #listens = false;
   #hangup = false;
 
-  /** @throws TracerError if setpriv is not installed */
-  static async start({ flags, env }: ServerProcessOptions): Promise<ServerProcess> {
+  /** @throws TracerError if setpriv is not installed, or if the user cannot run the program */
+  static async start({ user, flags, env, logger }: ServerProcessOptions): Promise<ServerProcess> {
     const setpriv = await findExecutable('setpriv', env.PATH || DEFAULT_PATH);
     if (setpriv === null) {
-      throw new TracerError(
-        'host_untraceable',
-        'setpriv is not installed, so no server without privileges can be started',
-        {
-          remedy: 'install util-linux',
-        },
-      );
+      const message = 'setpriv is not installed, so no server without privileges can be started';
+      throw new TracerError('host_untraceable', message, { remedy: 'install util-linux' });
     }
-    const program = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
-    const args = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--', ...program];
+    const [node, main = ''] = [process.execPath, process.argv[1]];
+    const without = await serverFlags(setpriv, user, { node, main }, logger);
+    const command = [...without, '--', node, ...process.execArgv, main, COMMAND, ...flags];
     return new ServerProcess(
       // In a separate session: Ctrl-C signals only this process, which then stops the server after the last line.
-      spawn(setpriv, [...args, COMMAND, ...flags], {
-        env: {
-          ...Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),
-          // Else Node may not change the user: some requests of io_uring would still be made as root.
-          UV_USE_IO_URING: '0',
-        },
+      spawn(setpriv, command, {
+        env: Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),
         detached: true,
         stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
       }),

@@ -60,7 +60,7 @@ export const Config = Type.Object(
       default: '65534:65534',
       pattern: '^[^:\\s]+(:[^:\\s]+)?$',
       description:
-        'USER[:GROUP] that the server becomes if root starts it, by name or number; it must be able to read the settings file and the files of web.config.file',
+        'USER[:GROUP] of the server if root starts `run`, each a name or a number; this user must be able to read the program, the settings file, and the files of web.config.file',
     }),
     'log.level': Type.Enum([...LOG_LEVELS], {
       default: 'info',

@@ -5,7 +5,6 @@ import type { ReloadResult } from '../config/live-config.ts';
 import type { FamilySource } from '../metrics/exposition.ts';
 import type { EventLog } from '../sinks/event-log.ts';
 import type { TracerModel } from '../tracer/tracer.ts';
-import type { Docs } from './docs.ts';
 import type { HostNames } from './hosts.ts';
 import type { Readiness } from './readiness.ts';
 import type { StreamHub } from './sse/hub.ts';
@@ -36,7 +35,6 @@ export interface AppOptions {
   /** Reloads the settings. Undefined: web.enable-lifecycle is off. */
   reload?: () => Promise<ReloadResult>;
   logger: FastifyBaseLogger;
-  docs: Docs;
   /** The built page. Without it `/` contains only the facts and the links. */
   web?: WebFiles;
 }

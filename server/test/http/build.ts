@@ -4,7 +4,6 @@ import type { onRouteHookHandler } from 'fastify';
 import { pino } from 'pino';
 import type { KernelEvent } from '../../src/contract/events.ts';
 import { createApp } from '../../src/http/app.ts';
-import { loadDocs } from '../../src/http/docs.ts';
 import { HostNames } from '../../src/http/hosts.ts';
 import type { AppOptions } from '../../src/http/plugin.ts';
 import { StreamHub } from '../../src/http/sse/hub.ts';
@@ -98,7 +97,6 @@ export async function build(t: TestContext, options: BuildOptions = {}): Promise
   pipeline.subscribe((event) => log.append(event));
   await pipeline.run(new AbortController().signal);
   const app = createApp({
-    docs: loadDocs(),
     model,
     metrics: new Catalogue({ model, processMetrics: false }),
     events: log,

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { TracerError } from '../../lib/errors.ts';
 import { didYouMean } from '../../lib/suggest.ts';
-import { servedPage } from '../docs.ts';
+import { loadDocs, servedPage } from '../docs.ts';
 import { errorResponses, quoted } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
 import { NoQuery, plainText } from './query.ts';
@@ -15,7 +15,8 @@ const ROUTES = [
 ] as const;
 
 /** Serves the docs and the runbooks, so that the links in alerts and dashboards work without configuration. */
-export const docsRoutes: AppPlugin = (app, { docs }, done) => {
+export const docsRoutes: AppPlugin = (app, _options, done) => {
+  const docs = loadDocs();
   for (const [path, folder, summary] of ROUTES) {
     const known = [...docs.keys()]
       .filter((page) => page.startsWith(folder))

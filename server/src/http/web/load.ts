@@ -2,11 +2,9 @@ import { X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { fileURLToPath } from 'node:url';
 import { type Pem, parseWebFile, type TlsSettings, type WebSettings } from '../../config/web-file.ts';
 import { TracerError } from '../../lib/errors.ts';
 import { problemsError } from '../../lib/problems.ts';
-import { workerFile } from './password-checker.ts';
 
 export interface LoadedTls {
   settings: TlsSettings;
@@ -45,11 +43,6 @@ export async function loadWeb(path: string): Promise<LoadedWeb> {
     throw problemsError('bad_config', 'problems in the web configuration file', parsed.problems);
   }
   const { settings } = parsed;
-  if (settings.users.size > 0) {
-    // Not read before the first password, and then by the server's user.
-    const remedy = 'install the program in a folder that this user may read, such as /usr/local/lib';
-    await textOf(fileURLToPath(workerFile()), 'the part of the program that checks passwords', remedy);
-  }
   const isBlank = text.trim() === '';
   if (settings.tls === undefined) return { settings, tls: undefined, isBlank, versions };
   const read = async (pem: Pem): Promise<string> => {

@@ -6,12 +6,6 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
-/** Next to this file in the sources; next to the program in a build, whose code is in `chunks`. */
-export function workerFile(): URL {
-  const source = new URL('./bcrypt-worker.mjs', import.meta.url);
-  return existsSync(source) ? source : new URL('../bcrypt-worker.mjs', import.meta.url);
-}
-
 /** Compares passwords with bcrypt hashes, one at a time, in a thread that starts with the first one. */
 export class PasswordChecker {
   readonly #waiting = new Map<number, Waiting>();
@@ -35,7 +29,10 @@ export class PasswordChecker {
   }
 
   #start(): Worker {
-    const worker = new Worker(workerFile(), { env: {}, execArgv: [] });
+    // Next to this file in the sources; next to the program in a build, whose code is in `chunks`.
+    const source = new URL('./bcrypt-worker.mjs', import.meta.url);
+    const file = existsSync(source) ? source : new URL('../bcrypt-worker.mjs', import.meta.url);
+    const worker = new Worker(file, { env: {}, execArgv: [] });
     worker.unref();
     worker.on('message', ({ id, matches }: { id: number; matches: boolean }) => {
       this.#waiting.get(id)?.resolve(matches);
