@@ -7,7 +7,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Program, Serving } from '../e2e/program.ts';
 import { childOf } from '../fixtures/child-of.ts';
-import { processes, straced, type TracedProcess } from './trace.ts';
+import { processes, startTraced, type TracedProcess } from './trace.ts';
 
 const NOBODY = 65534;
 const COLLECTOR = fileURLToPath(new URL('./collector.ts', import.meta.url));
@@ -122,7 +122,7 @@ function inetSockets({ calls }: TracedProcess): string[] {
 }
 
 test('no process but the server opens a network socket, and the server reads no other process', async (t) => {
-  const { child, folder } = await straced(t, process.execPath, [program.path, ...ARGS]);
+  const { child, folder } = await startTraced(t, process.execPath, [program.path, ...ARGS]);
   const serving = new Serving(child);
   await serving.listening();
   await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
@@ -169,7 +169,7 @@ test('no process but the server opens a network socket, and the server reads no 
 });
 
 test('a collector that traces, takes snapshots and reads processes opens no network socket', async (t) => {
-  const { child, folder } = await straced(t, process.execPath, ['--import', 'tsx', COLLECTOR]);
+  const { child, folder } = await startTraced(t, process.execPath, ['--import', 'tsx', COLLECTOR]);
   const collecting = new Serving(child);
   assert.equal(await collecting.ended, 0, collecting.log);
   assert.match(collecting.log, /"type":"snapshot"/);

@@ -28,7 +28,7 @@ const CALLS = [
 ].join(',');
 
 /** Starts a command under strace. @returns the strace process, and the folder for `processes` */
-export async function straced(
+export async function startTraced(
   t: TestContext,
   command: string,
   args: readonly string[],
