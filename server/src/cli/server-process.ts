@@ -89,7 +89,7 @@ export class ServerProcess {
     if (this.#listens) this.#child.kill('SIGHUP');
   }
 
-  /** Tells the server that the end of its input will be no failure. */
+  /** Announces to the server that the end of its input will be no failure. */
   announceStop(): void {
     this.#child.kill('SIGTERM');
   }
