@@ -31,7 +31,16 @@ export interface CommandContext {
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'etcRoot' | 'uid' | 'clock' | 'timing'>;
 }
 
-export type CommandName = 'run' | 'record' | 'serve' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
+export type CommandName =
+  | 'run'
+  | 'collect'
+  | 'record'
+  | 'serve'
+  | 'replay'
+  | 'probes'
+  | 'doctor'
+  | 'watch'
+  | 'reasons';
 
 export interface CommandOption {
   /** Placeholder of the value in the help text. Undefined if the flag is a switch. */

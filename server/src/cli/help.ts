@@ -71,6 +71,7 @@ function placeholder(key: ConfigKey): string {
   if (key === 'web.listen-address') return 'HOST:PORT';
   if (key === 'web.allowed-hosts') return 'NAME';
   if (key === 'simulate') return 'FAULTS';
+  if (key === 'collector.group') return 'GROUP';
   if (schema.type === 'number') return 'SECONDS';
   return schema.type === 'integer' ? 'N' : 'PATH';
 }
