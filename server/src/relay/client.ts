@@ -14,11 +14,11 @@ export interface SocketSourceOptions {
   path: string;
   clock: Pick<Clock, 'sleep'>;
   logger: Pick<Logger, 'info' | 'warn'>;
-  /** Pauses between two tries to connect. Default: from 100 ms up to 5 s. */
+  /** Pauses between two tries to connect. Default: from 100 ms up to 1 s. */
   retry?: BackOffOptions;
 }
 
-const RETRY: BackOffOptions = { initialMs: 100, maxMs: 5000 };
+const RETRY: BackOffOptions = { initialMs: 100, maxMs: 1000 };
 
 /**
  * Reads the stream of a collector in another process. After a lost connection it connects again, and continues with the
