@@ -14,7 +14,7 @@ const LAST_LINES_MS = 3000;
 
 /** Traces this host and passes the stream on to the readers of a unix socket, until a signal. */
 export async function collect(context: CommandContext): Promise<ExitCode> {
-  const { config, host, stdout, stop } = context;
+  const { config, host, readers, stdout, stop } = context;
   const logger = await createLogger({
     level: config['log.level'],
     format: config['log.format'],
@@ -30,7 +30,7 @@ export async function collect(context: CommandContext): Promise<ExitCode> {
     onResync: () => source.requestSnapshot(),
   });
   const path = config['collector.socket'];
-  const socket = new RelaySocket({ relay, path, gid, logger });
+  const socket = new RelaySocket({ relay, path, gid, logger, ...readers });
   await socket.start();
   logger.info({ socket: path }, 'passing the stream on; SIGINT or SIGTERM ends it');
   const broken = new AbortController();

@@ -1,4 +1,5 @@
 // node --import tsx collect-fake-host.ts PROC SYS BPFTRACE SOCKET: the command `collect` on a fake host, until a signal.
+// A reader has a queue of 512 KiB, so that a test can fill it soon.
 import { collect } from '../../src/cli/collect.ts';
 import { DEFAULT_TIMING } from '../../src/collector/timing.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -24,6 +25,7 @@ const code = await collect({
   stdout,
   stderr,
   stdin,
+  readers: { maxPendingBytes: 512 * 1024 },
   host: {
     procRoot,
     sysRoot,
