@@ -54,6 +54,7 @@ const ALONE = [
   'server/test/collector/supervisor.test.ts',
   'server/test/cli/simulate.test.ts',
   'server/test/e2e/cli.test.ts',
+  'server/test/e2e/collect.test.ts',
   'server/test/e2e/run.test.ts',
   'server/test/replay/recordings.test.ts',
   'tools/test/build.test.ts',

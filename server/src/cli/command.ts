@@ -1,6 +1,7 @@
 import type { LiveSourceOptions } from '../collector/collector.ts';
 import type { Config, ConfigKey } from '../config/schema.ts';
 import type { StopRequest } from '../lib/signals.ts';
+import type { RelaySocketOptions } from '../relay/socket.ts';
 import type { ExitCode } from './exit-codes.ts';
 
 export const PRINTS = ['metrics', 'events'] as const;
@@ -31,10 +32,13 @@ export interface CommandContext {
   stdin: NodeJS.ReadStream;
   /** The host to trace. Default: this host. */
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'etcRoot' | 'uid' | 'clock' | 'timing'>;
+  /** Limits of the socket of `collect`. Default: those of the relay. */
+  readers?: Pick<RelaySocketOptions, 'maxPendingBytes'>;
 }
 
 export type CommandName =
   | 'run'
+  | 'collect'
   | 'record'
   | 'serve'
   | 'replay'

@@ -52,6 +52,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import('./run.ts')).run,
   },
   {
+    name: 'collect',
+    usage: 'collect [flags]',
+    summary: 'trace this host and pass the stream on to `serve`, which needs no privilege',
+    detail: [
+      'Needs what `run` needs, but serves no network. The owner and the group of the socket may read the stream; up to 16',
+      'readers may be connected. A reader that is too slow loses lines, which are counted, and delays no other one.',
+    ],
+    operand: undefined,
+    keys: ['collector.socket', 'collector.group', 'strict', 'simulate', ...BPFTRACE, ...LOG],
+    print: false,
+    load: async () => (await import('./collect.ts')).collect,
+  },
+  {
     name: 'record',
     usage: 'record FILE [flags]',
     summary: 'write the stream of this host to FILE until SIGINT or SIGTERM',
@@ -68,10 +81,12 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'serve',
     usage: 'serve FILE [flags]',
-    summary: 'serve the stream that `record` writes; the recorder may run on another host',
+    summary: 'serve the stream that `collect` or `record` writes; the recorder may run on another host',
     detail: [
-      'FILE is a named pipe or a character device. `-` is standard input. Needs no privilege and no bpftrace. Fails when the',
-      'stream ends. Example: `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` serves the stream of HOST.',
+      'FILE is the socket of `collect`, a named pipe or a character device. `-` is standard input. Needs no privilege and no',
+      'bpftrace. A lost connection to a socket is made again, also if FILE does not exist yet and ends in .sock. Otherwise',
+      'fails when the stream ends. Example: `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` serves the',
+      'stream of HOST.',
     ],
     operand: 'FILE',
     keyHelp: {

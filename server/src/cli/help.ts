@@ -72,6 +72,7 @@ function placeholder(key: ConfigKey): string {
   if (key === 'web.allowed-hosts') return 'NAME';
   if (key === 'server-user') return 'USER[:GROUP]';
   if (key === 'simulate') return 'FAULTS';
+  if (key === 'collector.group') return 'GROUP';
   if (schema.type === 'number') return 'SECONDS';
   return schema.type === 'integer' ? 'N' : 'PATH';
 }

@@ -94,6 +94,17 @@ export const Config = Type.Object(
       maximum: 1_048_576,
       description: 'maximum number of keys in each kernel map; a full map is counted as a loss',
     }),
+    'collector.socket': Type.String({
+      default: '/run/vfio-dmabuf-tracer/stream.sock',
+      minLength: 1,
+      description: 'path of the unix socket on which `collect` passes its stream on',
+    }),
+    'collector.group': Type.String({
+      default: '',
+      pattern: '^([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]{1,10})?$',
+      description:
+        'group whose members may read the stream from the socket, a name or a number; default: the group of the collector',
+    }),
     simulate: Type.String({
       default: '',
       description: `inject faults to test alerts, e.g. ${FAULTS_EXAMPLE}; ${FAULTS_HELP}`,

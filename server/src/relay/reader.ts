@@ -19,6 +19,8 @@ export interface ReaderOptions {
   onResync: () => void;
   /** Called for each line that is dropped. */
   onDropped: (isEvent: boolean) => void;
+  /** Called after a gap with the number of dropped lines. */
+  onGap: (lines: number) => void;
   /** Called once, when the sink has ended or failed. */
   onEnd: (error: Error | undefined) => void;
 }
@@ -34,6 +36,8 @@ const CHUNK_BYTES = 64 * 1024;
 export class Reader {
   readonly #options: ReaderOptions;
   readonly #maxPendingBytes: number;
+  /** Bytes of the lines that it got when it joined: the limit is higher by them. */
+  #joinedBytes = 0;
   /** Lines that wait, from `#first` on. They are shared with other readers, so they take no memory of their own. */
   #queue: string[] = [];
   #first = 0;
@@ -80,12 +84,25 @@ export class Reader {
     for (const line of state) this.#push(line);
   }
 
+  /** Queues lines of before, which this reader continues with, and the line that reports their numbers. */
+  resume(lines: readonly string[]): void {
+    this.#push(this.#joined(0, 0));
+    for (const line of lines) this.#push(line);
+    this.#next += lines.length;
+  }
+
+  /** The reader has joined: what waits for the sink now does not count for the limit. */
+  begin(): void {
+    this.#joinedBytes = this.#pendingBytes;
+  }
+
   /** Queues the next line of the stream, or drops it. */
   write(line: StreamLine): void {
     if (this.#hasEnded || this.#isEnding) return;
     this.#resync();
     const bytes = sizeOf(line.raw);
-    const fits = this.#pendingBytes === 0 || this.#pendingBytes + bytes <= this.#maxPendingBytes;
+    const fits =
+      this.#pendingBytes === 0 || this.#pendingBytes + bytes <= this.#maxPendingBytes + this.#joinedBytes;
     this.#next += 1;
     if (this.#missed === null && fits) {
       this.#push(line.raw);
@@ -173,6 +190,7 @@ export class Reader {
     if (missed.incomplete) lines.push(...this.#options.state.facts());
     // The loss line counts the events among them, so none of them is missed without a count.
     this.join(null, lines, 0);
+    this.#options.onGap(missed.lines);
   }
 
   #joined(state: number, missed: number): string {

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import type { StreamLine } from '../protocol/stream-line.ts';
+import { NewestLines } from './newest-lines.ts';
 import { Reader } from './reader.ts';
+import type { ReaderRequest } from './request.ts';
 import { StreamState } from './stream-state.ts';
 
 export interface RelayOptions {
@@ -9,14 +11,22 @@ export interface RelayOptions {
   bootUs: () => number;
   /** Called when a reader needs a snapshot: it has joined late, or lines were dropped for it. */
   onResync: () => void;
+  /** The most bytes of lines that are kept for readers that return; default 16 MiB. */
+  keptBytes?: number;
 }
 
 export interface AddOptions {
+  /** Where the reader wants to continue; default: it is new. */
+  from?: ReaderRequest;
   /** Most bytes that wait for the sink; beyond that lines are dropped. Default 8 MiB. */
   maxPendingBytes?: number;
   /** Called once, when the sink has ended; with the error, if it has failed. */
   onEnd?: (error: Error | undefined) => void;
+  /** Called after a gap with the number of lines that were dropped for this reader. */
+  onGap?: (lines: number) => void;
 }
+
+const KEPT_BYTES = 16 * 1024 * 1024;
 
 /** Passes one stream on to any number of readers. A slow reader delays neither the source nor the others. */
 export class Relay {
@@ -27,12 +37,12 @@ export class Relay {
   readonly #options: RelayOptions;
   readonly #state = new StreamState();
   readonly #readers = new Set<Reader>();
-  /** Number of the next line. */
-  #next = 0;
+  readonly #newest: NewestLines;
   #isStopped = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#newest = new NewestLines(options.keptBytes ?? KEPT_BYTES);
   }
 
   /** Number of readers. */
@@ -43,14 +53,20 @@ export class Relay {
   /** Passes the next line of the stream on. Never blocks and never throws. */
   write(line: StreamLine): void {
     this.#state.observe(line);
-    this.#next += 1;
+    this.#newest.add(line.raw);
     for (const reader of this.#readers) reader.write(line);
   }
 
-  /** Adds a reader. It gets the header and the current state first, if the stream has begun. */
+  /**
+   * Adds a reader. A new one gets the header and the current state first, if the stream has begun. One that returns gets
+   * the lines since then; or the current state, if they are not kept any more.
+   */
   add(sink: Writable, options: AddOptions = {}): Reader {
     const { bootUs, onResync } = this.#options;
-    const { onEnd = () => {}, ...limits } = options;
+    const { from = {}, onEnd = () => {}, onGap = () => {}, ...limits } = options;
+    const { next } = this.#newest;
+    const since = from.stream === this.id && from.next !== undefined && from.next <= next ? from.next : null;
+    const kept = since === null || from.state === true ? null : this.#newest.from(since);
     const reader: Reader = new Reader(
       {
         ...limits,
@@ -63,18 +79,24 @@ export class Relay {
           this.dropped.lines += 1;
           if (isEvent) this.dropped.events += 1;
         },
+        onGap,
         onEnd: (error) => {
           this.#readers.delete(reader);
           onEnd(error);
         },
       },
-      this.#next,
+      kept === null ? next : (since ?? next),
     );
     const [header, ...state] = this.#state.lines();
-    if (header !== undefined) {
-      reader.join(header, state, 0);
+    if (kept !== null) reader.resume(kept);
+    else if (header !== undefined) {
+      // The header of the same stream again would make the model count its losses twice. A reader that has not got all
+      // of the last state has missed at least one line.
+      if (since === null) reader.join(header, state, 0);
+      else reader.join(null, state, Math.max(1, next - since));
       onResync();
     }
+    reader.begin();
     this.#readers.add(reader);
     if (this.#isStopped) sink.end();
     return reader;
