@@ -1,4 +1,5 @@
 import type { Config } from '../config/schema.ts';
+import { createBootClock } from '../host/boot-clock.ts';
 import type { ProcessEnd } from '../host/process-group.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createLogger, type Logger } from '../lib/logger.ts';
@@ -25,22 +26,25 @@ export async function run(context: CommandContext): Promise<ExitCode> {
     terminal: stdout.isTTY === true,
   });
   warnOfSimulation(config, logger);
+  const server = new ServerProcess({ user: config['server-user'], flags: serverFlags, env, logger });
+  // A terminal that is closed sends this signal: then it ends the process, as without a listener.
+  const ignoreHangup = stdout.isTTY === true ? undefined : context.onHangup?.(() => server.hangUp());
   // The server logs each change of state once. What the collector logs in addition is detail.
   const detail: typeof logger.debug = logger.debug.bind(logger);
   const source = await liveSource(context, { info: detail, warn: detail });
   const recorder = config.record === '' ? null : createRecorder(config, logger);
   await recorder?.start(stop.signal);
-  const server = await ServerProcess.start({ user: config['server-user'], flags: serverFlags, env, logger });
   const kill = (): void => server.kill();
   const announceStop = (): void => server.announceStop();
   process.once('exit', kill);
   stop.signal.addEventListener('abort', announceStop, { once: true });
-  // A terminal that is closed sends this signal: then it ends the process, as without a listener.
-  const ignoreHangup = stdout.isTTY === true ? undefined : context.onHangup?.(() => server.hangUp());
   let end: ProcessEnd;
   try {
-    if (await server.started) {
-      const relay = new Relay({ bootUs: systemClock.bootUs, onResync: () => source.requestSnapshot() });
+    if (!stop.signal.aborted && (await server.start())) {
+      const relay = new Relay({
+        bootUs: createBootClock({ procRoot: '/proc' }),
+        onResync: () => source.requestSnapshot(),
+      });
       relay.add(server.input);
       await source.run(passTo(relay, recorder), AbortSignal.any([stop.signal, server.gone]));
       await relay.stop(RELAY_STOP_MS);

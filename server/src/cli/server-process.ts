@@ -30,18 +30,35 @@ const STOP_MS = 13_000;
  * privileges. Its log lines go to the standard output of this process.
  */
 export class ServerProcess {
-  /** Resolves when the process has ended. */
-  readonly ended: Promise<ProcessEnd>;
-  /** Aborted when the process has ended. */
-  readonly gone: AbortSignal;
-  /** Resolves to true when the server listens, to false if it ends before. */
-  readonly started: Promise<boolean>;
-  readonly #child: ChildProcess;
+  readonly #options: ServerProcessOptions;
+  readonly #gone = new AbortController();
+  #child: ChildProcess | null = null;
+  #ended: Promise<ProcessEnd> = Promise.resolve({ code: null, signal: null, error: null });
   #listens = false;
-  #hangup = false;
+  #hasHangup = false;
+  #isStopAnnounced = false;
 
-  /** @throws TracerError if setpriv is not installed, or if the user cannot run the program */
-  static async start({ user, flags, env, logger }: ServerProcessOptions): Promise<ServerProcess> {
+  constructor(options: ServerProcessOptions) {
+    this.#options = options;
+  }
+
+  /** Aborted when the process has ended. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  /** The stream for the server. */
+  get input(): Writable {
+    return this.#child?.stdin as Writable;
+  }
+
+  /**
+   * Starts the process. Resolves to true when it listens, to false if it ends before. To be called once.
+   *
+   * @throws TracerError if setpriv is not installed, or if the user cannot run the program
+   */
+  async start(): Promise<boolean> {
+    const { user, flags, env, logger } = this.#options;
     const setpriv = await findExecutable('setpriv', env.PATH || DEFAULT_PATH);
     if (setpriv === null) {
       const message = 'setpriv is not installed, so no server without privileges can be started';
@@ -49,59 +66,45 @@ export class ServerProcess {
     }
     const [node, main = ''] = [process.execPath, process.argv[1]];
     const without = await serverFlags(setpriv, user, { node, main }, logger);
-    const command = [...without, '--', node, ...process.execArgv, main, COMMAND, ...flags];
-    return new ServerProcess(
-      // In a separate session: Ctrl-C signals only this process, which then stops the server after the last line.
-      spawn(setpriv, command, {
-        env: Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),
-        detached: true,
-        stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
-      }),
-    );
-  }
-
-  constructor(child: ChildProcess) {
+    // In a separate session: Ctrl-C signals only this process, which then stops the server after the last line.
+    const child = spawn(setpriv, [...without, '--', node, ...process.execArgv, main, COMMAND, ...flags], {
+      env: Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),
+      detached: true,
+      stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
+    });
     this.#child = child;
-    this.ended = endOf(child);
-    const gone = new AbortController();
-    this.gone = gone.signal;
-    void this.ended.then(() => gone.abort());
+    this.#ended = endOf(child);
+    void this.#ended.then(() => this.#gone.abort());
+    if (this.#isStopAnnounced) this.announceStop();
     // EPIPE: the server has ended. Its end gives the cause.
     child.stdin?.on('error', () => {});
-    const signal = child.stdio[3] as Readable | null;
-    signal?.on('error', () => {});
-    const listens = signal === null ? this.ended.then(() => false) : once(signal, 'data').then(() => true);
-    this.started = Promise.race([listens, this.ended.then(() => false)]).catch(() => false);
-    void this.started.then((listening) => {
-      this.#listens = listening;
-      if (this.#hangup) this.hangUp();
-    });
+    const message = child.stdio[3] as Readable | null;
+    const listens = message === null ? [] : [once(message, 'data').then(() => true)];
+    this.#listens = await Promise.race([...listens, this.#ended.then(() => false)]).catch(() => false);
+    if (this.#hasHangup) this.hangUp();
+    return this.#listens;
   }
 
-  /** The stream for the server. */
-  get input(): Writable {
-    return this.#child.stdin as Writable;
-  }
-
-  /** Makes the server read its settings again. A server that does not listen yet does so when it listens. */
+  /** Makes the server read its settings again, or do so as soon as it listens. */
   hangUp(): void {
-    this.#hangup = !this.#listens;
-    if (this.#listens) this.#child.kill('SIGHUP');
+    this.#hasHangup = !this.#listens;
+    if (this.#listens) this.#child?.kill('SIGHUP');
   }
 
   /** Announces to the server that the end of its input will be no failure. */
   announceStop(): void {
-    this.#child.kill('SIGTERM');
+    this.#isStopAnnounced = true;
+    this.#child?.kill('SIGTERM');
   }
 
-  /** Waits for the end of the server after the end of its input, and kills it after 13 seconds. */
+  /** Ends the input of the server and waits for its end. Kills it after 13 seconds. */
   async stop(): Promise<ProcessEnd> {
-    this.#child.stdin?.end();
-    if (!(await withinDeadline(this.ended, STOP_MS))) killGroup(this.#child);
-    return await this.ended;
+    this.#child?.stdin?.end();
+    if (!(await withinDeadline(this.#ended, STOP_MS))) this.kill();
+    return await this.#ended;
   }
 
   kill(): void {
-    killGroup(this.#child);
+    if (this.#child !== null) killGroup(this.#child);
   }
 }

@@ -21,6 +21,7 @@ const code = await collect({
   print: undefined,
   options: {},
   env,
+  serverFlags: [],
   stop: stopOnSignals(process),
   stdout,
   stderr,

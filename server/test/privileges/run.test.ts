@@ -117,8 +117,42 @@ const OWN_PROC = (pid: number): RegExp => new RegExp(`^/proc/(?:self|thread-self
 /** Files of /proc that are about the machine, not about a process. */
 const MACHINE_PROC = /^\/proc\/[a-z]/;
 
+const FORBIDDEN =
+  /^(?:execve|ptrace|process_vm_|pidfd_open|bpf|perf_event_open|mount|chmod|chown|unlink|rename|mkdir)/;
+
 function inetSockets({ calls }: TracedProcess): string[] {
   return calls.map(({ text }) => text).filter((text) => /^(?:socket|socketpair)\(AF_INET/.test(text));
+}
+
+/** Asserts what SECURITY.md says about a server, from its last execve on. */
+function assertServer(server: TracedProcess): void {
+  assert.ok(inetSockets(server).length > 0, 'the server opened a network socket');
+  const began = server.calls.findLast(({ text }) => /^execve\(.* = 0$/.test(text))?.at ?? 0;
+  const own = server.calls.filter(({ at }) => at > began).map(({ text }) => text);
+  const paths = own.flatMap((text) => /^\w+\((?:\w+, )?"(\/proc[^"]*)"/.exec(text)?.[1] ?? []);
+  const foreign = paths.filter((path) => !OWN_PROC(server.pid).test(path) && !MACHINE_PROC.test(path));
+  assert.ok(paths.length > 0, 'the trace contains files of /proc');
+  assert.deepEqual(foreign, [], 'files of other processes, or the list of processes');
+  const signals = own.filter(
+    (text) => /^(?:t|tg)?kill\(/.test(text) && !text.includes(`kill(${server.pid},`),
+  );
+  assert.deepEqual(signals, [], 'signals to other processes');
+  assert.deepEqual(
+    own.filter((text) => FORBIDDEN.test(text)),
+    [],
+    'programs, other processes, the kernel, files',
+  );
+  assert.deepEqual(
+    own.filter((text) => /^openat?\(.*O_(?:WRONLY|RDWR|CREAT)/.test(text) && !/\) = -1/.test(text)),
+    [],
+    'files that it writes',
+  );
+}
+
+/** Requests pages of each kind. */
+async function request(url: string): Promise<void> {
+  for (const path of ['/', '/metrics', '/api/v1/status', '/api/v1/topology', '/docs/faq', '/openapi.json'])
+    assert.equal((await fetch(`${url}${path}`)).status, 200, path);
 }
 
 test('no process but the server opens a network socket, and the server reads no other process', async (t) => {
@@ -126,8 +160,7 @@ test('no process but the server opens a network socket, and the server reads no 
   const serving = new Serving(child);
   await serving.listening();
   await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
-  for (const path of ['/', '/metrics', '/api/v1/status', '/api/v1/topology', '/docs/faq', '/openapi.json'])
-    assert.equal((await fetch(`${serving.url}${path}`)).status, 200, path);
+  await request(serving.url);
   const collector = childOf(child.pid ?? 0, / run /);
   process.kill(collector, 'SIGHUP');
   await serving.until(() => serving.log.includes('the settings were read again'), 'the reload');
@@ -143,29 +176,31 @@ test('no process but the server opens a network socket, and the server reads no 
     'the collector was traced',
   );
   assert.deepEqual(all.filter((one) => !isServer(one)).flatMap(inetSockets), []);
-  assert.ok(inetSockets(server).length > 0, 'the server opened a network socket');
+  assertServer(server);
+});
 
-  const began = server.calls.findLast(({ text }) => /^execve\(.* = 0$/.test(text))?.at ?? 0;
-  const own = server.calls.filter(({ at }) => at > began).map(({ text }) => text);
-  const paths = own.flatMap((text) => /^\w+\((?:\w+, )?"(\/proc[^"]*)"/.exec(text)?.[1] ?? []);
-  const foreign = paths.filter((path) => !OWN_PROC(server.pid).test(path) && !MACHINE_PROC.test(path));
-  assert.ok(paths.length > 0, 'the trace contains files of /proc');
-  assert.deepEqual(foreign, [], 'files of other processes, or the list of processes');
-  const signals = own.filter(
-    (text) => /^(?:t|tg)?kill\(/.test(text) && !text.includes(`kill(${server.pid},`),
-  );
-  assert.deepEqual(signals, [], 'signals to other processes');
-  const FORBIDDEN =
-    /^(?:execve|ptrace|process_vm_|pidfd_open|bpf|perf_event_open|mount|chmod|chown|unlink|rename|mkdir)/;
-  assert.deepEqual(
-    own.filter((text) => FORBIDDEN.test(text)),
-    [],
-  );
-  assert.deepEqual(
-    own.filter((text) => /^openat?\(.*O_(?:WRONLY|RDWR|CREAT)/.test(text) && !/\) = -1/.test(text)),
-    [],
-    'files that it writes',
-  );
+test('the same is true for collect and serve', async (t) => {
+  const socket = join(program.folder, 'stream.sock');
+  const start = async (...args: string[]) => {
+    const { child, folder } = await startTraced(t, process.execPath, [program.path, ...args]);
+    const serving = new Serving(child);
+    const stop = async (): Promise<TracedProcess[]> => {
+      process.kill(childOf(child.pid ?? 0, /tracer\.mjs/), 'SIGINT');
+      assert.equal(await serving.ended, 0, serving.log);
+      return processes(folder);
+    };
+    return { serving, stop };
+  };
+  const collect = await start('collect', `--collector.socket=${socket}`, '--bpftrace.path=/nowhere/bpftrace');
+  const { serving, stop } = await start('serve', socket, '--web.listen-address=127.0.0.1:0');
+  await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
+  await request(serving.url);
+  const [server, ...more] = await stop();
+  assert.ok(server !== undefined && more.length === 0, 'the server starts no process');
+  assertServer(server);
+  const collectors = await collect.stop();
+  assert.ok(collectors.some(({ calls }) => calls.some(({ text }) => text.startsWith('socket(AF_UNIX'))));
+  assert.deepEqual(collectors.flatMap(inetSockets), []);
 });
 
 test('a collector that traces, takes snapshots and reads processes opens no network socket', async (t) => {
