@@ -11,6 +11,7 @@ import {
   type Loss,
 } from '../protocol/wire.ts';
 import { BlindTime } from './blind-time.ts';
+import { CountGap } from './count-gap.ts';
 
 /** Where events or counts can be lost: in the kernel's ring, or at a stage that the collector reports. */
 const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
@@ -64,6 +65,7 @@ export class Accounting {
   lastLossAt = 0;
   helperErrors = 0;
   lossReports = 0;
+  readonly countGap = new CountGap();
   unknownRecords = 0;
   readonly eventsByKind = zeros(EVENT_KINDS);
   readonly decodeErrors = zeros(DECODE_REASONS);
@@ -143,6 +145,7 @@ export class Accounting {
     this.seen(t);
     this.#lossLast.relay = 0;
     if (missed === 0) return;
+    this.countGap.begin();
     this.#joinedMidway();
     this.#lost(t);
   }
@@ -150,6 +153,7 @@ export class Accounting {
   childStarting(t: number): void {
     this.seen(t);
     if (this.#child !== null) this.childExited(t, 'stopped');
+    this.countGap.childChanged();
     if (this.#endedBy !== null && this.generation > 0) this.restarts[this.#endedBy] += 1;
     this.#endedBy = null;
     this.generation += 1;
@@ -167,6 +171,7 @@ export class Accounting {
   childExited(t: number, reason: ChildReason, blindSince?: number): void {
     this.seen(t);
     this.#endedBy = reason;
+    this.countGap.childChanged();
     if (reason !== 'handed_over') {
       if (this.#child !== null) this.#openBlind(this.#child, blindSince);
       this.state = 'blind';
@@ -242,6 +247,7 @@ export class Accounting {
    */
   readEnd(t: number, printed: number): boolean {
     this.seen(t);
+    this.countGap.read();
     if (this.#child === null) return false;
     const { counterLines: received, lastRead } = this.#child;
     const whole = received - lastRead.received >= printed - lastRead.printed;

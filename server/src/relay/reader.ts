@@ -188,8 +188,8 @@ export class Reader {
     this.#missed = null;
     const lines = missed.summary();
     if (missed.incomplete) lines.push(...this.#options.state.facts());
-    // The loss line counts the events among them, so none of them is missed without a count.
-    this.join(null, lines, 0);
+    // The loss line counts the events among them. Without evicted lines, nothing is missed without a count.
+    this.join(null, lines, missed.incomplete ? missed.lines : 0);
     this.#options.onGap(missed.lines);
   }
 

@@ -239,7 +239,7 @@ export class TracerModel {
     const lost = Object.entries(this.accounting.losses).some(
       ([stage, calls]) => calls > 0 && isCountLoss(stage),
     );
-    return !lost && this.counters.totals.counters.missed_returns === 0;
+    return !lost && !this.accounting.countGap.hasMissed && this.counters.totals.counters.missed_returns === 0;
   }
 
   /** True if tracing is active and a complete snapshot began after the last loss or gap. */
