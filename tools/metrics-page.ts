@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FAMILIES } from '../server/src/metrics/catalogue.ts';
@@ -63,6 +63,8 @@ async function serve(program: string, args: readonly string[], complete: RegExp)
 /** Every family that the program can serve, in the order in which it serves them. */
 export async function allFamilies(): Promise<ParsedFamily[]> {
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-docs-'));
+  // The server of `run` has another user.
+  chmodSync(own, 0o755);
   try {
     const build = spawnSync(process.execPath, [join(REPOSITORY, 'tools/build.mjs'), join(own, 'dist')]);
     if (build.status !== 0) throw new Error(build.stderr.toString());
@@ -80,7 +82,11 @@ export async function allFamilies(): Promise<ParsedFamily[]> {
       '--bpftrace.path',
       join(own, 'none'),
     ];
-    const served = await serve(program, recording, /^vfio_dmabuf_up 0$.*^vfio_dmabuf_simulation_info/ms);
+    const served = await serve(
+      program,
+      recording,
+      /^vfio_dmabuf_up 0$.*^vfio_dmabuf_simulation_info.*^vfio_dmabuf_recording_up/ms,
+    );
     // A family without series is not served, but it is in the catalogue.
     const known = FAMILIES.map(({ name, help, type }) => ({
       name: `${PREFIX}${name}`,

@@ -13,6 +13,7 @@ export const TEST_FOLDERS = ['server/test', 'lab/test', 'tools/test', 'dashboard
 const FOLDERS = {
   'server/test/browser': 'browser',
   'server/test/load': 'load',
+  'server/test/privileges': 'privileges',
   'server/test/terminal': 'terminal',
   'dashboards/test/prometheus': 'prometheus',
 };
@@ -21,6 +22,7 @@ const FOLDERS = {
 export const SETS = {
   pure: 'nothing',
   load: 'about a minute of CPU',
+  privileges: 'strace and root',
   terminal: 'tmux',
   prometheus: 'Prometheus, Alertmanager and jsonnet',
   browser: 'Chromium',

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { ensurePackages, repository } from './setup.mjs';
 
 const FAST = 'INCOMPLETE: --fast SKIPS THE LAB (REAL KERNELS) AND THE IMAGE. `npm test` RUNS ALL.';
-const TESTS = ['pure', 'load', 'terminal', 'prometheus', 'browser'];
+const TESTS = ['pure', 'load', 'terminal', 'privileges', 'prometheus', 'browser'];
 
 const args = process.argv.slice(2);
 const fast = args.includes('--fast');

@@ -14,6 +14,7 @@ const PACKAGES = {
   xz: 'xz',
   zstd: 'zstd',
   buildah: 'buildah',
+  strace: 'strace',
   tmux: 'tmux',
   // Contains promtool too.
   prometheus: 'prometheus',

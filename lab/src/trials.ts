@@ -209,12 +209,14 @@ export const TRIALS: readonly Trial[] = [
   {
     name: 'all-in-guest',
     guest: 'untraced',
-    title: 'collector and server in one process on the traced host, as `run` starts them',
+    title: 'collector and server on the traced host, as `run` starts them; the server has no privileges',
     belongs: isUsualOnce,
     run: async (lab, log) => {
       await lab.launchInGuest();
       await lab.until('the daemon to be ready', 300, async () => (await lab.get('/-/ready')).status === 200);
       assert.match((await lab.get('/')).body, /<title>/, 'it serves the page');
+      const server = await lab.command("cat /proc/$(pgrep -f 'tracer.mjs server')/status");
+      assert.match(server, /^Uid:\t65534\t.*^CapEff:\t0{16}\n.*^NoNewPrivs:\t1$/ms);
       await lab.session(`device=${PLAIN}`, 'export=2,0:4096', 'vgem=0', 'close=0');
       const counted = (name: string): string => `${name}{device="${PLAIN}",privacy="undeclared"}`;
       await lab.until('the export to be counted', 60, async () => {

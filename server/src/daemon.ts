@@ -34,8 +34,6 @@ export interface DaemonOptions {
   version: string;
   logger: Logger;
   clock: Clock;
-  /** The recorder of --record. Metrics report its dropped lines and whether it still records. */
-  recorder?: { readonly dropped: number; readonly error?: Error | null };
   /** The files of the built page. */
   web?: WebFiles;
   /** Time limit of the complete stop, in milliseconds; default 10,000. */
@@ -157,7 +155,6 @@ export class Daemon {
       server: () => this.server,
       subscriberErrors: () => this.#subscriberErrors,
       reloads: () => ({ config: this.#config.lastReload, web_config: this.#web.lastReload }),
-      recorder: options.recorder,
     });
     const settings = this.#config;
     this.app = createApp({

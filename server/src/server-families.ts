@@ -17,13 +17,11 @@ export interface ServerFamiliesOptions {
   subscriberErrors: () => number;
   /** The last reload of each file; undefined if the file is not used. */
   reloads: () => Readonly<Record<'config' | 'web_config', LastReload | undefined>>;
-  /** The recorder of --record. */
-  recorder: { readonly dropped: number; readonly error?: Error | null } | undefined;
 }
 
 /** Metrics of the server itself. Their values do not come from the stream. */
 export function addServerFamilies(catalogue: Catalogue, options: ServerFamiliesOptions): void {
-  const { events, hub, scrapes, access, server, subscriberErrors, reloads, recorder } = options;
+  const { events, hub, scrapes, access, server, subscriberErrors, reloads } = options;
   catalogue.add({
     name: 'events_dropped_total',
     help: 'Events that this server dropped after it had counted them.',
@@ -88,18 +86,5 @@ export function addServerFamilies(catalogue: Catalogue, options: ServerFamiliesO
     help: 'Time of the last successful read of the settings (config) or of the web configuration file (web_config), in seconds since 1970.',
     type: 'gauge',
     samples: () => reloaded(({ successMs }) => successMs / 1000),
-  });
-  if (recorder === undefined) return;
-  catalogue.add({
-    name: 'recording_lines_dropped_total',
-    help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written. Absent if nothing is recorded.',
-    type: 'counter',
-    samples: () => [{ labels: {}, value: recorder.dropped }],
-  });
-  catalogue.add({
-    name: 'recording_up',
-    help: '1 while the recording is written, 0 after a write failed, for example because the disk is full: then it has ended. Absent if nothing is recorded.',
-    type: 'gauge',
-    samples: () => [{ labels: {}, value: (recorder.error ?? null) === null ? 1 : 0 }],
   });
 }

@@ -89,12 +89,7 @@ async function collected(
 }
 
 /** A daemon whose live source emits these lines and then runs until it is stopped. */
-async function daemonOf(
-  t: TestContext,
-  lines: readonly string[],
-  keep: number,
-  recorder?: { dropped: number },
-) {
+async function daemonOf(t: TestContext, lines: readonly string[], keep: number) {
   const source: LineSource = {
     kind: 'live',
     name: 'test',
@@ -113,7 +108,6 @@ async function daemonOf(
     version: '1.2.3',
     logger: pino({ level: 'silent' }),
     clock: systemClock,
-    ...(recorder === undefined ? {} : { recorder }),
   });
   t.after(() => daemon.stop());
   await daemon.start();
@@ -338,6 +332,7 @@ test('a line that the recorder cannot buffer is counted', async (t) => {
   await recorder.start();
   recorder.write('longer than ten bytes');
   await recorder.stop();
-  const { metrics } = await daemonOf(t, TRACING, 2, recorder);
+  const report = JSON.stringify({ type: 'recording', data: recorder.state });
+  const { metrics } = await daemonOf(t, [...TRACING, report], 2);
   assert.equal(sampleOf(await metrics(), 'recording_lines_dropped_total'), 1);
 });

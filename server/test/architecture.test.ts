@@ -42,6 +42,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   config: ['lib'],
   protocol: ['lib'],
   bpftrace: ['host', 'lib', 'protocol'],
+  relay: ['lib', 'protocol'],
   collector: ['bpftrace', 'host', 'lib', 'protocol'],
   contract: ['protocol'],
   model: ['contract', 'lib', 'protocol'],

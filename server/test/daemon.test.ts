@@ -68,7 +68,6 @@ function create(
   options: {
     strict?: boolean;
     stopMs?: number;
-    recorder?: { dropped: number };
     address?: string;
     allowedHosts?: string[];
     killAfter?: (ms: number) => () => void;
@@ -91,7 +90,6 @@ function create(
     logger,
     version: '1.2.3',
     ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
-    ...(options.recorder === undefined ? {} : { recorder: options.recorder }),
     ...(options.killAfter === undefined ? {} : { killAfter: options.killAfter }),
   });
   t.after(() => daemon.stop());
@@ -309,14 +307,15 @@ test('the metrics of the recording exist only while a recording is made', async 
   const without = create(t);
   await without.daemon.start();
   assert.ok(!(await (await without.ask('/metrics')).text()).includes(name));
-  const recorder: { dropped: number; error: Error | null } = { dropped: 0, error: null };
-  const { daemon, ask } = create(t, { recorder });
+  const { daemon, source, ask } = create(t);
   await daemon.start();
+  const report = (up: boolean, lines_dropped: number) =>
+    source.emit(JSON.stringify({ type: 'recording', data: { up, lines_dropped } }));
+  report(true, 0);
   assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 0$`, 'm'));
-  recorder.dropped = 3;
-  assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 3$`, 'm'));
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_up 1$/m);
-  recorder.error = new Error('ENOSPC');
+  report(false, 3);
+  assert.match(await (await ask('/metrics')).text(), new RegExp(`^${name} 3$`, 'm'));
   assert.match(await (await ask('/metrics')).text(), /^vfio_dmabuf_recording_up 0$/m);
 });
 

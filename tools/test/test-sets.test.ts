@@ -12,6 +12,7 @@ const tests = allTests();
 const STARTS: Record<string, RegExp> = {
   browser: /playwright-core'/,
   terminal: /\('tmux',/,
+  privileges: /\('strace',/,
   prometheus: /\.start\('prometheus|\('(promtool|jsonnet)',/,
 };
 const INSTALLS = /\bensurePackages\(\[|\bapt-get'/;

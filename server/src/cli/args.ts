@@ -4,7 +4,7 @@ import type { Setting } from '../config/values.ts';
 import type { Problem } from '../lib/problems.ts';
 import { didYouMean } from '../lib/suggest.ts';
 import { type CommandSpec, PRINTS, type Print } from './command.ts';
-import { COMMANDS, commandOf } from './commands.ts';
+import { COMMANDS, commandOf, SERVER_COMMAND } from './commands.ts';
 
 export interface ParsedArgs {
   command: CommandSpec;
@@ -21,6 +21,8 @@ export interface ParsedArgs {
   configFile: string | undefined;
   configCheck: boolean;
   settings: Setting[];
+  /** The flags of settings that the server of `run` also accepts, as `--name=value`. */
+  serverFlags: string[];
   problems: Problem[];
 }
 
@@ -55,7 +57,7 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
   const options = tokens.filter((token) => token.kind === 'option');
   const commandNames = COMMANDS.map((command) => command.name);
   const first = positionals[0];
-  const named = COMMANDS.find((command) => command.name === first?.value);
+  const named = [...COMMANDS, SERVER_COMMAND].find((command) => command.name === first?.value);
   const parsed: ParsedArgs = {
     command: named ?? commandOf('run'),
     named: named !== undefined,
@@ -69,6 +71,7 @@ export function readArgs(argv: readonly string[]): ParsedArgs {
     configFile: undefined,
     configCheck: false,
     settings: [],
+    serverFlags: [],
     problems: [],
   };
   const known = flagsOf(parsed.command);
@@ -153,6 +156,8 @@ function readOption(option: OptionToken, known: readonly string[], parsed: Parse
     problems.push({ what: `${rawName} needs a value`, where: WHERE, remedy });
     return;
   }
+  if (name === 'config.file' || (isConfigKey(name) && SERVER_COMMAND.keys.includes(name)))
+    parsed.serverFlags.push(`--${name}=${value}`);
   if (isConfigKey(name)) {
     const earlier = parsed.settings.find((setting) => setting.key === name);
     if (earlier !== undefined && keySchema(name).type === 'array') (earlier.raw as string[]).push(value);

@@ -1,6 +1,7 @@
 import type { LiveSourceOptions } from '../collector/collector.ts';
 import type { Config, ConfigKey } from '../config/schema.ts';
 import type { StopRequest } from '../lib/signals.ts';
+import type { RelaySocketOptions } from '../relay/socket.ts';
 import type { ExitCode } from './exit-codes.ts';
 
 export const PRINTS = ['metrics', 'events'] as const;
@@ -19,6 +20,8 @@ export interface CommandContext {
   /** Flags of this command that are not settings, by name. The value of a switch is 'true'. */
   options: Readonly<Record<string, string>>;
   env: NodeJS.ProcessEnv;
+  /** The flags of settings on the command line that the server of `run` also accepts, as `--name=value`. */
+  serverFlags: readonly string[];
   /** Reads all sources of the settings again. @throws TracerError */
   loadConfig?: () => Config;
   /** Calls the listener at each SIGHUP. Returns a function that undoes it. */
@@ -29,9 +32,21 @@ export interface CommandContext {
   stdin: NodeJS.ReadStream;
   /** The host to trace. Default: this host. */
   host?: Pick<LiveSourceOptions, 'procRoot' | 'sysRoot' | 'etcRoot' | 'uid' | 'clock' | 'timing'>;
+  /** Limits of the socket of `collect`. Default: those of the relay. */
+  readers?: Pick<RelaySocketOptions, 'maxPendingBytes'>;
 }
 
-export type CommandName = 'run' | 'record' | 'serve' | 'replay' | 'probes' | 'doctor' | 'watch' | 'reasons';
+export type CommandName =
+  | 'run'
+  | 'collect'
+  | 'record'
+  | 'serve'
+  | 'replay'
+  | 'probes'
+  | 'doctor'
+  | 'watch'
+  | 'reasons'
+  | 'server';
 
 export interface CommandOption {
   /** Placeholder of the value in the help text. Undefined if the flag is a switch. */

@@ -14,6 +14,28 @@ const SERVE: readonly ConfigKey[] = [
   'events.keep',
 ];
 
+/** Settings of the server of `run`. */
+const RUN_SERVER: readonly ConfigKey[] = [
+  ...SERVE,
+  'stale-after',
+  'strict',
+  'metrics.max-series',
+  'metrics.keep-departed',
+  ...LOG,
+];
+
+/** `run` starts it, no user: so no help lists it. */
+export const SERVER_COMMAND: CommandSpec = {
+  name: 'server',
+  usage: 'server [flags]',
+  summary: 'the part of `run` that serves; `run` starts it',
+  detail: ['Reads the stream from standard input, and writes to descriptor 3 when it listens.'],
+  operand: undefined,
+  keys: RUN_SERVER,
+  print: false,
+  load: async () => (await import('./run-server.ts')).runServer,
+};
+
 export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'run',
@@ -25,20 +47,22 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     operand: undefined,
     keyHelp: { overwrite: 'with --record: replace an existing file; without it, the new file gets a number' },
-    keys: [
-      ...SERVE,
-      'stale-after',
-      'strict',
-      'record',
-      'overwrite',
-      'simulate',
-      ...BPFTRACE,
-      'metrics.max-series',
-      'metrics.keep-departed',
-      ...LOG,
-    ],
+    keys: [...RUN_SERVER, 'server-user', 'record', 'overwrite', 'simulate', ...BPFTRACE],
     print: false,
     load: async () => (await import('./run.ts')).run,
+  },
+  {
+    name: 'collect',
+    usage: 'collect [flags]',
+    summary: 'trace this host and pass the stream on to `serve`, which needs no privilege',
+    detail: [
+      'Needs what `run` needs, but serves no network. The owner and the group of the socket may read the stream; up to 16',
+      'readers may be connected. A reader that is too slow loses lines, which are counted, and delays no other one.',
+    ],
+    operand: undefined,
+    keys: ['collector.socket', 'collector.group', 'strict', 'simulate', ...BPFTRACE, ...LOG],
+    print: false,
+    load: async () => (await import('./collect.ts')).collect,
   },
   {
     name: 'record',
@@ -57,10 +81,12 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'serve',
     usage: 'serve FILE [flags]',
-    summary: 'serve the stream that `record` writes; the recorder may run on another host',
+    summary: 'serve the stream that `collect` or `record` writes; the recorder may run on another host',
     detail: [
-      'FILE is a named pipe or a character device. `-` is standard input. Needs no privilege and no bpftrace. Fails when the',
-      'stream ends. Example: `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` serves the stream of HOST.',
+      'FILE is the socket of `collect`, a named pipe or a character device. `-` is standard input. Needs no privilege and no',
+      'bpftrace. A lost connection to a socket is made again, also if FILE does not exist yet and ends in .sock. Otherwise',
+      'fails when the stream ends. Example: `ssh HOST vfio-dmabuf-tracer record - | vfio-dmabuf-tracer serve -` serves the',
+      'stream of HOST.',
     ],
     operand: 'FILE',
     keyHelp: {

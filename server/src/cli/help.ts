@@ -70,7 +70,9 @@ function placeholder(key: ConfigKey): string {
   if (schema.enum !== undefined) return key === 'log.level' ? 'LEVEL' : schema.enum.join('|');
   if (key === 'web.listen-address') return 'HOST:PORT';
   if (key === 'web.allowed-hosts') return 'NAME';
+  if (key === 'server-user') return 'USER[:GROUP]';
   if (key === 'simulate') return 'FAULTS';
+  if (key === 'collector.group') return 'GROUP';
   if (schema.type === 'number') return 'SECONDS';
   return schema.type === 'integer' ? 'N' : 'PATH';
 }

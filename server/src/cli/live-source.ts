@@ -3,14 +3,14 @@ import { createLiveSource } from '../collector/collector.ts';
 import type { Logger } from '../lib/logger.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { probesDirectory } from '../lib/probes-directory.ts';
-import type { LineSource } from '../protocol/source.ts';
+import type { LiveSource } from '../protocol/source.ts';
 import type { CommandContext } from './command.ts';
 
 /** Creates the collector of the host from the settings. */
 export async function liveSource(
   { config, host }: Pick<CommandContext, 'config' | 'host'>,
   logger: Pick<Logger, 'info' | 'warn'>,
-): Promise<LineSource> {
+): Promise<LiveSource> {
   return createLiveSource({
     fragments: await loadFragments(probesDirectory()),
     bpftrace: config['bpftrace.path'],

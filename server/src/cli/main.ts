@@ -62,6 +62,7 @@ async function dispatch(argv: readonly string[], host: NodeJS.Process): Promise<
       print: args.print,
       options: args.options,
       env: host.env,
+      serverFlags: args.serverFlags,
       loadConfig: () => loadConfig(sources),
       onHangup: (listener) => onHangup(host, listener),
       stop,

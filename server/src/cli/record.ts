@@ -1,10 +1,10 @@
 import { TracerError } from '../lib/errors.ts';
 import { createLogger } from '../lib/logger.ts';
-import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { Recorder } from '../protocol/recorder.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
+import { untraceable } from './untraceable.ts';
 
 /** Records the stream of this host until a signal. At any time the file is complete, except for the last second. */
 export async function record(context: CommandContext): Promise<ExitCode> {
@@ -63,10 +63,4 @@ function unwritable(path: string, cause: Error): TracerError {
     remedy: 'free disk space, or record to another file system',
     cause,
   });
-}
-
-function untraceable(record: StreamRecord | DecodeFailure): TracerError | undefined {
-  if (record.type !== 'child' || record.data.state !== 'unavailable') return undefined;
-  const { message, remedy } = record.data;
-  return new TracerError('host_untraceable', `this host cannot be traced: ${message}`, { remedy });
 }

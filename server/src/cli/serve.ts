@@ -4,17 +4,20 @@ import { systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { killAfter } from '../lib/stop-limit.ts';
-import type { Recorder } from '../protocol/recorder.ts';
 import type { LineSource } from '../protocol/source.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
-/** Serves one source until a signal requests a stop. Also stops the daemon in order after an error. */
+/**
+ * Serves one source until a signal requests a stop. Also stops the daemon in order after an error.
+ *
+ * @param onStarted called when the server listens
+ */
 export async function serve(
   context: CommandContext,
   source: LineSource,
   logger: Logger,
-  recorder?: Recorder,
+  onStarted: () => void = () => {},
 ): Promise<ExitCode> {
   const web = loadWebFiles();
   const { loadConfig, onHangup, stdout } = context;
@@ -26,7 +29,6 @@ export async function serve(
     clock: systemClock,
     killAfter,
     ...(loadConfig === undefined ? {} : { loadConfig }),
-    ...(recorder === undefined ? {} : { recorder }),
     ...(web === undefined ? {} : { web }),
   });
   // A terminal that is closed sends this signal: then it ends the process, as without a listener. The daemon itself logs
@@ -35,6 +37,7 @@ export async function serve(
   const ignoreHangup = stdout.isTTY === true ? undefined : onHangup?.(reload);
   try {
     await daemon.start();
+    onStarted();
     await daemon.untilStopped(context.stop.signal);
   } finally {
     ignoreHangup?.();

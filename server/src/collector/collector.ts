@@ -8,7 +8,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { TracerError } from '../lib/errors.ts';
 import { readFaults } from '../lib/faults.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { LineSource } from '../protocol/source.ts';
+import type { LiveSource } from '../protocol/source.ts';
 import { HostErrors } from './host-errors.ts';
 import { Supervisor } from './supervisor.ts';
 import { DEFAULT_TIMING, type SupervisorTiming } from './timing.ts';
@@ -36,7 +36,7 @@ export interface LiveSourceOptions {
 }
 
 /** The source for `run` and `record`: keeps bpftrace running on this host. Starts nothing before run(). */
-export function createLiveSource(options: LiveSourceOptions): LineSource {
+export function createLiveSource(options: LiveSourceOptions): LiveSource {
   const { fragments, bpftrace, mapKeys, tracer, logger } = options;
   const { env = process.env, procRoot = '/proc', sysRoot = '/sys' } = options;
   const searchPath = env.PATH ?? '';

@@ -9,7 +9,7 @@ import { BackOff } from '../lib/back-off.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { snapshotLines } from '../protocol/snapshot-parts.ts';
-import type { LineSource } from '../protocol/source.ts';
+import type { LiveSource } from '../protocol/source.ts';
 import { type StreamLine, streamLine } from '../protocol/stream-line.ts';
 import { type CollectorLine, FORMAT_VERSION } from '../protocol/wire.ts';
 import { Children } from './children.ts';
@@ -45,7 +45,7 @@ export interface SupervisorOptions {
 }
 
 /** The live source: keeps one bpftrace running, and adds the collector's lines to its output. */
-export class Supervisor implements LineSource {
+export class Supervisor implements LiveSource {
   readonly kind = 'live';
   readonly name = 'bpftrace';
   readonly #options: SupervisorOptions;
@@ -100,7 +100,7 @@ export class Supervisor implements LineSource {
         reader.account(line.record);
       },
       onStart: () => this.#identities.invalidateDevices(),
-      onReady: () => this.#requestSnapshot(),
+      onReady: () => this.#snapshotAfterGap(),
     });
     this.#modules = new ModuleFollower({
       ...options,
@@ -111,7 +111,7 @@ export class Supervisor implements LineSource {
       losses: this.#losses,
       onChangeWithoutChild: () => this.#wake(),
       readMisses: () => this.#readMisses(),
-      onTakenOver: () => this.#requestSnapshot(),
+      onTakenOver: () => this.#snapshotAfterGap(),
     });
     this.#snapshots = new SnapshotScheduler({
       clock,
@@ -160,6 +160,10 @@ export class Supervisor implements LineSource {
     }
   }
 
+  requestSnapshot(): void {
+    this.#snapshots.request('loss');
+  }
+
   async #keepRunning(first: HostFacts, signal: AbortSignal): Promise<void> {
     const { timing, clock } = this.#options;
     const { exclusions } = this.#planner;
@@ -200,7 +204,7 @@ export class Supervisor implements LineSource {
     }
   }
 
-  #requestSnapshot(): void {
+  #snapshotAfterGap(): void {
     this.#snapshots.request(this.#wasReady ? 'gap' : 'start');
     this.#wasReady = true;
   }

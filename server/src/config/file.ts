@@ -17,11 +17,15 @@ export function readConfigFile(path: string): FileSettings {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new TracerError('file_unreadable', `the config file cannot be read (${code})`, {
-      where: path,
-      remedy: 'set --config.file to an existing file that this user may read',
-      cause: error,
-    });
+    throw new TracerError(
+      'file_unreadable',
+      `user ${process.geteuid?.()} cannot read the config file (${code})`,
+      {
+        where: path,
+        remedy: 'set --config.file to an existing file that this user may read',
+        cause: error,
+      },
+    );
   }
   return parseConfig(text, path);
 }

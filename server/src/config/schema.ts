@@ -56,6 +56,12 @@ export const Config = Type.Object(
       default: false,
       description: 'leave out the metrics of the tracer process (process_*, nodejs_*)',
     }),
+    'server-user': Type.String({
+      default: '65534:65534',
+      pattern: '^[^:\\s]+(:[^:\\s]+)?$',
+      description:
+        'USER[:GROUP] of the server if root starts `run`, each a name or a number; this user must be able to read the program, the settings file, and the files of web.config.file',
+    }),
     'log.level': Type.Enum([...LOG_LEVELS], {
       default: 'info',
       description: 'minimum severity that is logged',
@@ -87,6 +93,17 @@ export const Config = Type.Object(
       minimum: 64,
       maximum: 1_048_576,
       description: 'maximum number of keys in each kernel map; a full map is counted as a loss',
+    }),
+    'collector.socket': Type.String({
+      default: '/run/vfio-dmabuf-tracer/stream.sock',
+      minLength: 1,
+      description: 'path of the unix socket on which `collect` passes its stream on',
+    }),
+    'collector.group': Type.String({
+      default: '',
+      pattern: '^([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]{1,10})?$',
+      description:
+        'group whose members may read the stream from the socket, a name or a number; default: the group of the collector',
     }),
     simulate: Type.String({
       default: '',

@@ -43,7 +43,7 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
     name: 'events_lost_total',
     help: 'Events that were lost on the way from a probe, by the stage that lost them.',
     details:
-      'Counters from kernel maps stay correct. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector.',
+      'Counters from kernel maps stay correct. kernel_ring: printed by a probe, and missing at two heartbeats in a row or at the end of bpftrace. splitter, queue: dropped by the collector. relay: dropped because this server read too slowly.',
     type: 'counter',
     samples: (model) => byKey('stage', lossesOf(model, 'events')),
   },
@@ -174,6 +174,20 @@ export const SELF_FAMILIES: readonly FamilySpec[] = [
       const { simulation } = model.status();
       return simulation === null ? [] : infos([{ faults: simulation }], 1);
     },
+  },
+  {
+    name: 'recording_lines_dropped_total',
+    help: 'Lines of the stream that are missing in the recording because its file was too slow or could not be written.',
+    details: 'Absent if nothing is recorded.',
+    type: 'counter',
+    samples: ({ recording }) => (recording === null ? [] : single(recording.lines_dropped)),
+  },
+  {
+    name: 'recording_up',
+    help: '1 while the recording is written, 0 after a write failed, for example because the disk is full: then it has ended.',
+    details: 'Absent if nothing is recorded.',
+    type: 'gauge',
+    samples: ({ recording }) => (recording === null ? [] : single(recording.up ? 1 : 0)),
   },
   {
     name: 'build_info',

@@ -7,9 +7,11 @@ import {
   type ChildReason,
   HOST_SOURCES,
   type HostError,
+  type Joined,
   type Loss,
 } from '../protocol/wire.ts';
 import { BlindTime } from './blind-time.ts';
+import { CountGap } from './count-gap.ts';
 
 /** Where events or counts can be lost: in the kernel's ring, or at a stage that the collector reports. */
 const ALL_LOSS_STAGES = ['kernel_ring', ...LOSS_STAGES] as const;
@@ -34,8 +36,12 @@ interface ChildAccount {
   unaccounted: number;
   ring: RingLoss;
   collectorDropsBefore: number;
-  /** Counter lines received; `lastRead`: lines received and lines printed at the last `read_end`. */
+  /**
+   * Counter lines received; `lastRead`: lines received and lines printed at the last `read_end`. `counterLinesBefore`:
+   * lines printed before the first one was received, and lines that the relay dropped; null until a `read_end`.
+   */
   counterLines: number;
+  counterLinesBefore: number | null;
   lastRead: { received: number; printed: number };
   counterLoss: RingLoss;
 }
@@ -59,6 +65,7 @@ export class Accounting {
   lastLossAt = 0;
   helperErrors = 0;
   lossReports = 0;
+  readonly countGap = new CountGap();
   unknownRecords = 0;
   readonly eventsByKind = zeros(EVENT_KINDS);
   readonly decodeErrors = zeros(DECODE_REASONS);
@@ -129,12 +136,24 @@ export class Accounting {
     this.seen(t);
     this.#lossLast = zeros(LOSS_STAGES);
     this.#hostErrorsLast = zeros(HOST_SOURCES);
+    this.#joinedMidway();
+    this.#lost(t);
+  }
+
+  /** The stream continues after this line. Nobody has counted the events in lines that it does not keep any more. */
+  joined({ t, missed }: Joined): void {
+    this.seen(t);
+    this.#lossLast.relay = 0;
+    if (missed === 0) return;
+    this.countGap.begin();
+    this.#joinedMidway();
     this.#lost(t);
   }
 
   childStarting(t: number): void {
     this.seen(t);
     if (this.#child !== null) this.childExited(t, 'stopped');
+    this.countGap.childChanged();
     if (this.#endedBy !== null && this.generation > 0) this.restarts[this.#endedBy] += 1;
     this.#endedBy = null;
     this.generation += 1;
@@ -152,12 +171,17 @@ export class Accounting {
   childExited(t: number, reason: ChildReason, blindSince?: number): void {
     this.seen(t);
     this.#endedBy = reason;
+    this.countGap.childChanged();
     if (reason !== 'handed_over') {
       if (this.#child !== null) this.#openBlind(this.#child, blindSince);
       this.state = 'blind';
       this.#lost(t);
     }
-    if (this.#child === null) return;
+    if (this.#child === null) {
+      // The line of its start was missed.
+      if (reason !== 'handed_over') this.#blind.open(t);
+      return;
+    }
     // Events that are missing now can no longer arrive.
     if (this.#child.ring.heartbeat(this.#missing(this.#child))) this.#lost(t);
     this.#past.emitted += this.#child.emitted - this.#child.emittedBefore;
@@ -185,6 +209,7 @@ export class Accounting {
     this.seen(t);
     this.#child ??= this.#newChild(t);
     this.#child.whole = true;
+    this.#child.counterLinesBefore ??= 0;
     this.#tracing(t);
   }
 
@@ -195,7 +220,8 @@ export class Accounting {
     if (this.state !== 'tracing') this.#tracing(t);
     if (!child.whole) {
       child.whole = true;
-      child.emittedBefore = Math.max(0, emitted - child.arrived);
+      child.emittedBefore = 0;
+      child.emittedBefore = Math.max(0, this.#missing({ ...child, emitted }) - child.ring.lost);
     }
     child.lastBeatAt = t;
     this.#advanceBlindProbes(t);
@@ -221,13 +247,15 @@ export class Accounting {
    */
   readEnd(t: number, printed: number): boolean {
     this.seen(t);
+    this.countGap.read();
     if (this.#child === null) return false;
     const { counterLines: received, lastRead } = this.#child;
     const whole = received - lastRead.received >= printed - lastRead.printed;
     if (whole) this.lastReadAt = Math.max(this.lastReadAt ?? 0, t);
     this.#child.lastRead = { received, printed };
-    // Lines that were printed before the first one was received are not lost.
-    if (this.#child.whole) this.#child.counterLoss.heartbeat(Math.max(0, printed - received));
+    this.#child.counterLinesBefore ??= printed - received - this.#child.counterLoss.lost;
+    const missing = printed - received - this.#child.counterLinesBefore;
+    this.#child.counterLoss.heartbeat(Math.max(0, missing));
     return whole;
   }
 
@@ -269,6 +297,8 @@ export class Accounting {
     const last = this.#lossLast[stage];
     const growth = count >= last ? count - last : count;
     this.#lossLast[stage] = count;
+    // The relay has dropped counter lines too. They are not lost: the next read repeats them.
+    if (stage === 'relay' && this.#child !== null) this.#child.counterLinesBefore = null;
     if (growth === 0) return;
     this.#lossLines[stage] += growth;
     this.#lost(t);
@@ -323,6 +353,13 @@ export class Accounting {
     this.#blindProbes.clear();
   }
 
+  /** Events of the running child may have been emitted that nobody has counted: its next heartbeat is the new start. */
+  #joinedMidway(): void {
+    if (this.#child === null) return;
+    this.#child.whole = false;
+    this.#child.counterLinesBefore = null;
+  }
+
   /** Events missing from the ring. Events that the collector dropped had left the ring, so they are not included. */
   #missing(child: ChildAccount): number {
     const drops = this.#collectorDrops() - child.collectorDropsBefore;
@@ -330,7 +367,7 @@ export class Accounting {
   }
 
   #collectorDrops(): number {
-    return this.#lossLines.splitter + this.#lossLines.queue;
+    return this.#lossLines.splitter + this.#lossLines.queue + this.#lossLines.relay;
   }
 
   #newChild(t: number): ChildAccount {
@@ -345,6 +382,7 @@ export class Accounting {
       ring: new RingLoss(),
       collectorDropsBefore: this.#collectorDrops(),
       counterLines: 0,
+      counterLinesBefore: null,
       lastRead: { received: 0, printed: 0 },
       counterLoss: new RingLoss(),
     };

@@ -130,7 +130,7 @@ export const DURATION_BOUNDS: readonly number[] = Array.from(
 
 /** Stages that lose counts, which makes counters too low. The other stages lose events, and the counters stay right. */
 export const COUNT_LOSS_STAGES = ['probe_missed', 'map_full', 'handover'] as const;
-export const LOSS_STAGES = ['splitter', 'queue', ...COUNT_LOSS_STAGES] as const;
+export const LOSS_STAGES = ['splitter', 'queue', 'relay', ...COUNT_LOSS_STAGES] as const;
 
 export function isCountLoss(stage: string): boolean {
   return (COUNT_LOSS_STAGES as readonly string[]).includes(stage);

@@ -12,8 +12,10 @@ import {
   Exit,
   Header,
   HostError,
+  Joined,
   Loss,
   Process,
+  Recording,
   Snapshot,
   SnapshotPart,
   Tick,
@@ -69,11 +71,13 @@ const E2BIG = 7;
 
 const COLLECTOR_LINES = {
   header: Compile(Header),
+  joined: Compile(Joined),
   child: Compile(Child),
   tick: Compile(Tick),
   loss: Compile(Loss),
   host_error: Compile(HostError),
   clock: Compile(WallClock),
+  recording: Compile(Recording),
   device: Compile(Device),
   device_gone: Compile(DeviceGone),
   process: Compile(Process),
@@ -113,6 +117,11 @@ export function failure(reason: DecodeReason, line = ''): DecodeFailure {
 /** Whether the bad line may be an event: then that event has arrived, and the ring did not lose it. */
 export function mayBeEvent(reason: DecodeReason): boolean {
   return reason === 'bad_fields' || reason === 'unknown_tag';
+}
+
+/** Whether the child of the line counts it in `emitted`: it is an event, or it may be one that cannot be decoded. */
+export function isEmitted(record: StreamRecord | DecodeFailure): boolean {
+  return record.type === 'failure' ? mayBeEvent(record.reason) : isEvent(record);
 }
 
 /** Decodes one line. Never throws: a bad line returns a DecodeFailure. */

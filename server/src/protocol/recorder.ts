@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import { constants, createGzip } from 'node:zlib';
 import { withinDeadline } from '../lib/deadline.ts';
 import { type Existing, openTarget, type WriteTarget } from '../lib/write-target.ts';
+import type { Recording } from './wire.ts';
 
 export interface RecorderOptions {
   /** File, pipe or character device to write to; compressed with gzip if the path ends in `.gz`. */
@@ -131,6 +132,11 @@ export class Recorder {
     } else this.#sink = file;
     this.#options.onOpen?.(path);
     this.#flush();
+  }
+
+  /** What the server reports about the recording. */
+  get state(): Recording {
+    return { up: this.error === null, lines_dropped: this.dropped };
   }
 
   /** Queues one line, given without its line feed. */

@@ -21,3 +21,12 @@ export interface LineSource {
     onDropped?: (why: DroppedLine) => void,
   ): Promise<void>;
 }
+
+/** The source of the collector itself: it can be asked for a new snapshot. */
+export interface LiveSource extends LineSource {
+  /**
+   * Requests a snapshot, because a reader of the stream has missed lines. It is taken soon, but at most each 30 s. Does
+   * nothing while no child runs.
+   */
+  requestSnapshot(): void;
+}

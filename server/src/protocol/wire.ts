@@ -57,6 +57,22 @@ export const Header = Type.Object({
 });
 export type Header = Static<typeof Header>;
 
+/** The most characters of the id of a stream. */
+export const STREAM_ID_LIMIT = 64;
+
+/**
+ * Written by the relay to one reader, where its lines begin and where they go on after a gap. The lines of a stream are
+ * numbered from 0. The `state` lines after this one have no number: they repeat what the reader may not know.
+ */
+export const Joined = Type.Object({
+  t: Micros,
+  stream: Type.String({ minLength: 1, maxLength: STREAM_ID_LIMIT, description: 'id of the stream' }),
+  next: Count('number of the first line after the state lines'),
+  missed: Count('lines before `next` that the reader asked for and that are not kept any more'),
+  state: Count('number of state lines'),
+});
+export type Joined = Static<typeof Joined>;
+
 /** One probe of the composed program: attached, or the reason why not. */
 export const ProbeState = Type.Object({
   probe: Type.String({ description: 'name of the fragment, e.g. export' }),
@@ -150,7 +166,7 @@ export type Child = Static<typeof Child>;
 export const Tick = Type.Object({ t: Micros });
 export type Tick = Static<typeof Tick>;
 
-/** Cumulative count of losses at one stage since the collector started. */
+/** Cumulative count of losses at one stage since the collector started; for the stage relay since the last `joined`. */
 export const Loss = Type.Object({
   t: Micros,
   stage: Type.Enum([...LOSS_STAGES]),
@@ -194,6 +210,13 @@ export const WallClock = Type.Object({
   boot_epoch_us: Type.Integer({ description: 'wall clock at t = 0, microseconds since 1970' }),
 });
 export type WallClock = Static<typeof WallClock>;
+
+/** State of the recording of `run --record`. Only the server of `run` gets this line: it is in no recording. */
+export const Recording = Type.Object({
+  up: Type.Boolean({ description: 'false after the first error of its file' }),
+  lines_dropped: Count('lines that are missing in it, cumulative'),
+});
+export type Recording = Static<typeof Recording>;
 
 export const Device = Type.Object({
   t: Micros,
@@ -320,11 +343,13 @@ export type Snapshot = Static<typeof Snapshot>;
 
 export type CollectorLine =
   | { type: 'header'; data: Header }
+  | { type: 'joined'; data: Joined }
   | { type: 'child'; data: Child }
   | { type: 'tick'; data: Tick }
   | { type: 'loss'; data: Loss }
   | { type: 'host_error'; data: HostError }
   | { type: 'clock'; data: WallClock }
+  | { type: 'recording'; data: Recording }
   | { type: 'device'; data: Device }
   | { type: 'device_gone'; data: DeviceGone }
   | { type: 'process'; data: Process }

@@ -24,7 +24,7 @@ import { isCountLoss } from '../protocol/codes.ts';
 import type { DecodeFailure, StreamRecord } from '../protocol/decode.ts';
 import { SnapshotParts } from '../protocol/snapshot-parts.ts';
 import type { EventRecord } from '../protocol/tuples.ts';
-import type { Child, Device, Exit, Process } from '../protocol/wire.ts';
+import type { Child, Device, Exit, Process, Recording } from '../protocol/wire.ts';
 import { type CompleteOptions, type ModelOptions, withDefaults } from './options.ts';
 
 /** The state of the server. It is a pure function of the lines so far: no clock, no I/O. */
@@ -35,6 +35,8 @@ export class TracerModel {
   readonly incidents: IncidentReports;
   /** Increases with each record. Equal revisions mean equal state. */
   revision = 0;
+  /** State of the recording that the collector writes; null if it writes none. */
+  recording: Recording | null = null;
 
   readonly #processes = new ProcessTable();
   readonly #vms = new VmTable();
@@ -93,6 +95,9 @@ export class TracerModel {
         this.#collection.header(record.data);
         accounting.header(record.data.t);
         return [];
+      case 'joined':
+        accounting.joined(record.data);
+        return [];
       case 'child':
         this.#child(record.data);
         return [];
@@ -110,6 +115,9 @@ export class TracerModel {
       case 'clock':
         accounting.seen(record.data.t);
         this.#wallTime.stepped(record.data.boot_epoch_us);
+        return [];
+      case 'recording':
+        this.recording = record.data;
         return [];
       case 'device':
         accounting.seen(record.data.t);
@@ -231,7 +239,7 @@ export class TracerModel {
     const lost = Object.entries(this.accounting.losses).some(
       ([stage, calls]) => calls > 0 && isCountLoss(stage),
     );
-    return !lost && this.counters.totals.counters.missed_returns === 0;
+    return !lost && !this.accounting.countGap.hasMissed && this.counters.totals.counters.missed_returns === 0;
   }
 
   /** True if tracing is active and a complete snapshot began after the last loss or gap. */

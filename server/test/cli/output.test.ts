@@ -10,7 +10,7 @@ import { EVIL_NAME } from '../fixtures/watch-stream.ts';
 
 const SOURCE = fileURLToPath(new URL('../../src', import.meta.url));
 /** The only files that may write to standard output or standard error. */
-const PRINTERS = ['cli/output.ts', 'cli/watch/screen.ts', 'lib/write-all.ts'];
+const PRINTERS = ['cli/output.ts', 'cli/run-server.ts', 'cli/watch/screen.ts', 'lib/write-all.ts'];
 
 test('no other file writes to standard output or standard error', () => {
   const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }).filter((file) =>

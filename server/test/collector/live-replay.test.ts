@@ -7,10 +7,10 @@ import { renderMetrics } from '../../src/metrics/exposition.ts';
 import { Recorder } from '../../src/protocol/recorder.ts';
 import { RecordingSource } from '../../src/protocol/recording.ts';
 import type { LineSource } from '../../src/protocol/source.ts';
-import { tee } from '../../src/protocol/tee.ts';
 import { Pipeline } from '../../src/tracer/pipeline.ts';
 import { TracerModel } from '../../src/tracer/tracer.ts';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
+import { tee } from '../fixtures/tee.ts';
 import { has, type Live, live, until } from './live-run.ts';
 
 /** Everything that is served from the model after the source has ended. */

@@ -39,6 +39,7 @@ export interface Live {
   records: () => StreamRecord[];
   children: () => Child[];
   snapshots: () => Snapshot[];
+  requestSnapshot: () => void;
   stop: () => Promise<void>;
 }
 
@@ -93,6 +94,7 @@ export async function live(t: TestContext, setup: Setup): Promise<Live> {
     records,
     children: () => records().flatMap((record) => (record.type === 'child' ? [record.data] : [])),
     snapshots: () => records().flatMap((record) => (record.type === 'snapshot' ? [record.data] : [])),
+    requestSnapshot: () => source.requestSnapshot(),
     stop,
   };
 }

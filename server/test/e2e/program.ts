@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -19,6 +19,8 @@ export class Program {
 
   constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'built-'));
+    // The server of `run` is another user if the tests run as root.
+    chmodSync(this.folder, 0o755);
     this.dist = SHARED ?? join(this.folder, 'dist');
     this.path = join(this.dist, 'vfio-dmabuf-tracer.mjs');
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { childOf } from '../fixtures/child-of.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { Program } from './program.ts';
 
@@ -114,4 +115,37 @@ test('an unknown fault in a flag or the environment is reported with a valid one
   );
   const env = { VFIO_DMABUF_TRACER_SIMULATE: 'crsh=5m' };
   assert.match(program.run(['run', nowhere], { env }).stderr, /no fault "crsh"; did you mean crash\?/);
+});
+
+test('run ends with an error if its server is killed', async (t) => {
+  const serving = await program.serve(t, ['run', nowhere]);
+  process.kill(childOf(serving.child.pid ?? 0, / server /), 'SIGKILL');
+  assert.equal(await serving.ended, 1);
+  assert.match(serving.log, /"signal":"SIGKILL".*"the server has ended"/);
+});
+
+test('the server ends with an error if the collector is killed', async (t) => {
+  const serving = await program.serve(t, ['run', nowhere]);
+  await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
+  serving.child.kill('SIGKILL');
+  // The server has the same output, so the output ends when both have ended.
+  await serving.ended;
+  assert.match(serving.log, /the stream has ended: its collector has stopped/);
+});
+
+test('run exits with 1 and one message if its address is in use', async (t) => {
+  const serving = await program.serve(t, ['run', nowhere]);
+  const { port } = new URL(serving.url);
+  const { code, stderr } = program.run(['run', nowhere, `--web.listen-address=127.0.0.1:${port}`]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^vfio-dmabuf-tracer: cannot listen on .+ already listens/);
+  assert.equal(stderr.match(/vfio-dmabuf-tracer:/g)?.length, 1);
+});
+
+test('a SIGHUP before the server listens is passed on when it listens', async (t) => {
+  const serving = program.start(t, ['run', nowhere, '--web.listen-address=127.0.0.1:0']);
+  await eventually(() => childOf(serving.child.pid ?? 0, / server /));
+  serving.child.kill('SIGHUP');
+  await serving.until(() => serving.log.includes('the settings were read again'), 'the reload');
+  assert.ok(serving.log.indexOf('"listening"') < serving.log.indexOf('the settings were read again'));
 });

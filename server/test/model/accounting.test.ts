@@ -280,6 +280,7 @@ test('events that the collector dropped are not counted as lost in the kernel ri
     kernel_ring: 2,
     splitter: 0,
     queue: 4,
+    relay: 0,
     probe_missed: 0,
     map_full: 0,
     handover: 0,

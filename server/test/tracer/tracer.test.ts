@@ -382,6 +382,6 @@ test('the counters are exact if only events are lost, and a lower bound after a 
       ready(T),
       collectorLine('loss', { t: T, stage: stage as 'queue', count: 1 }),
     ]).model.status().counters_exact;
-  assert.deepEqual(['splitter', 'queue'].map(exactAfter), [true, true]);
+  assert.deepEqual(['splitter', 'queue', 'relay'].map(exactAfter), [true, true, true]);
   assert.deepEqual(['probe_missed', 'map_full', 'handover'].map(exactAfter), [false, false, false]);
 });

@@ -309,9 +309,9 @@ function memory({ surroundings }: Examined): Check | null {
 }
 
 function guard({ guard: { problem }, surroundings }: Examined): Check {
-  if (problem === null) return ok('setpriv', 'the kernel kills bpftrace when this process ends');
-  const message = `${problem}: without --pdeathsig, bpftrace runs for another second after the daemon is killed`;
-  return warning('setpriv', message, helperFix(surroundings.distribution));
+  if (problem === null) return ok('setpriv', 'it starts bpftrace and the server of `run`');
+  const message = `${problem}: \`run\` needs it to start a server without privileges, and bpftrace would run for another second after a kill`;
+  return missing('setpriv', message, helperFix(surroundings.distribution));
 }
 
 function taskset({ taskset: problem, surroundings }: Examined): Check {

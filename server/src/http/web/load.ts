@@ -114,7 +114,7 @@ async function textOf(file: string, what: string, remedy: string): Promise<strin
     return await readFile(file, 'utf8');
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new TracerError('file_unreadable', `${what} cannot be read (${code})`, {
+    throw new TracerError('file_unreadable', `user ${process.geteuid?.()} cannot read ${what} (${code})`, {
       where: file,
       remedy,
       cause,

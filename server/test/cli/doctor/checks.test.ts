@@ -219,9 +219,9 @@ const CASES: readonly [
   [
     'no setpriv',
     'setpriv',
-    'warning',
+    'missing',
     async () => ({ searchPath: '' }),
-    /pdeathsig/,
+    /server without privileges/,
     /apt-get install util-linux/,
   ],
   [

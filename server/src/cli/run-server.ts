@@ -1,0 +1,48 @@
+import { closeSync, writeSync } from 'node:fs';
+import { TracerError } from '../lib/errors.ts';
+import { createLogger } from '../lib/logger.ts';
+import { RecordingSource } from '../protocol/recording.ts';
+import type { LineSource } from '../protocol/source.ts';
+import type { CommandContext } from './command.ts';
+import type { ExitCode } from './exit-codes.ts';
+import { serve } from './serve.ts';
+
+/** `run` waits for a write to this descriptor. */
+const STARTED_FD = 3;
+
+/** The server of `run`. It has no privileges. */
+export async function runServer(context: CommandContext): Promise<ExitCode> {
+  const { config, stdin, stdout, stop } = context;
+  const logger = await createLogger({
+    level: config['log.level'],
+    format: config['log.format'],
+    fd: 1,
+    terminal: stdout.isTTY === true,
+  });
+  const input = new RecordingSource({ path: '-', stdin, kind: 'live' });
+  return await serve(context, toItsEnd(input, stop.signal), logger, reportStart);
+}
+
+function reportStart(): void {
+  try {
+    writeSync(STARTED_FD, 'started\n');
+    closeSync(STARTED_FD);
+  } catch (cause) {
+    throw new TracerError('bad_usage', '`server` is a part of `run`', { remedy: 'start `run`', cause });
+  }
+}
+
+/** After `stopRequest`, the collector stops too. So the source is not aborted then, but read to its end. */
+function toItsEnd(source: LineSource, stopRequest: AbortSignal): LineSource {
+  return {
+    kind: source.kind,
+    name: 'bpftrace',
+    run: (onLine, signal, onDropped) => {
+      const ended = new AbortController();
+      signal.addEventListener('abort', () => {
+        if (!stopRequest.aborted) ended.abort();
+      });
+      return source.run(onLine, ended.signal, onDropped);
+    },
+  };
+}
