@@ -44,6 +44,8 @@ export async function run(context: CommandContext): Promise<ExitCode> {
       const relay = new Relay({
         bootUs: createBootClock({ procRoot: '/proc' }),
         onResync: () => source.requestSnapshot(),
+        // Its only reader never returns.
+        keptBytes: 0,
       });
       relay.add(server.input);
       await source.run(passTo(relay, recorder), AbortSignal.any([stop.signal, server.gone]));
