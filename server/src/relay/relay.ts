@@ -87,13 +87,13 @@ export class Relay {
       },
       kept === null ? next : (since ?? next),
     );
-    const [header, ...state] = this.#state.lines();
+    const { header, isComplete } = this.#state;
     if (kept !== null) reader.resume(kept);
-    else if (header !== undefined) {
+    else if (header !== null) {
+      if (since === null) reader.join(header, this.#state.ofNewReader(), isComplete ? 0 : 1);
       // The header of the same stream again would make the model count its losses twice. A reader that has not got all
       // of the last state has missed at least one line.
-      if (since === null) reader.join(header, state, 0);
-      else reader.join(null, state, Math.max(1, next - since));
+      else reader.join(null, this.#state.afterGap(), Math.max(1, next - since));
       onResync();
     }
     reader.begin();

@@ -1,6 +1,7 @@
 import { FifoMap } from '../lib/fifo-map.ts';
 import type { StreamLine } from '../protocol/stream-line.ts';
 import type { Child, HostSource, Loss } from '../protocol/wire.ts';
+import { PastCounts } from './past-counts.ts';
 
 /** The most processes, and the most devices, that are kept: as many as the collector tracks. */
 const FACTS_LIMIT = 8192;
@@ -18,6 +19,7 @@ export class StreamState {
   #clock: string | null = null;
   /** The start of the running child and its later changes; or the line that says why none runs. */
   #children: string[] = [];
+  readonly #pastCounts = new PastCounts();
   readonly #losses = new Map<Loss['stage'], string>();
   readonly #hostErrors = new Map<HostSource, string>();
   readonly #devices = new FifoMap<string, string>();
@@ -39,6 +41,9 @@ export class StreamState {
         return;
       case 'child':
         this.#child(record.data, raw);
+        return;
+      case 'counter':
+        this.#pastCounts.observe(raw, record.data);
         return;
       case 'loss':
         this.#losses.set(record.data.stage, raw);
@@ -68,10 +73,19 @@ export class StreamState {
     }
   }
 
-  /** The header and the current state; empty before the header was observed. */
-  lines(): string[] {
-    if (this.#header === null) return [];
-    return [this.#header, ...this.facts(), ...this.#children];
+  /** False if the counts of children that have ended are not complete. */
+  get isComplete(): boolean {
+    return this.#pastCounts.isComplete;
+  }
+
+  /** What a new reader needs after the header. The counts come before the child that is now running: they are not its. */
+  ofNewReader(): string[] {
+    return [...this.facts(), ...this.#pastCounts.lines(), ...this.#children];
+  }
+
+  /** What a reader needs that has missed lines. It has counts already, and they would be added to these. */
+  afterGap(): string[] {
+    return [...this.facts(), ...this.#children];
   }
 
   /**
@@ -90,6 +104,7 @@ export class StreamState {
 
   #child(child: Child, raw: string): void {
     if (child.state !== 'changed') {
+      this.#pastCounts.childEnded();
       this.#children = [raw];
       return;
     }

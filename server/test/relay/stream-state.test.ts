@@ -5,6 +5,7 @@ import { StreamState } from '../../src/relay/stream-state.ts';
 import { feed } from '../fixtures/feed.ts';
 import {
   collectorLine,
+  counterLine,
   DEVICE_ADDRESS,
   exited,
   exported,
@@ -59,6 +60,11 @@ function changed(t: number, generation: number): string {
   });
 }
 
+/** What a new reader gets. */
+function linesOf(state: StreamState): string[] {
+  return state.header === null ? [] : [state.header, ...state.ofNewReader()];
+}
+
 function loss(stage: 'queue' | 'probe_missed', count: number): string {
   return collectorLine('loss', { t: SECOND, stage, count });
 }
@@ -72,31 +78,33 @@ function clock(epoch: number): string {
 }
 
 test('before the header there is no state', () => {
-  assert.deepEqual(stateAfter(starting(SECOND, 1)).lines(), []);
+  assert.deepEqual(linesOf(stateAfter(starting(SECOND, 1))), []);
 });
 
 test('of lines that replace each other only the last one is kept, and the lines of the child come last', () => {
-  const lines = stateAfter(
-    HEADER,
-    clock(1),
-    starting(SECOND, 1),
-    ready(SECOND),
-    changed(2 * SECOND, 1),
-    loss('queue', 1),
-    loss('probe_missed', 5),
-    hostError(1),
-    device(DEVICE_ADDRESS, 'none'),
-    process(7, 3),
-    exported({ t: SECOND, inode: 7 }),
-    heartbeat(SECOND, 1),
-    readEnd(SECOND, 0),
-    clock(2),
-    loss('queue', 2),
-    hostError(2),
-    device(DEVICE_ADDRESS),
-    process(7, 3, 'web'),
-    changed(3 * SECOND, 1),
-  ).lines();
+  const lines = linesOf(
+    stateAfter(
+      HEADER,
+      clock(1),
+      starting(SECOND, 1),
+      ready(SECOND),
+      changed(2 * SECOND, 1),
+      loss('queue', 1),
+      loss('probe_missed', 5),
+      hostError(1),
+      device(DEVICE_ADDRESS, 'none'),
+      process(7, 3),
+      exported({ t: SECOND, inode: 7 }),
+      heartbeat(SECOND, 1),
+      readEnd(SECOND, 0),
+      clock(2),
+      loss('queue', 2),
+      hostError(2),
+      device(DEVICE_ADDRESS),
+      process(7, 3, 'web'),
+      changed(3 * SECOND, 1),
+    ),
+  );
   assert.deepEqual(lines, [
     HEADER,
     clock(2),
@@ -113,9 +121,9 @@ test('of lines that replace each other only the last one is kept, and the lines 
 
 test('a child that has ended is reported by its end only, and so is a host that cannot be traced', () => {
   const lines = [HEADER, starting(SECOND, 1), changed(SECOND, 1), exited(2 * SECOND, 1)];
-  assert.deepEqual(stateAfter(...lines).lines(), [HEADER, exited(2 * SECOND, 1)]);
-  assert.deepEqual(stateAfter(...lines, untraceable(3)).lines(), [HEADER, untraceable(3)]);
-  assert.deepEqual(stateAfter(...lines, starting(4, 2)).lines(), [HEADER, starting(4, 2)]);
+  assert.deepEqual(linesOf(stateAfter(...lines)), [HEADER, exited(2 * SECOND, 1)]);
+  assert.deepEqual(linesOf(stateAfter(...lines, untraceable(3))), [HEADER, untraceable(3)]);
+  assert.deepEqual(linesOf(stateAfter(...lines, starting(4, 2))), [HEADER, starting(4, 2)]);
 });
 
 test('devices that have departed and processes that have ended are left out', () => {
@@ -133,7 +141,7 @@ test('devices that have departed and processes that have ended are left out', ()
     exit(2, 2),
     exit(3, 29),
   );
-  assert.deepEqual(state.lines(), [HEADER, device('0000:02:00.0'), process(3, 30)]);
+  assert.deepEqual(linesOf(state), [HEADER, device('0000:02:00.0'), process(3, 30)]);
 });
 
 test('the newest 8192 processes and devices, and 64 changes of the child, are kept', () => {
@@ -143,7 +151,7 @@ test('the newest 8192 processes and devices, and 64 changes of the child, are ke
     state.observe(streamLine(device(`${index.toString(16).padStart(4, '0')}:01:00.0`)));
   }
   for (let index = 0; index < 100; index += 1) state.observe(streamLine(changed(index, 1)));
-  const lines = state.lines();
+  const lines = linesOf(state);
   const count = (type: string): number => lines.filter((line) => line.startsWith(`{"type":"${type}"`)).length;
   assert.deepEqual([count('process'), count('device'), count('child')], [8192, 8192, 64]);
   assert.ok(lines.includes(starting(SECOND, 1)), 'the start of the child is kept');
@@ -154,7 +162,7 @@ test('the newest 8192 processes and devices, and 64 changes of the child, are ke
 test('a model that starts with the state loses no event and knows the losses of before', () => {
   const state = stateAfter(HEADER, loss('queue', 3), starting(SECOND, 1), ready(SECOND));
   const { model } = feed([
-    ...state.lines(),
+    ...linesOf(state),
     exported({ t: 3 * SECOND, inode: 8 }),
     heartbeat(4 * SECOND, 1001),
     readEnd(4 * SECOND, 500),
@@ -168,6 +176,29 @@ test('a model that starts with the state loses no event and knows the losses of 
 
 test('a model that starts while no child runs counts the blind time since its end', () => {
   const state = stateAfter(HEADER, starting(SECOND, 1), exited(2 * SECOND, 1));
-  const { model } = feed([...state.lines(), collectorLine('tick', { t: 5 * SECOND })]);
+  const { model } = feed([...linesOf(state), collectorLine('tick', { t: 5 * SECOND })]);
   assert.deepEqual([model.accounting.state, model.accounting.blindSeconds], ['blind', 3]);
+});
+
+test('a new reader gets the sums of the children that have ended, and counts what the running one counts', () => {
+  const count = (value: number) => counterLine('releases', '0', value);
+  const one = counterLine('exports', '64,2', 3);
+  const state = stateAfter(HEADER, starting(SECOND, 1), count(5), count(7), one, exited(2 * SECOND, 1));
+  for (const line of [
+    starting(3 * SECOND, 2),
+    count(2),
+    exited(4 * SECOND, 2),
+    starting(5 * SECOND, 3),
+    count(4),
+  ])
+    state.observe(streamLine(line));
+  assert.deepEqual(linesOf(state), [HEADER, count(9), one, starting(5 * SECOND, 3)]);
+  const { model } = feed([...linesOf(state), count(4), count(6)]);
+  assert.equal(model.counters.totals.counters.releases, 15);
+  assert.equal(model.counters.totals.counters.exports, 3);
+  assert.deepEqual(
+    state.afterGap(),
+    [starting(5 * SECOND, 3)],
+    'a reader that returns has these counts already',
+  );
 });
