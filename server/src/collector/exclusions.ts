@@ -66,10 +66,21 @@ export class Exclusions {
     return [...this.#fragments.values()].some(({ active, until }) => active && until <= this.#now());
   }
 
-  /** Ends expired exclusions. A fragment that fails again is excluded for longer. */
-  expire(): void {
-    for (const exclusion of this.#fragments.values())
-      if (exclusion.until <= this.#now()) exclusion.active = false;
+  /** Ends expired exclusions, and returns their fragments. A fragment that fails again is excluded for longer. */
+  expire(): readonly string[] {
+    const ended = [...this.#fragments].filter(([, { active, until }]) => active && until <= this.#now());
+    for (const [, exclusion] of ended) exclusion.active = false;
+    return ended.map(([name]) => name);
+  }
+
+  /** Excludes fragments again, for the first pause: their retry failed for another reason. */
+  resume(names: readonly string[]): void {
+    for (const name of names) {
+      const exclusion = this.#fragments.get(name);
+      if (exclusion === undefined || exclusion.active) continue;
+      exclusion.active = true;
+      exclusion.until = this.#now() + this.#timing.exclusionMs;
+    }
   }
 
   /** Drops all exclusions and failure counts, for example after the loaded modules have changed. */

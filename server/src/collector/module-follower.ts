@@ -171,12 +171,18 @@ export class ModuleFollower {
    */
   async #retryExcluded(running: RunningChild, signal: AbortSignal): Promise<void> {
     const { children, logger, planner } = this.#options;
-    planner.exclusions.expire();
+    const expired = planner.exclusions.expire();
     const plan = planner.recompose();
-    if (plan === null || !plan.runnable || plan.composed.program === running.plan.composed.program) return;
+    if (plan === null || !plan.runnable) {
+      planner.exclusions.resume(expired);
+      return;
+    }
+    if (plan.composed.program === running.plan.composed.program) return;
     if (running.plan.composed.gated && plan.composed.gated) {
       const end = await this.#replace(running, plan, signal);
-      if (end !== 'done') logger.warn({ why: end.why }, 'the retry of excluded probes has failed');
+      if (end === 'done') return;
+      logger.warn({ why: end.why }, 'the retry of excluded probes has failed');
+      planner.exclusions.resume(expired);
       return;
     }
     const { started, end } = await children.withStandby(plan, async (trial) => {
@@ -186,7 +192,7 @@ export class ModuleFollower {
     });
     if (signal.aborted) return;
     if (started) running.stop('stopped', 'excluded probes can be attached now');
-    else planner.exclusions.note(plan, end);
+    else if (!planner.exclusions.note(plan, end)) planner.exclusions.resume(expired);
   }
 
   /** Starts a standby next to the running program and hands over to it. */

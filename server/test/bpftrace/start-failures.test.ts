@@ -190,9 +190,16 @@ test('an exclusion expires, and the next one lasts longer, up to a limit', async
     assert.equal(exclusions.expired, false);
     now += 1;
     assert.equal(exclusions.expired, true);
-    exclusions.expire();
+    assert.deepEqual(exclusions.expire(), [plan.composed.parts[0]?.probe]);
     assert.equal(exclusions.reasons.size, 0);
   }
+  // The retry failed for a reason that is not the fragment's: without the first pause it would never be tried again.
+  exclusions.resume([plan.composed.parts[0]?.probe ?? '']);
+  assert.equal(exclusions.reasons.size, 1);
+  assert.equal(exclusions.expired, false);
+  now += 60_000;
+  assert.equal(exclusions.expired, true);
+  exclusions.expire();
   for (const reason of ['permission', 'resources', 'start_failed', 'not_root', 'no_symbols'] as const) {
     assert.equal(exclusions.note(plan, { ...rejected, reason }), false, reason);
   }
