@@ -1,26 +1,18 @@
 import { createBootClock } from '../host/boot-clock.ts';
 import { readGroupId } from '../host/group.ts';
 import { TracerError } from '../lib/errors.ts';
-import { createLogger } from '../lib/logger.ts';
 import { Relay } from '../relay/relay.ts';
 import { RelaySocket } from '../relay/socket.ts';
 import type { CommandContext } from './command.ts';
+import { commandLogger } from './command-logger.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
 import { untraceable } from './untraceable.ts';
 
-/** Milliseconds that the readers may take for the last lines. */
-const LAST_LINES_MS = 3000;
-
 /** Traces this host and passes the stream on to the readers of a unix socket, until a signal. */
 export async function collect(context: CommandContext): Promise<ExitCode> {
-  const { config, host, readers, stdout, stop } = context;
-  const logger = await createLogger({
-    level: config['log.level'],
-    format: config['log.format'],
-    fd: 1,
-    terminal: stdout.isTTY === true,
-  });
+  const { config, host, readers, stop } = context;
+  const logger = await commandLogger(context);
   warnOfSimulation(config, logger);
   const gid = await groupOf(config['collector.group'], host?.etcRoot);
   const source = await liveSource(context, logger);
@@ -47,7 +39,7 @@ export async function collect(context: CommandContext): Promise<ExitCode> {
     );
   } finally {
     await socket.stop();
-    await relay.stop(LAST_LINES_MS);
+    await relay.stop();
   }
   if (failure !== undefined) throw failure;
   const { lines, events } = relay.dropped;

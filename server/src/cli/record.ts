@@ -1,7 +1,7 @@
 import { TracerError } from '../lib/errors.ts';
-import { createLogger } from '../lib/logger.ts';
 import { Recorder } from '../protocol/recorder.ts';
 import type { CommandContext } from './command.ts';
+import { commandLogger } from './command-logger.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
 import { untraceable } from './untraceable.ts';
@@ -9,12 +9,7 @@ import { untraceable } from './untraceable.ts';
 /** Records the stream of this host until a signal. At any time the file is complete, except for the last second. */
 export async function record(context: CommandContext): Promise<ExitCode> {
   const { config, operand = '-' } = context;
-  const logger = await createLogger({
-    level: config['log.level'],
-    format: config['log.format'],
-    fd: 2,
-    terminal: context.stderr.isTTY === true,
-  });
+  const logger = await commandLogger(context, 2);
   warnOfSimulation(config, logger);
   const source = await liveSource(context, logger);
   const recorder = new Recorder({

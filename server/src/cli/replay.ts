@@ -1,4 +1,3 @@
-import { createLogger } from '../lib/logger.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { Catalogue } from '../metrics/catalogue.ts';
 import { renderMetrics } from '../metrics/exposition.ts';
@@ -6,6 +5,7 @@ import { RecordingSource } from '../protocol/recording.ts';
 import { Pipeline } from '../tracer/pipeline.ts';
 import { TracerModel } from '../tracer/tracer.ts';
 import type { CommandContext, Print } from './command.ts';
+import { commandLogger } from './command-logger.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { note, printData, printJson } from './output.ts';
 
@@ -14,12 +14,7 @@ export async function replay(context: CommandContext): Promise<ExitCode> {
   if (context.print !== undefined) return await print(context, source, context.print);
   await source.assertReadable();
   const { serve } = await import('./serve.ts');
-  const logger = await createLogger({
-    level: context.config['log.level'],
-    format: context.config['log.format'],
-    fd: 1,
-    terminal: context.stdout.isTTY === true,
-  });
+  const logger = await commandLogger(context);
   logger.info({ recording: source.name }, 'replay: serving a recording, not this host');
   return await serve(context, source, logger);
 }

@@ -1,9 +1,9 @@
 import { closeSync, writeSync } from 'node:fs';
 import { TracerError } from '../lib/errors.ts';
-import { createLogger } from '../lib/logger.ts';
 import { RecordingSource } from '../protocol/recording.ts';
 import type { LineSource } from '../protocol/source.ts';
 import type { CommandContext } from './command.ts';
+import { commandLogger } from './command-logger.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { serve } from './serve.ts';
 
@@ -12,13 +12,8 @@ const STARTED_FD = 3;
 
 /** The server of `run`. It has no privileges. */
 export async function runServer(context: CommandContext): Promise<ExitCode> {
-  const { config, stdin, stdout, stop } = context;
-  const logger = await createLogger({
-    level: config['log.level'],
-    format: config['log.format'],
-    fd: 1,
-    terminal: stdout.isTTY === true,
-  });
+  const { stdin, stop } = context;
+  const logger = await commandLogger(context);
   const input = new RecordingSource({ path: '-', stdin, kind: 'live' });
   return await serve(context, toItsEnd(input, stop.signal), logger, reportStart);
 }

@@ -2,29 +2,22 @@ import type { Config } from '../config/schema.ts';
 import { createBootClock } from '../host/boot-clock.ts';
 import type { ProcessEnd } from '../host/process-group.ts';
 import { systemClock } from '../lib/clock.ts';
-import { createLogger, type Logger } from '../lib/logger.ts';
+import type { Logger } from '../lib/logger.ts';
 import { Throttle } from '../lib/throttle.ts';
 import { Recorder } from '../protocol/recorder.ts';
 import { type StreamLine, streamLine } from '../protocol/stream-line.ts';
 import type { Recording } from '../protocol/wire.ts';
 import { Relay } from '../relay/relay.ts';
 import type { CommandContext } from './command.ts';
+import { commandLogger } from './command-logger.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { liveSource, warnOfSimulation } from './live-source.ts';
 import { ServerProcess } from './server-process.ts';
 
-/** How long the server may take to read the last lines, in milliseconds. */
-const RELAY_STOP_MS = 3000;
-
 /** Traces this host in this process, and serves the stream in a second process without privileges. */
 export async function run(context: CommandContext): Promise<ExitCode> {
   const { config, env, serverFlags, stdout, stop } = context;
-  const logger = await createLogger({
-    level: config['log.level'],
-    format: config['log.format'],
-    fd: 1,
-    terminal: stdout.isTTY === true,
-  });
+  const logger = await commandLogger(context);
   warnOfSimulation(config, logger);
   const server = new ServerProcess({ user: config['server-user'], flags: serverFlags, env, logger });
   // A terminal that is closed sends this signal: then it ends the process, as without a listener.
@@ -49,7 +42,7 @@ export async function run(context: CommandContext): Promise<ExitCode> {
       });
       relay.add(server.input);
       await source.run(passTo(relay, recorder), AbortSignal.any([stop.signal, server.gone]));
-      await relay.stop(RELAY_STOP_MS);
+      await relay.stop();
     }
   } finally {
     end = await server.stop();

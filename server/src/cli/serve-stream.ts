@@ -1,24 +1,19 @@
 import { stat } from 'node:fs/promises';
 import { systemClock } from '../lib/clock.ts';
-import { createLogger } from '../lib/logger.ts';
 import { RecordingSource } from '../protocol/recording.ts';
 import { SocketSource } from '../relay/client.ts';
 import type { CommandContext } from './command.ts';
+import { commandLogger } from './command-logger.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { serve } from './serve.ts';
 
 /** Serves the live stream of a collector in another process or on another host. */
 export async function serveStream(context: CommandContext): Promise<ExitCode> {
-  const { config, operand = '-', stdin, stdout } = context;
+  const { operand = '-', stdin } = context;
   const isSocket = await namesSocket(operand);
   const recording = new RecordingSource({ path: operand, stdin, kind: 'live' });
   if (!isSocket) await recording.assertReadable();
-  const logger = await createLogger({
-    level: config['log.level'],
-    format: config['log.format'],
-    fd: 1,
-    terminal: stdout.isTTY === true,
-  });
+  const logger = await commandLogger(context);
   const source = isSocket ? new SocketSource({ path: operand, clock: systemClock, logger }) : recording;
   return await serve(context, source, logger);
 }

@@ -7,7 +7,7 @@ import { withinDeadline } from '../lib/deadline.ts';
 import { TracerError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { CommandName } from './command.ts';
-import { serverFlags } from './server-user.ts';
+import { setprivFlags } from './server-user.ts';
 
 export interface ServerProcessOptions {
   /** The user that the server becomes if this process is root. */
@@ -65,7 +65,7 @@ export class ServerProcess {
       throw new TracerError('host_untraceable', message, { remedy: 'install util-linux' });
     }
     const [node, main = ''] = [process.execPath, process.argv[1]];
-    const without = await serverFlags(setpriv, user, { node, main }, logger);
+    const without = await setprivFlags(setpriv, user, { node, main }, logger);
     // In a separate session: Ctrl-C signals only this process, which then stops the server after the last line.
     const child = spawn(setpriv, [...without, '--', node, ...process.execArgv, main, COMMAND, ...flags], {
       env: Object.fromEntries(Object.entries(env).filter(([name]) => PASSED_ON.test(name))),

@@ -9,7 +9,7 @@ export interface ProgramFiles {
   main: string;
 }
 
-/** No program that setpriv starts with these can get a capability, also not by a setuid file. */
+/** A program that setpriv starts with these flags cannot get a capability, not even by a setuid file. */
 const WITHOUT_PRIVILEGES = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all'];
 const TIMEOUT_MS = 30_000;
 
@@ -21,7 +21,7 @@ const TIMEOUT_MS = 30_000;
  * @param user USER[:GROUP], each a name or a number. Without a group, it has the name or number of the user
  * @throws TracerError `bad_config` if the user does not exist, or if no user but root can read the program
  */
-export async function serverFlags(
+export async function setprivFlags(
   setpriv: string,
   user: string,
   { node, main }: ProgramFiles,
@@ -29,7 +29,7 @@ export async function serverFlags(
 ): Promise<readonly string[]> {
   if (process.geteuid?.() !== 0) return WITHOUT_PRIVILEGES;
   const canRead = async (flags: readonly string[]): Promise<boolean> => {
-    // The shell exits with 1 if one of the tests is false.
+    // 3: one of the tests is false. Another code: setpriv or the shell has failed.
     const args = [...flags, '--', '/bin/sh', '-c', 'test -x "$0" && test -r "$1" || exit 3', node, main];
     const result = await runCommand(setpriv, args, { searchPath: '', timeoutMs: TIMEOUT_MS });
     if (result.code === 3) return false;

@@ -106,7 +106,7 @@ export class Relay {
    * Lets all readers read what waits for them, then ends their sinks. Destroys those that take longer than `ms`
    * milliseconds. To be called after the last line.
    */
-  async stop(ms: number): Promise<void> {
+  async stop(ms = 3000): Promise<void> {
     this.#isStopped = true;
     await Promise.all(Array.from(this.#readers, (reader) => reader.stop(ms)));
   }
