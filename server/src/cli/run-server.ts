@@ -1,4 +1,5 @@
 import { closeSync, writeSync } from 'node:fs';
+import { systemClock } from '../lib/clock.ts';
 import { TracerError } from '../lib/errors.ts';
 import { RecordingSource } from '../protocol/recording.ts';
 import type { LineSource } from '../protocol/source.ts';
@@ -9,6 +10,7 @@ import { serve } from './serve.ts';
 
 /** `run` waits for a write to this descriptor. */
 const STARTED_FD = 3;
+const STOP_SIGNAL_MS = 1000;
 
 /** The server of `run`. It has no privileges. */
 export async function runServer(context: CommandContext): Promise<ExitCode> {
@@ -32,12 +34,14 @@ function toItsEnd(source: LineSource, stopRequest: AbortSignal): LineSource {
   return {
     kind: source.kind,
     name: 'bpftrace',
-    run: (onLine, signal, onDropped) => {
+    run: async (onLine, signal, onDropped) => {
       const ended = new AbortController();
       signal.addEventListener('abort', () => {
         if (!stopRequest.aborted) ended.abort();
       });
-      return source.run(onLine, ended.signal, onDropped);
+      await source.run(onLine, ended.signal, onDropped);
+      // The signal that announces a stop was sent before the end of the stream, but may be handled after it.
+      await systemClock.sleep(STOP_SIGNAL_MS, signal);
     },
   };
 }
