@@ -24,7 +24,7 @@ export async function versionsOf(lab: Lab): Promise<{ release: string; bpftrace:
 /** Scenarios and trials that run in one guest. */
 export interface Group {
   cell: Cell;
-  /** Distinguishes this guest from others of the cell: a trial's name, `scenarios`, `trials` or `untraced`. */
+  /** Distinguishes this guest from others of the cell: a trial's name, `scenarios`, `trials`, `untraced` or `systemd`. */
   of: string;
   /** A collector is started before the scenarios and trials. */
   traces: boolean;
@@ -125,7 +125,8 @@ export const runGroup = async (
     crashed: [],
     inexact: [],
   };
-  const open = (): Promise<Lab> => (traces ? Lab.tracing({ ...cell, log }) : Lab.open({ ...cell, log }));
+  const open = (): Promise<Lab> =>
+    traces ? Lab.tracing({ ...cell, log }) : Lab.open({ ...cell, systemd: of === 'systemd', log });
   let lab: Lab | undefined;
   const title = traces ? 'the daemon is ready and has its first snapshot' : 'the guest boots';
   await attempt(outcome, `${traces ? 'start' : 'boot'} (${of})`, title, log, async () => {

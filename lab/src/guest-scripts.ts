@@ -27,3 +27,7 @@ export const PROGRAM_IN_GUEST = 'node /lab/dist/vfio-dmabuf-tracer.mjs';
 
 export const START_COLLECTOR = `mkdir -p /run/tracer; cd /run/tracer; stream=${portOf('stream')}; log=${portOf('log')}
   ${PROGRAM_IN_GUEST} record $stream --log.format json >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;
+
+/** Starts the complete daemon in the guest. */
+export const START_DAEMON = `mkdir -p /run/tracer; cd /run/tracer; log=${portOf('log')}
+  ${PROGRAM_IN_GUEST} run --web.listen-address 0.0.0.0:10043 >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`;

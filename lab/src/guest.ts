@@ -36,6 +36,8 @@ export interface GuestOptions {
   forward?: readonly { host: number; guest: number }[];
   /** One CPU whose clock skips idle time. */
   skipsIdle?: boolean;
+  /** systemd is the guest's init. */
+  systemd?: boolean;
   /** Called with what the guest writes to its port lab.stream. */
   onStream?: (chunk: Buffer) => void;
 }
@@ -150,7 +152,8 @@ export class Guest {
   }
 
   async #launch(state?: string): Promise<void> {
-    const { image, dialect, accelerator, programDisk, forward = [], skipsIdle = false } = this.#options;
+    const { image, dialect, accelerator, programDisk, forward = [] } = this.#options;
+    const { skipsIdle = false, systemd = false } = this.#options;
     this.#servers.push(
       await listen(join(this.#directory, PORTS.agent), (socket) => this.#readAgent(socket)),
       await listen(join(this.#directory, PORTS.stream), (socket) => {
@@ -170,6 +173,7 @@ export class Guest {
       disks: [...image.disks, programDisk],
       forward,
       skipsIdle,
+      systemd,
       ...(state !== undefined && { state }),
     });
     // Its own process group, so that Ctrl-C reaches this process only; --pdeathsig kills QEMU if this process dies.

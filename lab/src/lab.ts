@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KernelEvent, TracerEvent } from '../../server/src/contract/events.ts';
@@ -10,7 +10,7 @@ import { ARCHITECTURES } from './architecture.ts';
 import { collectorCode } from './collector-code.ts';
 import { freePort } from './free-port.ts';
 import { type CommandResult, Guest, type GuestDialect } from './guest.ts';
-import { PROGRAM_IN_GUEST, portOf, prepareScript, START_COLLECTOR } from './guest-scripts.ts';
+import { prepareScript, START_COLLECTOR, START_DAEMON } from './guest-scripts.ts';
 import { HostServer } from './host-server.ts';
 import { ensureImage, type Image } from './image.ts';
 import type { Kernel } from './kernels.ts';
@@ -19,7 +19,6 @@ import { stepOn } from './page-size.ts';
 import { parseSamples, type Samples } from './samples.ts';
 import { qemuVersion, removeHalfSaved, SavedGuest } from './saved-guests.ts';
 import { parseSteps, type RunningSession, type Step, sessionOf, startSession } from './session.ts';
-import { run } from './shell.ts';
 import { makeStage, PROGRAM, type Stage } from './stage.ts';
 import { StreamTap } from './stream-tap.ts';
 import type { Suite } from './tree.ts';
@@ -34,6 +33,8 @@ export interface LabOptions {
   /** Files that are copied into /lab/files of the guest. */
   files?: readonly string[];
   skipsIdle?: boolean;
+  /** systemd is the guest's init. */
+  systemd?: boolean;
   /** Port of 127.0.0.1 that the server listens on; default is a free port. */
   port?: number;
 }
@@ -124,13 +125,14 @@ export class Lab {
   }
 
   #newGuest(programDisk = this.#stage.disk): Guest {
-    const { dialect, skipsIdle = false } = this.options;
+    const { dialect, skipsIdle = false, systemd = false } = this.options;
     return new Guest({
       image: this.#image,
       dialect,
       accelerator: this.#accelerator,
       programDisk,
       skipsIdle,
+      systemd,
       forward: [{ host: this.#guestPort, guest: 10043 }],
       onStream: this.tap.take,
     });
@@ -168,10 +170,10 @@ export class Lab {
     made: readonly string[] = [],
     files: readonly string[] = [],
   ): SavedGuest {
-    const { suite, kernel, dialect, log } = this.options;
+    const { suite, kernel, dialect, systemd = false, log } = this.options;
     const { architecture, vmlinuz, initramfs, disks } = this.#image;
     const machine = machineArguments({
-      ...{ accelerator: this.#accelerator, directory: '', dialect, forward: [], skipsIdle: false },
+      ...{ accelerator: this.#accelerator, directory: '', dialect, forward: [], skipsIdle: false, systemd },
       ...{ architecture, vmlinuz, initramfs, disks },
     });
     const all = [
@@ -180,7 +182,7 @@ export class Lab {
       prepareScript(kernel, dialect),
       ...made,
     ];
-    return new SavedGuest(`${stage}-${kernel}-${suite}-${dialect}`, all, files, log);
+    return new SavedGuest(`${systemd ? 'systemd' : stage}-${kernel}-${suite}-${dialect}`, all, files, log);
   }
 
   #savedTracing(): SavedGuest {
@@ -262,10 +264,12 @@ export class Lab {
 
   /** Starts the complete daemon in the guest; the methods query it from then on. Does not wait for it. */
   async launchInGuest(): Promise<void> {
-    await this.command(
-      `mkdir -p /run/tracer; cd /run/tracer; log=${portOf('log')}
-       ${PROGRAM_IN_GUEST} run --web.listen-address 0.0.0.0:10043 >$log 2>&1 </dev/null & echo $! >/run/tracer/pid`,
-    );
+    await this.command(START_DAEMON);
+    this.queryGuest();
+  }
+
+  /** The methods query the daemon in the guest from now on. */
+  queryGuest(): void {
     this.url = `http://127.0.0.1:${this.#guestPort}`;
   }
 
@@ -364,14 +368,6 @@ export class Lab {
       if (Date.now() > deadline) throw new Error(`waited ${seconds} s for ${what}\n${this.daemonLog()}`);
       await sleep(50);
     }
-  }
-
-  /** Copies the files of a folder in the guest into a folder on this machine. */
-  async fetchFolder(from: string, to: string): Promise<void> {
-    const packed = join(to, '.fetched.tar');
-    writeFileSync(packed, Buffer.from(await this.command(`tar cf - -C ${from} . | base64`), 'base64'));
-    await run('tar', ['xf', packed, '-C', to, '--no-same-owner']);
-    rmSync(packed);
   }
 
   /** The last 40 lines of the collector's log followed by the server's log. */

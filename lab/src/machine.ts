@@ -68,6 +68,8 @@ export interface MachineOptions {
   /** TCP ports of 127.0.0.1 that are forwarded to ports of the guest. */
   forward: readonly { host: number; guest: number }[];
   skipsIdle: boolean;
+  /** systemd is the guest's init. */
+  systemd: boolean;
   /** Shell command that prints a saved state; the machine resumes from it instead of booting. */
   state?: string;
 }
@@ -77,7 +79,7 @@ export interface MachineOptions {
  * arguments.
  */
 export function machineArguments(options: MachineOptions): string[] {
-  const { accelerator, directory, dialect, disks, forward, skipsIdle, state } = options;
+  const { accelerator, directory, dialect, disks, forward, skipsIdle, systemd, state } = options;
   const at = (port: keyof typeof PORTS): string => join(directory, PORTS[port]);
   const ports = forward.map(({ host, guest }) => `,hostfwd=tcp:127.0.0.1:${host}-:${guest}`).join('');
   const board = ARCHITECTURES[options.architecture];
@@ -88,6 +90,7 @@ export function machineArguments(options: MachineOptions): string[] {
     'oops=panic',
     'net.ifnames=0',
     `lab.dialect=${dialect}`,
+    ...(systemd ? ['lab.systemd'] : []),
   ];
   return [
     ...['-machine', `${board.machine},accel=${accelerator.name}`, '-cpu', accelerator.cpu, '-m', '3G'],

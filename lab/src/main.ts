@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { busyHour } from './busy-hour.ts';
@@ -11,6 +11,7 @@ import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
 import { keepResults, resultOf } from './matrix.ts';
 import { screenshots } from './screenshots.ts';
+import { run } from './shell.ts';
 import { shellIn } from './terminal.ts';
 import { SUITES } from './tree.ts';
 import type { Trial } from './trial.ts';
@@ -61,11 +62,14 @@ function groupsOf(wanted: (name: string) => boolean, cells: readonly Cell[], eve
       ...of('own').map((trial) => ({ cell, of: trial.name, traces: true, scenarios: [], trials: [trial] })),
       { cell, of: 'scenarios', traces: true, scenarios, trials: [] },
       { cell, of: 'trials', traces: true, scenarios: [], trials: of(undefined) },
-      { cell, of: 'untraced', traces: false, scenarios: [], trials: of('untraced') },
+      ...(['untraced', 'systemd'] as const).map((guest) => ({
+        ...{ cell, of: guest, traces: false, scenarios: [], trials: of(guest) },
+      })),
     ];
   });
   const weight = ({ scenarios, trials }: Group): number =>
-    scenarios.length + trials.reduce((sum, { guest }) => sum + (guest === 'own' ? 60 : 10), 0);
+    scenarios.length +
+    trials.reduce((sum, { guest }) => sum + (guest === 'own' || guest === 'systemd' ? 60 : 10), 0);
   return groups.filter((group) => weight(group) > 0).sort((a, b) => weight(b) - weight(a));
 }
 
@@ -150,6 +154,14 @@ const matrix = async (prefix: string): Promise<number> => {
   );
 };
 
+/** Copies the files of a folder in the guest into a folder on this machine. */
+async function fetchFolder(lab: Lab, from: string, to: string): Promise<void> {
+  const packed = join(to, '.fetched.tar');
+  writeFileSync(packed, Buffer.from(await lab.command(`tar cf - -C ${from} . | base64`), 'base64'));
+  await run('tar', ['xf', packed, '-C', to, '--no-same-owner']);
+  rmSync(packed);
+}
+
 async function exec(files: readonly string[], cell: Cell): Promise<number> {
   const [first] = files;
   if (first === undefined) throw new Error(`exec: FILE is missing\n${USAGE}`);
@@ -166,7 +178,7 @@ async function exec(files: readonly string[], cell: Cell): Promise<number> {
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, 'output'), output);
     writeFileSync(join(directory, 'metrics'), (await lab.get('/metrics')).body);
-    await lab.fetchFolder('/out', directory);
+    await fetchFolder(lab, '/out', directory);
     await lab.stopDaemon();
     writeFileSync(join(directory, 'stream.ndjson'), `${lab.stream().join('\n')}\n`);
     writeFileSync(join(directory, 'daemon.log'), lab.daemonLog());

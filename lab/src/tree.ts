@@ -8,7 +8,11 @@ type Log = (line: string) => void;
 export const SUITES = ['trixie', 'sid'] as const;
 export type Suite = (typeof SUITES)[number];
 
-const GUEST_PACKAGES = ['bpftrace', 'nodejs', 'kmod', 'busybox-static', 'iproute2', 'procps', 'util-linux'];
+const GUEST_PACKAGES = [
+  ...['bpftrace', 'nodejs', 'kmod', 'busybox-static', 'iproute2', 'procps', 'util-linux'],
+  // Only guests that try the units run it (guest/init).
+  'systemd',
+];
 const BUILD_PACKAGES = ['gcc', 'make', 'libc6-dev', 'pahole', 'xz-utils', 'cpio'];
 
 /** The tree in which everything for all guests is built. */

@@ -9,9 +9,9 @@ export interface Trial {
   title: string;
   /**
    * Its guest: `own` is a tracing guest for this trial alone, `untraced` a guest without a collector that such trials
-   * share. By default it shares a tracing guest with other trials.
+   * share, `systemd` one whose init is systemd. By default it shares a tracing guest with other trials.
    */
-  guest?: 'own' | 'untraced';
+  guest?: 'own' | 'untraced' | 'systemd';
   /** Whether it runs on the cell. */
   belongs(cell: Cell): boolean;
   /** Whether `all` runs it on the cell; default true. Asked only for cells for which `belongs` is true. */

@@ -36,6 +36,8 @@ export interface DaemonOptions {
   clock: Clock;
   /** The files of the built page. */
   web?: WebFiles;
+  /** Sockets that already listen. They are served instead of `web.listen-address`. */
+  descriptors?: readonly number[];
   /** Time limit of the complete stop, in milliseconds; default 10,000. */
   stopMs?: number;
   /** Kills the process after this time, even if the event loop is blocked. Returns a function that cancels it. Default: none. */
@@ -177,6 +179,7 @@ export class Daemon {
     this.server = new HttpServer({
       app: this.app,
       addresses: config['web.listen-address'],
+      ...(options.descriptors === undefined ? {} : { descriptors: options.descriptors }),
       telemetryPath: config['web.telemetry-path'],
       limits: { connections },
       web: this.#web,

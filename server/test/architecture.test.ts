@@ -43,6 +43,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   protocol: ['lib'],
   bpftrace: ['host', 'lib', 'protocol'],
   relay: ['lib', 'protocol'],
+  systemd: ['lib', 'protocol'],
   collector: ['bpftrace', 'host', 'lib', 'protocol'],
   contract: ['protocol'],
   model: ['contract', 'lib', 'protocol'],
@@ -109,7 +110,7 @@ test('probes/ imports only codes, readers and types of the protocol, and one fil
 
 test('no file that we write has more than 400 lines', () => {
   const repository = fileURLToPath(new URL('../..', import.meta.url));
-  const files = ['server', 'probes', 'lab', 'dashboards', 'tools'].flatMap((folder) =>
+  const files = ['server', 'probes', 'lab', 'dashboards', 'deploy', 'tools'].flatMap((folder) =>
     readdirSync(join(repository, folder), { recursive: true, encoding: 'utf8' })
       .map((file) => join(folder, file))
       .filter((file) => /\.(?:tsx?|mjs|css|bt|c|h|sh)$/.test(file))

@@ -3,6 +3,9 @@ import { readGroupId } from '../host/group.ts';
 import { TracerError } from '../lib/errors.ts';
 import { Relay } from '../relay/relay.ts';
 import { RelaySocket } from '../relay/socket.ts';
+import { DataPath } from '../systemd/data-path.ts';
+import { takeDescriptors } from '../systemd/descriptors.ts';
+import { ServiceManager } from '../systemd/service-manager.ts';
 import type { CommandContext } from './command.ts';
 import { commandLogger } from './command-logger.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -11,8 +14,9 @@ import { untraceable } from './untraceable.ts';
 
 /** Traces this host and passes the stream on to the readers of a unix socket, until a signal. */
 export async function collect(context: CommandContext): Promise<ExitCode> {
-  const { config, host, readers, stop } = context;
+  const { config, env, host, readers, stop } = context;
   const logger = await commandLogger(context);
+  const manager = new ServiceManager({ env, descriptors: takeDescriptors(env), logger });
   warnOfSimulation(config, logger);
   const gid = await groupOf(config['collector.group'], host?.etcRoot);
   const source = await liveSource(context, logger);
@@ -25,12 +29,18 @@ export async function collect(context: CommandContext): Promise<ExitCode> {
   const socket = new RelaySocket({ relay, path, gid, logger, ...readers });
   await socket.start();
   logger.info({ socket: path }, 'passing the stream on; SIGINT or SIGTERM ends it');
+  const data = new DataPath();
+  const endReports = manager.report({ status: () => data.text, problem: (ms) => data.problem(ms) });
+  manager.ready();
+  const announceStop = (): void => manager.stopping();
+  stop.signal.addEventListener('abort', announceStop, { once: true });
   const broken = new AbortController();
   let failure: TracerError | undefined;
   try {
     await source.run(
       (line) => {
         relay.write(line);
+        data.observe(line.record);
         if (!config.strict || failure !== undefined) return;
         failure = untraceable(line.record);
         if (failure !== undefined) broken.abort();
@@ -38,8 +48,10 @@ export async function collect(context: CommandContext): Promise<ExitCode> {
       AbortSignal.any([stop.signal, broken.signal]),
     );
   } finally {
+    stop.signal.removeEventListener('abort', announceStop);
     await socket.stop();
     await relay.stop();
+    endReports();
   }
   if (failure !== undefined) throw failure;
   const { lines, events } = relay.dropped;

@@ -92,7 +92,15 @@ export const COMMANDS: readonly CommandSpec[] = [
     keyHelp: {
       strict: 'exit with 3 if the stream reports that its host cannot be traced, instead of waiting',
     },
-    keys: [...SERVE, 'stale-after', 'strict', 'metrics.max-series', 'metrics.keep-departed', ...LOG],
+    keys: [
+      ...SERVE,
+      'web.systemd-socket',
+      'stale-after',
+      'strict',
+      'metrics.max-series',
+      'metrics.keep-departed',
+      ...LOG,
+    ],
     print: false,
     load: async () => (await import('./serve-stream.ts')).serveStream,
   },

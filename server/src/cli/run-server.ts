@@ -17,7 +17,7 @@ export async function runServer(context: CommandContext): Promise<ExitCode> {
   const { stdin, stop } = context;
   const logger = await commandLogger(context);
   const input = new RecordingSource({ path: '-', stdin, kind: 'live' });
-  return await serve(context, toItsEnd(input, stop.signal), logger, reportStart);
+  return await serve(context, toItsEnd(input, stop.signal), logger, { onStarted: reportStart });
 }
 
 function reportStart(): void {

@@ -5,19 +5,25 @@ import type { Logger } from '../lib/logger.ts';
 import { VERSION } from '../lib/package-version.ts';
 import { killAfter } from '../lib/stop-limit.ts';
 import type { LineSource } from '../protocol/source.ts';
+import type { ServiceManager } from '../systemd/service-manager.ts';
 import type { CommandContext } from './command.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
-/**
- * Serves one source until a signal requests a stop. Also stops the daemon in order after an error.
- *
- * @param onStarted called when the server listens
- */
+export interface ServeOptions {
+  /** Called when the server listens. */
+  onStarted?: (daemon: Daemon) => void;
+  /** Sockets that systemd has opened. They are served instead of `web.listen-address`. */
+  descriptors?: readonly number[];
+  /** systemd, if it has started this process. */
+  manager?: Pick<ServiceManager, 'ready' | 'reloading' | 'stopping'>;
+}
+
+/** Serves one source until a signal requests a stop. Also stops the daemon in order after an error. */
 export async function serve(
   context: CommandContext,
   source: LineSource,
   logger: Logger,
-  onStarted: () => void = () => {},
+  { onStarted, descriptors, manager }: ServeOptions = {},
 ): Promise<ExitCode> {
   const web = loadWebFiles();
   const { loadConfig, onHangup, stdout } = context;
@@ -30,17 +36,24 @@ export async function serve(
     killAfter,
     ...(loadConfig === undefined ? {} : { loadConfig }),
     ...(web === undefined ? {} : { web }),
+    ...(descriptors === undefined ? {} : { descriptors }),
   });
   // A terminal that is closed sends this signal: then it ends the process, as without a listener. The daemon itself logs
   // why a reload failed.
-  const reload = (): void => void daemon.reload().catch(() => {});
-  const ignoreHangup = stdout.isTTY === true ? undefined : onHangup?.(reload);
+  const reload = async (): Promise<void> => {
+    manager?.reloading();
+    await daemon.reload().catch(() => {});
+    manager?.ready();
+  };
+  const ignoreHangup = stdout.isTTY === true ? undefined : onHangup?.(() => void reload());
   try {
     await daemon.start();
-    onStarted();
+    onStarted?.(daemon);
+    manager?.ready();
     await daemon.untilStopped(context.stop.signal);
   } finally {
     ignoreHangup?.();
+    manager?.stopping();
     await daemon.stop();
   }
   return EXIT.ok;

@@ -20,6 +20,10 @@ export const Config = Type.Object(
           'HOST:PORT to serve on, may be given more than once; an empty host means all interfaces, a name means all its addresses',
       },
     ),
+    'web.systemd-socket': Type.Boolean({
+      default: false,
+      description: 'serve on the sockets that systemd has opened, instead of web.listen-address',
+    }),
     'web.allowed-hosts': Type.Array(
       Type.String({
         pattern: '^(\\*|(\\*\\.)?[^\\s:/?#@*\\\\\\[\\]]+)$',

@@ -88,6 +88,15 @@ export function listenError(error: NodeJS.ErrnoException, text: string): TracerE
   });
 }
 
+/** The error for a socket of systemd that cannot be served. */
+export function descriptorError(fd: number, cause: Error): TracerError {
+  return new TracerError('address_unavailable', `cannot serve descriptor ${fd}: ${cause.message}`, {
+    where: 'web.systemd-socket',
+    remedy: 'give the socket unit only ListenStream= with addresses or ports',
+    cause,
+  });
+}
+
 /** Whether an error means that this host does not have the address. */
 export function isMissing(error: NodeJS.ErrnoException): boolean {
   return error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT';

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Throttle } from '../lib/throttle.ts';
 import {
+  descriptorError,
   isLoopback,
   isMissing,
   type ListenAddress,
@@ -29,6 +30,8 @@ export interface HttpServerOptions {
   app: App;
   /** HOST:PORT each. An empty host means every interface, port 0 any free port, a name all its addresses. */
   addresses: readonly string[];
+  /** Sockets that already listen. They are served instead of the addresses. */
+  descriptors?: readonly number[];
   logger: Logger;
   /** The path of the metrics. A request for it waits for at most one other request. */
   telemetryPath?: string;
@@ -102,7 +105,7 @@ export class HttpServer {
    * @throws TracerError if an address cannot be bound
    */
   async start(): Promise<void> {
-    const { app, addresses, logger, lookup, web } = this.#options;
+    const { app, addresses, descriptors, logger, lookup, web } = this.#options;
     if (web !== undefined) {
       web.onChange = ({ tls }) => {
         if (tls === undefined) return;
@@ -111,7 +114,9 @@ export class HttpServer {
     }
     await app.ready();
     try {
-      await this.#listenOn(await resolveAddresses(addresses, lookup));
+      if (descriptors === undefined) await this.#listenOn(await resolveAddresses(addresses, lookup));
+      else for (const fd of descriptors) await this.#listenOnDescriptor(fd);
+      this.#warnOfExposure();
     } catch (error) {
       await this.stop();
       throw error;
@@ -163,7 +168,7 @@ export class HttpServer {
     const missing = new Map<string, NodeJS.ErrnoException>();
     for (const { text, host, port, optional } of addresses) {
       try {
-        await this.#listen(host, port);
+        await this.#listen(host === '' ? { port } : { host, port });
         served.add(text);
       } catch (error) {
         if (!optional || !isMissing(error as NodeJS.ErrnoException)) {
@@ -176,6 +181,19 @@ export class HttpServer {
       if (!served.has(text)) throw listenError(error, text);
       this.#options.logger.warn({ address: text }, 'this host does not have all addresses of this name');
     }
+  }
+
+  async #listenOnDescriptor(fd: number): Promise<void> {
+    try {
+      const server = await this.#listen({ fd });
+      if (typeof server.address() === 'object' && server.address() !== null) return;
+      throw new TypeError('it is not a TCP socket');
+    } catch (cause) {
+      throw descriptorError(fd, cause as Error);
+    }
+  }
+
+  #warnOfExposure(): void {
     const warning = this.#exposure();
     if (warning === undefined) return;
     for (const { address } of this.#bound().filter(({ address }) => !isLoopback(address))) {
@@ -193,7 +211,7 @@ export class HttpServer {
     return this.#tls === undefined ? 'without TLS: others in the network can read the passwords' : undefined;
   }
 
-  async #listen(host: string, port: number): Promise<void> {
+  async #listen(where: { host?: string; port: number } | { fd: number }): Promise<Server> {
     const { connections } = this;
     const options = {
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -225,9 +243,10 @@ export class HttpServer {
     server.on('connect', (_request, socket) => connections.finish(socket, answerWithoutRoute('CONNECT')));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(host === '' ? { port } : { host, port }, () => resolve());
+      server.listen(where, () => resolve());
     });
     this.#servers.push(server);
+    return server;
   }
 
   #logDropped(reason: DropReason, socket: Socket, why: string | undefined): void {

@@ -31,11 +31,17 @@ export class SocketSource implements LineSource {
   readonly #position = new Position();
   readonly #backOff: BackOff;
   #wasConnected = false;
+  #isConnected = false;
 
   constructor(options: SocketSourceOptions) {
     this.#options = options;
     this.name = basename(options.path);
     this.#backOff = new BackOff(options.retry ?? RETRY);
+  }
+
+  /** Whether the current connection has had a line. */
+  get isConnected(): boolean {
+    return this.#isConnected;
   }
 
   /**
@@ -89,6 +95,7 @@ export class SocketSource implements LineSource {
           if (lines === null) return fail(notACollector(path));
           if (!connected) {
             connected = true;
+            this.#isConnected = true;
             this.#wasConnected = true;
             this.#backOff.reset();
             logger.info({ socket: path }, 'connected to the collector');
@@ -115,6 +122,7 @@ export class SocketSource implements LineSource {
       });
       socket.on('close', () => {
         signal.removeEventListener('abort', stop);
+        this.#isConnected = false;
         // The rest of an incomplete line is requested again.
         resolve({ reason, connected });
       });

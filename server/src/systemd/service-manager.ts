@@ -1,0 +1,117 @@
+import { write } from 'node:fs';
+import type { Logger } from '../lib/logger.ts';
+import type { PassedDescriptor } from './descriptors.ts';
+
+/** The `OpenFile` of a unit with this name is its connection to systemd. */
+export const NOTIFY_NAME = 'notify';
+/** The status is written this often, if it has changed. */
+const STATUS_MS = 5000;
+/** Keep-alives in the time that the watchdog waits for one. So three may be late or lost. */
+const KEEP_ALIVES = 4;
+
+export interface ServiceManagerOptions {
+  env: NodeJS.ProcessEnv;
+  descriptors: readonly PassedDescriptor[];
+  logger: Pick<Logger, 'warn' | 'error'>;
+  pid?: number;
+  /** Sends one message. Default: one write to the descriptor, which is one datagram. */
+  send?: (fd: number, message: string, done: (error: Error | null) => void) => void;
+}
+
+/** What is reported while the service runs. */
+export interface Reports {
+  /** One line for `systemctl status`. */
+  status: () => string;
+  /** Why no keep-alive may be sent, so that the watchdog restarts the service; null if all is well. */
+  problem: (limitMs: number) => string | null;
+}
+
+/**
+ * Reports the state of this service to systemd: sd_notify(3) of `Type=notify` and `Type=notify-reload`, and the keep-alive
+ * of `WatchdogSec`. Does nothing if systemd has not started this process.
+ *
+ * Node has no datagram sockets of the unix family. So the unit lets systemd open the connection:
+ * `OpenFile=/run/systemd/notify:notify`, of systemd 253 and newer. No program has to be started for a message.
+ */
+export class ServiceManager {
+  readonly #options: ServiceManagerOptions;
+  readonly #fd: number | null;
+  /** A keep-alive is due within this time; null without a watchdog. */
+  readonly #watchdogMs: number | null;
+  #sent: Promise<void> = Promise.resolve();
+  #status = '';
+  #problem: string | null = null;
+  #isFailing = false;
+
+  constructor(options: ServiceManagerOptions) {
+    this.#options = options;
+    const { env, descriptors, logger, pid = process.pid } = options;
+    this.#fd = descriptors.find(({ name }) => name === NOTIFY_NAME)?.fd ?? null;
+    const isWatched = env.WATCHDOG_PID === undefined || env.WATCHDOG_PID === String(pid);
+    const watchdogMs = Number(env.WATCHDOG_USEC) / 1000;
+    this.#watchdogMs = this.#fd !== null && isWatched && watchdogMs > 0 ? watchdogMs : null;
+    if (this.#fd !== null || env.NOTIFY_SOCKET === undefined) return;
+    const remedy = `add OpenFile=${env.NOTIFY_SOCKET}:${NOTIFY_NAME} to the unit (systemd 253), or use Type=exec`;
+    logger.warn(
+      { remedy },
+      'systemd waits for messages of this service, but has opened no connection for them',
+    );
+  }
+
+  /** The service serves. */
+  ready(): void {
+    this.#notify('READY=1');
+  }
+
+  /** A reload begins. To be followed by `ready`. */
+  reloading(): void {
+    this.#notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+  }
+
+  stopping(): void {
+    this.#notify('STOPPING=1');
+  }
+
+  /** Reports until the returned function is called. */
+  report(reports: Reports): () => void {
+    if (this.#fd === null) return () => {};
+    const intervalMs = Math.min(STATUS_MS, (this.#watchdogMs ?? STATUS_MS * KEEP_ALIVES) / KEEP_ALIVES);
+    this.#report(reports);
+    const timer = setInterval(() => this.#report(reports), intervalMs);
+    return () => clearInterval(timer);
+  }
+
+  #report({ status, problem }: Reports): void {
+    const text = status();
+    if (text !== this.#status) this.#notify(`STATUS=${text.replaceAll(/\s+/g, ' ')}`);
+    this.#status = text;
+    if (this.#watchdogMs === null) return;
+    const why = problem(this.#watchdogMs / 2);
+    if (why === null) this.#notify('WATCHDOG=1');
+    else if (this.#problem === null)
+      this.#options.logger.error(`no keep-alive for systemd, so it will restart this service: ${why}`);
+    this.#problem = why;
+  }
+
+  /** Sends a message after the ones before. A failure is logged once, and again after a success. */
+  #notify(message: string): void {
+    const fd = this.#fd;
+    if (fd === null) return;
+    const { logger, send = sendToDescriptor } = this.#options;
+    this.#sent = this.#sent.then(
+      () =>
+        new Promise((resolve) => {
+          send(fd, message, (err) => {
+            if (err !== null && !this.#isFailing) logger.warn({ err }, 'systemd does not accept messages');
+            this.#isFailing = err !== null;
+            resolve();
+          });
+        }),
+    );
+  }
+}
+
+/** In a thread of the pool: a socket whose buffer is full must not block this one. */
+function sendToDescriptor(fd: number, message: string, done: (error: Error | null) => void): void {
+  write(fd, message, null, 'utf8', (error) => done(error));
+}
