@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { get } from 'node:https';
+import { join } from 'node:path';
 import { HASH_OF_SECRET } from '../../server/test/fixtures/web-config.ts';
 import { isUsualOnce } from './cells.ts';
 import { portOf } from './guest-scripts.ts';
 import type { Lab } from './lab.ts';
-import { parseSamples, total } from './samples.ts';
+import { total } from './samples.ts';
 import { PLAIN } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
@@ -40,15 +43,17 @@ async function exported(lab: Lab, times: number): Promise<void> {
   });
 }
 
-/** Ends as soon as systemd has restarted the service, and returns why it did. */
-async function restarted(lab: Lab, unit: string, action: string, restarts = '1'): Promise<string> {
-  const since = (await lab.command('date +%s')).trim();
-  await lab.command(action);
-  await lab.until(`${unit} to be restarted`, WATCHDOG_SECONDS * 4, async () => {
+/** Waits until systemd has restarted the unit for the n-th time. */
+async function restarted(lab: Lab, unit: string, times: number): Promise<void> {
+  await lab.until(`restart ${times} of ${unit}`, WATCHDOG_SECONDS * 5, async () => {
     const { NRestarts, ActiveState } = await show(lab, unit, 'NRestarts', 'ActiveState');
-    return NRestarts === restarts && ActiveState === 'active';
+    return NRestarts === String(times) && ActiveState === 'active';
   });
-  return lab.command(`journalctl -q -u ${unit} --since=@${since} -o cat`);
+}
+
+/** Sends a signal to the main process of a unit. */
+function signal(unit: string, name: string): string {
+  return `kill -${name} $(systemctl show ${unit} -p MainPID --value)`;
 }
 
 async function assertHardened(lab: Lab, log: (line: string) => void): Promise<void> {
@@ -59,6 +64,129 @@ async function assertHardened(lab: Lab, log: (line: string) => void): Promise<vo
     log(`${unit}: exposure ${exposure}`);
     assert.ok(exposure <= limit, `the exposure of ${unit} is at most ${limit}:\n${output}`);
   }
+}
+
+/** `systemctl status` shows what the services do, and a reload ends before `systemctl reload` does. */
+async function assertReported(lab: Lab): Promise<void> {
+  const texts = await Promise.all([COLLECT, SERVE].map((unit) => show(lab, unit, 'StatusText')));
+  assert.match(texts[0]?.StatusText ?? '', /^tracing with \d+ of \d+ probes$/);
+  assert.equal(texts[1]?.StatusText, 'ready');
+  const { probes } = await lab.status();
+  const rejected = probes.filter(({ reason }) => reason?.startsWith('bpftrace rejected'));
+  assert.deepEqual(rejected, [], 'the sandbox takes nothing from bpftrace that it needs');
+  const reloaded = async (): Promise<number> =>
+    (await lab.samples()).get('config_last_reload_success_timestamp_seconds{file="config"}') ?? 0;
+  const before = await reloaded();
+  await lab.command(`systemctl reload ${SERVE}`);
+  assert.ok((await reloaded()) > before);
+}
+
+/** The server has no privileges, and neither process has a network. */
+async function assertSeparated(lab: Lab): Promise<void> {
+  const facts = await lab.command(
+    `for unit in ${COLLECT} ${SERVE}; do
+       pid=$(systemctl show $unit -p MainPID --value)
+       ps -o user= -p $pid; sed -n 's/^CapEff:\t//p; s/^NoNewPrivs:\t//p; s/^Seccomp:\t//p' /proc/$pid/status
+       nsenter -t $pid -n ip -o link | wc -l
+     done
+     stat -c '%A %U %G' /run/${NAME} /run/${NAME}/stream.sock /etc/${NAME}`,
+  );
+  const [collector, capabilities = '', ...rest] = facts.trim().split('\n');
+  assert.equal(collector, 'root');
+  assert.notEqual(BigInt(`0x${capabilities}`), 0n);
+  const [user, ...others] = rest.splice(3, 2);
+  assert.match(user ?? '', /^vfio-dm/);
+  assert.deepEqual(
+    [...others, ...rest],
+    [
+      ...['0000000000000000', '1', '2', '1', '1', '2', '1'],
+      ...[`drwxr-x--- root ${NAME}`, `srw-rw---- root ${NAME}`, `drwxr-x--- root ${NAME}`],
+    ],
+    'no capabilities of the server; no new privileges, a system call filter and only the loopback device for both',
+  );
+}
+
+/** A scrape during a restart waits, and the first scrape after a stop starts the server. */
+async function socketStartsServer(lab: Lab): Promise<void> {
+  await lab.command(`systemctl stop ${SERVE}`);
+  assert.equal((await lab.get('/-/healthy')).status, 200);
+  assert.equal((await show(lab, SERVE, 'ActiveState')).ActiveState, 'active');
+  await ready(lab);
+  await exported(lab, 2);
+}
+
+const TLS = join(import.meta.dirname, '../../server/test/fixtures/tls');
+
+/** The status of a GET over TLS; the certificate of the test names another host. */
+function statusOverTls(url: string, auth?: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const options = { rejectUnauthorized: false, ...(auth === undefined ? {} : { auth }) };
+    get(url.replace('http:', 'https:'), options, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode ?? 0);
+    }).on('error', reject);
+  });
+}
+
+/** A web configuration and a key that only root can read are credentials of the server. */
+async function readsCredentials(lab: Lab): Promise<void> {
+  const config = `tls_server_config: { cert_file: ${NAME}.pem, key_file: ${NAME}.key }
+basic_auth_users: { alice: "${HASH_OF_SECRET}" }
+`;
+  const files = Object.entries({
+    'web.yml': config,
+    pem: readFileSync(join(TLS, 'server.pem'), 'utf8'),
+    key: readFileSync(join(TLS, 'server.key'), 'utf8'),
+  });
+  await lab.command(
+    `mkdir -p -m 700 /etc/credstore; umask 077
+     ${files.map(([name, text]) => `cat >/etc/credstore/${NAME}.${name} <<'END'\n${text}END`).join('\n')}
+     echo VFIO_DMABUF_TRACER_WEB_CONFIG_FILE=/run/credentials/${SERVE}/${NAME}.web.yml >/etc/default/${NAME}
+     systemctl restart ${SERVE}`,
+  );
+  const url = `${lab.url}/metrics`;
+  assert.deepEqual([await statusOverTls(url), await statusOverTls(url, 'alice:secret')], [401, 200]);
+  await lab.command(`rm /etc/credstore/${NAME}.* /etc/default/${NAME}; systemctl restart ${SERVE}`);
+}
+
+/** A process that hangs is ended by the watchdog, one that is killed is started again, and bpftrace never stays behind. */
+async function watchdogRestarts(lab: Lab, log: (line: string) => void): Promise<void> {
+  const begun = Date.now();
+  await lab.command(`${signal(SERVE, 'STOP')}; ${signal(COLLECT, 'STOP')}`);
+  await Promise.all([restarted(lab, SERVE, 1), restarted(lab, COLLECT, 1)]);
+  log(`both services were stopped, and run again after ${Math.round((Date.now() - begun) / 1000)} s`);
+  for (const unit of [SERVE, COLLECT]) {
+    assert.match(await lab.command(`journalctl -q -u ${unit} -o cat`), /Watchdog timeout/);
+  }
+  await lab.command(signal(COLLECT, 'KILL'));
+  await restarted(lab, COLLECT, 2);
+  assert.ok(Number(await lab.command('pgrep -c -x bpftrace || true')) <= 1);
+}
+
+/** The new version is installed over the old one while both services run. */
+async function upgrades(lab: Lab, log: (line: string) => void): Promise<void> {
+  const version = async (): Promise<string> =>
+    /_build_info\{[^}]*version="([^"]+)"/.exec((await lab.get('/metrics')).body)?.[1] ?? '';
+  const old = await version();
+  await lab.command(
+    `cp -r /lab/program /tmp/next; sed -i 's/version:"${old}"/version:"99.0.0"/' /tmp/next/dist/chunks/*
+     sh /tmp/next/deploy/systemd/install.sh; systemctl restart ${COLLECT} ${SERVE}`,
+    200,
+  );
+  await ready(lab);
+  assert.equal(await version(), '99.0.0');
+  log(`${old} was replaced by 99.0.0`);
+  await exported(lab, 1);
+}
+
+/** Removal leaves nothing but the settings. */
+async function removes(lab: Lab): Promise<void> {
+  await lab.command(`${INSTALL} --remove`, 120);
+  assert.equal((await lab.get('/-/healthy')).status, 0, 'nothing listens any more');
+  const left = await lab.command(
+    `pgrep -l -x 'bpftrace|node' || true; find /usr /etc /run /var -xdev -name '*${NAME}*' ! -path '/etc/systemd/*.d/*' ! -path '/var/log/*'`,
+  );
+  assert.deepEqual(left.trim().split('\n').sort(), [`/etc/${NAME}`]);
 }
 
 export const SYSTEMD: Trial = {
@@ -81,8 +209,12 @@ export const SYSTEMD: Trial = {
     await assertHardened(lab, log);
     await ready(lab);
     await exported(lab, 1);
-    const { StatusText: collects } = await show(lab, COLLECT, 'StatusText');
-    assert.match(collects ?? '', /^tracing with \d+ of \d+ probes$/);
-    assert.equal((await show(lab, SERVE, 'StatusText')).StatusText, 'ready');
+    await assertReported(lab);
+    await assertSeparated(lab);
+    await socketStartsServer(lab);
+    await readsCredentials(lab);
+    await watchdogRestarts(lab, log);
+    await upgrades(lab, log);
+    await removes(lab);
   },
 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
@@ -13,6 +13,7 @@ import { probesDirectory } from '../../src/lib/probes-directory.ts';
 import { fakeHost } from '../collector/fake-host.ts';
 import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { Program, Serving } from './program.ts';
+import { underSystemd } from './service.ts';
 
 const COLLECT = fileURLToPath(new URL('collect-fake-host.ts', import.meta.url));
 const nowhere = '--bpftrace.path=/nowhere/bpftrace';
@@ -29,14 +30,14 @@ async function tracedHost(t: TestContext, mode: string, argument = '') {
   await addProcess(1, 1, ['qemu-system-x86_64', '-name', 'guest=web']);
   const socket = join(await temporaryFolder(t), 'stream.sock');
   const bpftrace = await fakeBpftrace(t, mode, argument);
+  const args = ['--import', 'tsx', COLLECT, procRoot, sysRoot, bpftrace, socket];
   const collect = async (): Promise<Serving> => {
-    const args = ['--import', 'tsx', COLLECT, procRoot, sysRoot, bpftrace, socket];
     const collector = new Serving(spawn(process.execPath, args));
     t.after(() => collector.child.kill('SIGKILL'));
     await collector.until(() => collector.log.includes('passing the stream on'), 'the collector to listen');
     return collector;
   };
-  return { socket, collect };
+  return { socket, collect, command: [process.execPath, ...args] };
 }
 
 /** The values of these series of a server; 0 if they are absent. */
@@ -220,4 +221,35 @@ test('collect --strict exits with 3, and an unknown group is an error of the con
     stderr,
     /there is no group no-such-group in \/etc\/group\n.*where: collector\.group\n.*fix: .*groupadd/,
   );
+});
+
+test('reports its state to systemd, and passes neither the connection nor its variables on to bpftrace', async (t) => {
+  const { command } = await tracedHost(t, 'counting');
+  const service = underSystemd(t, command, [], {
+    NOTIFY_SOCKET: '/run/systemd/notify',
+    WATCHDOG_USEC: '800000',
+  });
+  await service.until(
+    () => /STATUS=tracing with .*WATCHDOG=1/s.test(service.messages),
+    'the collector to trace',
+  );
+  assert.match(service.messages, /READY=1/);
+
+  const { pid } = service.child;
+  const connection = readlinkSync(`/proc/${pid}/fd/3`);
+  const [child = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+  const opened = readdirSync(`/proc/${child}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${child}/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  assert.ok(opened.length > 2);
+  assert.equal(opened.includes(connection), false);
+  assert.doesNotMatch(readFileSync(`/proc/${child}/environ`, 'latin1'), /NOTIFY|LISTEN|WATCHDOG/);
+
+  service.child.kill('SIGTERM');
+  assert.equal(await service.ended, 0, service.log);
+  assert.match(service.messages, /STOPPING=1/);
 });

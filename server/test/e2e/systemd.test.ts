@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { after, before, type TestContext, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
-import { Program, Serving } from './program.ts';
+import { Program } from './program.ts';
+import { underSystemd } from './service.ts';
 
 const program = new Program();
 const stream = join(program.folder, 'stream.sock');
@@ -22,30 +21,11 @@ async function listening(where: { port: number; host: string } | { path: string 
   return { fd, address: server.address() as AddressInfo, close: () => void server.close() };
 }
 
-interface Service extends Serving {
-  /** Everything that it has sent to the service manager. */
-  messages: string;
-}
-
-/** Starts the program as systemd does: with sockets from descriptor 3 on, and a connection for messages after them. */
-function underSystemd(t: TestContext, args: readonly string[], fds: readonly number[], env = {}): Service {
-  const names = [...fds.map(() => 'http'), 'notify'].join(':');
-  const command = `exec env LISTEN_PID=$$ LISTEN_FDS=${fds.length + 1} LISTEN_FDNAMES=${names} "$@"`;
-  const child: ChildProcess = spawn('sh', ['-c', command, 'sh', process.execPath, program.path, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe', ...fds, 'pipe'],
-    env: { PATH: process.env.PATH, ...env },
-  });
-  t.after(() => child.kill('SIGKILL'));
-  const service = Object.assign(new Serving(child), { messages: '' });
-  (child.stdio[fds.length + 3] as Readable).on('data', (chunk) => {
-    service.messages += chunk;
-  });
-  return service;
-}
-
 test('serves on the socket of systemd, and reports start, reload and stop', async (t) => {
   const { fd, address, close } = await listening({ port: 0, host: '127.0.0.1' });
-  const service = underSystemd(t, [...SERVE, '--web.systemd-socket'], [fd], { WATCHDOG_USEC: '800000' });
+  const service = underSystemd(t, [process.execPath, program.path, ...SERVE, '--web.systemd-socket'], [fd], {
+    WATCHDOG_USEC: '800000',
+  });
   close();
   await service.until(() => service.messages.includes('READY=1'), 'the service to be ready');
   assert.equal(service.url, `http://127.0.0.1:${address.port}`);
@@ -70,7 +50,7 @@ for (const [what, pass, code, error] of [
     const other = pass === 'unix' ? await listening({ path: join(await temporaryFolder(t), 's') }) : null;
     const file = pass === 'file' ? openSync('/dev/null', 'r') : null;
     const fds = [other?.fd, file].filter((fd) => typeof fd === 'number');
-    const service = underSystemd(t, [...SERVE, '--web.systemd-socket'], fds);
+    const service = underSystemd(t, [process.execPath, program.path, ...SERVE, '--web.systemd-socket'], fds);
     other?.close();
     if (file !== null) closeSync(file);
     assert.equal(await service.ended, code, service.log);
@@ -80,7 +60,11 @@ for (const [what, pass, code, error] of [
 
 test('without the setting, a socket of systemd is not used', async (t) => {
   const { fd, address, close } = await listening({ port: 0, host: '127.0.0.1' });
-  const service = underSystemd(t, [...SERVE, '--web.listen-address=127.0.0.1:0'], [fd]);
+  const service = underSystemd(
+    t,
+    [process.execPath, program.path, ...SERVE, '--web.listen-address=127.0.0.1:0'],
+    [fd],
+  );
   close();
   await service.listening();
   assert.notEqual(service.url, `http://127.0.0.1:${address.port}`);
