@@ -4,9 +4,9 @@ import type { PassedDescriptor } from './descriptors.ts';
 
 /** The `OpenFile` of a unit with this name is its connection to systemd. */
 export const NOTIFY_NAME = 'notify';
-/** The status is written this often, if it has changed. */
-const STATUS_MS = 5000;
-/** Keep-alives in the time that the watchdog waits for one. So three may be late or lost. */
+/** Milliseconds between two looks at the state. */
+const REPORT_MS = 1000;
+/** At least as many keep-alives in the time that the watchdog waits for one. So three may be late or lost. */
 const KEEP_ALIVES = 4;
 
 export interface ServiceManagerOptions {
@@ -75,7 +75,7 @@ export class ServiceManager {
   /** Reports until the returned function is called. */
   report(reports: Reports): () => void {
     if (this.#fd === null) return () => {};
-    const intervalMs = Math.min(STATUS_MS, (this.#watchdogMs ?? STATUS_MS * KEEP_ALIVES) / KEEP_ALIVES);
+    const intervalMs = Math.min(REPORT_MS, (this.#watchdogMs ?? Number.POSITIVE_INFINITY) / KEEP_ALIVES);
     this.#report(reports);
     const timer = setInterval(() => this.#report(reports), intervalMs);
     return () => clearInterval(timer);
