@@ -80,12 +80,12 @@ export async function cached(
 }
 
 /** Builds a folder of the cache, unless another process built it before this one got the lock. */
-const buildPart = async (
+async function buildPart(
   name: string,
   final: string,
   log: (line: string) => void,
   build: (directory: string) => Promise<void>,
-): Promise<void> => {
+): Promise<void> {
   if (existsSync(final)) return;
   const root = cacheRoot();
   for (const entry of readdirSync(root)) {
@@ -102,7 +102,7 @@ const buildPart = async (
   await build(partial);
   renameSync(partial, final);
   log(`${name}: built in ${Math.round((Date.now() - started) / 1000)} s`);
-};
+}
 
 /** Identifies a running process by pid and start time, because a pid can be reused; undefined if it does not run. */
 async function processOf(pid: number): Promise<string | undefined> {

@@ -128,7 +128,7 @@ async function follow(lab: Lab, signal: AbortSignal): Promise<void> {
 }
 
 /** Boots a guest whose daemon is reachable on 127.0.0.1 and makes its kernel export, reject and revoke. */
-export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
+export async function demo({ once, log }: DemoOptions): Promise<number> {
   const stop = new AbortController();
   const lab = await Lab.tracing({
     suite: 'trixie',
@@ -175,4 +175,4 @@ export const demo = async ({ once, log }: DemoOptions): Promise<number> => {
     stop.abort();
     await lab.close();
   }
-};
+}

@@ -110,10 +110,10 @@ function isRecorded({ kernel, dialect }: Cell, scenario: Scenario): boolean {
 }
 
 /** Boots one guest and runs its scenarios and trials. */
-export const runGroup = async (
+export async function runGroup(
   { cell, of, traces, scenarios, trials }: Group,
   { update, keeps = false, log }: GroupOptions,
-): Promise<Outcome> => {
+): Promise<Outcome> {
   const where = nameOf(cell);
   const outcome: Outcome = {
     cell,
@@ -186,4 +186,4 @@ export const runGroup = async (
     await guest.close();
   }
   return outcome;
-};
+}

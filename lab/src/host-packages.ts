@@ -44,10 +44,10 @@ apt-get update -q && apt-get install -y -q --no-install-recommends "$@" || exit
 for package; do systemctl disable --quiet "$package" 2>/dev/null || true; done`;
 
 /** Installs missing packages with apt-get. @throws CommandError if it cannot: not root, or no apt-get. */
-export const ensurePackages = async (
+export async function ensurePackages(
   names: readonly HostPackage[],
   log: (line: string) => void,
-): Promise<void> => {
+): Promise<void> {
   const missing: string[] = [];
   for (const name of names) {
     if (!(await hasCommand(PACKAGES[name]))) missing.push(packageName(name));
@@ -65,7 +65,7 @@ export const ensurePackages = async (
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const lock = join(tmpdir(), 'vfio-dmabuf-tracer-packages.lock');
   await run('flock', [lock, 'sh', '-c', INSTALL, 'sh', ...missing], { env });
-};
+}
 
 /** The Debian mirror of this machine's apt; undefined if there is none, and debootstrap then uses its default. */
 export async function debianMirror(): Promise<string | undefined> {

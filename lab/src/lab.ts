@@ -313,9 +313,10 @@ export class Lab {
     );
   }
 
-  async get(path: string): Promise<{ status: number; body: string }> {
+  /** The answer to a GET; status 0 if there is none within `seconds`. */
+  async get(path: string, seconds = 30): Promise<{ status: number; body: string }> {
     try {
-      const response = await fetch(this.url + path, { signal: AbortSignal.timeout(30_000) });
+      const response = await fetch(this.url + path, { signal: AbortSignal.timeout(seconds * 1000) });
       return { status: response.status, body: await response.text() };
     } catch (error) {
       return { status: 0, body: String(error) };

@@ -140,7 +140,7 @@ async function runGroups(
 }
 
 /** Runs the truth table on the cells whose names begin with `prefix`, and writes the results to docs/. */
-const matrix = async (prefix: string): Promise<number> => {
+async function matrix(prefix: string): Promise<number> {
   const cells = CELLS.filter((cell) => `${nameOf(cell)}/`.startsWith(`${prefix}/`) || prefix === '');
   if (cells.length === 0)
     throw new Error(`--cell ${prefix}: no cell has this name; all cells: ${CELLS.map(nameOf).join(' ')}`);
@@ -152,7 +152,7 @@ const matrix = async (prefix: string): Promise<number> => {
     // A guest that did not boot or that hung is not a result for the kernel.
     (outcome) => !outcome.lost && outcome.release !== '' && keepResults([resultOf(outcome)]),
   );
-};
+}
 
 /** Copies the files of a folder in the guest into a folder on this machine. */
 async function fetchFolder(lab: Lab, from: string, to: string): Promise<void> {
@@ -239,7 +239,7 @@ function checkArguments(what: string, options: readonly string[], operands: read
   throw new Error(`${what} does not accept ${unknown.join(', ')}; its options: ${list || 'none'}`);
 }
 
-const main = async (): Promise<number> => {
+async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -303,7 +303,7 @@ const main = async (): Promise<number> => {
       `${positionals.join(', ')}: cannot run on this kernel, user space and dialect; change --kernel, --guest or --dialect`,
     );
   return runGroups(groups, { update, keeps: values.keep ?? false });
-};
+}
 
 try {
   process.exitCode = await main();

@@ -39,6 +39,8 @@ export class ServiceManager {
   /** A keep-alive is due within this time; null without a watchdog. */
   readonly #watchdogMs: number | null;
   #sent: Promise<void> = Promise.resolve();
+  /** Messages that systemd has not accepted yet. */
+  #waiting = 0;
   #status = '';
   #problem: string | null = null;
   #isFailing = false;
@@ -47,9 +49,9 @@ export class ServiceManager {
     this.#options = options;
     const { env, descriptors, logger, pid = process.pid } = options;
     this.#fd = descriptors.find(({ name }) => name === NOTIFY_NAME)?.fd ?? null;
-    const isWatched = env.WATCHDOG_PID === undefined || env.WATCHDOG_PID === String(pid);
+    const isOurs = env.WATCHDOG_PID === undefined || env.WATCHDOG_PID === String(pid);
     const watchdogMs = Number(env.WATCHDOG_USEC) / 1000;
-    this.#watchdogMs = this.#fd !== null && isWatched && watchdogMs > 0 ? watchdogMs : null;
+    this.#watchdogMs = this.#fd !== null && isOurs && watchdogMs > 0 ? watchdogMs : null;
     if (this.#fd !== null || env.NOTIFY_SOCKET === undefined) return;
     const remedy = `add OpenFile=${env.NOTIFY_SOCKET}:${NOTIFY_NAME} to the unit (systemd 253), or use Type=exec`;
     logger.warn(
@@ -82,6 +84,7 @@ export class ServiceManager {
   }
 
   #report({ status, problem }: Reports): void {
+    if (this.#waiting > 0) return;
     const text = status();
     if (text !== this.#status) this.#notify(`STATUS=${text.replaceAll(/\s+/g, ' ')}`);
     this.#status = text;
@@ -98,12 +101,14 @@ export class ServiceManager {
     const fd = this.#fd;
     if (fd === null) return;
     const { logger, send = sendToDescriptor } = this.#options;
+    this.#waiting += 1;
     this.#sent = this.#sent.then(
       () =>
         new Promise((resolve) => {
           send(fd, message, (err) => {
             if (err !== null && !this.#isFailing) logger.warn({ err }, 'systemd does not accept messages');
             this.#isFailing = err !== null;
+            this.#waiting -= 1;
             resolve();
           });
         }),

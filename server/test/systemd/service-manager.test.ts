@@ -27,7 +27,16 @@ function manager(env: NodeJS.ProcessEnv, { descriptors = [NOTIFY], fails = (): b
 /** Lets the promises of the messages settle. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function watched(t: TestContext) {
+/** Lets time pass, in steps in which messages can be sent. */
+async function pass(t: TestContext, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 500) {
+    await settle();
+    t.mock.timers.tick(500);
+  }
+  await settle();
+}
+
+function withWatchdog(t: TestContext) {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const state = { status: 'ready', problem: null as string | null, limitMs: 0 };
   const all = manager({ WATCHDOG_USEC: '2000000', WATCHDOG_PID: String(process.pid) });
@@ -43,25 +52,39 @@ function watched(t: TestContext) {
 }
 
 test('a keep-alive is sent four times in the time of the watchdog, and only while the path is not broken', async (t) => {
-  const { messages, logged, state, stop } = watched(t);
-  t.mock.timers.tick(1000);
-  await settle();
+  const { messages, logged, state, stop } = withWatchdog(t);
+  await pass(t, 1000);
   assert.deepEqual(messages.splice(0), ['STATUS=ready', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1']);
   assert.equal(state.limitMs, 1000);
 
   Object.assign(state, { status: 'not ready:\nstale', problem: 'no counters' });
-  t.mock.timers.tick(1500);
-  await settle();
+  await pass(t, 1500);
   assert.deepEqual(messages.splice(0), ['STATUS=not ready: stale']);
   assert.equal(logged.length, 1);
   assert.match(logged[0] ?? '', /no keep-alive.*no counters/);
 
   state.problem = null;
-  t.mock.timers.tick(500);
+  await pass(t, 500);
   stop();
-  t.mock.timers.tick(2000);
-  await settle();
+  await pass(t, 2000);
   assert.deepEqual(messages, ['WATCHDOG=1']);
+});
+
+test('nothing more is reported while systemd does not accept a message', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const accepted: (() => void)[] = [];
+  const made = new ServiceManager({
+    env: { WATCHDOG_USEC: '2000000' },
+    descriptors: [NOTIFY],
+    logger: { warn: () => {}, error: () => {} },
+    send: (_fd, _message, done) => void accepted.push(() => done(null)),
+  });
+  t.after(made.report({ status: () => 'ready', problem: () => null }));
+  for (const waiting of [1, 2, 3]) {
+    await pass(t, 5000);
+    assert.equal(accepted.length, waiting);
+    accepted.at(-1)?.();
+  }
 });
 
 test('without a watchdog, or with that of another process, only the status is reported', async (t) => {
@@ -69,9 +92,8 @@ test('without a watchdog, or with that of another process, only the status is re
   for (const env of [{}, { WATCHDOG_USEC: '8000000', WATCHDOG_PID: '1' }, { WATCHDOG_USEC: '0' }]) {
     const { made, messages } = manager(env);
     const stop = made.report({ status: () => 'ready', problem: () => null });
-    t.mock.timers.tick(5000);
+    await pass(t, 5000);
     stop();
-    await settle();
     assert.deepEqual(messages, ['STATUS=ready']);
   }
 });
@@ -99,7 +121,7 @@ test('a message that cannot be sent is logged once, and the next ones are tried'
   assert.deepEqual(logged, ['systemd does not accept messages']);
 });
 
-test('a unit without the connection is told how to add it; without systemd nothing is logged or sent', async () => {
+test('for a unit without the connection, the fix is logged; without systemd nothing is logged or sent', async () => {
   const unconnected = manager({ NOTIFY_SOCKET: '/run/systemd/notify' }, { descriptors: [] });
   const alone = manager({ WATCHDOG_USEC: '8000000' }, { descriptors: [] });
   for (const { made, messages } of [unconnected, alone]) {
