@@ -12,7 +12,7 @@ import { changed, type Samples, total } from './samples.ts';
 import { acceptSkippedRuns } from './scenario.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
-import { SYSTEMD } from './units.ts';
+import { UNITS } from './units.ts';
 
 async function liveBuffers(lab: Lab): Promise<BufferView[]> {
   const { body } = await lab.get('/api/v1/buffers?limit=1000');
@@ -196,7 +196,7 @@ export const TRIALS: readonly Trial[] = [
     },
   },
   HANDOVER,
-  SYSTEMD,
+  ...UNITS,
   {
     name: 'daemon-killed',
     title: 'the daemon killed with SIGKILL leaves no bpftrace behind',
