@@ -74,9 +74,10 @@ export class EventOutput {
   #isFailureLogged = false;
   /** The stop has reached its deadline. */
   #isAbandoned = false;
-  /** Ends the wait of the writing loop: for an event if it is idle, for the next retry after a failure. */
-  #endIdle = (): void => {};
-  #endPause = (): void => {};
+  /** Ends the wait of the writing loop. */
+  #endWait = (): void => {};
+  /** The loop waits for an event, not for the next retry. */
+  #isIdle = false;
 
   constructor(options: EventOutputOptions) {
     const { path, log, filter, clock, maxPendingBytes = 8 * 1024 * 1024 } = options;
@@ -126,7 +127,7 @@ export class EventOutput {
   append(event: TracerEvent): void {
     if (!this.#matches(event)) return;
     if (this.#queue.push(event)) {
-      this.#endIdle();
+      if (this.#isIdle) this.#endWait();
       return;
     }
     const notLogged = this.#drops.pass();
@@ -143,18 +144,16 @@ export class EventOutput {
     // A pipe has no other place, and a descriptor of the parent process has no path.
     if (this.#target !== null && !(this.#target.isFile && this.#target.handle !== null)) return;
     this.#mustReopen = true;
-    this.#endIdle();
-    this.#endPause();
+    this.#endWait();
   }
 
   /** Writes the lines that wait and closes the file. Drops lines that are not written in time. Never rejects. */
   async stop(): Promise<void> {
     this.#stopRequest.abort();
-    this.#endIdle();
-    this.#endPause();
+    this.#endWait();
     if (!(await withinDeadline(this.#running, this.#options.stopMs ?? 3000))) {
       this.#isAbandoned = true;
-      this.#endPause();
+      this.#endWait();
     }
     const { path: file, logger } = this.#options;
     const missing = this.#queue.events;
@@ -174,16 +173,16 @@ export class EventOutput {
         this.#batch ??= this.#queue.take();
         if (this.#batch !== null) await this.#write(this.#target, this.#batch);
         else if (signal.aborted) break;
-        else await this.#untilEvent();
+        else await this.#wait({ forEvent: true, ...(this.#mustReopen ? { ms: this.#retry.next() } : {}) });
       } catch (error) {
         if (codeOf(error) === 'EAGAIN') {
-          await this.#pause(this.#slow.next());
+          await this.#wait({ ms: this.#slow.next(), forEvent: false });
           continue;
         }
         this.#isWriteFailed = true;
         this.#noteFailure(error);
         if (signal.aborted) break;
-        await this.#pause(this.#retry.next());
+        await this.#wait({ ms: this.#retry.next(), forEvent: false });
       }
     }
     await this.#target?.handle?.close().catch(() => {});
@@ -276,20 +275,17 @@ export class EventOutput {
     );
   }
 
-  #untilEvent(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#endIdle = resolve;
-    });
-  }
-
-  async #pause(ms: number): Promise<void> {
+  /** Waits for an event, for this number of milliseconds, or for both, whichever is first. */
+  async #wait({ ms, forEvent }: { ms?: number; forEvent: boolean }): Promise<void> {
+    this.#isIdle = forEvent;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#endPause = () => {
+      const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
+      this.#endWait = () => {
         clearTimeout(timer);
         resolve();
       };
     });
+    this.#isIdle = false;
   }
 }
 

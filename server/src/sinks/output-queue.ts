@@ -1,5 +1,6 @@
 import type { DroppedLine } from '../contract/event-output.ts';
 import type { TracerEvent } from '../contract/events.ts';
+import { neutralJson } from '../lib/neutral.ts';
 
 export interface OutputQueueOptions {
   /** Name of the event log. Each line has it. */
@@ -100,6 +101,6 @@ function eventsIn(lines: readonly Line[]): number {
 }
 
 function lineOf(record: object, isEvent: boolean): Line {
-  const text = `${JSON.stringify(record)}\n`;
+  const text = `${neutralJson(JSON.stringify(record))}\n`;
   return { text, bytes: Buffer.byteLength(text), isEvent };
 }

@@ -88,3 +88,12 @@ test('a line about dropped events counts those that were pushed, not those that 
     { log: 'x', time: 't30', kind: 'dropped', from_seq: 10, to_seq: 30, count: 3 },
   ]);
 });
+
+test('a name with characters that a terminal interprets is escaped, and has the same value', () => {
+  const queue = new OutputQueue({ log: 'x', maxBytes: 1000 });
+  const comm = 'a\u202eb\u009bc\n';
+  queue.push(release(1, comm));
+  const text = queue.take()?.bytes.toString() ?? '';
+  assert.match(text, /"comm":"a\\u202eb\\u009bc\\n"/);
+  assert.equal((JSON.parse(text) as { comm: string }).comm, comm);
+});
