@@ -214,7 +214,7 @@ export class EventOutput {
     } catch (error) {
       this.#isReopenFailed = true;
       this.#mustReopen = true;
-      this.#noteFailure(error);
+      this.#noteFailure(error, 'the file cannot be opened again, and events go to the old one');
     }
   }
 
@@ -262,7 +262,7 @@ export class EventOutput {
     );
   }
 
-  #noteFailure(error: unknown): void {
+  #noteFailure(error: unknown, effect = 'events cannot be written, and wait in memory'): void {
     const notLogged = this.#failures.pass();
     if (notLogged === undefined) return;
     this.#isFailureLogged = true;
@@ -271,7 +271,7 @@ export class EventOutput {
     const remedy = error instanceof TracerError ? error.remedy : FIX_BY_CODE[codeOf(error)];
     logger.error(
       { file, remedy, waiting: this.#queue.events, not_logged: notLogged },
-      `events cannot be written, and wait in memory: ${message}`,
+      `${effect}: ${message}`,
     );
   }
 

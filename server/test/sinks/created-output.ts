@@ -21,7 +21,7 @@ export function create(t: TestContext, path: string, options: Partial<EventOutpu
     filter: { kinds: [], results: [], devices: [] },
     logger: pino({ level: 'info' }, { write: (line) => logged.push(JSON.parse(line)) }),
     clock,
-    stopMs: 20,
+    stopMs: 60_000,
     ...options,
   });
   t.after(() => output.stop());
