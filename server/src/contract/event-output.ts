@@ -33,5 +33,3 @@ export const DroppedLine = Type.Object({
   }),
 });
 export type DroppedLine = Static<typeof DroppedLine>;
-
-export const OutputLine = Type.Union([StartLine, DroppedLine, EventLine]);

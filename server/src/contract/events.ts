@@ -199,6 +199,7 @@ export const EVENT_KINDS = [
   'unbind',
   'zap',
 ] as const satisfies readonly EventKind[];
+
 /** The kinds of all events. */
 export const ALL_KINDS = [...EVENT_KINDS, 'incident'] as const satisfies readonly TracerEvent['kind'][];
 
