@@ -77,6 +77,7 @@ export async function allFamilies(): Promise<ParsedFamily[]> {
     const recording = [
       'run',
       '--simulate=loss=1%',
+      '--events.output=/dev/null',
       '--record',
       join(own, 'recording'),
       '--bpftrace.path',

@@ -304,8 +304,9 @@ export function tracer(): Dashboard {
             [
               { metric: 'vfio_dmabuf_events_dropped_total', by: 'stage', legend: '{{stage}}' },
               { metric: 'vfio_dmabuf_recording_lines_dropped_total', legend: 'recording' },
+              { metric: 'vfio_dmabuf_events_output_dropped_total', legend: 'event output' },
             ],
-            { links: [runbook('VfioDmabufRecordingFailed')] },
+            { links: [runbook('VfioDmabufRecordingFailed'), runbook('VfioDmabufEventOutputFailed')] },
           ),
           losses(
             'Failed reads of the host',
@@ -314,16 +315,20 @@ export function tracer(): Dashboard {
             { links: [runbook('VfioDmabufHostReadErrors')] },
           ),
           seriesPanel({
-            title: 'Recording',
+            title: 'Recording and event output',
             description:
-              '1 while the recording can be written, 0 after its file has failed. Empty if nothing is recorded.',
+              '1 while the recording or the event output can be written, else 0. Empty if neither is used.',
             width: 8,
             height: 7,
             queries: [
-              { expr: `min by (instance) (vfio_dmabuf_recording_up{${FLEET}})`, legend: '{{instance}}' },
-            ],
+              ['recording_up', 'recording'],
+              ['events_output_up', 'event output'],
+            ].map(([metric, what]) => ({
+              expr: `min by (instance) (vfio_dmabuf_${metric}{${FLEET}})`,
+              legend: `{{instance}}: ${what}`,
+            })),
             empty: EMPTY,
-            links: [runbook('VfioDmabufRecordingFailed')],
+            links: [runbook('VfioDmabufRecordingFailed'), runbook('VfioDmabufEventOutputFailed')],
           }),
           losses(
             'Rejected by the server',

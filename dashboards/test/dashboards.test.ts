@@ -31,6 +31,7 @@ function all(value: unknown, pattern: RegExp): string[] {
 const NOT_SHOWN: Record<string, string> = {
   vfio_dmabuf_config_last_reload_successful: 'its alert names host and file',
   vfio_dmabuf_config_last_reload_success_timestamp_seconds: 'its runbook shows it',
+  vfio_dmabuf_events_output_written_total: 'dropped events are shown',
   vfio_dmabuf_facts_evicted_total: 'no alert needs it',
   vfio_dmabuf_http_connections: 'dropped connections are shown',
   vfio_dmabuf_incidents_folded_total: 'no alert needs it',

@@ -23,6 +23,7 @@ import type { LineSource } from './protocol/source.ts';
 import type { HostError } from './protocol/wire.ts';
 import { addServerFamilies } from './server-families.ts';
 import { EventLog } from './sinks/event-log.ts';
+import { EventOutput } from './sinks/event-output.ts';
 import { Pipeline } from './tracer/pipeline.ts';
 import { TracerModel } from './tracer/tracer.ts';
 
@@ -57,6 +58,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #pipeline: Pipeline;
   readonly #hub: StreamHub;
+  readonly #output: EventOutput | null;
   readonly #hosts: HostNames;
   readonly #config: LiveConfig;
   readonly #web: WebConfig;
@@ -126,6 +128,22 @@ export class Daemon {
       },
     });
     this.#pipeline.subscribe((event) => events.append(event));
+    this.#output =
+      config['events.output'] === ''
+        ? null
+        : new EventOutput({
+            path: config['events.output'],
+            log: events.id,
+            version,
+            filter: {
+              kinds: config['events.output-kinds'],
+              results: config['events.output-results'],
+              devices: config['events.output-devices'],
+            },
+            logger,
+            clock,
+          });
+    this.#pipeline.subscribe((event) => this.#output?.append(event));
     const rejections = new Throttle({ clock, everyMs: 60_000 });
     this.#hosts = new HostNames({
       addresses: config['web.listen-address'],
@@ -151,6 +169,7 @@ export class Daemon {
     });
     addServerFamilies(catalogue, {
       events,
+      output: this.#output,
       hub: this.#hub,
       scrapes: this.#scrapes,
       access: this.#access,
@@ -190,6 +209,7 @@ export class Daemon {
 
   /** Starts the server before the source, because `up 0` and `not ready` are useful answers. */
   async start(): Promise<void> {
+    await this.#output?.start();
     await this.#web.start();
     await this.server.start();
     // A name service that does not answer must not delay the tracer.
@@ -209,11 +229,12 @@ export class Daemon {
   }
 
   /**
-   * Reads the settings and the web configuration file again.
+   * Reads the settings and the web configuration file again, and opens the file of the event output again.
    *
    * @throws TracerError if one of them cannot be used; the old ones stay in use
    */
   async reload(): Promise<ReloadResult> {
+    this.#output?.reopen();
     const result = this.#config.reload();
     const { current } = this.#config;
     this.#hosts.allow(current['web.allowed-hosts']);
@@ -255,10 +276,12 @@ export class Daemon {
     if (!(await withinDeadline(reading, left() - stopMs / 10))) {
       logger.error('the collector did not stop in time; the daemon stops without it');
     }
+    const output = this.#output?.stop();
     if (!(await withinDeadline(this.server.stop(), left()))) {
       logger.warn('some clients did not read their answers in time; their connections are closed');
       this.server.abandon();
     }
+    await output;
     this.#web.stop();
     await this.#auth.stop();
     cancelKill?.();

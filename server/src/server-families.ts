@@ -4,11 +4,14 @@ import type { StreamHub } from './http/sse/hub.ts';
 import type { Access } from './http/web/access.ts';
 import type { LastReload } from './lib/last-reload.ts';
 import type { Catalogue } from './metrics/catalogue.ts';
-import { byKey } from './metrics/family.ts';
+import { byKey, single } from './metrics/family.ts';
 import type { EventLog } from './sinks/event-log.ts';
+import type { EventOutput } from './sinks/event-output.ts';
 
 export interface ServerFamiliesOptions {
   events: EventLog;
+  /** Null without `events.output`: its families are absent. */
+  output: EventOutput | null;
   hub: StreamHub;
   scrapes: ScrapeCounters;
   access: Access;
@@ -21,7 +24,7 @@ export interface ServerFamiliesOptions {
 
 /** Metrics of the server itself. Their values do not come from the stream. */
 export function addServerFamilies(catalogue: Catalogue, options: ServerFamiliesOptions): void {
-  const { events, hub, scrapes, access, server, subscriberErrors, reloads } = options;
+  const { events, output, hub, scrapes, access, server, subscriberErrors, reloads } = options;
   catalogue.add({
     name: 'events_dropped_total',
     help: 'Events that this server dropped after it had counted them.',
@@ -32,6 +35,7 @@ export function addServerFamilies(catalogue: Catalogue, options: ServerFamiliesO
       { labels: { stage: 'subscriber' }, value: subscriberErrors() },
     ],
   });
+  if (output !== null) addOutputFamilies(catalogue, output);
   catalogue.add({
     name: 'stream_clients',
     help: 'Clients of /api/v1/stream.',
@@ -86,5 +90,26 @@ export function addServerFamilies(catalogue: Catalogue, options: ServerFamiliesO
     help: 'Time of the last successful read of the settings (config) or of the web configuration file (web_config), in seconds since 1970.',
     type: 'gauge',
     samples: () => reloaded(({ successMs }) => successMs / 1000),
+  });
+}
+
+function addOutputFamilies(catalogue: Catalogue, output: EventOutput): void {
+  catalogue.add({
+    name: 'events_output_written_total',
+    help: 'Events written to events.output.',
+    type: 'counter',
+    samples: () => single(output.written),
+  });
+  catalogue.add({
+    name: 'events_output_dropped_total',
+    help: 'Events that passed the filters of events.output, but were dropped because too many bytes waited to be written.',
+    type: 'counter',
+    samples: () => single(output.dropped),
+  });
+  catalogue.add({
+    name: 'events_output_up',
+    help: '1 if events can be written to events.output; 0: the last try to open or write it failed, or a named pipe has no reader yet.',
+    type: 'gauge',
+    samples: () => single(output.up ? 1 : 0),
   });
 }

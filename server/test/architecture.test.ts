@@ -39,7 +39,7 @@ const IMPORTS = FILES.flatMap(importsOf);
 const MAY_IMPORT: Record<string, readonly string[]> = {
   lib: [],
   host: ['lib'],
-  config: ['lib'],
+  config: ['contract', 'lib'],
   protocol: ['lib'],
   bpftrace: ['host', 'lib', 'protocol'],
   relay: ['lib', 'protocol'],
@@ -51,7 +51,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   tracer: ['contract', 'incidents', 'lib', 'model', 'protocol'],
   reference: ['contract', 'incidents', 'protocol'],
   metrics: ['contract', 'lib', 'model', 'protocol', 'tracer'],
-  sinks: ['contract'],
+  sinks: ['contract', 'lib'],
   http: [
     'config',
     'contract',

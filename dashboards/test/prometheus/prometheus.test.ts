@@ -45,7 +45,12 @@ before(
     const replays: string[] = [];
     for (const name of RECORDINGS)
       replays.push(await start(['replay', join(REPOSITORY, `recordings/${name}.ndjson`)]));
-    untraceable = await start(['run', '--bpftrace.path=/nowhere/bpftrace', '--record=/dev/full']);
+    untraceable = await start([
+      'run',
+      '--bpftrace.path=/nowhere/bpftrace',
+      '--record=/dev/full',
+      '--events.output=/dev/full',
+    ]);
     const dead = `127.0.0.1:${await freePort()}`;
     const group = (cluster: string, ...targets: string[]) =>
       `      - targets: [${targets.map((target) => `'${target}'`).join(', ')}]\n` +

@@ -4,7 +4,7 @@ import type { CommandContext } from './command.ts';
 /** The logger of a command: on its standard output, or on standard error (`fd` 2) if its standard output is data. */
 export function commandLogger(
   { config, stdout, stderr }: Pick<CommandContext, 'config' | 'stdout' | 'stderr'>,
-  fd: 1 | 2 = 1,
+  fd: 1 | 2 = config['events.output'] === '-' ? 2 : 1,
 ): Promise<Logger> {
   return createLogger({
     level: config['log.level'],

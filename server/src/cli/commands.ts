@@ -12,6 +12,10 @@ const SERVE: readonly ConfigKey[] = [
   'web.enable-lifecycle',
   'web.disable-exporter-metrics',
   'events.keep',
+  'events.output',
+  'events.output-kinds',
+  'events.output-results',
+  'events.output-devices',
 ];
 
 /** Settings of the server of `run`. */

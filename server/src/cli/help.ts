@@ -1,5 +1,6 @@
 import { type ConfigKey, environmentName, keySchema } from '../config/schema.ts';
 import { expected } from '../config/values.ts';
+import { RESULTS } from '../contract/events.ts';
 import type { CommandSpec } from './command.ts';
 import { COMMANDS } from './commands.ts';
 import { EXIT, EXIT_HELP } from './exit-codes.ts';
@@ -71,6 +72,9 @@ function placeholder(key: ConfigKey): string {
   if (key === 'web.listen-address') return 'HOST:PORT';
   if (key === 'web.allowed-hosts') return 'NAME';
   if (key === 'server-user') return 'USER[:GROUP]';
+  if (key === 'events.output-kinds') return 'KIND';
+  if (key === 'events.output-results') return RESULTS.join('|');
+  if (key === 'events.output-devices') return 'ADDRESS';
   if (key === 'simulate') return 'FAULTS';
   if (key === 'collector.group') return 'GROUP';
   if (schema.type === 'number') return 'SECONDS';

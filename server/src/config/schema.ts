@@ -1,4 +1,6 @@
 import { type Static, Type } from 'typebox';
+import { ALL_KINDS, RESULTS } from '../contract/events.ts';
+import { DEVICE_ADDRESS, DEVICE_ADDRESS_TEXT } from '../lib/device-address.ts';
 import { FAULTS_EXAMPLE, FAULTS_HELP } from '../lib/faults.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../lib/log-options.ts';
 
@@ -125,6 +127,36 @@ export const Config = Type.Object(
       maximum: 1_000_000,
       description: 'number of events kept in memory, for /api/v1/events and for resumed streams',
     }),
+    'events.output': Type.String({
+      default: '',
+      description:
+        'also write each event as one line of JSON to this file or named pipe (docs/event-output.md); `-` is standard output, ' +
+        'and log lines then go to standard error',
+    }),
+    'events.output-kinds': Type.Array(
+      Type.Enum([...ALL_KINDS], { description: `one of ${ALL_KINDS.join(', ')}` }),
+      {
+        default: [],
+        description: `write only events of this kind to events.output, may be given more than once: ${ALL_KINDS.join(', ')}`,
+      },
+    ),
+    'events.output-results': Type.Array(
+      Type.Enum([...RESULTS], { description: `one of ${RESULTS.join(', ')}` }),
+      {
+        default: [],
+        description:
+          'write only events with this result to events.output, may be given more than once: ok (errno 0), failed (any other ' +
+          'errno); events without an errno are left out then',
+      },
+    ),
+    'events.output-devices': Type.Array(
+      Type.String({ pattern: DEVICE_ADDRESS, description: DEVICE_ADDRESS_TEXT }),
+      {
+        default: [],
+        description:
+          'write only events of this PCI device to events.output, may be given more than once: a PCI address, or unknown',
+      },
+    ),
     'metrics.max-series': Type.Integer({
       default: 2000,
       minimum: 10,

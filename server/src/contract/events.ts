@@ -199,3 +199,16 @@ export const EVENT_KINDS = [
   'unbind',
   'zap',
 ] as const satisfies readonly EventKind[];
+
+/** The kinds of all events. */
+export const ALL_KINDS = [...EVENT_KINDS, 'incident'] as const satisfies readonly TracerEvent['kind'][];
+
+/** Results of a call. */
+export const RESULTS = ['ok', 'failed'] as const;
+export type Result = (typeof RESULTS)[number];
+
+/** The result of the call; undefined for an event without an errno. */
+export function resultOf(event: TracerEvent): Result | undefined {
+  if (!('errno' in event)) return undefined;
+  return event.errno === 0 ? 'ok' : 'failed';
+}

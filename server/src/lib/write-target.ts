@@ -18,26 +18,76 @@ export interface WriteTarget {
   sink: Writable;
 }
 
-const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** Readable for the owner only: a stream names processes, VMs and devices. */
+/** An open file, pipe or character device. */
+export interface Descriptor extends Omit<WriteTarget, 'sink'> {
+  fd: number;
+  /** Closes `fd`; null for a descriptor of the parent process, which stays open. */
+  handle: FileHandle | null;
+}
+
+export interface OpenOptions {
+  /** `append`: a regular file is created, or opened to append to it and to read it. */
+  existing: Existing | 'append';
+  /** Ends the wait for a reader of a named pipe. */
+  signal: AbortSignal;
+  /** Called once when that wait starts. */
+  onWait?: (() => void) | undefined;
+  /** What is written, for error messages. */
+  what: 'recording' | 'event output';
+}
+
+const { O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
+/** Readable for the owner only: a stream and its events name processes, VMs and devices. */
 const MODE = 0o600;
 const MAX_NUMBERS = 10_000;
 /** Interval between checks whether a named pipe has a reader. */
 const READER_POLL_MS = 100;
 /** The pauses before a write is retried after EAGAIN. */
 const EAGAIN_RETRY: BackOffOptions = { initialMs: 1, maxMs: 20 };
+const REPLACED = 'it was replaced while it was opened';
 const OWN_DESCRIPTOR = /^(?:\/dev\/(?:fd\/(\d+)|(stdin|stdout|stderr))|\/proc\/self\/fd\/(\d+))$/;
 const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 const NUMBERS: Readonly<Record<string, number>> = { stdin: 0, stdout: 1, stderr: 2 };
 
 /**
- * Opens the path that a user gave for a recording, without damage to other files:
+ * Opens the path that a user gave for a recording or for events, without damage to other files:
  * - A new file is readable for its owner only.
- * - An existing file is kept, unless `existing` is `replace`.
+ * - An existing file is kept, unless `existing` is `replace` or `append`.
  * - A symbolic link to a file is not followed: in a folder of another user it may point anywhere.
  * - Pipes, character devices and the program's own descriptors are opened for writing.
  *
- * No write and no wait for a reader blocks a thread, so the program can always exit.
+ * No wait for a reader blocks a thread, so the program can always exit.
+ *
+ * @returns null if the signal ended that wait
+ * @throws TracerError `file_unwritable`
+ */
+export async function openDescriptor(path: string, options: OpenOptions): Promise<Descriptor | null> {
+  const { existing, what } = options;
+  try {
+    const own = OWN_DESCRIPTOR.exec(path);
+    if (own !== null) return await ownDescriptor(path, Number(own[1] ?? own[3] ?? NUMBERS[own[2] ?? '']));
+    const found = await lstat(path).catch(ifMissing);
+    if (found === null || found.isFile()) {
+      if (existing === 'append') return await openToAppend(path);
+      return found === null ? created(path, await create(path)) : await openExisting(path, existing);
+    }
+    if (found.isSymbolicLink()) return await throughLink(path, options);
+    if (found.isFIFO() || found.isCharacterDevice()) return await openStream(path, path, options);
+    throw new Unwritable(`it is ${found.isDirectory() ? 'a folder' : 'neither a file nor a pipe'}`);
+  } catch (cause) {
+    if (cause instanceof TracerError) throw cause;
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    const why = cause instanceof Unwritable ? cause.message : code;
+    throw new TracerError('file_unwritable', `the ${what} cannot be written: ${why}`, {
+      where: path,
+      remedy: 'give a pipe, a character device, or a path in an existing folder that this user may write to',
+      cause,
+    });
+  }
+}
+
+/**
+ * Opens the path of a recording like `openDescriptor`, as a stream. No write blocks a thread.
  *
  * @param signal ends the wait for a reader of a named pipe
  * @param onWait called once when that wait starts
@@ -48,22 +98,12 @@ export async function openTarget(
   path: string,
   existing: Existing,
   signal: AbortSignal,
-  onWait: () => void = () => {},
+  onWait?: () => void,
 ): Promise<WriteTarget | null> {
-  try {
-    const own = OWN_DESCRIPTOR.exec(path);
-    if (own !== null) return await ownDescriptor(path, Number(own[1] ?? own[3] ?? NUMBERS[own[2] ?? '']));
-    const found = await lstat(path).catch(ifMissing);
-    if (found === null) return created(path, await create(path));
-    if (found.isFile()) return await openExisting(path, existing);
-    if (found.isSymbolicLink()) return await throughLink(path, signal, onWait);
-    if (found.isFIFO() || found.isCharacterDevice()) return await openStream(path, path, signal, onWait);
-    throw unwritable(path, `it is ${found.isDirectory() ? 'a folder' : 'neither a file nor a pipe'}`);
-  } catch (cause) {
-    if (cause instanceof TracerError) throw cause;
-    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
-    throw unwritable(path, String(code), cause);
-  }
+  const opened = await openDescriptor(path, { existing, signal, onWait, what: 'recording' });
+  if (opened === null) return null;
+  const { path: written, isFile, fd, handle } = opened;
+  return { path: written, isFile, sink: new DescriptorSink(fd, handle) };
 }
 
 function create(path: string): Promise<FileHandle> {
@@ -71,11 +111,19 @@ function create(path: string): Promise<FileHandle> {
   return open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, MODE);
 }
 
-function created(path: string, handle: FileHandle): WriteTarget {
-  return { path, isFile: true, sink: new DescriptorSink(handle.fd, handle) };
+function created(path: string, handle: FileHandle): Descriptor {
+  return { path, isFile: true, fd: handle.fd, handle };
 }
 
-async function openExisting(path: string, existing: Existing): Promise<WriteTarget> {
+/** In one call, because a rotation can rename or create the file at any time. O_NONBLOCK: it may become a pipe. */
+async function openToAppend(path: string): Promise<Descriptor> {
+  const handle = await open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, MODE);
+  if ((await handle.stat()).isFile()) return created(path, handle);
+  await handle.close();
+  throw new Unwritable(REPLACED);
+}
+
+async function openExisting(path: string, existing: Existing): Promise<Descriptor> {
   switch (existing) {
     case 'fail':
       throw new TracerError('file_unwritable', 'the file exists and is kept', {
@@ -95,7 +143,7 @@ async function openExisting(path: string, existing: Existing): Promise<WriteTarg
         });
         if (handle !== null) return created(other, handle);
       }
-      throw unwritable(path, `${MAX_NUMBERS} numbered files of this name exist`);
+      throw new Unwritable(`${MAX_NUMBERS} numbered files of this name exist`);
     default:
       return existing satisfies never;
   }
@@ -113,16 +161,12 @@ function numbered(path: string, number: number): string {
  * Follows a link to a pipe or device, such as /dev/virtio-ports/NAME, if only root or this user can have created the
  * link.
  */
-async function throughLink(
-  path: string,
-  signal: AbortSignal,
-  onWait: () => void,
-): Promise<WriteTarget | null> {
+async function throughLink(path: string, options: OpenOptions): Promise<Descriptor | null> {
   const target = await stat(path).catch(ifMissing);
   const folder = await stat(dirname(path));
   const isTrusted = (folder.uid === 0 || folder.uid === process.geteuid?.()) && (folder.mode & 0o022) === 0;
   if (isTrusted && (target?.isFIFO() === true || target?.isCharacterDevice() === true)) {
-    return await openStream(path, await realpath(path), signal, onWait);
+    return await openStream(path, await realpath(path), options);
   }
   throw new TracerError('file_unwritable', 'it is a symbolic link, which is not followed', {
     where: path,
@@ -134,9 +178,8 @@ async function throughLink(
 async function openStream(
   path: string,
   real: string,
-  signal: AbortSignal,
-  onWait: () => void,
-): Promise<WriteTarget | null> {
+  { signal, onWait }: OpenOptions,
+): Promise<Descriptor | null> {
   for (let tries = 0; ; tries++) {
     if (signal.aborted) return null;
     const handle = await open(real, O_WRONLY | O_NONBLOCK | O_NOFOLLOW).catch(
@@ -146,32 +189,32 @@ async function openStream(
       },
     );
     if (handle === null) {
-      if (!(await lstat(real)).isFIFO()) throw unwritable(path, 'ENXIO');
-      if (tries === 0) onWait();
+      if (!(await lstat(real)).isFIFO()) throw new Unwritable('ENXIO');
+      if (tries === 0) onWait?.();
       await systemClock.sleep(READER_POLL_MS, signal);
       continue;
     }
     const found = await handle.stat();
     if (found.isFIFO() || found.isCharacterDevice()) {
-      return { path, isFile: false, sink: new DescriptorSink(handle.fd, handle) };
+      return { path, isFile: false, fd: handle.fd, handle };
     }
     await handle.close();
-    throw unwritable(path, 'it was replaced while it was opened');
+    throw new Unwritable(REPLACED);
   }
 }
 
 /**
  * A descriptor that the parent process has opened. A file is written from its current position and is not truncated.
  */
-async function ownDescriptor(path: string, fd: number): Promise<WriteTarget> {
+async function ownDescriptor(path: string, fd: number): Promise<Descriptor> {
   const found = await statOf(fd);
   if (found.isFIFO() || found.isCharacterDevice()) {
     // Reopened for O_NONBLOCK: set on the inherited descriptor, it would affect other processes. If that fails (the
     // pipe of another user), the inherited descriptor is used.
     const handle = await open(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK).catch(() => null);
-    if (handle !== null) return { path, isFile: false, sink: new DescriptorSink(handle.fd, handle) };
+    if (handle !== null) return { path, isFile: false, fd: handle.fd, handle };
   }
-  return { path, isFile: found.isFile(), sink: new DescriptorSink(fd, null) };
+  return { path, isFile: found.isFile(), fd, handle: null };
 }
 
 /** Writes to a descriptor at its current position. Retries after EAGAIN, until the sink is destroyed. */
@@ -238,10 +281,5 @@ function ifMissing(error: NodeJS.ErrnoException): null {
   throw error;
 }
 
-function unwritable(path: string, why: string, cause?: unknown): TracerError {
-  return new TracerError('file_unwritable', `the recording cannot be written: ${why}`, {
-    where: path,
-    remedy: 'give a pipe, a character device, or a path in an existing folder that this user may write to',
-    cause,
-  });
-}
+/** Why a path cannot be written, without the error of a system call. */
+class Unwritable extends Error {}

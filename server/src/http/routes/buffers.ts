@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
 import { BuffersAnswer } from '../../contract/answers.ts';
+import { canonicalDevice } from '../../lib/device-address.ts';
 import { PRIVACIES } from '../../protocol/codes.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
-import { canonicalDevice, DeviceQuery } from './query.ts';
+import { DeviceQuery } from './query.ts';
 
 const BuffersQuery = Type.Object(
   {

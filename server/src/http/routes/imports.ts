@@ -1,9 +1,10 @@
 import { type Static, Type } from 'typebox';
 import { ImportsAnswer } from '../../contract/answers.ts';
+import { canonicalDevice } from '../../lib/device-address.ts';
 import { deviceAddress } from '../../model/naming.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
-import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
+import { DeviceQuery, ImporterQuery } from './query.ts';
 
 const ImportsQuery = Type.Object(
   {

@@ -3,9 +3,10 @@ import { IncidentsAnswer } from '../../contract/answers.ts';
 import { INCIDENT_KINDS, type IncidentKind } from '../../contract/incidents.ts';
 import type { IncidentRule } from '../../incidents/rule.ts';
 import { INCIDENT_RULES } from '../../incidents/rules/index.ts';
+import { canonicalDevice } from '../../lib/device-address.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
-import { canonicalDevice, DeviceQuery } from './query.ts';
+import { DeviceQuery } from './query.ts';
 
 const IncidentsQuery = Type.Object(
   {

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
-import { EVENT_KINDS, type TracerEvent } from '../../contract/events.ts';
+import { ALL_KINDS, RESULTS, resultOf, type TracerEvent } from '../../contract/events.ts';
 import { inodeOf } from '../../contract/names.ts';
+import { canonicalDevice, DEVICE_ADDRESS, DEVICE_ADDRESS_TEXT } from '../../lib/device-address.ts';
 import { REASONS } from '../../protocol/codes.ts';
 
 export const NoQuery = Type.Object({}, { additionalProperties: false });
@@ -14,10 +15,7 @@ export function plainText(description: string, types: readonly string[] = ['text
   return { description, content };
 }
 
-export const DeviceQuery = Type.String({
-  pattern: '^(([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]|unknown)$',
-  description: 'a PCI address such as 0000:41:00.0 or 41:00.0, or unknown',
-});
+export const DeviceQuery = Type.String({ pattern: DEVICE_ADDRESS, description: DEVICE_ADDRESS_TEXT });
 
 export const ImporterQuery = Type.String({
   minLength: 1,
@@ -28,7 +26,7 @@ export const ImporterQuery = Type.String({
 /** Selects events. An absent field matches all. Used by the event log and the stream. */
 export const EventFilter = Type.Object(
   {
-    kind: Type.Optional(Type.Enum([...EVENT_KINDS, 'incident'])),
+    kind: Type.Optional(Type.Enum([...ALL_KINDS])),
     device: Type.Optional(DeviceQuery),
     inode: Type.Optional(
       Type.Integer({
@@ -39,7 +37,7 @@ export const EventFilter = Type.Object(
     ),
     reason: Type.Optional(Type.Enum([...REASONS])),
     result: Type.Optional(
-      Type.Enum(['ok', 'failed'], {
+      Type.Enum([...RESULTS], {
         description: 'only events that have an errno: ok if it is 0, else failed',
       }),
     ),
@@ -48,13 +46,6 @@ export const EventFilter = Type.Object(
 );
 export type EventFilter = Static<typeof EventFilter>;
 
-/** The PCI address as the model writes it: in lower case, with a domain of at least four digits. */
-export function canonicalDevice(given: string): string {
-  const address = given.toLowerCase();
-  if (/^[0-9a-f]{2}:/.test(address)) return `0000:${address}`;
-  return address.replace(/^0+(?=[0-9a-f]{4,}:)/, '');
-}
-
 export function eventMatcher(filter: EventFilter): (event: TracerEvent) => boolean {
   const device = filter.device === undefined ? undefined : canonicalDevice(filter.device);
   return (event) => {
@@ -62,7 +53,6 @@ export function eventMatcher(filter: EventFilter): (event: TracerEvent) => boole
     if (device !== undefined && event.device !== device) return false;
     if (filter.inode !== undefined && inodeOf(event) !== filter.inode) return false;
     if (filter.reason !== undefined && !('reason' in event && event.reason === filter.reason)) return false;
-    if (filter.result === undefined) return true;
-    return 'errno' in event && (event.errno === 0) === (filter.result === 'ok');
+    return filter.result === undefined || resultOf(event) === filter.result;
   };
 }

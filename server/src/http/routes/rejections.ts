@@ -1,13 +1,14 @@
 import { Type } from 'typebox';
 import { RejectionsAnswer } from '../../contract/answers.ts';
 import { isRejection, type Rejection } from '../../contract/rejection.ts';
+import { canonicalDevice } from '../../lib/device-address.ts';
 import type { Labels } from '../../model/series-set.ts';
 import { REASONS, STAGES } from '../../protocol/codes.ts';
 import type { CounterName } from '../../protocol/declared.ts';
 import type { TracerModel } from '../../tracer/tracer.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
-import { canonicalDevice, DeviceQuery, ImporterQuery } from './query.ts';
+import { DeviceQuery, ImporterQuery } from './query.ts';
 import { isWithin, TimeRangeQuery, timeRange, timeRangeAnswer } from './time-range.ts';
 
 const EXPORT = 'export';

@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
 import { Topology } from '../../contract/topology.ts';
+import { canonicalDevice } from '../../lib/device-address.ts';
 import { topologyOf } from '../../model/topology.ts';
 import { errorResponses } from '../error.ts';
 import type { AppPlugin } from '../plugin.ts';
-import { canonicalDevice, DeviceQuery } from './query.ts';
+import { DeviceQuery } from './query.ts';
 
 const TopologyQuery = Type.Object(
   {
