@@ -19,7 +19,7 @@ const INSTALL = '/lab/program/deploy/systemd/install.sh';
 /** The limits of `systemd-analyze security`: for `collect`, what bpftrace permits. */
 const EXPOSURE = { [SERVE]: 0.2, [COLLECT]: 2.1 };
 /** The trial waits for it. On a busy machine an emulated processor may pause for many seconds. */
-const WATCHDOG_SECONDS = 30;
+const WATCHDOG_SECONDS = 20;
 const START_SECONDS = 300;
 /** Numbers of CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_SYS_NICE. */
 const CAPABILITIES = [2n, 19n, 21n, 23n];
@@ -207,10 +207,8 @@ basic_auth_users: { alice: "${HASH_OF_SECRET}" }
   );
   const url = `${lab.url}/metrics`;
   assert.deepEqual([await statusOverTls(url), await statusOverTls(url, 'alice:secret')], [401, 200]);
-  await lab.command(
-    `rm /etc/credstore/${NAME}.* /etc/default/${NAME}; systemctl restart ${SERVE}`,
-    START_SECONDS,
-  );
+  // The next start of the server is without them.
+  await lab.command(`rm /etc/credstore/${NAME}.* /etc/default/${NAME}`);
 }
 
 /** A process that hangs is ended by the watchdog, one that is killed is started again, and bpftrace never stays behind. */
