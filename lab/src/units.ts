@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join } from 'node:path';
 import type { Topology } from '../../server/src/contract/topology.ts';
+import { VERSION } from '../../server/src/lib/package-version.ts';
 import { HASH_OF_SECRET } from '../../server/test/fixtures/web-config.ts';
 import { isUsualOnce } from './cells.ts';
 import { portOf } from './guest-scripts.ts';
@@ -225,16 +226,18 @@ async function watchdogRestarts(lab: Lab): Promise<void> {
 async function upgrades(lab: Lab, log: (line: string) => void): Promise<void> {
   const version = async (): Promise<string> =>
     /_build_info\{[^}]*version="([^"]+)"/.exec((await lab.get('/metrics')).body)?.[1] ?? '';
-  const old = await version();
   await lab.command(
-    `cp -r /lab/program /tmp/next; sed -i 's/version:"${old}"/version:"99.0.0"/' /tmp/next/dist/chunks/*
+    `rm -rf /tmp/next; cp -r /lab/program /tmp/next; sed -i 's/version:"${VERSION}"/version:"99.0.0"/' /tmp/next/dist/chunks/*
      sh /tmp/next/deploy/systemd/install.sh; systemctl restart ${COLLECT} ${SERVE}`,
     START_SECONDS,
   );
-  await ready(lab);
   assert.equal(await version(), '99.0.0');
-  log(`${old} was replaced by 99.0.0`);
-  await exported(lab, 1);
+  await lab.until('the new collector to start bpftrace', START_SECONDS, async () =>
+    /^(bpftrace is starting|tracing) with \d+ of \d+ probes$/.test(
+      (await show(lab, COLLECT, 'StatusText')).StatusText ?? '',
+    ),
+  );
+  log(`${VERSION} was replaced by 99.0.0`);
 }
 
 /** Removal leaves nothing but the settings, with the edits of units. */
@@ -289,16 +292,17 @@ export const UNITS: readonly Trial[] = [
     },
     [
       ...[installs, assertHardened, ready, firstExport, assertReported, assertSeparated, socketStartsServer],
-      ...[readsCredentials, watchdogRestarts, upgrades, removes],
+      ...[readsCredentials, upgrades, watchdogRestarts, removes],
     ],
   ),
   trialOf(
     {
       name: 'systemd-handover',
-      title: 'the sandbox of the units allows a handover between two bpftrace programs',
-      // Compiling two programs at once takes minutes in emulation. `assertSeparated` compares the capabilities.
+      title:
+        'the sandbox of the units allows a handover between two bpftrace programs, and an upgrade traces again',
+      // Compiling three programs takes minutes in emulation.
       everyday: () => false,
     },
-    [installs, ready, handsOver, removes],
+    [installs, ready, handsOver, upgrades, ready, firstExport, removes],
   ),
 ];
