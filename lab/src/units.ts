@@ -12,6 +12,8 @@ import { total } from './samples.ts';
 import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
+type Log = (line: string) => void;
+
 const NAME = 'vfio-dmabuf-tracer';
 const COLLECT = `${NAME}-collect.service`;
 const SERVE = `${NAME}-serve.service`;
@@ -19,7 +21,7 @@ const SOCKET = `${NAME}-serve.socket`;
 const INSTALL = '/lab/program/deploy/systemd/install.sh';
 /** The limits of `systemd-analyze security`: for `collect`, what bpftrace permits. */
 const EXPOSURE = { [SERVE]: 0.2, [COLLECT]: 2.1 };
-/** The trial waits for it. On a busy machine an emulated processor may pause for many seconds. */
+/** The trial waits until the watchdog ends a service. On a busy machine an emulated processor may pause for many seconds. */
 const WATCHDOG_SECONDS = 20;
 const START_SECONDS = 300;
 /** Numbers of CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_SYS_NICE. */
@@ -79,7 +81,7 @@ function signal(unit: string, name: string): string {
   return `kill -${name} $(systemctl show ${unit} -p MainPID --value)`;
 }
 
-async function assertHardened(lab: Lab, log: (line: string) => void): Promise<void> {
+async function assertHardened(lab: Lab, log: Log): Promise<void> {
   for (const [unit, limit] of Object.entries(EXPOSURE)) {
     await lab.command(`systemd-analyze verify ${unit}`);
     const output = await lab.command(`systemd-analyze security --no-pager ${unit}`);
@@ -169,7 +171,7 @@ async function socketStartsServer(lab: Lab): Promise<void> {
 async function handsOver(lab: Lab): Promise<void> {
   const { generation } = await lab.status();
   await lab.command('rmmod iommufd');
-  await lab.until('the next program to take over', 300, async () => {
+  await lab.until('the next program to take over', START_SECONDS, async () => {
     const status = await lab.status();
     return status.generation === generation + 1 && status.state === 'tracing';
   });
@@ -223,7 +225,7 @@ async function watchdogRestarts(lab: Lab): Promise<void> {
 }
 
 /** The new version is installed over the old one while both services run. */
-async function upgrades(lab: Lab, log: (line: string) => void): Promise<void> {
+async function upgrades(lab: Lab, log: Log): Promise<void> {
   const version = async (): Promise<string> =>
     /_build_info\{[^}]*version="([^"]+)"/.exec((await lab.get('/metrics')).body)?.[1] ?? '';
   await lab.command(
@@ -265,7 +267,7 @@ async function installs(lab: Lab): Promise<void> {
   lab.queryGuest();
 }
 
-type Step = (lab: Lab, log: (line: string) => void) => Promise<void>;
+type Step = (lab: Lab, log: Log) => Promise<void>;
 
 /** A trial of these steps, which logs the time of each. */
 function trialOf(trial: Pick<Trial, 'name' | 'title' | 'everyday'>, steps: readonly Step[]): Trial {

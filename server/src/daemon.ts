@@ -19,7 +19,7 @@ import { TracerError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { Throttle } from './lib/throttle.ts';
 import { Catalogue } from './metrics/catalogue.ts';
-import type { LineSource } from './protocol/source.ts';
+import { type LineSource, observed } from './protocol/source.ts';
 import type { HostError } from './protocol/wire.ts';
 import { addServerFamilies } from './server-families.ts';
 import { EventLog } from './sinks/event-log.ts';
@@ -291,22 +291,11 @@ export class Daemon {
   /** Wraps the source to log each change of state once, as soon as its line arrives. */
   #observed(source: LineSource): LineSource {
     if (source.kind === 'replay') return source;
-    return {
-      kind: source.kind,
-      name: source.name,
-      run: (onLine, signal, onDropped) =>
-        source.run(
-          (line) => {
-            onLine(line);
-            this.#noteHeader();
-            const { record } = line;
-            if (record.type === 'host_error') this.#noteHostError(record.data);
-            if (record.type === 'child' || this.#state !== 'tracing') this.#noteState();
-          },
-          signal,
-          onDropped,
-        ),
-    };
+    return observed(source, ({ record }) => {
+      this.#noteHeader();
+      if (record.type === 'host_error') this.#noteHostError(record.data);
+      if (record.type === 'child' || this.#state !== 'tracing') this.#noteState();
+    });
   }
 
   #noteHeader(): void {

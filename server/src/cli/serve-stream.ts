@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { systemClock } from '../lib/clock.ts';
 import { TracerError } from '../lib/errors.ts';
 import { RecordingSource } from '../protocol/recording.ts';
-import type { LineSource } from '../protocol/source.ts';
+import { observed } from '../protocol/source.ts';
 import { SocketSource } from '../relay/client.ts';
 import { DataPath } from '../systemd/data-path.ts';
 import { type PassedDescriptor, takeDescriptors } from '../systemd/descriptors.ts';
@@ -24,9 +24,10 @@ export async function serveStream(context: CommandContext): Promise<ExitCode> {
   const manager = new ServiceManager({ env, descriptors: passed, logger });
   const socket = isSocket ? new SocketSource({ path: operand, clock: systemClock, logger }) : null;
   const path = new DataPath();
+  const source = observed(socket ?? recording, ({ record }) => path.observe(record));
   let endReports = (): void => {};
   try {
-    return await serve(context, observed(socket ?? recording, path), logger, {
+    return await serve(context, source, logger, {
       ...sockets,
       manager,
       onStarted: (daemon) => {
@@ -53,23 +54,6 @@ function socketsOf(passed: readonly PassedDescriptor[]): number[] {
     where: 'web.systemd-socket',
     remedy: 'start the service with its socket unit, or leave this setting out',
   });
-}
-
-/** The source, whose lines the data path sees after they were processed. */
-function observed(source: LineSource, path: DataPath): LineSource {
-  return {
-    kind: source.kind,
-    name: source.name,
-    run: (onLine, signal, onDropped) =>
-      source.run(
-        (line) => {
-          onLine(line);
-          path.observe(line.record);
-        },
-        signal,
-        onDropped,
-      ),
-  };
 }
 
 /** Whether the path is a socket. If nothing is there, its name decides: the collector may start later. */

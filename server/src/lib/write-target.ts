@@ -46,7 +46,8 @@ const READER_POLL_MS = 100;
 const EAGAIN_RETRY: BackOffOptions = { initialMs: 1, maxMs: 20 };
 const REPLACED = 'it was replaced while it was opened';
 const OWN_DESCRIPTOR = /^(?:\/dev\/(?:fd\/(\d+)|(stdin|stdout|stderr))|\/proc\/self\/fd\/(\d+))$/;
-const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
+/** fstat(2). */
+export const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 const NUMBERS: Readonly<Record<string, number>> = { stdin: 0, stdout: 1, stderr: 2 };
 
 /**

@@ -30,3 +30,20 @@ export interface LiveSource extends LineSource {
    */
   requestSnapshot(): void;
 }
+
+/** The same source; `observe` gets each line after its reader has processed it. */
+export function observed(source: LineSource, observe: (line: StreamLine) => void): LineSource {
+  return {
+    kind: source.kind,
+    name: source.name,
+    run: (onLine, signal, onDropped) =>
+      source.run(
+        (line) => {
+          onLine(line);
+          observe(line);
+        },
+        signal,
+        onDropped,
+      ),
+  };
+}

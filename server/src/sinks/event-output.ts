@@ -1,4 +1,4 @@
-import { fstat, type Stats, write } from 'node:fs';
+import { write } from 'node:fs';
 import { promisify } from 'node:util';
 import type { StartLine } from '../contract/event-output.ts';
 import type { TracerEvent } from '../contract/events.ts';
@@ -8,7 +8,7 @@ import { withinDeadline } from '../lib/deadline.ts';
 import { TracerError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Throttle } from '../lib/throttle.ts';
-import { type Descriptor, openDescriptor } from '../lib/write-target.ts';
+import { type Descriptor, openDescriptor, statOf } from '../lib/write-target.ts';
 import { type OutputFilter, outputMatcher } from './output-filter.ts';
 import { type Batch, OutputQueue } from './output-queue.ts';
 
@@ -43,7 +43,6 @@ const FIX_BY_CODE: Readonly<Record<string, string>> = {
   ENOSPC: 'free disk space',
   EPIPE: 'start the program that reads the events',
 };
-const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 
 /**
  * Writes events as lines of JSON to a file, a pipe or standard output, in the background: `append` never blocks and

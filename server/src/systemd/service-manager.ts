@@ -2,7 +2,7 @@ import { write } from 'node:fs';
 import type { Logger } from '../lib/logger.ts';
 import type { PassedDescriptor } from './descriptors.ts';
 
-/** The `OpenFile` of a unit with this name is its connection to systemd. */
+/** The name that `OpenFile` of the unit gives to the connection to systemd. */
 export const NOTIFY_NAME = 'notify';
 /** Milliseconds between two looks at the state. */
 const REPORT_MS = 1000;

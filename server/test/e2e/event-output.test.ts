@@ -77,6 +77,15 @@ test('replay writes the events of the API to a file, and the metrics count them'
   await end(without);
 });
 
+/** Returns a function that returns the standard output so far. */
+function outputOf({ child }: Serving): () => string {
+  let output = '';
+  child.stdout?.on('data', (chunk) => {
+    output += chunk;
+  });
+  return () => output;
+}
+
 test('with -, standard output has only the filtered events, and log lines are on standard error', async (t) => {
   const serving = program.start(t, [
     'replay',
@@ -87,14 +96,11 @@ test('with -, standard output has only the filtered events, and log lines are on
     '--events.output-kinds=import',
     '--events.output-results=failed',
   ]);
-  let output = '';
-  serving.child.stdout?.on('data', (chunk) => {
-    output += chunk;
-  });
+  const output = outputOf(serving);
   await serving.listening();
-  await eventually(() => assert.equal(output.split('\n').length, 4));
+  await eventually(() => assert.equal(output().split('\n').length, 4));
   await end(serving);
-  const [start, ...lines] = linesOf(output);
+  const [start, ...lines] = linesOf(output());
   assert.deepEqual(start, {
     ...start,
     kinds: ['export', 'import'],
@@ -205,15 +211,12 @@ test('run with - has only events on standard output', async (t) => {
     '--web.listen-address=127.0.0.1:0',
     '--events.output=-',
   ]);
-  let output = '';
-  serving.child.stdout?.on('data', (chunk) => {
-    output += chunk;
-  });
+  const output = outputOf(serving);
   await serving.until(() => serving.log.includes('this host cannot be traced'), 'the message');
-  await eventually(() => assert.notEqual(output, ''));
+  await eventually(() => assert.notEqual(output(), ''));
   await end(serving);
   assert.deepEqual(
-    linesOf(output).map(({ kind }) => kind),
+    linesOf(output()).map(({ kind }) => kind),
     ['start'],
   );
 });
