@@ -104,7 +104,9 @@ const flags = ['--import', 'tsx', '--import', pathToFileURL(join(repository, 'to
 // A single process needs no runner: it prints its report itself.
 const runner =
   entries.length === 1 ? [] : ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${TIMEOUT_MS}`];
-const run = spawnSync(process.execPath, [...flags, ...runner, ...options, ...entries], {
+// A terminal gets node's own report, which also ends with the failed tests.
+const report = process.stdout.isTTY ? [] : [`--test-reporter=${join(repository, 'tools/test-reporter.mjs')}`];
+const run = spawnSync(process.execPath, [...flags, ...runner, ...report, ...options, ...entries], {
   cwd: repository,
   stdio: 'inherit',
   env,
