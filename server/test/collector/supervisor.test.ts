@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import type { FakeHost } from './fake-host.ts';
-import { has, type Live, live, until } from './live-run.ts';
+import { has, live, until } from './live-run.ts';
 
 test('a stream begins with its header and the start of the child, and ends with the exit of the child', async (t) => {
   const run = await live(t, { mode: 'normal' });
@@ -164,12 +164,24 @@ async function reloadModule(host: FakeHost, name: string): Promise<number> {
   return t;
 }
 
-/** Waits for a check of the modules while the program runs; returns a time before the last check, in microseconds since boot. */
-async function moduleChecks(run: Live): Promise<number> {
+/** A run that checks the modules often, and can wait for such a check. */
+async function withModuleChecks(t: TestContext, prepare?: (host: FakeHost) => Promise<void>) {
+  const modulesMs = 300;
+  let pauses = 0;
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => {
+      if (ms === modulesMs) pauses++;
+      return systemClock.sleep(ms, signal);
+    },
+  };
+  const run = await live(t, { mode: 'normal', timing: { modulesMs }, clock, ...(prepare && { prepare }) });
   await until(() => has(run, 'heartbeat'));
   const began = systemClock.bootUs();
-  await wait(900);
-  return began;
+  const before = pauses;
+  // The first pause may follow a check from before. The second one follows a complete check.
+  await until(() => pauses >= before + 2);
+  return { run, began };
 }
 
 function assertBetween(earliest: number, t: number | undefined, latest: number): void {
@@ -177,8 +189,7 @@ function assertBetween(earliest: number, t: number | undefined, latest: number):
 }
 
 test('the probes of a reloaded module are attached again, although the program is the same', async (t) => {
-  const run = await live(t, { mode: 'normal', timing: { modulesMs: 300 } });
-  const began = await moduleChecks(run);
+  const { run, began } = await withModuleChecks(t);
   const reloaded = await reloadModule(run.host, 'vfio_pci_core');
   await until(() => run.children().length >= 3);
   const [, exited, second] = run.children();
@@ -188,12 +199,7 @@ test('the probes of a reloaded module are attached again, although the program i
 });
 
 test('the probes of another reloaded module are reported as blind since the check before', async (t) => {
-  const run = await live(t, {
-    mode: 'normal',
-    timing: { modulesMs: 300 },
-    prepare: (host) => host.loadModule('extra', ['extra_function']),
-  });
-  const began = await moduleChecks(run);
+  const { run, began } = await withModuleChecks(t, (host) => host.loadModule('extra', ['extra_function']));
   const reloaded = await reloadModule(run.host, 'extra');
   await until(() => run.children().length >= 4);
   const [, changed, exited, second] = run.children();
@@ -234,8 +240,7 @@ test('a loaded module without a probe does not restart the child', async (t) => 
 });
 
 test('a loaded module with a probe starts a new program, and the probe is reported as blind until then', async (t) => {
-  const run = await live(t, { mode: 'normal', timing: { modulesMs: 300 } });
-  const began = await moduleChecks(run);
+  const { run, began } = await withModuleChecks(t);
   const loaded = systemClock.bootUs();
   await run.host.loadModule('extra', ['extra_function']);
   await until(() => run.children().length >= 4);
