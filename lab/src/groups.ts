@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Cell, nameOf, USUAL_KERNEL } from './cells.ts';
+import { withDebianPackages } from './debian-packages.ts';
 import { GuestError } from './guest.ts';
 import { Lab } from './lab.ts';
 import { assertSameStream, type Baseline, baselineOf, runScenario, type Scenario } from './scenario.ts';
@@ -125,8 +126,11 @@ export async function runGroup(
     crashed: [],
     inexact: [],
   };
-  const open = (): Promise<Lab> =>
-    traces ? Lab.tracing({ ...cell, log }) : Lab.open({ ...cell, systemd: of === 'systemd', log });
+  const open = (): Promise<Lab> => {
+    if (traces) return Lab.tracing({ ...cell, log });
+    if (of !== 'systemd') return Lab.open({ ...cell, log });
+    return withDebianPackages((files) => Lab.open({ ...cell, systemd: true, files, log }), log);
+  };
   let lab: Lab | undefined;
   const title = traces ? 'the daemon is ready and has its first snapshot' : 'the guest boots';
   await attempt(outcome, `${traces ? 'start' : 'boot'} (${of})`, title, log, async () => {

@@ -14,6 +14,9 @@ const PACKAGES = {
   xz: 'xz',
   zstd: 'zstd',
   buildah: 'buildah',
+  debhelper: 'dh',
+  help2man: 'help2man',
+  lintian: 'lintian',
   strace: 'strace',
   tmux: 'tmux',
   // Contains promtool too.

@@ -6,6 +6,7 @@ import type { Topology } from '../../server/src/contract/topology.ts';
 import { VERSION } from '../../server/src/lib/package-version.ts';
 import { HASH_OF_SECRET } from '../../server/test/fixtures/web-config.ts';
 import { isUsualOnce } from './cells.ts';
+import { NEXT_VERSION, packageName } from './debian-packages.ts';
 import { portOf } from './guest-scripts.ts';
 import type { Lab } from './lab.ts';
 import { total } from './samples.ts';
@@ -13,12 +14,13 @@ import { PLAIN, RESETTABLE } from './scenarios/names.ts';
 import type { Trial } from './trial.ts';
 
 type Log = (line: string) => void;
+type Step = (lab: Lab, log: Log) => Promise<void>;
 
 const NAME = 'vfio-dmabuf-tracer';
 const COLLECT = `${NAME}-collect.service`;
 const SERVE = `${NAME}-serve.service`;
 const SOCKET = `${NAME}-serve.socket`;
-const INSTALL = '/lab/program/deploy/systemd/install.sh';
+const PROGRAM = '/lab/program';
 /** The limits of `systemd-analyze security`: for `collect`, what bpftrace permits. */
 const EXPOSURE = { [SERVE]: 0.2, [COLLECT]: 2.1 };
 /** The trial waits until the watchdog ends a service. On a busy machine an emulated processor may pause for many seconds. */
@@ -224,50 +226,92 @@ async function watchdogRestarts(lab: Lab): Promise<void> {
   assert.ok(Number(await lab.command('pgrep -c -x bpftrace || true')) <= 1);
 }
 
-/** The new version is installed over the old one while both services run. */
-async function upgrades(lab: Lab, log: Log): Promise<void> {
-  const version = async (): Promise<string> =>
-    /_build_info\{[^}]*version="([^"]+)"/.exec((await lab.get('/metrics')).body)?.[1] ?? '';
-  await lab.command(
-    `rm -rf /tmp/next; cp -r /lab/program /tmp/next; sed -i 's/version:"${VERSION}"/version:"99.0.0"/' /tmp/next/dist/chunks/*
-     sh /tmp/next/deploy/systemd/install.sh; systemctl restart ${COLLECT} ${SERVE}`,
-    START_SECONDS,
-  );
-  assert.equal(await version(), '99.0.0');
-  await lab.until('the new collector to start bpftrace', START_SECONDS, async () =>
-    /^(bpftrace is starting|tracing) with \d+ of \d+ probes$/.test(
-      (await show(lab, COLLECT, 'StatusText')).StatusText ?? '',
-    ),
-  );
-  log(`${VERSION} was replaced by 99.0.0`);
+/** Commands of docs/install.md. */
+interface Way {
+  /** Installs and starts. */
+  install: string;
+  /** Installs the next version, and restarts. */
+  upgrade: string;
 }
 
-/** Removal leaves nothing but the settings, with the edits of units. */
-async function removes(lab: Lab): Promise<void> {
-  await lab.command(`${INSTALL} --remove`, 120);
+function installPackage(version: string): string {
+  return `apt-get install -q -y --no-install-recommends ${PROGRAM}/files/${packageName(version)}`;
+}
+
+const PACKAGE: Way = { install: installPackage(VERSION), upgrade: installPackage(NEXT_VERSION) };
+
+const INSTALL_SCRIPT = 'deploy/systemd/install.sh';
+const CLONE: Way = {
+  install: `${PROGRAM}/${INSTALL_SCRIPT}; systemctl enable --now ${NAME}.target`,
+  upgrade: `rm -rf /tmp/next; cp -r ${PROGRAM} /tmp/next
+    sed -i 's/version:"${VERSION}"/version:"${NEXT_VERSION}"/' /tmp/next/dist/chunks/*
+    sh /tmp/next/${INSTALL_SCRIPT}; systemctl restart ${COLLECT} ${SERVE}`,
+};
+
+/** Edits of units come first, so that the first start has them. */
+function installsWith({ install }: Way): Step {
+  return async function installs(lab) {
+    await lab.command(
+      `log=${portOf('log')}; journalctl -f -o cat -u ${COLLECT} -u ${SERVE} >$log 2>&1 </dev/null &
+       ${edit(SOCKET, '[Socket]\\nListenStream=\\nListenStream=0.0.0.0:10043\\n')}
+       for unit in ${COLLECT} ${SERVE}; do
+         ${edit('$unit', `[Service]\\nWatchdogSec=${WATCHDOG_SECONDS}\\nTimeoutStartSec=${START_SECONDS}\\n`)}
+       done
+       systemctl daemon-reload
+       ${install}`,
+      START_SECONDS,
+    );
+    lab.queryGuest();
+  };
+}
+
+/** The next version is installed over this one while both services run. */
+function upgradesWith({ upgrade }: Way): Step {
+  return async function upgrades(lab, log) {
+    await lab.command(upgrade, START_SECONDS);
+    const [, version] = /_build_info\{[^}]*version="([^"]+)"/.exec((await lab.get('/metrics')).body) ?? [];
+    assert.equal(version, NEXT_VERSION);
+    await lab.until('the new collector to start bpftrace', START_SECONDS, async () =>
+      /^(bpftrace is starting|tracing) with \d+ of \d+ probes$/.test(
+        (await show(lab, COLLECT, 'StatusText')).StatusText ?? '',
+      ),
+    );
+    log(`${VERSION} was replaced by ${NEXT_VERSION}`);
+  };
+}
+
+const EDITS = [COLLECT, SERVE, SOCKET].map((unit) => `/etc/systemd/system/${unit}.d`);
+
+/** What is left: processes, files, the user, and the entry in dpkg's list. */
+async function left(lab: Lab): Promise<string[]> {
+  const output = await lab.command(
+    `pgrep -l -x 'bpftrace|node' || true
+     find /usr /etc /run /var -xdev -name '*${NAME}*' | sort
+     getent passwd ${NAME} || true; dpkg-query -W -f '\${Package}' ${NAME} 2>/dev/null || true`,
+  );
+  return output.trim().split('\n');
+}
+
+async function assertStopped(lab: Lab): Promise<void> {
   assert.equal((await lab.get('/-/healthy')).status, 0, 'nothing listens any more');
-  const left = await lab.command(
-    `pgrep -l -x 'bpftrace|node' || true; find /usr /etc /run -xdev -name '*${NAME}*' | sort`,
-  );
-  const edits = [COLLECT, SERVE, SOCKET].map((unit) => `/etc/systemd/system/${unit}.d`);
-  assert.deepEqual(left.trim().split('\n'), [...edits, `/etc/${NAME}`]);
 }
 
-async function installs(lab: Lab): Promise<void> {
-  await lab.command(
-    `${INSTALL}; log=${portOf('log')}; journalctl -f -o cat -u ${COLLECT} -u ${SERVE} >$log 2>&1 </dev/null &
-     ${edit(SOCKET, '[Socket]\\nListenStream=\\nListenStream=0.0.0.0:10043\\n')}
-     for unit in ${COLLECT} ${SERVE}; do
-       ${edit('$unit', `[Service]\\nWatchdogSec=${WATCHDOG_SECONDS}\\nTimeoutStartSec=${START_SECONDS}\\n`)}
-     done
-     systemctl daemon-reload
-     systemctl enable --now ${NAME}.target`,
-    START_SECONDS,
-  );
-  lab.queryGuest();
+/** Removal keeps the settings, and a purge leaves only the edits of units. */
+async function purges(lab: Lab): Promise<void> {
+  await lab.command(`touch /etc/default/${NAME} /etc/${NAME}/config.yml; apt-get remove -q -y ${NAME}`, 120);
+  await assertStopped(lab);
+  await lab.command(`ls /etc/default/${NAME} /etc/${NAME}/config.yml; apt-get purge -q -y ${NAME}`, 120);
+  assert.deepEqual(await left(lab), EDITS);
 }
 
-type Step = (lab: Lab, log: Log) => Promise<void>;
+/** Removal leaves nothing but the settings, the user, and the edits of units. */
+async function removes(lab: Lab): Promise<void> {
+  await lab.command(`${PROGRAM}/${INSTALL_SCRIPT} --remove`, 120);
+  await assertStopped(lab);
+  const [user, ...files] = (await left(lab)).reverse();
+  assert.match(user ?? '', /^vfio-dmabuf-tracer:/);
+  assert.deepEqual(files.reverse(), [...EDITS, `/etc/${NAME}`]);
+}
 
 /** A trial of these steps, which logs the time of each. */
 function trialOf(trial: Pick<Trial, 'name' | 'title' | 'everyday'>, steps: readonly Step[]): Trial {
@@ -290,21 +334,29 @@ export const UNITS: readonly Trial[] = [
     {
       name: 'systemd',
       title:
-        'two services of a real systemd: install, hardening, sockets, reload, watchdog, upgrade, removal',
+        'the Debian package and a real systemd: install, hardening, sockets, reload, watchdog, upgrade, purge',
     },
     [
-      ...[installs, assertHardened, ready, firstExport, assertReported, assertSeparated, socketStartsServer],
-      ...[readsCredentials, upgrades, watchdogRestarts, removes],
+      ...[
+        installsWith(PACKAGE),
+        assertHardened,
+        ready,
+        firstExport,
+        assertReported,
+        assertSeparated,
+        socketStartsServer,
+      ],
+      ...[readsCredentials, upgradesWith(PACKAGE), watchdogRestarts, purges],
     ],
   ),
   trialOf(
     {
       name: 'systemd-handover',
       title:
-        'the sandbox of the units allows a handover between two bpftrace programs, and an upgrade traces again',
+        'installed from a clone: the sandbox allows a handover between two bpftrace programs, and an upgrade traces again',
       // Compiling three programs takes minutes in emulation.
       everyday: () => false,
     },
-    [installs, ready, handsOver, upgrades, ready, firstExport, removes],
+    [installsWith(CLONE), ready, handsOver, upgradesWith(CLONE), ready, firstExport, removes],
   ),
 ];
