@@ -4,7 +4,6 @@ import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { createLiveSource } from '../src/collector/collector.ts';
 import { LossCounts } from '../src/collector/loss-counts.ts';
@@ -82,9 +81,12 @@ async function collected(
   const { model, more } = feed([]);
   const stop = new AbortController();
   const running = source.run(({ raw }) => void more(raw), stop.signal);
-  for (const end = Date.now() + 20_000; !done(model) && Date.now() < end; ) await wait(10);
-  stop.abort();
-  await running;
+  try {
+    await eventually(() => assert.ok(done(model)));
+  } finally {
+    stop.abort();
+    await running;
+  }
   return model;
 }
 
@@ -296,12 +298,12 @@ async function hubOf(t: TestContext, options: { maxClients?: number; heartbeatMs
 
 /** Appends far more events than the socket buffers hold, until the condition is true. */
 async function flood(log: EventLog, until: () => boolean): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!until() && Date.now() < end) {
+  await eventually(() => {
+    if (until()) return;
     for (let more = 0; more < 5000; more++)
       log.append({ ...releaseEvent(log.newest + 1), comm: 'c'.repeat(200) });
-    await wait(1);
-  }
+    assert.fail('more events are needed');
+  }, 1);
 }
 
 test('an event that the log evicts before a slow stream client has it is counted', async (t) => {

@@ -197,11 +197,11 @@ test('the page shows Blind after the child exits, and leaves that state when the
   const { daemon, source, beat } = await daemonOn(t, 0);
   const { page } = await openPage(await openBrowser(t), daemon.server.urls[0] ?? '');
   source.emit(exited(now(), 1));
-  await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor({ timeout: 20_000 });
+  await page.getByRole('heading', { level: 1, name: 'Blind' }).waitFor();
   source.emit(starting(now(), 2));
   source.emit(ready(now()));
   beat();
-  await page.getByRole('heading', { level: 1, name: /Safe|Attention/ }).waitFor({ timeout: 20_000 });
+  await page.getByRole('heading', { level: 1, name: /Safe|Attention/ }).waitFor();
   await page.getByText('Not all of the time was traced').waitFor();
 });
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { wantedBy } from '../../src/bpftrace/compiler/compose.ts';
@@ -19,6 +18,7 @@ import { probesDirectory } from '../../src/lib/probes-directory.ts';
 import { Recorder } from '../../src/protocol/recorder.ts';
 import { RecordingSource } from '../../src/protocol/recording.ts';
 import { fakeHost } from '../collector/fake-host.ts';
+import { eventually } from '../fixtures/eventually.ts';
 import { fakeBpftrace, temporaryFolder } from '../fixtures/fake-bpftrace/fake-bpftrace.ts';
 import { tee } from '../fixtures/tee.ts';
 import { metricsOf } from '../protocol/metrics-of.ts';
@@ -41,9 +41,7 @@ async function host(t: TestContext): Promise<Pick<CommandContext, 'config' | 'ho
 }
 
 async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + 20_000; !(await condition()); await wait(20)) {
-    assert.ok(Date.now() < end, `timed out while waiting for ${what}`);
-  }
+  await eventually(async () => assert.ok(await condition(), `timed out while waiting for ${what}`));
 }
 
 test('the daemon is ready when the child traces, and its recording replays to the same buffers', async (t) => {
