@@ -1,13 +1,14 @@
-// npm test: runs all checks from a fresh clone. Cheap checks come first, and a failure stops the run. The lab and the
-// image follow. The unit tests come last. They include the results of the lab and of the image (tools/steps.report.ts),
-// so that the summary at the end counts everything.
+// npm test: runs all checks from a fresh clone. Cheap checks come first, and a failure stops the run. The lab, the image
+// and the Debian package follow. The unit tests come last. They include the results of all steps
+// (tools/steps.report.ts), so that the summary at the end counts everything.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensurePackages, repository } from './setup.mjs';
 
-const FAST = 'INCOMPLETE: --fast SKIPS THE LAB (REAL KERNELS) AND THE IMAGE. `npm test` RUNS ALL.';
+const FAST =
+  'INCOMPLETE: --fast SKIPS THE LAB (REAL KERNELS), THE IMAGE AND THE DEBIAN PACKAGE. `npm test` RUNS ALL.';
 const TESTS = ['pure', 'load', 'terminal', 'privileges', 'prometheus', 'browser'];
 
 const args = process.argv.slice(2);
@@ -31,6 +32,7 @@ const inOrder = [
 const whole = [
   { name: 'lab', command: [process.execPath, ['--import', 'tsx', 'lab/src/main.ts', 'all']] },
   { name: 'image', command: typescript('tools/image.ts') },
+  { name: 'Debian package', command: typescript('tools/deb.ts') },
 ];
 
 const heading = (name) => console.log(`\n=== ${name} ${'='.repeat(Math.max(3, 70 - name.length))}\n`);
@@ -80,7 +82,7 @@ for (const [index, one] of inOrder.entries()) {
     process.exit(1);
   }
 }
-// The lab, the image and the tests do not depend on each other, so all of them run even if one fails.
+// These and the tests do not depend on each other, so all of them run even if one fails.
 if (!fast) for (const one of whole) results.push(await step(one));
 
 heading('tests');
