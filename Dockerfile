@@ -45,7 +45,8 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     if [ -e /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi; \
     node /npm/bin/npm-cli.js ci --registry "${NPM_REGISTRY}" --cache /tmp/npm && rm -r /tmp/npm
 COPY tsconfig.json ./
-COPY tools/build.mjs tools/build-options.mjs tools/
+COPY tools/build.mjs tools/build-options.mjs tools/third-party-licenses.mjs tools/
+COPY tools/licenses tools/licenses
 COPY server/src server/src
 COPY server/web server/web
 COPY probes probes

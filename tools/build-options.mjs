@@ -18,6 +18,8 @@ export const programOptions = {
   platform: 'node',
   format: 'esm',
   target: 'node20',
+  // `debug` uses it if it is installed, which depends on the other packages. It is not a dependency.
+  alias: { 'supports-color': 'data:text/javascript,' },
   // CommonJS dependencies use require(), __filename and __dirname, which an ES module does not have.
   banner: {
     js: [

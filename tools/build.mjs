@@ -1,5 +1,5 @@
-// Bundles the program, the page, the probes and the docs into dist/ or the given folder. The result needs only
-// node. Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it
+// Bundles the program, the page, the probes and the docs into dist/ or the given folder, with the licenses of what it
+// bundles. The result needs only node. Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it
 // is complete and if it differs, it replaces the previous build.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
@@ -7,18 +7,19 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { copiedFolders, isCopied, pageOptions, programOptions, root } from './build-options.mjs';
+import { thirdPartyLicenses } from './third-party-licenses.mjs';
 
 const final = resolve(process.argv[2] ?? `${root}dist`);
 const own = join(dirname(final), `.${basename(final)}-${process.pid}`);
 const outdir = join(own, 'new');
 await mkdir(outdir, { recursive: true });
 
-await build({ ...programOptions, outdir });
+const program = await build({ ...programOptions, outdir, metafile: true });
 await chmod(`${outdir}/vfio-dmabuf-tracer.mjs`, 0o755);
 
 // Compressed at build time, so that the daemon does not have to compress.
 const web = join(outdir, 'web');
-await build({ ...pageOptions, outdir: web });
+const page = await build({ ...pageOptions, outdir: web, metafile: true });
 for (const file of readdirSync(web)) {
   const plain = readFileSync(join(web, file));
   writeFileSync(join(web, `${file}.gz`), gzipSync(plain, { level: 9 }));
@@ -27,6 +28,8 @@ for (const file of readdirSync(web)) {
 for (const [name, source] of Object.entries(copiedFolders)) {
   await cp(join(root, source), join(outdir, name), { recursive: true, filter: isCopied });
 }
+
+writeFileSync(join(outdir, 'third-party-licenses.txt'), thirdPartyLicenses(program.metafile, page.metafile));
 
 /**
  * Path and content of every file below a folder, as one text; undefined if the folder does not exist or is removed

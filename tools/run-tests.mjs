@@ -58,6 +58,7 @@ const ALONE = [
   'server/test/e2e/run.test.ts',
   'server/test/replay/recordings.test.ts',
   'tools/test/build.test.ts',
+  'tools/test/package.test.ts',
 ];
 const isAlone = (file) => setOf(file) !== 'pure' || ALONE.includes(file);
 const alone = files.filter(isAlone);
