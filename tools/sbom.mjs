@@ -23,14 +23,10 @@ const bundledFolders = async () => {
   return folders;
 };
 
-const npmSbom = (...flags) =>
-  JSON.parse(
-    execFileSync('npm', ['sbom', '--package-lock-only', '--sbom-format=cyclonedx', ...flags], {
-      cwd: root,
-      encoding: 'utf8',
-      maxBuffer: 64 << 20,
-    }),
-  );
+const npmSbom = () => {
+  const flags = ['--package-lock-only', '--sbom-format=cyclonedx'];
+  return JSON.parse(execFileSync('npm', ['sbom', ...flags], { cwd: root, maxBuffer: 64 << 20 }));
+};
 
 const debianComponents = () =>
   readFileSync(0, 'utf8')
