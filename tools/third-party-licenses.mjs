@@ -10,20 +10,25 @@ const TEXT = /^(?:li[cs]en[cs]e|copying|notice)(?:[.-]|$)/i;
 /** Texts of packages that have no such file. The names contain the version, so that an upgrade is checked again. */
 const MISSING = join(root, 'tools/licenses');
 
+/** Folders of the packages whose code is in these outputs of esbuild, relative to the repository. */
+export const bundledFolders = (...metafiles) =>
+  new Set(
+    metafiles
+      .flatMap(({ outputs }) => Object.values(outputs))
+      .flatMap(({ inputs }) => Object.entries(inputs))
+      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      .map(([file]) => PACKAGE.exec(file)?.[0])
+      .filter((folder) => folder !== undefined),
+  );
+
 /**
  * Name, version, license and its text for each package in these outputs of esbuild.
  *
  * @throws if a package has no license or no text
  */
 export const thirdPartyLicenses = (...metafiles) => {
-  const files = metafiles.flatMap(({ outputs }) =>
-    Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs)),
-  );
-  const folders = new Set(
-    files.map((file) => PACKAGE.exec(file)?.[0]).filter((folder) => folder !== undefined),
-  );
   // Two folders can contain the same package in the same version.
-  const sections = new Set([...folders].map((folder) => sectionOf(join(root, folder))));
+  const sections = new Set([...bundledFolders(...metafiles)].map((folder) => sectionOf(join(root, folder))));
   const line = '='.repeat(80);
   const intro = 'vfio-dmabuf-tracer contains these packages. Its own license is not in this file.';
   return [intro, ...[...sections].sort()].join(`\n\n${line}\n`).concat('\n');

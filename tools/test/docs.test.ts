@@ -128,7 +128,22 @@ test('every file that a page links to exists', () => {
   }
 });
 
-test('the image has the version of the package', () => {
-  const { version } = JSON.parse(read('package.json')) as { version: string };
-  assert.equal(/^ARG VERSION=(.*)$/m.exec(read('Dockerfile'))?.[1], version);
+test('the labels of the image have the values of package.json', () => {
+  const { name, version, description, license } = JSON.parse(read('package.json')) as Record<string, string>;
+  const labels = new Map(
+    [...read('Dockerfile').matchAll(/org\.opencontainers\.image\.([a-z.]+)="([^"]*)"/g)].map(
+      ([, key = '', value = '']) => [key, value],
+    ),
+  );
+  labels.delete('base.name');
+  assert.deepEqual(Object.fromEntries(labels), { title: name, version, description, licenses: license });
+});
+
+test('the base image in its label is that of the last stage', () => {
+  const dockerfile = read('Dockerfile');
+  const stages = new Map(
+    [...dockerfile.matchAll(/^FROM (\S+)(?: AS (\S+))?$/gm)].map(([, from = '', name = '']) => [name, from]),
+  );
+  const last = stages.get('') ?? '';
+  assert.equal(/base\.name="(.*)"/.exec(dockerfile)?.[1], stages.get(last));
 });
