@@ -172,10 +172,12 @@ export class Supervisor implements LiveSource {
     let known: HostFacts | null = first;
     let lastEnd: ChildEnd | null = null;
     while (!signal.aborted) {
+      // Before the inspection, which may take longer than an exclusion lasts: the next program must not have the
+      // fragment that was just rejected.
+      exclusions.expire();
       if (known === null) await this.#modules.note();
       const facts: HostFacts = known ?? (await this.#planner.inspect());
       known = null;
-      exclusions.expire();
       const plan = this.#planner.compose(facts);
       if (!plan.runnable) {
         if (lastEnd?.reason === 'attach_failed' && exclusions.reasons.size > 0) {

@@ -141,7 +141,8 @@ test('a rejected fragment is retried after a pause, next to the running program'
   const run = await live(t, {
     mode: 'reject-until',
     argument: `{ export }|${fixed}`,
-    timing: { exclusionMs: 300, exclusionMaxMs: 300 },
+    // Shorter than an inspection of the host.
+    timing: { exclusionMs: 20, exclusionMaxMs: 20 },
   });
   await eventually(() => assert.ok(has(run, 'heartbeat')));
   const running = run.children().at(-1);
