@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
+import { eventually } from '../fixtures/eventually.ts';
 import { WebConfigFolder } from '../fixtures/web-config.ts';
 import { STREAM } from '../http/build.ts';
 import { SERVER } from '../http/web/secure-server.ts';
@@ -52,7 +53,11 @@ function check(...prefix: string[]) {
   return { code: status, stdout };
 }
 
-const HEALTHY = { code: 0, stdout: 'healthy\n' };
+/** On a busy machine a daemon may not answer in the time that the health check gives it. */
+function passes(): Promise<void> {
+  return eventually(() => assert.deepEqual(check(), { code: 0, stdout: 'healthy\n' }));
+}
+
 const NONE = { code: 1, stdout: 'no daemon listens in this container\n' };
 
 for (const [where, args, options = {}] of [
@@ -66,7 +71,7 @@ for (const [where, args, options = {}] of [
 ] as [string, string[], Start?][]) {
   test(`the health check finds the address from ${where}`, async (t) => {
     const serving = await start(t, args, options);
-    assert.deepEqual(check(), HEALTHY);
+    await passes();
     serving.child.kill('SIGTERM');
     assert.equal(await serving.ended, 0);
     assert.deepEqual(check(), NONE);
@@ -89,7 +94,7 @@ test('the health check asks each address, and names those that do not answer in 
     .map((line) => line.replace(/ does not answer: .*timeout$/, ''));
   assert.deepEqual(named.sort(), hosts.sort());
   serving.child.kill('SIGCONT');
-  assert.deepEqual(check(), HEALTHY);
+  await passes();
 });
 
 for (const [which, clients] of [
@@ -100,7 +105,7 @@ for (const [which, clients] of [
     const { path } = new WebConfigFolder(t, `tls_server_config: {${SERVER}${clients}}`);
     const serving = await start(t, [...replay, `--web.listen-address=${ANY}`, `--web.config.file=${path}`]);
     assert.match(serving.url, /^https:/);
-    assert.deepEqual(check(), HEALTHY);
+    await passes();
     serving.child.kill('SIGTERM');
     await serving.ended;
     if (clients === '') assert.doesNotMatch(serving.log, /closed a connection/);
@@ -110,7 +115,7 @@ for (const [which, clients] of [
 test('a rate limit does not make a daemon unhealthy', async (t) => {
   const { path } = new WebConfigFolder(t, 'rate_limit: {burst: 1, interval: 1h}');
   await start(t, [...replay, `--web.listen-address=${ANY}`, `--web.config.file=${path}`]);
-  for (let asked = 0; asked < 2; asked++) assert.deepEqual(check(), HEALTHY);
+  for (let asked = 0; asked < 2; asked++) await passes();
 });
 
 test('daemons of another program and of another mount namespace are ignored', async (t) => {
@@ -118,7 +123,7 @@ test('daemons of another program and of another mount namespace are ignored', as
   assert.deepEqual(check(), NONE);
   if (process.getuid?.() !== 0) return t.skip('a mount namespace needs root');
   await start(t, [...replay, `--web.listen-address=${ANY}`]);
-  assert.deepEqual(check(), HEALTHY);
+  await passes();
   assert.deepEqual(check('unshare', '--mount'), NONE);
 });
 
