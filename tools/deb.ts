@@ -1,4 +1,4 @@
-// Builds the Debian package of dist/ and checks it: lintian, and what the package installs.
+// Builds the Debian package of dist/ in packages/, and checks it with lintian.
 import { join } from 'node:path';
 import { ensurePackages } from '../lab/src/host-packages.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
