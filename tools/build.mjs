@@ -1,6 +1,6 @@
 // Bundles the program, the page, the probes and the docs into dist/ or the given folder, with the licenses of what it
-// bundles. The result needs only node. Several commands may build or read dist/ at the same time. So each build goes into a temporary folder. When it
-// is complete and if it differs, it replaces the previous build.
+// bundles. The result needs only node. Several commands may build or read dist/ at the same time. So each build goes
+// into a temporary folder. When it is complete and if it differs, it replaces the previous build.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, cp, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';

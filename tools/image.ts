@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util';
 import { cacheRoot, digest, withCacheLock } from '../lab/src/cache.ts';
 import { freePort } from '../lab/src/free-port.ts';
 import { ensurePackages, ensureProgramsOf } from '../lab/src/host-packages.ts';
+import { log } from '../lab/src/progress.ts';
 import { CommandError, run } from '../lab/src/shell.ts';
 import {
   ARCHITECTURES,
@@ -42,11 +43,6 @@ const INPUTS = [
     ([, path = '']) => path,
   ),
 ].map((path) => join(REPOSITORY, path));
-
-const started = Date.now();
-function log(line: string): void {
-  console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
-}
 
 /** Builds the image if the storage does not have it, and resolves with its name. */
 async function ensureImage(architecture: Architecture): Promise<string> {

@@ -2,9 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VERSION } from '../../server/src/lib/package-version.ts';
-import { buildDebianPackage } from '../../tools/debian-package.ts';
+import { buildDebianPackage, packageName } from '../../tools/debian-package.ts';
 import { run } from './shell.ts';
-import { PROGRAM } from './stage.ts';
 
 /** The version of the package that a trial upgrades to. */
 export const NEXT_VERSION = '99.0.0';
@@ -17,10 +16,6 @@ sed -i 's/^Version: .*/Version: ${NEXT_VERSION}/' "$tree/DEBIAN/control"
 sed -i 's/version:"${VERSION}"/version:"${NEXT_VERSION}"/' "$tree"/usr/lib/vfio-dmabuf-tracer/chunks/*
 dpkg-deb --build --root-owner-group "$tree" "$2"`;
 
-export function packageName(version: string): string {
-  return `vfio-dmabuf-tracer_${version}_all.deb`;
-}
-
 /** Calls a function with the Debian packages of the built program and of the next version. They exist during the call. */
 export async function withDebianPackages<T>(
   action: (files: string[]) => Promise<T>,
@@ -28,7 +23,7 @@ export async function withDebianPackages<T>(
 ): Promise<T> {
   const into = mkdtempSync(join(tmpdir(), 'vfio-dmabuf-packages-'));
   try {
-    const file = await buildDebianPackage({ dist: PROGRAM, version: VERSION, into, log });
+    const file = await buildDebianPackage(into, log);
     await run('sh', ['-euc', MAKE_NEXT, 'sh', file, into]);
     return await action([file, join(into, packageName(NEXT_VERSION))]);
   } finally {

@@ -10,6 +10,7 @@ import { GUEST_DIALECTS, GuestError } from './guest.ts';
 import { KERNELS } from './kernels.ts';
 import { Lab } from './lab.ts';
 import { keepResults, resultOf } from './matrix.ts';
+import { log } from './progress.ts';
 import { screenshots } from './screenshots.ts';
 import { run } from './shell.ts';
 import { shellIn } from './terminal.ts';
@@ -37,11 +38,6 @@ const USAGE = `Usage: npm run lab -- WHAT [--kernel SERIES] [--guest trixie|sid]
   --guest       user space of the guest, which determines its bpftrace: trixie (default) or sid
   --dialect     dialect of the guest's vfio-pci-core: ${GUEST_DIALECTS.join(', ')}
   --update      writes the recordings of the scenarios instead of comparing with them`;
-
-const started = Date.now();
-function log(line: string): void {
-  console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${line}`);
-}
 
 /**
  * Groups the scenarios and trials of all cells by guest. The longest group comes first, so that no long one runs alone

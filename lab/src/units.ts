@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import type { Topology } from '../../server/src/contract/topology.ts';
 import { VERSION } from '../../server/src/lib/package-version.ts';
 import { HASH_OF_SECRET } from '../../server/test/fixtures/web-config.ts';
+import { packageName } from '../../tools/debian-package.ts';
 import { isUsualOnce } from './cells.ts';
-import { NEXT_VERSION, packageName } from './debian-packages.ts';
+import { NEXT_VERSION } from './debian-packages.ts';
 import { portOf } from './guest-scripts.ts';
 import type { Lab } from './lab.ts';
 import { total } from './samples.ts';
@@ -20,7 +21,8 @@ const NAME = 'vfio-dmabuf-tracer';
 const COLLECT = `${NAME}-collect.service`;
 const SERVE = `${NAME}-serve.service`;
 const SOCKET = `${NAME}-serve.socket`;
-const PROGRAM = '/lab/program';
+/** The disk with the program, its units and the packages (stage.ts). */
+const STAGE = '/lab/program';
 /** The limits of `systemd-analyze security`: for `collect`, what bpftrace permits. */
 const EXPOSURE = { [SERVE]: 0.2, [COLLECT]: 2.1 };
 /** The trial waits until the watchdog ends a service. On a busy machine an emulated processor may pause for many seconds. */
@@ -226,8 +228,8 @@ async function watchdogRestarts(lab: Lab): Promise<void> {
   assert.ok(Number(await lab.command('pgrep -c -x bpftrace || true')) <= 1);
 }
 
-/** Commands of docs/install.md. */
-interface Way {
+/** One way to install, with commands of docs/install.md. */
+interface Installation {
   /** Installs and starts. */
   install: string;
   /** Installs the next version, and restarts. */
@@ -235,21 +237,24 @@ interface Way {
 }
 
 function installPackage(version: string): string {
-  return `apt-get install -q -y --no-install-recommends ${PROGRAM}/files/${packageName(version)}`;
+  return `apt-get install -q -y --no-install-recommends ${STAGE}/files/${packageName(version)}`;
 }
 
-const PACKAGE: Way = { install: installPackage(VERSION), upgrade: installPackage(NEXT_VERSION) };
+const FROM_PACKAGE: Installation = {
+  install: installPackage(VERSION),
+  upgrade: installPackage(NEXT_VERSION),
+};
 
 const INSTALL_SCRIPT = 'deploy/systemd/install.sh';
-const CLONE: Way = {
-  install: `${PROGRAM}/${INSTALL_SCRIPT}; systemctl enable --now ${NAME}.target`,
-  upgrade: `rm -rf /tmp/next; cp -r ${PROGRAM} /tmp/next
+const FROM_CLONE: Installation = {
+  install: `${STAGE}/${INSTALL_SCRIPT}; systemctl enable --now ${NAME}.target`,
+  upgrade: `rm -rf /tmp/next; cp -r ${STAGE} /tmp/next
     sed -i 's/version:"${VERSION}"/version:"${NEXT_VERSION}"/' /tmp/next/dist/chunks/*
     sh /tmp/next/${INSTALL_SCRIPT}; systemctl restart ${COLLECT} ${SERVE}`,
 };
 
 /** Edits of units come first, so that the first start has them. */
-function installsWith({ install }: Way): Step {
+function installsWith({ install }: Installation): Step {
   return async function installs(lab) {
     await lab.command(
       `log=${portOf('log')}; journalctl -f -o cat -u ${COLLECT} -u ${SERVE} >$log 2>&1 </dev/null &
@@ -266,7 +271,7 @@ function installsWith({ install }: Way): Step {
 }
 
 /** The next version is installed over this one while both services run. */
-function upgradesWith({ upgrade }: Way): Step {
+function upgradesWith({ upgrade }: Installation): Step {
   return async function upgrades(lab, log) {
     await lab.command(upgrade, START_SECONDS);
     const [, version] = /_build_info\{[^}]*version="([^"]+)"/.exec((await lab.get('/metrics')).body) ?? [];
@@ -306,7 +311,7 @@ async function purges(lab: Lab): Promise<void> {
 
 /** Removal leaves nothing but the settings, the user, and the edits of units. */
 async function removes(lab: Lab): Promise<void> {
-  await lab.command(`${PROGRAM}/${INSTALL_SCRIPT} --remove`, 120);
+  await lab.command(`${STAGE}/${INSTALL_SCRIPT} --remove`, 120);
   await assertStopped(lab);
   const [user, ...files] = (await left(lab)).reverse();
   assert.match(user ?? '', /^vfio-dmabuf-tracer:/);
@@ -338,7 +343,7 @@ export const UNITS: readonly Trial[] = [
     },
     [
       ...[
-        installsWith(PACKAGE),
+        installsWith(FROM_PACKAGE),
         assertHardened,
         ready,
         firstExport,
@@ -346,7 +351,7 @@ export const UNITS: readonly Trial[] = [
         assertSeparated,
         socketStartsServer,
       ],
-      ...[readsCredentials, upgradesWith(PACKAGE), watchdogRestarts, purges],
+      ...[readsCredentials, upgradesWith(FROM_PACKAGE), watchdogRestarts, purges],
     ],
   ),
   trialOf(
@@ -357,6 +362,6 @@ export const UNITS: readonly Trial[] = [
       // Compiling three programs takes minutes in emulation.
       everyday: () => false,
     },
-    [installsWith(CLONE), ready, handsOver, upgradesWith(CLONE), ready, firstExport, removes],
+    [installsWith(FROM_CLONE), ready, handsOver, upgradesWith(FROM_CLONE), ready, firstExport, removes],
   ),
 ];

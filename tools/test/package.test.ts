@@ -8,6 +8,7 @@ import { loadFragments } from '../../server/src/bpftrace/compiler/fragment.ts';
 import type { HostFacts } from '../../server/src/bpftrace/facts.ts';
 import { formatFacts } from '../../server/src/bpftrace/facts-file.ts';
 import { probesDirectory } from '../../server/src/lib/probes-directory.ts';
+import { everythingOf } from '../../server/test/bpftrace/everything.ts';
 import { Program } from '../../server/test/e2e/program.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
@@ -110,18 +111,10 @@ test('the package replays a recording to the same bytes as its metrics', () => {
 });
 
 test('the package composes the probes of a host from its facts', async () => {
-  const wanted = wantedBy(await loadFragments(probesDirectory()));
-  const facts = {
-    kernel: '7.3.4',
-    functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
-    untraceable: [],
-    members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
-    pageBytes: 4096,
-    modules: ['vfio_pci_core'],
-    bpftraceVersion: [0, 23, 2],
-  };
+  const fragments = await loadFragments(probesDirectory());
+  const facts = { kernel: '7.3.4', ...everythingOf(fragments) };
   const file = join(program.folder, 'facts.json');
-  writeFileSync(file, formatFacts(facts as unknown as HostFacts, wanted));
+  writeFileSync(file, formatFacts(facts as unknown as HostFacts, wantedBy(fragments)));
   assert.match(
     run(command, ['probes', `--facts=${file}`]),
     /^kprobe:vfio_pci_core:vfio_pci_dma_buf_attach \{$/m,

@@ -1,30 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  compose,
-  composeOneshot,
-  type ProbeFacts,
-  standby,
-  wantedBy,
-} from '../../../src/bpftrace/compiler/compose.ts';
+import { compose, composeOneshot, type ProbeFacts, standby } from '../../../src/bpftrace/compiler/compose.ts';
 import { loadFragments } from '../../../src/bpftrace/compiler/fragment.ts';
-import type { FragmentSet } from '../../../src/bpftrace/compiler/fragment-set.ts';
 import { probesDirectory } from '../../../src/lib/probes-directory.ts';
 import type { MapName } from '../../../src/protocol/declared.ts';
 import { MAPS } from '../../../src/protocol/maps.ts';
-
-/** A host with everything that the fragments may need. */
-function everythingOf(fragments: FragmentSet): ProbeFacts {
-  const wanted = wantedBy(fragments);
-  return {
-    functions: Object.fromEntries(wanted.functions.map((name) => [name, 'vfio_pci_core'])),
-    untraceable: [],
-    members: Object.fromEntries(wanted.members.map((path) => [path, 0])),
-    pageBytes: 4096,
-    modules: ['kvm_amd'],
-    bpftraceVersion: [0, 27, 1],
-  };
-}
+import { everythingOf } from '../everything.ts';
 
 test('the probes of this repository are all attached if the host has everything, and none if it has nothing', async () => {
   const probes = await loadFragments(probesDirectory());
